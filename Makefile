@@ -1,0 +1,36 @@
+# Everything here works in a fresh clone: the first target that needs it sets .venv up.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint constraints clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## set up .venv with a Python 3.13 or newer
+
+$(STAMP): pyproject.toml constraints.txt deployments/setup-venv
+	@deployments/setup-venv $(VENV)
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
+	@$(PY) examples/demo/demo.py $(if $(KEEP),--keep)
+
+test: $(STAMP)  ## run the tests (ARGS="-k board -x": what else pytest is told)
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)  ## linters, types, import rules
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/pyright
+
+constraints: $(STAMP)  ## write down the versions that are installed
+	@{ head -1 constraints.txt; $(PY) -m pip freeze --exclude-editable \
+	  | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .demo dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

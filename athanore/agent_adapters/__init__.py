@@ -1,0 +1,1 @@
+"""Agent adapters: `base` is the port, the others implement it."""

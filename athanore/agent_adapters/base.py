@@ -1,0 +1,58 @@
+"""The port to an agent: one protocol of one method, which owns the agent's whole life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from athanore.models import AgentEvent, AgentResult, Task
+from athanore.routes import Route
+
+
+def ignore_event(event: AgentEvent) -> None:
+    """Drop an event: the default of `AgentJob.emit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentJob:
+    """All that an adapter is told about one attempt.
+
+    `env` is the whole environment of the agent's process: what the worker has, less the secrets,
+    plus ATHANORE_* and the route's own; an adapter adds only the mark of `supervise`. `timeout`
+    None means no limit. `attempt` counts from 1.
+    `emit` takes events from the loop's own thread; it never blocks and never raises.
+    """
+
+    task: Task
+    route: Route
+    prompt: str
+    attempt: int = 1
+    timeout: timedelta | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: Path | None = None
+    emit: Callable[[AgentEvent], None] = ignore_event
+
+
+class AgentAdapter(Protocol):
+    """Runs agents. One adapter serves many attempts at once."""
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        """Run one attempt from spawn to cleanup and say how it ended.
+
+        Obligations:
+        - Enforce `job.timeout` and return `TIMED_OUT` with the reason `timed out`.
+        - Every return and every exception leaves no process of the agent behind, not even a
+          grandchild: TERM to all of them, five seconds, KILL. `supervisor.supervise` does that,
+          and sees to it that they die with a worker that is killed.
+        - On `asyncio.CancelledError` (a cancelled run, a shutdown) do the same cleanup, shielded
+          from further cancellations, and let the error out.
+        - A failure of the agent is a result, not an exception. An exception means a bug or a
+          set-up that cannot work.
+        - Call `job.emit` for what the agent does: output line by line (a line over 64 KiB is cut
+          and marked), tool use, cost. Memory stays bounded whatever the agent writes.
+        - Never block the event loop.
+        """
+        ...

@@ -1,0 +1,293 @@
+"""What the Claude CLI says (stream-json, one object a line), as events, usage and a result.
+
+Nothing here needs an SDK. The shapes are those of CLI 2.1; unknown messages and fields are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from typing import Any, cast
+
+from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+
+type Json = dict[str, Any]
+
+VALUE_LIMIT = 8 * 1024
+"""Characters of a tool's input or result in an event."""
+RETRIED_STATUSES = frozenset({408, 409, 425, 429})
+
+
+class Stopped(Enum):
+    """Why the adapter stopped the CLI before it came to an end."""
+
+    TIMED_OUT = auto()
+    STALLED = auto()
+    BROKE_OFF = auto()
+
+
+class Transcript:
+    """Follows one run of the CLI; memory stays bounded whatever the agent does."""
+
+    def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
+        self._emit = emit
+        self._tail = Tail()
+        self._calls: dict[str, str] = {}
+        self._refused: dict[str, None] = {}
+        self._result: Json | None = None
+        self._after_result = False
+        self._turns = 0
+        self._input_tokens = 0
+        self._last_stderr = ""
+        self._message_ids: deque[str] = deque(maxlen=64)
+        self.heard_at = time.monotonic()
+        self.started = False
+        self.session_id: str | None = None
+        self.model: str | None = None
+        self.agents: list[str] | None = None
+        self.missing_subagent: str | None = None
+
+    def take(self, message: Json) -> None:
+        """Follow one message of the CLI's standard output."""
+        self.heard_at = time.monotonic()
+        match message.get("type"):
+            case "control_response":
+                self._take_initialize(message)
+            case "system":
+                self._take_system(message)
+            case "assistant":
+                self._take_assistant(message)
+            case "user":
+                self._take_tool_results(message)
+            case "result":
+                self._take_result(message)
+            case _:
+                pass
+
+    def take_stderr(self, line: str) -> None:
+        """Follow one line of the CLI's standard error."""
+        self.heard_at = time.monotonic()
+        self._last_stderr = line.strip() or self._last_stderr
+        self._say("stderr", line)
+
+    def usage(self) -> Json:
+        """Cost, tokens, turns and session so far; the cost is known only after a result."""
+        known: Json = {"turns": self._turns, "input_tokens": self._input_tokens}
+        if self._result is not None:
+            known |= _totals(self._result)
+        known |= {"session_id": self.session_id, "model": self.model}
+        return {key: value for key, value in known.items() if value is not None}
+
+    def verdict(self, exit_code: int | None, stopped: Stopped | None = None) -> AgentResult:
+        """Say how the run ended, now that the CLI is gone."""
+        if stopped is Stopped.TIMED_OUT:
+            return self._end(AgentOutcome.TIMED_OUT, "timed out", exit_code)
+        if stopped is Stopped.STALLED:
+            return self._end(AgentOutcome.STALLED, "stalled", exit_code)
+        if self.missing_subagent is not None:
+            names = ", ".join(self.agents or ()) or "none"
+            reason = f"no subagent is called {self.missing_subagent!r}; there are: {names}"
+            return self._fail(reason, exit_code, retryable=False)
+        if self._result is None or self._after_result:
+            if stopped is Stopped.BROKE_OFF:
+                return self._fail("the conversation with the CLI broke off", exit_code)
+            return self._no_result(exit_code)
+        if self._result.get("is_error"):
+            return self._error_result(self._result, exit_code)
+        if self._refused:
+            reason = f"permission denied: {', '.join(self._refused)}"
+            return self._fail(reason, exit_code, retryable=False)
+        return self._end(AgentOutcome.SUCCEEDED, "", exit_code)
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def _take_initialize(self, message: Json) -> None:
+        agents = _object(_object(message.get("response")).get("response")).get("agents")
+        if isinstance(agents, list):
+            found = (_object(agent).get("name") for agent in cast("list[object]", agents))
+            self.agents = [name for name in found if isinstance(name, str)]
+
+    def _take_system(self, message: Json) -> None:
+        if message.get("subtype") == "permission_denied":
+            self._refuse(message.get("tool_name"))
+        if message.get("subtype") != "init":
+            return
+        again, self.started = self.started, True
+        self.session_id = message.get("session_id", self.session_id)
+        self.model = message.get("model", self.model)
+        if again:  # every further turn of a run repeats it
+            return
+        data = {"session_id": self.session_id, "model": self.model}
+        self._emit(AgentEvent(EventKind.PROGRESS, data))
+        for server in _objects(message.get("mcp_servers")):
+            if server.get("status") in ("failed", "needs-auth"):
+                self._say("stderr", f"MCP server {server.get('name')!r}: {server['status']}")
+
+    def _take_assistant(self, message: Json) -> None:
+        body = _object(message.get("message"))
+        self._after_result = self._result is not None and not message.get("parent_tool_use_id")
+        self._count(message, body)
+        for block in _objects(body.get("content")):
+            if block.get("type") == "text":
+                for line in str(block.get("text", "")).splitlines():
+                    self._say("stdout", line)
+            elif block.get("type") == "tool_use":
+                name = str(block.get("name"))
+                self._calls[str(block.get("id"))] = name
+                data = {"name": name, "input": _bounded(block.get("input"))}
+                self._emit(AgentEvent(EventKind.TOOL_USE, data))
+
+    def _count(self, message: Json, body: Json) -> None:
+        """Count a turn and its input once, though each content block comes as its own message."""
+        identity = str(body.get("id"))
+        if identity in self._message_ids:
+            return
+        self._message_ids.append(identity)
+        self._input_tokens += _input_tokens(_object(body.get("usage")))
+        if not message.get("parent_tool_use_id"):
+            self._turns += 1
+
+    def _take_tool_results(self, message: Json) -> None:
+        for block in _objects(_object(message.get("message")).get("content")):
+            if block.get("type") != "tool_result":
+                continue
+            name = self._calls.pop(str(block.get("tool_use_id")), "")
+            failed = bool(block.get("is_error"))
+            if not failed:
+                self._refused.pop(name, None)
+            text = cut(_text(block.get("content")), VALUE_LIMIT)
+            data = {"name": name, "is_error": failed, "text": text}
+            self._emit(AgentEvent(EventKind.TOOL_RESULT, data))
+
+    def _take_result(self, message: Json) -> None:
+        before = int((self._result or {}).get("num_turns") or 0)
+        self._result = message | {"num_turns": before + int(message.get("num_turns") or 0)}
+        self._after_result = False
+        self.session_id = message.get("session_id", self.session_id)
+        self._emit(AgentEvent(EventKind.COST, self.usage()))
+
+    def _refuse(self, tool: object) -> None:
+        if isinstance(tool, str):
+            self._refused[tool] = None
+
+    def _say(self, stream: str, line: str) -> None:
+        text = line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]}{CUT}"
+        self._tail.add(text)
+        self._emit(AgentEvent(EventKind.OUTPUT, {"stream": stream, "text": text}))
+
+    # --- results --------------------------------------------------------------------------------
+
+    def _no_result(self, exit_code: int | None) -> AgentResult:
+        if exit_code is None:
+            return self._fail("the CLI ended in an unknown way", exit_code)
+        if exit_code < 0:
+            return self._fail(f"the CLI was killed by {_signal_name(-exit_code)}", exit_code)
+        if exit_code and not self.started:
+            # It refuses its options, its folder or its settings: it would do so again.
+            why = cut(self._last_stderr or f"exit code {exit_code}", 200)
+            return self._fail(f"the CLI did not start: {why}", exit_code, retryable=False)
+        if exit_code:
+            return self._fail(f"exit code {exit_code}", exit_code)
+        return self._fail("the CLI ended without a result", exit_code)
+
+    def _error_result(self, result: Json, exit_code: int | None) -> AgentResult:
+        errors = [str(e) for e in cast("list[object]", result.get("errors") or [])]
+        for error in errors:
+            self._tail.add(error)
+        match result.get("subtype"):
+            case "error_max_turns":
+                return self._fail("max turns reached", exit_code)
+            case "error_max_budget_usd":
+                # Another attempt would spend the same again.
+                return self._fail("budget reached", exit_code, retryable=False)
+            case _:
+                text = str((errors or [result.get("result") or ""])[0])
+                if result.get("terminal_reason") == "api_error" or "API Error" in text:
+                    return self._api_error(result, text, exit_code)
+                why = f": {cut(text.splitlines()[0], 200)}" if text.strip() else ""
+                return self._fail(f"the agent ended in an error{why}", exit_code)
+
+    def _api_error(self, result: Json, text: str, exit_code: int | None) -> AgentResult:
+        status = result.get("api_error_status")
+        if not isinstance(status, int):
+            found = re.search(r"API Error:?\D{0,40}([45]\d\d)\b", text)
+            status = int(found[1]) if found else None
+        if status is None:
+            return self._fail("API error: no connection", exit_code)
+        retryable = status >= 500 or status in RETRIED_STATUSES
+        return self._fail(f"API error {status}", exit_code, retryable=retryable)
+
+    def _fail(self, reason: str, exit_code: int | None, *, retryable: bool = True) -> AgentResult:
+        return self._end(AgentOutcome.FAILED, reason, exit_code, retryable=retryable)
+
+    def _end(
+        self, outcome: AgentOutcome, reason: str, exit_code: int | None, *, retryable: bool = True
+    ) -> AgentResult:
+        return AgentResult(
+            outcome=outcome,
+            reason=reason,
+            exit_code=exit_code,
+            output_tail=str(self._tail),
+            retryable=retryable,
+            usage=self.usage(),
+        )
+
+
+def cut(text: str, limit: int) -> str:
+    """Shorten a text to `limit` characters and mark it, if it is longer."""
+    return text if len(text) <= limit else f"{text[:limit]}... [{len(text) - limit} more cut]"
+
+
+def _bounded(value: object) -> object:
+    """A tool's input as it is, or as the beginning of its JSON when it is long."""
+    rendered = json.dumps(value, default=str)
+    return value if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
+
+
+def _totals(result: Json) -> Json:
+    """What a run has cost; `modelUsage` counts all of it, subagents and earlier turns included."""
+    totals: Json = {"cost_usd": result.get("total_cost_usd"), "turns": result.get("num_turns")}
+    models = [_object(m) for m in _object(result.get("modelUsage")).values()]
+    if models:
+        kinds = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+        totals["input_tokens"] = sum(int(m.get(k) or 0) for m in models for k in kinds)
+        totals["output_tokens"] = sum(int(m.get("outputTokens") or 0) for m in models)
+    elif usage := _object(result.get("usage")):
+        totals["input_tokens"] = _input_tokens(usage)
+        totals["output_tokens"] = int(usage.get("output_tokens") or 0)
+    return totals
+
+
+def _input_tokens(usage: Json) -> int:
+    """All tokens that the model read, those from its cache too."""
+    kinds = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(int(usage.get(kind) or 0) for kind in kinds)
+
+
+def _text(content: object) -> str:
+    """The text of a tool's result: a string, or blocks of which the text counts."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(b["text"]) for b in _objects(content) if b.get("type") == "text")
+
+
+def _object(value: object) -> Json:
+    return cast(Json, value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> Iterator[Json]:
+    if isinstance(value, list):
+        yield from (cast(Json, v) for v in cast("list[object]", value) if isinstance(v, dict))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

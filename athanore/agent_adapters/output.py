@@ -1,0 +1,75 @@
+"""Cut a stream of bytes into lines of text, in bounded memory."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from collections.abc import Iterator
+
+LINE_LIMIT = 65536
+"""Bytes of a line that are kept."""
+
+CUT = f" [cut: line over {LINE_LIMIT} bytes]"
+"""What stands at the end of a line that was longer."""
+
+_TAIL_LINES, _TAIL_WIDTH = 20, 1000
+
+
+class LineSplitter:
+    """Turns chunks of bytes into lines without their newline.
+
+    Bytes that are no UTF-8 are replaced, a line over `LINE_LIMIT` is cut and marked, and a last
+    line without a newline comes out of `close`.
+    """
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._cut = False
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """Yield the lines that end in this chunk."""
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            if self._line or len(end) > LINE_LIMIT:
+                self._add(end)
+                yield self._take()
+            else:  # nearly every line
+                yield _text(end)
+        self._add(rest)
+
+    def close(self) -> Iterator[str]:
+        """Yield the last line if no newline ended it."""
+        if self._line:
+            yield self._take()
+
+    def _add(self, part: bytes) -> None:
+        room = LINE_LIMIT - len(self._line)
+        self._cut |= len(part) > room
+        self._line += part[:room]
+
+    def _take(self) -> str:
+        line, cut = bytes(self._line), self._cut
+        self._line.clear()
+        self._cut = False
+        if cut:  # half a character at the cut is left out, not replaced
+            return codecs.getincrementaldecoder("utf-8")("replace").decode(line) + CUT
+        return _text(line)
+
+
+def _text(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8", "replace")
+
+
+class Tail:
+    """The last lines of a stream, few and short enough for a comment."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def add(self, line: str) -> None:
+        """Remember a line and forget the oldest one."""
+        self._lines.append(line)
+
+    def __str__(self) -> str:
+        lines = (f"{x[:_TAIL_WIDTH]}..." if len(x) > _TAIL_WIDTH else x for x in self._lines)
+        return "\n".join(lines).strip()

@@ -1,0 +1,318 @@
+"""Find and stop all processes of an agent; run as a program, do so when the worker has died.
+
+All processes of one agent are its *family*. A process belongs to it that carries the family's mark
+in its environment, is in the session or process group of the family's leader, or descends from one
+that does. So it is found though it forked, was daemonised or started a session of its own. What
+escapes is a process that cleared its environment, started a session *and* lost its parent.
+
+The mark is also the durable record of who started a process: it names the worker by pid and start
+time, so that a later worker finds the agents of one that is gone, without any file.
+
+Run as a program this is the reaper that `supervisor` starts. It must start fast and may not load
+Athanore, so this module imports the standard library only, and psutil where there is no /proc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import select
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MARK = "ATHANORE_PROCESS_MARK"
+"""The environment variable that all processes of an agent inherit."""
+
+GRACE = 5.0
+"""Seconds between TERM and KILL."""
+
+_KILL_PATIENCE = 5.0  # seconds after which a process that KILL does not end is given up
+_ORPHAN_CHECK = 2.0  # seconds between looks at the parent, should a fork hold the pipe open
+_SPAWN_GAP = 1.0  # seconds in which a process that was being started may still show up
+
+_HAS_PROC = os.path.exists("/proc/self/stat")
+_MARK_ENTRY = re.compile(rb"(?:^|\0)" + MARK.encode() + rb"=([^\0]*)")
+
+
+class Process(NamedTuple):
+    """One process as it was seen; `start` (ticks or seconds) tells it from a later one."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    start: float
+    dead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All processes of one agent.
+
+    `mark` is unique and stands in their environment. `pid` and `start` are those of the leader, 0
+    until it is known. No member is older than `since`, the start of the worker.
+    """
+
+    mark: str
+    since: float
+    pid: int = 0
+    start: float = 0
+
+    @classmethod
+    def new(cls) -> Family:
+        """A family that nobody belongs to yet; start its leader with `env` added."""
+        me = _glance(os.getpid())
+        since = me.start if me else 0
+        return cls(f"{_namespace()}_{os.getpid()}_{since}_{uuid.uuid4().hex}", since)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the environment of the leader must hold."""
+        return {MARK: self.mark}
+
+    def led_by(self, pid: int) -> Family:
+        """The same family with the leader that was started; without one if it is gone."""
+        leader = _glance(pid)
+        return Family(self.mark, self.since, pid, leader.start) if leader else self
+
+
+def snapshot() -> dict[int, Process]:
+    """Return all processes of this host that can be seen, by pid.
+
+    Raises:
+        OSError: no descriptor is left to look with; nobody knows what is there.
+    """
+    if _HAS_PROC:
+        pids: Iterable[int] = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    else:
+        import psutil
+
+        pids = psutil.pids()
+    return {pid: process for pid in pids if (process := _look(pid))}
+
+
+def find(families: Collection[Family]) -> list[Process]:
+    """Return the living processes of the families; never the caller itself.
+
+    Raises:
+        OSError: as `snapshot`.
+    """
+    seen = snapshot()
+    marks = {family.mark for family in families}
+    since = min((family.since for family in families), default=0)
+    # The kernel keeps a pid while its session or group has members: a leader's pid with another
+    # start time means that the family is gone and the number was given to a stranger.
+    leaders = {
+        family.pid
+        for family in families
+        if family.pid and (family.pid not in seen or seen[family.pid].start == family.start)
+    }
+    members = {
+        p.pid
+        for p in seen.values()
+        if not leaders.isdisjoint((p.pid, p.group, p.session))
+        or (p.start >= since and _mark_of(p.pid) in marks)
+    }
+    if members:
+        members |= _descendants(members, seen)
+    return [seen[pid] for pid in members if pid != os.getpid() and not seen[pid].dead]
+
+
+def orphans() -> list[Family]:
+    """Return the families whose worker has died, as far as they live on this host.
+
+    Not the one that the caller is in: whoever works in a dead worker's agent may go on.
+    """
+    seen = snapshot()
+    own = os.environ.get(MARK)
+    found: dict[str, Family] = {}
+    for process in seen.values():
+        mark = _mark_of(process.pid)
+        namespace, _, owner = mark.partition("_")
+        # A container's pids mean nothing outside of it, and the other way round.
+        if process.dead or mark in found or mark == own or namespace != _namespace():
+            continue
+        with contextlib.suppress(ValueError):  # a mark that somebody else made up
+            pid, since, _ = owner.split("_")
+            worker = seen.get(int(pid))
+            if worker is None or worker.dead or worker.start != float(since):
+                found[mark] = Family(mark, float(since))
+    return list(found.values())
+
+
+class Stopping:
+    """Ends families step by step: TERM to every process, `grace` seconds, KILL.
+
+    Call `step` and wait as long as it says, until it returns None. `left` then holds what could not
+    be ended: processes of other users, or stuck in the kernel. `blind` is True if that is unknown,
+    because no descriptor was left to look with.
+    """
+
+    def __init__(self, families: Collection[Family], grace: float = GRACE) -> None:
+        self.left: list[Process] = []
+        self.blind = False
+        self._families = families
+        self._deadline = time.monotonic() + grace
+        self._told: set[tuple[int, float]] = set()
+        self._pause = 0.01
+
+    def step(self) -> float | None:
+        """Look, signal, and return the seconds until the next step; None at the end."""
+        overdue = time.monotonic() - self._deadline
+        try:
+            self.left = find(self._families)
+            self.blind = False
+        except OSError:  # a descriptor may come free
+            self.blind = True
+            return None if overdue > _KILL_PATIENCE else 0.1
+        if not self.left or overdue > _KILL_PATIENCE:
+            return None
+        for process in self.left:
+            if overdue >= 0:
+                _signal(process, signal.SIGKILL)
+            elif (process.pid, process.start) not in self._told:
+                _signal(process, signal.SIGTERM)
+                self._told.add((process.pid, process.start))
+        self._pause = min(self._pause * 2, 0.25)
+        return self._pause if overdue >= 0 else min(self._pause, -overdue)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process.pid, number)
+
+
+def _descendants(roots: Collection[int], seen: dict[int, Process]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for process in seen.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    todo = list(roots)
+    while todo:
+        new = [pid for pid in children.get(todo.pop(), ()) if pid not in found]
+        found.update(new)
+        todo += new
+    return found
+
+
+def _glance(pid: int) -> Process | None:
+    with contextlib.suppress(OSError):
+        return _look(pid)
+
+
+def _look(pid: int) -> Process | None:
+    """Return a process as it is now, or None if it is gone or hidden."""
+    if not _HAS_PROC:
+        return _look_with_psutil(pid)
+    try:
+        # proc(5): the name in parentheses may hold anything, so count from its end.
+        fields = _read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
+    except OSError as error:
+        return _unless_blind(error)
+    state, parent, group, session = fields[:4]
+    # A process whose first thread has ended is shown as a zombie while its others go on.
+    dead = state in (b"Z", b"X") and int(fields[17]) <= 1
+    return Process(pid, int(parent), int(group), int(session), float(fields[19]), dead)
+
+
+def _look_with_psutil(pid: int) -> Process | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        parent, start = process.ppid(), process.create_time()
+        return Process(pid, parent, os.getpgid(pid), os.getsid(pid), start, dead)
+    except (psutil.Error, OSError) as error:
+        return _unless_blind(error)
+
+
+def _mark_of(pid: int) -> str:
+    """Return the mark in a process's environment; empty if it has none or hides it."""
+    if _HAS_PROC:
+        try:
+            entry = _MARK_ENTRY.search(_read(f"/proc/{pid}/environ"))
+        except OSError as error:
+            return _unless_blind(error) or ""
+        return entry[1].decode(errors="replace") if entry else ""
+    import psutil
+
+    try:
+        return psutil.Process(pid).environ().get(MARK, "")
+    except (psutil.Error, OSError) as error:
+        return _unless_blind(error) or ""
+
+
+def _read(path: str) -> bytes:
+    """Read a file of /proc: a third of what `open` costs, which is most of a look."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = chunk = os.read(fd, 65536)
+        while len(chunk) == 65536:
+            data += (chunk := os.read(fd, 65536))
+        return data
+    finally:
+        os.close(fd)
+
+
+def _unless_blind(error: Exception) -> None:
+    """Take a failed look for a process that is gone or hidden, unless we could not look at all."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise error
+
+
+def _namespace() -> str:
+    """Name the set of processes in which our pids are valid."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
+
+
+def reap_after(worker: int, messages: int = 0) -> None:
+    """Read which families live from a pipe; when the worker is gone, end those that are left.
+
+    A line is `+ mark since pid start` or `- mark`. The end of the pipe means that the worker has
+    died (or has finished: then no family is left). Nobody else holds the pipe, unless the worker
+    forked without exec: so its parenthood is looked at, too.
+    """
+    families: dict[str, Family] = {}
+    rest = b""
+    while True:
+        if not select.select([messages], [], [], _ORPHAN_CHECK)[0]:
+            if os.getppid() != worker:
+                break
+            continue
+        data = os.read(messages, 65536)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            verb, mark, *numbers = line.decode().split(" ")
+            if verb == "+":
+                since, pid, start = numbers
+                families[mark] = Family(mark, float(since), int(pid), float(start))
+            else:
+                families.pop(mark, None)
+    # A process that was between fork and exec shows its mark only a moment later: look again.
+    last_look = time.monotonic() + _SPAWN_GAP
+    while families:
+        stopping = Stopping(families.values())
+        while (pause := stopping.step()) is not None:
+            time.sleep(pause)
+        if time.monotonic() > last_look:
+            break
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it outlives the worker, and then ends by itself
+    reap_after(int(sys.argv[1]))

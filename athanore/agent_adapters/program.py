@@ -1,0 +1,134 @@
+"""Start a program without a shell, wait for its end without reaping it, and say what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from athanore.agent_adapters.base import AgentJob
+from athanore.models import AgentOutcome, AgentResult
+
+_POLL = 0.05  # seconds between looks at a process where the system tells nobody of its end
+_PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
+
+
+def spawn(
+    command: list[str], *, cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, stdin empty, stdout and stderr piped, unbuffered.
+
+    Called in the event loop, as asyncio's own spawn is: it takes a millisecond or two. That one is
+    of no use here. It waits for a child as soon as it ends, and from then on its pid and process
+    group could be a stranger's; and it can be cancelled half way.
+
+    Raises:
+        OSError, ValueError: it cannot be started; `explain` says why.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        cwd=cwd,
+        env=env,
+        start_new_session=True,
+    )
+
+
+async def exit_code(pid: int) -> int | None:
+    """Wait until a child has ended, but leave its pid taken until somebody reaps it.
+
+    Returns the code, negative for a signal; None if somebody else has reaped it.
+    """
+    try:
+        await _end_of(pid)
+        while True:
+            end = _peek(pid)
+            if end:
+                return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+            await asyncio.sleep(_POLL)
+    except ChildProcessError:
+        return None
+
+
+def _peek(pid: int) -> os.waitid_result | None:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+
+
+async def _end_of(pid: int) -> None:
+    """Wait for the end of a process, without a thread; return at once where that cannot be done."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, a sandbox that forbids it, no descriptor left
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
+def judge(code: int | None) -> tuple[AgentOutcome, str]:
+    """Say in an outcome and a few words what an exit code means; None is one that was lost."""
+    if code is None:
+        return AgentOutcome.FAILED, "exit code lost (is SIGCHLD ignored in the worker?)"
+    if code == 0:
+        return AgentOutcome.SUCCEEDED, ""
+    if code > 0:
+        return AgentOutcome.FAILED, f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
+    return AgentOutcome.FAILED, f"killed by {name}"
+
+
+def not_started(reason: str, *, retryable: bool = False) -> AgentResult:
+    """The result of an attempt whose program did not even start."""
+    return AgentResult(AgentOutcome.FAILED, reason, retryable=retryable)
+
+
+def explain(error: OSError | ValueError, command: list[str], job: AgentJob) -> AgentResult:
+    """Say why `spawn` failed, and whether it might succeed another time."""
+    if isinstance(error, ValueError):  # a NUL byte, or half a surrogate pair
+        where = "prompt" if _is_refused(job.prompt) else "command or environment"
+        return not_started(f"the {where} holds a character that no program can be given ({error})")
+    program, number = command[0], error.errno or 0
+    if job.cwd and str(error.filename) == str(job.cwd):
+        return not_started(f"working directory {str(job.cwd)!r}: {os.strerror(number)}")
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        if _exists(program, job):
+            return not_started(f"the interpreter of the script {program!r} does not exist")
+        return not_started(f"command not found: {program!r}")
+    if number == errno.EACCES:
+        return not_started(f"not executable: {program!r}")
+    if number == errno.ENOEXEC:
+        return not_started(f"not a program: {program!r} (does it lack a #! line?)")
+    if number == errno.E2BIG:
+        size = len(os.fsencode(job.prompt))
+        return not_started(f"the prompt of {size} bytes is too long for a program's argument")
+    reason = f"cannot start {program!r}: {os.strerror(number)}"
+    return not_started(reason, retryable=number in _PASSING)
+
+
+def _exists(program: str, job: AgentJob) -> bool:
+    if "/" in program:
+        return (job.cwd or Path()).joinpath(program).is_file()
+    return shutil.which(program, path=job.env.get("PATH", os.defpath)) is not None
+
+
+def _is_refused(word: str) -> bool:
+    try:
+        return b"\0" in os.fsencode(word)
+    except UnicodeEncodeError:
+        return True

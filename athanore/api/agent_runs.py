@@ -1,0 +1,174 @@
+"""Agent runs as the API shows them, read from Prefect."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Cancelling
+
+from athanore.api.models import RunModel
+from athanore.api.prefect_link import PrefectLink
+from athanore.errors import AthanoreError, DispatchError, TaskBusyError
+from athanore.flows import control, ledger, runs
+from athanore.flows.apps import App
+from athanore.models import Task
+from athanore.server import ui_url
+
+logger = logging.getLogger("athanore.api")
+
+_ALL = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
+_FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRuns:
+    """What Prefect knows of a task: its active run, and its newest one in any state."""
+
+    active: FlowRun | None
+    newest: FlowRun | None
+
+    @property
+    def retry_count(self) -> int:
+        """How often the newest run repeated its attempt."""
+        return 0 if self.newest is None else ledger.retry_count_of(self.newest)
+
+
+class AgentRuns:
+    """Finds and creates the agent runs of one app."""
+
+    def __init__(self, app: App, prefect: PrefectLink) -> None:
+        self._app = app
+        self._prefect = prefect
+
+    async def working(self) -> list[FlowRun]:
+        """Return the runs whose agents are at work, on any worker, the oldest first.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await runs.find_runs(client, self._app.name, runs.WORKING)
+
+    async def note_move(self, task_id: str, target_queue: str) -> None:
+        """Note on a task's run that its agent moves the task itself, so that no poll stops it."""
+        try:
+            async with self._prefect.client() as client:
+                active = (await runs.active_runs(client, self._app.name, [task_id])).get(task_id)
+                if active is not None and active.state_type in runs.WORKING:
+                    await client.update_flow_run_labels(active.id, {ledger.MOVED: target_queue})
+        except AthanoreError as exc:
+            logger.warning("The run of task %s was not told of its move: %s", task_id, exc)
+
+    async def of_task(self, task_id: str) -> TaskRuns:
+        """Return what Prefect knows of a task.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            found = await runs.find_runs(
+                client, self._app.name, _ALL, task_ids=[task_id],
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
+            )  # fmt: skip
+        active = [r for r in found if r.state_type not in runs.FINISHED]
+        at_work = [r for r in active if r.state_type in runs.WORKING]
+        chosen = (at_work or active or [None])[0]
+        return TaskRuns(chosen, chosen or (found[0] if found else None))
+
+    async def dispatch(self, task: Task) -> FlowRun:
+        """Create the agent run of a task, or return the one that waits.
+
+        Raises:
+            DispatchError: the task's queue has no route, or an agent works on the task.
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        routes = self._app.dispatcher.routes
+        route = routes.get(task.queue_name)
+        if route is None:
+            raise DispatchError(
+                f"Task {task.id!r} is in {task.queue_name!r}, which no route watches. Move it to "
+                f"one of: {', '.join(repr(n) for n in routes) or 'none is watched'}."
+            )
+        async with self._prefect.client() as client:
+            active = (await runs.active_runs(client, self._app.name, [task.id])).get(task.id)
+            if active is not None and active.state_type in runs.WORKING:
+                raise TaskBusyError(task.id, str(active.id), active.name)
+            run = active or await runs.dispatch(client, self._app.name, route, task)
+        control.wake()
+        return run
+
+    async def cancel(self, task_id: str, reason: str) -> FlowRun:
+        """Have Prefect cancel the active run of a task; the worker then stops its agent.
+
+        Raises:
+            DispatchError: no run of the task is active.
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            active = (await runs.active_runs(client, self._app.name, [task_id])).get(task_id)
+            if active is None:
+                raise DispatchError(
+                    f"No agent works on task {task_id!r} or waits to; there is nothing to cancel."
+                )
+            await client.set_flow_run_state(active.id, Cancelling(message=reason))
+            return await client.read_flow_run(active.id)
+
+    async def dispatch_if_due(self, task: Task) -> FlowRun | None:
+        """Create the agent run of a task that has come into a watched queue.
+
+        Does nothing while a run of the task is active: the end of that run sees to it. A Prefect
+        that is away is no error either: the next poll does it.
+        """
+        route = self._app.dispatcher.routes.get(task.queue_name)
+        if route is None:
+            return None
+        try:
+            async with self._prefect.client() as client:
+                if await runs.active_runs(client, self._app.name, [task.id]):
+                    return None
+                run = await runs.dispatch(client, self._app.name, route, task)
+        except AthanoreError as exc:
+            logger.warning("The next poll dispatches task %r: %s", task.id, exc)
+            return None
+        control.wake()
+        return run
+
+
+def run_model(run: FlowRun) -> RunModel:
+    """A run for an answer."""
+    return RunModel(
+        id=str(run.id), name=run.name, state=run.state_name or "",
+        queue_name=queue_of(run), attempt=ledger.attempt_of(run),
+        worker=worker_of(run), url=run_url(run),
+    )  # fmt: skip
+
+
+def queue_of(run: FlowRun) -> str:
+    """The route that a run belongs to."""
+    named = run.parameters.get("queue_name")
+    if isinstance(named, str):
+        return named
+    return next((t.removeprefix("route:") for t in run.tags if t.startswith("route:")), "")
+
+
+def worker_of(run: FlowRun) -> str | None:
+    """Who runs it: the worker's name, once it has started."""
+    worker = run.labels.get(ledger.WORKER)
+    return None if worker is None else str(worker)
+
+
+def run_url(run: FlowRun) -> str | None:
+    """The run's page in Prefect's UI."""
+    base = prefect_ui()
+    return f"{base}/runs/flow-run/{run.id}" if base else None
+
+
+def prefect_ui() -> str | None:
+    """The address of Prefect's UI, if Prefect's address is known."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api.url
+    return ui_url(api) if api else None

@@ -1,0 +1,66 @@
+"""The FastAPI application, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import Depends, FastAPI
+
+from athanore import __version__
+from athanore.api import (
+    agents,
+    events,
+    guide,
+    problems,
+    queues,
+    routes,
+    status,
+    tasks,
+    webhooks,
+)
+from athanore.api.auth import authenticate
+from athanore.api.document import describe
+from athanore.api.guard import Guard, HostPolicy, check_binding
+from athanore.api.paths import RawPaths
+from athanore.api.redaction import Redaction
+from athanore.api.service import Service
+from athanore.flows.apps import App
+
+
+def create_api(app: App) -> FastAPI:
+    """Make the API of an app; its lifespan holds the connection to Prefect.
+
+    Raises:
+        ConfigurationError: the app's settings would open the API to other machines.
+    """
+    settings = app.dispatcher.settings
+    check_binding(settings, settings.api_host)
+    service = Service(app)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with service.running():
+            yield
+
+    api = FastAPI(
+        title="Athanore task API", version=__version__, lifespan=lifespan,
+        redirect_slashes=False, redoc_url=None,
+    )  # fmt: skip
+    api.state.service = service
+    api.openapi = partial(describe, api)
+    api.state.endpoints = [*api.routes, *guide.router.routes]
+    problems.install(api)
+    for module in (status, agents, events, tasks, queues, routes):
+        api.include_router(module.router, dependencies=[Depends(authenticate)])
+        api.state.endpoints += module.router.routes
+    # A webhook has a token of its own.
+    api.include_router(webhooks.router)
+    api.state.endpoints += webhooks.router.routes
+    api.include_router(guide.router)
+    # The last one added is the first that sees a request.
+    api.add_middleware(RawPaths)
+    api.add_middleware(Redaction, redactor=service.redactor)
+    api.add_middleware(Guard, hosts=HostPolicy(settings.api_host, app.api_url))
+    return api

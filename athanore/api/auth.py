@@ -1,0 +1,186 @@
+"""Who calls: an agent with the token of its run, an operator with the key, or anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+
+from athanore import names, tokens
+from athanore.api.agent_runs import queue_of
+from athanore.api.prefect_link import PrefectLink
+from athanore.api.problems import Problem
+from athanore.api.recent import Recent
+from athanore.errors import PrefectUnavailableError
+from athanore.flows import control, ledger
+from athanore.flows.apps import App
+
+_READS = frozenset({"GET", "HEAD"})
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="athanore"'}
+
+
+class Role(StrEnum):
+    """What a caller is."""
+
+    ANYBODY = "anybody"
+    AGENT = "agent"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request; the last four are known of agents."""
+
+    role: Role
+    task_id: str | None = None
+    run_id: UUID | None = None
+    queue_name: str | None = None
+    attempt: int | None = None
+
+
+class Gate:
+    """Tells who calls, and refuses what a caller may not do."""
+
+    def __init__(self, app: App, prefect: PrefectLink) -> None:
+        self._app = app
+        self._prefect = prefect
+        self._required = app.dispatcher.settings.api_auth == "token"
+        # Reads may rely on what was true a moment ago; writes never do, while Prefect answers.
+        self._fresh: Recent[UUID, FlowRun] = Recent(1000, seconds=2)
+        self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=600)
+
+    async def identify(self, credential: str | None, *, write: bool) -> Caller:
+        """Tell who a caller is by the bearer token that it sent.
+
+        Raises:
+            Problem: 401, the token is missing or unknown; 409, it belongs to a run that is over.
+            PrefectUnavailableError: the token cannot be checked now.
+        """
+        if credential is not None:
+            key = self._app.dispatcher.settings.api_key
+            if key is not None and compare_digest(
+                credential.encode(), key.get_secret_value().encode()
+            ):
+                return Caller(Role.OPERATOR)
+            if (run_id := tokens.run_of(credential)) is not None:
+                caller = await self._agent(credential, run_id, write=write)
+                if caller is not None:
+                    return caller
+        if not self._required:
+            return Caller(Role.ANYBODY)
+        raise Problem(
+            401, "token-needed" if credential is None else "token-unknown",
+            "Send the header `Authorization: Bearer $ATHANORE_TOKEN`; an agent finds its token in "
+            "that variable, an operator uses ATHANORE_API_KEY."
+            if credential is None
+            else "This token is not known, or its run is over.",
+            headers=_CHALLENGE,
+        )  # fmt: skip
+
+    async def _agent(self, token: str, run_id: UUID, *, write: bool) -> Caller | None:
+        """The agent that a token belongs to; None for a read with a token that is worth nothing."""
+        run = await self._run(run_id, fresh=write)
+        attempt = None if run is None else tokens.attempt_of(token, dict(run.labels))
+        if run is None or attempt is None:
+            if not write:
+                return None
+            raise Problem(401, "token-unknown", "No agent run has this token.", headers=_CHALLENGE)
+        stopping = any(c.run_id == run_id and c.reason for c in control.all_running())
+        if run.state_type is not StateType.RUNNING or stopping or attempt != ledger.attempt_of(run):
+            if not write:
+                return None
+            raise Problem(
+                409, "run-ended",
+                f"The run of this token has ended or is being stopped ({run.state_name}); it may "
+                "not change anything any more. Stop working.",
+            )  # fmt: skip
+        return Caller(Role.AGENT, names.task_of(run.tags), run_id, queue_of(run), attempt)
+
+    async def _run(self, run_id: UUID, *, fresh: bool) -> FlowRun | None:
+        if not fresh and (run := self._fresh.get(run_id)) is not None:
+            return run
+        try:
+            async with self._prefect.client() as client:
+                run = await client.read_flow_run(run_id)
+        except ObjectNotFound:
+            return None
+        except PrefectUnavailableError:
+            # What was known last is the best there is: an agent must be able to finish its work
+            # while Prefect is away.
+            if (known := self._known.get(run_id)) is not None:
+                return known
+            raise
+        if names.app_tag(self._app.name) not in run.tags:
+            return None
+        self._known.put(run_id, run)
+        self._fresh.put(run_id, run)
+        return run
+
+    def check_write(self, caller: Caller, path: str, task_id: str | None) -> None:
+        """Refuse what an agent may not change, where tokens are required.
+
+        Raises:
+            Problem: 403, with what it may do.
+        """
+        if not self._required or caller.role is not Role.AGENT:
+            return
+        if path == "/tasks" or (task_id is not None and task_id == caller.task_id):
+            return
+        raise Problem(
+            403, "not-your-task",
+            f"Your token is for task {caller.task_id!r}: you may change that one and create new "
+            "ones, and read everything.",
+        )  # fmt: skip
+
+
+_bearer = HTTPBearer(
+    scheme_name="token",
+    description="`ATHANORE_TOKEN` of an agent's environment, or the operators' `ATHANORE_API_KEY`. "
+    'Needed only where the API runs with `api_auth="token"`.',
+    auto_error=False,
+)
+
+
+def credential_of(request: Request) -> str | None:
+    """The bearer token that a request carries."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def authenticate(
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """Identify the caller of an endpoint and check what it may do."""
+    gate = request.app.state.service.gate
+    assert isinstance(gate, Gate)
+    write = request.method not in _READS
+    if write and request.method != "DELETE":
+        _check_content_type(request)
+    caller = await gate.identify(credential_of(request), write=write)
+    if caller.task_id is not None:
+        control.touch(caller.task_id)  # an agent that calls is not stalled
+    if write:
+        gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
+    return caller
+
+
+def _check_content_type(request: Request) -> None:
+    """A web page cannot send JSON to another site without asking first, so JSON is demanded."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem(
+            415, "not-json",
+            "Send JSON with the header `Content-Type: application/json` "
+            f"(yours is {media_type or 'missing'!r}).",
+        )  # fmt: skip
+
+
+type CallerDep = Annotated[Caller, Depends(authenticate)]

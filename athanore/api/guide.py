@@ -1,0 +1,100 @@
+"""`GET /`: a page for a browser, and for anything else a short guide that an agent can act on."""
+
+from __future__ import annotations
+
+import shlex
+from html import escape
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from athanore.api.auth import Caller, Role, credential_of
+from athanore.api.problems import Problem
+from athanore.api.service import Service, ServiceDep
+from athanore.errors import PrefectUnavailableError
+
+router = APIRouter(tags=["guide"])
+
+
+@router.get(
+    "/",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The guide.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "text/html": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def guide(request: Request, service: ServiceDep) -> Response:
+    """Explain the API: plain text, or a page if the caller asks for HTML as browsers do."""
+    headers = {"Vary": "Accept"}
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(_page(service), headers=headers)
+    caller = await _caller(request, service)
+    return PlainTextResponse(_text(service, caller), headers=headers)
+
+
+async def _caller(request: Request, service: Service) -> Caller:
+    try:
+        return await service.gate.identify(credential_of(request), write=False)
+    except (Problem, PrefectUnavailableError):
+        return Caller(Role.ANYBODY)
+
+
+def _who(caller: Caller) -> str:
+    if caller.role is Role.AGENT:
+        return (
+            f"You are the agent at work on task {caller.task_id!r}, which was taken from "
+            f"{caller.queue_name!r}; this is attempt {caller.attempt}."
+        )
+    if caller.role is Role.OPERATOR:
+        return "You are an operator: you may change everything."
+    return "Who you are is not known: send `Authorization: Bearer $ATHANORE_TOKEN` if you have one."
+
+
+def _text(service: Service, caller: Caller) -> str:
+    url = service.app.api_url
+    token = service.dispatcher.settings.api_auth == "token" or caller.role is Role.AGENT
+    auth = '-H "Authorization: Bearer $ATHANORE_TOKEN" ' if token else ""
+    json = f"curl -sS {auth}-H 'Content-Type: application/json'"
+    task = f"{url}/tasks/{quote(caller.task_id or '', safe='') or '$ATHANORE_TASK_ID'}"
+    named = shlex.quote(task) if caller.task_id else f'"{task}"'
+
+    def at(path: str) -> str:
+        return f"{named[:-1]}{path}{named[-1]}" if named[-1] in "'\"" else named + path
+
+    return f"""Athanore task API of the app {service.app.name!r}.
+{_who(caller)}
+
+Read your task (description, comments, checklist):
+  curl -sS {auth}{named}
+Say what you did or what you need:
+  {json} {at("/comments")} -d '{{"comment": "..."}}'
+Hand it on when you are done, by moving it to another queue:
+  {json} {at("/move")} -d '{{"target_queue": "Done"}}'
+See which queues there are:
+  curl -sS {auth}{url}/queues
+Change its name, description, labels or assignees (only what you send):
+  {json} -X PATCH {named} -d '{{"labels": ["bug"]}}'
+Create another task:
+  {json} {url}/tasks -d '{{"queue_name": "Todo", "name": "...", "description": "..."}}'
+
+Percent-encode ids and names in paths (a slash is %2F). Errors are JSON; `detail` says what to do.
+Send `Idempotency-Key: <anything new>` with a comment to be safe to repeat it.
+All calls: {url}/docs (for people), {url}/openapi.json (for programs).
+"""
+
+
+def _page(service: Service) -> str:
+    name = escape(service.app.name)
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Athanore: {name}</title>"
+        f"<h1>Athanore: {name}</h1><p>This is the task API. "
+        '<a href="/docs">All calls</a>, <a href="/status">status</a>, '
+        '<a href="/queues">queues</a>, <a href="/agents">running agents</a>.</p></html>'
+    )

@@ -1,0 +1,174 @@
+"""What the API takes and gives: the shapes of its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from athanore import models
+
+# Something to be seen: what str.strip() leaves over, in the words of Rust's and JavaScript's regex.
+type Name = Annotated[str, StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]")]
+
+
+class RequestModel(BaseModel):
+    """A body that is sent to us: a field that we do not know is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CommentModel(BaseModel):
+    """A comment on a task."""
+
+    text: str
+    author: str | None = Field(
+        default=None, description="Who wrote it; null where the board has no name."
+    )
+    created_at: datetime | None = Field(
+        default=None, description="When; null where the board has no time."
+    )
+
+
+class ChecklistItemModel(BaseModel):
+    """A line of a task's checklist."""
+
+    id: str | None = None
+    name: str
+    is_completed: bool = False
+
+
+class RunModel(BaseModel):
+    """An agent run, as Prefect knows it."""
+
+    id: str = Field(description="The id of the Prefect flow run.")
+    name: str
+    state: str = Field(description="Prefect's name of the state: Running, Scheduled, Failed, ...")
+    queue_name: str = Field(description="The route that the run belongs to.")
+    attempt: int = Field(description="The current or last attempt, from 1.")
+    worker: str | None = Field(default=None, description="Who runs it: host and process.")
+    url: str | None = Field(default=None, description="The run in Prefect's UI.")
+
+
+class TaskSummary(BaseModel):
+    """A task in a list: without its comments and its checklist."""
+
+    id: str
+    name: str
+    queue_name: str = Field(description="The queue that the task is in.")
+    description: str
+    labels: list[str]
+    assignees: list[str]
+
+
+class TaskModel(TaskSummary):
+    """A task, whole."""
+
+    comments: list[CommentModel] = Field(description="Oldest first.")
+    tasks: list[ChecklistItemModel] = Field(description="The checklist.")
+    retry_count: int | None = Field(
+        description="How often the current or last run repeated its attempt; "
+        "null while Prefect does not answer."
+    )
+    active_run: RunModel | None = Field(
+        description="The run that works on the task or waits to; null if there is none "
+        "or Prefect does not answer."
+    )
+
+
+class QueueModel(BaseModel):
+    """A queue and how many tasks are in it."""
+
+    name: str
+    task_count: int
+
+
+class CommentRequest(RequestModel):
+    """A comment to post."""
+
+    comment: Name = Field(description="The text.", examples=["Done, see the branch fix-crash."])
+
+
+class MoveRequest(RequestModel):
+    """Where a task goes."""
+
+    target_queue: Name = Field(description="The queue's name.", examples=["Review"])
+
+
+class TaskRequest(RequestModel):
+    """A task to create."""
+
+    queue_name: Name = Field(description="The queue it goes to.", examples=["Todo"])
+    name: Name = Field(description="The title.", examples=["Fix the crash"])
+    description: str = Field(default="", description="What is to be done.")
+
+
+class Changes(TypedDict):
+    """What `Board.update` takes; None leaves a field as it is."""
+
+    name: str | None
+    description: str | None
+    labels: list[str] | None
+    assignees: list[str] | None
+
+
+class TaskUpdate(RequestModel):
+    """Fields to set; those that are null or not sent stay as they are."""
+
+    name: Name | None = Field(
+        default=None, description="The title.", examples=["Fix the crash at start"]
+    )
+    description: str | None = Field(default=None, description="The whole new description.")
+    labels: list[Name] | None = Field(default=None, description="The whole new list; [] clears it.")
+    assignees: list[Name] | None = Field(
+        default=None, description="The whole new list; [] clears it."
+    )
+
+    def cleaned(self, clean: Callable[[str], str]) -> Changes:
+        """The fields as the board takes them, every text passed through `clean`."""
+        return {
+            "name": None if self.name is None else clean(self.name),
+            "description": None if self.description is None else clean(self.description),
+            "labels": None if self.labels is None else [clean(x) for x in self.labels],
+            "assignees": None if self.assignees is None else [clean(x) for x in self.assignees],
+        }
+
+
+class QueueRequest(RequestModel):
+    """The name of a queue."""
+
+    name: Name = Field(examples=["Review"])
+
+
+class EmptyRequest(RequestModel):
+    """Nothing is to be said: send `{}`."""
+
+
+class CancelRequest(RequestModel):
+    """Why an agent is stopped."""
+
+    reason: str = Field(
+        default="Cancelled through the API.",
+        max_length=1000,
+        description="Shown in Prefect and in the comment on the task.",
+    )
+
+
+def summary_of(task: models.Task) -> TaskSummary:
+    """A task for a list."""
+    return TaskSummary(
+        id=task.id, name=task.name, queue_name=task.queue_name, description=task.description,
+        labels=list(task.labels), assignees=list(task.assignees),
+    )  # fmt: skip
+
+
+def comment_of(comment: models.Comment) -> CommentModel:
+    """A comment for an answer."""
+    return CommentModel(text=comment.text, author=comment.author, created_at=comment.created_at)
+
+
+def queue_of(queue: models.Queue) -> QueueModel:
+    """A queue for an answer."""
+    return QueueModel(name=queue.name, task_count=queue.task_count)

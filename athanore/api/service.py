@@ -1,0 +1,136 @@
+"""What the endpoints of the API share: the app, its board, Prefect, and who calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+from prefect.client.schemas.objects import FlowRun
+
+from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
+from athanore.api.auth import Gate
+from athanore.api.event_log import Announcer
+from athanore.api.idempotency import Once
+from athanore.api.live import LiveEvents
+from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
+from athanore.api.prefect_link import PrefectLink
+from athanore.api.problems import Problem, problem_of
+from athanore.api.redaction import Redactor
+from athanore.board import Board
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import PrefectUnavailableError, TaskNotFoundError
+from athanore.flows.apps import App
+from athanore.models import Task
+
+_SHOWN_IDS = 50
+
+
+class Service:
+    """The API's state, made once for a server."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.prefect = PrefectLink()
+        self.runs = AgentRuns(app, self.prefect)
+        self.gate = Gate(app, self.prefect)
+        self.redactor = Redactor.of(app)
+        self.live = LiveEvents(app.name)
+        self.announcer = Announcer(app.name)
+        self.once = Once()
+        self.started_at = datetime.now(UTC)
+
+    @property
+    def board(self) -> Board:
+        """The board, for async callers."""
+        return self.app.board
+
+    @property
+    def dispatcher(self) -> AgentDispatcher:
+        """The user's app object."""
+        return self.app.dispatcher
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Hold what the service needs for as long as the server runs."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.prefect)
+            yield
+
+    def stop(self) -> None:
+        """End what would keep the server from stopping."""
+        self.live.close()
+
+    async def task(self, task_id: str) -> Task:
+        """Read a task.
+
+        Raises:
+            Problem: 404 with the ids that exist.
+        """
+        try:
+            return await self.board.task(task_id)
+        except TaskNotFoundError as exc:
+            raise await self.no_such_task(exc) from exc
+
+    async def no_such_task(self, error: TaskNotFoundError) -> Problem:
+        """Say which tasks there are, to somebody who asked for another."""
+        queues = await self.board.queues()
+        tasks = await self.board.ready_tasks([q.name for q in queues])
+        ids = [t.id for t in tasks]
+        shown = ", ".join(f"{t.id!r} ({t.name})" for t in tasks[:10]) or "none"
+        more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+        problem = problem_of(error)
+        detail = f"{problem.detail} The open tasks are: {shown}{more}. GET /tasks lists them."
+        return Problem(problem.status, problem.kind, detail, existing=ids[:_SHOWN_IDS])
+
+    async def whole(self, task: Task, dispatched: FlowRun | None = None) -> TaskModel:
+        """A task for an answer, with what Prefect knows of it.
+
+        Args:
+            dispatched: the task's run if it was created just now.
+        """
+        retry_count, active = None, None
+        try:
+            known = TaskRuns(dispatched, dispatched)
+            if dispatched is None:
+                known = await self.runs.of_task(task.id)
+        except PrefectUnavailableError:
+            pass
+        else:
+            retry_count = known.retry_count
+            active = None if known.active is None else run_model(known.active)
+        return TaskModel(
+            **summary_of(task).model_dump(),
+            comments=[comment_of(c) for c in task.comments],
+            tasks=[
+                ChecklistItemModel(id=i.id, name=i.name, is_completed=i.is_completed)
+                for i in task.tasks
+            ],
+            retry_count=retry_count,
+            active_run=active,
+        )
+
+
+def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+type ServiceDep = Annotated[Service, Depends(_service)]
+
+
+def _managed(service: ServiceDep) -> Service:
+    if not service.dispatcher.settings.enable_queue_management:
+        raise Problem(
+            403, "queue-management-off",
+            "Queues and routes cannot be changed here: the app was started without "
+            "enable_queue_management=True (or ATHANORE_ENABLE_QUEUE_MANAGEMENT=true).",
+        )  # fmt: skip
+    return service
+
+
+type ManagedDep = Annotated[Service, Depends(_managed)]
+"""The service, for endpoints that change queues or routes."""

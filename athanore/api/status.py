@@ -1,0 +1,104 @@
+"""The endpoint that says how the server is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from prefect.client.schemas.responses import DeploymentResponse
+from pydantic import BaseModel, Field
+
+from athanore import __version__
+from athanore.api.agent_runs import prefect_ui
+from athanore.api.deployed import deployments, next_poll
+from athanore.api.service import ServiceDep
+from athanore.errors import PrefectUnavailableError
+
+router = APIRouter(tags=["status"])
+
+
+class CapacityModel(BaseModel):
+    """How many agents may work at once, and how many do."""
+
+    max_concurrent_agents: int
+    active_agents: int | None = Field(description="Null while Prefect does not answer.")
+    slots_free: int | None = Field(description="Null while Prefect does not answer.")
+
+
+class RouteTimingModel(BaseModel):
+    """When a queue is looked at."""
+
+    queue_name: str
+    poll_interval: float = Field(description="Seconds.")
+    next_poll: datetime | None = Field(
+        default=None, description="Null while the route is paused or Prefect does not answer."
+    )
+
+
+class TimingModel(BaseModel):
+    """Since when the server runs, and when it looks at the queues."""
+
+    started_at: datetime
+    uptime: float = Field(description="Seconds.")
+    poll_interval: float = Field(description="Seconds; the default of the routes.")
+    routes: list[RouteTimingModel]
+
+
+class PrefectModel(BaseModel):
+    """The Prefect server."""
+
+    reachable: bool
+    ui_url: str | None
+
+
+class StatusModel(BaseModel):
+    """How the server is."""
+
+    app: str
+    version: str
+    api_url: str
+    active_agents: int | None = Field(description="Null while Prefect does not answer.")
+    capacity: CapacityModel
+    timing: TimingModel
+    prefect: PrefectModel
+
+
+@router.get("/status")
+async def get_status(service: ServiceDep) -> StatusModel:
+    """Tell capacity, timing, running agents, and where Prefect is."""
+    limit = service.dispatcher.settings.max_concurrent_agents
+    active: int | None = None
+    deployed: dict[str, DeploymentResponse] = {}
+    try:
+        active = len(await service.runs.working())
+        async with service.prefect.client() as client:
+            deployed = await deployments(client, service.app.name)
+    except PrefectUnavailableError:
+        pass
+    return StatusModel(
+        app=service.app.name,
+        version=__version__,
+        api_url=service.app.api_url,
+        active_agents=active,
+        capacity=CapacityModel(
+            max_concurrent_agents=limit,
+            active_agents=active,
+            slots_free=None if active is None else max(0, limit - active),
+        ),
+        timing=TimingModel(
+            started_at=service.started_at,
+            uptime=(datetime.now(UTC) - service.started_at).total_seconds(),
+            poll_interval=service.dispatcher.settings.poll_interval,
+            routes=[
+                RouteTimingModel(
+                    queue_name=r.queue_name,
+                    poll_interval=r.poll_interval.total_seconds(),
+                    next_poll=next_poll(deployed[r.queue_name])
+                    if r.queue_name in deployed
+                    else None,
+                )
+                for r in service.dispatcher.routes.values()
+            ],
+        ),
+        prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
+    )

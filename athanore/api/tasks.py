@@ -1,0 +1,156 @@
+"""Endpoints of tasks: what an agent needs for its work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Response, status
+
+from athanore.api.agent_runs import run_model
+from athanore.api.auth import CallerDep
+from athanore.api.idempotency import IdempotencyKey
+from athanore.api.models import (
+    CancelRequest,
+    CommentModel,
+    CommentRequest,
+    EmptyRequest,
+    MoveRequest,
+    RunModel,
+    TaskModel,
+    TaskRequest,
+    TaskSummary,
+    TaskUpdate,
+    summary_of,
+)
+from athanore.api.problems import documented
+from athanore.api.service import ServiceDep
+from athanore.errors import TaskNotFoundError
+from athanore.models import EventKind
+
+router = APIRouter(tags=["tasks"])
+
+
+@router.get("/tasks", responses=documented(404))
+async def list_tasks(
+    service: ServiceDep,
+    queue: Annotated[
+        list[str] | None, Query(description="Only tasks of this queue; may be repeated.")
+    ] = None,
+) -> list[TaskSummary]:
+    """List the open tasks, queue by queue, in board order."""
+    wanted = queue or [q.name for q in await service.board.queues()]
+    return [summary_of(t) for t in await service.board.ready_tasks(list(dict.fromkeys(wanted)))]
+
+
+@router.post("/tasks", status_code=status.HTTP_201_CREATED, responses=documented(404))
+async def create_task(
+    body: TaskRequest,
+    service: ServiceDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> TaskModel:
+    """Create a task; if its queue is watched, an agent is dispatched at once."""
+    clean = service.redactor.text
+
+    async def create() -> TaskModel:
+        task = await service.board.create(
+            body.queue_name, clean(body.name), clean(body.description)
+        )
+        run = await service.runs.dispatch_if_due(task)
+        return await service.whole(task, run)
+
+    created = await service.once.do(idempotency_key, "create", body, create)
+    response.headers["Location"] = f"/tasks/{quote(created.id, safe='')}"
+    return created
+
+
+@router.post(
+    "/tasks/{task_id:id}/comments",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(404),
+)
+async def add_comment(
+    task_id: str,
+    body: CommentRequest,
+    service: ServiceDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> CommentModel:
+    """Post a comment on a task."""
+    text = service.redactor.text(body.comment)
+
+    async def comment() -> CommentModel:
+        try:
+            await service.board.comment(task_id, text)
+        except TaskNotFoundError as exc:
+            raise await service.no_such_task(exc) from exc
+        data = {"text": text, "by": caller.role}
+        service.announcer.announce(task_id, EventKind.COMMENT, data, caller.run_id)
+        return CommentModel(text=text)
+
+    return await service.once.do(idempotency_key, f"comment on {task_id}", body, comment)
+
+
+@router.post("/tasks/{task_id:id}/move", responses=documented(404))
+async def move_task(
+    task_id: str, body: MoveRequest, service: ServiceDep, caller: CallerDep
+) -> TaskModel:
+    """Move a task to another queue; if that is watched, the next agent is dispatched at once.
+
+    An agent that moves its own task ends its work by that: the next agent starts when it is done.
+    """
+    before = await service.task(task_id)
+    if caller.role != "operator":
+        await service.runs.note_move(task_id, body.target_queue)
+    await service.board.move(task_id, body.target_queue)
+    task = await service.task(task_id)
+    data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": caller.role}
+    service.announcer.announce(task_id, EventKind.MOVED, data, caller.run_id)
+    return await service.whole(task, await service.runs.dispatch_if_due(task))
+
+
+@router.post(
+    "/tasks/{task_id:id}/dispatch",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -> RunModel:
+    """Have an agent work on a task now, instead of at the next poll of its queue.
+
+    A run that waits already is returned as it is. 409: the task's queue is not watched, or an agent
+    works on the task.
+    """
+    return run_model(await service.runs.dispatch(await service.task(task_id)))
+
+
+@router.post(
+    "/tasks/{task_id:id}/cancel",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def cancel_task(task_id: str, body: CancelRequest, service: ServiceDep) -> RunModel:
+    """Stop the agent of a task. The task goes where its route says (`on_cancel`), or stays.
+
+    The agent is stopped a moment after the answer. 409: no agent works on the task or waits to. A
+    task that stays in a watched queue is dispatched again by the next poll: move it away as well.
+    """
+    await service.task(task_id)
+    reason = service.redactor.text(body.reason)
+    return run_model(await service.runs.cancel(task_id, reason))
+
+
+@router.get("/tasks/{task_id:id}", responses=documented(404))
+async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
+    """Read a task, whole: description, comments, checklist, and the agent run if there is one."""
+    return await service.whole(await service.task(task_id))
+
+
+@router.patch("/tasks/{task_id:id}", responses=documented(404))
+async def update_task(task_id: str, body: TaskUpdate, service: ServiceDep) -> TaskModel:
+    """Set fields of a task; those that are not sent stay as they are."""
+    try:
+        task = await service.board.update(task_id, **body.cleaned(service.redactor.text))
+    except TaskNotFoundError as exc:
+        raise await service.no_such_task(exc) from exc
+    return await service.whole(task)

@@ -1,0 +1,94 @@
+"""The board for async callers: the one place where the synchronous adapters meet threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from athanore.models import Queue, Task
+from athanore.queue_adapters import base
+from athanore.queue_adapters.base import QueueAdapter
+
+_MAX_THREADS = 16
+
+
+class Board:
+    """An adapter whose methods are awaited; each call runs in a thread of a small pool.
+
+    A call that has begun is seen through even if the caller is cancelled: a comment or a move is
+    never left in doubt.
+    """
+
+    def __init__(self, adapter: QueueAdapter) -> None:
+        self.adapter = adapter
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def call[T](self, function: Callable[[], T]) -> T:
+        """Run a plain function of the adapter in a thread."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(_MAX_THREADS)
+        return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+
+    async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        """See `QueueAdapter.get_ready_tasks`."""
+        return await self.call(partial(self.adapter.get_ready_tasks, queue_names))
+
+    async def task(self, task_id: str) -> Task:
+        """See `QueueAdapter.get_task`."""
+        return await self.call(partial(self.adapter.get_task, task_id))
+
+    async def claim(self, task_id: str, source_queue: str, target_queue: str) -> Task:
+        """See `athanore.queue_adapters.base.claim_task`."""
+        return await self.call(
+            partial(
+                base.claim_task,
+                self.adapter,
+                task_id,
+                source_queue=source_queue,
+                target_queue=target_queue,
+            )
+        )
+
+    async def move(self, task_id: str, target_queue: str) -> None:
+        """See `QueueAdapter.move_task`."""
+        await self.call(partial(self.adapter.move_task, task_id, target_queue))
+
+    async def comment(self, task_id: str, text: str) -> None:
+        """See `QueueAdapter.add_comment`."""
+        await self.call(partial(self.adapter.add_comment, task_id, text))
+
+    async def update(
+        self,
+        task_id: str,
+        *,
+        assignees: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> Task:
+        """See `QueueAdapter.update_task`."""
+        return await self.call(
+            partial(
+                self.adapter.update_task,
+                task_id,
+                assignees=assignees,
+                name=name,
+                description=description,
+                labels=labels,
+            )
+        )
+
+    async def create(self, queue_name: str, name: str, description: str = "") -> Task:
+        """See `QueueAdapter.create_task`."""
+        return await self.call(partial(self.adapter.create_task, queue_name, name, description))
+
+    async def queues(self) -> list[Queue]:
+        """See `QueueAdapter.list_queues`."""
+        return await self.call(self.adapter.list_queues)
+
+    async def queue(self, queue_name: str) -> Queue:
+        """See `QueueAdapter.get_queue`."""
+        return await self.call(partial(self.adapter.get_queue, queue_name))

@@ -1,0 +1,85 @@
+"""The command line: `athanore`.
+
+Commands parse, call and print; what they do is in the packages below. Each group of commands is a
+module of its own, and Prefect is imported only by a command that needs it, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Group
+
+from athanore import __version__
+from athanore.cli import acting, deploying, looking, serving, task_views
+from athanore.errors import (
+    AthanoreError,
+    ConfigurationError,
+    NotFoundError,
+    PrefectUnavailableError,
+)
+
+_GROUPS = {
+    "Run": (serving.up, serving.worker, serving.api),
+    "Deploy": (deploying.deploy, deploying.pools, deploying.prefect_yaml),
+    "Look": (
+        looking.status, looking.tasks, looking.routes, looking.dead_letters,
+        task_views.show, task_views.logs,
+    ),
+    "Act": (acting.dispatch, acting.cancel, acting.requeue, acting.pause, acting.resume),
+}  # fmt: skip
+
+_MISTAKES = (ConfigurationError, NotFoundError, PrefectUnavailableError)
+
+REFUSED, MISTAKE, INTERRUPTED = 1, 2, 130
+
+
+def make_app() -> App:
+    """Put the commands together."""
+    app = App(
+        name="athanore",
+        help="Watch the queues of a task board and have AI agents do the work, on Prefect.",
+        help_epilogue=(
+            "APP is where the dispatcher is: run.py:dispatcher or package.module:dispatcher. "
+            "Without it ATHANORE_APP counts, then run.py in this folder."
+        ),
+        version=__version__,
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    for number, (title, commands) in enumerate(_GROUPS.items()):
+        group = Group(title, sort_key=number)
+        for place, command in enumerate(commands):
+            app.command(command, group=group, sort_key=place)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 fine, 1 refused for now, 2 a mistake to mend, 130 interrupted.
+
+    Args:
+        arguments: the words after `athanore`; by default those of this process.
+    """
+    try:
+        code = make_app()(sys.argv[1:] if arguments is None else arguments)
+    except CycloptsError as exc:
+        _fail(str(exc), MISTAKE)
+    except _MISTAKES as exc:
+        _fail(str(exc), MISTAKE)
+    except AthanoreError as exc:
+        _fail(str(exc), REFUSED)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader (head, a pager) has seen enough; nothing is left to say, not even at exit.
+        sys.stderr.close()
+        raise SystemExit(REFUSED) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    sys.stderr.write(f"athanore: {' '.join(text.split())}\n")
+    raise SystemExit(code) from None

@@ -1,0 +1,122 @@
+"""Commands that change something: dispatch, cancel, requeue, pause, resume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from athanore.cli.context import AppOption, user, with_app
+from athanore.cli.output import say, warn
+from athanore.errors import ConfigurationError, DispatchError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from athanore.flows.apps import App
+    from athanore.operations import Dispatched
+
+type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
+type QueueName = Annotated[str, Parameter(name="QUEUE", help="The queue that the route watches.")]
+type QueueOption = Annotated[
+    str | None,
+    Parameter(name=["--queue", "-q"], help="The route to take; the task is moved to its queue."),
+]
+
+
+def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = None) -> None:
+    """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.operations import dispatch_task
+
+        await _tell(client, found, await dispatch_task(client, found, task, queue))
+
+    with_app(app, action)
+
+
+def cancel(task: TaskId, /, *, app: AppOption = None) -> None:
+    """Cancel a task's agent run: its agent is stopped, or does not start."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.operations import cancel_task
+
+        done = await cancel_task(client, found, task, user())
+        if done.at_once:
+            say(f"Cancelled {done.run.name!r}: no agent had started.")
+        else:
+            say(f"Cancelling {done.run.name!r}: its agent is being stopped.")
+
+    with_app(app, action)
+
+
+def requeue(
+    task: Annotated[str | None, Parameter(name="TASK", help="The task's id.")] = None,
+    /,
+    *,
+    all_: Annotated[
+        bool, Parameter(name="--all", negative="", help="Every dead letter that a run left.")
+    ] = False,
+    queue: QueueOption = None,
+    app: AppOption = None,
+) -> int:
+    """Give a task that was given up a fresh start: back to its queue, with all its attempts."""
+    if (task is None) is not all_:
+        raise ConfigurationError("Name one task, or say --all.")
+
+    async def action(client: PrefectClient, found: App) -> int:
+        from athanore import operations
+
+        if task is not None:
+            done = await operations.requeue(client, found, task, user(), queue)
+            await _tell(client, found, done)
+            return 0
+        letters = await operations.dead_letters(client, found)
+        refused = 0
+        for letter in letters:
+            try:
+                done = await operations.requeue(client, found, letter.task_id, user(), queue)
+            except DispatchError as exc:
+                refused += 1
+                warn(str(exc))
+            else:
+                await _tell(client, found, done)
+        if not letters:
+            say("There are no dead letters.")
+        return 1 if refused else 0
+
+    return with_app(app, action)
+
+
+def pause(queue: QueueName, /, *, app: AppOption = None) -> None:
+    """Pause a route: no polls, and no agent starts. Running agents are left alone."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.operations import pause_route
+
+        await pause_route(client, found, queue)
+
+    with_app(app, action)
+    say(f"Paused {queue!r}. Running agents finish; `athanore resume {queue!r}` lets it go on.")
+
+
+def resume(queue: QueueName, /, *, app: AppOption = None) -> None:
+    """Let a paused route go on, whoever paused it."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.operations import resume_route
+
+        await resume_route(client, found, queue)
+
+    with_app(app, action)
+    say(f"Resumed {queue!r}.")
+
+
+async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:
+    from athanore.flows.pausing import paused_parts
+    from athanore.operations import run_url
+
+    verb = "Dispatched" if done.created else "Already waiting:"
+    say(f"{verb} {done.run.name!r} to the agent of {done.route!r}.  {run_url(client, done.run)}")
+    if "agents" in await paused_parts(client, app.name, done.route):
+        warn(f"The route is paused: it starts after `athanore resume {done.route!r}`.")

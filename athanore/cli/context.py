@@ -1,0 +1,160 @@
+"""What every command needs: the app that is meant, and a connection to Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from athanore.flows.apps import App
+
+type AppArgument = Annotated[
+    str | None, Parameter(name="APP", help="The app, as run.py:dispatcher.")
+]
+"""The app as a command's first argument."""
+
+type AppOption = Annotated[
+    str | None, Parameter(name="--app", help="The app, as run.py:dispatcher.")
+]
+"""The app as an option, where the first argument is something else."""
+
+type AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+type Debug = Annotated[bool, Parameter(name="--debug", negative="", help="Log at DEBUG level.")]
+
+_DEFAULT_SCRIPT = "run.py"
+_DEFAULT_NAME = "dispatcher"
+
+
+def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
+    """Import the app that is meant; returns how deployments name it, and the dispatcher.
+
+    Raises:
+        ConfigurationError: there is no such app, or its module cannot be imported.
+    """
+    from athanore.flows import apps
+
+    name = _normal(reference or _default())
+    try:
+        return name, apps.load(name)
+    except AthanoreError:
+        raise
+    except Exception as exc:
+        last = traceback.extract_tb(exc.__traceback__)[-1]
+        where = f"{exc.filename}, line {exc.lineno}" if isinstance(exc, SyntaxError) else (
+            f"{last.filename}, line {last.lineno}"
+        )  # fmt: skip
+        what = exc.msg if isinstance(exc, SyntaxError) else str(exc)
+        raise ConfigurationError(
+            f"{name} cannot be imported: {type(exc).__name__}: {what} ({where})."
+        ) from exc
+
+
+def check_routes(name: str, dispatcher: AgentDispatcher) -> None:
+    """Refuse an app without routes; a deploy would only remove what is there.
+
+    Raises:
+        ConfigurationError: the app has none.
+    """
+    if not dispatcher.routes:
+        raise ConfigurationError(
+            f"{name} has no routes; decorate a prompt function with "
+            '@dispatcher.route(queue_name="Todo").'
+        )
+
+
+def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
+    """Call an action with a client of the Prefect server that runs.
+
+    Raises:
+        PrefectUnavailableError: none runs, or it went away.
+        AthanoreError: it refused a request.
+    """
+
+    async def connect() -> T:
+        from athanore.server import find_prefect
+
+        api = await find_prefect()
+        from prefect.client.orchestration import get_client
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: api}):
+            async with get_client() as client:
+                return await action(client)
+
+    import httpx
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        return asyncio.run(connect())
+    except httpx.TransportError as exc:
+        raise PrefectUnavailableError(
+            f"Prefect does not answer any more: {exc or type(exc).__name__}."
+        ) from exc
+    except PrefectHTTPStatusError as exc:
+        raise AthanoreError(f"Prefect refuses: {exc}") from exc
+
+
+def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Awaitable[T]]) -> T:
+    """Call an action with a Prefect client and the app that is meant.
+
+    Raises:
+        ConfigurationError: see `find_app`.
+        PrefectUnavailableError: see `with_prefect`.
+    """
+    name, dispatcher = find_app(reference)
+
+    async def with_client(client: PrefectClient) -> T:
+        from athanore.flows import apps
+
+        app = apps.App(name, dispatcher)
+        apps.register(app)
+        try:
+            return await action(client, app)
+        finally:
+            apps.unregister(app)
+
+    return with_prefect(with_client)
+
+
+def user() -> str:
+    """Who gives the command, for comments."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "the command line"
+
+
+def _default() -> str:
+    named = os.environ.get("ATHANORE_APP", "").strip()
+    if "," in named:
+        raise ConfigurationError(f"ATHANORE_APP names several apps ({named}); say which one.")
+    if named:
+        return named
+    if Path(_DEFAULT_SCRIPT).is_file():
+        return f"{_DEFAULT_SCRIPT}:{_DEFAULT_NAME}"
+    raise ConfigurationError(
+        "Which app? Name it, as in run.py:dispatcher, or set ATHANORE_APP; "
+        f"there is no {_DEFAULT_SCRIPT} in this folder."
+    )
+
+
+def _normal(reference: str) -> str:
+    """Name an app as every process in this folder does, so that deployments and workers agree."""
+    location, _, attribute = reference.partition(":")
+    if location.endswith(".py"):
+        path, here = Path(location).resolve(), Path.cwd()
+        location = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return f"{location}:{attribute or _DEFAULT_NAME}"

@@ -1,0 +1,185 @@
+"""Commands that show how things are: status, tasks, routes, dead-letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from athanore.cli.context import AppOption, AsJson, find_app, with_app
+from athanore.cli.output import (
+    ago,
+    duration,
+    plain,
+    print_json,
+    print_table,
+    say,
+    state_text,
+    until,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from athanore.flows.apps import App
+    from athanore.models import Task
+    from athanore.operations import DeadLetter
+    from athanore.overview import Overview, RouteView, RunView
+    from athanore.routes import Route
+
+
+def status(*, app: AppOption = None, json: AsJson = False) -> None:
+    """Show the routes, what runs and waits, what is paused, and the dead letters."""
+
+    async def action(client: PrefectClient, found: App) -> Overview:
+        from athanore.overview import overview
+
+        return await overview(client, found)
+
+    seen = with_app(app, action)
+    if json:
+        print_json(seen)
+        return
+    limit = "" if seen.limit is None else f" of {seen.limit}"
+    workers = ", ".join(seen.workers) or "none online; start `athanore worker`"
+    say(f"{seen.app}: {seen.working}{limit} agents at work; workers: {workers}")
+    say(f"Prefect: {seen.ui_url}\n", "dim")
+    columns = ("queue", "tasks", "waiting", "working", "retrying", "")
+    print_table(columns, (_route_row(r) for r in seen.routes))
+    if seen.runs:
+        columns = ("task", "name", "queue", "state", "attempt", "for", "due", "worker")
+        print_table(columns, (_run_row(r) for r in seen.runs))
+    if seen.dead_letters:
+        count = len(seen.dead_letters)
+        say(f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`.", "red")
+    if seen.board_error:
+        warn(f"The board does not answer: {seen.board_error}")
+
+
+def tasks(
+    *,
+    queue: Annotated[
+        list[str] | None,
+        Parameter(name=["--queue", "-q"], help="Only this queue; may be repeated.", negative=""),
+    ] = None,
+    app: AppOption = None,
+    json: AsJson = False,
+) -> None:
+    """List the board's open tasks, queue by queue, and what runs for each."""
+
+    async def action(client: PrefectClient, found: App) -> list[tuple[Task, RunView | None]]:
+        from athanore.flows import runs
+        from athanore.overview import run_view
+
+        wanted = queue or [q.name for q in await found.board.queues()]
+        listed = await found.board.ready_tasks(wanted)
+        active = await runs.active_runs(client, found.name)
+        return [(t, run_view(client, active[t.id]) if t.id in active else None) for t in listed]
+
+    seen = with_app(app, action)
+    if json:
+        print_json([_task_fields(t) | {"run": plain(r)} for t, r in seen])
+        return
+    print_table(
+        ("task", "name", "queue", "labels", "run"),
+        ((t.id, t.name, t.queue_name, ", ".join(t.labels), _run_text(r)) for t, r in seen),
+    )
+
+
+def routes(*, app: AppOption = None, json: AsJson = False) -> None:
+    """List the app's routes in the order in which they get free slots. Needs no Prefect."""
+    _, dispatcher = find_app(app)
+    ranked = dispatcher.ranked_routes()
+    if json:
+        print_json([_route_fields(r) for r in ranked])
+        return
+    print_table(
+        ("queue", "in progress", "agent", "poll", "timeout", "at once", "retries", "dead letters"),
+        (
+            (
+                r.queue_name, r.in_progress_queue, r.describe(),
+                duration(r.poll_interval.total_seconds()),
+                "none" if r.timeout is None else duration(r.timeout.total_seconds()),
+                "" if r.max_concurrent is None else r.max_concurrent,
+                r.retry.max_retries, r.dead_letter_queue or "left in place",
+            )
+            for r in ranked
+        ),
+    )  # fmt: skip
+
+
+def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
+    """List the tasks that were given up: why, after how many attempts, and what was said last."""
+
+    async def action(client: PrefectClient, found: App) -> list[DeadLetter]:
+        from athanore import operations
+
+        return await operations.dead_letters(client, found)
+
+    seen = with_app(app, action)
+    if json:
+        print_json(seen)
+        return
+    if not seen:
+        say("There are no dead letters.")
+    for letter in seen:
+        say(f"{letter.task_id}  {letter.task_name}", "bold")
+        attempts = "" if letter.attempts is None else f", attempt {letter.attempts}"
+        since = "" if letter.since is None else f", {ago(letter.since)} ago"
+        say(f"  in {letter.queue_name!r}: {letter.reason}{attempts}{since}", "red")
+        for line in letter.last_output.splitlines():
+            say(f"  | {line}", "dim")
+        if letter.run_url:
+            say(f"  {letter.run_url}")
+    if seen:
+        say("\n`athanore requeue TASK` gives a task a fresh start; --all does so for all.", "dim")
+
+
+def _route_row(route: RouteView) -> tuple[str | int | Text | None, ...]:
+    if not route.deployed:
+        state = Text("not deployed", "red")
+    elif route.paused:
+        state = state_text(f"paused ({', '.join(route.paused)})")
+    else:
+        state = Text("")
+    tasks = "?" if route.tasks is None else route.tasks
+    return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
+
+
+def _run_row(run: RunView) -> tuple[str | int | Text | None, ...]:
+    return (
+        run.task_id, run.name, run.route, state_text(run.state), run.attempt, ago(run.since),
+        until(run.due), run.worker if run.due is None else None,
+    )  # fmt: skip
+
+
+def _run_text(run: RunView | None) -> Text:
+    if run is None:
+        return Text("")
+    due = f", due {until(run.due)}" if run.due is not None else f" for {ago(run.since)}"
+    return Text(f"{run.state}{due} (attempt {run.attempt})", state_text(run.state).style)
+
+
+def _task_fields(task: Task) -> dict[str, object]:
+    return {
+        "id": task.id, "name": task.name, "queue_name": task.queue_name,
+        "description": task.description, "labels": task.labels, "assignees": task.assignees,
+    }  # fmt: skip
+
+
+def _route_fields(route: Route) -> dict[str, object]:
+    timeout = route.timeout
+    return {
+        "queue_name": route.queue_name,
+        "in_progress_queue": route.in_progress_queue,
+        "agent": route.describe(),
+        "priority": route.priority,
+        "poll_interval": route.poll_interval.total_seconds(),
+        "timeout": None if timeout is None else timeout.total_seconds(),
+        "max_concurrent": route.max_concurrent,
+        "max_retries": route.retry.max_retries,
+        "dead_letter_queue": route.dead_letter_queue,
+        "done_queue": route.done_queue,
+    }

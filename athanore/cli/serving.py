@@ -1,0 +1,35 @@
+"""Commands that run until they are stopped: up, worker, api."""
+
+from __future__ import annotations
+
+from athanore.cli.context import AppArgument, Debug, find_app
+
+
+def up(app: AppArgument = None, /, *, debug: Debug = False) -> None:
+    """Run everything in the foreground: Prefect if none runs, the worker and the task API.
+
+    Ctrl-C stops it; running agents may finish first. A second Ctrl-C stops them, too.
+    """
+    from athanore.up import run_app
+
+    name, dispatcher = find_app(app)
+    run_app(dispatcher, reference=name, debug=debug)
+
+
+def worker(app: AppArgument = None, /, *, debug: Debug = False) -> None:
+    """Run a worker: it polls the routes and runs agents. Start as many as you like, on any host.
+
+    On SIGTERM or Ctrl-C it takes no more work, and its agents may finish within shutdown_grace.
+    """
+    from athanore.roles import run_worker
+
+    name, dispatcher = find_app(app)
+    run_worker(dispatcher, name, debug=debug)
+
+
+def api(app: AppArgument = None, /, *, debug: Debug = False) -> None:
+    """Serve the task API, which agents use, on api_host:api_port."""
+    from athanore.roles import run_api
+
+    name, dispatcher = find_app(app)
+    run_api(dispatcher, name, debug=debug)

@@ -1,0 +1,187 @@
+"""Bringing Prefect in line with a plan; safe to repeat, and other apps are never touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.sorting import DeploymentSort
+from prefect.utilities.callables import parameter_schema
+
+from athanore import names
+from athanore.deployments import removal
+from athanore.deployments.plan import API_ROUTE_TAG, DeploymentPlan, Plan
+from athanore.deployments.pools import make_pools
+from athanore.dispatcher import AgentDispatcher
+from athanore.flows.poll_route import poll_route
+from athanore.flows.run_agent import run_agent
+
+_PAGE = 100
+
+_FLOWS: dict[str, Flow[..., Any]] = {names.POLL_FLOW: poll_route, names.AGENT_FLOW: run_agent}
+
+
+@dataclass(slots=True)
+class Deployed:
+    """What a deploy did.
+
+    Attributes:
+        ids: the deployments' ids by `flow/name`.
+        changes: a line for each thing that was changed; none if all was as planned.
+        lingering: removed routes whose agents still work; the next deploy finishes their removal.
+    """
+
+    ids: dict[str, UUID] = field(default_factory=dict[str, UUID])
+    changes: list[str] = field(default_factory=list[str])
+    lingering: list[str] = field(default_factory=list[str])
+
+
+async def deploy(
+    client: PrefectClient,
+    plan: Plan,
+    *,
+    drain: timedelta = timedelta(0),
+    pool_type: str | None = None,
+) -> Deployed:
+    """Make pools, queues and deployments as planned; remove this app's routes that are gone.
+
+    Pauses are an operator's, not the code's: a paused route stays paused.
+
+    Args:
+        drain: how long to wait for the running agents of a removed route.
+        pool_type: the type of new work pools; see `make_pools`.
+
+    Raises:
+        ConfigurationError: a pool exists and is of another type than the one asked for.
+    """
+    done = Deployed(changes=await make_pools(client, plan.pools, pool_type))
+    steps = {p.name: await _pull_steps(client, p.name) for p in plan.pools}
+    flow_ids = {name: await client.create_flow(flow) for name, flow in _FLOWS.items()}
+    existing = await deployments_of(client, plan.app)
+    for wanted in plan.deployments:
+        key = f"{wanted.flow}/{wanted.name}"
+        there = existing.pop((flow_ids[wanted.flow], wanted.name), None)
+        if there is not None and _matches(there, wanted, steps[wanted.pool]):
+            done.ids[key] = there.id
+            continue
+        done.ids[key] = await _put(client, flow_ids[wanted.flow], wanted, steps[wanted.pool], there)
+        done.changes.append(f"{'created' if there is None else 'updated'} deployment {key!r}")
+        if there is not None and removal.is_leaving(there):
+            await removal.take_back(client, there)
+    gone = [d for d in existing.values() if API_ROUTE_TAG not in d.tags]
+    await removal.remove(client, plan, gone, drain, done.changes, done.lingering)
+    return done
+
+
+async def deployments_of(
+    client: PrefectClient, app: str
+) -> dict[tuple[UUID, str], DeploymentResponse]:
+    """Return an app's deployments by flow id and name."""
+    found: dict[tuple[UUID, str], DeploymentResponse] = {}
+    offset = 0
+    while True:
+        page = await client.read_deployments(
+            deployment_filter=DeploymentFilter(
+                tags=DeploymentFilterTags(all_=["athanore", names.app_tag(app)])
+            ),
+            sort=DeploymentSort.NAME_ASC,
+            limit=_PAGE,
+            offset=offset,
+        )
+        found.update({(d.flow_id, d.name): d for d in page})
+        offset += len(page)
+        if len(page) < _PAGE:
+            return found
+
+
+async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:
+    """Tell Prefect's process worker where the app is; it starts runs in an empty folder."""
+    if (await client.read_work_pool(pool)).type != "process":
+        return []
+    return [{"prefect.deployments.steps.set_working_directory": {"directory": os.getcwd()}}]
+
+
+@cache
+def _schema(flow: str) -> dict[str, Any]:
+    return parameter_schema(_FLOWS[flow]).model_dump_for_openapi()
+
+
+def _matches(
+    there: DeploymentResponse, wanted: DeploymentPlan, steps: list[dict[str, Any]]
+) -> bool:
+    """Tell whether a deployment is as planned, so that its schedule can be left alone."""
+    intervals = [
+        s.schedule.interval for s in there.schedules if isinstance(s.schedule, IntervalSchedule)
+    ]
+    return (
+        there.parameters == wanted.parameters
+        and there.entrypoint == wanted.entrypoint
+        and there.path == "."
+        and (there.pull_steps or []) == steps
+        and there.parameter_openapi_schema == _schema(wanted.flow)
+        and there.enforce_parameter_schema
+        and set(there.tags) == set(wanted.tags)
+        and there.description == wanted.description
+        and there.version == wanted.version
+        and there.work_pool_name == wanted.pool
+        and there.work_queue_name == (wanted.queue or "default")
+        and intervals == ([] if wanted.interval is None else [wanted.interval])
+        and len(intervals) == len(there.schedules)
+    )
+
+
+async def _put(
+    client: PrefectClient,
+    flow_id: UUID,
+    wanted: DeploymentPlan,
+    steps: list[dict[str, Any]],
+    there: DeploymentResponse | None,
+) -> UUID:
+    """Create a deployment, or replace what is there under its name and keep its id and pause."""
+    paused = there is not None and bool(there.schedules) and not any(
+        s.active for s in there.schedules
+    )  # fmt: skip
+    schedules = (
+        []
+        if wanted.interval is None
+        else [
+            DeploymentScheduleCreate(
+                schedule=IntervalSchedule(interval=wanted.interval), active=not paused
+            )
+        ]
+    )
+    return await client.create_deployment(
+        flow_id=flow_id,
+        name=wanted.name,
+        version=wanted.version,
+        schedules=schedules,
+        parameters=dict(wanted.parameters),
+        description=wanted.description,
+        work_pool_name=wanted.pool,
+        work_queue_name=wanted.queue,
+        tags=list(wanted.tags),
+        entrypoint=wanted.entrypoint,
+        path=".",
+        pull_steps=steps,
+        parameter_openapi_schema=_schema(wanted.flow),
+        enforce_parameter_schema=True,
+    )
+
+
+async def poll_now(client: PrefectClient, dispatcher: AgentDispatcher) -> None:
+    """Have every route that is not paused polled at once, instead of at its next scheduled time."""
+    for queue_name in dispatcher.routes:
+        name = f"{names.POLL_FLOW}/{names.deployment_name(dispatcher.name, queue_name)}"
+        deployment = await client.read_deployment_by_name(name)
+        if not deployment.paused:
+            await client.create_flow_run_from_deployment(deployment.id, name="first poll")

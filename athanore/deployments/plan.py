@@ -1,0 +1,136 @@
+"""What an app needs in Prefect, as plain values: no I/O, so that it can be shown and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from athanore import names
+from athanore.dispatcher import AgentDispatcher
+from athanore.flows.pausing import queue_description
+from athanore.routes import Route
+from athanore.versions import app_version
+
+AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"
+POLL_ENTRYPOINT = "athanore.flows.poll_route.poll_route"
+
+API_ROUTE_TAG = "source:api"
+"""On deployments of routes that were made over HTTP: no code names them; a deploy keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlan:
+    """One work queue of the agents' pool: a route's place in the order."""
+
+    name: str
+    priority: int
+    concurrency_limit: int | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """One work pool."""
+
+    name: str
+    description: str
+    concurrency_limit: int | None
+    queues: tuple[QueuePlan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPlan:
+    """One deployment of one of the two flows."""
+
+    flow: str
+    name: str
+    entrypoint: str
+    pool: str
+    queue: str | None
+    tags: tuple[str, ...]
+    parameters: dict[str, str]
+    description: str
+    version: str
+    interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that an app needs in Prefect."""
+
+    app: str
+    version: str
+    pools: tuple[PoolPlan, ...]
+    deployments: tuple[DeploymentPlan, ...]
+
+
+def plan(dispatcher: AgentDispatcher, reference: str) -> Plan:
+    """Work out what an app needs in Prefect.
+
+    Args:
+        reference: where the app is, as `run.py:dispatcher`; it becomes a parameter of every run.
+    """
+    app, version = dispatcher.name, app_version(dispatcher)
+    ranked = dispatcher.ranked_routes()
+    queues = tuple(
+        QueuePlan(
+            name=names.slug(route.queue_name),
+            priority=rank,
+            concurrency_limit=route.max_concurrent,
+            description=queue_description(route.queue_name),
+        )
+        for rank, route in enumerate(ranked, start=1)
+    )
+    pools = (
+        PoolPlan(
+            names.agents_pool(app),
+            f"Agents of the Athanore app {app!r}; the limit is max_concurrent_agents.",
+            dispatcher.settings.max_concurrent_agents,
+            queues,
+        ),
+        PoolPlan(names.polls_pool(app), f"Polls of the Athanore app {app!r}.", None),
+    )
+    deployments: list[DeploymentPlan] = []
+    for route in dispatcher.routes.values():
+        deployments.append(_poll(app, route, reference, version))
+        deployments.append(_agent(app, route, reference, version))
+    return Plan(app, version, pools, tuple(deployments))
+
+
+def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:
+    return DeploymentPlan(
+        flow=names.POLL_FLOW,
+        name=names.deployment_name(app, route.queue_name),
+        entrypoint=POLL_ENTRYPOINT,
+        pool=names.polls_pool(app),
+        queue=None,
+        tags=("athanore", names.app_tag(app), names.POLL_TAG, names.route_tag(route.queue_name)),
+        parameters={"app": reference, "queue_name": route.queue_name},
+        description=(
+            f"Looks for ready tasks in **{route.queue_name}** every "
+            f"{route.poll_interval.total_seconds():g} s and creates an agent run for each."
+        ),
+        version=version,
+        interval=route.poll_interval,
+    )
+
+
+def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:
+    limit = "no limit" if route.timeout is None else f"{route.timeout.total_seconds():g} s"
+    return DeploymentPlan(
+        flow=names.AGENT_FLOW,
+        name=names.deployment_name(app, route.queue_name),
+        entrypoint=AGENT_ENTRYPOINT,
+        pool=names.agents_pool(app),
+        queue=names.slug(route.queue_name),
+        tags=("athanore", names.app_tag(app), names.AGENT_TAG, names.route_tag(route.queue_name)),
+        parameters={"app": reference, "queue_name": route.queue_name},
+        description=(
+            f"Has an agent work on one task of **{route.queue_name}**: `{route.describe()}`.\n\n"
+            f"- while it works the task is in **{route.in_progress_queue}**\n"
+            f"- timeout: {limit}; retries: {route.retry.max_retries}; "
+            f"dead letters: {route.dead_letter_queue or 'left in place'}\n\n"
+            "To start one by hand, give the `task_id`."
+        ),
+        version=version,
+    )

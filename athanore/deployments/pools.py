@@ -1,0 +1,157 @@
+"""Work pools and their queues: limits, and the order in which routes get the free slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import WorkQueueFilter
+from prefect.client.schemas.objects import WorkPool, WorkQueue
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from athanore.deployments.plan import PoolPlan, QueuePlan
+from athanore.errors import ConfigurationError
+
+WORKER_TYPE = "athanore"
+
+_PAGE = 200
+
+
+async def make_pools(
+    client: PrefectClient, pools: Iterable[PoolPlan], pool_type: str | None = None
+) -> list[str]:
+    """Create the pools and queues that are missing, and set limits and priorities.
+
+    Args:
+        pool_type: the type of new pools; `athanore` by default, `process` for Prefect's own worker.
+
+    Returns a line for each thing that was changed; none if all was as planned.
+
+    Raises:
+        ConfigurationError: a pool exists and is of another type than the one asked for.
+    """
+    changes: list[str] = []
+    for plan in pools:
+        pool = await _make_pool(client, plan, pool_type, changes)
+        if plan.queues:
+            await _make_queues(client, pool, plan, changes)
+    return changes
+
+
+async def _make_pool(
+    client: PrefectClient, plan: PoolPlan, pool_type: str | None, changes: list[str]
+) -> WorkPool:
+    wanted = WorkPoolCreate(
+        name=plan.name,
+        type=pool_type or WORKER_TYPE,
+        description=plan.description,
+        concurrency_limit=plan.concurrency_limit,
+    )
+    try:
+        pool = await client.read_work_pool(plan.name)
+    except ObjectNotFound:
+        try:
+            pool = await client.create_work_pool(wanted)
+            changes.append(f"created work pool {plan.name!r} ({_limit(plan.concurrency_limit)})")
+        except ObjectAlreadyExists:  # somebody else was faster
+            pool = await client.read_work_pool(plan.name)
+    if pool_type is not None and pool.type != pool_type:
+        raise ConfigurationError(
+            f"The work pool {plan.name!r} is of type {pool.type!r}, not {pool_type!r}; "
+            f"delete it first (prefect work-pool delete {plan.name!r}) to change that."
+        )
+    if pool.concurrency_limit != plan.concurrency_limit:
+        changes.append(f"work pool {plan.name!r}: {_limit(plan.concurrency_limit)}")
+    if (pool.concurrency_limit, pool.description) != (plan.concurrency_limit, plan.description):
+        await client.update_work_pool(
+            plan.name,
+            WorkPoolUpdate(description=plan.description, concurrency_limit=plan.concurrency_limit),
+        )
+    return pool
+
+
+async def _make_queues(
+    client: PrefectClient, pool: WorkPool, plan: PoolPlan, changes: list[str]
+) -> None:
+    there = {q.name: q for q in await queues_of(client, pool.name)}
+    missing = [q for q in plan.queues if q.name not in there]
+    for queue in missing:
+        await _create_queue(client, pool.name, queue)
+        changes.append(f"created work queue {queue.name!r} ({_limit(queue.concurrency_limit)})")
+    if missing:  # each new one may have pushed others back
+        there = {q.name: q for q in await queues_of(client, pool.name)}
+    for wanted in plan.queues:
+        queue = there[wanted.name]
+        if (queue.concurrency_limit, queue.description) != (
+            wanted.concurrency_limit,
+            wanted.description,
+        ):
+            if queue.concurrency_limit != wanted.concurrency_limit:
+                limit = _limit(wanted.concurrency_limit)
+                changes.append(f"work queue {wanted.name!r}: {limit}")
+            await client.update_work_queue(
+                queue.id,
+                concurrency_limit=wanted.concurrency_limit,
+                description=wanted.description,
+            )
+    await _order_queues(client, pool, plan, there, changes)
+
+
+async def _order_queues(
+    client: PrefectClient,
+    pool: WorkPool,
+    plan: PoolPlan,
+    there: dict[str, WorkQueue],
+    changes: list[str],
+) -> None:
+    """Number the queues: the routes' as planned, then queues of others, the pool's default last.
+
+    A server may push other queues back when one gets a number. In ascending order that never
+    reaches those that are done, so all from the first difference on are set.
+    """
+    planned = {q.name for q in plan.queues}
+    others = [q for q in there.values() if q.name not in planned]
+    others.sort(key=lambda q: (q.id == pool.default_queue_id, q.priority or 0))
+    ordered = [there[q.name] for q in plan.queues] + others
+    priorities = [q.priority for q in plan.queues]
+    priorities += range(len(planned) + 1, len(ordered) + 1)
+    wrong = False
+    for queue, priority in zip(ordered, priorities, strict=True):
+        wrong = wrong or queue.priority != priority
+        if wrong:
+            await client.update_work_queue(queue.id, priority=priority)
+            if queue.name in planned and queue.priority != priority:
+                changes.append(f"work queue {queue.name!r}: priority {priority}")
+
+
+async def queues_of(client: PrefectClient, pool: str) -> list[WorkQueue]:
+    """Return all work queues of a pool."""
+    found: list[WorkQueue] = []
+    while True:
+        page = await client.read_work_queues(
+            work_pool_name=pool,
+            work_queue_filter=WorkQueueFilter(),
+            limit=_PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+async def _create_queue(client: PrefectClient, pool: str, wanted: QueuePlan) -> None:
+    try:
+        await client.create_work_queue(
+            wanted.name,
+            description=wanted.description,
+            priority=wanted.priority,
+            concurrency_limit=wanted.concurrency_limit,
+            work_pool_name=pool,
+        )
+    except ObjectAlreadyExists:  # somebody else was faster
+        return
+
+
+def _limit(limit: int | None) -> str:
+    return "no limit" if limit is None else f"limit {limit}"

@@ -1,0 +1,125 @@
+"""Taking away routes that are gone from the code: pause, drain, cancel what waits, delete.
+
+The order matters. A run that is to be retried after its deployment is gone would abort for ever, so
+nothing is deleted before the last agent has finished and the last waiting run is cancelled. The
+tasks of cancelled runs were not claimed: they stay in their source queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from athanore import names
+from athanore.deployments.plan import Plan
+from athanore.flows import runs
+
+_LEAVING_TAG = "leaving"
+_LOOK_EVERY = 0.5
+_AT_WORK = (StateType.PENDING, *runs.WORKING)
+
+
+def is_leaving(deployment: DeploymentResponse) -> bool:
+    """Tell whether a deployment's removal has begun."""
+    return _LEAVING_TAG in deployment.tags
+
+
+async def remove(
+    client: PrefectClient,
+    plan: Plan,
+    gone: Sequence[DeploymentResponse],
+    drain: timedelta,
+    changes: list[str],
+    lingering: list[str],
+) -> None:
+    """Remove the deployments of routes that the plan does not have.
+
+    Args:
+        drain: how long running agents may take; a route whose agents take longer stays, paused.
+        changes: gets a line for each route that was removed.
+        lingering: gets the routes that stay for now.
+    """
+    agents = {_route(d): d for d in gone if names.AGENT_TAG in d.tags}
+    for deployment in gone:
+        await _pause(client, plan.app, deployment)
+    await _drained(client, plan.app, agents, drain)
+    for deployment in gone:
+        if names.AGENT_TAG not in deployment.tags:
+            await _delete(client, deployment)
+    for route, deployment in agents.items():
+        await runs.cancel_waiting(client, plan.app, route, "The route was removed.")
+        if await _at_work(client, plan.app, route):
+            lingering.append(route)
+            continue
+        await _delete_queue(client, plan.app, deployment)
+        await _delete(client, deployment)
+        changes.append(f"removed route {route!r}")
+
+
+async def take_back(client: PrefectClient, deployment: DeploymentResponse) -> None:
+    """Let a route go on that has come back into the code before its removal was finished."""
+    await client.resume_deployment(deployment.id)
+    if deployment.work_queue_id is not None:
+        await client.update_work_queue(deployment.work_queue_id, is_paused=False)
+
+
+async def _pause(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+    if is_leaving(deployment):
+        return
+    await client.pause_deployment(deployment.id)
+    if _has_own_queue(app, deployment) and deployment.work_queue_id is not None:
+        await client.update_work_queue(deployment.work_queue_id, is_paused=True)
+    tags = [*deployment.tags, _LEAVING_TAG]
+    await client.update_deployment(deployment.id, DeploymentUpdate(tags=tags))
+
+
+async def _drained(
+    client: PrefectClient, app: str, routes: Iterable[str], limit: timedelta
+) -> None:
+    """Wait until no agent of these routes works any more, or the time is up."""
+    deadline = asyncio.get_running_loop().time() + limit.total_seconds()
+    while asyncio.get_running_loop().time() < deadline:
+        if not any([await _at_work(client, app, r) for r in routes]):
+            return
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _at_work(client: PrefectClient, app: str, route: str) -> bool:
+    return bool(await runs.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
+
+
+async def _delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+    if deployment.work_queue_id is None or not _has_own_queue(app, deployment):
+        return
+    pool = await client.read_work_pool(names.agents_pool(app))
+    try:
+        if deployment.work_queue_id == pool.default_queue_id:
+            await client.update_work_queue(deployment.work_queue_id, is_paused=False)
+        else:
+            await client.delete_work_queue_by_id(deployment.work_queue_id)
+    except ObjectNotFound:
+        return
+
+
+async def _delete(client: PrefectClient, deployment: DeploymentResponse) -> None:
+    try:
+        await client.delete_deployment(deployment.id)
+    except ObjectNotFound:
+        return
+
+
+def _has_own_queue(app: str, deployment: DeploymentResponse) -> bool:
+    return names.AGENT_TAG in deployment.tags and (
+        deployment.work_pool_name == names.agents_pool(app)
+    )
+
+
+def _route(deployment: DeploymentResponse) -> str:
+    return str(deployment.parameters.get("queue_name", deployment.name))

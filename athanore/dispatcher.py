@@ -1,0 +1,310 @@
+"""`AgentDispatcher`: the app object that a user's script makes, and its routes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from athanore.agent_adapters.base import AgentAdapter
+from athanore.errors import ConfigurationError, RouteError
+from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+from athanore.routes import (
+    INHERIT,
+    NO_DEAD_LETTER,
+    Inherit,
+    NoDeadLetter,
+    PromptFunction,
+    RetryPolicy,
+    Route,
+    check_prompt_function,
+)
+from athanore.settings import Settings, seconds
+
+type Seconds = float | timedelta
+
+
+class AgentDispatcher:
+    """The app: a board, the routes over its queues, and how agents are run.
+
+    Every argument that is not given comes from the settings (ATHANORE_*), and from the default
+    named here when they do not say it either. Durations are seconds or `timedelta`.
+
+    Args:
+        command: base command of all routes (`"claude"`), split as a shell would. Default "".
+        poll_interval: time between polls of a queue. Default 30.
+        agent_timeout: how long an agent may run; None means no limit. Default None.
+        max_concurrent_agents: agents at once, over all routes and workers. Default 3.
+        api_host: address that the task API binds. Default "127.0.0.1".
+        api_port: port of the task API. Default 8000.
+        queue_backend: the board: an adapter, or an object with `create_adapter()`, which is called
+            at run time. None is legal until `run()`.
+        default_agent: runs the agents of routes that name none. Default `SubprocessAgentAdapter()`.
+        max_retries: attempts after the first one that failed. Default 0.
+        dead_letter_queue: where a task goes when no attempt is left. Default None: it stays.
+        enable_queue_management: allow the API to change queues and routes. Default False.
+        name: namespaces everything in Prefect; two apps on one Prefect need two names.
+        max_crashes: lost workers that a task survives before it counts as failed. Default 3.
+        shutdown_grace: how long running agents may finish at a shutdown. Default 30.
+
+    Raises:
+        ConfigurationError: a value is out of its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        command: str | Inherit = INHERIT,
+        poll_interval: Seconds | Inherit = INHERIT,
+        agent_timeout: Seconds | Inherit | None = INHERIT,
+        max_concurrent_agents: int | Inherit = INHERIT,
+        api_host: str | Inherit = INHERIT,
+        api_port: int | Inherit = INHERIT,
+        queue_backend: QueueAdapter | QueueBackend | None = None,
+        default_agent: AgentAdapter | None = None,
+        max_retries: int | Inherit = INHERIT,
+        dead_letter_queue: str | Inherit | None = INHERIT,
+        enable_queue_management: bool | Inherit = INHERIT,
+        *,
+        name: str = "athanore",
+        max_crashes: int = 3,
+        shutdown_grace: Seconds | Inherit = INHERIT,
+    ) -> None:
+        given: dict[str, object] = {
+            "command": command,
+            "poll_interval": _number(poll_interval),
+            "agent_timeout": _number(agent_timeout),
+            "max_concurrent_agents": max_concurrent_agents,
+            "api_host": api_host,
+            "api_port": api_port,
+            "max_retries": max_retries,
+            "dead_letter_queue": dead_letter_queue,
+            "enable_queue_management": enable_queue_management,
+            "shutdown_grace": _number(shutdown_grace),
+        }
+        try:
+            self.settings = Settings(**{k: v for k, v in given.items() if v is not INHERIT})  # pyright: ignore[reportArgumentType]
+        except ValidationError as exc:
+            raise ConfigurationError(_explain(exc)) from exc
+        if not name.strip() or any(c in name for c in "/%&<>?#:"):
+            raise ConfigurationError(
+                f"name={name!r} must not be empty nor contain any of / % & < > ? # : ; "
+                "it becomes part of names in Prefect."
+            )
+        if name.lower().startswith("prefect"):
+            raise ConfigurationError(
+                f"name={name!r} must not begin with 'prefect': Prefect reserves such work pools."
+            )
+        self.name = name
+        self.default_agent = default_agent
+        self.max_crashes = max_crashes
+        self._queue_backend = queue_backend
+        self._routes: dict[str, Route] = {}
+        self._board: QueueAdapter | None = None
+        self._board_lock = threading.Lock()
+
+    def route(
+        self,
+        queue_name: str,
+        *,
+        in_progress_queue: str = "In Progress",
+        args: Sequence[str] = (),
+        command: str | None = None,
+        agent: AgentAdapter | None = None,
+        timeout: Seconds | Inherit | None = INHERIT,
+        poll_interval: Seconds | None = None,
+        priority: int | None = None,
+        max_retries: int | None = None,
+        dead_letter_queue: str | NoDeadLetter | None = None,
+        done_queue: str | None = None,
+        on_cancel: str | None = None,
+        stall_timeout: Seconds | None = None,
+        max_concurrent: int | None = None,
+        retry_delay: Seconds | None = None,
+        retry_backoff: float = 1.0,
+        retry_max_delay: Seconds | None = None,
+        retry_jitter: float = 0.0,
+        max_crashes: int | None = None,
+        pause_after_failures: int = 5,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Callable[[PromptFunction], PromptFunction]:
+        """Watch a queue; the decorated function writes the prompt for each of its tasks.
+
+        The function takes `(task_id, task_name)`, and may take `task` and `attempt` beside them;
+        it may be async. It stays callable as it was. `docs/routes.md` explains every option.
+
+        Raises:
+            RouteError: an option is wrong, or the queue has a route already.
+        """
+
+        def register(function: PromptFunction) -> PromptFunction:
+            check_prompt_function(queue_name, function)
+            retry = RetryPolicy(
+                max_retries=self.settings.max_retries if max_retries is None else max_retries,
+                delay=_duration(retry_delay),
+                backoff=retry_backoff,
+                max_delay=_duration(retry_max_delay),
+                jitter=retry_jitter,
+                max_crashes=self.max_crashes if max_crashes is None else max_crashes,
+            )
+            dead_letter = (
+                None
+                if dead_letter_queue is NO_DEAD_LETTER
+                else dead_letter_queue or self.settings.dead_letter_queue
+            )
+            self.add_route(
+                Route(
+                    queue_name=queue_name,
+                    prompt=function,
+                    in_progress_queue=in_progress_queue,
+                    command=self.settings.command if command is None else command,
+                    args=_words(queue_name, args),
+                    agent=agent,
+                    poll_interval=_duration(poll_interval)
+                    or timedelta(seconds=self.settings.poll_interval),
+                    timeout=seconds(self.settings.agent_timeout)
+                    if timeout is INHERIT
+                    else _duration(timeout),
+                    stall_timeout=_duration(stall_timeout),
+                    priority=priority,
+                    max_concurrent=max_concurrent,
+                    retry=retry,
+                    dead_letter_queue=dead_letter,
+                    done_queue=done_queue,
+                    on_cancel=on_cancel,
+                    pause_after_failures=pause_after_failures,
+                    cwd=None if cwd is None else Path(cwd),
+                    env=dict(env or {}),
+                )
+            )
+            return function
+
+        return register
+
+    def add_route(self, route: Route) -> None:
+        """Register a route that was made by hand.
+
+        Raises:
+            RouteError: its queue has a route already, or is where another route puts what it
+                works on.
+        """
+        if route.queue_name in self._routes:
+            raise RouteError(f"Route {route.queue_name!r}: the queue has a route already.")
+        for other in self._routes.values():
+            for one, two in ((route, other), (other, route)):
+                if one.in_progress_queue == two.queue_name:
+                    raise RouteError(
+                        f"Route {one.queue_name!r}: in_progress_queue={one.in_progress_queue!r} "
+                        "is a queue that another route watches; its tasks would be claimed twice."
+                    )
+        self._routes[route.queue_name] = route
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """The routes by queue name, in the order of their registration."""
+        return self._routes
+
+    def ranked_routes(self) -> list[Route]:
+        """The routes as slots are given to them: by priority, then in registration order.
+
+        Routes without a priority come after those with one.
+        """
+        order = list(self._routes.values())
+        return sorted(order, key=lambda r: (r.priority is None, r.priority or 0, order.index(r)))
+
+    def queue_names(self) -> list[str]:
+        """Every queue that the routes name, in pipeline order, each once."""
+        names: list[str] = []
+        for route in self._routes.values():
+            names += [route.queue_name, route.in_progress_queue]
+        for route in self._routes.values():
+            names += [q for q in (route.done_queue, route.on_cancel, route.dead_letter_queue) if q]
+        return list(dict.fromkeys(names))
+
+    @property
+    def board(self) -> QueueAdapter:
+        """The board's adapter, made on first use.
+
+        Raises:
+            ConfigurationError: no `queue_backend` was given.
+        """
+        with self._board_lock:
+            if self._board is None:
+                backend = self._queue_backend
+                if backend is None:
+                    raise ConfigurationError(
+                        "The dispatcher has no board: pass queue_backend=, for example "
+                        'AgentDispatcher(queue_backend=JsonFileAdapter("board.json")).'
+                    )
+                self._board = (
+                    backend.create_adapter() if isinstance(backend, QueueBackend) else backend
+                )
+            return self._board
+
+    def agent_for(self, route: Route) -> AgentAdapter:
+        """The adapter that runs a route's agents: the route's, the default one, a subprocess.
+
+        Raises:
+            ConfigurationError: the route has neither an agent nor a command to start.
+        """
+        agent = route.agent or self.default_agent
+        if agent is None:
+            from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
+
+            agent = SubprocessAgentAdapter()
+            if not route.command:
+                raise ConfigurationError(
+                    f"Route {route.queue_name!r} has nothing to run: pass command= to the "
+                    "dispatcher or the route, or agent= to the route."
+                )
+        return agent
+
+    def run(self, debug: bool = False) -> None:
+        """Run everything in the foreground: Prefect if none runs, the worker, the task API.
+
+        Returns after Ctrl-C or SIGTERM, when running agents have finished or were stopped. A
+        mistake in the set-up ends the process with one line and exit code 2.
+
+        Args:
+            debug: log at DEBUG level.
+        """
+        from athanore.up import run_app
+
+        run_app(self, debug=debug)
+
+    def replace_route(self, queue_name: str, **changes: object) -> Route:
+        """Change options of a registered route and return it as it is now.
+
+        Raises:
+            RouteError: an option is wrong.
+        """
+        route = replace(self._routes[queue_name], **changes)  # pyright: ignore[reportArgumentType]
+        self._routes[queue_name] = route
+        return route
+
+
+def _number(value: Seconds | Inherit | None) -> float | Inherit | None:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _duration(value: Seconds | None) -> timedelta | None:
+    return value if isinstance(value, timedelta) else seconds(value)
+
+
+def _words(queue_name: str, args: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(args, str):
+        raise RouteError(
+            f"Route {queue_name!r}: args={args!r} must be a list of words: {args.split()!r}."
+        )
+    return tuple(args)
+
+
+def _explain(error: ValidationError) -> str:
+    """Render pydantic's findings in one line each."""
+    return "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}={e['input']!r}: {e['msg']}" for e in error.errors()
+    )

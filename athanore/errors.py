@@ -1,0 +1,141 @@
+"""Every error that Athanore raises on purpose.
+
+    AthanoreError
+    +-- ConfigurationError        the set-up is wrong: mend it and start again
+    |   +-- RouteError            one route's options are wrong
+    +-- BoardError                the board refused or could not do something
+    |   +-- NotFoundError
+    |   |   +-- TaskNotFoundError
+    |   |   +-- QueueNotFoundError
+    |   +-- QueueExistsError      a queue of that name is there already
+    |   +-- QueueNotEmptyError    only an empty queue can be deleted
+    |   +-- TaskMovedError        the task is not where the claim expected it: leave it alone
+    |   +-- InvalidTaskError      a value that the board cannot take (an empty name, say)
+    |   +-- BoardUnavailableError try again later, nothing was changed
+    |       +-- BoardBrokenError  a person has to mend the board's data first
+    |   +-- BoardAccessError      credentials or membership are wrong: a person has to act
+    +-- DispatchError             a task cannot be dispatched now; the message says why
+    |   +-- TaskBusyError         another run works on the task, or waits to
+    +-- PrefectUnavailableError   the Prefect server did not answer
+
+Messages say what was wrong, with the value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def _names(existing: Iterable[str], wanted: str) -> str:
+    """Render the names that exist, the likeliest first, for an error message."""
+    names = list(existing)
+    if not names:
+        return "There are none."
+    close = get_close_matches(wanted, names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}There are: {', '.join(repr(n) for n in names)}."
+
+
+class AthanoreError(Exception):
+    """The root of all errors that Athanore raises on purpose."""
+
+
+class ConfigurationError(AthanoreError):
+    """The set-up is wrong. Mend what the message names and start again."""
+
+
+class RouteError(ConfigurationError):
+    """A route's options are wrong."""
+
+
+class BoardError(AthanoreError):
+    """The board refused or could not do something."""
+
+
+class NotFoundError(BoardError):
+    """Something that was asked for by name or id does not exist on the board."""
+
+
+class TaskNotFoundError(NotFoundError):
+    """No task has this id."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"No task has the id {task_id!r}.")
+        self.task_id = task_id
+
+
+class QueueNotFoundError(NotFoundError):
+    """No queue has this name; `existing` lists the names that there are."""
+
+    def __init__(self, queue_name: str, existing: Iterable[str] = ()) -> None:
+        self.queue_name = queue_name
+        self.existing = list(existing)
+        super().__init__(f"No queue is called {queue_name!r}. {_names(self.existing, queue_name)}")
+
+
+class QueueExistsError(BoardError):
+    """A queue of that name is there already."""
+
+    def __init__(self, queue_name: str) -> None:
+        super().__init__(f"A queue called {queue_name!r} exists already; choose another name.")
+        self.queue_name = queue_name
+
+
+class QueueNotEmptyError(BoardError):
+    """Only an empty queue can be deleted."""
+
+    def __init__(self, queue_name: str, task_count: int) -> None:
+        noun = "task" if task_count == 1 else "tasks"
+        super().__init__(
+            f"The queue {queue_name!r} holds {task_count} {noun}; move them away first."
+        )
+        self.queue_name = queue_name
+        self.task_count = task_count
+
+
+class TaskMovedError(BoardError):
+    """The task is not in the queue where a claim expected it: somebody else has moved it."""
+
+    def __init__(self, task_id: str, expected: str, actual: str) -> None:
+        super().__init__(f"Task {task_id!r} is in {actual!r} and no longer in {expected!r}.")
+        self.task_id = task_id
+        self.expected = expected
+        self.actual = actual
+
+
+class InvalidTaskError(BoardError):
+    """The board cannot take this value; the message names the field."""
+
+
+class BoardUnavailableError(BoardError):
+    """The board did not answer. Nothing was changed; try again later."""
+
+
+class BoardBrokenError(BoardUnavailableError):
+    """The board's data are damaged; a person has to mend them, and then work goes on by itself."""
+
+
+class BoardAccessError(BoardError):
+    """The board refuses the credentials, or the user may not do this; a person has to act."""
+
+
+class DispatchError(AthanoreError):
+    """A task cannot be dispatched now; the message says why."""
+
+
+class TaskBusyError(DispatchError):
+    """Another run works on the task, or waits to."""
+
+    def __init__(self, task_id: str, run_id: str, run_name: str) -> None:
+        super().__init__(
+            f"Task {task_id!r} has an agent run already: {run_name!r} ({run_id}). "
+            "Wait until it ends, or cancel it first."
+        )
+        self.task_id = task_id
+        self.run_id = run_id
+        self.run_name = run_name
+
+
+class PrefectUnavailableError(AthanoreError):
+    """The Prefect server did not answer."""

@@ -1,0 +1,1 @@
+"""The two Prefect flows and what they share."""

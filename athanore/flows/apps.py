@@ -1,0 +1,130 @@
+"""From the `app` parameter of a deployment to the user's `AgentDispatcher`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from athanore.board import Board
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import ConfigurationError
+from athanore.versions import app_version
+
+
+class App:
+    """A dispatcher at work in this process, under the reference that deployments know it by."""
+
+    def __init__(self, reference: str, dispatcher: AgentDispatcher, api_url: str = "") -> None:
+        self.reference = reference
+        self.dispatcher = dispatcher
+        self.board = Board(dispatcher.board)
+        settings = dispatcher.settings
+        self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
+
+    @property
+    def name(self) -> str:
+        """The dispatcher's name, which namespaces everything in Prefect."""
+        return self.dispatcher.name
+
+    @cached_property
+    def version(self) -> str:
+        """The version of the app that this process has; see `app_version`."""
+        return app_version(self.dispatcher)
+
+
+_apps: dict[str, App] = {}
+
+
+def register(app: App) -> None:
+    """Make an app known to the flows of this process."""
+    _apps[app.reference] = app
+
+
+def unregister(app: App) -> None:
+    """Forget an app again."""
+    _apps.pop(app.reference, None)
+
+
+def registered(reference: str) -> App | None:
+    """Return the app of this process with this reference, if there is one."""
+    return _apps.get(reference)
+
+
+def find(reference: str) -> App:
+    """Return the app that a run names: one of this process, or else (in a stock worker) import it.
+
+    Raises:
+        ConfigurationError: it cannot be imported.
+    """
+    if app := registered(reference):
+        return app
+    app = App(reference, load(reference))
+    register(app)
+    return app
+
+
+def load(reference: str) -> AgentDispatcher:
+    """Import `run.py:dispatcher` or `package.module:dispatcher`.
+
+    Raises:
+        ConfigurationError: there is no such file, module or dispatcher; the message says which.
+    """
+    location, _, attribute = reference.partition(":")
+    if not location or not attribute:
+        raise ConfigurationError(
+            f"{reference!r} does not name an app; write it as run.py:dispatcher "
+            "or package.module:dispatcher."
+        )
+    module = _import(location, reference)
+    value = getattr(module, attribute, None)
+    if isinstance(value, AgentDispatcher):
+        return value
+    found = [k for k, v in vars(module).items() if isinstance(v, AgentDispatcher)]
+    hint = f"It has {', '.join(f'{location}:{n}' for n in found)}." if found else "It has none."
+    raise ConfigurationError(f"{location} has no AgentDispatcher called {attribute!r}. {hint}")
+
+
+def _import(location: str, reference: str) -> ModuleType:
+    _search_in(os.getcwd())
+    if not location.endswith(".py"):
+        try:
+            return importlib.import_module(location)
+        except ModuleNotFoundError as exc:
+            if exc.name and location.startswith(exc.name):
+                raise ConfigurationError(f"There is no module {exc.name!r} ({reference}).") from exc
+            raise
+    path = Path(location).resolve()
+    if not path.is_file():
+        raise ConfigurationError(f"There is no file {str(path)!r} ({reference}).")
+    _search_in(str(path.parent))
+    # A name of its own: a user's queue.py must not take the place of the standard library's.
+    name = f"athanore_app_{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{str(path)!r} cannot be imported as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _search_in(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def all_registered() -> list[App]:
+    """Return the apps of this process."""
+    return list(_apps.values())

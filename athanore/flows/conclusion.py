@@ -1,0 +1,190 @@
+"""What follows an attempt: the comment, the move, and the state that the run ends in."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.schemas.objects import State
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
+
+from athanore.errors import NotFoundError
+from athanore.flows import apps, breaker, control, pausing
+from athanore.flows.control import StopReason
+from athanore.flows.ledger import Ledger
+from athanore.flows.patience import until_board_answers
+from athanore.flows.transcript import Log
+from athanore.models import AgentOutcome, AgentResult
+from athanore.routes import RetryPolicy, Route
+
+
+class Conclusion:
+    """Brings the end of an attempt to the board and to Prefect."""
+
+    def __init__(self, app: apps.App, route: Route, ledger: Ledger, task_id: str, log: Log) -> None:
+        self._app = app
+        self._route = route
+        self._ledger = ledger
+        self._task_id = task_id
+        self._log = log
+
+    async def ended(self, result: AgentResult) -> State[None]:
+        """Record an attempt that ended by itself, and see to what follows."""
+        await self._ledger.record(result)
+        return await self.follow(result)
+
+    async def follow(self, result: AgentResult) -> State[None]:
+        """See to what follows an attempt whose end is recorded."""
+        if result.succeeded:
+            breaker.succeeded(self._app.name, self._route)
+            return await self._succeeded()
+        queue = await self._where()
+        if queue is None:
+            return Cancelled(message=f"{result.reason}; the task is gone from the board.")
+        if queue != self._route.in_progress_queue:
+            await self._comment(
+                f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
+                "leaving it there."
+            )
+            await self._ledger.rule_out_retries()
+            return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
+        if breaker.failed(self._app.name, self._route, self._task_id, result):
+            return await self._pause_route(result)
+        if result.retryable and self._ledger.attempts_left:
+            return await self._retry(result)
+        await self._ledger.rule_out_retries()
+        return _failed(result, _with_tail(result))
+
+    async def repeat(self, outcome: AgentOutcome) -> State[None]:
+        """Return what a finished attempt came to, when the engine runs the flow once more."""
+        if outcome is AgentOutcome.SUCCEEDED:
+            return await self._succeeded()
+        result = AgentResult(outcome, "the agent had failed before Prefect went away")
+        await self._ledger.rule_out_retries()
+        return _failed(result, result.reason)
+
+    async def stopped(self, reason: StopReason, message: str) -> State[None]:
+        """See to a task whose agent was stopped."""
+        match reason:
+            case StopReason.SHUTDOWN | StopReason.CUT_OFF:
+                return await self._return_to_queue()
+            case StopReason.MOVED_AWAY:
+                text = message or "the task was moved away"
+                await self._comment(f"Agent stopped: {text}.")
+                await self._ledger.close()
+                return Cancelled(message=text)
+            case _:
+                await self._cancelled(message)
+                await self._ledger.close()
+                return Cancelled(message=message or "Cancelled.")
+
+    async def _succeeded(self) -> State[None]:
+        queue = await self._where()
+        route = self._route
+        if queue == route.in_progress_queue:
+            if route.done_queue is not None:
+                await self._move(route.done_queue)
+                queue = route.done_queue
+            else:
+                await self._comment(
+                    f"Agent finished without moving the task; leaving it in {queue!r}."
+                )
+        place = "is gone from the board" if queue is None else f"is in {queue!r}"
+        return Completed(message=f"Attempt {self._ledger.attempt} succeeded; the task {place}.")
+
+    async def _retry(self, result: AgentResult) -> State[None]:
+        attempt, policy = self._ledger.attempt, self._route.retry
+        text = f"Retry {attempt}/{policy.max_retries}: {result.reason}."
+        await self._comment(
+            _joined(f"{text} Moving back to source queue for retry.", result.output_tail)
+        )
+        await self._move(self._route.queue_name)
+        due = datetime.now(UTC) + retry_delay(policy, attempt, self._route.poll_interval)
+        control.wake(due)
+        state: State[None] = AwaitingRetry(scheduled_time=due)
+        state.message = text
+        return state
+
+    async def _pause_route(self, result: AgentResult) -> State[None]:
+        """Too many tasks have failed alike: stop the route instead of giving its tasks up."""
+        queue_name = self._route.queue_name
+        text = (
+            f"Route {queue_name!r} is paused: {self._route.pause_after_failures} tasks in a row "
+            f"failed alike ({result.reason})."
+        )
+        await self._ledger.give_back()
+        await pausing.pause(self._ledger.client, self._app.name, queue_name, reason=text)
+        self._log.error("%s Mend the cause, then: athanore resume %r", text, queue_name)
+        await self._comment(_joined(f"{text} Moving back to source queue.", result.output_tail))
+        await self._move(queue_name)
+        state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))
+        state.message = text
+        return state
+
+    async def _return_to_queue(self) -> State[None]:
+        await self._ledger.give_back()
+        if await self._where() == self._route.in_progress_queue:
+            await self._comment(
+                f"Worker is shutting down; returned to queue, attempt {self._ledger.attempt}."
+            )
+            await self._move(self._route.queue_name)
+        state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))
+        state.message = "The worker was shut down."
+        return state
+
+    async def _cancelled(self, message: str) -> None:
+        if await self._where() != self._route.in_progress_queue:
+            return
+        why = f" ({message})" if message else ""
+        target = self._route.on_cancel
+        if target is None:
+            await self._comment(
+                f"Cancelled{why}: agent stopped; leaving in {self._route.in_progress_queue!r}."
+            )
+        else:
+            await self._comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
+            await self._move(target)
+
+    async def _where(self) -> str | None:
+        """The task's queue, or None if the task is gone."""
+        try:
+            task = await until_board_answers(lambda: self._app.board.task(self._task_id), self._log)
+        except NotFoundError:
+            return None
+        return task.queue_name
+
+    async def _comment(self, text: str) -> None:
+        try:
+            await until_board_answers(
+                lambda: self._app.board.comment(self._task_id, text), self._log
+            )
+        except NotFoundError as exc:
+            self._log.warning("No comment: %s", exc)
+
+    async def _move(self, queue: str) -> None:
+        try:
+            await until_board_answers(lambda: self._app.board.move(self._task_id, queue), self._log)
+        except NotFoundError as exc:
+            self._log.error("The task stays where it is: %s", exc)
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> timedelta:
+    """The time until the attempt after `attempt`: delay, backoff, cap, jitter."""
+    base = poll_interval if policy.delay is None else policy.delay
+    grown = base.total_seconds() * policy.backoff ** min(attempt - 1, 64)
+    if policy.max_delay is not None:
+        grown = min(grown, policy.max_delay.total_seconds())
+    return timedelta(seconds=min(grown * (1 + random.random() * policy.jitter), 30 * 86400))
+
+
+def _failed(result: AgentResult, message: str) -> State[None]:
+    name = {AgentOutcome.TIMED_OUT: "TimedOut", AgentOutcome.STALLED: "Stalled"}.get(result.outcome)
+    return Failed(name=name, message=message) if name else Failed(message=message)
+
+
+def _with_tail(result: AgentResult) -> str:
+    return _joined(result.reason, result.output_tail)
+
+
+def _joined(text: str, tail: str) -> str:
+    return f"{text}\n{tail}" if tail.strip() else text

@@ -1,0 +1,170 @@
+"""What the worker and the runs in its process tell each other.
+
+A run registers here while it works, so that the worker can stop its agent; and whoever creates a
+run or frees a slot wakes the worker, so that it need not ask Prefect all the time. Under a stock
+Prefect worker nobody listens, and everything still works, only later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class StopReason(StrEnum):
+    """Why an agent is stopped before it is done."""
+
+    CANCELLED = "cancelled"
+    MOVED_AWAY = "moved-away"
+    SHUTDOWN = "shutdown"
+    STALLED = "stalled"
+    CUT_OFF = "cut-off"
+
+
+class RunControl:
+    """The handle on one agent run of this process."""
+
+    def __init__(self, run_id: UUID, task_id: str = "") -> None:
+        self.run_id = run_id
+        self.task_id = task_id
+        self.on_activity: Callable[[], None] | None = None
+        self.reason: StopReason | None = None
+        self.message = ""
+        self._attempt: asyncio.Task[object] | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """True from the claim until the agent has ended."""
+        return self._attempt is not None
+
+    async def supervise[T](self, attempt: asyncio.Task[T]) -> T:
+        """Await the attempt; `stop` cancels it.
+
+        Raises:
+            asyncio.CancelledError: it was stopped (see `reason`), or the caller itself was.
+        """
+        self._attempt = attempt
+        if self.reason is not None:
+            attempt.cancel()
+        try:
+            return await attempt
+        finally:
+            self._attempt = None
+
+    def stop(self, reason: StopReason, message: str = "") -> None:
+        """Stop the agent; the first reason counts."""
+        if self.reason is None:
+            self.reason = reason
+            self.message = message
+            if self._attempt is not None:
+                self._attempt.cancel()
+
+
+MOVED_AWAY_STATE = "Task moved away"
+"""The name of the Cancelling state that a poll gives a run whose task somebody has moved."""
+
+_running: dict[UUID, RunControl] = {}
+_stopped_early: dict[UUID, tuple[StopReason, str]] = {}
+_wakers: list[Callable[[datetime | None], None]] = []
+
+
+@contextmanager
+def controlled(run_id: UUID, task_id: str) -> Generator[RunControl]:
+    """Register a run for as long as its flow works."""
+    control = RunControl(run_id, task_id)
+    _running[run_id] = control
+    if early := _stopped_early.pop(run_id, None):
+        control.stop(*early)
+    try:
+        yield control
+    finally:
+        _running.pop(run_id, None)
+
+
+def stop(run_id: UUID, reason: StopReason, message: str = "") -> None:
+    """Stop the agent of a run of this process, now or as soon as the run gets that far."""
+    if control := _running.get(run_id):
+        control.stop(reason, message)
+    else:
+        _stopped_early[run_id] = (reason, message)
+
+
+def is_at_work(run_id: UUID) -> bool:
+    """Tell whether a run of this process has an agent at work right now."""
+    control = _running.get(run_id)
+    return control is not None and control.at_work
+
+
+def touch(task_id: str) -> None:
+    """Note a sign of life of a task's agent, if it runs in this process: a call of the task API."""
+    for control in list(_running.values()):
+        if control.task_id == task_id and control.on_activity is not None:
+            control.on_activity()
+
+
+def is_running(run_id: UUID) -> bool:
+    """Tell whether a run is at work in this process."""
+    return run_id in _running
+
+
+def forget(run_id: UUID) -> None:
+    """Drop what is remembered of a run that has ended."""
+    _stopped_early.pop(run_id, None)
+
+
+def all_running() -> list[RunControl]:
+    """Return the controls of all agent runs of this process."""
+    return list(_running.values())
+
+
+@contextmanager
+def listening(waker: Callable[[datetime | None], None]) -> Generator[None]:
+    """Register a worker's alarm clock for as long as it works."""
+    _wakers.append(waker)
+    try:
+        yield
+    finally:
+        _wakers.remove(waker)
+
+
+def wake(at: datetime | None = None) -> None:
+    """Have the workers of this process look for due runs, now or at a time."""
+    for waker in list(_wakers):
+        waker(at)
+
+
+_outages = 0
+
+
+def note_outage() -> None:
+    """Count a time in which Prefect did not answer."""
+    global _outages
+    _outages += 1
+
+
+def outages() -> int:
+    """How often Prefect has been away so far."""
+    return _outages
+
+
+_start_listeners: list[Callable[[UUID], None]] = []
+
+
+def started(run_id: UUID) -> None:
+    """Tell the worker that a run has its agent, so that the next one may start."""
+    for listener in list(_start_listeners):
+        listener(run_id)
+
+
+@contextmanager
+def on_start(listener: Callable[[UUID], None]) -> Generator[None]:
+    """Register a worker that wants to know when runs have started."""
+    _start_listeners.append(listener)
+    try:
+        yield
+    finally:
+        _start_listeners.remove(listener)

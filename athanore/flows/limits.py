@@ -1,0 +1,69 @@
+"""The second gate: no more agents at once than the limits say, whoever started the runs.
+
+Prefect applies a pool's limit only when it offers runs, so runs that were started by hand, or
+offered to two workers at the same moment, can exceed it. Each run therefore announces itself first
+(it is Running) and then counts the others. Of any set of runs that are too many, the last one to
+announce itself sees all the others and steps back, so the limit always holds.
+
+Runs of one process pass one after the other and know of each other, so that they do not all step
+back from each other; that is only needed between processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import names
+from athanore.flows import runs
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_not_passed: set[UUID] = set()
+
+
+def _gate() -> asyncio.Lock:
+    return _gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+
+async def no_slot(client: PrefectClient, app: str, run: FlowRun) -> str | None:
+    """Say why this run may not start an agent now, or return None if it may.
+
+    A run of the same task that still works is such a reason, too. Call `leave` when the run ends.
+    """
+    _not_passed.add(run.id)
+    async with _gate():
+        reason = await _count(client, app, run)
+        if reason is None:
+            _not_passed.discard(run.id)
+        return reason
+
+
+def leave(run_id: UUID) -> None:
+    """Forget a run of this process that has ended."""
+    _not_passed.discard(run_id)
+
+
+async def _count(client: PrefectClient, app: str, run: FlowRun) -> str | None:
+    others = [
+        r
+        for r in await runs.find_runs(client, app, runs.WORKING)
+        if r.id != run.id and r.id not in _not_passed and names.task_of(r.tags) is not None
+    ]
+    task_id = names.task_of(run.tags)
+    for other in others:
+        if names.task_of(other.tags) == task_id:
+            return f"run {other.name!r} ({other.id}) still works on this task"
+    if run.work_pool_name:
+        pool = await client.read_work_pool(run.work_pool_name)
+        if pool.concurrency_limit is not None and len(others) >= pool.concurrency_limit:
+            return f"all {pool.concurrency_limit} agent slots are taken"
+    if run.work_queue_id is not None:
+        queue = await client.read_work_queue(run.work_queue_id)
+        beside = [r for r in others if r.work_queue_id == run.work_queue_id]
+        if queue.concurrency_limit is not None and len(beside) >= queue.concurrency_limit:
+            return f"all {queue.concurrency_limit} slots of the route are taken"
+    return None

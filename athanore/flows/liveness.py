@@ -1,0 +1,52 @@
+"""Is a worker on another host still there? Decided from its heartbeats, and slowly.
+
+A worker counts as lost when its heartbeat in Prefect has not changed for `worker_lost_after` while
+we could see it: time in which the server (or this process) was away itself does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+@dataclass(slots=True)
+class _Watched:
+    heartbeat: datetime | None
+    silent: timedelta = timedelta(0)
+
+
+@dataclass(slots=True)
+class Liveness:
+    """Watches the heartbeats of an app's workers.
+
+    Args:
+        lost_after: the silence after which a worker is lost.
+        longest_gap: a longer time between two looks counts as this much only.
+    """
+
+    lost_after: timedelta
+    longest_gap: timedelta = timedelta(seconds=60)
+    _workers: dict[str, _Watched] = field(default_factory=dict[str, _Watched])
+    _last_look: float | None = None
+
+    def observe(self, heartbeats: Mapping[str, datetime | None]) -> None:
+        """Note the latest heartbeat of every worker, as Prefect has them now."""
+        now = time.monotonic()
+        gap = timedelta(seconds=0 if self._last_look is None else now - self._last_look)
+        gap = min(gap, self.longest_gap)
+        self._last_look = now
+        for name in {*heartbeats, *self._workers}:
+            heartbeat = heartbeats.get(name)
+            watched = self._workers.setdefault(name, _Watched(heartbeat))
+            if heartbeat != watched.heartbeat:
+                watched.heartbeat, watched.silent = heartbeat, timedelta(0)
+            else:
+                watched.silent += gap
+
+    def is_lost(self, name: str) -> bool:
+        """Tell whether a worker has been silent for too long; one that we never saw starts now."""
+        watched = self._workers.setdefault(name, _Watched(None))
+        return watched.silent >= self.lost_after

@@ -1,0 +1,322 @@
+"""The agent flow: one run is one visit of a task to a route, over all its attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import monotonic
+from typing import Any, cast
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
+from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed, Failed
+
+from athanore import names, tokens
+from athanore.agent_adapters.base import AgentJob
+from athanore.environment import agent_environment
+from athanore.errors import (
+    BoardUnavailableError,
+    ConfigurationError,
+    DispatchError,
+    NotFoundError,
+    TaskBusyError,
+    TaskMovedError,
+)
+from athanore.flows import apps, breaker, control, hooks, limits, runs
+from athanore.flows.conclusion import Conclusion
+from athanore.flows.ledger import Ledger
+from athanore.flows.transcript import Transcript
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.models import Task as BoardTask
+from athanore.routes import Route
+
+# A user's adapter that does not enforce the timeout itself is stopped by Prefect's, a little later.
+_TIMEOUT_MARGIN = timedelta(seconds=2)
+
+
+_ENDINGS = {
+    StateType.COMPLETED: EventKind.FINISHED,
+    StateType.FAILED: EventKind.FAILED,
+    StateType.CANCELLED: EventKind.CANCELLED,
+}
+
+
+@flow(
+    name=names.AGENT_FLOW,
+    persist_result=False,
+    on_completion=[hooks.hand_on],
+    on_failure=[hooks.dead_letter],
+)
+async def run_agent(task_id: str | int, queue_name: str, app: str) -> State[None]:
+    """Have an agent work on one task: claim it, start the agent, see to what comes of it.
+
+    Args:
+        task_id: the task's id on the board; Prefect's command line makes a number of `42`.
+        queue_name: the queue whose route the task takes.
+        app: where the dispatcher is, as `run.py:dispatcher`.
+    """
+    task_id = str(task_id)
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise ConfigurationError("run_agent only works as a Prefect flow run.")
+    found = apps.find(app)
+    route = found.dispatcher.routes.get(queue_name)
+    if route is None:
+        return Cancelled(message=f"The app has no route for {queue_name!r} any more.")
+    run: FlowRun = context.flow_run
+    async with runs.prefect_client() as client:
+        if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
+            return await _hand_over(client, found, route, task_id)
+        with control.controlled(run.id, task_id) as handle:
+            try:
+                return await _Visit(client, found, route, run, handle, task_id).perform()
+            finally:
+                limits.leave(run.id)
+                control.wake()
+
+
+async def _hand_over(
+    client: PrefectClient, app: apps.App, route: Route, task_id: str
+) -> State[None]:
+    """A run that was started by hand hands over to the one that holds the task's lock."""
+    try:
+        board_task = await app.board.task(task_id)
+    except NotFoundError as exc:
+        return Cancelled(message=str(exc))
+    active = (await runs.active_runs(client, app.name, [task_id])).get(task_id)
+    if active is not None:
+        return Cancelled(message=str(TaskBusyError(task_id, str(active.id), active.name)))
+    if board_task.queue_name != route.queue_name:
+        return Cancelled(
+            message=f"Task {task_id!r} is in {board_task.queue_name!r}; "
+            f"this route takes tasks from {route.queue_name!r}."
+        )
+    try:
+        run = await runs.dispatch(client, app.name, route, board_task)
+    except DispatchError as exc:
+        return Cancelled(message=str(exc))
+    control.wake()
+    return Completed(name="HandedOver", message=f"The task's run is {run.name!r} ({run.id}).")
+
+
+class _Visit:
+    """One start of a run: gate, claim, attempt, conclusion."""
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        app: apps.App,
+        route: Route,
+        run: FlowRun,
+        handle: control.RunControl,
+        task_id: str,
+    ) -> None:
+        self.client = client
+        self.app = app
+        self.route = route
+        self.run = run
+        self.handle = handle
+        self.task_id = task_id
+        self.log = get_run_logger()
+        self._last_event = 0
+        self.token = tokens.new_token(run.id)
+        self.ledger = Ledger(client, run, route.retry)
+        self.conclusion = Conclusion(app, route, self.ledger, task_id, self.log)
+
+    async def perform(self) -> State[None]:
+        if (recorded := self.ledger.recorded()) is not None:
+            return await self.conclusion.repeat(recorded)
+        full, _ = await asyncio.gather(
+            limits.no_slot(self.client, self.app.name, self.run),
+            self.ledger.open(names.worker_name(), self.token, self.app.version),
+        )
+        if self.handle.reason is control.StopReason.CANCELLED:
+            return Cancelled(message=self.handle.message)  # the poll puts the task aside
+        if self.handle.reason is not None:
+            return await self.conclusion.stopped(self.handle.reason, self.handle.message)
+        if full:
+            return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
+        try:
+            claimed = await self._claim()
+        except (TaskMovedError, NotFoundError) as exc:
+            return Cancelled(name="Nothing to do", message=str(exc))
+        except BoardUnavailableError as exc:
+            return await self._later(str(exc), self.route.poll_interval)
+        breaker.attempt_starts(self.app.name, self.route)
+        control.started(self.run.id)
+        outages = control.outages()
+        result = await self._attempt(claimed)
+        if control.outages() != outages and not await self.ledger.is_ours():
+            raise Abort("Prefect was away for so long that the run was taken over.")
+        if self.handle.reason is not None and result is None:
+            state = await self.conclusion.stopped(self.handle.reason, self.handle.message)
+        else:
+            assert result is not None
+            state = await self.conclusion.ended(result)
+        self._announce(claimed, state)
+        return state
+
+    def _announce(self, claimed: BoardTask, state: State[None]) -> None:
+        """Emit the event that ends this start of the run."""
+        kind = _ENDINGS.get(state.type, EventKind.RETRYING)
+        transcript = self._transcript(claimed)
+        transcript.number_from(self._last_event)
+        transcript.emit(AgentEvent(kind, {"message": state.message or ""}))
+
+    def _transcript(self, claimed: BoardTask) -> Transcript:
+        # Events are numbered within one start of a run; readers fill gaps and drop repeats by that.
+        start = {"athanore.start": str(self.run.run_count)}
+        resource = _resource(self.app.name, claimed) | start
+        return Transcript(self.log, resource, _related(self.run))
+
+    async def _later(self, why: str, delay: timedelta) -> State[None]:
+        """Give the slot back and be offered again; not counted as an attempt."""
+        await self.ledger.give_back()
+        due = datetime.now(UTC) + delay
+        control.wake(due)
+        self.log.info("Waiting: %s", why)
+        state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
+        state.message = why
+        return state
+
+    async def _claim(self) -> BoardTask:
+        source = self.route.queue_name
+        if self.run.empirical_policy.retry_type == "reschedule":
+            # A person asked for another try of a finished run: take the task from where it is.
+            here = (await self.app.board.task(self.task_id)).queue_name
+            if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
+                source = here
+        claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
+        self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.ledger.attempt)
+        return claimed
+
+    async def _attempt(self, claimed: BoardTask) -> AgentResult | None:
+        """Run the agent once, as a Prefect task; None when it was stopped."""
+        transcript = self._transcript(claimed)
+        self.handle.on_activity = transcript.touch
+        transcript.emit(
+            AgentEvent(
+                EventKind.CLAIMED,
+                {"queue": self.route.queue_name, "attempt": self.ledger.attempt},
+            )
+        )
+        limit = self.route.timeout
+        attempt = _attempt.with_options(
+            name=f"attempt {self.ledger.attempt}",
+            timeout_seconds=None if limit is None else (limit + _TIMEOUT_MARGIN).total_seconds(),
+        )
+        results: list[AgentResult] = []
+        run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
+        work = asyncio.create_task(
+            run_attempt(partial(self._work, claimed, transcript), results.append, return_state=True)
+        )
+        stall_watch = asyncio.create_task(self._watch_for_stall(transcript))
+        try:
+            state = await self.handle.supervise(work)
+        except asyncio.CancelledError:
+            if self.handle.reason is None:
+                raise
+            if self.handle.reason is control.StopReason.STALLED:
+                return AgentResult(AgentOutcome.STALLED, self.handle.message)
+            return None
+        finally:
+            stall_watch.cancel()
+            transcript.close()
+            self._last_event = transcript.sequence
+        if results:
+            return results[0]
+        if state.name == "TimedOut":
+            return AgentResult(AgentOutcome.TIMED_OUT, "timed out")
+        return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
+
+    async def _work(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
+        route, attempt = self.route, self.ledger.attempt
+        try:
+            prompt = await route.make_prompt(claimed, attempt)
+        except Exception as exc:
+            self.log.exception("The prompt function failed.")
+            return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
+        try:
+            agent = self.app.dispatcher.agent_for(route)
+        except ConfigurationError as exc:
+            return _hopeless(str(exc))
+        job = AgentJob(
+            task=claimed,
+            route=route,
+            prompt=prompt,
+            attempt=attempt,
+            timeout=route.timeout,
+            env=agent_environment(
+                route,
+                claimed,
+                attempt=attempt,
+                api_url=self.app.api_url,
+                token=self.token,
+                adapter=self.app.board.adapter,
+            ),
+            cwd=route.cwd,
+            emit=transcript.emit,
+        )
+        try:
+            return await agent.run(job)
+        except Exception as exc:
+            self.log.exception("%s failed.", type(agent).__name__)
+            reason = f"{type(agent).__name__} raised {type(exc).__name__}: {exc}"
+            return AgentResult(AgentOutcome.FAILED, reason)
+
+    async def _watch_for_stall(self, transcript: Transcript) -> None:
+        limit = self.route.stall_timeout
+        if limit is None:
+            return
+        await transcript.silence(limit)
+        self.handle.stop(
+            control.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
+        )
+
+
+@task(name="attempt", persist_result=False, cache_policy=NO_CACHE, retries=0)
+async def _attempt(
+    work: Callable[[], Awaitable[AgentResult]], keep: Callable[[AgentResult], None]
+) -> State[None]:
+    """One attempt of the agent, so that Prefect shows its state and duration."""
+    started = monotonic()
+    result = await work()
+    keep(result)
+    took = f"{monotonic() - started:.1f} s"
+    match result.outcome:
+        case AgentOutcome.SUCCEEDED:
+            return Completed(message=f"finished after {took}")
+        case AgentOutcome.TIMED_OUT:
+            return Failed(name="TimedOut", message=f"{result.reason} after {took}")
+        case _:
+            return Failed(message=f"{result.reason} after {took}")
+
+
+def _hopeless(reason: str) -> AgentResult:
+    return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
+
+
+def _resource(app: str, board_task: BoardTask) -> dict[str, str]:
+    return {
+        "prefect.resource.id": names.task_resource(app, board_task.id),
+        "prefect.resource.name": board_task.name,
+        "athanore.app": app,
+        "athanore.task-id": board_task.id,
+    }
+
+
+def _related(run: FlowRun) -> list[dict[str, str]]:
+    return [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{run.id}",
+            "prefect.resource.role": "flow-run",
+            "prefect.resource.name": run.name,
+        }
+    ]

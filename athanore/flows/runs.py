@@ -1,0 +1,218 @@
+"""Agent runs in Prefect: finding them, and creating the one that a task is due.
+
+The idempotency key of a run is the lock on its task: (app, route, task, visit), where the visit is
+the id of the task's last finished run. Whoever dispatches a task, and however many do at once, all
+of them get the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import AsyncClientContext
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Scheduled
+
+from athanore import names
+from athanore.errors import DispatchError, TaskBusyError
+from athanore.models import Task
+from athanore.routes import Route
+
+WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
+WORKING = (StateType.RUNNING, StateType.CANCELLING)
+FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+
+_PAGE = 200
+_TAGS_PER_QUERY = 50
+
+# Deployment ids by (API address, name): they change only when a deployment is made anew.
+_deployment_ids: dict[tuple[str, str], UUID] = {}
+
+
+@asynccontextmanager
+async def prefect_client() -> AsyncGenerator[PrefectClient]:
+    """The client of the worker that runs this flow, or a new one elsewhere.
+
+    Not Prefect's `get_client()`: that overlooks a shared client with a transport of its own.
+    """
+    async with AsyncClientContext.get_or_create() as context:
+        yield context.client
+
+
+async def find_runs(
+    client: PrefectClient,
+    app: str,
+    states: Sequence[StateType],
+    *,
+    task_ids: Iterable[str] | None = None,
+    queue_name: str | None = None,
+    sort: FlowRunSort = FlowRunSort.EXPECTED_START_TIME_ASC,
+    limit: int | None = None,
+) -> list[FlowRun]:
+    """Return an app's agent runs in the given states, of some tasks or of one route if wanted.
+
+    Args:
+        limit: at most so many; by default all of them, page by page.
+    """
+    tags = [names.app_tag(app), names.AGENT_TAG]
+    if queue_name is not None:
+        tags.append(names.route_tag(queue_name))
+    chunks: list[list[str] | None] = [None]
+    if task_ids is not None:
+        wanted = [names.task_tag(t) for t in dict.fromkeys(task_ids)]
+        chunks = [wanted[i : i + _TAGS_PER_QUERY] for i in range(0, len(wanted), _TAGS_PER_QUERY)]
+    found: list[FlowRun] = []
+    for chunk in chunks:
+        query = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=tags, any_=chunk)
+            if chunk
+            else FlowRunFilterTags(all_=tags),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
+        )
+        offset = 0
+        while True:
+            page = await client.read_flow_runs(
+                flow_run_filter=query, sort=sort, limit=min(limit or _PAGE, _PAGE), offset=offset
+            )
+            found += page
+            offset += len(page)
+            if len(page) < _PAGE or (limit is not None and offset >= limit):
+                break
+    return found
+
+
+async def active_runs(
+    client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
+) -> dict[str, FlowRun]:
+    """Return the runs that wait or work, by task id; a working one before a waiting one."""
+    found: dict[str, FlowRun] = {}
+    for run in await find_runs(client, app, (*WAITING, *WORKING), task_ids=task_ids):
+        task_id = names.task_of(run.tags)
+        if task_id is not None and (task_id not in found or run.state_type in WORKING):
+            found[task_id] = run
+    return found
+
+
+async def last_finished_runs(
+    client: PrefectClient, app: str, task_ids: Sequence[str]
+) -> dict[str, FlowRun]:
+    """Return the newest finished run of each task that has one."""
+    found: dict[str, FlowRun] = {}
+    if not task_ids:
+        return found
+    runs = await find_runs(
+        client, app, FINISHED, task_ids=task_ids, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE
+    )
+    for run in runs:
+        task_id = names.task_of(run.tags)
+        if task_id is not None:
+            found.setdefault(task_id, run)
+    return found
+
+
+async def deployment_id(client: PrefectClient, name: str) -> UUID:
+    """Look up `flow/deployment`, remembering the answer.
+
+    Raises:
+        DispatchError: there is no such deployment.
+    """
+    key = (str(client.api_url), name)
+    if key not in _deployment_ids:
+        try:
+            _deployment_ids[key] = (await client.read_deployment_by_name(name)).id
+        except ObjectNotFound as exc:
+            raise DispatchError(
+                f"Prefect has no deployment {name!r}; run `athanore deploy` or `athanore up` first."
+            ) from exc
+    return _deployment_ids[key]
+
+
+async def dispatch(
+    client: PrefectClient,
+    app: str,
+    route: Route,
+    task: Task,
+    *,
+    visit: str | None = None,
+    parent_task_run_id: UUID | None = None,
+    scheduled_time: datetime | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> FlowRun:
+    """Create the agent run that a task is due, or return the one that it has.
+
+    Args:
+        visit: what `last_finished_runs` said of this task (`str(run.id)` or "first"), if the
+            caller knows it already.
+
+    Raises:
+        DispatchError: the route has no deployment.
+        TaskBusyError: an agent works on the task.
+    """
+    name = f"{names.AGENT_FLOW}/{names.deployment_name(app, route.queue_name)}"
+    if visit is None:
+        last = (await last_finished_runs(client, app, [task.id])).get(task.id)
+        visit = str(last.id) if last else "first"
+    for _ in range(_PAGE):
+        try:
+            run = await client.create_flow_run_from_deployment(
+                await deployment_id(client, name),
+                parameters={"task_id": task.id, **(parameters or {})},
+                state=Scheduled(scheduled_time=scheduled_time),
+                name=_run_name(task),
+                tags=[names.task_tag(task.id)],
+                idempotency_key=names.run_key(app, route.queue_name, task.id, visit),
+                parent_task_run_id=parent_task_run_id,
+            )
+        except ObjectNotFound:
+            # The deployment was made anew since we looked it up.
+            if _deployment_ids.pop((str(client.api_url), name), None) is None:
+                raise
+            continue
+        if run.state_type in WORKING:
+            raise TaskBusyError(task.id, str(run.id), run.name)
+        if run.state_type not in FINISHED:
+            return run
+        visit = str(run.id)  # an older visit than we knew of: take the next one
+    raise DispatchError(f"Task {task.id!r} has too many finished runs to find the next.")
+
+
+def _run_name(task: Task) -> str:
+    """A run's name: the task's, on one line and short enough to read in a list."""
+    name = " ".join(task.name.split()) or task.id
+    return name if len(name) <= 120 else f"{name[:119]}…"
+
+
+async def cancel_waiting(
+    client: PrefectClient, app: str, queue_name: str, message: str
+) -> list[FlowRun]:
+    """Cancel the runs of a route that no worker has taken, and return them.
+
+    A Pending run is left alone: the engine that has it would run it all the same.
+    """
+    states = (StateType.SCHEDULED, StateType.PAUSED)
+    waiting = await find_runs(client, app, states, queue_name=queue_name)
+    for run in waiting:
+        await client.set_flow_run_state(
+            run.id, Cancelled(name="Route removed", message=message), force=True
+        )
+    return waiting
+
+
+async def bulk_delete(client: PrefectClient, ids: Sequence[UUID]) -> None:
+    """Delete up to 50 runs in one request, which Prefect's client has no method for."""
+    path = cast(Any, "/flow_runs/bulk_delete")
+    body = {"flow_runs": {"id": {"any_": [str(i) for i in ids]}}}
+    await client.request("POST", path, json=body)

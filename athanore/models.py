@@ -1,0 +1,119 @@
+"""Frozen values that every layer shares. No I/O happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """One comment on a task; `created_at` is timezone-aware, None where the board has no time."""
+
+    text: str
+    author: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistItem:
+    """One line of a task's checklist."""
+
+    name: str
+    is_completed: bool = False
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One card of a board, as its adapter read it.
+
+    `queue_name` is the queue that the task was in when it was read. `comments` and `tasks` (the
+    checklist) may be empty on tasks from `get_ready_tasks`; `get_task` fills them.
+    """
+
+    id: str
+    name: str
+    queue_name: str
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    comments: tuple[Comment, ...] = ()
+    tasks: tuple[ChecklistItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue of a board and how many tasks are in it."""
+
+    name: str
+    task_count: int
+
+
+class AgentOutcome(StrEnum):
+    """How an attempt of an agent ended; a cancellation is `asyncio.CancelledError` instead."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What one attempt of an agent came to.
+
+    `reason` is a few words that finish the sentence "Retry 1/3: ..." (`exit code 2`, `timed out`).
+    `output_tail` holds the last lines of what the agent said about it, for the comment.
+    `retryable` is False where another attempt cannot help (a missing command, a bad configuration).
+    `usage` is what the adapter knows of cost: `cost_usd`, `input_tokens`, `output_tokens`, `turns`,
+    `session_id` and the like.
+    """
+
+    outcome: AgentOutcome
+    reason: str = ""
+    exit_code: int | None = None
+    output_tail: str = ""
+    retryable: bool = True
+    usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the agent did what it was started for."""
+        return self.outcome is AgentOutcome.SUCCEEDED
+
+
+class EventKind(StrEnum):
+    """What an event of an agent's life tells; the Prefect event is `athanore.agent.<kind>`."""
+
+    CLAIMED = "claimed"
+    STARTED = "started"
+    OUTPUT = "output"
+    TOOL_USE = "tool-use"
+    TOOL_RESULT = "tool-result"
+    COST = "cost"
+    PROGRESS = "progress"
+    COMMENT = "comment"
+    MOVED = "moved"
+    RETRYING = "retrying"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DEAD_LETTERED = "dead-lettered"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEvent:
+    """One thing that happened in an agent's life.
+
+    For `output` the data is `{"stream": "stdout" | "stderr", "text": str}`, one line without its
+    newline; for `tool-use` `{"name": str, "input": ...}`; for `cost` the same keys as
+    `AgentResult.usage`.
+    """
+
+    kind: EventKind
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))

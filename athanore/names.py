@@ -1,0 +1,96 @@
+"""What things are called in Prefect. Pure functions; every name can be read back.
+
+Queue names are free text and Prefect's names are not: it refuses `/ % & < >`, and cannot read
+back names with `?` or `#`, or a lone dot. Those characters, and the colon that separates an app's
+name from a queue's, are written as `~` and two hex digits per UTF-8 byte (like `%` in URLs).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from urllib.parse import unquote
+
+DEFAULT_APP = "athanore"
+
+POLL_FLOW = "poll-route"
+AGENT_FLOW = "run-agent"
+
+POLL_TAG = "poll"
+AGENT_TAG = "agent-run"
+
+_UNSAFE = re.compile(r"[/%&<>?#:~\x00-\x1f\x7f]|^\.+$|^\s|\s$")
+
+
+def slug(text: str) -> str:
+    """Make free text a legal name in Prefect; most texts stay as they are."""
+    return _UNSAFE.sub(lambda m: "".join(f"~{b:02X}" for b in m.group().encode()), text)
+
+
+def unslug(name: str) -> str:
+    """Undo `slug`."""
+    return unquote(name.replace("~", "%"), errors="strict")
+
+
+def deployment_name(app: str, queue_name: str) -> str:
+    """The name of a route's two deployments: the queue's, after the app's unless it is default."""
+    return slug(queue_name) if app == DEFAULT_APP else f"{app}:{slug(queue_name)}"
+
+
+def agents_pool(app: str) -> str:
+    """The work pool of an app's agent runs; its limit is `max_concurrent_agents`."""
+    return f"{app}-agents"
+
+
+def polls_pool(app: str) -> str:
+    """The work pool of an app's polls: apart, so that busy agents never block a poll."""
+    return f"{app}-polls"
+
+
+def app_tag(app: str) -> str:
+    """The tag on everything that belongs to an app."""
+    return f"app:{app}"
+
+
+def route_tag(queue_name: str) -> str:
+    """The tag on a route's deployments and runs."""
+    return f"route:{queue_name}"
+
+
+def task_tag(task_id: str) -> str:
+    """The tag on a task's agent runs."""
+    return f"task:{task_id}"
+
+
+def task_of(tags: list[str]) -> str | None:
+    """The task id that a run's tags name, if any."""
+    return next((t.removeprefix("task:") for t in tags if t.startswith("task:")), None)
+
+
+def task_resource(app: str, task_id: str) -> str:
+    """The id of a task among the resources of Prefect's events."""
+    return f"athanore.task.{slug(app)}.{slug(task_id)}"
+
+
+def route_resource(app: str, queue_name: str) -> str:
+    """The id of a route among the resources of Prefect's events."""
+    return f"athanore.route.{slug(app)}.{slug(queue_name)}"
+
+
+def run_key(app: str, queue_name: str, task_id: str, visit: str) -> str:
+    """The idempotency key of one visit of a task to a route: the lock against a second run.
+
+    Keys are unique within a flow, not a deployment, so app and route are in it.
+    """
+    return f"athanore/{slug(app)}/{slug(queue_name)}/{slug(task_id)}/{visit}"
+
+
+def is_run_key(key: str | None, app: str, queue_name: str, task_id: str) -> bool:
+    """Tell whether a run was created for this task by `dispatch`, and not by hand."""
+    return bool(key) and str(key).startswith(run_key(app, queue_name, task_id, ""))
+
+
+def worker_name() -> str:
+    """This process's name among the workers: `host/pid` in characters that Prefect allows."""
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,1 @@
+"""Board adapters: `base` is the port, the others implement it."""

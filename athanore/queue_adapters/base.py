@@ -1,0 +1,242 @@
+"""The port to a task board: one protocol of eleven methods, and three optional extras.
+
+An adapter is synchronous, because the SDKs that people wrap are; Athanore calls it from worker
+threads, several at a time, so an adapter must be thread-safe. It knows neither Prefect nor the API.
+
+Every method may raise `BoardUnavailableError` (nothing was changed, try again later) or
+`BoardAccessError` (credentials or membership are wrong). An adapter translates every error of its
+vendor to one of `athanore.errors`, with `from exc`, and lets none of the vendor's through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Protocol, runtime_checkable
+
+from athanore.errors import TaskMovedError
+from athanore.models import Queue, Task
+
+
+class QueueAdapter(Protocol):
+    """A task board: queues of tasks, in the board's own order."""
+
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        """Return the open tasks of the given queues: queue by queue as given, in board order.
+
+        One call reads all queues as of one moment where the board can do that, and must be cheap:
+        it is what polling costs. Comments and checklists may be left out. One malformed task does
+        not hide the others. Closed or archived tasks are not ready.
+
+        Raises:
+            QueueNotFoundError: one of the queues does not exist.
+        """
+        ...
+
+    def get_task(self, task_id: str) -> Task:
+        """Return one task whole: all comments, oldest first, and its checklist.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+        """
+        ...
+
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        """Move a task to the end of another queue. Moving it to where it is changes nothing.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+            QueueNotFoundError: the target does not exist; the task stays where it was.
+        """
+        ...
+
+    def add_comment(self, task_id: str, text: str) -> None:
+        """Add a comment, exactly once, after those that are there.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+            InvalidTaskError: the text is empty.
+        """
+        ...
+
+    def update_task(
+        self,
+        task_id: str,
+        *,
+        assignees: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> Task:
+        """Set the given fields, leave those that are None, and return the task as it is now.
+
+        `assignees` and `labels` are whole new lists: an empty one clears. So does an empty
+        description. A name must not be empty.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+            InvalidTaskError: a value that the board cannot take (an unknown user, an empty name).
+        """
+        ...
+
+    def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
+        """Create a task at the end of a queue and return it with its new id.
+
+        Raises:
+            QueueNotFoundError: no queue has this name.
+            InvalidTaskError: the name is empty.
+        """
+        ...
+
+    def list_queues(self) -> list[Queue]:
+        """Return all queues, in board order, with their task counts."""
+        ...
+
+    def get_queue(self, queue_name: str) -> Queue:
+        """Return one queue.
+
+        Raises:
+            QueueNotFoundError: no queue has this name.
+        """
+        ...
+
+    def create_queue(self, queue_name: str) -> Queue:
+        """Create an empty queue after the others.
+
+        Raises:
+            QueueExistsError: the name is taken.
+            InvalidTaskError: the name is empty.
+        """
+        ...
+
+    def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
+        """Rename a queue; its tasks and its place stay.
+
+        Raises:
+            QueueNotFoundError: no queue has this name.
+            QueueExistsError: another queue has the new name.
+            InvalidTaskError: the new name is empty.
+        """
+        ...
+
+    def delete_queue(self, queue_name: str) -> None:
+        """Delete an empty queue.
+
+        Raises:
+            QueueNotFoundError: no queue has this name.
+            QueueNotEmptyError: tasks are in it; nothing is deleted.
+        """
+        ...
+
+
+@runtime_checkable
+class QueueBackend(Protocol):
+    """What `queue_backend=` also takes: an object that makes the adapter when it is needed.
+
+    `create_adapter` is called at run time and not at import, so that a script's own
+    `load_dotenv()` counts.
+    """
+
+    def create_adapter(self) -> QueueAdapter:
+        """Make the adapter; called once in a process."""
+        ...
+
+
+@runtime_checkable
+class HasUser(Protocol):
+    """An adapter that knows whom to assign at a claim."""
+
+    @property
+    def user(self) -> str | None:
+        """The name that a claim adds to the assignees, or None to assign nobody."""
+        ...
+
+
+@runtime_checkable
+class HasSecretEnv(Protocol):
+    """An adapter whose credentials may stand in environment variables."""
+
+    @property
+    def secret_env(self) -> frozenset[str]:
+        """The names of the variables that an agent must not inherit."""
+        ...
+
+
+@runtime_checkable
+class SupportsPrepare(Protocol):
+    """An adapter that can make its board ready at the start."""
+
+    def prepare(self, queue_names: Sequence[str]) -> None:
+        """Check that the board can be used; make a board that does not exist, with these queues.
+
+        A board that exists is left as it is.
+
+        Raises:
+            ConfigurationError: the board can never work as it was given (its path is a folder).
+            BoardBrokenError: the board's data are damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsClaim(Protocol):
+    """An adapter that can claim in one atomic step."""
+
+    def claim_task(
+        self, task_id: str, *, source_queue: str, target_queue: str, assignee: str | None
+    ) -> Task:
+        """Move a task from its source to its in-progress queue and assign it, all or nothing.
+
+        Of several claims at once exactly one succeeds. Returns the whole task as claimed.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+            TaskMovedError: the task is not in `source_queue`; nothing was changed.
+            QueueNotFoundError: `target_queue` does not exist; nothing was changed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsChangeStamp(Protocol):
+    """An adapter that can tell cheaply whether the board may have changed."""
+
+    def change_stamp(self) -> Hashable | None:
+        """Return a value that differs after every change of the board; None if unknown."""
+        ...
+
+
+@runtime_checkable
+class SupportsWebhook(Protocol):
+    """An adapter that understands what its board's webhooks tell."""
+
+    def affected_queues(self, payload: object, queue_names: Sequence[str]) -> list[str]:
+        """Return which of the queues a webhook's payload may have changed.
+
+        None if the change was our own, or the payload makes no sense: it comes from outside. A
+        poll that follows must see the change, whatever the adapter has cached.
+        """
+        ...
+
+
+def claim_task(
+    adapter: QueueAdapter, task_id: str, *, source_queue: str, target_queue: str
+) -> Task:
+    """Claim a task: check that it is in its source queue, move it on, assign the board's user.
+
+    Uses the adapter's atomic `claim_task` where it has one. Returns the whole task as claimed.
+
+    Raises:
+        TaskMovedError: the task is not in `source_queue`.
+    """
+    assignee = adapter.user if isinstance(adapter, HasUser) else None
+    if isinstance(adapter, SupportsClaim):
+        return adapter.claim_task(
+            task_id, source_queue=source_queue, target_queue=target_queue, assignee=assignee
+        )
+    task = adapter.get_task(task_id)
+    if task.queue_name != source_queue:
+        raise TaskMovedError(task_id, expected=source_queue, actual=task.queue_name)
+    adapter.move_task(task_id, target_queue)
+    if assignee and assignee not in task.assignees:
+        return adapter.update_task(task_id, assignees=[*task.assignees, assignee])
+    return adapter.get_task(task_id)

@@ -1,0 +1,386 @@
+"""A board as one JSON document: each change makes the next state from the last. No I/O here."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from athanore.errors import (
+    InvalidTaskError,
+    QueueExistsError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskMovedError,
+    TaskNotFoundError,
+)
+from athanore.models import ChecklistItem, Comment, Queue, Task
+
+type JsonObject = dict[str, Any]
+type JsonQueues = dict[str, list[Any]]
+
+DONE_KEYS = ("is_completed", "isCompleted", "done", "completed")
+
+
+class ShapeError(ValueError):
+    """The document is valid JSON but no board."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One state of a board. It is never changed, so readers need no lock.
+
+    A change returns a new state that shares with this one whatever it did not touch, or this very
+    one if nothing changes. Fields that nobody here knows are carried along. A task that cannot be
+    read (see `problems`) stays in `data`, counts as a card of its queue, and is otherwise ignored.
+
+    Attributes:
+        data: the JSON value, `{"queues": {name: [task, ...]}}`.
+        tasks: the readable tasks by id: the queue's name, and the task as it is in `data`.
+        problems: what is wrong with the others, in words that stay the same while it is.
+        last_id: the highest numeric id ever seen, so that none is given out twice.
+    """
+
+    data: JsonObject
+    tasks: Mapping[str, tuple[str, JsonObject]]
+    problems: tuple[str, ...] = ()
+    last_id: int = 0
+
+    @classmethod
+    def parse(cls, data: object, last_id: int = 0) -> Document:
+        """Read a JSON value.
+
+        Raises:
+            ShapeError: it is no board; the message says what is missing where.
+        """
+        if not isinstance(data, dict):
+            raise ShapeError(f'the board must be an object with "queues", not {_kind(data)}')
+        board = cast("JsonObject", data)
+        queues: object = board.get("queues")
+        if not isinstance(queues, dict):
+            found = "it is missing" if queues is None else f"it is {_kind(queues)}"
+            raise ShapeError(f'"queues" must be an object of queues by name, but {found}')
+        for name, tasks in cast("JsonObject", queues).items():
+            if not isinstance(tasks, list):
+                raise ShapeError(f"the queue {name!r} must be a list of tasks, not {_kind(tasks)}")
+        return cls._index(board, last_id)
+
+    @classmethod
+    def _index(cls, data: JsonObject, last_id: int) -> Document:
+        tasks: dict[str, tuple[str, JsonObject]] = {}
+        problems: list[str] = []
+        queues: JsonQueues = data["queues"]
+        for queue_name, raws in queues.items():
+            for raw in raws:
+                task_id = _task_id(raw)
+                if task_id.isdecimal() and len(task_id) < 40:
+                    last_id = max(last_id, int(task_id))
+                if problem := _problem(raw, task_id):
+                    problems.append(f"{problem} in the queue {queue_name!r}")
+                    continue
+                # Of tasks with one id the last counts, because tasks move towards the end of the
+                # board: so a copy that a person left behind never passes for the one at work.
+                if shadowed := tasks.get(task_id):
+                    problems.append(
+                        f"the id {task_id!r} is used again after the task in {shadowed[0]!r}"
+                    )
+                tasks[task_id] = (queue_name, raw)
+        return cls(data, tasks, tuple(problems), last_id)
+
+    # --- reading ---
+
+    @property
+    def queues(self) -> JsonQueues:
+        """The queues as they are in the data."""
+        return self.data["queues"]
+
+    def ready_tasks(self, queue_names: Iterable[str]) -> list[Task]:
+        """The readable tasks of the queues, without comments and checklists, in board order."""
+        return [
+            _summary(name, raw)
+            for name in dict.fromkeys(queue_names)
+            for raw in self._queue(name)
+            if (entry := self.tasks.get(_task_id(raw))) and entry[1] is raw
+        ]
+
+    def task(self, task_id: str) -> Task:
+        """One task, whole."""
+        return _task(*self._find(task_id))
+
+    def last_task(self, queue_name: str) -> Task:
+        """The task at the end of a queue that is not empty."""
+        return _task(queue_name, self._queue(queue_name)[-1])
+
+    def queue(self, queue_name: str) -> Queue:
+        """One queue, and how many cards are in it, readable or not."""
+        return Queue(queue_name, len(self._queue(queue_name)))
+
+    def _queue(self, name: str) -> list[Any]:
+        if name not in self.queues:
+            raise QueueNotFoundError(name, self.queues)
+        return self.queues[name]
+
+    def _find(self, task_id: str) -> tuple[str, JsonObject]:
+        if task_id not in self.tasks:
+            raise TaskNotFoundError(task_id)
+        return self.tasks[task_id]
+
+    # --- changing tasks ---
+
+    def with_task_moved(self, task_id: str, target_queue: str) -> Document:
+        """Move a task to the end of another queue."""
+        queue_name, raw = self._find(task_id)
+        self._queue(target_queue)
+        return self if target_queue == queue_name else self._put(task_id, target_queue, raw)
+
+    def with_task_claimed(
+        self, task_id: str, source_queue: str, target_queue: str, assignee: str | None
+    ) -> Document:
+        """Move a task on from where it must be, and assign it."""
+        queue_name, raw = self._find(task_id)
+        if queue_name != source_queue:
+            raise TaskMovedError(task_id, expected=source_queue, actual=queue_name)
+        self._queue(target_queue)
+        if assignee and assignee not in _strings(raw.get("assignees")):
+            raw = raw | {"assignees": [*_items(raw.get("assignees")), assignee]}
+        return self._put(task_id, target_queue, raw)
+
+    def with_comment(self, task_id: str, text: str, author: str, at: datetime) -> Document:
+        """Add a comment after those that are there."""
+        queue_name, raw = self._find(task_id)
+        time = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        comment = {
+            "text": required("the text of a comment", text),
+            "author": author,
+            "created_at": time,
+        }
+        return self._put(
+            task_id, queue_name, raw | {"comments": [*_items(raw.get("comments")), comment]}
+        )
+
+    def with_task_updated(
+        self,
+        task_id: str,
+        *,
+        assignees: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> Document:
+        """Set the fields that are not None."""
+        queue_name, raw = self._find(task_id)
+        given: JsonObject = {
+            "name": None if name is None else required("name", name),
+            "description": None if description is None else valid("description", description),
+            "labels": None if labels is None else _valid_list("labels", labels),
+            "assignees": None if assignees is None else _valid_list("assignees", assignees),
+        }
+        changed = raw | {field: value for field, value in given.items() if value is not None}
+        return self if changed == raw else self._put(task_id, queue_name, changed)
+
+    def with_task_created(self, queue_name: str, name: str, description: str) -> Document:
+        """Add a task with a new id at the end of a queue."""
+        queue = self._queue(queue_name)
+        raw: JsonObject = {
+            "id": self._new_id(),
+            "name": required("name", name),
+            "description": valid("description", description),
+            "labels": [],
+            "assignees": [],
+            "comments": [],
+            "tasks": [],
+        }
+        entry = {raw["id"]: (queue_name, raw)}
+        document = self._next(self.queues | {queue_name: [*queue, raw]}, {**self.tasks, **entry})
+        return replace(document, last_id=self.last_id + 1) if raw["id"].isdecimal() else document
+
+    def _new_id(self) -> str:
+        """The next number, or something random on a board whose ids are no numbers."""
+        if self.last_id or not self.tasks:
+            return str(self.last_id + 1)
+        return uuid.uuid4().hex
+
+    def _put(self, task_id: str, queue_name: str, raw: JsonObject) -> Document:
+        """Replace a task where it is, or take it away there and add it to another queue."""
+        old_queue, old = self.tasks[task_id]
+        if queue_name == old_queue:
+            changed = {queue_name: [raw if r is old else r for r in self.queues[queue_name]]}
+        else:
+            changed = {
+                old_queue: [r for r in self.queues[old_queue] if r is not old],
+                queue_name: [*self.queues[queue_name], raw],
+            }
+        return self._next(self.queues | changed, {**self.tasks, task_id: (queue_name, raw)})
+
+    def _next(
+        self, queues: JsonQueues, tasks: Mapping[str, tuple[str, JsonObject]] | None = None
+    ) -> Document:
+        """The state with other queues; `tasks` saves the reading of all of them."""
+        data = self.data | {"queues": queues}
+        if tasks is None or self.problems:
+            return Document._index(data, self.last_id)
+        return Document(data, tasks, (), self.last_id)
+
+    # --- changing queues ---
+
+    def with_queue_created(self, queue_name: str) -> Document:
+        """Add an empty queue after the others."""
+        self._check_free(queue_name)
+        return self._next({**self.queues, queue_name: []}, self.tasks)
+
+    def with_queue_renamed(self, queue_name: str, new_name: str) -> Document:
+        """Give a queue another name, in its place."""
+        self._queue(queue_name)
+        if new_name == queue_name:
+            return self
+        self._check_free(new_name)
+        return self._next(
+            {new_name if name == queue_name else name: q for name, q in self.queues.items()}
+        )
+
+    def without_queue(self, queue_name: str) -> Document:
+        """Remove an empty queue."""
+        if queue := self._queue(queue_name):
+            raise QueueNotEmptyError(queue_name, len(queue))
+        return self._next(
+            {name: q for name, q in self.queues.items() if name != queue_name}, self.tasks
+        )
+
+    def _check_free(self, queue_name: str) -> None:
+        if required("the name of a queue", queue_name) in self.queues:
+            raise QueueExistsError(queue_name)
+
+
+def valid(field: str, text: object) -> str:
+    """Return a text that can be stored.
+
+    Raises:
+        InvalidTaskError: it is no string, or one with halves of characters.
+    """
+    if not isinstance(text, str):
+        raise InvalidTaskError(f"{field} must be a string, not {reprlib.repr(text)}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidTaskError(
+            f"{field} is not valid Unicode: half of a character at position {exc.start}."
+        ) from exc
+    return text
+
+
+def required(field: str, text: object) -> str:
+    """Return a text that can be stored and is not blank.
+
+    Raises:
+        InvalidTaskError: it is blank, or cannot be stored.
+    """
+    if not valid(field, text).strip():
+        raise InvalidTaskError(f"{field} must not be empty.")
+    return cast("str", text)
+
+
+def _valid_list(field: str, values: Sequence[str]) -> list[str]:
+    if isinstance(values, str):
+        raise InvalidTaskError(f"{field} must be a list of strings, not the string {values!r}.")
+    return [required(f"every one of {field}", value) for value in values]
+
+
+# What follows reads what people write: a number for a name, one label instead of a list of labels.
+
+
+def _task_id(raw: object) -> str:
+    """The id of a task as text; "" if it has none."""
+    value: object = cast("JsonObject", raw).get("id") if isinstance(raw, dict) else None
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _problem(raw: object, task_id: str) -> str | None:
+    """Say why a task cannot be read; None if it can."""
+    if not isinstance(raw, dict):
+        return f"{reprlib.repr(raw)} is not an object"
+    name = _text(cast("JsonObject", raw).get("name"))
+    if not task_id.strip():
+        return f"the task called {reprlib.repr(name)} has no id"
+    if not name.strip():
+        return f"the task {reprlib.repr(task_id)} has no name"
+    return None
+
+
+def _summary(queue_name: str, raw: JsonObject) -> Task:
+    """A task without comments and checklist: polls read many."""
+    return Task(
+        id=_task_id(raw),
+        name=_text(raw.get("name")),
+        queue_name=queue_name,
+        description=_text(raw.get("description")),
+        labels=_strings(raw.get("labels")),
+        assignees=_strings(raw.get("assignees")),
+    )
+
+
+def _task(queue_name: str, raw: JsonObject) -> Task:
+    return replace(
+        _summary(queue_name, raw),
+        comments=tuple(_comment(c) for c in _items(raw.get("comments"))),
+        tasks=tuple(_checklist_item(i) for i in _items(raw.get("tasks"))),
+    )
+
+
+def _comment(raw: object) -> Comment:
+    if not isinstance(raw, dict):
+        return Comment(_text(raw))
+    fields = cast("JsonObject", raw)
+    return Comment(
+        text=_text(fields.get("text")),
+        author=_text(fields.get("author")) or None,
+        created_at=_time(fields.get("created_at")),
+    )
+
+
+def _checklist_item(raw: object) -> ChecklistItem:
+    if not isinstance(raw, dict):
+        return ChecklistItem(_text(raw))
+    fields = cast("JsonObject", raw)
+    return ChecklistItem(
+        name=_text(fields.get("name")),
+        is_completed=any(fields.get(key) is True for key in DONE_KEYS),
+        id=_task_id(fields) or None,
+    )
+
+
+def _time(value: object) -> datetime | None:
+    """A time in ISO 8601; without a zone it counts as UTC, and what is no time as none."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
+
+
+def _items(value: object) -> list[Any]:
+    if value is None:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple([text for item in _items(value) if (text := _text(item))]) if value else ()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _kind(value: object) -> str:
+    for kind, name in ((dict, "an object"), (list, "a list"), (str, "a text"), (bool, "a boolean")):
+        if isinstance(value, kind):
+            return name
+    return "null" if value is None else "a number"

@@ -1,0 +1,121 @@
+"""The processes of a production set-up, each on its own: the worker, and the task API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from athanore.checks import check_app
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import ConfigurationError, PrefectUnavailableError
+from athanore.server import find_prefect, ui_url
+from athanore.up import Stop, at_work, configure_logging, in_foreground, listen, work
+
+if TYPE_CHECKING:
+    from athanore.flows.apps import App
+
+logger = logging.getLogger("athanore")
+
+
+def run_worker(dispatcher: AgentDispatcher, reference: str, *, debug: bool = False) -> None:
+    """Serve both work pools of an app until Ctrl-C or SIGTERM; running agents may then finish.
+
+    Raises:
+        ConfigurationError: the app cannot work as it is; the message says what to mend.
+        PrefectUnavailableError: no Prefect server answers.
+    """
+    configure_logging(debug)
+    check_app(dispatcher)
+    settings = dispatcher.settings
+    if settings.api_port == 0 and not settings.api_url:
+        raise ConfigurationError(
+            "api_port=0 leaves this worker's agents without the address of the task API; "
+            "set api_url= (ATHANORE_API_URL) or a fixed api_port=."
+        )
+    in_foreground(lambda stop: _worker(dispatcher, reference, stop))
+
+
+async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
+    stop.bind()
+    async with at_work(dispatcher, reference, await find_prefect()) as app:
+        await _apply_limits(app)
+        logger.info("Agents reach the task API at %s.", app.api_url)
+        await work(app, stop)
+
+
+async def _apply_limits(app: App) -> None:
+    """Set the pools' limits from the code, unless another version of the app is deployed.
+
+    A worker of an older version that restarts during an upgrade must not bring its limits back.
+    """
+    from prefect.client.orchestration import get_client
+
+    from athanore.deployments import make_pools
+    from athanore.deployments.deploy import deployments_of
+    from athanore.deployments.plan import plan
+
+    mine = plan(app.dispatcher, app.reference)
+    async with get_client() as client:
+        versions = {d.version for d in (await deployments_of(client, app.name)).values()}
+        if not versions or mine.version in versions:
+            await make_pools(client, mine.pools)
+    if not versions:
+        logger.warning(
+            "No route of %r is deployed yet; run `athanore deploy %s`.", app.name, app.reference
+        )
+    elif versions != {mine.version}:
+        logger.warning(
+            "This worker has version %s of %r; deployed is %s.",
+            mine.version, app.name, ", ".join(sorted(v or "none" for v in versions)),
+        )  # fmt: skip
+
+
+def run_api(dispatcher: AgentDispatcher, reference: str, *, debug: bool = False) -> None:
+    """Serve the task API alone until Ctrl-C or SIGTERM.
+
+    Raises:
+        ConfigurationError: the app cannot work as it is, or the port is taken.
+        PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
+    """
+    configure_logging(debug)
+    check_app(dispatcher)
+    in_foreground(lambda stop: _api(dispatcher, reference, stop))
+
+
+async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
+    stop.bind()
+    settings = dispatcher.settings
+    with listen(settings.api_host, settings.api_port) as api_socket:
+        from athanore.api.server import serve_api
+
+        host, port = api_socket.getsockname()[:2]
+        prefect_api = await _prefect_or_later()
+        async with at_work(
+            dispatcher, reference, prefect_api, settings.agent_api_url(host, port)
+        ) as app:
+            logger.info("Prefect UI: %s", ui_url(prefect_api))
+            logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+            serving = asyncio.create_task(serve_api(app, api_socket))
+            stopping = asyncio.create_task(stop.requested())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            if not serving.cancelled() and (error := serving.exception()) is not None:
+                raise error
+            logger.info("Stopped.")
+
+
+async def _prefect_or_later() -> str:
+    """Find Prefect; one that is named and away may come back: the board's part works without."""
+    from prefect.settings import get_current_settings
+
+    try:
+        return await find_prefect()
+    except PrefectUnavailableError as exc:
+        named = get_current_settings().api.url
+        if not named:
+            raise
+        logger.warning("%s Dispatch waits until it does.", exc)
+        return named

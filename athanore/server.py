@@ -1,0 +1,202 @@
+"""The Prefect server: the one that is configured, one that runs already, or one of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from athanore.agent_adapters.processes import Family
+from athanore.agent_adapters.supervisor import default_reaper
+from athanore.errors import ConfigurationError, PrefectUnavailableError
+
+logger = logging.getLogger("athanore")
+
+_START_TIMEOUT = 120.0
+_STOP_TIMEOUT = 10.0
+_PATIENCE = 30.0
+
+
+@asynccontextmanager
+async def prefect_server() -> AsyncGenerator[str]:
+    """Yield the address of Prefect's API; start a server if PREFECT_API_URL names none.
+
+    A server of our own uses Prefect's settings for host, port and database (SQLite by default) and
+    stops at the end. One that answers on that port already is used, and left running.
+
+    Raises:
+        PrefectUnavailableError: the configured server does not answer, or ours does not start.
+        ConfigurationError: the port is taken by something else.
+    """
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url:
+        if not await is_prefect(settings.api.url):
+            raise PrefectUnavailableError(
+                f"No Prefect server answers at {settings.api.url} (PREFECT_API_URL). "
+                "Start it, or unset PREFECT_API_URL to have one started here."
+            )
+        yield settings.api.url
+        return
+    host, port = settings.server.api.host, settings.server.api.port
+    url = f"http://{host}:{port}/api"
+    if await is_prefect(url):
+        logger.info("Using the Prefect server that runs at %s.", url)
+        yield url
+        return
+    if await _port_is_taken(host, port):
+        raise ConfigurationError(
+            f"Port {port} on {host} is taken by something that is not a Prefect server; "
+            "set PREFECT_SERVER_API_PORT to a free port."
+        )
+    logger.info("Starting a Prefect server at %s (its first start takes a while) ...", url)
+    family = Family.new()
+    reaper = default_reaper()  # stops the server should this process be killed
+    reaper.watch(family)
+    process = _spawn(host, port, family.env)
+    reaper.watch(family.led_by(process.pid))
+    try:
+        await _wait_until_ready(process, url)
+        yield url
+    finally:
+        await asyncio.shield(asyncio.to_thread(_stop, process))
+        reaper.release(family)
+
+
+async def find_prefect() -> str:
+    """Return the address of the API of a Prefect server that runs; start none.
+
+    Raises:
+        PrefectUnavailableError: none answers, at PREFECT_API_URL or on Prefect's default port.
+    """
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url:
+        if await is_prefect(settings.api.url, _PATIENCE):
+            return settings.api.url
+        raise PrefectUnavailableError(
+            f"No Prefect server answers at {settings.api.url} (PREFECT_API_URL)."
+        )
+    url = f"http://{settings.server.api.host}:{settings.server.api.port}/api"
+    if await is_prefect(url, _PATIENCE):
+        return url
+    raise PrefectUnavailableError(
+        f"No Prefect server answers at {url}; start one (`prefect server start`), "
+        "or set PREFECT_API_URL."
+    )
+
+
+async def is_prefect(url: str, patience: float = 5) -> bool:
+    """Tell whether a Prefect API answers at this address.
+
+    Args:
+        patience: seconds that a server that is there may take for it.
+    """
+    try:
+        # With a transport of its own it ignores proxies, as Prefect's client does.
+        transport = httpx.AsyncHTTPTransport()
+        timeout = httpx.Timeout(patience, connect=5)
+        async with httpx.AsyncClient(
+            timeout=timeout, headers=_auth(), transport=transport
+        ) as client:
+            response = await client.get(f"{url}/admin/version")
+            return response.status_code == 200 and isinstance(response.json(), str)
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def ui_url(api_url: str) -> str:
+    """The address of the UI that belongs to an API address."""
+    from prefect.settings import get_current_settings
+
+    configured = get_current_settings().ui_url
+    return configured or api_url.removesuffix("/api")
+
+
+def _auth() -> dict[str, str]:
+    from base64 import b64encode
+
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    if api.auth_string:
+        credentials = b64encode(api.auth_string.get_secret_value().encode()).decode()
+        return {"Authorization": f"Basic {credentials}"}
+    if api.key:
+        return {"Authorization": f"Bearer {api.key.get_secret_value()}"}
+    return {}
+
+
+async def _port_is_taken(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes]:
+    origin = f"http://{host}:{port}"
+    env = {
+        # A web page must not be able to create runs: only the server's own UI may call it.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        **os.environ,
+        "PREFECT_UI_API_URL": f"{origin}/api",
+        **mark,
+    }
+    import prefect
+
+    command = [
+        sys.executable, "-m", "uvicorn",
+        "--app-dir", str(Path(prefect.__file__).parent.parent),
+        "--factory", "prefect.server.api.server:create_app",
+        "--host", host, "--port", str(port),
+        "--log-level", "warning", "--timeout-keep-alive", "30",
+    ]  # fmt: skip
+    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+async def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _START_TIMEOUT
+    while not await is_prefect(url):
+        if process.poll() is not None:
+            raise PrefectUnavailableError(
+                f"The Prefect server ended with exit code {process.returncode} while it started; "
+                "its messages are above."
+            )
+        if loop.time() > deadline:
+            raise PrefectUnavailableError(
+                f"The Prefect server did not answer at {urlsplit(url).netloc} "
+                f"within {_START_TIMEOUT:.0f} s."
+            )
+        await asyncio.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server's whole group: TERM, a while, KILL."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(_STOP_TIMEOUT)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

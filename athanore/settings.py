@@ -1,0 +1,62 @@
+"""Settings from the environment (ATHANORE_*) and `.env`: defaults for what a script does not say.
+
+An explicit argument of `AgentDispatcher` wins over a setting.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside a script; durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ATHANORE_", env_file=".env", extra="ignore")
+
+    command: str = Field("", description="Base command of all routes.")
+    poll_interval: float = Field(30, gt=0, description="Seconds between polls of a queue.")
+    agent_timeout: float | None = Field(
+        None, gt=0, description="Seconds that an agent may run; none by default."
+    )
+    max_concurrent_agents: int = Field(3, ge=1, description="Agents at once, over all routes.")
+    max_retries: int = Field(0, ge=0, description="Attempts after the first.")
+    dead_letter_queue: str | None = Field(None, description="Where exhausted tasks go.")
+    enable_queue_management: bool = Field(
+        False, description="Allow the API to change queues and routes."
+    )
+
+    api_host: str = Field("127.0.0.1", description="Address that the task API binds.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port of the task API; 0 picks one.")
+    api_url: str | None = Field(
+        None, description="Address under which agents reach the task API; from host and port."
+    )
+    api_auth: Literal["open", "token"] = Field(
+        "open", description="`token` asks every caller of the API for a token."
+    )
+    api_key: SecretStr | None = Field(None, description="Operators' key for the task API.")
+    webhook_token: SecretStr | None = Field(
+        None, min_length=8, description="Bearer token of the board's webhooks; none: they are off."
+    )
+
+    shutdown_grace: float = Field(
+        30, ge=0, description="Seconds that running agents get to finish at a shutdown."
+    )
+    worker_lost_after: float = Field(
+        600, gt=0, description="Seconds without a sign of life after which a worker is lost."
+    )
+
+    def agent_api_url(self, host: str, port: int) -> str:
+        """The address that agents are told: `api_url`, or one made from the bound host and port."""
+        if self.api_url:
+            return self.api_url.rstrip("/")
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "", "::") else host
+        return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def seconds(value: float | None) -> timedelta | None:
+    """A duration from a number of seconds; None stays None."""
+    return None if value is None else timedelta(seconds=value)

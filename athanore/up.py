@@ -1,0 +1,309 @@
+"""Everything in one process, in the foreground: what `dispatcher.run()` and `athanore up` do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from athanore.checks import check_app
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AthanoreError, ConfigurationError
+from athanore.server import prefect_server, ui_url
+
+if TYPE_CHECKING:
+    from athanore.flows.apps import App
+
+logger = logging.getLogger("athanore")
+
+_LAST_WORDS = timedelta(seconds=5)
+
+
+class Stop:
+    """Asks a service to stop: once gently, twice at once. Usable from a signal handler."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gentle = asyncio.Event()
+        self._now = asyncio.Event()
+        self._requests = 0
+
+    def bind(self) -> None:
+        """Use the running loop; requests that came before count."""
+        self._loop = asyncio.get_running_loop()
+        self._apply()
+
+    def request(self) -> None:
+        """Ask to stop; a second request cuts the grace period short."""
+        self._requests += 1
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._apply)
+
+    def _apply(self) -> None:
+        if self._requests >= 1:
+            self._gentle.set()
+        if self._requests >= 2:
+            self._now.set()
+
+    async def requested(self) -> None:
+        """Wait for the first request."""
+        await self._gentle.wait()
+
+    async def at_once(self) -> None:
+        """Wait for the second request."""
+        await self._now.wait()
+
+
+def run_app(
+    dispatcher: AgentDispatcher, *, reference: str | None = None, debug: bool = False
+) -> None:
+    """Run an app in the foreground until Ctrl-C or SIGTERM.
+
+    Args:
+        reference: where the app is, as `run.py:dispatcher`; found out by itself for a script.
+
+    Raises:
+        SystemExit: with 2 after a mistake in the set-up, whose one line is on stderr.
+    """
+    configure_logging(debug)
+    try:
+        check_app(dispatcher)
+        app_reference = reference or script_reference(dispatcher)
+        in_foreground(lambda stop: serve(dispatcher, app_reference, stop))
+    except AthanoreError as exc:
+        sys.stderr.write(f"athanore: {exc}\n")
+        raise SystemExit(2) from None
+
+
+def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    """Run a service in an event loop of a thread, and its signals in the main thread.
+
+    Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
+    """
+    stop = Stop()
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            asyncio.run(service(stop))
+        except BaseException as exc:
+            errors.append(exc)
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        stop.request()
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(target), name="athanore")
+    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        thread.start()
+        while thread.is_alive():
+            # A join without a limit would keep the handlers from running.
+            thread.join(timeout=0.5)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if errors:
+        raise errors[0]
+
+
+async def serve(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
+    """Run the Prefect server if need be, the worker and the task API, until asked to stop."""
+    from athanore.api.guard import check_binding
+
+    stop.bind()
+    settings = dispatcher.settings
+    check_binding(settings, settings.api_host)
+    with listen(settings.api_host, settings.api_port) as api_socket:
+        host, port = api_socket.getsockname()[:2]
+        async with AsyncExitStack() as stack:
+            prefect_api = await stack.enter_async_context(prefect_server())
+            api_url = settings.agent_api_url(host, port)
+            app = await stack.enter_async_context(
+                at_work(dispatcher, reference, prefect_api, api_url)
+            )
+            await _serve_app(app, prefect_api, api_socket, stop)
+
+
+@asynccontextmanager
+async def at_work(
+    dispatcher: AgentDispatcher, reference: str, prefect_api: str, api_url: str = ""
+) -> AsyncGenerator[App]:
+    """Let the flows of this process find the app, and use the Prefect server at this address.
+
+    Args:
+        api_url: where agents reach the task API; by default what the settings say.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        _log_runs_like_ours()
+        from athanore.flows import apps
+
+        app = apps.App(reference, dispatcher, api_url)
+        apps.register(app)
+        try:
+            yield app
+        finally:
+            apps.unregister(app)
+            await _send_the_rest()
+
+
+async def _serve_app(app: App, prefect_api: str, api_socket: socket.socket, stop: Stop) -> None:
+    from prefect.client.orchestration import get_client
+
+    from athanore.api.server import serve_api
+    from athanore.deployments import deploy, poll_now
+    from athanore.deployments.plan import plan
+
+    async with get_client() as client:
+        await deploy(client, plan(app.dispatcher, app.reference))
+        await poll_now(client, app.dispatcher)
+    logger.info("Prefect UI: %s", ui_url(prefect_api))
+    logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+    await work(app, stop, serve_api(app, api_socket))
+
+
+async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> None:
+    """Run the app's two workers, and services beside them, until asked to stop or one ends.
+
+    At a stop running agents may finish within `shutdown_grace`.
+    """
+    from athanore import names
+    from athanore.worker import AthanoreWorker
+
+    workers = [
+        AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}")
+        for pool in (names.agents_pool(app.name), names.polls_pool(app.name))
+    ]
+    for route in app.dispatcher.routes.values():
+        logger.info(
+            "Watching %r every %g s: %s",
+            route.queue_name, route.poll_interval.total_seconds(), route.describe(),
+        )  # fmt: skip
+    beside = [asyncio.create_task(service) for service in services]
+    started = [asyncio.create_task(w.start(printer=_to_log)) for w in workers]
+    stopping = asyncio.create_task(stop.requested())
+    try:
+        await asyncio.wait([stopping, *beside, *started], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await _shut_down(app, workers, started, stop)
+        for task in beside:
+            task.cancel()
+        results = await asyncio.gather(*beside, *started, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _shut_down(
+    app: App, workers: list[Any], started: list[asyncio.Task[None]], stop: Stop
+) -> None:
+    grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
+    if count := sum(w.agent_count for w in workers):
+        logger.info(
+            "Stopping: %s agent%s may finish within %g s (Ctrl-C again: stop now).",
+            count, "" if count == 1 else "s", grace.total_seconds(),
+        )  # fmt: skip
+    drains = asyncio.gather(*(w.drain(grace) for w in workers))
+    hurry = asyncio.create_task(stop.at_once())
+    await asyncio.wait([drains, hurry], return_when=asyncio.FIRST_COMPLETED)
+    if not drains.done():
+        for worker in workers:
+            worker.stop_agents()
+        await drains
+    hurry.cancel()
+    for task in started:
+        task.cancel()
+    await asyncio.wait(started)
+    logger.info("Stopped.")
+
+
+async def _send_the_rest() -> None:
+    """Send the logs and events that still wait; without a server Prefect would try for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        sent = service.drain_all(timeout=_LAST_WORDS.total_seconds())
+        if inspect.isawaitable(sent):
+            await sent
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the task API's port before anything else starts.
+
+    Raises:
+        ConfigurationError: the port is in use, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(128)
+    except OSError as exc:
+        sock.close()
+        raise ConfigurationError(
+            f"The task API cannot listen on {host}:{port} ({exc.strerror or exc}); "
+            "set api_port= or ATHANORE_API_PORT to a free port."
+        ) from exc
+    return sock
+
+
+def script_reference(dispatcher: AgentDispatcher) -> str:
+    """Find out how the running script names its dispatcher: `run.py:dispatcher`.
+
+    Raises:
+        ConfigurationError: the dispatcher is no global variable of the script.
+    """
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    if main is not None and file:
+        for name, value in vars(main).items():
+            if value is dispatcher:
+                path = Path(file).resolve()
+                here = Path.cwd()
+                shown = path.relative_to(here) if path.is_relative_to(here) else path
+                return f"{shown}:{name}"
+    raise ConfigurationError(
+        "dispatcher.run() needs the dispatcher as a global variable of the script that is run, "
+        "so that Prefect can name it (run.py:dispatcher)."
+    )
+
+
+def configure_logging(debug: bool) -> None:
+    """Log to stderr: ours at INFO or DEBUG, everybody else's warnings."""
+    level = logging.DEBUG if debug else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(message)s", "%H:%M:%S")
+    )
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def _log_runs_like_ours() -> None:
+    """Have DEBUG lines of the runs logged with ours, but not those of Prefect's machinery."""
+    if logger.isEnabledFor(logging.DEBUG):
+        for name in ("prefect.flow_runs", "prefect.task_runs"):
+            logging.getLogger(name).setLevel(logging.DEBUG)
+
+
+def _to_log(*words: Any, **_: Any) -> None:
+    logger.debug(" ".join(str(w) for w in words))

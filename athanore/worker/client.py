@@ -1,0 +1,112 @@
+"""The Prefect client of a worker: one for all its runs, and patient while the server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import override
+
+import httpx
+from prefect.context import AsyncClientContext
+from prefect.settings import get_current_settings
+
+from athanore.flows import control
+
+logger = logging.getLogger("athanore.worker")
+
+# Nothing reached the server, or it said that it could not do it: safe to send again.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_AWAY = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadTimeout)
+_BUSY = frozenset({502, 503})
+
+_PAUSE = 1.0
+_BUSY_PAUSE = 0.05
+_LONGEST_BUSY_PAUSE = 1.0
+
+
+class PatientTransport(httpx.AsyncBaseTransport):
+    """Sends a request again while the server is away, and soon when it is only busy.
+
+    Prefect's own client gives up after about a minute, and its engine then takes the lost request
+    for a failure of the flow: it would run a finished agent again. It also waits 2, 4, 8 ... s when
+    SQLite is locked for a moment. Both end here, below that client.
+
+    It waits for as long as the server is away: what an agent came to is delivered afterwards.
+    `give_up` ends that, for a shutdown.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self._impatient = False
+        self._was_there = False
+        self._away_since: float | None = None
+
+    @property
+    def away_for(self) -> timedelta:
+        """How long the server has not answered; zero while it does."""
+        if self._away_since is None:
+            return timedelta(0)
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._away_since)
+
+    def give_up(self) -> None:
+        """Let errors out from now on."""
+        self._impatient = True
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        busy_pause = _BUSY_PAUSE
+        while True:
+            try:
+                response = await self._transport.handle_async_request(request)
+            except (*_NOT_SENT, *_AWAY) as exc:
+                if not self._was_there or self._impatient:
+                    raise
+                if self._away_since is None:
+                    self._away_since = loop.time()
+                    control.note_outage()
+                    logger.warning("Prefect does not answer (%s); waiting for it.", exc)
+                await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
+                continue
+            self._was_there = True
+            if self._away_since is not None:
+                logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
+                self._away_since = None
+            if response.status_code not in _BUSY or self._impatient:
+                return response
+            await response.aclose()
+            await asyncio.sleep(busy_pause * random.uniform(0.5, 1.5))
+            busy_pause = min(busy_pause * 2, _LONGEST_BUSY_PAUSE)
+
+    @override
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+@asynccontextmanager
+async def shared_client() -> AsyncGenerator[PatientTransport]:
+    """Make one patient client that everything in this context uses."""
+    transport = PatientTransport(
+        httpx.AsyncHTTPTransport(
+            verify=_verify(),
+            http2=get_current_settings().api.enable_http2,
+            limits=httpx.Limits(
+                max_connections=16, max_keepalive_connections=8, keepalive_expiry=25
+            ),
+            retries=3,
+        )
+    )
+    async with AsyncClientContext(httpx_settings={"transport": transport}):
+        yield transport
+
+
+def _verify() -> ssl.SSLContext | bool:
+    api = get_current_settings().api
+    if api.tls_insecure_skip_verify:
+        return False
+    return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True

@@ -1,0 +1,63 @@
+"""Late and overlapping polls of a route collapse into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
+
+
+@dataclass(slots=True)
+class _Lane:
+    running: UUID | None = None
+    remembered: FlowRun | None = None
+
+
+@dataclass(slots=True)
+class PollLanes:
+    """Decides, for each route, which of the poll runs that are due is run.
+
+    One runs, one more is remembered, the newest one wins; what is superseded is handed back for
+    deletion. Nothing here talks to Prefect.
+    """
+
+    _lanes: dict[UUID, _Lane] = field(default_factory=dict[UUID, _Lane])
+
+    def offer(self, due: Iterable[FlowRun]) -> tuple[list[FlowRun], list[FlowRun]]:
+        """Take poll runs that are due; return those to run now and those that are superseded."""
+        start: list[FlowRun] = []
+        superseded: list[FlowRun] = []
+        for run in sorted(due, key=scheduled_time):
+            lane = self._lanes.setdefault(_route(run), _Lane())
+            if lane.remembered is not None:
+                superseded.append(lane.remembered)
+            lane.remembered = run
+        for lane in self._lanes.values():
+            if lane.running is None and lane.remembered is not None:
+                start.append(lane.remembered)
+                lane.running, lane.remembered = lane.remembered.id, None
+        return start, superseded
+
+    def done(self, run: FlowRun) -> FlowRun | None:
+        """Note the end of a poll; return the remembered one, which runs next."""
+        lane = self._lanes.get(_route(run))
+        if lane is None or lane.running != run.id:
+            return None
+        following, lane.remembered = lane.remembered, None
+        lane.running = following.id if following else None
+        return following
+
+
+def scheduled_time(run: FlowRun) -> datetime:
+    """When a run is due."""
+    due = run.next_scheduled_start_time or run.expected_start_time
+    if due is None:
+        raise ValueError(f"flow run {run.id} has no scheduled time")
+    return due
+
+
+def _route(run: FlowRun) -> UUID:
+    return run.deployment_id or run.flow_id

@@ -1,0 +1,395 @@
+"""`AthanoreWorker`: runs polls and agent runs as coroutines, for the apps it was started with.
+
+Prefect's own workers start a process for each run; a run here costs some milliseconds and some
+hundred kilobytes. The base class keeps doing what it does: heartbeats, work pool settings, status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, override
+from uuid import UUID
+
+import anyio.abc
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import AsyncClientContext
+from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
+from prefect.flow_engine import run_flow
+from prefect.settings import temporary_settings
+from prefect.states import Cancelled, Crashed, Pending
+from prefect.utilities.engine import propose_state
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from athanore import names
+from athanore.errors import ConfigurationError
+from athanore.flows import apps, control, runs
+from athanore.flows.control import StopReason
+from athanore.flows.poll_route import poll_route
+from athanore.flows.run_agent import run_agent
+from athanore.worker.cancellation import watch_cancellations
+from athanore.worker.client import PatientTransport, shared_client
+from athanore.worker.in_thread import in_thread
+from athanore.worker.polls import PollLanes, scheduled_time
+
+_FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
+_POLL_PREFETCH = 15.0
+_CONCURRENT_STARTS = 8
+_GATHER_WAKES = 0.01
+_STOP_PATIENCE = timedelta(seconds=20)
+
+
+class AthanoreWorkerResult(BaseWorkerResult):
+    """How a run ended, as the base class wants to know it."""
+
+
+class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWorkerResult]):
+    """Runs the flows of Athanore's apps in this process.
+
+    Start it with `athanore worker APP`, or with
+    `prefect worker start --type athanore --pool athanore-agents` and ATHANORE_APP set to the app
+    (several are separated by commas).
+    """
+
+    type = "athanore"
+    job_configuration = BaseJobConfiguration
+    job_configuration_variables = BaseVariables
+    _description = "Runs Athanore's polls and agent runs in one process."
+    _documentation_url = ""
+    _logo_url = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._apps: list[apps.App] = []
+        self._runs: dict[UUID, asyncio.Task[None]] = {}
+        self._timers: dict[UUID, asyncio.TimerHandle] = {}
+        self._lanes = PollLanes()
+        self._flow_names: dict[UUID, str] = {}
+        self._starting: set[UUID] = set()
+        self._starts = asyncio.Semaphore(_CONCURRENT_STARTS)
+        self._asking = asyncio.Lock()
+        self._alarm = asyncio.Event()
+        self._alarms: list[datetime] = []
+        self._errands: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._transport: PatientTransport | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._listening = ExitStack()
+
+    # -- life cycle ---------------------------------------------------------------------------
+
+    @override
+    async def start(
+        self,
+        run_once: bool = False,
+        with_healthcheck: bool = False,
+        printer: Callable[..., None] = print,
+    ) -> None:
+        """Work until cancelled; then let running agents finish within `shutdown_grace`."""
+        if threading.current_thread() is threading.main_thread():
+            # Prefect's engine takes over SIGTERM while a flow runs in the main thread, and raises
+            # from it at any point. In another thread it leaves signals alone.
+            await in_thread(lambda: self.start(run_once, with_healthcheck, printer))
+            return
+        self._find_apps()
+        with temporary_settings({"flows.heartbeat_frequency": None}):
+            async with shared_client() as self._transport:
+                await super().start(run_once, with_healthcheck, printer)
+
+    @property
+    @override
+    def client(self) -> PrefectClient:
+        """The patient client that the worker shares with its runs."""
+        context = AsyncClientContext.get()
+        return super().client if context is None else context.client
+
+    @override
+    async def setup(self) -> None:
+        await super().setup()
+        self._listening.enter_context(control.listening(self.wake))
+        self._listening.enter_context(control.on_start(self._started))
+        self._background = [
+            asyncio.create_task(self._answer_alarms()),
+            asyncio.create_task(self._fence()),
+            asyncio.create_task(watch_cancellations(self.client, self._runs.keys)),
+        ]
+
+    @override
+    async def teardown(self, *exc_info: Any) -> None:
+        await self.drain(self._grace())
+        self._listening.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await super().teardown(*exc_info)
+
+    async def drain(self, grace: timedelta) -> None:
+        """Take no more runs; let those that are here finish, and stop those that do not in time."""
+        self._draining = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if await self._wait_for_runs(grace):
+            return
+        for run_id in list(self._runs):
+            control.stop(run_id, StopReason.SHUTDOWN)
+        if not await self._wait_for_runs(_STOP_PATIENCE) and self._transport is not None:
+            # Prefect or the board is away: the next start of a worker sees to what is left.
+            self._transport.give_up()
+            for task in self._runs.values():
+                task.cancel()
+            await self._wait_for_runs(_STOP_PATIENCE)
+
+    async def _wait_for_runs(self, limit: timedelta | None) -> bool:
+        tasks = list(self._runs.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=None if limit is None else limit.total_seconds())
+        return not self._runs
+
+    @property
+    def agent_count(self) -> int:
+        """How many agent runs are at work here."""
+        return 0 if self._polls_only else len(self._runs)
+
+    def stop_agents(self) -> None:
+        """Cut the grace period of a drain short."""
+        for run_id in list(self._runs):
+            control.stop(run_id, StopReason.SHUTDOWN)
+
+    def _find_apps(self) -> None:
+        references = [r.strip() for r in os.environ.get("ATHANORE_APP", "").split(",") if r.strip()]
+        self._apps = apps.all_registered() or [apps.find(r) for r in references]
+        if not self._apps:
+            raise ConfigurationError(
+                "The worker does not know which app to serve: set ATHANORE_APP=run.py:dispatcher, "
+                "or use `athanore worker run.py:dispatcher`."
+            )
+
+    def _grace(self) -> timedelta:
+        return max(
+            (timedelta(seconds=a.dispatcher.settings.shutdown_grace) for a in self._apps),
+            default=timedelta(0),
+        )
+
+    async def _fence(self) -> None:
+        """Stop the agents when Prefect has been out of reach for so long that another worker may
+        soon take their tasks."""
+        limit = 0.9 * min(
+            (a.dispatcher.settings.worker_lost_after for a in self._apps), default=600.0
+        )
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            away = self._transport.away_for if self._transport else timedelta(0)
+            if away.total_seconds() > limit:
+                for run_id in list(self._runs):
+                    control.stop(run_id, StopReason.CUT_OFF)
+
+    # -- finding work -------------------------------------------------------------------------
+
+    @property
+    def _polls_only(self) -> bool:
+        return self._work_pool_name in {names.polls_pool(a.name) for a in self._apps}
+
+    def wake(self, at: datetime | None = None) -> None:
+        """Look for due agent runs now, or at a time, instead of at the next regular look."""
+        if self._polls_only:
+            return
+        if at is None:
+            self._alarm.set()
+        else:
+            heapq.heappush(self._alarms, at)
+            if self._alarms[0] == at:
+                self._alarm.set()
+
+    async def _answer_alarms(self) -> None:
+        while True:
+            now = datetime.now(UTC)
+            pause = (self._alarms[0] - now).total_seconds() if self._alarms else None
+            if pause is None or pause > 0:
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._alarm.wait()
+                except TimeoutError:
+                    pass
+            await asyncio.sleep(_GATHER_WAKES)
+            self._alarm.clear()
+            while self._alarms and self._alarms[0] <= datetime.now(UTC):
+                heapq.heappop(self._alarms)
+            await self.get_and_submit_flow_runs()
+
+    @override
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Ask Prefect for due runs and start them."""
+        async with self._asking:
+            if self._draining or self._work_pool is None:
+                return []
+            ahead = timedelta(seconds=_POLL_PREFETCH) if self._polls_only else timedelta(0)
+            try:
+                offered = await self.client.get_scheduled_flow_runs_for_work_pool(
+                    self._work_pool_name,
+                    work_queue_names=sorted(self._work_queues),
+                    scheduled_before=datetime.now(UTC) + ahead,
+                )
+            except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
+                self._logger.debug("Prefect could not be asked for runs: %s", exc)
+                return []
+            self._last_polled_time = datetime.now(UTC)
+            new = [
+                r.flow_run
+                for r in offered
+                if r.flow_run.id not in self._runs and r.flow_run.id not in self._timers
+            ]
+            agents = [r for r in new if not await self._is_poll(r)]
+            polls = [r for r in new if r not in agents]
+            self._take_polls(polls)
+            return [*polls, *self._take_agents(agents)]
+
+    async def _is_poll(self, run: FlowRun) -> bool:
+        if run.flow_id not in self._flow_names:
+            self._flow_names[run.flow_id] = (await self.client.read_flow(run.flow_id)).name
+        return self._flow_names[run.flow_id] == names.POLL_FLOW
+
+    def _take_agents(self, offered: list[FlowRun]) -> list[FlowRun]:
+        limit = self.work_pool.concurrency_limit
+        taken: list[FlowRun] = []
+        for run in offered:
+            if limit is not None and len(self._runs) >= limit:
+                break
+            taken.append(run)
+            self._begin(run)
+        return taken
+
+    def _take_polls(self, offered: list[FlowRun]) -> None:
+        now = datetime.now(UTC)
+        loop = asyncio.get_running_loop()
+        late = [r for r in offered if scheduled_time(r) <= now]
+        for run in offered:
+            wait = (scheduled_time(run) - now).total_seconds()
+            if wait > 0:
+                self._timers[run.id] = loop.call_later(wait, self._poll_is_due, run)
+        if late:
+            self._offer_polls(late)
+
+    def _poll_is_due(self, run: FlowRun) -> None:
+        self._timers.pop(run.id, None)
+        self._offer_polls([run])
+
+    def _offer_polls(self, due: list[FlowRun]) -> None:
+        start, superseded = self._lanes.offer(due)
+        for run in start:
+            self._begin(run)
+        if superseded:
+            self._keep(self._delete_runs([r.id for r in superseded]))
+
+    async def _delete_runs(self, ids: list[UUID]) -> None:
+        """Delete polls that a newer one stands for."""
+        for start in range(0, len(ids), 50):
+            chunk = ids[start : start + 50]
+            try:
+                await runs.bulk_delete(self.client, chunk)
+            except Exception as exc:
+                self._logger.warning("Late polls could not be deleted: %s", exc)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on the side, and remember it so that it is not collected."""
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _begin(self, run: FlowRun) -> None:
+        task = asyncio.create_task(self._execute(run), name=f"run {run.name}")
+        self._runs[run.id] = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._runs.pop(run.id, None)
+            control.forget(run.id)
+            self.wake()  # only now is the slot free
+            if following := self._lanes.done(run):
+                self._begin(following)
+
+        task.add_done_callback(ended)
+
+    async def _execute(self, run: FlowRun) -> None:
+        """Run one flow run to its end. Nothing escapes: a worker outlives its runs."""
+        await self._starts.acquire()
+        self._starting.add(run.id)
+        try:
+            if (refusal := self._refusal(run)) is not None:
+                self._logger.error("%s", refusal)
+                await propose_state(self.client, Crashed(message=refusal), flow_run_id=run.id)
+                return
+            state = await propose_state(self.client, Pending(), flow_run_id=run.id)
+            if not state.is_pending():
+                return
+            await self._run_flow(run)
+        except (Abort, ObjectNotFound) as exc:
+            self._logger.debug("Run %r is not ours to run: %s", run.name, exc)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self._logger.exception("Run %r ended in an error of the worker.", run.name)
+        finally:
+            self._started(run.id)
+
+    async def _run_flow(self, run: FlowRun) -> None:
+        flow = _FLOWS[self._flow_names[run.flow_id]]
+        parameters = dict(run.parameters)
+        if flow.name == names.AGENT_FLOW and (route := self._route(parameters)) is not None:
+            flow = flow.with_options(retries=route.retry.max_retries)
+        # The engine re-reads the run; with a deployment id here it would start a thread and a
+        # websocket for each run, to hear of suspensions, which our flows do not know.
+        bare = run.model_copy(update={"deployment_id": None})
+        result = run_flow(flow, flow_run=bare, parameters=parameters, return_type="state")
+        assert asyncio.iscoroutine(result)
+        state = await result
+        if isinstance(state, State) and state.is_cancelling():
+            # It was cancelled when it had just stepped back: nobody else would end it.
+            ended = Cancelled(message=state.message)
+            await self.client.set_flow_run_state(run.id, ended, force=True)
+
+    def _route(self, parameters: dict[str, Any]) -> Any:
+        app = apps.registered(str(parameters.get("app")))
+        return app and app.dispatcher.routes.get(str(parameters.get("queue_name")))
+
+    def _refusal(self, run: FlowRun) -> str | None:
+        """Say why a run is none of ours. An `app` is code to import, so only known ones run."""
+        name = self._flow_names.get(run.flow_id)
+        if name not in _FLOWS:
+            return (
+                f"This worker only runs {', '.join(_FLOWS)}, not {name!r}; "
+                "deploy other flows to another work pool."
+            )
+        app = str(run.parameters.get("app"))
+        if apps.registered(app) is None:
+            served = ", ".join(a.reference for a in self._apps)
+            return f"This worker serves {served}, not the app {app!r}."
+        return None
+
+    def _started(self, run_id: UUID) -> None:
+        if run_id in self._starting:
+            self._starting.discard(run_id)
+            self._starts.release()
+
+    @override
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: BaseJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> AthanoreWorkerResult:
+        """Run one flow run, as the base class would ask for it."""
+        if task_status is not None:
+            task_status.started(0)
+        await self._is_poll(flow_run)
+        await self._execute(flow_run)
+        return AthanoreWorkerResult(identifier=str(flow_run.id), status_code=0)

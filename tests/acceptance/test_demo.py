@@ -1,0 +1,50 @@
+"""`make demo` shows a pipeline at work and ends by itself, leaving nothing running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.system import ROOT, System
+
+DEMO = ROOT / "examples" / "demo" / "demo.py"
+
+
+@pytest.mark.timeout(400)
+def test_the_demo_goes_as_it_should_and_is_plain_when_piped(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    result = subprocess.run(
+        [sys.executable, DEMO, "--folder", folder],
+        capture_output=True, text=True, timeout=390, stdin=subprocess.DEVNULL,
+        # Settings of the caller must not reach the demo's own server and worker.
+        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api", "ATHANORE_API_PORT": "1"},
+    )  # fmt: skip
+    (tmp_path / "output").write_text(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout
+    for expected in (
+        "Fix the flaky test   Retry 1/1: exit code 1.",
+        "Fix the flaky test   In Review -> Done",
+        "Prefect UI: http://127.0.0.1:",
+        "/docs",
+        "The demo went as it should",
+    ):
+        assert expected in result.stdout
+    left = System(tmp_path / "after", "")
+    left.home = folder / "prefect"
+    assert left.processes() == []
+
+
+def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    result = subprocess.run(
+        [sys.executable, DEMO, "--folder", tmp_path], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1
+    assert "is not empty and not from an earlier demo" in " ".join(result.stdout.split())
+    assert (tmp_path / "precious").read_text() == "mine"

@@ -1,0 +1,184 @@
+"""Whatever a person mistypes gets one clear line on stderr and a non-zero exit, no traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.system import ROOT, System
+
+BOARD: dict[str, dict[str, list[object]]] = {"queues": {"Todo": [], "In Progress": [], "Done": []}}
+SCRIPT = """
+from athanore import AgentDispatcher, JsonFileAdapter
+dispatcher = AgentDispatcher({dispatcher})
+@dispatcher.route({route})
+def work(task_id: str, task_name: str) -> str:
+    return task_name
+{more}
+dispatcher.run()
+"""
+
+
+def fails(
+    folder: Path,
+    dispatcher: str = 'command="true", queue_backend=JsonFileAdapter("board.json")',
+    route: str = '"Todo"',
+    more: str = "",
+    **environment: str,
+) -> str:
+    """Run a script that cannot work; return its message, which is one line."""
+    system = System(folder, SCRIPT.format(dispatcher=dispatcher, route=route, more=more), BOARD)
+    try:
+        result = subprocess.run(
+            [sys.executable, "run.py"],
+            cwd=folder, env={**system.environment, **environment},
+            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        left = system.processes()
+        system.kill()
+    assert left == []
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("athanore: ")
+    return line.removeprefix("athanore: ")
+
+
+class _SomethingElse(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """The port of a web server that is none of ours."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _SomethingElse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_queue_that_the_board_does_not_have(tmp_path: Path) -> None:
+    message = fails(tmp_path, route='"Tood"')
+    assert "Route 'Tood': the board has no queue 'Tood'" in message
+    assert "Did you mean 'Todo'? It has: 'Todo', 'In Progress', 'Done'." in message
+
+
+def test_another_queue_of_a_route_that_the_board_does_not_have(tmp_path: Path) -> None:
+    message = fails(tmp_path, route='"Todo", dead_letter_queue="Failed"')
+    assert "the board has no queue 'Failed' (dead_letter_queue)" in message
+
+
+def test_a_command_that_is_not_on_path(tmp_path: Path) -> None:
+    board = 'queue_backend=JsonFileAdapter("board.json")'
+    message = fails(tmp_path, f'command="my-agnet --fast", {board}')
+    assert "the command 'my-agnet' is not found on PATH" in message
+
+
+def test_a_command_with_an_open_quote(tmp_path: Path) -> None:
+    board = 'queue_backend=JsonFileAdapter("board.json")'
+    message = fails(tmp_path, f'command="my-agent \'x", {board}')
+    assert '"my-agent \'x"' in message
+    assert "No closing quotation" in message
+
+
+def test_a_route_with_neither_command_nor_agent(tmp_path: Path) -> None:
+    message = fails(tmp_path, 'queue_backend=JsonFileAdapter("board.json")')
+    assert "Route 'Todo' has nothing to run: pass command=" in message
+
+
+def test_no_board(tmp_path: Path) -> None:
+    assert "pass queue_backend=" in fails(tmp_path, 'command="true"')
+
+
+def test_no_route(tmp_path: Path) -> None:
+    only = 'dispatcher = AgentDispatcher(command="true", queue_backend=JsonFileAdapter("b.json"))'
+    assert "The dispatcher has no routes" in fails(tmp_path, more=only)
+
+
+def test_a_dispatcher_that_prefect_could_not_name(tmp_path: Path) -> None:
+    assert "as a global variable" in fails(
+        tmp_path, more="dispatchers = [globals().pop('dispatcher')]\ndispatchers[0].run()"
+    )
+
+
+def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    message = fails(tmp_path, 'command="true", queue_backend=JsonFileAdapter("folder")')
+    assert f"{tmp_path / 'folder'} is a folder" in message
+
+
+def test_a_board_that_is_broken(tmp_path: Path) -> None:
+    broken = '{"queues": {"Todo": [}}'
+    (tmp_path / "broken.json").write_text(broken)
+    message = fails(tmp_path, 'command="true", queue_backend=JsonFileAdapter("broken.json")')
+    assert str(tmp_path / "broken.json") in message
+    assert "line 1" in message
+    assert (tmp_path / "broken.json").read_text() == broken
+
+
+def test_the_port_of_the_task_api_is_in_use(tmp_path: Path, taken_port: int) -> None:
+    message = fails(tmp_path, ATHANORE_API_PORT=str(taken_port))
+    assert f"cannot listen on 127.0.0.1:{taken_port}" in message
+    assert "ATHANORE_API_PORT" in message
+
+
+def test_the_port_of_prefect_is_in_use_by_something_else(tmp_path: Path, taken_port: int) -> None:
+    message = fails(tmp_path, PREFECT_SERVER_API_PORT=str(taken_port))
+    assert f"Port {taken_port}" in message
+    assert "PREFECT_SERVER_API_PORT" in message
+
+
+def test_a_prefect_server_that_does_not_answer(tmp_path: Path, taken_port: int) -> None:
+    url = f"http://127.0.0.1:{taken_port}/api"
+    assert f"No Prefect server answers at {url}" in fails(tmp_path, PREFECT_API_URL=url)
+
+
+def test_an_api_that_would_be_open_to_everybody(tmp_path: Path) -> None:
+    message = fails(tmp_path, ATHANORE_API_HOST="0.0.0.0")
+    assert "ATHANORE_API_AUTH=token" in message
+
+
+def _setup_venv(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run setup-venv on a machine whose only Python is too old."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    old = programs / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] || exit 1\necho Python 3.12.1\n')
+    old.chmod(0o755)
+    for name in ("sh", "dirname"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    return subprocess.run(
+        [ROOT / "deployments" / "setup-venv", tmp_path / "venv"],
+        env={"PATH": str(programs), "HOME": str(tmp_path), **environment},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_a_python_that_is_too_old(tmp_path: Path) -> None:
+    result = _setup_venv(tmp_path)
+    assert result.returncode != 0
+    assert "Athanore needs Python 3.13 or newer" in result.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_the_python_that_one_names_is_too_old(tmp_path: Path) -> None:
+    named = os.fspath(tmp_path / "bin" / "python3")
+    result = _setup_venv(tmp_path, ATHANORE_PYTHON=named)
+    assert result.returncode != 0
+    assert result.stderr == (
+        f"ATHANORE_PYTHON={named} is Python 3.12.1; Athanore needs 3.13 or newer.\n"
+    )

@@ -1,0 +1,85 @@
+"""Errors that any endpoint may answer: one shape, and each says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.rig import Api
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_an_unknown_path(lonely: Api) -> None:
+    problem = lonely.get("/nothing/here", 404)
+    assert "/docs" in problem["detail"] and "/nothing/here" in problem["detail"]
+
+
+def test_a_method_that_does_not_work(lonely: Api) -> None:
+    response = lonely.http.put("/tasks", json={})
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, POST"
+    assert "use GET, POST" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_only_json_changes_anything(lonely: Api, media_type: str | None) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    response = lonely.http.post(
+        "/tasks", content='{"queue_name": "Done", "name": "x"}', headers=headers
+    )
+    assert response.status_code == 415
+    assert "application/json" in response.json()["detail"]
+    assert lonely.board.get_queue("Done").task_count == 1
+
+
+@pytest.mark.parametrize("body", ["{", "\xff", "[" * 100_000, "", '"\\ud800"', "nan"])
+def test_a_body_that_is_no_json(lonely: Api, body: str) -> None:
+    response = lonely.http.post("/tasks", content=body.encode("latin-1"), headers=JSON)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"].startswith("body")
+
+
+def test_text_that_is_no_text(lonely: Api) -> None:
+    response = lonely.http.post(
+        "/tasks", content='{"queue_name": "Done", "name": "\\ud800"}', headers=JSON
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "body.name"
+
+
+def test_a_body_that_is_too_large(lonely: Api) -> None:
+    text = "x" * (1024 * 1024)
+    problem = lonely.post("/tasks/1/comments", {"comment": text}, 413)
+    assert "1 MiB" in problem["detail"]
+    lonely.post("/tasks", {"queue_name": "Done", "name": "x", "description": text[:-1000]}, 201)
+
+
+def test_a_body_that_is_too_large_without_saying_so(lonely: Api) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65536
+
+    response = lonely.http.post("/tasks", content=chunks(), headers=JSON)
+    assert response.status_code == 413
+
+
+def test_a_broken_board(lonely: Api, tmp_path: Path) -> None:
+    (tmp_path / "board.json").write_text('{"queues": ')
+    response = lonely.http.get("/queues")
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    assert response.json()["type"] == "urn:athanore:problem:board-broken"
+    assert "board.json" in response.json()["detail"]
+
+
+def test_agents_while_prefect_is_away(lonely: Api) -> None:
+    assert lonely.get("/agents", 503)["type"] == "urn:athanore:problem:prefect-unavailable"
+    lonely.get("/agents/1", 503)
+    (task,) = lonely.board.get_ready_tasks(["Done"])
+    lonely.get(f"/tasks/{task.id}/events", 503)
+    status = lonely.get("/status")
+    assert status["prefect"]["reachable"] is False
+    assert status["active_agents"] is None

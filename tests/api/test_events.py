@@ -1,0 +1,120 @@
+"""The stream of what an agent does, with a real agent, and a reader that is cut off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from athanore import AgentDispatcher, MemoryAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.models import AgentEvent, AgentResult, EventKind
+from athanore.models import AgentOutcome as Outcome
+from tests.api.conftest import write_prompt
+from tests.api.rig import bearer
+from tests.harness import Running, app_name, running
+
+LINES = 400
+
+
+@dataclass(frozen=True)
+class Received:
+    """One event as a reader gets it."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Chatty:
+    """An agent that says a lot at once, and comments through the API meanwhile."""
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        headers = bearer(job.env["ATHANORE_TOKEN"])
+        async with httpx.AsyncClient(base_url=job.env["ATHANORE_API_URL"], timeout=60) as http:
+            for n in range(LINES):
+                job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stdout", "text": f"line {n}"}))
+                if n % 20 == 0:
+                    job.emit(AgentEvent(EventKind.TOOL_USE, {"name": "look", "input": n}))
+                if n % 100 == 0:
+                    path, body = f"/tasks/{job.task.id}/comments", {"comment": f"at {n}"}
+                    answer = await http.post(path, json=body, headers=headers)
+                    answer.raise_for_status()
+        return AgentResult(Outcome.SUCCEEDED)
+
+
+def read(http: httpx.Client, task_id: str, last: str | None = None) -> Iterator[Received]:
+    """Read a task's stream until it ends."""
+    headers = {"Last-Event-ID": last} if last else {}
+    with http.stream("GET", f"/tasks/{task_id}/events", headers=headers) as response:
+        if response.status_code == 204:
+            return
+        assert response.headers["content-type"].startswith("text/event-stream")
+        fields: dict[str, str] = {}
+        for line in response.iter_lines():
+            name, _, value = line.partition(": ")
+            if line and name:
+                fields[name] = value
+            elif not line:
+                if "event" in fields:
+                    yield Received(
+                        fields.get("id", ""), fields["event"], json.loads(fields["data"])
+                    )
+                fields = {}
+
+
+def said(events: list[Received]) -> list[str]:
+    """The lines of an agent's output, in the order of their events."""
+    return [line["text"] for e in events if e.kind == "output" for line in e.data["data"]["lines"]]
+
+
+@pytest.fixture
+def app(prefect_api: str) -> Iterator[tuple[Running, str, httpx.Client]]:
+    board = MemoryAdapter(["Todo", "In Progress", "Done"])
+    dispatcher = AgentDispatcher(
+        name=app_name("stream"), queue_backend=board, poll_interval=3600, api_port=0
+    )
+    dispatcher.route("Todo", agent=Chatty(), done_queue="Done")(write_prompt)
+    with (
+        running(dispatcher, prefect_api) as it,
+        httpx.Client(base_url=it.api_url, timeout=60) as http,
+    ):
+        created = http.post("/tasks", json={"queue_name": "Todo", "name": "Talk"})
+        yield it, created.json()["id"], http
+
+
+def test_a_reader_that_is_cut_off_again_and_again_gets_everything_once(
+    app: tuple[Running, str, httpx.Client],
+) -> None:
+    _, task_id, http = app
+    events: list[Received] = []
+    step = 1
+    while not events or events[-1].kind != "end":
+        for count, event in enumerate(
+            read(http, task_id, events[-1].id if events else None), start=1
+        ):
+            events.append(event)
+            if event.kind != "end" and count == step:
+                break
+        step += 2
+    assert said(events) == [f"line {n}" for n in range(LINES)]
+    kinds = [e.kind for e in events]
+    assert kinds[0] == "claimed" and kinds[-1] == "end"
+    assert kinds.count("tool-use") == LINES / 20
+    comments = [e.data["data"]["text"] for e in events if e.kind == "comment"]
+    assert comments == ["at 0", "at 100", "at 200", "at 300"]
+    ids = [e.data["id"] for e in events[:-1]]
+    assert len(ids) == len(set(ids))
+    assert list(read(http, task_id, events[-2].id)) == []
+
+
+def test_a_late_reader_gets_the_whole_run(app: tuple[Running, str, httpx.Client]) -> None:
+    it, task_id, http = app
+    it.prefect.ended(task_id)
+    events = list(read(http, task_id))
+    assert said(events) == [f"line {n}" for n in range(LINES)]
+    assert events[-1].data == {"state": "Completed"}

@@ -1,0 +1,184 @@
+"""The endpoints of tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.rig import Api
+
+
+@pytest.fixture
+def task_id(api: Api) -> str:
+    return api.board.create_task("Todo", "Fix it", "It is broken.").id
+
+
+def test_a_task_is_shown_whole(api: Api, task_id: str) -> None:
+    api.board.add_comment(task_id, "first")
+    api.board.add_comment(task_id, "second")
+    task = api.get(f"/tasks/{task_id}")
+    comments = task.pop("comments")
+    assert [c["text"] for c in comments] == ["first", "second"]
+    assert comments[0]["author"] == "eve" and comments[0]["created_at"]
+    assert task == {
+        "id": task_id,
+        "name": "Fix it",
+        "queue_name": "Todo",
+        "description": "It is broken.",
+        "labels": [],
+        "assignees": [],
+        "tasks": [],
+        "retry_count": 0,
+        "active_run": None,
+    }
+
+
+def test_tasks_are_listed_by_queue(api: Api, task_id: str) -> None:
+    assert [t["name"] for t in api.get("/tasks")] == ["Fix it", "Finished already"]
+    assert [t["id"] for t in api.get("/tasks", params={"queue": "Todo"})] == [task_id]
+    problem = api.get("/tasks", 404, params={"queue": "Tod"})
+    assert "Todo" in problem["existing"] and "Did you mean 'Todo'?" in problem["detail"]
+
+
+def test_an_unknown_task_is_answered_with_those_that_exist(api: Api, task_id: str) -> None:
+    for method, path, body in [
+        ("GET", "/tasks/nope", None),
+        ("PATCH", "/tasks/nope", {"name": "x"}),
+        ("POST", "/tasks/nope/comments", {"comment": "x"}),
+        ("POST", "/tasks/nope/move", {"target_queue": "Done"}),
+        ("POST", "/tasks/nope/dispatch", {}),
+        ("POST", "/tasks/nope/cancel", {}),
+        ("GET", "/tasks/nope/events", None),
+    ]:
+        problem = api.call(method, path, body, status=404)
+        assert problem["type"] == "urn:athanore:problem:task-not-found"
+        assert task_id in problem["existing"]
+        assert "Fix it" in problem["detail"]
+
+
+def test_only_the_fields_that_are_sent_change(api: Api, task_id: str) -> None:
+    task = api.call("PATCH", f"/tasks/{task_id}", {"labels": ["bug"], "description": ""})
+    assert (task["labels"], task["description"], task["name"]) == (["bug"], "", "Fix it")
+    assert api.call("PATCH", f"/tasks/{task_id}", {"labels": []})["labels"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": " "}, "body.name"),
+        ({"labels": "bug"}, "body.labels"),
+        ({"queue": "Done"}, "body.queue"),
+        ([], "body"),
+    ],
+)
+def test_a_bad_update_names_the_field(api: Api, task_id: str, body: object, field: str) -> None:
+    problem = api.call("PATCH", f"/tasks/{task_id}", body, status=422)
+    assert [e["field"] for e in problem["errors"]] == [field]
+    assert api.board.get_task(task_id).name == "Fix it"
+
+
+def test_a_comment_is_posted(api: Api, task_id: str) -> None:
+    assert api.post(f"/tasks/{task_id}/comments", {"comment": "Hallo Größe"}, 201)["text"]
+    assert [c.text for c in api.board.get_task(task_id).comments] == ["Hallo Größe"]
+    problem = api.post(f"/tasks/{task_id}/comments", {"comment": "  "}, 422)
+    assert problem["errors"][0]["field"] == "body.comment"
+
+
+def test_one_idempotency_key_is_one_comment(api: Api, task_id: str) -> None:
+    path, key = f"/tasks/{task_id}/comments", {"Idempotency-Key": "k1"}
+    for _ in range(3):
+        api.post(path, {"comment": "once"}, 201, headers=key)
+    assert "k1" in api.post(path, {"comment": "other"}, 409, headers=key)["detail"]
+    api.post(path, {"comment": "once"}, 201, headers={"Idempotency-Key": "k2"})
+    other = api.board.create_task("Todo", "Other").id
+    api.post(f"/tasks/{other}/comments", {"comment": "once"}, 201, headers=key)
+    assert [c.text for c in api.board.get_task(task_id).comments] == ["once", "once"]
+    assert len(api.board.get_task(other).comments) == 1
+
+
+def test_a_key_whose_request_failed_can_be_used_again(api: Api) -> None:
+    key = {"Idempotency-Key": "k"}
+    body = {"queue_name": "Later", "name": "New"}
+    api.post("/tasks", body, 404, headers=key)
+    api.board.create_queue("Later")
+    first = api.post("/tasks", body, 201, headers=key)
+    assert api.post("/tasks", body, 201, headers=key)["id"] == first["id"]
+    assert api.board.get_queue("Later").task_count == 1
+
+
+def test_a_task_created_in_a_watched_queue_is_dispatched_at_once(api: Api) -> None:
+    body = {"queue_name": "Todo", "name": "New", "description": "All of it"}
+    response = api.http.post("/tasks", json=body)
+    assert response.status_code == 201
+    task = response.json()
+    assert response.headers["location"] == f"/tasks/{task['id']}"
+    assert task["active_run"]["state"] == "Scheduled"
+    assert task["active_run"]["queue_name"] == "Todo"
+    assert api.prefect.run(task["id"])["id"] == task["active_run"]["id"]
+    assert api.get(f"/tasks/{task['id']}")["active_run"]["id"] == task["active_run"]["id"]
+
+
+def test_a_task_created_elsewhere_waits_for_a_person(api: Api) -> None:
+    task = api.post("/tasks", {"queue_name": "Done", "name": "New"}, 201)
+    assert task["active_run"] is None
+    assert api.prefect.runs(task["id"]) == []
+
+
+def test_an_unknown_queue_is_answered_with_those_that_exist(api: Api, task_id: str) -> None:
+    for path, body in [
+        ("/tasks", {"queue_name": "Dome", "name": "x"}),
+        (f"/tasks/{task_id}/move", {"target_queue": "Dome"}),
+    ]:
+        problem = api.post(path, body, 404)
+        assert problem["type"] == "urn:athanore:problem:queue-not-found"
+        assert "Done" in problem["existing"] and "'Done'" in problem["detail"]
+    assert api.board.get_task(task_id).queue_name == "Todo"
+
+
+def test_a_move_into_a_watched_queue_dispatches_at_once(api: Api) -> None:
+    task_id = api.board.create_task("Done", "Look at it").id
+    task = api.post(f"/tasks/{task_id}/move", {"target_queue": "Review"}, 200)
+    assert task["queue_name"] == "Review"
+    assert task["active_run"]["queue_name"] == "Review"
+    assert len(api.prefect.runs(task_id)) == 1
+
+
+def test_a_move_while_an_agent_works_dispatches_nothing(api: Api, task_id: str) -> None:
+    run_id, _ = api.start_run(task_id)
+    task = api.post(f"/tasks/{task_id}/move", {"target_queue": "Review"}, 200)
+    assert task["active_run"]["id"] == run_id
+    assert len(api.prefect.runs(task_id)) == 1
+
+
+def test_dispatching_twice_gives_the_same_run(api: Api, task_id: str) -> None:
+    first = api.post(f"/tasks/{task_id}/dispatch", {}, 202)
+    assert api.post(f"/tasks/{task_id}/dispatch", {}, 202)["id"] == first["id"]
+
+
+def test_dispatching_is_refused_where_it_makes_no_sense(api: Api, task_id: str) -> None:
+    done = api.board.get_ready_tasks(["Done"])[0].id
+    assert "'Todo'" in api.post(f"/tasks/{done}/dispatch", {}, 409)["detail"]
+    api.start_run(task_id)
+    assert "agent run already" in api.post(f"/tasks/{task_id}/dispatch", {}, 409)["detail"]
+
+
+def test_cancelling_a_run(api: Api, task_id: str) -> None:
+    assert "nothing to cancel" in api.post(f"/tasks/{task_id}/cancel", {}, 409)["detail"]
+    run_id, _ = api.start_run(task_id)
+    run = api.post(f"/tasks/{task_id}/cancel", {"reason": "not needed"}, 202)
+    assert (run["id"], run["state"]) == (run_id, "Cancelling")
+    assert api.prefect.run(task_id)["state"]["message"] == "not needed"
+
+
+def test_cancelling_a_run_that_waits(api: Api, task_id: str) -> None:
+    api.post(f"/tasks/{task_id}/dispatch", {}, 202)
+    assert api.post(f"/tasks/{task_id}/cancel", {}, 202)["state"] == "Cancelled"
+
+
+def test_the_board_works_while_prefect_is_away(lonely: Api) -> None:
+    task = lonely.post("/tasks", {"queue_name": "Done", "name": "New"}, 201)
+    moved = lonely.post(f"/tasks/{task['id']}/move", {"target_queue": "Todo"}, 200)
+    assert moved["queue_name"] == "Todo"
+    assert (moved["active_run"], moved["retry_count"]) == (None, None)
+    lonely.post(f"/tasks/{task['id']}/comments", {"comment": "x"}, 201)
+    problem = lonely.post(f"/tasks/{task['id']}/dispatch", {}, 503)
+    assert problem["type"] == "urn:athanore:problem:prefect-unavailable"

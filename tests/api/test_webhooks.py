@@ -1,0 +1,108 @@
+"""Planka's webhook: it has the queues polled that a person's change concerns, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from athanore import AgentDispatcher
+from athanore.environment import is_secret
+from tests.api.conftest import dispatcher
+from tests.api.rig import Api, bearer, served
+from tests.harness import prompt
+from tests.planka.server import Server, planka_server
+from tests.planka.state import Row
+
+TOKEN = "secret-of-the-webhook"
+PATH = "/webhooks/planka"
+
+
+@pytest.fixture
+def planka() -> Iterator[Server]:
+    with planka_server() as server:
+        server.board(lists=("Todo", "In Progress", "Review", "Done"))
+        yield server
+
+
+@pytest.fixture
+def hooked(planka: Server, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """The API of an app on Planka, with webhooks."""
+    monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
+    adapter = planka.adapter()
+    app = AgentDispatcher(
+        name="webhooks", queue_backend=adapter, command="true", poll_interval=timedelta(days=30)
+    )
+    for queue in ("P.B.Todo", "P.B.Review"):
+        app.route(queue, in_progress_queue="P.B.In Progress")(prompt)
+    with served(app, prefect_api) as api:
+        yield api
+    adapter.close()
+
+
+def event(user: Row, item: Row) -> dict[str, Any]:
+    return {"event": "cardCreate", "data": {"item": item}, "user": user}
+
+
+def polls(api: Api) -> set[tuple[str, str]]:
+    """The poll runs that webhooks made: when they are due, and of which queue."""
+    runs = [r for r in api.prefect.runs(kind="poll") if r["name"] == "webhook poll"]
+    found = {(r["expected_start_time"], r["parameters"]["queue_name"]) for r in runs}
+    assert len(found) == len(runs), "changes within a second have made two polls"
+    return found
+
+
+def test_a_persons_change_has_its_queue_polled(hooked: Api, planka: Server) -> None:
+    before = polls(hooked)
+    body = event(planka.admin, planka.card("Todo", "x"))
+    for _ in range(5):
+        answer = hooked.post(PATH, body, 202, headers=bearer(TOKEN))
+        assert answer == {"polled": ["P.B.Todo"]}
+    made = polls(hooked) - before
+    assert {queue for _, queue in made} == {"P.B.Todo"}
+
+
+def test_its_token_is_kept_from_agents_and_answers(hooked: Api) -> None:
+    assert is_secret("ATHANORE_WEBHOOK_TOKEN")
+    task_id = hooked.board.create_task("P.B.Done", f"see {TOKEN}").id
+    assert hooked.get(f"/tasks/{task_id}")["name"] == "see [redacted]"
+
+
+def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) -> None:
+    before = polls(hooked)
+    own = event(planka.bot, planka.card("Todo", "x"))
+    other = event(planka.admin, planka.card("Done", "x"))
+    for body in (own, other, {}, {"data": 1}):
+        assert hooked.post(PATH, body, 202, headers=bearer(TOKEN)) == {"polled": []}
+    hooked.post(PATH, [], 422, headers=bearer(TOKEN))
+    assert polls(hooked) == before
+
+
+@pytest.mark.parametrize("headers", [{}, bearer("wrong"), {"Authorization": f"Basic {TOKEN}"}])
+def test_a_foreign_caller_is_refused(hooked: Api, planka: Server, headers: dict[str, str]) -> None:
+    before = polls(hooked)
+    body = event(planka.admin, planka.card("Todo", "x"))
+    hooked.post(PATH, body, 401, headers=headers)
+    assert polls(hooked) == before
+
+
+def test_a_board_that_does_not_answer_is_said_so(hooked: Api, planka: Server) -> None:
+    body = event(planka.admin, planka.card("Todo", "x"))
+    planka.fail("GET", "/api/boards/", 502, times=9)
+    problem = hooked.post(PATH, body, 503, headers=bearer(TOKEN))
+    assert problem["type"] == "urn:athanore:problem:board-unavailable"
+
+
+def test_without_a_token_webhooks_are_off(lonely: Api) -> None:
+    problem = lonely.post(PATH, {}, 404, headers=bearer(TOKEN))
+    assert problem["type"] == "urn:athanore:problem:webhooks-off"
+
+
+def test_another_board_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
+    with served(dispatcher(tmp_path)) as api:
+        problem = api.post(PATH, {}, 404, headers=bearer(TOKEN))
+        assert problem["type"] == "urn:athanore:problem:no-webhooks"

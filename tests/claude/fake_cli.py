@@ -1,0 +1,93 @@
+"""A program that talks like the Claude CLI, for what the real one does only on a bad day.
+
+Its last argument is the word for what it does after the prompt has come.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+RESULT = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": False,
+    "duration_ms": 1,
+    "duration_api_ms": 1,
+    "num_turns": 1,
+    "session_id": "s",
+    "total_cost_usd": 0.5,
+    "usage": {"input_tokens": 1, "output_tokens": 2},
+    "result": "done",
+}
+
+
+def tell(message: object) -> None:
+    """Put out one line, whole and at once."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def say_odd_things() -> None:
+    """Everything that a careless reader would die of, and then a good end."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    tell({"type": "tool_progress", "elapsed_time_seconds": 30})
+    tell({"type": "assistant", "message": {"id": "1", "content": [{"type": "thinking"}]}})
+    tell({"type": "user", "message": {"content": [{"type": "tool_result"}, "text", None]}})
+    tell({"type": "assistant", "message": None})
+    sys.stdout.write("a warning of the runtime\n{not json}\n")
+    tell({"type": "assistant", "message": {"content": "x" * 17 * 1024 * 1024}})
+    text = "y" * 70_000 + "\nthe end"
+    tell({"type": "assistant", "message": {"id": "2", "content": [{"type": "text", "text": text}]}})
+    tell(RESULT)
+
+
+def fall_silent() -> None:
+    """Close standard output and stay."""
+    os.close(1)
+    signal.pause()
+
+
+def end_too_early() -> None:
+    """End well, but without a result."""
+
+
+def say_more_and_die() -> None:
+    """Give a result, begin a further turn, and crash."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    tell(RESULT)
+    tell({"type": "assistant", "message": {"id": "3", "content": [{"type": "text", "text": "hm"}]}})
+    sys.exit(3)
+
+
+def end_in_an_error() -> None:
+    """Report an error of the agent itself."""
+    tell(RESULT | {"subtype": "error_during_execution", "is_error": True, "errors": ["a bug"]})
+
+
+ACTS: dict[str, Callable[[], None]] = {
+    act.__name__: act
+    for act in (say_odd_things, fall_silent, end_too_early, say_more_and_die, end_in_an_error)
+}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["type"] == "control_request":
+            tell(
+                {
+                    "type": "control_response",
+                    "response": {"subtype": "success", "request_id": message["request_id"]},
+                }
+            )
+        else:
+            ACTS[sys.argv[-1].removeprefix("--")]()
+            return
+
+
+if __name__ == "__main__":
+    main()

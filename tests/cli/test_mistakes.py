@@ -1,0 +1,192 @@
+"""What a person mistypes gets one clear line on stderr and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from athanore import __version__
+from tests.cli.rig import Cli, write_script
+from tests.support import clean_environment, free_port
+
+
+def athanore(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the console script's function in a process of its own, in a folder."""
+    code = "from athanore.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env={**clean_environment(folder / "prefect"), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a mistake gets."""
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("athanore: ")
+    return lines[0]
+
+
+def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from athanore.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as exit_:\n    code = exit_.code\n"
+        "assert 'prefect' not in sys.modules and 'fastapi' not in sys.modules\n"
+        "sys.exit(code)"
+    )
+    for arguments, text in (
+        (["--version"], __version__),
+        (["--help"], "dead-letters"),
+        (["dispatch", "--help"], "--queue"),
+    ):
+        result = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["dispach", "1"], ['Unknown command "dispach"', 'Did you mean "dispatch"']),
+        (["status", "--jso"], ["Unknown option", "Did you mean --json"]),
+        (["dispatch"], ["requires an argument"]),
+        (["requeue"], ["Name one task, or say --all"]),
+        (["requeue", "1", "--all"], ["Name one task, or say --all"]),
+        (["routes"], ["Which app?", "ATHANORE_APP", "run.py"]),
+        (["routes", "--app", "nope.py"], ["There is no file", "nope.py"]),
+        (["routes", "--app", "no_such_package.app"], ["There is no module 'no_such_package'"]),
+        (["deploy", "--drain", "-1"], ["--drain", "Must be >= 0"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = Cli("http://127.0.0.1:1/api", capsys)(*arguments)
+    assert output.code == 2
+    assert output.out == ""
+    assert output.err.count("\n") == 1, output.err
+    for word in words:
+        assert word in output.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nothing_of_the_kind\n", ["ModuleNotFoundError", "nothing_of_the_kind", "line 1"]),
+        ("x = 1\ndispatcher = (\n", ["SyntaxError", "run.py, line 2"]),
+        ("x = 1\n", ["no AgentDispatcher called 'dispatcher'", "It has none"]),
+        (
+            "from athanore import AgentDispatcher\napp = AgentDispatcher()\n",
+            ["It has run.py:app"],
+        ),
+        (
+            "from athanore import AgentDispatcher\ndispatcher = AgentDispatcher(poll_interval=0)\n",
+            ["poll_interval=0", "greater than 0"],
+        ),
+        (
+            "from athanore import AgentDispatcher\ndispatcher = AgentDispatcher()\n",
+            ["run.py:dispatcher has no routes"],
+        ),
+    ],
+)
+def test_a_script_that_does_not_work(
+    text: str,
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "run.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    output = Cli("http://127.0.0.1:1/api", capsys)("deploy")
+    assert (output.code, output.out) == (2, "")
+    assert output.err.count("\n") == 1, output.err
+    for word in words:
+        assert word in output.err
+
+
+def test_without_prefect_a_command_says_where_it_looked(tmp_path: Path) -> None:
+    write_script(tmp_path, "nowhere")
+    port = str(free_port())
+    result = athanore(tmp_path, "status", PREFECT_SERVER_API_PORT=port)
+    assert result.returncode == 2
+    assert f"No Prefect server answers at http://127.0.0.1:{port}/api" in one_line(result)
+    result = athanore(tmp_path, "worker", PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    assert result.returncode == 2
+    assert "api_port=0 leaves this worker's agents without" in one_line(result)
+
+
+def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
+    script = write_script(tmp_path, "folder")
+    (tmp_path / "board.json").unlink()
+    (tmp_path / "board.json").mkdir()
+    result = athanore(tmp_path, "up", script.name)
+    assert result.returncode == 2
+    assert "board.json" in one_line(result)
+
+
+def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
+    write_script(tmp_path, "colours")
+    escape = b"\x1b["
+    assert escape in _on_a_terminal(tmp_path, {})
+    plain = _on_a_terminal(tmp_path, {"NO_COLOR": "1"})
+    assert b"Review" in plain
+    assert b"\x1b[3" not in plain, "no colours"
+    assert escape.decode() not in athanore(tmp_path, "routes").stdout
+
+
+def _on_a_terminal(folder: Path, env: dict[str, str]) -> bytes:
+    """What `athanore routes` writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**clean_environment(folder / "prefect"), "TERM": "xterm-256color", **env}
+    if not env:
+        environment.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", "from athanore.cli import main; main()", "routes"],
+        cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux says so when the other end is closed; macOS sends nothing
+                break
+            if not piece:
+                break
+            written += piece
+        os.close(ours)
+    assert process.returncode == 0, written
+    return written
+
+
+def test_a_reader_that_stops_early(tmp_path: Path) -> None:
+    write_script(tmp_path, "pipe")
+    code = f"{sys.executable} -c 'from athanore.cli import main; main()' routes --json | head -c 1"
+    result = subprocess.run(
+        ["sh", "-c", code], cwd=tmp_path, env=clean_environment(tmp_path / "prefect"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.stdout == "["
+    assert result.stderr == ""

@@ -1,0 +1,60 @@
+"""The shipped agent adapters keep the contract."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.scripted import Fail, Say, Script, ScriptedAgent, Wait
+from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
+from athanore.models import Task
+from athanore.routes import Route
+from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker
+
+NASTY = Path(__file__).parent.parent / "agents" / "nasty.py"
+
+
+def prompt(task_id: str, task_name: str) -> str:
+    return f"Work on {task_id}: {task_name}"
+
+
+class ImpatientAgent(SubprocessAgentAdapter):
+    stop_grace = timedelta(seconds=0.5)
+
+
+class TestSubprocessAgent(AgentAdapterContract):
+    @pytest.fixture
+    def case(self) -> CaseMaker:
+        def make(behaviour: Behaviour) -> Case:
+            route = Route(
+                "Todo",
+                prompt,
+                command=sys.executable,
+                args=("-I", "-S", str(NASTY), behaviour.replace(" ", "_").lower()),
+            )
+            job = AgentJob(Task("1", "Task", "Todo"), route, "the prompt", env=dict(os.environ))
+            return Case(ImpatientAgent(), job)
+
+        return make
+
+
+class TestScriptedAgent(AgentAdapterContract):
+    @pytest.fixture
+    def case(self) -> CaseMaker:
+        scripts: dict[Behaviour, Script] = {
+            "succeeds": [Say("hello from the agent")],
+            "fails": [Say("it went wrong"), Fail("exit code 2")],
+            "hangs": [Say("ready"), Wait()],
+            "ignores TERM": [Say("ready"), Wait()],
+        }
+
+        def make(behaviour: Behaviour) -> Case:
+            job = AgentJob(Task("1", "Task", "Todo"), Route("Todo", prompt), "the prompt")
+            return Case(ScriptedAgent(scripts[behaviour]), job)
+
+        return make

@@ -1,0 +1,113 @@
+"""Every example does what its README says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from athanore import AgentDispatcher, ScriptedAgent
+from athanore.flows import apps
+from athanore.queue_adapters.base import QueueAdapter, SupportsPrepare
+from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.testing import QueueAdapterContract
+from examples.custom_adapter.sqlite_adapter import SqliteAdapter
+from tests.harness import app_name, running
+from tests.planka.server import BOT_KEY, planka_server
+
+ROOT = Path(__file__).parents[2]
+
+
+class TestSqliteAdapter(QueueAdapterContract):
+    """The example of a custom adapter keeps the contract."""
+
+    @pytest.fixture
+    def adapter(self, tmp_path: Path) -> QueueAdapter:
+        board = SqliteAdapter(tmp_path / "board.sqlite3", user="linus")
+        board.prepare(["Todo", "In Progress", "Done"])
+        return board
+
+
+def load(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AgentDispatcher:
+    """Load a copy of an example, with a name and a port of its own."""
+    shutil.copytree(ROOT / "examples" / example, folder / example)
+    monkeypatch.setenv("ATHANORE_API_PORT", "0")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    dispatcher = apps.load(f"{folder / example / 'run.py'}:dispatcher")
+    dispatcher.name = app_name("example")
+    return dispatcher
+
+
+def run_all(
+    dispatcher: AgentDispatcher, prefect_api: str, tasks: Sequence[str], done: str = "Done"
+) -> dict[str, list[str]]:
+    """Run an app until these tasks are done and their runs completed; return their comments."""
+    with running(dispatcher, prefect_api) as it:
+        for task_id in tasks:
+            it.in_queue(task_id, done)
+            assert it.prefect.ended(task_id)["state_type"] == "COMPLETED"
+        return {task_id: it.comments(task_id) for task_id in tasks}
+
+
+def test_json_and_shell(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = load("json_shell", tmp_path, monkeypatch)
+    comments = run_all(dispatcher, prefect_api, ["1", "2"])
+    assert set(map(tuple, comments.values())) == {("Said hello, from a shell.",)}
+
+
+def test_three_stages(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = load("three_stages", tmp_path, monkeypatch)
+    expected = [f"The {role} has finished." for role in ("designer", "builder", "reviewer")]
+    assert run_all(dispatcher, prefect_api, ["1", "2"]) == {"1": expected, "2": expected}
+
+
+def test_custom_adapter(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = load("custom_adapter", tmp_path, monkeypatch)
+    board = dispatcher.board
+    assert isinstance(board, SupportsPrepare)
+    board.prepare(dispatcher.queue_names())
+    task = board.create_task("Todo", "Try it")
+    assert run_all(dispatcher, prefect_api, [task.id]) == {task.id: []}
+    assert board.get_task(task.id).assignees == ("sqlite",)
+
+
+def test_planka_and_claude(
+    tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = ScriptedAgent()
+    claude = "athanore.agent_adapters.claude"
+    if not any(_installed(sdk) for sdk in ("claude_agent_sdk", "claude_code_sdk")):
+        stand_in = ModuleType(claude)
+        vars(stand_in)["ClaudeAgentAdapter"] = lambda **_: agent  # pyright: ignore[reportUnknownLambdaType]
+        monkeypatch.setitem(sys.modules, claude, stand_in)
+    with planka_server() as server:
+        server.board("Website", "Work", ("Todo", "In Progress", "Done", "Failed"))
+        card = server.card("Todo", "Make it blue")
+        monkeypatch.setenv("PLANKA_URL", server.url)
+        monkeypatch.setenv("PLANKA_TOKEN", BOT_KEY)
+        dispatcher = load("planka_claude", tmp_path, monkeypatch)
+        assert list(dispatcher.routes) == ["Website.Work.Todo"]
+        dispatcher.default_agent = agent
+        assert run_all(dispatcher, prefect_api, [card["id"]], "Website.Work.Done") == {
+            card["id"]: []
+        }
+        board = dispatcher.board
+        assert isinstance(board, PlankaAdapter)
+        assert board.get_task(card["id"]).assignees == ("Robot",)
+        board.close()
+    (job,) = agent.jobs
+    assert f"task {card['id']}: Make it blue" in job.prompt
+    assert "PLANKA_TOKEN" in os.environ and "PLANKA_TOKEN" not in job.env
+
+
+def _installed(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True

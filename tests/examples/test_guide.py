@@ -1,0 +1,45 @@
+"""The guide for adapter authors shows the example as it is, and its test works."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from athanore.queue_adapters import base
+from athanore.testing import QueueAdapterContract
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "adapters.md").read_text()
+EXAMPLE = ROOT / "examples" / "custom_adapter"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def test_its_code_is_the_examples() -> None:
+    files = ("sqlite_adapter.py", "run.py")
+    assert BLOCKS[:-1] == [(EXAMPLE / name).read_text() for name in files]
+
+
+def test_its_test_is_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLE), *sys.path])
+    script = tmp_path / "test_mine.py"
+    script.write_text(BLOCKS[-1])
+    assert issubclass(runpy.run_path(str(script))["TestSqliteAdapter"], QueueAdapterContract)
+
+
+def test_its_extras_are_all_there_are() -> None:
+    told = re.findall(r"^\| `((?:Has|Supports)\w+)` \| `(\w+)", GUIDE, re.MULTILINE)
+    extras = {name for name in vars(base) if name.startswith(("Has", "Supports"))}
+    assert {name for name, _ in told} == extras - {"Hashable"}
+    for name, member in told:
+        assert hasattr(getattr(base, name), member), name
+
+
+@pytest.mark.parametrize(
+    "target", [t for t in re.findall(r"\]\(([^)]+)\)", GUIDE) if not t.startswith("http")]
+)
+def test_its_links_lead_somewhere(target: str) -> None:
+    assert (ROOT / "docs" / target).exists()

@@ -1,0 +1,530 @@
+"""ClaudeAgentAdapter with the real CLI, whose model is a scripted server on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Generator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from athanore.errors import ConfigurationError
+from athanore.models import AgentOutcome, AgentResult, EventKind
+from tests.claude.endpoint import Reply, Request, Script, bash, fail, hang, say, use
+from tests.claude.rig import ClaudeRig, bundled_cli, claude_rig, eventually
+from tests.claude.task_api import task_api
+
+CLI = bundled_cli()
+if CLI is None:
+    pytest.skip(
+        "claude-agent-sdk, which bundles the real CLI, is not installed", allow_module_level=True
+    )
+
+from athanore.agent_adapters.base import AgentJob  # noqa: E402
+from athanore.agent_adapters.claude import ClaudeAgentAdapter  # noqa: E402
+
+# claude-code-sdk never closes its message streams.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+
+FAKE_CLI = Path(__file__).parent.parent / "claude" / "fake_cli.py"
+BYPASS = "bypassPermissions"
+FOREVER = "tail -f /dev/null"
+
+
+@pytest.fixture(params=["claude_agent_sdk", "claude_code_sdk"])
+def sdk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
+    """Each SDK in turn, as if it were the only one that is installed."""
+    name: str = request.param
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    if name == "claude_code_sdk":
+        monkeypatch.setitem(sys.modules, "claude_agent_sdk", None)
+    yield name
+    gc.collect()  # what the SDK leaves open is reported here, not in somebody else's test
+
+
+def adapter(
+    *,
+    permission_mode: str | None = BYPASS,
+    cli_path: str | Path | None = CLI,
+    subagent: str | None = None,
+    max_turns: int | None = None,
+    max_budget_usd: float | None = None,
+    resume_on_retry: bool = False,
+    allowed_tools: list[str] | None = None,
+    extra_args: dict[str, str | None] | None = None,
+) -> ClaudeAgentAdapter:
+    """An adapter that may use every tool and runs the bundled CLI, unless told otherwise."""
+    return ClaudeAgentAdapter(
+        subagent=subagent,
+        permission_mode=permission_mode,
+        max_turns=max_turns,
+        max_budget_usd=max_budget_usd,
+        resume_on_retry=resume_on_retry,
+        allowed_tools=allowed_tools or [],
+        cli_path=cli_path,
+        extra_args=extra_args,
+    )
+
+
+async def run_once(script: Script, claude: ClaudeAgentAdapter) -> tuple[AgentResult, ClaudeRig]:
+    """One attempt; asserts that no process is left."""
+    with claude_rig(script) as rig:
+        result = await claude.run(rig.job())
+        assert rig.processes() == []
+        return result, rig
+
+
+# --- a run that works ---------------------------------------------------------------------------
+
+
+async def test_a_run_tells_what_was_said_done_and_spent(sdk: str) -> None:
+    script = [bash("echo from the shell", output_tokens=20), say("line one\nline two")]
+    result, rig = await run_once(script, adapter())
+
+    assert result.succeeded and result.reason == "" and result.exit_code == 0
+    assert result.output_tail == "line one\nline two"
+    assert result.usage["turns"] == 2
+    assert (result.usage["input_tokens"], result.usage["output_tokens"]) == (200, 30)
+    assert result.usage["cost_usd"] > 0
+    assert [d["text"] for d in rig.said(EventKind.OUTPUT)] == ["line one", "line two"]
+    (called,) = rig.said(EventKind.TOOL_USE)
+    assert called["name"] == "Bash" and "from the shell" in str(called["input"])
+    assert rig.said(EventKind.TOOL_RESULT) == [
+        {"name": "Bash", "is_error": False, "text": "from the shell"}
+    ]
+    assert rig.said(EventKind.COST) == [dict(result.usage)]
+    assert rig.said(EventKind.PROGRESS)[0]["session_id"] == result.usage["session_id"]
+
+
+async def test_the_prompt_and_the_folders_configuration_reach_the_model(sdk: str) -> None:
+    with claude_rig([say("done")]) as rig:
+        (rig.work / "CLAUDE.md").write_text("The house rule is: measure twice.")
+        long_prompt = "-p @nobody " + "x" * 300_000
+        result = await adapter().run(rig.job(long_prompt))
+        assert result.succeeded
+        said = json.dumps(rig.model.requests[0].body)
+        assert "measure twice" in said
+        assert long_prompt in said
+
+
+async def test_the_options_reach_the_cli(sdk: str) -> None:
+    claude = ClaudeAgentAdapter(
+        model="claude-haiku-4-5",
+        permission_mode=BYPASS,
+        disallowed_tools=["WebSearch", "Write"],
+        append_system_prompt="--Speak plainly.",
+        cli_path=CLI,
+    )
+    result, rig = await run_once([say("done")], claude)
+    assert result.succeeded
+    request = rig.model.requests[0]
+    assert request.body["model"] == "claude-haiku-4-5"
+    assert "--Speak plainly." in request.system
+    tools = {tool["name"] for tool in request.body["tools"]}
+    assert "Bash" in tools and "Write" not in tools
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: ClaudeAgentAdapter(max_turns=0), "max_turns=0 must be at least 1"),
+        (lambda: ClaudeAgentAdapter(max_budget_usd=0), "max_budget_usd=0 must be more than 0"),
+        (lambda: ClaudeAgentAdapter(allowed_tools="Bash"), "allowed_tools='Bash' must be a list"),
+        (lambda: ClaudeAgentAdapter(extra_args={"resume": "x"}), "sets resume itself"),
+    ],
+)
+def test_wrong_options_are_refused(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        make()
+
+
+async def test_the_adapters_folder_wins_over_the_routes(tmp_path: Path) -> None:
+    claude = ClaudeAgentAdapter(permission_mode=BYPASS, cwd=tmp_path, cli_path=CLI)
+    _, rig = await run_once([bash("pwd; echo $PWD"), say("done")], claude)
+    assert rig.said(EventKind.TOOL_RESULT)[0]["text"] == f"{tmp_path}\n{tmp_path}"
+
+
+async def test_the_agent_makes_the_six_calls_exactly_as_it_is_taught_them(sdk: str) -> None:
+    """The commands come out of the system prompt, and a rule for curl is all that they need."""
+
+    def script(request: Request) -> Reply:
+        taught = re.findall(r"curl -sS .*?(?= \(send only|\n|$)", request.system)
+        assert len(taught) == 6
+        return bash(taught[request.turn - 1]) if request.turn <= 6 else say("all done")
+
+    with task_api() as api, claude_rig(script) as rig:
+        env = {"ATHANORE_API_URL": api.url, "ATHANORE_TASK_ID": "7"}
+        claude = adapter(permission_mode=None, allowed_tools=["Bash(curl:*)"])
+        result = await claude.run(rig.job(env=env))
+
+    assert result.succeeded, result
+    assert api.calls == [
+        ("GET", "/tasks/7"),
+        ("POST", "/tasks/7/comments"),
+        ("POST", "/tasks/7/move"),
+        ("PATCH", "/tasks/7"),
+        ("POST", "/tasks"),
+        ("GET", "/queues"),
+    ]
+    assert api.tasks["7"]["comments"] == ["text"]
+    assert api.tasks["7"]["queue_name"] == "name"
+    assert api.tasks["8"]["queue_name"] == "..."
+
+
+async def test_the_agent_moves_its_task_with_its_token(sdk: str) -> None:
+    def script(request: Request) -> Reply:
+        if request.turn > 1:
+            return say("moved it")
+        (move,) = re.findall(r"curl -sS .*/move .*", request.system)
+        return bash(move.replace('"name"', '"Done"'))
+
+    with task_api(token="t0ken") as api, claude_rig(script) as rig:
+        env = {
+            "ATHANORE_API_URL": api.url,
+            "ATHANORE_TASK_ID": "7",
+            "ATHANORE_TOKEN": "t0ken",
+        }
+        result = await adapter().run(rig.job(env=env))
+        assert result.succeeded
+        assert api.tasks["7"]["queue_name"] == "Done"
+        assert "t0ken" not in rig.model.requests[0].system
+
+
+async def test_the_agent_sees_its_own_environment_and_nothing_of_the_workers(
+    sdk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANKA_TOKEN", "s3cret")
+    monkeypatch.setenv("UNRELATED", "of the worker")
+    script = [bash("env"), say("seen")]
+    with claude_rig(script) as rig:
+        job = rig.job(env={"ATHANORE_QUEUE": "Todo", "CLAUDE_CODE_SESSION_ID": "outer"})
+        assert (await adapter().run(job)).succeeded
+        seen = rig.model.requests[1].last_message
+    assert "ATHANORE_QUEUE=Todo" in seen
+    assert "s3cret" not in seen and "UNRELATED" not in seen and "=outer" not in seen
+
+
+async def test_a_subagent_of_the_folder_runs(sdk: str) -> None:
+    with claude_rig([say("checked")]) as rig:
+        folder = rig.work / ".claude" / "agents"
+        folder.mkdir(parents=True)
+        (folder / "checker.md").write_text(
+            "---\nname: checker\ndescription: checks\n---\nYou check everything twice."
+        )
+        env = {"ATHANORE_API_URL": "http://127.0.0.1:9", "ATHANORE_TASK_ID": "7"}
+        result = await adapter(subagent="checker").run(rig.job(env=env))
+        assert result.succeeded
+        assert "You check everything twice." in rig.model.requests[0].system
+        assert "http://127.0.0.1:9/tasks/7/move" in rig.model.requests[0].system
+
+
+async def test_the_run_goes_on_until_a_background_subagent_has_ended(sdk: str) -> None:
+    def script(request: Request) -> Reply:
+        if "CHILD" in json.dumps(request.body["messages"][0]):
+            return bash("echo child") if request.turn == 1 else say("child is done")
+        if request.turn == 1:
+            (tool,) = {"Task", "Agent"} & {t["name"] for t in request.body["tools"]}
+            kind, prompt = "general-purpose", "CHILD work"
+            return use(
+                tool, description="x", prompt=prompt, subagent_type=kind, run_in_background=True
+            )
+        return say("first end" if request.turn == 2 else "second end")
+
+    result, rig = await run_once(script, adapter())
+    assert result.succeeded
+    assert result.output_tail.splitlines()[-1] == "second end"
+    assert len(rig.said(EventKind.COST)) == 2
+    # Three turns of the agent and two of its child.
+    assert (result.usage["turns"], result.usage["input_tokens"]) == (3, 500)
+
+
+async def test_one_adapter_runs_several_attempts_at_once() -> None:
+    claude = adapter()
+    with claude_rig([bash("pwd"), say("a")]) as one, claude_rig([bash("pwd"), say("b")]) as two:
+        results = await asyncio.gather(claude.run(one.job()), claude.run(two.job()))
+    assert [r.output_tail for r in results] == ["a", "b"]
+    assert str(one.work) in str(one.said(EventKind.TOOL_RESULT))
+    assert str(two.work) in str(two.said(EventKind.TOOL_RESULT))
+
+
+async def test_an_mcp_server_that_cannot_be_reached_is_told(sdk: str) -> None:
+    server = {"mcpServers": {"board": {"type": "http", "url": "http://127.0.0.1:9/mcp"}}}
+    result, rig = await run_once(
+        [say("without it")], adapter(extra_args={"mcp-config": json.dumps(server)})
+    )
+    assert result.succeeded
+    assert {"stream": "stderr", "text": "MCP server 'board': failed"} in rig.said(EventKind.OUTPUT)
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+async def test_the_turns_are_limited(sdk: str) -> None:
+    result, _ = await run_once([bash("echo 1"), bash("echo 2")], adapter(max_turns=1))
+    assert result.outcome is AgentOutcome.FAILED
+    assert (result.reason, result.retryable) == ("max turns reached", True)
+    assert "maximum number of turns" in result.output_tail
+
+
+async def test_the_budget_is_limited(sdk: str) -> None:
+    script = [bash("echo 1", output_tokens=1_000_000), bash("echo 2")]
+    result, _ = await run_once(script, adapter(max_budget_usd=0.05))
+    assert result.outcome is AgentOutcome.FAILED
+    assert (result.reason, result.retryable) == ("budget reached", False)
+    assert result.usage["cost_usd"] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"), [(400, False), (401, False), (429, True), (500, True), (529, True)]
+)
+async def test_an_api_error_is_a_failure(sdk: str, status: int, retryable: bool) -> None:
+    result, _ = await run_once([fail(status, "so it is")], adapter())
+    assert result.outcome is AgentOutcome.FAILED
+    assert (result.reason, result.retryable) == (f"API error {status}", retryable)
+    assert "so it is" in result.output_tail
+
+
+async def test_an_unreachable_api_is_worth_a_retry(sdk: str) -> None:
+    with claude_rig([]) as rig:
+        result = await adapter().run(rig.job(env={"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}))
+    assert (result.reason, result.retryable) == ("API error: no connection", True)
+
+
+async def test_a_tool_that_was_refused_is_a_failure(sdk: str) -> None:
+    script = [bash("curl http://127.0.0.1:9"), say("I could not")]
+    result, _ = await run_once(script, adapter(permission_mode="acceptEdits"))
+    assert result.outcome is AgentOutcome.FAILED
+    assert (result.reason, result.retryable) == ("permission denied: Bash", False)
+    assert result.output_tail == "I could not"
+
+
+async def test_an_agent_that_finds_another_way_with_a_refused_tool_succeeds(sdk: str) -> None:
+    script = [bash("curl http://127.0.0.1:9"), bash("echo instead"), say("another way")]
+    result, _ = await run_once(script, adapter(permission_mode="acceptEdits"))
+    assert result.succeeded
+
+
+async def test_a_missing_subagent_is_found_out_before_anything_is_spent(sdk: str) -> None:
+    result, rig = await run_once([say("as somebody else")], adapter(subagent="nobody"))
+    assert result.outcome is AgentOutcome.FAILED and not result.retryable
+    assert result.reason.startswith("no subagent is called 'nobody'; there are: ")
+    assert "general-purpose" in result.reason
+    assert rig.model.requests == []
+
+
+async def test_a_cli_that_refuses_its_options_is_not_tried_again(sdk: str) -> None:
+    result, _ = await run_once([say("never")], adapter(permission_mode="nonsense"))
+    assert result.outcome is AgentOutcome.FAILED and not result.retryable
+    assert result.reason.startswith("the CLI did not start: ") and "nonsense" in result.reason
+    assert result.exit_code == 1
+
+
+async def test_a_missing_cli_is_told(sdk: str, tmp_path: Path) -> None:
+    result, _ = await run_once([], adapter(cli_path=tmp_path / "claude"))
+    assert result.outcome is AgentOutcome.FAILED and not result.retryable
+    assert result.reason == f"there is no Claude CLI at {str(tmp_path / 'claude')!r}"
+    assert "cli_path=" in result.output_tail
+
+
+async def test_a_cli_that_may_not_be_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "claude").write_text("not a program")
+    result, _ = await run_once([], adapter(cli_path=tmp_path / "claude"))
+    assert result.outcome is AgentOutcome.FAILED and not result.retryable
+    assert result.reason.startswith("the Claude CLI cannot be started: ")
+
+
+async def test_a_missing_folder_is_told() -> None:
+    with claude_rig([]) as rig:
+        rig.work.rmdir()
+        result = await adapter().run(rig.job())
+    assert result.reason == f"the folder {str(rig.work)!r} does not exist"
+    assert not result.retryable
+
+
+async def test_a_cli_that_is_killed_leaves_nothing_and_is_tried_again(sdk: str) -> None:
+    with claude_rig([bash(FOREVER)]) as rig:
+        run = asyncio.create_task(adapter().run(rig.job()))
+        await eventually(lambda: _shell_of(rig), "the shell command runs")
+        rig.cli().send_signal(signal.SIGKILL)
+        result = await run
+        assert rig.processes() == []
+    assert result.outcome is AgentOutcome.FAILED
+    assert (result.reason, result.retryable) == ("the CLI was killed by SIGKILL", True)
+    assert result.exit_code == -signal.SIGKILL
+
+
+# --- the end of all processes -------------------------------------------------------------------
+
+ESCAPING = f"(setsid {FOREVER} &) ; nohup {FOREVER} >/dev/null 2>&1 & exec {FOREVER}"
+
+
+def _shell_of(rig: ClaudeRig) -> bool:
+    return any(p.name() == "tail" for p in rig.processes())
+
+
+def _all_escaped(rig: ClaudeRig) -> bool:
+    return sum(p.name() == "tail" for p in rig.processes()) >= (3 if sys.platform == "linux" else 1)
+
+
+async def test_a_run_that_takes_too_long_is_stopped_with_all_that_it_started() -> None:
+    with claude_rig([bash(ESCAPING)]) as rig:
+        run = asyncio.create_task(adapter().run(rig.job(timeout=10)))
+        await eventually(lambda: _all_escaped(rig), "three shell commands run")
+        result = await run
+        assert rig.processes() == []
+    assert (result.outcome, result.reason) == (AgentOutcome.TIMED_OUT, "timed out")
+    assert result.retryable
+    assert result.usage["turns"] == 1 and result.usage["input_tokens"] == 100
+    assert result.usage["session_id"]
+
+
+async def test_a_run_that_says_nothing_is_stalled(sdk: str) -> None:
+    with claude_rig([hang()]) as rig:
+        result = await adapter().run(rig.job(stall_timeout=3, timeout=120))
+        assert rig.processes() == []
+    assert (result.outcome, result.reason) == (AgentOutcome.STALLED, "stalled")
+
+
+@pytest.mark.parametrize("cancellations", [1, 2, 5])
+async def test_a_cancelled_run_leaves_no_process(sdk: str, cancellations: int) -> None:
+    with claude_rig([bash(ESCAPING)]) as rig:
+        run = asyncio.create_task(adapter().run(rig.job()))
+        await eventually(lambda: _all_escaped(rig), "three shell commands run")
+        for _ in range(cancellations):
+            run.cancel()
+            await asyncio.sleep(0)  # let it take notice, then cancel the clean-up, too
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert rig.processes() == []
+
+
+async def test_a_run_that_is_cancelled_at_once_leaves_no_process(sdk: str) -> None:
+    with claude_rig([hang()]) as rig:
+        run = asyncio.create_task(adapter().run(rig.job()))
+        await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert rig.processes() == []
+
+
+async def test_what_an_agent_left_in_the_background_ends_with_it(sdk: str) -> None:
+    script = [bash(f"setsid {FOREVER} >/dev/null 2>&1 & echo left"), say("done")]
+    result, rig = await run_once(script, adapter())
+    assert result.succeeded
+    assert rig.said(EventKind.TOOL_RESULT)[0]["text"] == "left"
+
+
+# --- a CLI that has a bad day -------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_cli(tmp_path: Path) -> Path:
+    """A program that starts tests/claude/fake_cli.py."""
+    program = tmp_path / "claude"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE_CLI} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+async def _bad_day(fake_cli: Path, act: str) -> tuple[AgentResult, ClaudeRig]:
+    claude = adapter(permission_mode=None, cli_path=fake_cli, extra_args={act: None})
+    return await run_once([], claude)
+
+
+async def test_messages_that_nobody_knows_do_no_harm(sdk: str, fake_cli: Path) -> None:
+    result, rig = await _bad_day(fake_cli, "say_odd_things")
+    assert result.succeeded
+    long, last = rig.said(EventKind.OUTPUT)
+    assert str(long["text"]).startswith("yyy") and len(str(long["text"])) < 66_000
+    assert last["text"] == "the end"
+    assert result.usage["cost_usd"] == 0.5 and result.usage["output_tokens"] == 2
+
+
+async def test_a_cli_that_falls_silent_is_stopped(sdk: str, fake_cli: Path) -> None:
+    result, _ = await _bad_day(fake_cli, "fall_silent")
+    assert result.outcome is AgentOutcome.FAILED and result.retryable
+    assert result.reason == "the conversation with the CLI broke off"
+
+
+async def test_a_cli_without_a_result_has_failed(sdk: str, fake_cli: Path) -> None:
+    result, _ = await _bad_day(fake_cli, "end_too_early")
+    assert (result.reason, result.retryable) == ("the CLI ended without a result", True)
+
+
+async def test_a_result_counts_only_if_nothing_follows_it(sdk: str, fake_cli: Path) -> None:
+    result, _ = await _bad_day(fake_cli, "say_more_and_die")
+    assert result.outcome is AgentOutcome.FAILED and result.retryable
+    assert result.reason == "exit code 3"
+
+
+async def test_an_error_of_the_agent_is_a_failure(sdk: str, fake_cli: Path) -> None:
+    result, _ = await _bad_day(fake_cli, "end_in_an_error")
+    assert result.outcome is AgentOutcome.FAILED and result.retryable
+    assert result.reason == "the agent ended in an error: a bug"
+
+
+# --- retries ------------------------------------------------------------------------------------
+
+
+def _prompts(request: Request) -> str:
+    return json.dumps([m for m in request.body["messages"] if m["role"] == "user"])
+
+
+async def _fail_then_retry(claude: ClaudeAgentAdapter, rig: ClaudeRig) -> tuple[str, str]:
+    """Two attempts, of which the first one fails; returns their sessions."""
+    first = await claude.run(rig.job("The first prompt."))
+    assert not first.succeeded
+    second = await claude.run(rig.job("The second prompt.", attempt=2))
+    assert second.succeeded
+    return first.usage["session_id"], second.usage["session_id"]
+
+
+def _first_fails(request: Request) -> Reply:
+    return say("better now") if "second prompt" in _prompts(request) else fail(500)
+
+
+async def test_a_retry_resumes_the_session_when_asked_to(sdk: str) -> None:
+    with claude_rig(_first_fails) as rig:
+        first, second = await _fail_then_retry(adapter(resume_on_retry=True), rig)
+        assert first == second
+        assert "The first prompt." in _prompts(rig.model.requests[-1])
+
+
+async def test_a_retry_starts_afresh_by_default(sdk: str) -> None:
+    with claude_rig(_first_fails) as rig:
+        first, second = await _fail_then_retry(adapter(), rig)
+        assert first != second
+        assert "The first prompt." not in _prompts(rig.model.requests[-1])
+
+
+async def test_another_worker_resumes_the_session_that_the_job_names(sdk: str) -> None:
+    with claude_rig(_first_fails) as rig:
+        first = await adapter().run(rig.job("The first prompt."))
+        session: str = first.usage["session_id"]
+        job = rig.job("The second prompt.", attempt=2, env={"ATHANORE_CLAUDE_SESSION": session})
+        second = await adapter(resume_on_retry=True).run(job)
+        assert second.succeeded and second.usage["session_id"] == session
+
+
+async def test_a_session_that_is_gone_is_started_afresh(sdk: str) -> None:
+    gone = "8bd7e6e2-e5b5-4178-8fa7-ae4ce0e58ad4"
+    with claude_rig([say("a new start")]) as rig:
+        job = rig.job(attempt=2, env={"ATHANORE_CLAUDE_SESSION": gone})
+        result = await adapter(resume_on_retry=True).run(job)
+        assert result.succeeded and result.usage["session_id"] != gone
+        assert f"The session {gone} cannot be resumed" in str(rig.said(EventKind.OUTPUT))
+
+
+async def test_a_first_attempt_resumes_nothing(sdk: str) -> None:
+    with claude_rig([say("new")]) as rig:
+        job: AgentJob = rig.job(env={"ATHANORE_CLAUDE_SESSION": "from long ago"})
+        assert (await adapter(resume_on_retry=True).run(job)).succeeded
+        assert rig.said(EventKind.OUTPUT) == [{"stream": "stdout", "text": "new"}]

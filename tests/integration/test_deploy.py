@@ -1,0 +1,306 @@
+"""`deploy` against a real Prefect: what it makes, what it leaves alone, what it takes away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.objects import FlowRun, WorkQueue
+from prefect.states import Completed, Pending, Running
+
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, ConfigurationError, MemoryAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.deployments import Deployed, deploy
+from athanore.deployments.deploy import deployments_of
+from athanore.deployments.plan import plan
+from athanore.deployments.pools import queues_of
+from athanore.flows import pausing, runs
+from athanore.versions import app_version
+from tests.harness import app_name, running
+
+QUEUES = ["Todo", "Review", "Docs", "Extra", "In Progress", "Done", "Failed"]
+
+
+def app(name: str, *queues: str, priorities: Sequence[int | None] = (), **options: Any) -> Any:
+    """An app that watches queues, with these priorities."""
+    board = MemoryAdapter(list(dict.fromkeys([*QUEUES, *queues])))
+    dispatcher = AgentDispatcher("true", name=name, queue_backend=board, api_port=0, **options)
+    for number, queue in enumerate(queues):
+        priority = priorities[number] if number < len(priorities) else None
+        dispatcher.route(queue, priority=priority)(prompt)
+    return dispatcher
+
+
+def prompt(task_id: str, task_name: str) -> str:
+    return f"{task_id}: {task_name}"
+
+
+@asynccontextmanager
+async def connected(prefect_api: str, *names: str) -> AsyncGenerator[PrefectClient]:
+    """A client; the deployments of these apps are gone afterwards."""
+    async with PrefectClient(prefect_api) as client:
+        try:
+            yield client
+        finally:
+            for name in names:
+                for deployment in (await deployments_of(client, name)).values():
+                    await client.delete_deployment(deployment.id)
+
+
+async def put(client: PrefectClient, dispatcher: AgentDispatcher, **options: Any) -> Deployed:
+    return await deploy(client, plan(dispatcher, "run.py:dispatcher"), **options)
+
+
+async def queues(client: PrefectClient, name: str) -> list[WorkQueue]:
+    """The work queues of an app's agents, the most urgent first."""
+    return sorted(await queues_of(client, f"{name}-agents"), key=lambda q: q.priority or 0)
+
+
+async def order(client: PrefectClient, name: str) -> list[tuple[str, int | None]]:
+    return [(q.name, q.priority) for q in await queues(client, name)]
+
+
+async def everything(client: PrefectClient, name: str) -> dict[str, Any]:
+    """All that a deploy makes, with ids and the times of the last change."""
+    found: dict[str, Any] = {}
+    for (_, deployment), d in (await deployments_of(client, name)).items():
+        schedules = [(s.id, s.updated, s.active) for s in d.schedules]
+        found[f"{deployment} {d.entrypoint}"] = (d.id, d.updated, d.version, d.paused, schedules)
+    for kind in ("agents", "polls"):
+        pool = await client.read_work_pool(f"{name}-{kind}")
+        found[pool.name] = (pool.id, pool.concurrency_limit, pool.description)
+        for queue in await queues_of(client, pool.name):
+            found[f"{pool.name}/{queue.name}"] = (queue.id, queue.priority, queue.is_paused)
+    return found
+
+
+async def agent_run(client: PrefectClient, dispatcher: AgentDispatcher, queue: str) -> FlowRun:
+    """Have a task in a queue, and the agent run that waits for it."""
+    task = dispatcher.board.create_task(queue, f"A task in {queue}")
+    return await runs.dispatch(client, dispatcher.name, dispatcher.routes[queue], task)
+
+
+async def test_a_second_deploy_changes_nothing(prefect_api: str) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo", "Review", priorities=[2, 1])
+    async with connected(prefect_api, name) as client:
+        first = await put(client, dispatcher)
+        before = await everything(client, name)
+        second = await put(client, dispatcher)
+        assert first.changes
+        assert second.changes == []
+        assert second.ids == first.ids
+        assert await everything(client, name) == before
+        assert sorted(first.ids) == [
+            f"{flow}/{name}:{queue}"
+            for flow in ("poll-route", "run-agent")
+            for queue in ("Review", "Todo")
+        ]
+
+
+async def test_names_that_prefect_does_not_take(prefect_api: str) -> None:
+    name = app_name("deploy")
+    awkward = ["My Project.My Board.Todo", "A/B & C?", "100%#", "Über: alles", "default", "."]
+    dispatcher = app(name, *awkward)
+    async with connected(prefect_api, name) as client:
+        await put(client, dispatcher)
+        assert (await put(client, dispatcher)).changes == []
+        for queue in awkward:
+            run = await agent_run(client, dispatcher, queue)
+            assert run.parameters["queue_name"] == queue
+        assert [p for _, p in await order(client, name)] == list(range(1, len(awkward) + 1))
+
+
+async def test_queues_have_exactly_the_planned_priorities(prefect_api: str) -> None:
+    name = app_name("deploy")
+    async with connected(prefect_api, name) as client:
+        await put(client, app(name, "Todo", "Review", "Docs"))
+        assert await order(client, name) == [
+            ("Todo", 1), ("Review", 2), ("Docs", 3), ("default", 4),
+        ]  # fmt: skip
+        await put(client, app(name, "Todo", "Extra", "Review", "Docs", priorities=[9, 5, 1, 5]))
+        assert await order(client, name) == [
+            ("Review", 1), ("Extra", 2), ("Docs", 3), ("Todo", 4), ("default", 5),
+        ]  # fmt: skip
+        await client.create_work_queue("theirs", priority=1, work_pool_name=f"{name}-agents")
+        again = app(name, "Todo", "Extra", "Review", "Docs", priorities=[1, 2, 3, 4])
+        await put(client, again)
+        assert await order(client, name) == [
+            ("Todo", 1), ("Extra", 2), ("Review", 3), ("Docs", 4), ("theirs", 5), ("default", 6),
+        ]  # fmt: skip
+        assert (await put(client, again)).changes == []
+
+
+async def test_the_codes_limits_win(prefect_api: str) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo", max_concurrent_agents=4)
+    async with connected(prefect_api, name) as client:
+        await put(client, dispatcher)
+        (todo, _) = await queues(client, name)
+        await client.update_work_pool(f"{name}-agents", WorkPoolUpdate(concurrency_limit=99))
+        await client.update_work_queue(todo.id, concurrency_limit=7)
+        changes = (await put(client, dispatcher)).changes
+        assert changes == [f"work pool '{name}-agents': limit 4", "work queue 'Todo': no limit"]
+        assert (await client.read_work_pool(f"{name}-agents")).concurrency_limit == 4
+        (todo, _) = await queues(client, name)
+        assert todo.concurrency_limit is None
+
+
+async def test_a_pause_survives_a_deploy(prefect_api: str) -> None:
+    name = app_name("deploy")
+    async with connected(prefect_api, name) as client:
+        await put(client, app(name, "Todo", "Review"))
+        await pausing.pause(client, name, "Todo")
+        # Another poll interval: the deployments are written anew.
+        done = await put(client, app(name, "Todo", "Review", poll_interval=77))
+        assert len(done.changes) == 4
+        assert await pausing.paused_parts(client, name, "Todo") == ("polls", "agents")
+        assert await pausing.paused_parts(client, name, "Review") == ()
+        await pausing.resume(client, name, "Todo")
+        assert await pausing.paused_parts(client, name, "Todo") == ()
+
+
+async def test_a_schedule_switched_off_in_the_ui_stays_off(prefect_api: str) -> None:
+    name = app_name("deploy")
+    async with connected(prefect_api, name) as client:
+        await put(client, app(name, "Todo"))
+        poll = await client.read_deployment_by_name(f"poll-route/{name}:Todo")
+        await client.update_deployment_schedule(poll.id, poll.schedules[0].id, active=False)
+        assert await pausing.paused_parts(client, name, "Todo") == ("polls",)
+        await put(client, app(name, "Todo", poll_interval=77))
+        assert await pausing.paused_parts(client, name, "Todo") == ("polls",)
+        await pausing.resume(client, name, "Todo")
+        assert await pausing.paused_parts(client, name, "Todo") == ()
+
+
+async def test_a_removed_route_leaves_waiting_tasks_in_their_queue(prefect_api: str) -> None:
+    name, neighbour = app_name("deploy"), app_name("deploy")
+    dispatcher = app(name, "Todo", "Review")
+    async with connected(prefect_api, name, neighbour) as client:
+        await put(client, app(neighbour, "Todo", "Review"))
+        await put(client, dispatcher)
+        waiting = await agent_run(client, dispatcher, "Review")
+        stays = await agent_run(client, dispatcher, "Todo")
+        others = await everything(client, neighbour)
+        done = await put(client, app(name, "Todo"))
+        assert "removed route 'Review'" in done.changes
+        assert done.lingering == []
+        gone = await client.read_flow_run(waiting.id)
+        assert (gone.state_name, gone.state and gone.state.message) == (
+            "Route removed",
+            "The route was removed.",
+        )
+        assert dispatcher.board.get_queue("Review").task_count == 1
+        assert {k for _, k in await deployments_of(client, name)} == {f"{name}:Todo"}
+        assert [q.name for q in await queues(client, name)] == ["Todo", "default"]
+        assert (await client.read_flow_run(stays.id)).state_name == "Scheduled"
+        assert await everything(client, neighbour) == others
+
+
+async def test_a_removed_route_stays_until_its_agents_have_finished(prefect_api: str) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo", "Review")
+    async with connected(prefect_api, name) as client:
+        await put(client, dispatcher)
+        run = await agent_run(client, dispatcher, "Review")
+        for state in (Pending(), Running()):
+            await client.set_flow_run_state(run.id, state)
+        done = await put(client, app(name, "Todo"))
+        assert done.lingering == ["Review"]
+        assert (await client.read_flow_run(run.id)).state_name == "Running"
+        review = next(q for q in await queues(client, name) if q.name == "Review")
+        assert review.is_paused
+
+        removing = asyncio.create_task(put(client, app(name, "Todo"), drain=timedelta(seconds=60)))
+        await asyncio.wait([removing], timeout=1)
+        assert not removing.done(), "it waits for the agent"
+        await client.set_flow_run_state(run.id, Completed(message="done"))
+        done = await removing
+        assert done.lingering == []
+        assert "removed route 'Review'" in done.changes
+        assert [q.name for q in await queues(client, name)] == ["Todo", "default"]
+        assert (await client.read_flow_run(run.id)).state_name == "Completed"
+
+
+async def test_a_route_that_comes_back_goes_on(prefect_api: str) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo", "Review")
+    async with connected(prefect_api, name) as client:
+        first = await put(client, dispatcher)
+        run = await agent_run(client, dispatcher, "Review")
+        for state in (Pending(), Running()):
+            await client.set_flow_run_state(run.id, state)
+        assert (await put(client, app(name, "Todo"))).lingering == ["Review"]
+        back = await put(client, dispatcher)
+        key = f"run-agent/{name}:Review"
+        assert back.ids[key] == first.ids[key]
+        assert await pausing.paused_parts(client, name, "Review") == ()
+        assert (await put(client, dispatcher)).changes == []
+
+
+def test_a_running_agent_of_a_removed_route_finishes(prefect_api: str) -> None:
+    class Held:
+        """An agent that works until it may end."""
+
+        def __init__(self) -> None:
+            self.may_end = threading.Event()
+
+        async def run(self, job: AgentJob) -> AgentResult:
+            await asyncio.to_thread(self.may_end.wait, 60)
+            return AgentResult(AgentOutcome.SUCCEEDED)
+
+    name = app_name("deploy")
+    agent = Held()
+    dispatcher = app(name, "Todo")
+    dispatcher.route("Review", agent=agent, done_queue="Done")(prompt)
+    task_id = dispatcher.board.create_task("Review", "Long").id
+
+    async def deploy_without_it(**options: Any) -> Deployed:
+        async with PrefectClient(prefect_api) as client:
+            return await put(client, app(name, "Todo"), **options)
+
+    try:
+        with running(dispatcher, prefect_api) as it:
+            run = it.prefect.working(task_id)
+            assert asyncio.run(deploy_without_it()).lingering == ["Review"]
+            assert it.prefect.run(task_id)["state_name"] == "Running"
+            agent.may_end.set()
+            assert it.prefect.ended(task_id)["state_name"] == "Completed"
+            assert it.place(task_id) == "Done"
+            done = asyncio.run(deploy_without_it(drain=timedelta(seconds=30)))
+            assert done.lingering == []
+            assert it.prefect.run(task_id)["id"] == run["id"]
+    finally:
+        agent.may_end.set()
+
+
+async def test_runs_carry_the_apps_version(prefect_api: str) -> None:
+    name = app_name("deploy")
+    old, new = app(name, "Todo"), app(name, "Todo", max_retries=3)
+    assert app_version(old) == app_version(app(name, "Todo")) != app_version(new)
+    async with connected(prefect_api, name) as client:
+        await put(client, old)
+        before = await agent_run(client, old, "Todo")
+        await put(client, new)
+        new.board.create_task("Todo", "Another id than the first task's")
+        after = await agent_run(client, new, "Todo")
+        assert before.deployment_version == app_version(old)
+        assert after.deployment_version == app_version(new)
+
+
+async def test_pools_for_prefects_own_worker(prefect_api: str) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo")
+    async with connected(prefect_api, name) as client:
+        await put(client, dispatcher, pool_type="process")
+        assert (await client.read_work_pool(f"{name}-agents")).type == "process"
+        assert (await put(client, dispatcher)).changes == []
+        with pytest.raises(ConfigurationError, match="is of type 'process', not 'athanore'"):
+            await put(client, dispatcher, pool_type="athanore")

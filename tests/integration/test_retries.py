@@ -1,0 +1,195 @@
+"""Retries and dead letters, as Prefect and the board see them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from athanore import NO_DEAD_LETTER, AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.flows import pausing
+from tests.harness import Prefect, app_name, prompt, running
+from tests.support import wait_until
+
+
+class Fails:
+    """An agent that fails its first attempts."""
+
+    def __init__(self, times: int, result: AgentResult | None = None) -> None:
+        self.times = times
+        self.result = result or AgentResult(
+            AgentOutcome.FAILED, "exit code 2", 2, output_tail="first line\nlast line"
+        )
+        self.attempts: list[int] = []
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        self.attempts.append(job.attempt)
+        if len(self.attempts) <= self.times:
+            return self.result
+        return AgentResult(AgentOutcome.SUCCEEDED)
+
+
+def app(agent: Fails, **route: object) -> AgentDispatcher:
+    board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed", "Other"])
+    board.create_task("Todo", "Fix it")
+    dispatcher = AgentDispatcher(
+        name=app_name("retry"), queue_backend=board, poll_interval=5, api_port=0
+    )
+    options = {"done_queue": "Done", "retry_delay": 0, **route}
+    dispatcher.route("Todo", agent=agent, **options)(prompt)  # pyright: ignore[reportArgumentType]
+    return dispatcher
+
+
+def only_task(dispatcher: AgentDispatcher) -> str:
+    (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+    return task.id
+
+
+def test_a_failed_attempt_is_repeated_in_the_same_run(prefect_api: str) -> None:
+    agent = Fails(times=2)
+    dispatcher = app(agent, max_retries=3)
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        run = it.prefect.ended(task_id)
+        assert it.place(task_id) == "Done"
+        assert it.comments(task_id) == [
+            "Retry 1/3: exit code 2. Moving back to source queue for retry.\nfirst line\nlast line",
+            "Retry 2/3: exit code 2. Moving back to source queue for retry.\nfirst line\nlast line",
+        ]
+    assert agent.attempts == [1, 2, 3]
+    assert run["run_count"] == 3
+    assert run["empirical_policy"]["retries"] == 3
+    states = it.prefect.states(run["id"])
+    assert states.count("AwaitingRetry") == 2
+    assert states[-1] == "Completed"
+
+
+def test_an_exhausted_task_goes_to_the_dead_letter_queue(prefect_api: str) -> None:
+    agent = Fails(times=9)
+    dispatcher = app(agent, max_retries=1, dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        run = it.prefect.ended(task_id)
+        assert it.comments(task_id)[-1].splitlines() == [
+            "Max retries (1) exhausted. Moving to dead-letter queue.",
+            "exit code 2",
+            "first line",
+            "last line",
+        ]
+    assert agent.attempts == [1, 2]
+    assert (run["state_type"], run["run_count"]) == ("FAILED", 2)
+
+
+def test_without_retries_a_failure_is_final_and_the_task_stays(prefect_api: str) -> None:
+    agent = Fails(times=1)
+    dispatcher = app(agent)
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        run = it.prefect.ended(task_id)
+        it.in_queue(task_id, "In Progress")
+        (comment,) = it.comments(task_id)
+    assert comment.startswith(
+        "Max retries (0) exhausted. No dead-letter queue configured; leaving in place."
+    )
+    assert run["state_type"] == "FAILED"
+    assert agent.attempts == [1]
+
+
+def test_a_hopeless_failure_is_not_repeated(prefect_api: str) -> None:
+    agent = Fails(9, AgentResult(AgentOutcome.FAILED, "command not found: 'nope'", retryable=False))
+    dispatcher = app(agent, max_retries=5, dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        assert "command not found: 'nope'" in it.comments(task_id)[-1]
+    assert agent.attempts == [1]
+
+
+def test_a_prompt_function_that_raises_fails_at_once_and_says_so(prefect_api: str) -> None:
+    dispatcher = app(Fails(0), max_retries=5, dead_letter_queue="Failed")
+
+    def broken(task_id: str, task_name: str) -> str:
+        raise KeyError(f"no template for {task_name}")
+
+    dispatcher.replace_route("Todo", prompt=broken)
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        assert (
+            "prompt function raised KeyError: 'no template for Fix it'" in it.comments(task_id)[-1]
+        )
+
+
+def test_no_dead_letter_switches_the_global_queue_off() -> None:
+    dispatcher = AgentDispatcher(dead_letter_queue="Failed", name=app_name())
+    dispatcher.route("A", dead_letter_queue=None)(prompt)
+    dispatcher.route("B", dead_letter_queue=NO_DEAD_LETTER)(prompt)
+    assert dispatcher.routes["A"].dead_letter_queue == "Failed"
+    assert dispatcher.routes["B"].dead_letter_queue is None
+
+
+@pytest.mark.parametrize("outcome", [AgentOutcome.TIMED_OUT])
+def test_a_timeout_is_shown_by_its_name(prefect_api: str, outcome: AgentOutcome) -> None:
+    agent = Fails(9, AgentResult(outcome, "timed out"))
+    dispatcher = app(agent, max_retries=1, dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        run = it.prefect.ended(task_id)
+        assert it.comments(task_id)[0] == (
+            "Retry 1/1: timed out. Moving back to source queue for retry."
+        )
+    assert run["state_name"] == "TimedOut"
+    assert Prefect(prefect_api, dispatcher.name).runs(task_id) != []
+
+
+def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> None:
+    agent = Fails(times=99)
+    dispatcher = app(agent, dead_letter_queue="Failed", pause_after_failures=2)
+    first = only_task(dispatcher)
+    second = dispatcher.board.create_task("Todo", "Second").id
+    dispatcher.settings.max_concurrent_agents = 1
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(first, "Failed")
+        wait_until("the second is back", lambda: "paused" in "".join(it.comments(second)))
+        it.in_queue(second, "Todo")
+        assert it.comments(second)[0].startswith(
+            "Route 'Todo' is paused: 2 tasks in a row failed alike (exit code 2)."
+        )
+        queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
+        assert queue["is_paused"]
+        assert "failed alike" in queue["description"]
+        with temporary_settings({PREFECT_API_URL: prefect_api}):
+            asyncio.run(_resume(dispatcher.name))
+        queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
+        assert "failed alike" not in queue["description"], "a reason ends with the pause"
+        # The next task fails in the same way: the route pauses again at once.
+        wait_until("the third attempt", lambda: len(agent.attempts) == 3)
+        wait_until("two comments", lambda: len(it.comments(second)) == 2)
+        it.in_queue(second, "Todo")
+    assert len(agent.attempts) == 3
+
+
+async def _resume(app: str) -> None:
+    async with get_client() as client:
+        await pausing.resume(client, app, "Todo")
+
+
+def test_a_retry_in_the_prefect_ui_takes_the_task_out_of_the_dead_letters(
+    prefect_api: str,
+) -> None:
+    agent = Fails(times=1)
+    dispatcher = app(agent, dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        run = it.prefect.ended(task_id)
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "by hand"}
+        it.prefect.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
+        it.in_queue(task_id, "Done")
+        assert it.prefect.ended(task_id)["state_name"] == "Completed"
+    assert agent.attempts == [1, 2]

@@ -1,0 +1,32 @@
+"""A running double for each test, and the bot's adapter on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from athanore.queue_adapters.planka import PlankaAdapter
+from tests.planka.server import Server, planka_server
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PLANKA_TOKEN", "PLANKA_USER", "PLANKA_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def planka() -> Iterator[Server]:
+    """A server with one board `P.B`: Todo, In Progress and Done; the bot is its editor."""
+    with planka_server() as server:
+        server.board(lists=("Todo", "In Progress", "Done"))
+        yield server
+
+
+@pytest.fixture
+def adapter(planka: Server) -> Iterator[PlankaAdapter]:
+    """The bot's adapter."""
+    adapter = planka.adapter()
+    yield adapter
+    adapter.close()

@@ -1,0 +1,145 @@
+"""Runs the double as a real HTTP server in a thread, counts requests, and breaks on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from athanore.queue_adapters.planka import PlankaAdapter, PlankaBackend
+from tests.planka.app import make_app
+from tests.planka.state import Row, State
+from tests.support import wait_until
+
+ADMIN_KEY = "admin-key-1234567890"
+BOT_KEY = "bot-key-1234567890"
+STRANGER_KEY = "stranger-key-1234567890"
+PASSWORD = "correct horse"
+
+type Kind = Literal["lost", "page"] | int
+
+
+@dataclass
+class Fault:
+    """What to do to the next requests: a gateway's error page, or a lost answer."""
+
+    method: str
+    path: str
+    kind: Kind
+    times: int
+
+
+@dataclass
+class Wire:
+    """An ASGI layer that notes every request, and carries out faults."""
+
+    app: ASGIApp
+    log: list[str] = field(default_factory=list[str])
+    faults: list[Fault] = field(default_factory=list[Fault])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        self.log.append(f"{method} {path}")
+        fault = next((f for f in self.faults if f.method == method and f.path in path), None)
+        if fault is None:
+            await self.app(scope, receive, send)
+            return
+        fault.times -= 1
+        if fault.times == 0:
+            self.faults.remove(fault)
+        if fault.kind == "lost":
+            await self.app(scope, receive, _nowhere)
+            await _start(send, 200, length=1000)
+            return  # with less than was announced: the server then cuts the connection
+        page = b"<html>a proxy's page</html>"
+        await _start(send, 200 if fault.kind == "page" else fault.kind, length=len(page))
+        await send({"type": "http.response.body", "body": page})
+
+
+async def _nowhere(message: Message) -> None:
+    del message
+
+
+async def _start(send: Send, status: int, length: int) -> None:
+    headers = [(b"content-type", b"text/html"), (b"content-length", str(length).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+@dataclass
+class Server:
+    """A running double."""
+
+    url: str
+    state: State
+    wire: Wire
+    admin: Row
+    bot: Row
+
+    @property
+    def log(self) -> list[str]:
+        """The requests so far, as `METHOD path`."""
+        return self.wire.log
+
+    def fail(self, method: str, path: str, kind: Kind, times: int = 1) -> None:
+        """Have the next `times` requests fail whose path contains `path`."""
+        self.wire.faults.append(Fault(method, path, kind, times))
+
+    def board(
+        self, project: str = "P", name: str = "B", lists: tuple[str, ...] = (), role: str = "editor"
+    ) -> Row:
+        """Add a board of the admin's, with active lists, and the bot as a member."""
+        projects = self.state.rows("projects", name=project)
+        row = projects[0] if projects else self.state.add_project(self.admin, project, "private")[0]
+        count = len(self.state.rows("boards", projectId=row["id"]))
+        board, _ = self.state.add_board(self.admin, row["id"], name, 65536 * (count + 1))
+        if role:
+            self.state.add_board_membership(board, self.bot["id"], role)
+        for n, title in enumerate(lists):
+            self.state.add_list(board["id"], "active", title, 65536 * (n + 1))
+        return board
+
+    def list(self, name: str | None) -> Row:
+        """The list of this name."""
+        (row,) = self.state.rows("lists", name=name)
+        return row
+
+    def card(self, in_list: str, name: str, position: float = 65536) -> Row:
+        """Add a card of the admin's."""
+        values = {"name": name, "position": position}
+        return self.state.add_card(self.admin, self.list(in_list), values)
+
+    def adapter(self, **options: object) -> PlankaAdapter:
+        """An adapter of the bot's, quick to repeat; close it."""
+        values = {"token": BOT_KEY, "retry_delays": (timedelta(seconds=0.01),) * 2} | options
+        return PlankaBackend(self.url, **values).create_adapter()  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def planka_server(version: str = "2.1.1") -> Generator[Server]:
+    """Run a double with an admin, a bot and a stranger on a free port."""
+    state = State()
+    admin = state.add_user(
+        "labadmin", "Lab Admin", "admin", key=ADMIN_KEY, password=PASSWORD, email="admin@lab.test"
+    )
+    bot = state.add_user("bot", "Robot", "boardUser", key=BOT_KEY, password=PASSWORD)
+    state.add_user("out", "Stranger", "boardUser", key=STRANGER_KEY, password=PASSWORD)
+    wire = Wire(make_app(state, version))
+    config = uvicorn.Config(
+        wire, host="127.0.0.1", port=0, lifespan="off", ws="none", log_level="critical"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until("the double answers", lambda: server.started or not thread.is_alive())
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Server(f"http://127.0.0.1:{port}", state, wire, admin, bot)
+    finally:
+        server.should_exit = True
+        thread.join(30)

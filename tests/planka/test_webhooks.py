@@ -1,0 +1,61 @@
+"""What a webhook's payload says about the queues that are watched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from athanore.queue_adapters.planka import PlankaAdapter
+from tests.planka.server import Server
+from tests.planka.state import Row
+
+TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
+WATCHED = [TODO, DONE, "P.B.Missing"]
+
+
+def payload(event: str, user: Row, item: Row, before: Row | None = None) -> dict[str, Any]:
+    """What Planka 2 sends: the row, the row before the change, and who made it."""
+    data: dict[str, Any] = {"event": event, "data": {"item": item, "included": {}}, "user": user}
+    return data if before is None else {**data, "prevData": {"item": before}}
+
+
+def test_a_card_that_a_person_moves_affects_both_lists(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    adapter.get_ready_tasks([TODO, DONE])
+    before = dict(planka.card("Todo", "x"))
+    after = planka.state.tables["cards"][before["id"]]
+    planka.state.touch(after, listId=planka.list("Done")["id"])
+    event = payload("cardUpdate", planka.admin, after, before)
+    assert adapter.affected_queues(event, WATCHED) == [TODO, DONE]
+    # and the poll that it triggers sees the change, whatever was cached before
+    assert [task.id for task in adapter.get_ready_tasks([DONE])] == [after["id"]]
+
+
+def test_a_new_card_affects_its_list_and_a_list_itself(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    event = payload("cardCreate", planka.admin, planka.card("Todo", "x"))
+    assert adapter.affected_queues(event, WATCHED) == [TODO]
+    event = payload("listUpdate", planka.admin, planka.list("Done"))
+    assert adapter.affected_queues(event, WATCHED) == [DONE]
+
+
+def test_our_own_changes_and_other_lists_affect_nothing(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    own = payload("cardCreate", planka.bot, planka.card("Todo", "x"))
+    assert adapter.affected_queues(own, WATCHED) == []
+    other = payload("cardCreate", planka.admin, planka.card("In Progress", "y"))
+    assert adapter.affected_queues(other, WATCHED) == []
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, [], "x", {}, {"data": 1}, {"data": {"item": []}}, {"data": {"item": {"boardId": {}}}}],
+)
+def test_a_payload_that_makes_no_sense_affects_nothing(
+    adapter: PlankaAdapter, nonsense: object
+) -> None:
+    assert adapter.affected_queues(nonsense, WATCHED) == []

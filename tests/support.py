@@ -1,0 +1,111 @@
+"""What tests of several layers share: free ports, waiting for a condition, a Prefect server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import prefect
+
+from athanore.agent_adapters.processes import Family
+from athanore.agent_adapters.supervisor import default_reaper
+
+POLL = 0.05
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_until[T](what: str, condition: Callable[[], T], seconds: float = 60) -> T:
+    """Return the condition's first true value; fail with `what` when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s still not: {what}")
+        time.sleep(POLL)
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """The environment for a process under test: none of this machine's Prefect settings."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "ATHANORE"))}
+    env["PREFECT_HOME"] = str(home)
+    env["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    env["DO_NOT_TRACK"] = "1"
+    return env
+
+
+@contextmanager
+def prefect_server(
+    home: Path, database_url: str | None = None, port: int | None = None
+) -> Generator[str]:
+    """Run a real Prefect server, on a free port by default; yields the address of its API."""
+    port = port or free_port()
+    env = clean_environment(home)
+    if database_url:
+        env["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
+    command = [
+        sys.executable, "-m", "uvicorn",
+        "--app-dir", str(Path(prefect.__file__).parent.parent),
+        "--factory", "prefect.server.api.server:create_app",
+        "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
+    ]  # fmt: skip
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
+    # Should the tests be killed, the reaper stops the server.
+    family = Family.new()
+    default_reaper().watch(family)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**env, **family.env},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    family = family.led_by(process.pid)
+    default_reaper().watch(family)
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        wait_until("the Prefect server answers", lambda: _answers(process, url, log), 120)
+        yield url
+    finally:
+        stop_group(process)
+        default_reaper().release(family)
+
+
+def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
+    if process.poll() is not None:
+        raise AssertionError(f"the Prefect server ended:\n{log.read_text()[-3000:]}")
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def stop_group(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
+    """Stop a process that leads its own group: TERM, then KILL."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(seconds)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

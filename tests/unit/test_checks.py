@@ -1,0 +1,77 @@
+"""What is looked at before anything starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from athanore import AgentDispatcher, ConfigurationError, JsonFileAdapter, MemoryAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.checks import check_app
+from athanore.models import AgentOutcome, AgentResult
+
+
+def prompt(task_id: str, task_name: str) -> str:
+    return ""
+
+
+def app(command: str = sys.executable, **route: object) -> AgentDispatcher:
+    """An app with a route from Todo, over a board with Todo, In Progress and Done."""
+    board = MemoryAdapter({"Todo": [], "In Progress": [], "Done": []})
+    dispatcher = AgentDispatcher(command=command, queue_backend=board)
+    dispatcher.route("Todo", **route)(prompt)  # pyright: ignore[reportArgumentType]
+    return dispatcher
+
+
+def test_an_app_that_can_work_passes() -> None:
+    check_app(app(dead_letter_queue="Done"))
+
+
+def test_an_app_without_routes_does_not() -> None:
+    with pytest.raises(ConfigurationError, match="has no routes"):
+        check_app(AgentDispatcher(queue_backend=MemoryAdapter({})))
+
+
+@pytest.mark.parametrize(
+    "option", ["in_progress_queue", "dead_letter_queue", "done_queue", "on_cancel"]
+)
+def test_every_queue_that_a_route_names_must_exist(option: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_app(app(**{option: "Dnoe"}))
+    assert f"the board has no queue 'Dnoe' ({option}). Did you mean 'Done'?" in str(caught.value)
+
+
+def test_a_board_that_is_missing_is_made_with_the_queues_of_the_routes(tmp_path: Path) -> None:
+    board = JsonFileAdapter(tmp_path / "board.json")
+    dispatcher = AgentDispatcher(command=sys.executable, queue_backend=board)
+    dispatcher.route("Todo", dead_letter_queue="Failed")(prompt)
+    check_app(dispatcher)
+    assert [q.name for q in board.list_queues()] == ["Todo", "In Progress", "Failed"]
+
+
+def test_a_command_is_looked_for_where_the_agent_will_find_it(tmp_path: Path) -> None:
+    program = tmp_path / "my-agent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    check_app(app("my-agent", env={"PATH": str(tmp_path)}))
+    check_app(app("./my-agent", cwd=tmp_path))
+    with pytest.raises(ConfigurationError, match="'my-agent' is not found on PATH"):
+        check_app(app("my-agent"))
+    with pytest.raises(ConfigurationError, match=r"'\./my-agent' is not found;"):
+        check_app(app("./my-agent"))
+
+
+@pytest.mark.parametrize("command", ["'open", '"'])
+def test_a_command_that_cannot_be_split_is_shown(command: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be split into words"):
+        check_app(app(command))
+
+
+def test_a_users_adapter_needs_no_command() -> None:
+    class Adapter:
+        async def run(self, job: AgentJob) -> AgentResult:
+            return AgentResult(AgentOutcome.SUCCEEDED)
+
+    check_app(app("", agent=Adapter()))

@@ -1,0 +1,260 @@
+"""The parts of the Claude adapter that need neither an SDK nor the CLI."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from athanore.agent_adapters.claude_messages import VALUE_LIMIT, Stopped, Transcript
+from athanore.agent_adapters.claude_prompt import task_api_lesson
+from athanore.agent_adapters.claude_sdk import find_cli
+from athanore.models import AgentEvent, AgentOutcome, EventKind
+
+type Json = dict[str, Any]
+
+
+def init(**more: Any) -> Json:
+    return {"type": "system", "subtype": "init", "session_id": "s", "model": "m", **more}
+
+
+def assistant(*blocks: Json, message_id: str = "1", tokens: int = 10, child: bool = False) -> Json:
+    usage = {"input_tokens": 1, "cache_read_input_tokens": tokens - 1}
+    return {
+        "type": "assistant",
+        "parent_tool_use_id": "toolu_0" if child else None,
+        "message": {"id": message_id, "content": list(blocks), "usage": usage},
+    }
+
+
+def text(words: str) -> Json:
+    return {"type": "text", "text": words}
+
+
+def call(name: str, call_id: str, **arguments: Any) -> Json:
+    return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
+
+
+def answer(call_id: str, content: object, *, is_error: bool = False) -> Json:
+    block = {"type": "tool_result", "tool_use_id": call_id, "content": content}
+    return {"type": "user", "message": {"content": [block | {"is_error": is_error}]}}
+
+
+def denied(name: str) -> Json:
+    return {"type": "system", "subtype": "permission_denied", "tool_name": name}
+
+
+def result(subtype: str = "success", *, is_error: bool = False, **more: Any) -> Json:
+    return {"type": "result", "subtype": subtype, "is_error": is_error, "num_turns": 1, **more}
+
+
+class Following:
+    """A transcript that has heard some messages, and the events that it told."""
+
+    def __init__(self, *messages: Json) -> None:
+        self.events: list[AgentEvent] = []
+        self.transcript = Transcript(self.events.append)
+        for message in messages:
+            self.transcript.take(message)
+
+    def said(self, kind: EventKind) -> list[Json]:
+        return [dict(event.data) for event in self.events if event.kind is kind]
+
+
+def test_without_an_sdk_the_import_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['claude_agent_sdk'] = sys.modules['claude_code_sdk'] = None\n"
+        "import athanore.agent_adapters.claude"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert 'pip install "athanore[claude]"' in run.stderr.splitlines()[-1]
+
+
+# --- the CLI ------------------------------------------------------------------------------------
+
+
+def _program(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o755)
+    return str(path)
+
+
+@pytest.fixture
+def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An SDK without a CLI in it; its folder is the value."""
+    monkeypatch.syspath_prepend(tmp_path / "site")  # pyright: ignore[reportUnknownMemberType]
+    _program(tmp_path / "site" / "some_claude_sdk" / "__init__.py")
+    return tmp_path / "site" / "some_claude_sdk"
+
+
+def test_the_cli_comes_from_the_sdk_then_from_the_agents_path_then_from_its_home(
+    sdk: Path, tmp_path: Path
+) -> None:
+    env = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path / "home")}
+    at_home = _program(tmp_path / "home" / ".local" / "bin" / "claude")
+    assert find_cli(sdk.name, env) == at_home
+    on_path = _program(tmp_path / "bin" / "claude")
+    assert find_cli(sdk.name, env) == on_path
+    bundled = _program(sdk / "_bundled" / "claude")
+    assert find_cli(sdk.name, env) == bundled
+
+
+@pytest.mark.skipif(Path("/usr/local/bin/claude").exists(), reason="a CLI is installed here")
+def test_there_may_be_no_cli(sdk: Path, tmp_path: Path) -> None:
+    assert find_cli(sdk.name, {"PATH": str(tmp_path), "HOME": str(tmp_path)}) is None
+    assert find_cli(sdk.name, {}) is None
+
+
+# --- the lesson ---------------------------------------------------------------------------------
+
+
+def test_the_lesson_names_the_task_and_no_variables() -> None:
+    lesson = task_api_lesson(
+        {"ATHANORE_API_URL": "http://127.0.0.1:8000/", "ATHANORE_TASK_ID": "a b/c"}
+    )
+    assert "curl -sS http://127.0.0.1:8000/tasks/a%20b%2Fc\n" in lesson
+    assert "$" not in lesson
+    assert lesson.count("curl -sS") == 6
+
+
+def test_the_lesson_keeps_the_token_a_variable() -> None:
+    env = {"ATHANORE_API_URL": "http://x", "ATHANORE_TASK_ID": "1", "ATHANORE_TOKEN": "t0ken"}
+    lesson = task_api_lesson(env)
+    assert lesson.count('curl -sS -H "Authorization: Bearer $ATHANORE_TOKEN"') == 6
+    assert "t0ken" not in lesson
+
+
+@pytest.mark.parametrize("env", [{}, {"ATHANORE_API_URL": "http://x"}, {"ATHANORE_TASK_ID": "1"}])
+def test_without_a_task_api_there_is_no_lesson(env: dict[str, str]) -> None:
+    assert task_api_lesson(env) == ""
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def test_text_is_told_line_by_line_and_kept_for_the_comment() -> None:
+    run = Following(init(), assistant(text("one\ntwo")), result())
+    assert run.said(EventKind.OUTPUT) == [
+        {"stream": "stdout", "text": "one"},
+        {"stream": "stdout", "text": "two"},
+    ]
+    assert run.transcript.verdict(0).output_tail == "one\ntwo"
+
+
+def test_long_inputs_and_results_of_tools_are_cut() -> None:
+    run = Following(
+        assistant(call("Write", "c", content="x" * 100_000)),
+        answer("c", [text("y" * 100_000), {"type": "image"}]),
+    )
+    (used,), (got,) = run.said(EventKind.TOOL_USE), run.said(EventKind.TOOL_RESULT)
+    assert used["input"].startswith('{"content": "xxx') and used["input"].endswith(" more cut]")
+    assert got["name"] == "Write" and got["text"].startswith("yyy")
+    assert max(len(used["input"]), len(got["text"])) < VALUE_LIMIT + 100
+
+
+def test_a_turn_is_counted_once_though_each_block_is_a_message() -> None:
+    run = Following(
+        init(),
+        assistant(text("a"), message_id="1"),
+        assistant(call("Bash", "c"), message_id="1"),
+        assistant(text("of a child"), message_id="2", child=True),
+        assistant(text("b"), message_id="3"),
+    )
+    usage = run.transcript.verdict(None, Stopped.TIMED_OUT).usage
+    assert usage == {"turns": 2, "input_tokens": 30, "session_id": "s", "model": "m"}
+
+
+def test_the_result_knows_cost_and_tokens_of_all_models() -> None:
+    models = {
+        "big": {"inputTokens": 1, "cacheReadInputTokens": 20, "outputTokens": 3},
+        "small": {"inputTokens": 4, "cacheCreationInputTokens": 50, "outputTokens": 6},
+    }
+    end = result(total_cost_usd=0.25, modelUsage=models, usage={"input_tokens": 1})
+    run = Following(init(), end, assistant(text("more"), message_id="2"), end)
+    assert run.said(EventKind.COST)[-1] == run.transcript.verdict(0).usage
+    assert run.transcript.verdict(0).usage == {
+        "turns": 2,
+        "cost_usd": 0.25,
+        "input_tokens": 75,
+        "output_tokens": 9,
+        "session_id": "s",
+        "model": "m",
+    }
+
+
+# --- verdicts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "retryable"),
+    [
+        (result("error_max_turns", is_error=True), "max turns reached", True),
+        (result("error_max_budget_usd", is_error=True), "budget reached", False),
+        (result(is_error=True, result="API Error: 529 busy"), "API error 529", True),
+        (result(is_error=True, result="API Error: Request rejected (429)"), "API error 429", True),
+        (result(is_error=True, terminal_reason="api_error"), "API error: no connection", True),
+        (
+            result(is_error=True, terminal_reason="api_error", api_error_status=403),
+            "API error 403",
+            False,
+        ),
+        (
+            result("error_during_execution", is_error=True, errors=["one\ntwo"]),
+            "the agent ended in an error: one",
+            True,
+        ),
+        (result("error_of_tomorrow", is_error=True), "the agent ended in an error", True),
+    ],
+)
+def test_an_error_result_is_a_failure(end: Json, reason: str, retryable: bool) -> None:
+    verdict = Following(init(), end).transcript.verdict(1)
+    assert verdict.outcome is AgentOutcome.FAILED
+    assert (verdict.reason, verdict.retryable) == (reason, retryable)
+
+
+def test_a_good_result_stands_whatever_the_exit_code() -> None:
+    assert Following(init(), result()).transcript.verdict(-15, Stopped.BROKE_OFF).succeeded
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason", "retryable"),
+    [
+        (0, "the CLI ended without a result", True),
+        (2, "exit code 2", True),
+        (-9, "the CLI was killed by SIGKILL", True),
+        (-99, "the CLI was killed by signal 99", True),
+        (None, "the CLI ended in an unknown way", True),
+    ],
+)
+def test_the_end_without_a_result(exit_code: int | None, reason: str, retryable: bool) -> None:
+    verdict = Following(init()).transcript.verdict(exit_code)
+    assert verdict.outcome is AgentOutcome.FAILED
+    assert (verdict.reason, verdict.retryable) == (reason, retryable)
+
+
+def test_a_cli_that_does_not_start_says_why_on_stderr() -> None:
+    run = Following()
+    run.transcript.take_stderr("error: unknown option '--x'")
+    run.transcript.take_stderr("")
+    verdict = run.transcript.verdict(1)
+    assert verdict.reason == "the CLI did not start: error: unknown option '--x'"
+    assert not verdict.retryable
+
+
+def test_a_refused_tool_fails_the_run_unless_it_worked_later() -> None:
+    refused = (
+        init(),
+        assistant(call("Bash", "1")),
+        denied("Bash"),
+        answer("1", "no", is_error=True),
+    )
+    other = (assistant(call("Read", "2")), answer("2", "yes"))
+    later = (assistant(call("Bash", "3")), answer("3", "yes"))
+    verdict = Following(*refused, *other, result()).transcript.verdict(0)
+    assert (verdict.reason, verdict.retryable) == ("permission denied: Bash", False)
+    assert Following(*refused, *later, result()).transcript.verdict(0).succeeded

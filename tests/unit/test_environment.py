@@ -1,0 +1,87 @@
+"""What an agent's process inherits, and what it must never see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from athanore import MemoryAdapter, Route, Task
+from athanore.environment import agent_environment, is_secret, known_secrets
+
+TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
+
+
+class BoardWithToken(MemoryAdapter):
+    """A board whose credentials stand in the environment."""
+
+    secret_env = frozenset({"BOARD_TOKEN"})
+
+
+def prompt(task_id: str, task_name: str) -> str:
+    return ""
+
+
+def environment(route: Route | None = None, **base: str) -> dict[str, str]:
+    return agent_environment(
+        route or Route("Todo", prompt), TASK, attempt=2, api_url="http://here", token="ath_1",
+        adapter=BoardWithToken(), base=base,
+    )  # fmt: skip
+
+
+def test_an_agent_learns_where_it_is() -> None:
+    assert environment() == {
+        "ATHANORE_API_URL": "http://here",
+        "ATHANORE_TASK_ID": "7",
+        "ATHANORE_TASK_NAME": "Fix crash",
+        "ATHANORE_QUEUE": "Todo",
+        "ATHANORE_ATTEMPT": "2",
+        "ATHANORE_TOKEN": "ath_1",
+    }
+
+
+def test_the_rest_is_inherited() -> None:
+    assert environment(HOME="/home/me", GH_TOKEN="t")["GH_TOKEN"] == "t"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BOARD_TOKEN",
+        "ATHANORE_API_KEY",
+        "PREFECT_API_KEY",
+        "PREFECT_API_AUTH_STRING",
+        "PREFECT_SERVER_API_AUTH_STRING",
+        "PREFECT_API_DATABASE_CONNECTION_URL",
+        "PREFECT_API_DATABASE_PASSWORD",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT_CLIENT_CUSTOM_HEADERS",
+    ],
+)
+def test_secrets_are_left_out(name: str) -> None:
+    assert name not in environment(None, **{name: "s3cret"})
+
+
+@pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_HOME", "ATHANORE_APP", "PATH"])
+def test_what_is_no_secret_is_none(name: str) -> None:
+    assert not is_secret(name, BoardWithToken())
+
+
+def test_the_workers_own_token_is_not_handed_on() -> None:
+    assert environment(ATHANORE_TOKEN="of another run")["ATHANORE_TOKEN"] == "ath_1"
+    without = agent_environment(
+        Route("Todo", prompt), TASK, attempt=1, api_url="http://here",
+        base={"ATHANORE_TOKEN": "of another run"},
+    )  # fmt: skip
+    assert "ATHANORE_TOKEN" not in without
+
+
+def test_a_route_may_set_anything() -> None:
+    route = Route("Todo", prompt, env={"PREFECT_API_KEY": "on purpose", "X": "y"}, cwd=Path("/"))
+    env = environment(route, PREFECT_API_KEY="s3cret")
+    assert (env["PREFECT_API_KEY"], env["X"]) == ("on purpose", "y")
+
+
+def test_short_values_are_not_taken_for_secrets_to_redact() -> None:
+    base = {"BOARD_TOKEN": "long enough", "PREFECT_API_KEY": "short", "HOME": "/home/somebody"}
+    assert known_secrets(BoardWithToken(), base) == {"long enough"}
