@@ -9,16 +9,16 @@ _LESSON = """\
 # The task board
 You work on one task of a task board. The board has an HTTP API; call it with curl from Bash{auth}.
 Write the addresses out as they are here, without shell variables, so that permission rules match.
-- Read your task, its comments and checklist: curl -sS {auth_header}{url}/tasks/{task}
-- Comment on it: curl -sS {auth_header}-X POST {url}/tasks/{task}/comments {json} \
+- Read your task, its comments and checklist: curl -sS --retry 6 {auth_header}{url}/tasks/{task}
+- Comment on it: curl -sS --retry 6 {auth_header}-X POST {url}/tasks/{task}/comments {json} \
 -d '{{"comment": "text"}}'
-- Move it to another queue: curl -sS {auth_header}-X POST {url}/tasks/{task}/move {json} \
+- Move it to another queue: curl -sS --retry 6 {auth_header}-X POST {url}/tasks/{task}/move {json} \
 -d '{{"target_queue": "name"}}'
-- Change it: curl -sS {auth_header}-X PATCH {url}/tasks/{task} {json} \
+- Change it: curl -sS --retry 6 {auth_header}-X PATCH {url}/tasks/{task} {json} \
 -d '{{"name": "...", "description": "..."}}' (send only what changes)
-- Create another task: curl -sS {auth_header}-X POST {url}/tasks {json} \
+- Create another task: curl -sS --retry 6 {auth_header}-X POST {url}/tasks {json} \
 -d '{{"queue_name": "...", "name": "...", "description": "..."}}'
-- List the queues: curl -sS {auth_header}{url}/queues
+- List the queues: curl -sS --retry 6 {auth_header}{url}/queues
 Answers are JSON; an error says in `detail` what was wrong. Comment what people should know about
 your work, and move the task when, and only where, your instructions say so."""
 

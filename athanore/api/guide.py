@@ -61,7 +61,9 @@ def _text(service: Service, caller: Caller) -> str:
     url = service.app.api_url
     token = service.dispatcher.settings.api_auth == "token" or caller.role is Role.AGENT
     auth = '-H "Authorization: Bearer $ATHANORE_TOKEN" ' if token else ""
-    json = f"curl -sS {auth}-H 'Content-Type: application/json'"
+    # curl repeats what is answered with a 503, which says that nothing was changed.
+    curl = f"curl -sS --retry 6 {auth}"
+    json = f"{curl}-H 'Content-Type: application/json'"
     task = f"{url}/tasks/{quote(caller.task_id or '', safe='') or '$ATHANORE_TASK_ID'}"
     named = shlex.quote(task) if caller.task_id else f'"{task}"'
 
@@ -72,13 +74,13 @@ def _text(service: Service, caller: Caller) -> str:
 {_who(caller)}
 
 Read your task (description, comments, checklist):
-  curl -sS {auth}{named}
+  {curl}{named}
 Say what you did or what you need:
   {json} {at("/comments")} -d '{{"comment": "..."}}'
 Hand it on when you are done, by moving it to another queue:
   {json} {at("/move")} -d '{{"target_queue": "Done"}}'
 See which queues there are:
-  curl -sS {auth}{url}/queues
+  {curl}{url}/queues
 Change its name, description, labels or assignees (only what you send):
   {json} -X PATCH {named} -d '{{"labels": ["bug"]}}'
 Create another task:

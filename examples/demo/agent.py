@@ -11,12 +11,14 @@ import os
 import sys
 import time
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
 NEXT_QUEUE = {"engineer": "Review", "reviewer": "Done"}
 REPORT = {"engineer": "Built and tested.", "reviewer": "Looks good to me."}
 THINKING_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
 
 _opener = build_opener(ProxyHandler({}))  # the API is on this machine
 
@@ -32,8 +34,16 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
         data=None if body is None else json.dumps(body).encode(),
         headers=headers,
     )
-    with _opener.open(request, timeout=30) as response:
-        return json.load(response)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with _opener.open(request, timeout=30) as response:
+                return json.load(response)
+        except HTTPError as error:
+            # 503: the board or Prefect does not answer just now, and nothing was changed.
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(float(error.headers.get("Retry-After", "1")))
 
 
 def main() -> None:

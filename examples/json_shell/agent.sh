@@ -2,7 +2,7 @@
 set -eu
 task="$ATHANORE_API_URL/tasks/$ATHANORE_TASK_ID"
 call() {
-    curl --silent --show-error --fail --noproxy '*' \
+    curl --silent --show-error --fail --retry 6 --noproxy '*' \
         --header "Authorization: Bearer $ATHANORE_TOKEN" \
         --header "Content-Type: application/json" "$@"
 }

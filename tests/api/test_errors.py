@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from athanore import tokens
 from tests.api.rig import Api
 
 JSON = {"Content-Type": "application/json"}
@@ -83,3 +85,11 @@ def test_agents_while_prefect_is_away(lonely: Api) -> None:
     status = lonely.get("/status")
     assert status["prefect"]["reachable"] is False
     assert status["active_agents"] is None
+
+
+def test_anybody_may_read_while_a_token_cannot_be_checked(lonely: Api) -> None:
+    lonely.http.headers["Authorization"] = f"Bearer {tokens.new_token(uuid4())}"
+    (task,) = lonely.get("/tasks?queue=Done")
+    assert lonely.get(f"/tasks/{task['id']}")["active_run"] is None
+    # A write waits: the token may belong to a run that is over.
+    lonely.post(f"/tasks/{task['id']}/comments", {"comment": "x"}, 503)

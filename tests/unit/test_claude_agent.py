@@ -117,15 +117,15 @@ def test_the_lesson_names_the_task_and_no_variables() -> None:
     lesson = task_api_lesson(
         {"ATHANORE_API_URL": "http://127.0.0.1:8000/", "ATHANORE_TASK_ID": "a b/c"}
     )
-    assert "curl -sS http://127.0.0.1:8000/tasks/a%20b%2Fc\n" in lesson
+    assert "curl -sS --retry 6 http://127.0.0.1:8000/tasks/a%20b%2Fc\n" in lesson
     assert "$" not in lesson
-    assert lesson.count("curl -sS") == 6
+    assert lesson.count("curl -sS --retry 6") == 6
 
 
 def test_the_lesson_keeps_the_token_a_variable() -> None:
     env = {"ATHANORE_API_URL": "http://x", "ATHANORE_TASK_ID": "1", "ATHANORE_TOKEN": "t0ken"}
     lesson = task_api_lesson(env)
-    assert lesson.count('curl -sS -H "Authorization: Bearer $ATHANORE_TOKEN"') == 6
+    assert lesson.count('curl -sS --retry 6 -H "Authorization: Bearer $ATHANORE_TOKEN"') == 6
     assert "t0ken" not in lesson
 
 
