@@ -129,6 +129,7 @@ class AgentDispatcher:
         retry_jitter: float = 0.0,
         max_crashes: int | None = None,
         pause_after_failures: int = 5,
+        resume_after: Seconds | None = 900,
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Callable[[PromptFunction], PromptFunction]:
@@ -177,6 +178,7 @@ class AgentDispatcher:
                     done_queue=done_queue,
                     on_cancel=on_cancel,
                     pause_after_failures=pause_after_failures,
+                    resume_after=_duration(resume_after),
                     cwd=None if cwd is None else Path(cwd),
                     env=dict(env or {}),
                 )

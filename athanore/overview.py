@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names, operations
 from athanore.deployments.deploy import deployments_of
-from athanore.deployments.pools import queues_of
+from athanore.deployments.pools import pause_reasons, queues_of
 from athanore.errors import BoardError
 from athanore.flows import ledger, pausing, runs
 from athanore.flows.apps import App
@@ -40,12 +40,13 @@ class RunView:
 class RouteView:
     """One route; `paused` names its paused parts (`polls`, `agents`), `tasks` what is queued.
 
-    `tasks` is None if the board did not answer.
+    `pause_reason` says why it paused itself. `tasks` is None if the board did not answer.
     """
 
     queue_name: str
     deployed: bool
     paused: tuple[str, ...]
+    pause_reason: str | None
     tasks: int | None
     waiting: int
     working: int
@@ -75,7 +76,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
     deployed = await deployments_of(client, app.name)
-    limit, workers, stopped = await _pool(client, app.name)
+    limit, workers, stopped, reasons = await _pool(client, app.name)
     counts: dict[str, int] | None = None
     letters: list[operations.DeadLetter] | None = None
     error: str | None = None
@@ -105,6 +106,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
                 route,
                 names.deployment_name(app.name, route.queue_name) in polls,
                 parts[route.queue_name],
+                reasons.get(route.queue_name),
                 shown,
                 counts,
             )
@@ -137,22 +139,27 @@ def run_view(client: PrefectClient, run: FlowRun) -> RunView:
 
 async def _pool(
     client: PrefectClient, app: str
-) -> tuple[int | None, tuple[str, ...], set[str] | None]:
-    """Return the agents' pool's limit, its online workers and its paused queues (None: all)."""
+) -> tuple[int | None, tuple[str, ...], set[str] | None, dict[str, str]]:
+    """Return the agents' pool's limit, its online workers, its paused queues (None: all), reasons.
+
+    The reasons are those of the routes that paused themselves.
+    """
     name = names.agents_pool(app)
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        return None, (), set()
+        return None, (), set(), {}
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     workers = await client.read_workers_for_work_pool(
         name, worker_filter=online, offset=0, limit=200
     )
-    paused = {q.name for q in await queues_of(client, name) if q.is_paused}
+    queues = await queues_of(client, name)
+    paused = {q.name for q in queues if q.is_paused}
     return (
         pool.concurrency_limit,
         tuple(w.name.removesuffix(f" {name}") for w in workers),
         None if pool.is_paused else paused,
+        pause_reasons(queues),
     )
 
 
@@ -160,6 +167,7 @@ def _route_view(
     route: Route,
     deployed: bool,
     paused: tuple[str, ...],
+    pause_reason: str | None,
     active: list[FlowRun],
     counts: dict[str, int] | None,
 ) -> RouteView:
@@ -170,6 +178,7 @@ def _route_view(
         queue_name=route.queue_name,
         deployed=deployed,
         paused=paused,
+        pause_reason=pause_reason,
         tasks=None if counts is None else counts.get(route.queue_name, 0),
         waiting=len(mine) - working - retrying,
         working=working,

@@ -85,6 +85,7 @@ class Route:
     done_queue: str | None = None
     on_cancel: str | None = None
     pause_after_failures: int = 5
+    resume_after: timedelta | None = timedelta(minutes=15)
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -112,7 +113,7 @@ class Route:
                 value,
                 "is the queue that the route watches; its tasks would be dispatched in circles",
             )
-        for option in ("poll_interval", "timeout", "stall_timeout"):
+        for option in ("poll_interval", "timeout", "stall_timeout", "resume_after"):
             value = getattr(self, option)
             check(positive(value), option, _seconds(value), "must be more than 0 seconds")
         check(

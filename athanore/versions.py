@@ -32,7 +32,7 @@ def _parts(dispatcher: AgentDispatcher, route: Route) -> list[str]:
         route.queue_name, route.in_progress_queue, route.command, route.args,
         type(agent).__qualname__, prompt, route.poll_interval, route.timeout, route.stall_timeout,
         route.priority, route.max_concurrent, route.retry, route.dead_letter_queue,
-        route.done_queue, route.on_cancel, route.pause_after_failures, route.cwd,
-        sorted(route.env),  # the names only: values may be secrets
+        route.done_queue, route.on_cancel, route.pause_after_failures, route.resume_after,
+        route.cwd, sorted(route.env),  # the names only: values may be secrets
     ]  # fmt: skip
     return [str(v) for v in values]

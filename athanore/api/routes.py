@@ -42,6 +42,9 @@ class RouteModel(BaseModel):
     done_queue: str | None
     on_cancel: str | None
     pause_after_failures: int
+    resume_after: float | None = Field(
+        description="After how long a route that paused itself tries again; null: by hand only."
+    )
     cwd: str | None
     env: list[str] = Field(description="The names of the variables that the route sets.")
 
@@ -101,6 +104,7 @@ def _model(dispatcher: AgentDispatcher, route: Route) -> RouteModel:
         done_queue=route.done_queue,
         on_cancel=route.on_cancel,
         pause_after_failures=route.pause_after_failures,
+        resume_after=_seconds(route.resume_after),
         cwd=None if route.cwd is None else str(route.cwd),
         env=sorted(route.env),
     )

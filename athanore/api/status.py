@@ -8,10 +8,11 @@ from fastapi import APIRouter
 from prefect.client.schemas.responses import DeploymentResponse
 from pydantic import BaseModel, Field
 
-from athanore import __version__
+from athanore import __version__, names
 from athanore.api.agent_runs import prefect_ui
 from athanore.api.deployed import deployments, next_poll
 from athanore.api.service import ServiceDep
+from athanore.deployments.pools import pause_reasons, queues_of
 from athanore.errors import PrefectUnavailableError
 
 router = APIRouter(tags=["status"])
@@ -32,6 +33,15 @@ class RouteTimingModel(BaseModel):
     poll_interval: float = Field(description="Seconds.")
     next_poll: datetime | None = Field(
         default=None, description="Null while the route is paused or Prefect does not answer."
+    )
+
+
+class PausedRouteModel(BaseModel):
+    """A route whose agents are not started."""
+
+    queue_name: str
+    reason: str | None = Field(
+        description="Why it paused itself, and when it tries again; null if a person paused it."
     )
 
 
@@ -61,6 +71,9 @@ class StatusModel(BaseModel):
     capacity: CapacityModel
     timing: TimingModel
     prefect: PrefectModel
+    paused_routes: list[PausedRouteModel] | None = Field(
+        description="Null while Prefect does not answer."
+    )
 
 
 @router.get("/status")
@@ -69,10 +82,19 @@ async def get_status(service: ServiceDep) -> StatusModel:
     limit = service.dispatcher.settings.max_concurrent_agents
     active: int | None = None
     deployed: dict[str, DeploymentResponse] = {}
+    paused: list[PausedRouteModel] | None = None
     try:
         active = len(await service.runs.working())
         async with service.prefect.client() as client:
             deployed = await deployments(client, service.app.name)
+            queues = await queues_of(client, names.agents_pool(service.app.name))
+            reasons = pause_reasons(queues)
+            stopped = {names.unslug(q.name) for q in queues if q.is_paused}
+            paused = [
+                PausedRouteModel(queue_name=name, reason=reasons.get(name))
+                for name in service.dispatcher.routes
+                if name in stopped
+            ]
     except PrefectUnavailableError:
         pass
     return StatusModel(
@@ -101,4 +123,5 @@ async def get_status(service: ServiceDep) -> StatusModel:
             ],
         ),
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
+        paused_routes=paused,
     )

@@ -142,6 +142,8 @@ def _route_row(route: RouteView) -> tuple[str | int | Text | None, ...]:
         state = Text("not deployed", "red")
     elif route.paused:
         state = state_text(f"paused ({', '.join(route.paused)})")
+        if route.pause_reason:
+            state.append(f"\n{route.pause_reason}")
     else:
         state = Text("")
     tasks = "?" if route.tasks is None else route.tasks

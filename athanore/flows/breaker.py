@@ -3,7 +3,8 @@
 An expired key or a missing program would send a whole queue to the dead letters. After
 `pause_after_failures` like failures in a row over as many tasks the route is paused, the task goes
 back to its queue, and so do those that still fail; nothing is given up. `athanore resume` (or the
-Prefect UI) ends it. If the next task fails in the same way, the route pauses again at once.
+Prefect UI) ends it, and so does the route itself after `resume_after`. If the next task fails in
+the same way, the route pauses again at once.
 
 Counted in each worker process by itself.
 """

@@ -108,13 +108,19 @@ class Conclusion:
     async def _pause_route(self, result: AgentResult) -> State[None]:
         """Too many tasks have failed alike: stop the route instead of giving its tasks up."""
         queue_name = self._route.queue_name
-        text = (
-            f"Route {queue_name!r} is paused: {self._route.pause_after_failures} tasks in a row "
-            f"failed alike ({result.reason})."
-        )
+        count = self._route.pause_after_failures
+        what = "a task failed" if count == 1 else f"{count} tasks in a row failed alike"
+        text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
         await self._ledger.give_back()
-        await pausing.pause(self._ledger.client, self._app.name, queue_name, reason=text)
-        self._log.error("%s Mend the cause, then: athanore resume %r", text, queue_name)
+        after = self._route.resume_after
+        resume_at = None if after is None else datetime.now(UTC) + after
+        await pausing.pause(
+            self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+        )
+        self._log.error(
+            "%s It tries again %s; once the cause is mended: athanore resume %r",
+            text, "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC", queue_name,
+        )  # fmt: skip
         await self._comment(_joined(f"{text} Moving back to source queue.", result.output_tail))
         await self._move(queue_name)
         state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))

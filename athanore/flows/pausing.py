@@ -1,5 +1,8 @@
 """Pausing a route: its polls stop, and no agent starts. Running agents are left alone.
 
+A route that pauses itself may resume by itself: a poll with `resume=True` is scheduled in Prefect
+for that time, so that it outlives the worker.
+
 The pause is kept where Prefect's own UI shows and changes it: the poll's deployment (with its
 schedule) and the route's work queue. Note that on PostgreSQL Prefect leaves a paused queue's
 running runs out of the pool's limit; the gate in `limits` still counts them.
@@ -7,13 +10,20 @@ running runs out of the pool's limit; the gate in `limits` still counts them.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError
+
+RESUME = "resume"
+"""The parameter of a poll that ends the route's own pause first."""
 
 
 def queue_description(queue_name: str) -> str:
@@ -21,11 +31,19 @@ def queue_description(queue_name: str) -> str:
     return f"Tasks of {queue_name!r}; served in order of priority."
 
 
-async def pause(client: PrefectClient, app: str, queue_name: str, *, reason: str = "") -> None:
+async def pause(
+    client: PrefectClient,
+    app: str,
+    queue_name: str,
+    *,
+    reason: str = "",
+    resume_at: datetime | None = None,
+) -> None:
     """Pause a route; safe to repeat.
 
     Args:
         reason: why the route was paused by itself; shown on its work queue, and told by an event.
+        resume_at: when such a route tries again; None: a person resumes it.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -33,14 +51,40 @@ async def pause(client: PrefectClient, app: str, queue_name: str, *, reason: str
     poll, agent = await _deployments(client, app, queue_name)
     await client.pause_deployment(poll.id)
     if agent.work_queue_id is not None:
-        description = reason or queue_description(queue_name)
+        there = await client.read_work_queue(agent.work_queue_id)
+        if reason and pause_reason(there, queue_name):
+            return  # another task of the route failed in the same way meanwhile
+        again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
+        description = f"{reason}{again}" if reason else queue_description(queue_name)
         await client.update_work_queue(agent.work_queue_id, is_paused=True, description=description)
+    if resume_at is not None:
+        await client.create_flow_run_from_deployment(
+            poll.id,
+            parameters={RESUME: True},
+            state=Scheduled(scheduled_time=resume_at, message="The route resumes by itself."),
+            name=f"resume {queue_name}",
+        )
     if reason:
         resource = {
             "prefect.resource.id": names.route_resource(app, queue_name),
             "prefect.resource.name": queue_name,
         }
         emit_event(event="athanore.route.paused", resource=resource, payload={"reason": reason})
+
+
+async def resume_by_itself(client: PrefectClient, app: str, queue_name: str) -> bool:
+    """Resume a route that paused itself, and say whether it did; one that a person paused stays so.
+
+    Raises:
+        DispatchError: the route is not deployed.
+    """
+    _, agent = await _deployments(client, app, queue_name)
+    if agent.work_queue_id is None:
+        return False
+    if pause_reason(await client.read_work_queue(agent.work_queue_id), queue_name) is None:
+        return False
+    await resume(client, app, queue_name)
+    return True
 
 
 async def resume(client: PrefectClient, app: str, queue_name: str) -> None:
@@ -77,6 +121,13 @@ async def paused_parts(client: PrefectClient, app: str, queue_name: str) -> tupl
         if queue.is_paused:
             parts.append("agents")
     return tuple(parts)
+
+
+def pause_reason(queue: WorkQueue, queue_name: str) -> str | None:
+    """Why a route paused itself; None if it is not paused, or was by a person."""
+    if not queue.is_paused or queue.description in (None, queue_description(queue_name)):
+        return None
+    return queue.description
 
 
 def polls_are_paused(poll: DeploymentResponse) -> bool:

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed, Pending
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError
-from athanore.flows import apps, control, runs
+from athanore.flows import apps, control, pausing, runs
 from athanore.flows.recovery import Recovery
 from athanore.flows.transcript import Log
 from athanore.models import Task
@@ -25,12 +25,13 @@ _CONCURRENT_CREATES = 4
 
 
 @flow(name=names.POLL_FLOW, persist_result=False)
-async def poll_route(queue_name: str, app: str) -> State[None]:
+async def poll_route(queue_name: str, app: str, resume: bool = False) -> State[None]:
     """Look at one queue and create one agent run for each ready task that has none.
 
     Args:
         queue_name: the watched queue; the app has a route for it.
         app: where the dispatcher is, as `run.py:dispatcher`.
+        resume: if the route paused itself, let it go on first.
     """
     found = apps.find(app)
     route = found.dispatcher.routes.get(queue_name)
@@ -40,6 +41,8 @@ async def poll_route(queue_name: str, app: str) -> State[None]:
         )
     poll = _Poll(found, route, get_run_logger())
     try:
+        if resume:
+            await poll.resume_route()
         return await poll.perform()
     except BoardUnavailableError as exc:
         return _board_is_away(found.name, exc, poll.log)
@@ -57,6 +60,12 @@ class _Poll:
         self.log = log
         self.created: list[Task] = []
         self.notes: list[str] = []
+
+    async def resume_route(self) -> None:
+        """Let a route go on that paused itself and was to try again now."""
+        async with runs.prefect_client() as client:
+            if await pausing.resume_by_itself(client, self.app.name, self.route.queue_name):
+                self.notes.append("resumed by itself")
 
     async def perform(self) -> State[None]:
         route = self.route

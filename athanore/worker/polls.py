@@ -9,6 +9,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
+from athanore.flows.pausing import RESUME
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -32,9 +34,12 @@ class PollLanes:
         superseded: list[FlowRun] = []
         for run in sorted(due, key=scheduled_time):
             lane = self._lanes.setdefault(_route(run), _Lane())
-            if lane.remembered is not None:
-                superseded.append(lane.remembered)
-            lane.remembered = run
+            known, lane.remembered = lane.remembered, run
+            if known is not None and RESUME in known.parameters:
+                # It does more than a plain poll.
+                known, lane.remembered = run, known
+            if known is not None:
+                superseded.append(known)
         for lane in self._lanes.values():
             if lane.running is None and lane.remembered is not None:
                 start.append(lane.remembered)

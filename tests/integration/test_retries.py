@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -163,6 +164,9 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
         queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
         assert queue["is_paused"]
         assert "failed alike" in queue["description"]
+        assert "It tries again at" in queue["description"]
+        (stopped,) = httpx.get(f"{it.api_url}/status").json()["paused_routes"]
+        assert (stopped["queue_name"], stopped["reason"]) == ("Todo", queue["description"])
         with temporary_settings({PREFECT_API_URL: prefect_api}):
             asyncio.run(_resume(dispatcher.name))
         queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
@@ -172,6 +176,52 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
         wait_until("two comments", lambda: len(it.comments(second)) == 2)
         it.in_queue(second, "Todo")
     assert len(agent.attempts) == 3
+
+
+def test_a_route_that_paused_itself_tries_again_by_itself(prefect_api: str) -> None:
+    agent = Fails(times=1)
+    dispatcher = app(agent, pause_after_failures=1, resume_after=2)
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Done")
+        assert "is paused: a task failed" in it.comments(task_id)[0]
+        queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
+        assert not queue["is_paused"]
+        polls = it.prefect.runs(kind="poll")
+        resumed = wait_until(
+            "the poll that resumed the route has ended",
+            lambda: [
+                r for r in it.prefect.runs(kind="poll")
+                if r["name"] == "resume Todo" and r["state_type"] == "COMPLETED"
+            ],
+        )  # fmt: skip
+        assert polls and "resumed by itself" in resumed[0]["state"]["message"]
+
+
+def test_a_route_that_a_person_paused_stays_paused(prefect_api: str) -> None:
+    agent = Fails(times=1)
+    dispatcher = app(agent, pause_after_failures=1, resume_after=3)
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        wait_until("it has paused itself", lambda: it.comments(task_id))
+        with temporary_settings({PREFECT_API_URL: prefect_api}):
+            asyncio.run(_pause(dispatcher.name))
+        wait_until(
+            "the poll that would resume the route has ended",
+            lambda: [
+                r
+                for r in it.prefect.runs(kind="poll")
+                if r["name"] == "resume Todo" and r["end_time"]
+            ],
+        )
+        assert it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")["is_paused"]
+        assert it.place(task_id) == "Todo"
+    assert len(agent.attempts) == 1
+
+
+async def _pause(app: str) -> None:
+    async with get_client() as client:
+        await pausing.pause(client, app, "Todo")
 
 
 async def _resume(app: str) -> None:
