@@ -77,7 +77,7 @@ class Prefect:
         found = self.get("/flow_run_states/", flow_run_id=run_id)
         return [s["name"] for s in sorted(found, key=lambda s: s["timestamp"])]
 
-    def ended(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, task_id: str, seconds: float = 120) -> dict[str, Any]:
         """Wait until a task's newest run has ended, and return it."""
 
         def look() -> dict[str, Any] | None:
@@ -142,7 +142,7 @@ class Running:
         """The texts of a task's comments."""
         return [c.text for c in self.board.get_task(task_id).comments]
 
-    def in_queue(self, task_id: str, queue: str, seconds: float = 60) -> Task:
+    def in_queue(self, task_id: str, queue: str, seconds: float = 120) -> Task:
         """Wait until a task is in a queue."""
         wait_until(f"task {task_id} is in {queue!r}", lambda: self.place(task_id) == queue, seconds)
         return self.board.get_task(task_id)

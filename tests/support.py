@@ -28,7 +28,7 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def wait_until[T](what: str, condition: Callable[[], T], seconds: float = 60) -> T:
+def wait_until[T](what: str, condition: Callable[[], T], seconds: float = 120) -> T:
     """Return the condition's first true value; fail with `what` when it takes too long."""
     deadline = time.monotonic() + seconds
     while True:

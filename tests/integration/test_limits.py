@@ -116,3 +116,52 @@ def test_twenty_dispatches_at_once_beside_a_poll_give_one_agent(prefect_api: str
         it.in_queue(task.id, "Done")
         assert len(it.prefect.runs(task.id)) == 1
     assert agent.order == ["Wanted"]
+
+
+def test_a_limit_changed_in_prefect_takes_effect_and_loses_no_run(prefect_api: str) -> None:
+    agent = Counts()
+    app = make(agent, ["Todo"], max_concurrent_agents=1)
+    app.route("Todo", done_queue="Done")(prompt)
+    tasks = [app.board.create_task("Todo", n).id for n in "abcde"]
+    pool = f"{prefect_api}/work_pools/{app.name}-agents"
+    with running(app, prefect_api) as it:
+        wait_until("all have runs", lambda: all(it.prefect.runs(t) for t in tasks))
+        wait_until("one works", lambda: sum(agent.now.values()) == 1)
+        httpx.patch(pool, json={"concurrency_limit": 3}, timeout=30).raise_for_status()
+        wait_until("three work", lambda: sum(agent.now.values()) == 3)
+        httpx.patch(pool, json={"concurrency_limit": 1}, timeout=30).raise_for_status()
+        assert sum(agent.now.values()) == 3, "agents at work are left alone"
+        agent.go.set()
+        for task_id in tasks:
+            it.in_queue(task_id, "Done")
+        assert all(len(it.prefect.runs(t)) == 1 for t in tasks)
+    assert agent.most == 3
+    assert not agent.twice
+
+
+def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str) -> None:
+    class FailsOnce(Counts):
+        async def run(self, job: AgentJob) -> AgentResult:
+            await super().run(job)
+            if job.task.name == "first" and job.attempt == 1:
+                return AgentResult(AgentOutcome.FAILED, "exit code 2")
+            return AgentResult(AgentOutcome.SUCCEEDED)
+
+    agent = FailsOnce()
+    agent.go.set()
+    app = make(agent, ["Todo", "Urgent"], max_concurrent_agents=1)
+    app.route("Todo", priority=2, max_retries=1, retry_delay=10, done_queue="Done")(prompt)
+    app.route("Urgent", priority=1, done_queue="Done")(prompt)
+    first = app.board.create_task("Todo", "first")
+    with running(app, prefect_api) as it:
+        wait_until("the first has failed", lambda: it.comments(first.id))
+        assert it.prefect.run(first.id)["state_name"] == "AwaitingRetry"
+        other = httpx.post(
+            f"{it.api_url}/tasks", json={"queue_name": "Urgent", "name": "other"}, timeout=30
+        ).json()["id"]
+        it.in_queue(other, "Done")
+        it.in_queue(first.id, "Done")
+        run = it.prefect.ended(first.id)
+    assert run["run_count"] == 2
+    assert agent.order == ["first", "other", "first"]
+    assert agent.most == 1
