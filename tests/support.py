@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -21,11 +22,23 @@ from athanore.agent_adapters.supervisor import default_reaper
 POLL = 0.05
 
 
+# Below the ports that the system gives to outgoing connections (from 32768 on Linux), which could
+# take a port between our look and the server's start; and apart for tests that run side by side.
+_ports = itertools.count(
+    12000 + 4000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) + os.getpid() % 3000
+)
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that was free a moment ago, and that no other test has been given."""
+    for port in _ports:
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("there is no free port")
 
 
 def wait_until[T](what: str, condition: Callable[[], T], seconds: float = 120) -> T:
