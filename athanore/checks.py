@@ -11,7 +11,7 @@ from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.queue_adapters.base import SupportsPrepare
-from athanore.routes import Route
+from athanore.routes import QUEUE_OPTIONS, Route
 
 
 def check_app(dispatcher: AgentDispatcher) -> None:
@@ -23,7 +23,7 @@ def check_app(dispatcher: AgentDispatcher) -> None:
         ConfigurationError: something has to be mended first; the message says what.
         BoardError: the board cannot be read.
     """
-    if not dispatcher.routes:
+    if not dispatcher.routes and not dispatcher.settings.enable_queue_management:
         raise ConfigurationError(
             "The dispatcher has no routes; decorate a prompt function with "
             '@dispatcher.route(queue_name="Todo").'
@@ -38,13 +38,7 @@ def check_app(dispatcher: AgentDispatcher) -> None:
 
 def _check_queues(dispatcher: AgentDispatcher, existing: list[str]) -> None:
     for route in dispatcher.routes.values():
-        for option in (
-            "queue_name",
-            "in_progress_queue",
-            "dead_letter_queue",
-            "done_queue",
-            "on_cancel",
-        ):
+        for option in QUEUE_OPTIONS:
             wanted: str | None = getattr(route, option)
             if wanted is None or wanted in existing:
                 continue

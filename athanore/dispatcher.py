@@ -21,7 +21,9 @@ from athanore.routes import (
     PromptFunction,
     RetryPolicy,
     Route,
+    check_beside,
     check_prompt_function,
+    ranked,
 )
 from athanore.settings import Settings, seconds
 
@@ -187,6 +189,18 @@ class AgentDispatcher:
 
         return register
 
+    def default_route(self, queue_name: str, prompt: PromptFunction) -> Route:
+        """A route with no options of its own: everything is the dispatcher's, or the default."""
+        return Route(
+            queue_name=queue_name,
+            prompt=prompt,
+            command=self.settings.command,
+            poll_interval=timedelta(seconds=self.settings.poll_interval),
+            timeout=seconds(self.settings.agent_timeout),
+            retry=RetryPolicy(self.settings.max_retries, max_crashes=self.max_crashes),
+            dead_letter_queue=self.settings.dead_letter_queue,
+        )
+
     def add_route(self, route: Route) -> None:
         """Register a route that was made by hand.
 
@@ -196,13 +210,7 @@ class AgentDispatcher:
         """
         if route.queue_name in self._routes:
             raise RouteError(f"Route {route.queue_name!r}: the queue has a route already.")
-        for other in self._routes.values():
-            for one, two in ((route, other), (other, route)):
-                if one.in_progress_queue == two.queue_name:
-                    raise RouteError(
-                        f"Route {one.queue_name!r}: in_progress_queue={one.in_progress_queue!r} "
-                        "is a queue that another route watches; its tasks would be claimed twice."
-                    )
+        check_beside(route, self._routes.values())
         self._routes[route.queue_name] = route
 
     @property
@@ -215,8 +223,7 @@ class AgentDispatcher:
 
         Routes without a priority come after those with one.
         """
-        order = list(self._routes.values())
-        return sorted(order, key=lambda r: (r.priority is None, r.priority or 0, order.index(r)))
+        return ranked(self._routes.values())
 
     def queue_names(self) -> list[str]:
         """Every queue that the routes name, in pipeline order, each once."""

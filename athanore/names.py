@@ -20,6 +20,12 @@ AGENT_FLOW = "run-agent"
 POLL_TAG = "poll"
 AGENT_TAG = "agent-run"
 
+API_ROUTE_TAG = "source:api"
+"""On deployments of routes that were made over HTTP: no code names them; a deploy keeps them."""
+
+LEAVING_TAG = "leaving"
+"""On deployments of a route whose removal has begun."""
+
 _UNSAFE = re.compile(r"[/%&<>?#:~\x00-\x1f\x7f]|^\.+$|^\s|\s$")
 
 

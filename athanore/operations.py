@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Cancelling
 from athanore.errors import DispatchError, NotFoundError, TaskBusyError
 from athanore.flows import control, ledger, pausing, runs
 from athanore.flows.apps import App
+from athanore.flows.registry import Routes
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.server import ui_url
@@ -77,20 +78,22 @@ async def dispatch_task(
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
     task = await app.board.task(task_id)
+    routes = await app.routes.read(client)
     if queue_name is not None:
-        route_of(app, queue_name)
+        route_of(routes, queue_name)
     active = (await runs.active_runs(client, app.name, [task_id])).get(task_id)
     if active is not None:
         same = queue_name in (None, route_name(active))
         if active.state_type in runs.WORKING or not same:
             raise TaskBusyError(task_id, str(active.id), active.name)
         return Dispatched(active, route_name(active), created=False)
-    route = app.dispatcher.routes.get(queue_name or task.queue_name)
-    if route is None:
+    known = routes.get(queue_name or task.queue_name)
+    if known is None:
         raise DispatchError(
             f"Task {task_id!r} is in {task.queue_name!r}, which no route watches; "
-            f"say which queue it shall go to: {_listed(app.dispatcher.routes)}."
+            f"say which queue it shall go to: {_listed(routes)}."
         )
+    route = known.route
     if task.queue_name != route.queue_name:
         await app.board.move(task_id, route.queue_name)
         task = replace(task, queue_name=route.queue_name)
@@ -132,7 +135,8 @@ async def pause_route(client: PrefectClient, app: App, queue_name: str) -> None:
         NotFoundError: no route watches the queue.
         DispatchError: the route is not deployed.
     """
-    await pausing.pause(client, app.name, route_of(app, queue_name).queue_name)
+    route_of(await app.routes.read(client), queue_name)
+    await pausing.pause(client, app.name, queue_name)
 
 
 async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None:
@@ -142,16 +146,17 @@ async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None
         NotFoundError: no route watches the queue.
         DispatchError: the route is not deployed.
     """
-    await pausing.resume(client, app.name, route_of(app, queue_name).queue_name)
+    route_of(await app.routes.read(client), queue_name)
+    await pausing.resume(client, app.name, queue_name)
     control.wake()
 
 
 async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
     """Return the tasks that were given up, queue by queue, in board order."""
-    routes = app.dispatcher.routes
-    graves = {r.dead_letter_queue for r in routes.values() if r.dead_letter_queue}
-    graves -= set(routes)  # a route that watches it sees to its tasks
-    progress = {r.in_progress_queue for r in routes.values()}
+    routes = [k.route for k in (await app.routes.read(client)).values()]
+    graves = {r.dead_letter_queue for r in routes if r.dead_letter_queue}
+    graves -= {r.queue_name for r in routes}  # a route that watches it sees to its tasks
+    progress = {r.in_progress_queue for r in routes}
     tasks = await app.board.ready_tasks(sorted(graves | progress))
     ids = [t.id for t in tasks]
     active = await runs.active_runs(client, app.name, ids)
@@ -185,26 +190,28 @@ async def requeue(
     if active is not None:
         raise TaskBusyError(task_id, str(active.id), active.name)
     last = (await runs.last_finished_runs(client, app.name, [task_id])).get(task_id)
-    route = route_of(app, queue_name) if queue_name else _route_of_dead_letter(app, task, last)
+    routes = await app.routes.read(client)
+    route = (
+        route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
+    )
     await app.board.comment(task_id, f"Requeued by {by}: fresh start in {route.queue_name!r}.")
     await app.board.move(task_id, route.queue_name)
     return await _dispatch(client, app, route, replace(task, queue_name=route.queue_name))
 
 
-def route_of(app: App, queue_name: str) -> Route:
+def route_of(routes: Routes, queue_name: str) -> Route:
     """Return the route that watches a queue.
 
     Raises:
         NotFoundError: there is none; the message names those that there are.
     """
-    routes = app.dispatcher.routes
     if queue_name not in routes:
         close = get_close_matches(queue_name, routes, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise NotFoundError(
             f"No route watches {queue_name!r}.{hint} Watched are: {_listed(routes)}."
         )
-    return routes[queue_name]
+    return routes[queue_name].route
 
 
 def route_name(run: FlowRun) -> str:
@@ -228,13 +235,12 @@ async def _dispatch(client: PrefectClient, app: App, route: Route, task: Task) -
     return Dispatched(run, route.queue_name, created=True)
 
 
-def _route_of_dead_letter(app: App, task: Task, last: FlowRun | None) -> Route:
-    routes = app.dispatcher.routes
-    if last is not None and (route := routes.get(route_name(last))) is not None:
-        if task.queue_name in (route.in_progress_queue, route.dead_letter_queue):
-            return route
+def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> Route:
+    if last is not None and (known := routes.get(route_name(last))) is not None:
+        if task.queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue):
+            return known.route
     else:
-        sources = [r for r in routes.values() if r.dead_letter_queue == task.queue_name]
+        sources = [k.route for k in routes.values() if k.route.dead_letter_queue == task.queue_name]
         if len(sources) == 1:
             return sources[0]
         if sources:

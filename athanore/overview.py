@@ -16,7 +16,7 @@ from athanore.deployments.pools import pause_reasons, queues_of
 from athanore.errors import BoardError
 from athanore.flows import ledger, pausing, runs
 from athanore.flows.apps import App
-from athanore.routes import Route
+from athanore.flows.registry import KnownRoute
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,13 @@ class RouteView:
     """One route; `paused` names its paused parts (`polls`, `agents`), `tasks` what is queued.
 
     `pause_reason` says why it paused itself. `tasks` is None if the board did not answer.
+    `source` is `code` or `api`; `changed` names the options of a route in the code that were
+    changed over HTTP, until the next deploy.
     """
 
     queue_name: str
+    source: str
+    changed: tuple[str, ...]
     deployed: bool
     paused: tuple[str, ...]
     pause_reason: str | None
@@ -74,6 +78,7 @@ class Overview:
 
 async def overview(client: PrefectClient, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
+    routes = await app.routes.read(client, fresh=True)
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
     deployed = await deployments_of(client, app.name)
     limit, workers, stopped, reasons = await _pool(client, app.name)
@@ -87,7 +92,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         error = str(exc)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
     parts: dict[str, tuple[str, ...]] = {}
-    for queue_name in app.dispatcher.routes:
+    for queue_name in routes:
         poll = polls.get(names.deployment_name(app.name, queue_name))
         paused = ["polls"] if poll is not None and pausing.polls_are_paused(poll) else []
         if stopped is None or names.slug(queue_name) in stopped:
@@ -103,14 +108,14 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         workers=workers,
         routes=tuple(
             _route_view(
-                route,
-                names.deployment_name(app.name, route.queue_name) in polls,
-                parts[route.queue_name],
-                reasons.get(route.queue_name),
+                known,
+                names.deployment_name(app.name, queue_name) in polls,
+                parts[queue_name],
+                reasons.get(queue_name),
                 shown,
                 counts,
             )
-            for route in app.dispatcher.routes.values()
+            for queue_name, known in routes.items()
         ),
         runs=tuple(run_view(client, r) for r in shown),
         dead_letters=None if letters is None else tuple(letters),
@@ -164,18 +169,21 @@ async def _pool(
 
 
 def _route_view(
-    route: Route,
+    known: KnownRoute,
     deployed: bool,
     paused: tuple[str, ...],
     pause_reason: str | None,
     active: list[FlowRun],
     counts: dict[str, int] | None,
 ) -> RouteView:
+    route = known.route
     mine = [r for r in active if operations.route_name(r) == route.queue_name]
     working = sum(r.state_type in runs.WORKING for r in mine)
     retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
     return RouteView(
         queue_name=route.queue_name,
+        source=known.source,
+        changed=known.changed,
         deployed=deployed,
         paused=paused,
         pause_reason=pause_reason,

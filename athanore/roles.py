@@ -10,7 +10,7 @@ from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.server import find_prefect, ui_url
-from athanore.up import Stop, at_work, configure_logging, in_foreground, listen, work
+from athanore.up import Stop, at_work, configure_logging, in_foreground, listen, tell_routes, work
 
 if TYPE_CHECKING:
     from athanore.flows.apps import App
@@ -55,11 +55,13 @@ async def _apply_limits(app: App) -> None:
     from athanore.deployments.deploy import deployments_of
     from athanore.deployments.plan import plan
 
-    mine = plan(app.dispatcher, app.reference)
     async with get_client() as client:
+        routes = await app.routes.read(client)
+        mine = plan(app.dispatcher, app.reference, routes)
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}
         if not versions or mine.version in versions:
             await make_pools(client, mine.pools)
+    tell_routes(routes)
     if not versions:
         logger.warning(
             "No route of %r is deployed yet; run `athanore deploy %s`.", app.name, app.reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -33,6 +33,9 @@ type NoDeadLetter = Literal[_Sentinel.NO_DEAD_LETTER]
 
 INHERIT: Final = _Sentinel.INHERIT
 """The value of an option that was not given: the dispatcher's, or the settings'."""
+
+QUEUE_OPTIONS = ("queue_name", "in_progress_queue", "done_queue", "on_cancel", "dead_letter_queue")
+"""The options of a route that name queues of the board."""
 
 NO_DEAD_LETTER: Final = _Sentinel.NO_DEAD_LETTER
 """Switches a global `dead_letter_queue` off for one route."""
@@ -193,6 +196,29 @@ class Route:
         if self.agent is not None:
             return type(self.agent).__name__
         return shlex.join([*shlex.split(self.command), *self.args]) or "no command"
+
+
+def ranked(routes: Iterable[Route]) -> list[Route]:
+    """Put routes in the order in which slots are given to them: by priority, then as they came.
+
+    Routes without a priority come after those with one.
+    """
+    return sorted(routes, key=lambda r: (r.priority is None, r.priority or 0))
+
+
+def check_beside(route: Route, others: Iterable[Route]) -> None:
+    """Refuse a route that takes tasks which another one is at work on, or the other way round.
+
+    Raises:
+        RouteError: a queue that one watches is where the other puts what it works on.
+    """
+    for other in others:
+        for one, two in ((route, other), (other, route)):
+            if one.in_progress_queue == two.queue_name:
+                raise RouteError(
+                    f"Route {one.queue_name!r}: in_progress_queue={one.in_progress_queue!r} "
+                    "is a queue that another route watches; its tasks would be claimed twice."
+                )
 
 
 def check_prompt_function(queue_name: str, function: PromptFunction) -> None:

@@ -25,6 +25,7 @@ from athanore.server import prefect_server, ui_url
 
 if TYPE_CHECKING:
     from athanore.flows.apps import App
+    from athanore.flows.registry import Routes
 
 logger = logging.getLogger("athanore")
 
@@ -166,15 +167,25 @@ async def _serve_app(app: App, prefect_api: str, api_socket: socket.socket, stop
     from prefect.client.orchestration import get_client
 
     from athanore.api.server import serve_api
-    from athanore.deployments import deploy, poll_now
-    from athanore.deployments.plan import plan
+    from athanore.deployments import deploy, planned, poll_now
 
     async with get_client() as client:
-        await deploy(client, plan(app.dispatcher, app.reference))
-        await poll_now(client, app.dispatcher)
+        await deploy(client, await planned(client, app.dispatcher, app.reference))
+        routes = await app.routes.read(client, fresh=True)
+        await poll_now(client, app.name, routes)
+    tell_routes(routes)
     logger.info("Prefect UI: %s", ui_url(prefect_api))
     logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
     await work(app, stop, serve_api(app, api_socket))
+
+
+def tell_routes(routes: Routes) -> None:
+    """Log what is watched."""
+    for route in (k.route for k in routes.values()):
+        logger.info(
+            "Watching %r every %g s: %s",
+            route.queue_name, route.poll_interval.total_seconds(), route.describe(),
+        )  # fmt: skip
 
 
 async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> None:
@@ -189,11 +200,6 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
         AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}")
         for pool in (names.agents_pool(app.name), names.polls_pool(app.name))
     ]
-    for route in app.dispatcher.routes.values():
-        logger.info(
-            "Watching %r every %g s: %s",
-            route.queue_name, route.poll_interval.total_seconds(), route.describe(),
-        )  # fmt: skip
     beside = [asyncio.create_task(service) for service in services]
     started = [asyncio.create_task(w.start(printer=_to_log)) for w in workers]
     stopping = asyncio.create_task(stop.requested())

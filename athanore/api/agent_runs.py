@@ -14,6 +14,7 @@ from athanore.api.prefect_link import PrefectLink
 from athanore.errors import AthanoreError, DispatchError, TaskBusyError
 from athanore.flows import control, ledger, runs
 from athanore.flows.apps import App
+from athanore.flows.registry import Routes
 from athanore.models import Task
 from athanore.server import ui_url
 
@@ -42,6 +43,18 @@ class AgentRuns:
     def __init__(self, app: App, prefect: PrefectLink) -> None:
         self._app = app
         self._prefect = prefect
+
+    async def routes(self, *, fresh: bool = False) -> Routes:
+        """Return all routes, those of the code and those made over HTTP.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer, and the app has to ask it.
+        """
+        registry = self._app.routes
+        if not registry.is_open:
+            return registry.in_code()
+        async with self._prefect.client() as client:
+            return await registry.read(client, fresh=fresh)
 
     async def working(self) -> list[FlowRun]:
         """Return the runs whose agents are at work, on any worker, the oldest first.
@@ -85,9 +98,9 @@ class AgentRuns:
             DispatchError: the task's queue has no route, or an agent works on the task.
             PrefectUnavailableError: Prefect did not answer.
         """
-        routes = self._app.dispatcher.routes
-        route = routes.get(task.queue_name)
-        if route is None:
+        routes = await self.routes()
+        known = routes.get(task.queue_name)
+        if known is None:
             raise DispatchError(
                 f"Task {task.id!r} is in {task.queue_name!r}, which no route watches. Move it to "
                 f"one of: {', '.join(repr(n) for n in routes) or 'none is watched'}."
@@ -96,7 +109,7 @@ class AgentRuns:
             active = (await runs.active_runs(client, self._app.name, [task.id])).get(task.id)
             if active is not None and active.state_type in runs.WORKING:
                 raise TaskBusyError(task.id, str(active.id), active.name)
-            run = active or await runs.dispatch(client, self._app.name, route, task)
+            run = active or await runs.dispatch(client, self._app.name, known.route, task)
         control.wake()
         return run
 
@@ -122,14 +135,14 @@ class AgentRuns:
         Does nothing while a run of the task is active: the end of that run sees to it. A Prefect
         that is away is no error either: the next poll does it.
         """
-        route = self._app.dispatcher.routes.get(task.queue_name)
-        if route is None:
-            return None
         try:
+            known = (await self.routes()).get(task.queue_name)
+            if known is None:
+                return None
             async with self._prefect.client() as client:
                 if await runs.active_runs(client, self._app.name, [task.id]):
                     return None
-                run = await runs.dispatch(client, self._app.name, route, task)
+                run = await runs.dispatch(client, self._app.name, known.route, task)
         except AthanoreError as exc:
             logger.warning("The next poll dispatches task %r: %s", task.id, exc)
             return None

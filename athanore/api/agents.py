@@ -12,8 +12,9 @@ from athanore import names
 from athanore.api.agent_runs import queue_of, run_url, worker_of
 from athanore.api.event_log import AgentEventModel, newest_events
 from athanore.api.problems import Problem, documented
-from athanore.api.service import Service, ServiceDep
+from athanore.api.service import ServiceDep
 from athanore.flows import ledger
+from athanore.flows.registry import Routes
 
 _SHOWN_EVENTS = 200
 
@@ -49,7 +50,8 @@ class AgentDetailModel(AgentModel):
 @router.get("/agents")
 async def list_agents(service: ServiceDep) -> list[AgentModel]:
     """List the agents that are at work, over all workers, the oldest first."""
-    return [_agent(service, r) for r in await service.runs.working()]
+    routes = await service.runs.routes()
+    return [_agent(routes, r) for r in await service.runs.working()]
 
 
 @router.get("/agents/{task_id:id}", responses=documented(404))
@@ -58,7 +60,7 @@ async def get_agent(task_id: str, service: ServiceDep) -> AgentDetailModel:
     working = await service.runs.working()
     for run in working:
         if names.task_of(run.tags) == task_id:
-            agent = _agent(service, run)
+            agent = _agent(await service.runs.routes(), run)
             resource = names.task_resource(service.app.name, task_id)
             since = (run.created or agent.started_at) - timedelta(seconds=1)
             events = await newest_events(service.prefect, resource, since, _SHOWN_EVENTS)
@@ -73,9 +75,10 @@ async def get_agent(task_id: str, service: ServiceDep) -> AgentDetailModel:
     )  # fmt: skip
 
 
-def _agent(service: Service, run: FlowRun) -> AgentModel:
-    route = service.dispatcher.routes.get(queue_of(run))
-    timeout = None if route is None or route.timeout is None else route.timeout.total_seconds()
+def _agent(routes: Routes, run: FlowRun) -> AgentModel:
+    known = routes.get(queue_of(run))
+    limit = None if known is None else known.route.timeout
+    timeout = None if limit is None else limit.total_seconds()
     started = run.start_time or run.created or datetime.now(UTC)
     if run.state is not None and run.state_type is StateType.RUNNING:
         started = run.state.timestamp

@@ -10,10 +10,9 @@ from fastapi import APIRouter, Response, status
 from athanore.api.models import QueueModel, QueueRequest, queue_of
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
+from athanore.routes import QUEUE_OPTIONS
 
 router = APIRouter(tags=["queues"])
-
-_OPTIONS = ("queue_name", "in_progress_queue", "done_queue", "on_cancel", "dead_letter_queue")
 
 
 @router.get("/queues")
@@ -42,7 +41,7 @@ async def rename_queue(queue_name: str, body: QueueRequest, service: ManagedDep)
     """Rename a queue; its tasks stay in it. 409: a route uses it, or the new name is taken."""
     await service.board.queue(queue_name)
     if body.name != queue_name:
-        _refuse_if_used(service, queue_name, "renamed")
+        await _refuse_if_used(service, queue_name, "renamed")
     rename = partial(service.board.adapter.update_queue, queue_name, new_name=body.name)
     return queue_of(await service.board.call(rename))
 
@@ -55,16 +54,16 @@ async def rename_queue(queue_name: str, body: QueueRequest, service: ManagedDep)
 async def delete_queue(queue_name: str, service: ManagedDep) -> None:
     """Delete an empty queue. 409: a route uses it, or it holds tasks (`task_count`)."""
     await service.board.queue(queue_name)
-    _refuse_if_used(service, queue_name, "deleted")
+    await _refuse_if_used(service, queue_name, "deleted")
     await service.board.call(partial(service.board.adapter.delete_queue, queue_name))
 
 
-def _refuse_if_used(service: Service, queue_name: str, verb: str) -> None:
+async def _refuse_if_used(service: Service, queue_name: str, verb: str) -> None:
     """A route must never name a queue that is not there."""
     uses = [
         f"route {route.queue_name!r} ({option})"
-        for route in service.dispatcher.routes.values()
-        for option in _OPTIONS
+        for route in (k.route for k in (await service.runs.routes(fresh=True)).values())
+        for option in QUEUE_OPTIONS
         if getattr(route, option) == queue_name
     ]
     if uses:

@@ -19,6 +19,7 @@ from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summa
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem, problem_of
 from athanore.api.redaction import Redactor
+from athanore.api.removals import Removals
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError, TaskNotFoundError
@@ -40,6 +41,7 @@ class Service:
         self.live = LiveEvents(app.name)
         self.announcer = Announcer(app.name)
         self.once = Once()
+        self.removals = Removals(app, self.prefect)
         self.started_at = datetime.now(UTC)
 
     @property
@@ -57,6 +59,7 @@ class Service:
         """Hold what the service needs for as long as the server runs."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.prefect)
+            await stack.enter_async_context(self.removals)
             yield
 
     def stop(self) -> None:

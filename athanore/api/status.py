@@ -83,7 +83,9 @@ async def get_status(service: ServiceDep) -> StatusModel:
     active: int | None = None
     deployed: dict[str, DeploymentResponse] = {}
     paused: list[PausedRouteModel] | None = None
+    routes = service.app.routes.in_code()
     try:
+        routes = await service.runs.routes()
         active = len(await service.runs.working())
         async with service.prefect.client() as client:
             deployed = await deployments(client, service.app.name)
@@ -92,7 +94,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
             stopped = {names.unslug(q.name) for q in queues if q.is_paused}
             paused = [
                 PausedRouteModel(queue_name=name, reason=reasons.get(name))
-                for name in service.dispatcher.routes
+                for name in routes
                 if name in stopped
             ]
     except PrefectUnavailableError:
@@ -119,7 +121,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
                     if r.queue_name in deployed
                     else None,
                 )
-                for r in service.dispatcher.routes.values()
+                for r in (k.route for k in routes.values())
             ],
         ),
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),

@@ -74,7 +74,7 @@ async def planka(
     adapter = service.board.adapter
     if not isinstance(adapter, SupportsWebhook):
         raise Problem(404, "no-webhooks", "The board of this app is not a Planka board.")
-    watched = list(service.dispatcher.routes)
+    watched = list(await service.runs.routes())
     affected = await service.board.call(partial(adapter.affected_queues, payload, watched))
     if not affected:
         return WebhookAnswer(polled=[])

@@ -68,7 +68,7 @@ def check_routes(name: str, dispatcher: AgentDispatcher) -> None:
     Raises:
         ConfigurationError: the app has none.
     """
-    if not dispatcher.routes:
+    if not dispatcher.routes and not dispatcher.settings.enable_queue_management:
         raise ConfigurationError(
             f"{name} has no routes; decorate a prompt function with "
             '@dispatcher.route(queue_name="Todo").'

@@ -45,14 +45,17 @@ def deploy(
     those that run may finish, what waits is cancelled (its task stays in its queue). A route that
     was paused stays paused.
     """
-    plan = _plan(app)
+    name, dispatcher = find_app(app)
+    check_routes(name, dispatcher)
 
-    async def action(client: PrefectClient) -> Deployed:
-        from athanore.deployments import deploy
+    async def action(client: PrefectClient) -> tuple[Plan, Deployed]:
+        from athanore.deployments import deploy, planned
 
-        return await deploy(client, plan, drain=timedelta(seconds=drain), pool_type=pool_type)
+        plan = await planned(client, dispatcher, name)
+        done = await deploy(client, plan, drain=timedelta(seconds=drain), pool_type=pool_type)
+        return plan, done
 
-    done = with_prefect(action)
+    plan, done = with_prefect(action)
     _tell(done.changes)
     routes = len({d.parameters["queue_name"] for d in plan.deployments})
     say(f"{plan.app}: {routes} route{'' if routes == 1 else 's'} deployed, version {plan.version}.")
@@ -72,17 +75,21 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
     from athanore.deployments.prefect_yaml import FILE_NAME, apps_in
 
     file = Path(FILE_NAME)
-    plans = [_plan(a) for a in (apps_in(file) if app is None and file.is_file() else [app])]
+    named = [find_app(a) for a in (apps_in(file) if app is None and file.is_file() else [app])]
+    for name, dispatcher in named:
+        check_routes(name, dispatcher)
 
-    async def action(client: PrefectClient) -> list[str]:
-        from athanore.deployments import make_pools
+    async def action(client: PrefectClient) -> tuple[list[Plan], list[str]]:
+        from athanore.deployments import make_pools, planned
 
+        plans = [await planned(client, dispatcher, name) for name, dispatcher in named]
         changes: list[str] = []
         for plan in plans:
             changes += await make_pools(client, plan.pools, pool_type)
-        return changes
+        return plans, changes
 
-    _tell(with_prefect(action))
+    plans, changes = with_prefect(action)
+    _tell(changes)
     for plan in plans:
         say(f"{plan.app}: work pools {' and '.join(p.name for p in plan.pools)} are as planned.")
 
@@ -118,14 +125,6 @@ def prefect_yaml(
     except OSError as exc:
         raise ConfigurationError(f"{output} cannot be written: {exc.strerror or exc}.") from exc
     say(f"Wrote {output}.")
-
-
-def _plan(app: str | None) -> Plan:
-    from athanore.deployments.plan import plan
-
-    name, dispatcher = find_app(app)
-    check_routes(name, dispatcher)
-    return plan(dispatcher, name)
 
 
 def _tell(changes: list[str]) -> None:

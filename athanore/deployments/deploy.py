@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -20,10 +21,11 @@ from prefect.utilities.callables import parameter_schema
 
 from athanore import names
 from athanore.deployments import removal
-from athanore.deployments.plan import API_ROUTE_TAG, DeploymentPlan, Plan
+from athanore.deployments.plan import DeploymentPlan, Plan, plan
 from athanore.deployments.pools import make_pools
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
+from athanore.flows.registry import Registry
 from athanore.flows.run_agent import run_agent
 
 _PAGE = 100
@@ -46,9 +48,20 @@ class Deployed:
     lingering: list[str] = field(default_factory=list[str])
 
 
+async def planned(client: PrefectClient, dispatcher: AgentDispatcher, reference: str) -> Plan:
+    """Plan what a deploy is to make: the code's routes as the code has them, and those of others.
+
+    What was changed over HTTP of a route in the code ends with this; see `plan` for `reference`.
+    """
+    registry = Registry(dispatcher)
+    known = await registry.read(client)
+    made = {q: k for q, k in known.items() if k.source == "api"}
+    return plan(dispatcher, reference, {**registry.in_code(), **made})
+
+
 async def deploy(
     client: PrefectClient,
-    plan: Plan,
+    wanted: Plan,
     *,
     drain: timedelta = timedelta(0),
     pool_type: str | None = None,
@@ -64,35 +77,64 @@ async def deploy(
     Raises:
         ConfigurationError: a pool exists and is of another type than the one asked for.
     """
-    done = Deployed(changes=await make_pools(client, plan.pools, pool_type))
-    steps = {p.name: await _pull_steps(client, p.name) for p in plan.pools}
-    flow_ids = {name: await client.create_flow(flow) for name, flow in _FLOWS.items()}
-    existing = await deployments_of(client, plan.app)
-    for wanted in plan.deployments:
-        key = f"{wanted.flow}/{wanted.name}"
-        there = existing.pop((flow_ids[wanted.flow], wanted.name), None)
-        if there is not None and _matches(there, wanted, steps[wanted.pool]):
-            done.ids[key] = there.id
-            continue
-        done.ids[key] = await _put(client, flow_ids[wanted.flow], wanted, steps[wanted.pool], there)
-        done.changes.append(f"{'created' if there is None else 'updated'} deployment {key!r}")
-        if there is not None and removal.is_leaving(there):
-            await removal.take_back(client, there)
-    gone = [d for d in existing.values() if API_ROUTE_TAG not in d.tags]
-    await removal.remove(client, plan, gone, drain, done.changes, done.lingering)
+    done = Deployed(changes=await make_pools(client, wanted.pools, pool_type))
+    existing = await deployments_of(client, wanted.app)
+    await _put_all(client, wanted, wanted.deployments, existing, done)
+    # A route that was made over HTTP and is not planned: such routes are switched off for now.
+    gone = [
+        d for d in existing.values() if names.API_ROUTE_TAG not in d.tags or removal.is_leaving(d)
+    ]
+    await removal.remove(client, wanted.app, gone, drain, done.changes, done.lingering)
     return done
 
 
+async def deploy_route(client: PrefectClient, wanted: Plan, queue_name: str) -> Deployed:
+    """Make one route of a plan in Prefect, and the order of all; other routes are left as they are.
+
+    A route whose removal has begun is taken back.
+    """
+    done = Deployed(changes=await make_pools(client, wanted.pools))
+    of_route = [d for d in wanted.deployments if d.parameters["queue_name"] == queue_name]
+    # The agents' deployment first: a poll may need it at once.
+    of_route.sort(key=lambda d: d.flow != names.AGENT_FLOW)
+    existing = await deployments_of(client, wanted.app, names.route_tag(queue_name))
+    await _put_all(client, wanted, of_route, existing, done)
+    return done
+
+
+async def _put_all(
+    client: PrefectClient,
+    wanted: Plan,
+    deployments: Iterable[DeploymentPlan],
+    existing: dict[tuple[UUID, str], DeploymentResponse],
+    done: Deployed,
+) -> None:
+    """Make deployments as planned; those that there were are taken out of `existing`."""
+    steps = {p.name: await _pull_steps(client, p.name) for p in wanted.pools}
+    flow_ids = {name: await client.create_flow(flow) for name, flow in _FLOWS.items()}
+    for deployment in deployments:
+        key, flow_id = f"{deployment.flow}/{deployment.name}", flow_ids[deployment.flow]
+        pull = steps[deployment.pool]
+        there = existing.pop((flow_id, deployment.name), None)
+        if there is not None and _matches(there, deployment, pull):
+            done.ids[key] = there.id
+            continue
+        done.ids[key] = await _put(client, flow_id, deployment, pull, there)
+        done.changes.append(f"{'created' if there is None else 'updated'} deployment {key!r}")
+        if there is not None and removal.is_leaving(there):
+            await removal.take_back(client, there)
+
+
 async def deployments_of(
-    client: PrefectClient, app: str
+    client: PrefectClient, app: str, *tags: str
 ) -> dict[tuple[UUID, str], DeploymentResponse]:
-    """Return an app's deployments by flow id and name."""
+    """Return an app's deployments by flow id and name; with tags, those that have all of them."""
     found: dict[tuple[UUID, str], DeploymentResponse] = {}
     offset = 0
     while True:
         page = await client.read_deployments(
             deployment_filter=DeploymentFilter(
-                tags=DeploymentFilterTags(all_=["athanore", names.app_tag(app)])
+                tags=DeploymentFilterTags(all_=["athanore", names.app_tag(app), *tags])
             ),
             sort=DeploymentSort.NAME_ASC,
             limit=_PAGE,
@@ -151,15 +193,15 @@ async def _put(
     paused = there is not None and bool(there.schedules) and not any(
         s.active for s in there.schedules
     )  # fmt: skip
-    schedules = (
-        []
-        if wanted.interval is None
-        else [
-            DeploymentScheduleCreate(
-                schedule=IntervalSchedule(interval=wanted.interval), active=not paused
-            )
+    schedules: list[DeploymentScheduleCreate] = []
+    if wanted.interval is not None:
+        kept = [s.schedule for s in there.schedules] if there is not None else []
+        # With the same interval the next poll is due when it was.
+        same = [
+            s for s in kept if isinstance(s, IntervalSchedule) and s.interval == wanted.interval
         ]
-    )
+        schedule = same[0] if same else IntervalSchedule(interval=wanted.interval)
+        schedules = [DeploymentScheduleCreate(schedule=schedule, active=not paused)]
     return await client.create_deployment(
         flow_id=flow_id,
         name=wanted.name,
@@ -178,10 +220,10 @@ async def _put(
     )
 
 
-async def poll_now(client: PrefectClient, dispatcher: AgentDispatcher) -> None:
-    """Have every route that is not paused polled at once, instead of at its next scheduled time."""
-    for queue_name in dispatcher.routes:
-        name = f"{names.POLL_FLOW}/{names.deployment_name(dispatcher.name, queue_name)}"
+async def poll_now(client: PrefectClient, app: str, queue_names: Iterable[str]) -> None:
+    """Have routes that are not paused polled at once, instead of at their next scheduled time."""
+    for queue_name in queue_names:
+        name = f"{names.POLL_FLOW}/{names.deployment_name(app, queue_name)}"
         deployment = await client.read_deployment_by_name(name)
         if not deployment.paused:
             await client.create_flow_run_from_deployment(deployment.id, name="first poll")

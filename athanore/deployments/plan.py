@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.pausing import queue_description
+from athanore.flows.registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.routes import Route
 from athanore.versions import app_version
 
 AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"
 POLL_ENTRYPOINT = "athanore.flows.poll_route.poll_route"
-
-API_ROUTE_TAG = "source:api"
-"""On deployments of routes that were made over HTTP: no code names them; a deploy keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class DeploymentPlan:
     pool: str
     queue: str | None
     tags: tuple[str, ...]
-    parameters: dict[str, str]
+    parameters: dict[str, Any]
     description: str
     version: str
     interval: timedelta | None = None
@@ -64,14 +63,17 @@ class Plan:
     deployments: tuple[DeploymentPlan, ...]
 
 
-def plan(dispatcher: AgentDispatcher, reference: str) -> Plan:
+def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = None) -> Plan:
     """Work out what an app needs in Prefect.
 
     Args:
         reference: where the app is, as `run.py:dispatcher`; it becomes a parameter of every run.
+        routes: the app's routes; those of the code by default.
     """
     app, version = dispatcher.name, app_version(dispatcher)
-    ranked = dispatcher.ranked_routes()
+    if routes is None:
+        routes = Registry(dispatcher).in_code()
+    ranked = [k.route for k in ranked_routes(routes)]
     queues = tuple(
         QueuePlan(
             name=names.slug(route.queue_name),
@@ -91,10 +93,24 @@ def plan(dispatcher: AgentDispatcher, reference: str) -> Plan:
         PoolPlan(names.polls_pool(app), f"Polls of the Athanore app {app!r}.", None),
     )
     deployments: list[DeploymentPlan] = []
-    for route in dispatcher.routes.values():
-        deployments.append(_poll(app, route, reference, version))
-        deployments.append(_agent(app, route, reference, version))
+    for known in routes.values():
+        for flow in (_poll, _agent):
+            deployments.append(_with_definition(flow(app, known.route, reference, version), known))
     return Plan(app, version, pools, tuple(deployments))
+
+
+def _with_definition(deployment: DeploymentPlan, known: KnownRoute) -> DeploymentPlan:
+    """Have a deployment hold what was said of its route over HTTP."""
+    if known.definition is None:
+        return deployment
+    parameters = {**deployment.parameters, "route": known.definition.parameter()}
+    if known.source == "api":
+        said, tags = "Made over HTTP.", (*deployment.tags, names.API_ROUTE_TAG)
+    else:
+        changed = ", ".join(known.changed)
+        said, tags = f"Changed over HTTP until the next deploy: {changed}.", deployment.tags
+    description = f"{deployment.description}\n\n{said}"
+    return replace(deployment, parameters=parameters, tags=tags, description=description)
 
 
 def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:

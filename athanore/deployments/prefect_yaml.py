@@ -88,7 +88,7 @@ def _items(value: object, key: str) -> list[object]:
 
 
 def _deployment(plan: DeploymentPlan, file_entrypoints: bool) -> dict[str, Any]:
-    if any("{{" in value for value in plan.parameters.values()):
+    if any("{{" in str(value) for value in plan.parameters.values()):
         raise ConfigurationError(
             f"{plan.parameters['queue_name']!r} cannot be written to prefect.yaml, because Prefect "
             "takes {{ for a template; use `athanore deploy`."

@@ -18,28 +18,31 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.deployments.plan import Plan
 from athanore.flows import runs
+from athanore.flows.pausing import queue_description
 
-_LEAVING_TAG = "leaving"
 _LOOK_EVERY = 0.5
+
+AT_ONCE = timedelta(0)
+"""Do not wait for running agents."""
+
 _AT_WORK = (StateType.PENDING, *runs.WORKING)
 
 
 def is_leaving(deployment: DeploymentResponse) -> bool:
     """Tell whether a deployment's removal has begun."""
-    return _LEAVING_TAG in deployment.tags
+    return names.LEAVING_TAG in deployment.tags
 
 
 async def remove(
     client: PrefectClient,
-    plan: Plan,
+    app: str,
     gone: Sequence[DeploymentResponse],
     drain: timedelta,
     changes: list[str],
     lingering: list[str],
 ) -> None:
-    """Remove the deployments of routes that the plan does not have.
+    """Remove the deployments of routes that are to be no more.
 
     Args:
         drain: how long running agents may take; a route whose agents take longer stays, paused.
@@ -48,19 +51,32 @@ async def remove(
     """
     agents = {_route(d): d for d in gone if names.AGENT_TAG in d.tags}
     for deployment in gone:
-        await _pause(client, plan.app, deployment)
-    await _drained(client, plan.app, agents, drain)
+        await _pause(client, app, deployment)
+    await _drained(client, app, agents, drain)
     for deployment in gone:
         if names.AGENT_TAG not in deployment.tags:
             await _delete(client, deployment)
     for route, deployment in agents.items():
-        await runs.cancel_waiting(client, plan.app, route, "The route was removed.")
-        if await _at_work(client, plan.app, route):
+        await runs.cancel_waiting(client, app, route, "The route was removed.")
+        if await at_work(client, app, route):
             lingering.append(route)
             continue
-        await _delete_queue(client, plan.app, deployment)
+        await _delete_queue(client, app, deployment)
         await _delete(client, deployment)
         changes.append(f"removed route {route!r}")
+
+
+async def retire(
+    client: PrefectClient, app: str, queue_name: str, gone: Sequence[DeploymentResponse]
+) -> bool:
+    """Take a route of the code away until the next deploy; what is paused here stands for it.
+
+    Returns False if agents of it still work.
+    """
+    for deployment in gone:
+        await _pause(client, app, deployment)
+    await runs.cancel_waiting(client, app, queue_name, "The route was removed.")
+    return not await at_work(client, app, queue_name)
 
 
 async def take_back(client: PrefectClient, deployment: DeploymentResponse) -> None:
@@ -75,8 +91,12 @@ async def _pause(client: PrefectClient, app: str, deployment: DeploymentResponse
         return
     await client.pause_deployment(deployment.id)
     if _has_own_queue(app, deployment) and deployment.work_queue_id is not None:
-        await client.update_work_queue(deployment.work_queue_id, is_paused=True)
-    tags = [*deployment.tags, _LEAVING_TAG]
+        await client.update_work_queue(
+            deployment.work_queue_id,
+            is_paused=True,
+            description=queue_description(_route(deployment)),
+        )
+    tags = [*deployment.tags, names.LEAVING_TAG]
     await client.update_deployment(deployment.id, DeploymentUpdate(tags=tags))
 
 
@@ -86,12 +106,13 @@ async def _drained(
     """Wait until no agent of these routes works any more, or the time is up."""
     deadline = asyncio.get_running_loop().time() + limit.total_seconds()
     while asyncio.get_running_loop().time() < deadline:
-        if not any([await _at_work(client, app, r) for r in routes]):
+        if not any([await at_work(client, app, r) for r in routes]):
             return
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _at_work(client: PrefectClient, app: str, route: str) -> bool:
+async def at_work(client: PrefectClient, app: str, route: str) -> bool:
+    """Tell whether any run of a route is at work, or about to be."""
     return bool(await runs.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
+from athanore.flows.registry import Registry
 from athanore.versions import app_version
 
 
@@ -23,6 +24,7 @@ class App:
         self.reference = reference
         self.dispatcher = dispatcher
         self.board = Board(dispatcher.board)
+        self.routes = Registry(dispatcher)
         settings = dispatcher.settings
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
 

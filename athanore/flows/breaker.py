@@ -46,11 +46,13 @@ def failed(app: str, route: Route, task_id: str, result: AgentResult) -> bool:
         _open.add(key)
         return True
     _paused_for.pop(key, None)
-    row = _failures.setdefault(key, deque(maxlen=route.pause_after_failures))
+    row = _failures.setdefault(key, deque())
     if row and row[-1][1] != likeness:
         row.clear()
     if task_id not in (known for known, _ in row):
         row.append((task_id, likeness))
+    while len(row) > route.pause_after_failures:  # that may have been changed meanwhile
+        row.popleft()
     if len(row) < route.pause_after_failures:
         return False
     row.clear()

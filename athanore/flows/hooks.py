@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 
 from athanore.board import Board
-from athanore.errors import BoardError, DispatchError, TaskNotFoundError
+from athanore.errors import BoardError, DispatchError, RouteError, TaskNotFoundError
 from athanore.flows import apps, control, runs
 from athanore.flows.ledger import Ledger
 from athanore.flows.patience import until_board_answers
@@ -25,7 +25,7 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
 
     If the board is away for longer than a minute, the next poll does it.
     """
-    found = _app_and_route(flow_run)
+    found = await _app_and_route(flow_run)
     if found is None:
         return
     app, route, task_id = found
@@ -81,24 +81,30 @@ async def comment_once(board: Board, task_id: str, text: str) -> None:
 
 async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Dispatch the task at once if the agent moved it to a queue that another route watches."""
-    found = _app_and_route(flow_run)
-    if found is None or state.name == "HandedOver":
+    if state.name == "HandedOver":
         return
-    app, _, task_id = found
+    app = apps.find(str(flow_run.parameters["app"]))
+    task_id = str(flow_run.parameters["task_id"])
     try:
         task = await app.board.task(task_id)
-        route = app.dispatcher.routes.get(task.queue_name)
-        if route is None:
-            return
         async with runs.prefect_client() as client:
-            await runs.dispatch(client, app.name, route, task)
+            known = (await app.routes.read(client)).get(task.queue_name)
+            if known is None:
+                return
+            await runs.dispatch(client, app.name, known.route, task)
         control.wake()
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
 
 
-def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route, str] | None:
+async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route, str] | None:
     parameters = flow_run.parameters
     app = apps.find(str(parameters["app"]))
-    route = app.dispatcher.routes.get(str(parameters["queue_name"]))
-    return None if route is None else (app, route, str(parameters["task_id"]))
+    try:
+        async with runs.prefect_client() as client:
+            route = await app.routes.find(
+                client, str(parameters["queue_name"]), parameters.get("route")
+            )
+    except RouteError:
+        return None
+    return app, route, str(parameters["task_id"])

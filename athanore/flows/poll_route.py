@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -14,7 +15,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, Pending
 
 from athanore import names
-from athanore.errors import BoardError, BoardUnavailableError, DispatchError
+from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
 from athanore.flows import apps, control, pausing, runs
 from athanore.flows.recovery import Recovery
 from athanore.flows.transcript import Log
@@ -25,21 +26,24 @@ _CONCURRENT_CREATES = 4
 
 
 @flow(name=names.POLL_FLOW, persist_result=False)
-async def poll_route(queue_name: str, app: str, resume: bool = False) -> State[None]:
+async def poll_route(
+    queue_name: str, app: str, resume: bool = False, route: dict[str, Any] | None = None
+) -> State[None]:
     """Look at one queue and create one agent run for each ready task that has none.
 
     Args:
         queue_name: the watched queue; the app has a route for it.
         app: where the dispatcher is, as `run.py:dispatcher`.
         resume: if the route paused itself, let it go on first.
+        route: what was said of the route over HTTP; see `athanore.definitions`.
     """
     found = apps.find(app)
-    route = found.dispatcher.routes.get(queue_name)
-    if route is None:
-        return Failed(
-            name="NoSuchRoute", message=f"The app has no route for {queue_name!r}; deploy it again."
-        )
-    poll = _Poll(found, route, get_run_logger())
+    try:
+        async with runs.prefect_client() as client:
+            current = await found.routes.find(client, queue_name, route)
+    except RouteError as exc:
+        return Failed(name="NoSuchRoute", message=str(exc))
+    poll = _Poll(found, current, get_run_logger())
     try:
         if resume:
             await poll.resume_route()

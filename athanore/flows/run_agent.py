@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -26,6 +28,7 @@ from athanore.errors import (
     ConfigurationError,
     DispatchError,
     NotFoundError,
+    RouteError,
     TaskBusyError,
     TaskMovedError,
 )
@@ -54,29 +57,34 @@ _ENDINGS = {
     on_completion=[hooks.hand_on],
     on_failure=[hooks.dead_letter],
 )
-async def run_agent(task_id: str | int, queue_name: str, app: str) -> State[None]:
+async def run_agent(
+    task_id: str | int, queue_name: str, app: str, route: dict[str, Any] | None = None
+) -> State[None]:
     """Have an agent work on one task: claim it, start the agent, see to what comes of it.
 
     Args:
         task_id: the task's id on the board; Prefect's command line makes a number of `42`.
         queue_name: the queue whose route the task takes.
         app: where the dispatcher is, as `run.py:dispatcher`.
+        route: what was said of the route over HTTP when the run was created; what is said now
+            counts as long as the route is there. See `athanore.definitions`.
     """
     task_id = str(task_id)
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise ConfigurationError("run_agent only works as a Prefect flow run.")
     found = apps.find(app)
-    route = found.dispatcher.routes.get(queue_name)
-    if route is None:
-        return Cancelled(message=f"The app has no route for {queue_name!r} any more.")
     run: FlowRun = context.flow_run
     async with runs.prefect_client() as client:
+        try:
+            current = await found.routes.find(client, queue_name, route)
+        except RouteError as exc:
+            return Cancelled(message=str(exc))
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
-            return await _hand_over(client, found, route, task_id)
+            return await _hand_over(client, found, current, task_id)
         with control.controlled(run.id, task_id) as handle:
             try:
-                return await _Visit(client, found, route, run, handle, task_id).perform()
+                return await _Visit(client, found, current, run, handle, task_id).perform()
             finally:
                 limits.leave(run.id)
                 control.wake()
@@ -153,6 +161,7 @@ class _Visit:
         control.started(self.run.id)
         outages = control.outages()
         result = await self._attempt(claimed)
+        await self._catch_up()
         if control.outages() != outages and not await self.ledger.is_ours():
             raise Abort("Prefect was away for so long that the run was taken over.")
         if self.handle.reason is not None and result is None:
@@ -162,6 +171,17 @@ class _Visit:
             state = await self.conclusion.ended(result)
         self._announce(claimed, state)
         return state
+
+    async def _catch_up(self) -> None:
+        """Conclude the attempt as the route says now: it may have been changed over HTTP."""
+        if not self.app.routes.is_open:
+            return
+        with suppress(RouteError):
+            parameter = self.run.parameters.get("route")
+            now = await self.app.routes.find(self.client, self.route.queue_name, parameter)
+            self.route = replace(now, in_progress_queue=self.route.in_progress_queue)
+            self.ledger.policy = now.retry
+            self.conclusion = Conclusion(self.app, self.route, self.ledger, self.task_id, self.log)
 
     def _announce(self, claimed: BoardTask, state: State[None]) -> None:
         """Emit the event that ends this start of the run."""

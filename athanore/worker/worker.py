@@ -30,11 +30,12 @@ from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from athanore import names
-from athanore.errors import ConfigurationError
+from athanore.errors import ConfigurationError, RouteError
 from athanore.flows import apps, control, runs
 from athanore.flows.control import StopReason
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
+from athanore.routes import Route
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.in_thread import in_thread
@@ -357,9 +358,13 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             ended = Cancelled(message=state.message)
             await self.client.set_flow_run_state(run.id, ended, force=True)
 
-    def _route(self, parameters: dict[str, Any]) -> Any:
+    def _route(self, parameters: dict[str, Any]) -> Route | None:
         app = apps.registered(str(parameters.get("app")))
-        return app and app.dispatcher.routes.get(str(parameters.get("queue_name")))
+        try:
+            queue_name = str(parameters.get("queue_name"))
+            return app and app.routes.resolve(queue_name, parameters.get("route"))
+        except RouteError:
+            return None
 
     def _refusal(self, run: FlowRun) -> str | None:
         """Say why a run is none of ours. An `app` is code to import, so only known ones run."""

@@ -1,0 +1,137 @@
+"""Routes that are made, changed and removed while everything runs; what the task API does.
+
+Waiting and running agents are left alone: a run asks for its route when it starts, and once more
+when its agent has ended.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import Literal
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.responses import DeploymentResponse
+
+from athanore import names
+from athanore.definitions import RouteDefinition, RouteOptions, define, sign
+from athanore.deployments import removal
+from athanore.deployments.deploy import deploy_route, deployments_of, poll_now
+from athanore.deployments.plan import plan
+from athanore.errors import DispatchError, RouteError
+from athanore.flows.apps import App
+from athanore.flows.registry import KnownRoute
+from athanore.routes import check_beside
+
+
+def make_route(
+    app: App, queue_name: str, options: RouteOptions, source: Literal["code", "api"] = "api"
+) -> KnownRoute:
+    """Work out the route that was asked for over HTTP, and see that it can work.
+
+    Raises:
+        RouteError: an option is wrong, or the route has nothing to start.
+    """
+    definition = RouteDefinition(source=source, options=options)
+    definition.signature = sign(app.dispatcher, queue_name, definition)
+    route = define(app.dispatcher, queue_name, definition)
+    if route is None:
+        raise RouteError(f"The code has no route for {queue_name!r} any more.")
+    try:
+        words = shlex.split(route.command)
+    except ValueError as exc:
+        raise RouteError(
+            f"Route {queue_name!r}: command={route.command!r} cannot be split into words: {exc}."
+        ) from exc
+    if not words and (route.agent or app.dispatcher.default_agent) is None:
+        raise RouteError(
+            f"Route {queue_name!r} has nothing to start: send command (the app has none, and no "
+            "default_agent)."
+        )
+    return KnownRoute(route, source, definition)
+
+
+async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
+    """Have Prefect hold a route as it was made or changed over HTTP; it is in effect at once.
+
+    Raises:
+        RouteError: it is in another route's way.
+    """
+    routes = dict(await app.routes.read(client, fresh=True))
+    queue_name = known.route.queue_name
+    is_new = queue_name not in routes
+    check_beside(known.route, [k.route for q, k in routes.items() if q != queue_name])
+    wanted = plan(app.dispatcher, app.reference, {**routes, queue_name: known})
+    await deploy_route(client, wanted, queue_name)
+    app.routes.forget()
+    if is_new:
+        await poll_now(client, app.name, [queue_name])
+
+
+async def change_route(
+    client: PrefectClient, app: App, known: KnownRoute, changes: RouteOptions
+) -> KnownRoute:
+    """Change options of a route; of one in the code until the next deploy.
+
+    Raises:
+        RouteError: an option is wrong.
+        DispatchError: agents of the route work in the queue that it shall no longer use.
+    """
+    queue_name = known.route.queue_name
+    before = known.definition.options if known.definition else RouteOptions()
+    changed = make_route(app, queue_name, before.merged(changes), known.source)
+    moves = changed.route.in_progress_queue != known.route.in_progress_queue
+    if moves and await removal.at_work(client, app.name, queue_name):
+        raise DispatchError(
+            f"Agents of route {queue_name!r} are at work in {known.route.in_progress_queue!r}; "
+            "change in_progress_queue when they are done."
+        )
+    if known.source == "code" and changed.definition and not changed.definition.options.said():
+        changed = replace(changed, definition=None)  # nothing is left of the changes
+    await put_route(client, app, changed)
+    return changed
+
+
+async def remove_route(client: PrefectClient, app: App, known: KnownRoute) -> bool:
+    """Stop a route: no more polls, no more agents, what waits is cancelled; agents may finish.
+
+    One that was made over HTTP is then deleted; one in the code comes back with the next deploy.
+
+    Returns False if agents of it still work; `finish_removal` deletes it when they are done.
+    """
+    queue_name = known.route.queue_name
+    app.routes.forget()
+    gone = await _deployments(client, app, queue_name)
+    if known.source == "code":
+        return await removal.retire(client, app.name, queue_name, gone)
+    lingering: list[str] = []
+    await removal.remove(client, app.name, gone, removal.AT_ONCE, [], lingering)
+    app.routes.forget()
+    return not lingering
+
+
+async def finish_removal(client: PrefectClient, app: App, queue_name: str) -> bool:
+    """Go on with the removal of a route that was made over HTTP; True when nothing is left of it.
+
+    One that was made anew meanwhile is left alone.
+    """
+    gone = await _deployments(client, app, queue_name)
+    leaving = [d for d in gone if removal.is_leaving(d) and names.API_ROUTE_TAG in d.tags]
+    if not leaving:
+        return True
+    lingering: list[str] = []
+    await removal.remove(client, app.name, leaving, removal.AT_ONCE, [], lingering)
+    return not lingering
+
+
+async def leaving_routes(client: PrefectClient, app: App) -> list[str]:
+    """The queues of routes made over HTTP whose removal has begun."""
+    tags = (names.API_ROUTE_TAG, names.LEAVING_TAG)
+    found = await deployments_of(client, app.name, *tags)
+    return sorted({str(d.parameters["queue_name"]) for d in found.values()})
+
+
+async def _deployments(
+    client: PrefectClient, app: App, queue_name: str
+) -> list[DeploymentResponse]:
+    return list((await deployments_of(client, app.name, names.route_tag(queue_name))).values())
