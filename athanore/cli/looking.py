@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from athanore.cli.context import AppOption, AsJson, find_app, with_app
+from athanore.cli.context import AppOption, AsJson, find_app, with_app, with_prefect
 from athanore.cli.output import (
     ago,
     duration,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.flows.apps import App
+    from athanore.flows.registry import KnownRoute
     from athanore.models import Task
     from athanore.operations import DeadLetter
     from athanore.overview import Overview, RouteView, RunView
-    from athanore.routes import Route
 
 
 def status(*, app: AppOption = None, json: AsJson = False) -> None:
@@ -89,23 +89,33 @@ def tasks(
 
 
 def routes(*, app: AppOption = None, json: AsJson = False) -> None:
-    """List the app's routes in the order in which they get free slots. Needs no Prefect."""
+    """List the app's routes in the order in which they get free slots.
+
+    Prefect is asked only where routes may be made over HTTP (enable_queue_management).
+    """
+    from athanore.flows.registry import Registry, ranked_routes
+
     _, dispatcher = find_app(app)
-    ranked = dispatcher.ranked_routes()
+    registry = Registry(dispatcher)
+    known = with_prefect(registry.read) if registry.is_open else registry.in_code()
+    ranked = ranked_routes(known)
     if json:
-        print_json([_route_fields(r) for r in ranked])
+        print_json([_route_fields(k) for k in ranked])
         return
     print_table(
-        ("queue", "in progress", "agent", "poll", "timeout", "at once", "retries", "dead letters"),
+        (
+            "queue", "in progress", "agent", "poll", "timeout", "at once", "retries",
+            "dead letters", "",
+        ),
         (
             (
                 r.queue_name, r.in_progress_queue, r.describe(),
                 duration(r.poll_interval.total_seconds()),
                 "none" if r.timeout is None else duration(r.timeout.total_seconds()),
                 "" if r.max_concurrent is None else r.max_concurrent,
-                r.retry.max_retries, r.dead_letter_queue or "left in place",
+                r.retry.max_retries, r.dead_letter_queue or "left in place", _origin(k),
             )
-            for r in ranked
+            for k, r in ((k, k.route) for k in ranked)
         ),
     )  # fmt: skip
 
@@ -145,7 +155,7 @@ def _route_row(route: RouteView) -> tuple[str | int | Text | None, ...]:
         if route.pause_reason:
             state.append(f"\n{route.pause_reason}")
     else:
-        state = Text("")
+        state = Text(_origin(route), "dim")
     tasks = "?" if route.tasks is None else route.tasks
     return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
 
@@ -171,10 +181,19 @@ def _task_fields(task: Task) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _route_fields(route: Route) -> dict[str, object]:
-    timeout = route.timeout
+def _origin(route: KnownRoute | RouteView) -> str:
+    """What is not the code's about a route."""
+    if route.source == "api":
+        return "made over HTTP"
+    return f"changed over HTTP: {', '.join(route.changed)}" if route.changed else ""
+
+
+def _route_fields(known: KnownRoute) -> dict[str, object]:
+    route, timeout = known.route, known.route.timeout
     return {
         "queue_name": route.queue_name,
+        "source": known.source,
+        "changed": known.changed,
         "in_progress_queue": route.in_progress_queue,
         "agent": route.describe(),
         "priority": route.priority,

@@ -17,7 +17,7 @@ from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, tokens
 from athanore.api.server import serve_api
-from athanore.deployments import deploy
+from athanore.deployments import deploy, planned
 from athanore.deployments.plan import plan
 from athanore.flows import runs
 from athanore.flows.apps import App
@@ -80,6 +80,16 @@ class Api:
 
         with temporary_settings({PREFECT_API_URL: self.prefect_api}):
             return asyncio.run(main())
+
+    def deploy(self) -> None:
+        """Deploy the app as `athanore deploy` does."""
+
+        async def work(client: PrefectClient) -> None:
+            wanted = await planned(client, self.dispatcher, self.app.reference)
+            await deploy(client, wanted)
+
+        self.with_prefect(work)
+        self.app.routes.forget()
 
     def start_run(self, task_id: str) -> tuple[str, str]:
         """Have Prefect believe that an agent works on a task; return the run's id and its token."""
