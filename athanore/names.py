@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
+from functools import cache
 from urllib.parse import unquote
 
 DEFAULT_APP = "athanore"
@@ -97,6 +99,11 @@ def is_run_key(key: str | None, app: str, queue_name: str, task_id: str) -> bool
     return bool(key) and str(key).startswith(run_key(app, queue_name, task_id, ""))
 
 
+@cache
 def worker_name() -> str:
-    """This process's name among the workers: `host/pid` in characters that Prefect allows."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """This process's name among the workers: `host-pid-xxxx`, in characters that Prefect allows.
+
+    The random end tells it from an earlier worker: in a container every process is number 1, and
+    the host may be called the same after a restart.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"

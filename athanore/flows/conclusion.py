@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
-from athanore.errors import NotFoundError
+from athanore.errors import NotFoundError, QueueNotFoundError
 from athanore.flows import apps, breaker, control, pausing
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Ledger
@@ -19,14 +19,28 @@ from athanore.routes import RetryPolicy, Route
 
 
 class Conclusion:
-    """Brings the end of an attempt to the board and to Prefect."""
+    """Brings the end of an attempt to the board and to Prefect.
 
-    def __init__(self, app: apps.App, route: Route, ledger: Ledger, task_id: str, log: Log) -> None:
+    Args:
+        interrupted: a worker that is lost had begun with it; what it has done is not done again.
+    """
+
+    def __init__(
+        self,
+        app: apps.App,
+        route: Route,
+        ledger: Ledger,
+        task_id: str,
+        log: Log,
+        *,
+        interrupted: bool = False,
+    ) -> None:
         self._app = app
         self._route = route
         self._ledger = ledger
         self._task_id = task_id
         self._log = log
+        self._interrupted = interrupted
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
@@ -41,6 +55,8 @@ class Conclusion:
         queue = await self._where()
         if queue is None:
             return Cancelled(message=f"{result.reason}; the task is gone from the board.")
+        if self._interrupted and queue == self._route.queue_name and self._may_retry(result):
+            return self._awaiting_retry(result)  # it had been moved back already
         if queue != self._route.in_progress_queue:
             await self._comment(
                 f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
@@ -50,7 +66,7 @@ class Conclusion:
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
         if breaker.failed(self._app.name, self._route, self._task_id, result):
             return await self._pause_route(result)
-        if result.retryable and self._ledger.attempts_left:
+        if self._may_retry(result):
             return await self._retry(result)
         await self._ledger.rule_out_retries()
         return _failed(result, _with_tail(result))
@@ -66,8 +82,10 @@ class Conclusion:
     async def stopped(self, reason: StopReason, message: str) -> State[None]:
         """See to a task whose agent was stopped."""
         match reason:
-            case StopReason.SHUTDOWN | StopReason.CUT_OFF:
-                return await self._return_to_queue()
+            case StopReason.SHUTDOWN:
+                return await self._return_to_queue("Worker is shutting down")
+            case StopReason.CUT_OFF:
+                return await self._return_to_queue("Worker was cut off from Prefect")
             case StopReason.MOVED_AWAY:
                 text = message or "the task was moved away"
                 await self._comment(f"Agent stopped: {text}.")
@@ -82,27 +100,35 @@ class Conclusion:
         queue = await self._where()
         route = self._route
         if queue == route.in_progress_queue:
-            if route.done_queue is not None:
-                await self._move(route.done_queue)
-                queue = route.done_queue
-            else:
+            if route.done_queue is None:
                 await self._comment(
                     f"Agent finished without moving the task; leaving it in {queue!r}."
                 )
+            elif await self._move(route.done_queue):
+                queue = route.done_queue
         place = "is gone from the board" if queue is None else f"is in {queue!r}"
         return Completed(message=f"Attempt {self._ledger.attempt} succeeded; the task {place}.")
 
+    def _may_retry(self, result: AgentResult) -> bool:
+        return result.retryable and self._ledger.attempts_left
+
     async def _retry(self, result: AgentResult) -> State[None]:
-        attempt, policy = self._ledger.attempt, self._route.retry
-        text = f"Retry {attempt}/{policy.max_retries}: {result.reason}."
-        await self._comment(
-            _joined(f"{text} Moving back to source queue for retry.", result.output_tail)
-        )
-        await self._move(self._route.queue_name)
-        due = datetime.now(UTC) + retry_delay(policy, attempt, self._route.poll_interval)
+        text = f"{self._retrying(result)} Moving back to source queue for retry."
+        await self._comment(_joined(text, result.output_tail))
+        if not await self._move(self._route.queue_name):
+            await self._ledger.rule_out_retries()
+            return _failed(result, f"{result.reason}; there is no queue to retry it from")
+        return self._awaiting_retry(result)
+
+    def _retrying(self, result: AgentResult) -> str:
+        return f"Retry {self._ledger.attempt}/{self._route.retry.max_retries}: {result.reason}."
+
+    def _awaiting_retry(self, result: AgentResult) -> State[None]:
+        delay = retry_delay(self._route.retry, self._ledger.attempt, self._route.poll_interval)
+        due = datetime.now(UTC) + delay
         control.wake(due)
         state: State[None] = AwaitingRetry(scheduled_time=due)
-        state.message = text
+        state.message = self._retrying(result)
         return state
 
     async def _pause_route(self, result: AgentResult) -> State[None]:
@@ -127,15 +153,20 @@ class Conclusion:
         state.message = text
         return state
 
-    async def _return_to_queue(self) -> State[None]:
+    async def _return_to_queue(self, why: str) -> State[None]:
+        queue = await self._where()
+        # Noted first: a poll must not take the move for a person's.
         await self._ledger.give_back()
-        if await self._where() == self._route.in_progress_queue:
-            await self._comment(
-                f"Worker is shutting down; returned to queue, attempt {self._ledger.attempt}."
-            )
-            await self._move(self._route.queue_name)
+        if queue == self._route.in_progress_queue:
+            await self._comment(f"{why}; returned to queue, attempt {self._ledger.attempt}.")
+            if not await self._move(self._route.queue_name):
+                await self._ledger.close()
+                return Cancelled(name="Nowhere to go", message=f"{why}; its queue is gone.")
+        elif queue != self._route.queue_name:
+            place = "is gone from the board" if queue is None else f"is in {queue!r}"
+            return Cancelled(name="Nothing to do", message=f"{why}; the task {place}.")
         state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))
-        state.message = "The worker was shut down."
+        state.message = f"{why}."
         return state
 
     async def _cancelled(self, message: str) -> None:
@@ -160,18 +191,30 @@ class Conclusion:
         return task.queue_name
 
     async def _comment(self, text: str) -> None:
+        board = self._app.board
         try:
-            await until_board_answers(
-                lambda: self._app.board.comment(self._task_id, text), self._log
-            )
+            if self._interrupted:
+                task = await until_board_answers(lambda: board.task(self._task_id), self._log)
+                newest = task.comments[-1].text if task.comments else ""
+                if newest.startswith(text):  # the output's tail is known to the lost worker only
+                    return
+            await until_board_answers(lambda: board.comment(self._task_id, text), self._log)
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc)
 
-    async def _move(self, queue: str) -> None:
+    async def _move(self, queue: str) -> bool:
+        """Move the task; False, with a comment, if the board has no such queue any more."""
         try:
             await until_board_answers(lambda: self._app.board.move(self._task_id, queue), self._log)
-        except NotFoundError as exc:
+        except QueueNotFoundError as exc:
             self._log.error("The task stays where it is: %s", exc)
+            await self._comment(
+                f"The board has no queue {queue!r} any more; leaving the task where it is."
+            )
+            return False
+        except NotFoundError as exc:
+            self._log.warning("No move: %s", exc)
+        return True
 
 
 def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> timedelta:

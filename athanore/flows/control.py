@@ -68,6 +68,7 @@ MOVED_AWAY_STATE = "Task moved away"
 """The name of the Cancelling state that a poll gives a run whose task somebody has moved."""
 
 _running: dict[UUID, RunControl] = {}
+_held: set[UUID] = set()
 _stopped_early: dict[UUID, tuple[StopReason, str]] = {}
 _wakers: list[Callable[[datetime | None], None]] = []
 
@@ -111,8 +112,19 @@ def is_running(run_id: UUID) -> bool:
     return run_id in _running
 
 
+def hold(run_id: UUID) -> None:
+    """Note that a worker of this process has taken a run."""
+    _held.add(run_id)
+
+
+def is_held(run_id: UUID) -> bool:
+    """Tell whether a worker of this process has a run, from before it starts until it has ended."""
+    return run_id in _held
+
+
 def forget(run_id: UUID) -> None:
     """Drop what is remembered of a run that has ended."""
+    _held.discard(run_id)
     _stopped_early.pop(run_id, None)
 
 

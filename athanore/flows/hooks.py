@@ -17,7 +17,8 @@ from athanore.flows.patience import until_board_answers
 from athanore.flows.transcript import Log
 from athanore.routes import Route
 
-_BOARD_PATIENCE = timedelta(seconds=60)
+BOARD_PATIENCE = timedelta(seconds=60)
+"""How long a hook waits for a board that is away, at each step."""
 
 
 async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -60,14 +61,14 @@ async def bury(
     )
     comment = text if reason == opening else f"{text}\n{reason}"
     try:
-        task = await until_board_answers(lambda: board.task(task_id), log, _BOARD_PATIENCE)
+        task = await until_board_answers(lambda: board.task(task_id), log, BOARD_PATIENCE)
         if task.queue_name != route.in_progress_queue:
             return
         await until_board_answers(
-            lambda: comment_once(board, task_id, comment), log, _BOARD_PATIENCE
+            lambda: comment_once(board, task_id, comment), log, BOARD_PATIENCE
         )
         if target is not None:
-            await until_board_answers(lambda: board.move(task_id, target), log, _BOARD_PATIENCE)
+            await until_board_answers(lambda: board.move(task_id, target), log, BOARD_PATIENCE)
     except TaskNotFoundError as exc:
         log.warning("No dead letter: %s", exc)
 

@@ -7,7 +7,8 @@ and the label remembers how often, so that the attempt's number stays what a per
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -17,15 +18,38 @@ from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy
 
 GIVEN_BACK = "athanore.given-back"
+GIVEN_BACK_START = "athanore.given-back-start"
 CRASHES = "athanore.crashes"
+CRASHES_START = "athanore.crashes-start"
 WORKER = "athanore.worker"
 VERSION = "athanore.version"
 PROCESS = "athanore.process"
+START = "athanore.start"
 OUTCOME = "athanore.outcome"
 REASON = "athanore.reason"
+FINAL = "athanore.final"
 ATTEMPT = "athanore.attempt"
 CLOSED = "athanore.closed"
 MOVED = "athanore.moved-to"
+
+
+class Holder(NamedTuple):
+    """Who works on a run: a name that has heartbeats, and a process that can be looked for."""
+
+    worker: str
+    process: str
+
+    def __str__(self) -> str:
+        return f"Taken by worker {self.worker} ({self.process})"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Holder | None:
+        """Read the message of a Pending state that our worker proposed."""
+        match = _TAKEN.fullmatch(text or "")
+        return cls(*match.groups()) if match else None
+
+
+_TAKEN = re.compile(r"Taken by worker (\S+) \((\S+)\)")
 
 
 def _int(run: FlowRun, label: str) -> int:
@@ -42,6 +66,11 @@ def retry_count_of(run: FlowRun) -> int:
     return attempt_of(run) - 1
 
 
+def is_given_back(run: FlowRun) -> bool:
+    """True when the run's current start does not count as an attempt: its task is handed back."""
+    return _int(run, GIVEN_BACK_START) == run.run_count
+
+
 def crashes_of(run: FlowRun) -> int:
     """How many workers were lost under this run."""
     return _int(run, CRASHES)
@@ -51,6 +80,26 @@ def outcome_of(run: FlowRun) -> AgentOutcome | None:
     """How the run's current attempt ended, if that was noted before its worker was lost."""
     attempt, _, outcome = str(run.labels.get(OUTCOME, "")).partition(":")
     return AgentOutcome(outcome) if outcome and attempt == str(attempt_of(run)) else None
+
+
+def result_of(run: FlowRun) -> AgentResult | None:
+    """What the run's current attempt came to, if that was noted before its worker was lost."""
+    outcome = outcome_of(run)
+    if outcome is None:
+        return None
+    reason = str(run.labels.get(REASON, "")) or outcome.value
+    final = str(run.labels.get(FINAL, "")) == str(attempt_of(run))
+    return AgentResult(outcome, reason, retryable=not final)
+
+
+def holder_of(run: FlowRun) -> Holder | None:
+    """Who works on this start of the run, as its flow noted it; None if it has not yet.
+
+    A run that is started again still has the labels of its last start: they count for that only.
+    """
+    if _int(run, START) != run.run_count or PROCESS not in run.labels:
+        return None
+    return Holder(str(run.labels.get(WORKER)), str(run.labels[PROCESS]))
 
 
 def is_closed(run: FlowRun) -> bool:
@@ -86,16 +135,21 @@ class Ledger:
         """
         digest = {tokens.label(self.attempt): tokens.digest(token)}
         who = {WORKER: worker, PROCESS: identity.process(), VERSION: version}
-        await self._label({**who, ATTEMPT: self.attempt, **digest})
+        start = {START: self.run.run_count, ATTEMPT: self.attempt}
+        await self._label({**who, **start, **digest})
         await self._set_retries(self.policy.max_retries + _int(self.run, GIVEN_BACK))
 
     async def give_back(self, *, crash: bool = False) -> None:
-        """Do not count this start as an attempt of the agent."""
-        given = _int(self.run, GIVEN_BACK) + 1
-        labels: dict[str, Any] = {GIVEN_BACK: given}
-        if crash:
-            labels[CRASHES] = _int(self.run, CRASHES) + 1
-        await self._label(labels)
+        """Do not count this start as an attempt of the agent; safe to repeat."""
+        given, start = _int(self.run, GIVEN_BACK), self.run.run_count
+        labels: dict[str, Any] = {}
+        if not is_given_back(self.run):
+            given += 1
+            labels |= {GIVEN_BACK: given, GIVEN_BACK_START: start}
+        if crash and _int(self.run, CRASHES_START) != start:
+            labels |= {CRASHES: _int(self.run, CRASHES) + 1, CRASHES_START: start}
+        if labels:
+            await self._label(labels)
         await self._set_retries(self.policy.max_retries + given)
 
     async def rule_out_retries(self) -> None:
@@ -108,6 +162,8 @@ class Ledger:
             OUTCOME: f"{self.attempt}:{result.outcome}",
             REASON: result.reason[:500],
         }
+        if not result.retryable:
+            labels[FINAL] = self.attempt
         for key, value in result.usage.items():
             if isinstance(value, int | float | str):
                 labels[f"athanore.usage.{key}"] = value

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+    TaskRunFilterStartTime,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.states import AwaitingRetry, Cancelling, Crashed
 
 from athanore import identity, names
@@ -20,17 +27,23 @@ from athanore.agent_adapters.supervisor import stop_orphans
 from athanore.errors import NotFoundError
 from athanore.flows import apps, control, hooks, ledger, runs
 from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Ledger
+from athanore.flows.ledger import Holder, Ledger
 from athanore.flows.liveness import Liveness
 from athanore.flows.transcript import Log
-from athanore.models import AgentOutcome, AgentResult, Task
+from athanore.models import AgentResult, Task
 from athanore.routes import Route
 
 # Between two requests of a healthy run: Pending to Running, Running to the claim.
 _STARTING = timedelta(seconds=60)
+# A start that is younger has most likely just not noted itself; looking closer costs a request.
+_NOTING = timedelta(seconds=5)
+# Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
+_RECOVERING = timedelta(seconds=30)
+_SWEEP_EVERY = 30.0
 
 _liveness: dict[str, Liveness] = {}
 _settled: dict[tuple[str, str], set[str]] = {}
+_next_sweep: dict[tuple[str, str], float] = {}
 
 
 class Recovery:
@@ -49,47 +62,70 @@ class Recovery:
         active = await runs.find_runs(
             self._client, self._app.name, states, queue_name=self._route.queue_name
         )
-        await self._observe_workers(active)
+        holders = {run.id: await self._holder(run) for run in active}
+        await self._observe_workers([h for h in holders.values() if h is not None])
         queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
         for run in active:
-            await self._look_at_run(run, queues)
+            await self._look_at_run(run, holders[run.id], queues)
         held = {names.task_of(r.tags) for r in active}
         await self._look_at_tasks([t for t in in_progress if t.id not in held])
+        await self._look_at_polls()
 
     # -- runs that should be at work ----------------------------------------------------------
 
-    async def _look_at_run(self, run: FlowRun, queues: dict[str, str]) -> None:
+    async def _look_at_run(
+        self, run: FlowRun, holder: Holder | None, queues: dict[str, str]
+    ) -> None:
         task_id = names.task_of(run.tags)
         if task_id is None:
             return  # started by hand, on its way to hand over
-        age = _age(run)
-        if run.state_type is StateType.PENDING:
-            if age > 2 * _STARTING:
-                await self._reschedule(run, "Its start got lost.")
-            return
-        if await self._worker_is_gone(run, age):
-            await self.recover(run, task_id)
+        if self._is_gone(run, holder):
+            if run.state_type is not StateType.PENDING:
+                await self.recover(run, task_id)
+            elif await self._now(run) is not None:
+                await self._reschedule(run, "Its worker was lost before it began.")
         elif run.state_type is StateType.RUNNING:
-            await self._check_place(run, task_id, queues.get(task_id), age)
+            await self._check_place(run, task_id, queues.get(task_id))
 
-    async def _worker_is_gone(self, run: FlowRun, age: timedelta) -> bool:
-        process = run.labels.get(ledger.PROCESS)
-        if process is None:
-            return age > 2 * _STARTING and not control.is_running(run.id)
-        gone = identity.is_gone(str(process))
-        if gone is None:
-            return self._watch.is_lost(str(run.labels.get(ledger.WORKER)))
-        return gone
+    async def _holder(self, run: FlowRun) -> Holder | None:
+        """Find out who has a run; None if nobody has said so (yet)."""
+        if run.state_type is StateType.PENDING:
+            return Holder.parse(run.state.message if run.state else None)
+        if (holder := ledger.holder_of(run)) is not None or _age(run) < _NOTING:
+            return holder
+        # The worker was lost, or is slow, before the flow noted it; it left its name when it took
+        # the run.
+        states = await self._client.read_flow_run_states(run.id)
+        taken = [s for s in states if s.type is StateType.PENDING]
+        newest = max(taken, key=lambda s: s.timestamp, default=None)
+        return Holder.parse(newest.message) if newest else None
+
+    def _is_gone(self, run: FlowRun, holder: Holder | None) -> bool:
+        """Tell whether nobody works on a run that says so."""
+        if control.is_held(run.id) or control.is_running(run.id):
+            return False
+        age = _age(run)
+        if holder is None:
+            return age > 2 * _STARTING  # a stock worker's, which says nothing
+        if holder.process == identity.process():
+            return age > _STARTING  # ours, and we know nothing of it
+        gone = identity.is_gone(holder.process)
+        return self._watch.is_lost(holder.worker) if gone is None else gone
+
+    async def _now(self, run: FlowRun) -> FlowRun | None:
+        """Read a run again; None if it has changed its state since it was judged."""
+        now = await self._client.read_flow_run(run.id)
+        same = now.state is not None and run.state is not None and now.state.id == run.state.id
+        return now if same else None
 
     @property
     def _watch(self) -> Liveness:
         after = timedelta(seconds=self._app.dispatcher.settings.worker_lost_after)
         return _liveness.setdefault(self._app.name, Liveness(after))
 
-    async def _observe_workers(self, active: Sequence[FlowRun]) -> None:
+    async def _observe_workers(self, holders: Sequence[Holder]) -> None:
         """Look at the workers' heartbeats, if any run is on a host that we cannot look into."""
-        processes = [str(r.labels[ledger.PROCESS]) for r in active if ledger.PROCESS in r.labels]
-        if all(identity.is_gone(p) is not None for p in processes):
+        if all(identity.is_gone(h.process) is not None for h in holders):
             return
         pool = names.agents_pool(self._app.name)
         workers = await self._client.read_workers_for_work_pool(pool, offset=0, limit=200)
@@ -99,15 +135,20 @@ class Recovery:
         """Mark a run of a lost worker as Crashed and see to its task; one caller wins."""
         if stopped := await stop_orphans():
             self._log.warning("Stopped the agents of %s lost run(s).", stopped)
+        # That took a while: meanwhile another poll may have done all of this, and the next worker
+        # may be at work on the same run.
+        now = await self._now(run)
+        if now is None:
+            return
         answer = await self._client.set_flow_run_state(
             run.id, Crashed(message=f"Worker {run.labels.get(ledger.WORKER, '')} was lost.")
         )
         if answer.status is not SetStateStatus.ACCEPT:
             return
         if run.state_type is StateType.CANCELLING:
-            await self._finish_cancellation(run, task_id)
+            await self._finish_cancellation(now, task_id)
         else:
-            await self.return_crashed(run, task_id)
+            await self.return_crashed(now, task_id)
 
     async def _finish_cancellation(self, run: FlowRun, task_id: str) -> None:
         """A person had cancelled the run, and its worker was lost before it could end it."""
@@ -120,9 +161,9 @@ class Recovery:
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
         """Give the task of a crashed run back, or finish what its attempt had come to."""
         book = Ledger(self._client, run, self._route.retry)
-        conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
-        if (outcome := ledger.outcome_of(run)) is not None:
-            await self._finish(run, conclusion, outcome, task_id)
+        conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
+        if (result := ledger.result_of(run)) is not None:
+            await self._finish(run, conclusion, result, task_id)
             return
         try:
             place = (await self._app.board.task(task_id)).queue_name
@@ -148,31 +189,26 @@ class Recovery:
         await self._reschedule(run, "The worker was lost.")
 
     async def _finish(
-        self, run: FlowRun, conclusion: Conclusion, outcome: AgentOutcome, task_id: str
+        self, run: FlowRun, conclusion: Conclusion, result: AgentResult, task_id: str
     ) -> None:
         """The agent had ended, and its worker was lost before it could say so."""
-        reason = str(run.labels.get(ledger.REASON, "")) or outcome.value
-        state = await conclusion.follow(AgentResult(outcome, reason))
+        state = await conclusion.follow(result)
         await self._client.set_flow_run_state(run.id, state, force=True)
         if state.is_failed():
-            await hooks.bury(self._app, self._route, task_id, reason, self._log)
+            await hooks.bury(self._app, self._route, task_id, result.reason, self._log)
             await Ledger(self._client, run, self._route.retry).close()
-        self.notes.append(f"{run.name!r}: ended ({outcome}), its worker was lost afterwards")
+        self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
         state = AwaitingRetry(scheduled_time=datetime.now(UTC), message=why)
         await self._client.set_flow_run_state(run.id, state, force=True)
         control.wake()
 
-    async def _check_place(
-        self, run: FlowRun, task_id: str, queue: str | None, age: timedelta
-    ) -> None:
+    async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
         in_progress = self._route.in_progress_queue
-        # Until a run has claimed its task, the task is rightly elsewhere. Of a run of another
-        # process only its age tells; those of this one say so themselves.
-        settled = control.is_at_work(run.id) or age > _STARTING / 2
-        if queue == in_progress or not settled:
+        # Until a run has claimed its task, the task is rightly elsewhere.
+        if queue == in_progress or not await self._has_claimed(run):
             return
         # The board first, then the run: what a run did to its task itself it has noted before.
         try:
@@ -180,8 +216,9 @@ class Recovery:
         except NotFoundError:
             queue = None
         now = await self._client.read_flow_run(run.id)
-        ended = now.state_type is not StateType.RUNNING or ledger.outcome_of(now) is not None
-        if queue == in_progress or ended or ledger.MOVED in now.labels:
+        ended = now.state_type is not StateType.RUNNING or now.run_count != run.run_count
+        let_go = ledger.outcome_of(now) is not None or ledger.is_given_back(now)
+        if queue == in_progress or ended or let_go or ledger.MOVED in now.labels:
             return
         if control.is_running(run.id) and not control.is_at_work(run.id):
             return
@@ -190,12 +227,30 @@ class Recovery:
         await self._client.set_flow_run_state(run.id, state, force=True)
         self.notes.append(f"{run.name!r}: agent stopped, {text}")
 
+    async def _has_claimed(self, run: FlowRun) -> bool:
+        """Tell whether this start of a run has got as far as its agent."""
+        if control.is_held(run.id) or control.is_running(run.id):
+            return control.is_at_work(run.id)
+        since = run.state.timestamp if run.state else None
+        if since is None or _age(run) < _NOTING:
+            return False
+        attempts = await self._client.read_task_runs(
+            task_run_filter=TaskRunFilter(
+                flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
+                start_time=TaskRunFilterStartTime.model_validate({"after_": since}),
+            ),
+            sort=TaskRunSort.ID_DESC,
+            limit=1,
+        )
+        return bool(attempts)
+
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
         if ledger.is_closed(last) or last.parameters.get("queue_name") != self._route.queue_name:
             return False
         if last.state_type is StateType.CRASHED:
-            await self.return_crashed(last, task.id)
+            if _age(last) > _RECOVERING:
+                await self.return_crashed(last, task.id)
             return True
         if last.state_type is StateType.CANCELLED and last.state_name == "Cancelled":
             await self._put_aside(last, task)
@@ -228,8 +283,18 @@ class Recovery:
             if run is None or not ours or run.state is None or ledger.is_closed(run):
                 settled.add(task_id)
                 continue
-            await self._close(run, task_id)
-            settled.add(task_id)
+            if not await self._is_being_closed(run):
+                await self._close(run, task_id)
+                settled.add(task_id)
+
+    async def _is_being_closed(self, run: FlowRun) -> bool:
+        """Tell whether somebody else sees to the end of a run just now: its hook, another poll."""
+        if run.state_type is StateType.CRASHED:
+            return _age(run) < _RECOVERING
+        holder = ledger.holder_of(run)
+        if run.state_type is not StateType.FAILED or holder is None:
+            return False
+        return _age(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
 
     async def _close(self, run: FlowRun, task_id: str) -> None:
         match run.state_type:
@@ -242,6 +307,21 @@ class Recovery:
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:
                 return
+
+    # -- polls --------------------------------------------------------------------------------
+
+    async def _look_at_polls(self) -> None:
+        """End polls that say that they run, and whose worker is gone."""
+        key = (self._app.name, self._route.queue_name)
+        if monotonic() < _next_sweep.get(key, 0.0):
+            return
+        _next_sweep[key] = monotonic() + _SWEEP_EVERY
+        for run in await runs.find_polls(
+            self._client, self._app.name, self._route.queue_name, (StateType.PENDING, *runs.WORKING)
+        ):
+            if self._is_gone(run, await self._holder(run)) and await self._now(run) is not None:
+                lost = Crashed(message="The worker was lost during this poll.")
+                await self._client.set_flow_run_state(run.id, lost)
 
 
 def _age(run: FlowRun) -> timedelta:

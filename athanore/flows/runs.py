@@ -94,6 +94,22 @@ async def find_runs(
     return found
 
 
+async def find_polls(
+    client: PrefectClient, app: str, queue_name: str, states: Sequence[StateType]
+) -> list[FlowRun]:
+    """Return up to 200 polls of a route in the given states."""
+    tags = [names.app_tag(app), names.POLL_TAG, names.route_tag(queue_name)]
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            tags=FlowRunFilterTags(all_=tags),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=_PAGE,
+        offset=0,
+    )
+
+
 async def active_runs(
     client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
 ) -> dict[str, FlowRun]:
@@ -211,8 +227,14 @@ async def cancel_waiting(
     return waiting
 
 
-async def bulk_delete(client: PrefectClient, ids: Sequence[UUID]) -> None:
-    """Delete up to 50 runs in one request, which Prefect's client has no method for."""
+async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
+    """Delete up to 50 runs in one request, which Prefect's client has no method for.
+
+    Those that a worker has taken meanwhile, perhaps another one, are left alone.
+    """
     path = cast(Any, "/flow_runs/bulk_delete")
-    body = {"flow_runs": {"id": {"any_": [str(i) for i in ids]}}}
-    await client.request("POST", path, json=body)
+    wanted = {
+        "id": {"any_": [str(i) for i in ids]},
+        "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
+    }
+    await client.request("POST", path, json={"flow_runs": wanted})

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -29,10 +30,11 @@ from prefect.states import Cancelled, Crashed, Pending
 from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from athanore import names
+from athanore import identity, names
 from athanore.errors import ConfigurationError, RouteError
 from athanore.flows import apps, control, runs
 from athanore.flows.control import StopReason
+from athanore.flows.ledger import Holder
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.routes import Route
@@ -46,6 +48,11 @@ _POLL_PREFETCH = 15.0
 _CONCURRENT_STARTS = 8
 _GATHER_WAKES = 0.01
 _STOP_PATIENCE = timedelta(seconds=20)
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps, and that nobody can set."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class AthanoreWorkerResult(BaseWorkerResult):
@@ -181,15 +188,20 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         )
 
     async def _fence(self) -> None:
-        """Stop the agents when Prefect has been out of reach for so long that another worker may
-        soon take their tasks."""
+        """Stop the agents when Prefect has been out of reach, or this process has stood still, for
+        so long that another worker may soon take their tasks, or has."""
         limit = 0.9 * min(
             (a.dispatcher.settings.worker_lost_after for a in self._apps), default=600.0
         )
+        last = _clock()
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             away = self._transport.away_for if self._transport else timedelta(0)
-            if away.total_seconds() > limit:
+            stood_still = _clock() - last
+            last += stood_still
+            if stood_still > limit:
+                control.note_outage()
+            if max(away.total_seconds(), stood_still) > limit:
                 for run_id in list(self._runs):
                     control.stop(run_id, StopReason.CUT_OFF)
 
@@ -295,7 +307,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for start in range(0, len(ids), 50):
             chunk = ids[start : start + 50]
             try:
-                await runs.bulk_delete(self.client, chunk)
+                await runs.delete_waiting(self.client, chunk)
             except Exception as exc:
                 self._logger.warning("Late polls could not be deleted: %s", exc)
 
@@ -310,6 +322,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def _begin(self, run: FlowRun) -> None:
         task = asyncio.create_task(self._execute(run), name=f"run {run.name}")
         self._runs[run.id] = task
+        control.hold(run.id)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
@@ -329,7 +342,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 self._logger.error("%s", refusal)
                 await propose_state(self.client, Crashed(message=refusal), flow_run_id=run.id)
                 return
-            state = await propose_state(self.client, Pending(), flow_run_id=run.id)
+            taken = str(Holder(names.worker_name(), identity.process()))
+            state = await propose_state(self.client, Pending(message=taken), flow_run_id=run.id)
             if not state.is_pending():
                 return
             await self._run_flow(run)
