@@ -1,6 +1,6 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint constraints clean
+.PHONY: help install demo test chaos lint constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -20,6 +20,9 @@ demo: $(STAMP)  ## run three tasks through a two-stage pipeline (KEEP=1: and kee
 
 test: $(STAMP)  ## run the tests, two files at a time (ARGS="-k board -x": what else pytest is told)
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: $(STAMP)  ## kill, freeze and break things while hundreds of tasks run (SEED=... ARGS=...)
+	@$(PY) -m chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(STAMP)  ## linters, types, import rules
 	@$(VENV)/bin/ruff check .

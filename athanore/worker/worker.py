@@ -44,6 +44,7 @@ from athanore.worker.in_thread import in_thread
 from athanore.worker.polls import PollLanes, scheduled_time
 
 _FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
+_NOT_FOUND = 404
 _POLL_PREFETCH = 15.0
 _CONCURRENT_STARTS = 8
 _GATHER_WAKES = 0.01
@@ -351,6 +352,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._logger.debug("Run %r is not ours to run: %s", run.name, exc)
         except asyncio.CancelledError:
             raise
+        except PrefectHTTPStatusError as exc:
+            if exc.response.status_code != _NOT_FOUND:
+                self._logger.exception("Run %r ended in an error of the worker.", run.name)
+            # Else it is a poll that another worker has deleted, because a newer one stands for it.
         except Exception:
             self._logger.exception("Run %r ended in an error of the worker.", run.name)
         finally:

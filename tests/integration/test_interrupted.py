@@ -1,0 +1,355 @@
+"""What a poll makes of runs whose worker was lost at the worst moment, and of those it was not.
+
+The states and labels are planted as the lost worker would have left them, in a real Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from subprocess import Popen
+
+import psutil
+import pytest
+from prefect import Task as PrefectTask
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Crashed, Failed, Pending, Running
+
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, identity, names
+from athanore.deployments import deploy
+from athanore.deployments.deploy import deployments_of
+from athanore.deployments.plan import plan
+from athanore.flows import ledger, recovery, runs
+from athanore.flows.apps import App
+from athanore.flows.conclusion import Conclusion
+from athanore.flows.control import StopReason
+from athanore.flows.ledger import Holder, Ledger
+from athanore.flows.recovery import Recovery
+from tests.harness import app_name, prompt
+
+DEAD = Holder("lost-1", f"{identity.host()}:999999999:1.00")
+LOG = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def alive() -> Generator[Holder]:
+    """Another process of this host that lives."""
+    process = Popen(["sleep", "600"])
+    try:
+        start = psutil.Process(process.pid).create_time()
+        yield Holder("other-1", f"{identity.host()}:{process.pid}:{start:.2f}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at runs closely although they have just begun."""
+    monkeypatch.setattr(recovery, "_NOTING", timedelta(0))
+
+
+class Site:
+    """A deployed app with one task, whose run is in whatever state a test wants."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self.client = client
+        self.board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed"])
+        dispatcher = AgentDispatcher(
+            "true", name=app_name("lost"), queue_backend=self.board, api_port=0, max_retries=2,
+            dead_letter_queue="Failed",
+        )  # fmt: skip
+        dispatcher.route("Todo", done_queue="Done")(prompt)
+        self.app = App("run.py:dispatcher", dispatcher)
+        self.route = dispatcher.routes["Todo"]
+        self.task_id = self.board.create_task("Todo", "Fix it").id
+
+    async def dispatched(self) -> FlowRun:
+        task = self.board.get_task(self.task_id)
+        return await runs.dispatch(self.client, self.app.name, self.route, task)
+
+    async def started(self, holder: Holder) -> FlowRun:
+        """A run that a worker has taken and started, and whose flow has noted itself."""
+        run = await self.dispatched()
+        run = await self.started_again(run, holder)
+        noted = {ledger.WORKER: holder.worker, ledger.PROCESS: holder.process}
+        await self.client.update_flow_run_labels(run.id, {**noted, ledger.START: run.run_count})
+        return await self.client.read_flow_run(run.id)
+
+    async def started_again(self, run: FlowRun, holder: Holder) -> FlowRun:
+        """The same run, taken and started by a worker; its flow has not got any further."""
+        await self.put(run, Pending(message=str(holder)))
+        return await self.put(run, Running())
+
+    async def at_work(self, holder: Holder) -> FlowRun:
+        """A run whose agent works."""
+        run = await self.started(holder)
+        self.board.move_task(self.task_id, "In Progress")
+        return run
+
+    async def put(self, run: FlowRun, state: State[None]) -> FlowRun:
+        await self.client.set_flow_run_state(run.id, state, force=True)
+        return await self.client.read_flow_run(run.id)
+
+    async def label(self, run: FlowRun, **labels: str | int) -> None:
+        await self.client.update_flow_run_labels(
+            run.id, {f"athanore.{key}": value for key, value in labels.items()}
+        )
+
+    async def poll(self) -> None:
+        """Have a poll look after the route's runs and tasks."""
+        tasks = self.board.get_ready_tasks(["Todo", "In Progress"])
+        ready = [t for t in tasks if t.queue_name == "Todo"]
+        in_progress = [t for t in tasks if t.queue_name == "In Progress"]
+        await Recovery(self.client, self.app, self.route, LOG).look(ready, in_progress)
+
+    async def run(self, run: FlowRun) -> FlowRun:
+        return await self.client.read_flow_run(run.id)
+
+    def ledger(self, run: FlowRun) -> Ledger:
+        return Ledger(self.client, run, self.route.retry)
+
+    def conclusion(self, run: FlowRun) -> Conclusion:
+        return Conclusion(self.app, self.route, self.ledger(run), self.task_id, LOG)
+
+    @property
+    def place(self) -> str:
+        return self.board.get_task(self.task_id).queue_name
+
+    @property
+    def comments(self) -> list[str]:
+        return [c.text for c in self.board.get_task(self.task_id).comments]
+
+
+@asynccontextmanager
+async def site_at(prefect_api: str) -> AsyncGenerator[Site]:
+    async with PrefectClient(prefect_api) as client:
+        site = Site(client)
+        await deploy(client, plan(site.app.dispatcher, site.app.reference))
+        try:
+            yield site
+        finally:
+            for deployment in (await deployments_of(client, site.app.name)).values():
+                await client.delete_deployment(deployment.id)
+
+
+@pytest.fixture
+async def site(prefect_api: str) -> AsyncGenerator[Site]:
+    async with site_at(prefect_api) as site:
+        yield site
+
+
+async def test_a_start_whose_worker_died_before_it_began_is_made_again(site: Site) -> None:
+    run = await site.dispatched()
+    await site.put(run, Pending(message=str(DEAD)))
+    await site.poll()
+    after = await site.run(run)
+    assert (after.state_name, ledger.crashes_of(after)) == ("AwaitingRetry", 0)
+    assert (site.place, site.comments) == ("Todo", [])
+
+
+async def test_a_start_that_another_worker_has_just_taken_is_its_own(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.dispatched()
+    await site.put(run, Pending(message=str(alive)))
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.PENDING
+
+
+async def test_a_worker_that_died_before_its_flow_noted_itself_is_known_all_the_same(
+    site: Site,
+) -> None:
+    run = await site.started_again(await site.dispatched(), DEAD)
+    await site.poll()
+    after = await site.run(run)
+    assert (after.state_name, ledger.crashes_of(after)) == ("AwaitingRetry", 1)
+
+
+async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.at_work(DEAD)
+    await site.poll()
+    after = await site.run(run)
+    assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
+    await site.started_again(run, alive)
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.RUNNING
+    assert site.comments == ["Worker lost; returned to queue, attempt 1."]
+
+
+async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site) -> None:
+    run = await site.at_work(DEAD)
+    for _ in range(2):
+        await site.ledger(await site.run(run)).give_back(crash=True)
+    after = await site.run(run)
+    assert (ledger.crashes_of(after), ledger.attempt_of(after)) == (1, 1)
+    assert after.empirical_policy.retries == 3, "one start was given back"
+
+
+async def test_a_crash_that_another_poll_sees_to_is_left_to_it(site: Site) -> None:
+    run = await site.at_work(DEAD)
+    await site.put(run, Crashed())
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.CRASHED
+    assert (site.place, site.comments) == ("In Progress", [])
+
+
+async def test_a_crash_that_nobody_saw_to_is_recovered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await site.at_work(DEAD)
+    await site.put(run, Crashed())
+    monkeypatch.setattr(recovery, "_RECOVERING", timedelta(0))
+    await site.poll()
+    assert (await site.run(run)).state_name == "AwaitingRetry"
+    assert site.comments == ["Worker lost; returned to queue, attempt 1."]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: bool) -> None:
+    run = await site.at_work(DEAD)
+    await site.label(run, outcome="1:failed", reason="exit code 1")
+    said = "Retry 1/2: exit code 1. Moving back to source queue for retry."
+    site.board.add_comment(site.task_id, f"{said}\nits last words")
+    if moved:
+        site.board.move_task(site.task_id, "Todo")
+    await site.poll()
+    after = await site.run(run)
+    assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
+    assert site.comments == [f"{said}\nits last words"]
+    assert ledger.crashes_of(after) == 0, "the agent had ended"
+
+
+async def test_a_hopeless_failure_stays_one_when_its_worker_is_lost(site: Site) -> None:
+    run = await site.at_work(DEAD)
+    result = AgentResult(AgentOutcome.FAILED, "no such command", retryable=False)
+    await site.ledger(run).record(result)
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.FAILED
+    assert (site.place, len(site.comments)) == ("Failed", 1)
+
+
+async def test_a_dead_letter_is_left_to_its_hook_while_that_lives(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.at_work(alive)
+    await site.put(run, Failed(message="exit code 1"))
+    await site.poll()
+    assert (site.place, site.comments) == ("In Progress", [])
+    await site.label(run, process=DEAD.process)
+    await site.poll()
+    assert (site.place, len(site.comments)) == ("Failed", 1)
+
+
+async def test_a_run_that_has_not_claimed_its_task_yet_is_not_taken_for_moved_away(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.started(alive)
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.RUNNING
+    attempt = PrefectTask(name="attempt 1", fn=prompt)
+    await site.client.create_task_run(
+        task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
+    )
+    await site.poll()
+    state = (await site.run(run)).state
+    assert state is not None
+    assert (state.type, state.message) == (StateType.CANCELLING, "the task was moved to 'Todo'")
+
+
+async def test_a_task_that_its_run_hands_back_is_not_taken_for_moved_away(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.started(alive)
+    attempt = PrefectTask(name="attempt 1", fn=prompt)
+    await site.client.create_task_run(
+        task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
+    )
+    await site.ledger(run).give_back()
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.RUNNING
+
+
+async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: Holder) -> None:
+    deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
+    poll_id = await runs.deployment_id(site.client, deployment)
+    lost = await site.client.create_flow_run_from_deployment(poll_id)
+    other = await site.client.create_flow_run_from_deployment(poll_id)
+    await site.started_again(lost, DEAD)
+    await site.started_again(other, alive)
+    await site.poll()
+    assert (await site.run(lost)).state_type is StateType.CRASHED
+    assert (await site.run(other)).state_type is StateType.RUNNING
+
+
+async def test_only_polls_that_nobody_has_taken_are_deleted(site: Site, alive: Holder) -> None:
+    deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
+    poll_id = await runs.deployment_id(site.client, deployment)
+    taken = await site.client.create_flow_run_from_deployment(poll_id)
+    waiting = await site.client.create_flow_run_from_deployment(poll_id)
+    await site.started_again(taken, alive)
+    await runs.delete_waiting(site.client, [taken.id, waiting.id])
+    found = await runs.find_polls(site.client, site.app.name, "Todo", list(StateType))
+    assert taken.id in {r.id for r in found}
+    assert waiting.id not in {r.id for r in found}
+
+
+async def test_a_retry_without_a_queue_to_go_back_to_ends_with_a_reason(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.at_work(alive)
+    site.board.delete_queue("Todo")
+    state = await site.conclusion(run).ended(AgentResult(AgentOutcome.FAILED, "exit code 1"))
+    assert (state.type, state.message) == (
+        StateType.FAILED, "exit code 1; there is no queue to retry it from",
+    )  # fmt: skip
+    assert not (await site.run(run)).empirical_policy.retries
+    gone = "The board has no queue 'Todo' any more; leaving the task where it is."
+    assert site.comments[-1] == gone
+
+
+async def test_a_success_without_its_done_queue_says_so(site: Site, alive: Holder) -> None:
+    run = await site.at_work(alive)
+    site.board.delete_queue("Done")
+    state = await site.conclusion(run).ended(AgentResult(AgentOutcome.SUCCEEDED))
+    assert state.type is StateType.COMPLETED
+    gone = "The board has no queue 'Done' any more; leaving the task where it is."
+    assert (site.place, site.comments) == ("In Progress", [gone])
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (StopReason.SHUTDOWN, "Worker is shutting down"),
+        (StopReason.CUT_OFF, "Worker was cut off from Prefect"),
+    ],
+)
+async def test_a_task_that_is_handed_back_says_why(
+    site: Site, alive: Holder, reason: StopReason, words: str
+) -> None:
+    run = await site.at_work(alive)
+    state = await site.conclusion(run).stopped(reason, "")
+    assert (state.name, site.place) == ("AwaitingRetry", "Todo")
+    assert site.comments == [f"{words}; returned to queue, attempt 1."]
+    assert ledger.is_given_back(await site.run(run))
+
+
+async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.at_work(alive)
+    site.board.move_task(site.task_id, "Done")
+    state = await site.conclusion(run).stopped(StopReason.SHUTDOWN, "")
+    assert (state.type, state.name) == (StateType.CANCELLED, "Nothing to do")
+    assert site.comments == []
+
+
+def test_a_worker_writes_its_name_so_that_it_can_be_read_back() -> None:
+    mine = Holder(names.worker_name(), identity.process())
+    assert Holder.parse(str(mine)) == mine
+    assert Holder.parse("Something else") is None
