@@ -1,6 +1,6 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos lint constraints clean
+.PHONY: help install demo test chaos bench lint constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +23,9 @@ test: $(STAMP)  ## run the tests, two files at a time (ARGS="-k board -x": what 
 
 chaos: $(STAMP)  ## kill, freeze and break things while hundreds of tasks run (SEED=... ARGS=...)
 	@$(PY) -m chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: $(STAMP)  ## measure what everything costs (ARGS="--only idle": some of it)
+	@$(PY) -m bench $(ARGS)
 
 lint: $(STAMP)  ## linters, types, import rules
 	@$(VENV)/bin/ruff check .

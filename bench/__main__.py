@@ -1,0 +1,104 @@
+"""`make bench`: what Athanore costs, measured on real parts, in one table.
+
+make bench ARGS="--only dispatch --only idle"     some rows
+make bench ARGS="--json figures.json"             the numbers as well
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import agents, board, dispatching, growth, idle, task_api
+from bench.rig import TINY, Rig, Sizes
+from bench.table import Row, save, show
+
+MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
+    "dispatch": dispatching.throughput,
+    "requests": dispatching.requests,
+    "memory": agents.memory,
+    "latency": agents.latency,
+    "edit": agents.behind_our_back,
+    "idle": idle.idle,
+    "late": idle.late,
+    "board": board.board,
+    "start": idle.start,
+    "api": task_api.requests,
+    "events": task_api.events,
+}
+EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {"growth": growth.growth}
+
+
+def main() -> int:
+    """Measure, print, and return 1 if an aim was missed or a part failed."""
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
+            del os.environ[name]
+    chosen = {**MEASURES, **EXTRA}
+    wanted: list[str] = options.only or list(MEASURES)
+    folder = Path(tempfile.mkdtemp(prefix="athanore-bench-"))
+    rows: list[Row] = []
+    failed: list[str] = []
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:5.0f} s  {text}[/]")
+
+    say(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {', '.join(wanted)}")
+    try:
+        with ExitStack() as stack:
+            rig = Rig(stack, folder, TINY if options.tiny else Sizes(), options.prefect, say)
+            for key in wanted:
+                say(key)
+                try:
+                    rows += chosen[key](rig)
+                except Exception as error:
+                    failed.append(key)
+                    console.print(f"[red]{key} failed:[/] {type(error).__name__}: {error}")
+                    if options.debug:
+                        raise
+    except KeyboardInterrupt:
+        console.print("Stopped; everything that was started is stopped as well.")
+        return 130
+    finally:
+        if options.keep:
+            say(f"everything's output is in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    show(console, rows)
+    say(f"load at the end {os.getloadavg()[0]:.1f}")
+    if options.json:
+        save(options.json, rows, time.monotonic() - began)
+    if failed:
+        console.print(f"[red]Not measured: {', '.join(failed)}[/]")
+    return int(bool(failed) or any(r.met is False for r in rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=[*MEASURES, *EXTRA], help="may be repeated"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the bench itself")
+    parser.add_argument("--prefect", help="API of a server to use, instead of one on PostgreSQL")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
+    parser.add_argument("--debug", action="store_true", help="stop at the first failure")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

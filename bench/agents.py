@@ -1,0 +1,157 @@
+"""Many agents at once, and how soon one starts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+from bench.dispatching import dispatch
+from bench.rig import DONE, App, Rig, RouteOptions, settle
+from bench.table import Row, percentile
+from tests.support import wait_until
+
+
+def memory(rig: Rig) -> Iterator[Row]:
+    """What one more waiting agent costs the worker in memory and threads."""
+    count = rig.sizes.agents
+    per_agent, threads, figures = waiting_agents(rig, [count])
+    yield Row(
+        "memory",
+        f"memory of the worker for one more agent that waits ({count} at once)",
+        "below 1 MB, no thread per run",
+        f"{per_agent:.2f} MB, {threads} more threads for {count} agents",
+        per_agent < 1 and threads < max(4, count // 4),
+        {"mb_and_threads_by_agents": figures},
+    )
+
+
+def waiting_agents(rig: Rig, counts: list[int]) -> tuple[float, int, dict[int, tuple[float, int]]]:
+    """Let so many agents wait; returns MB per agent, added threads, and both by count."""
+    gate = rig.folder / f"gate-{os.urandom(4).hex()}"
+    os.mkfifo(gate)
+    routes = [RouteOptions(), RouteOptions("Wait", "cat", str(gate))]
+    measured: dict[int, tuple[float, int]] = {}
+    with rig.app("memory", *routes, slots=max(counts) + 10) as app:
+        dispatch(app, min(20, rig.sizes.tasks))
+        settle(3)
+        before, threads = app.process.memory_info().rss, app.process.num_threads()
+        waiting = 0
+        for count in counts:
+            app.board.add("Wait", count - waiting)
+            waiting = count
+            app.prefect.poll("Wait")
+            wait_until(f"{count} agents wait", lambda n=count: _programs(app, "cat") == n, 300)
+            settle(3)
+            grown = (app.process.memory_info().rss - before) / 1e6
+            measured[count] = (grown, app.process.num_threads() - threads)
+        _open(gate, app, app.board.in_queue(DONE) + waiting)
+    grown, more = measured[max(counts)]
+    return grown / max(counts), more, measured
+
+
+def _programs(app: App, name: str) -> int:
+    found = 0
+    for child in app.process.children(recursive=True):
+        with suppress(psutil.Error):
+            found += child.name() == name
+    return found
+
+
+def _open(gate: Path, app: App, done: int) -> None:
+    """Let the agents that wait at the gate go, those that come late as well."""
+
+    def let_go() -> bool:
+        with suppress(OSError):  # nobody waits there
+            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+        return app.board.in_queue(DONE) == done
+
+    wait_until("the agents have ended", let_go, 300)
+
+
+class _FirstLines:
+    """An agent program whose first line writes down when it ran."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.folder = rig.folder / f"first-lines-{os.urandom(4).hex()}"
+        self.folder.mkdir()
+        script = self.folder / "agent.sh"
+        script.write_text(f'date +%s.%N > "{self.folder}/$ATHANORE_TASK_ID.time"\n')
+        self.command = f"sh {script}"
+
+    def of(self, task_id: str, seconds: float = 90) -> float:
+        """Wait for a task's agent; returns when its first line ran."""
+        file = self.folder / f"{task_id}.time"
+        text = wait_until(
+            f"the agent of {task_id} has started",
+            lambda: file.exists() and file.read_text(),
+            seconds,
+        )
+        return float(text or 0)
+
+
+def latency(rig: Rig) -> Iterator[Row]:
+    """From a task's creation or move through the API to its agent's first line."""
+    lines = _FirstLines(rig)
+    waits: list[float] = []
+    route = RouteOptions(command=lines.command, interval=30)
+    with (
+        rig.app("latency", route) as app,
+        httpx.Client(base_url=app.api_url, timeout=30, trust_env=False) as api,
+    ):
+
+        def create(queue: str) -> tuple[float, str]:
+            now = time.time()
+            answer = api.post("/tasks", json={"queue_name": queue, "name": "A task"})
+            return now, answer.raise_for_status().json()["id"]
+
+        def move() -> tuple[float, str]:
+            _, task_id = create("Backlog")
+            now = time.time()
+            answer = api.post(f"/tasks/{task_id}/move", json={"target_queue": "Todo"})
+            answer.raise_for_status()
+            return now, task_id
+
+        for number in range(rig.sizes.latencies + 1):
+            began, task_id = create("Todo") if number % 2 else move()
+            if number:  # the first one warms up
+                waits.append(lines.of(task_id) - began)
+            else:
+                lines.of(task_id)
+            settle(0.3)
+    median, slow = percentile(waits, 0.5), percentile(waits, 0.95)
+    yield Row(
+        "latency",
+        "from a task's creation or move through the API to its agent's first line, "
+        "poll_interval 30",
+        "p50 below 0.5 s, p95 below 1 s",
+        f"p50 {median:.2f} s, p95 {slow:.2f} s, of {len(waits)}",
+        median < 0.5 and slow < 1,
+        {"seconds": waits},
+    )
+
+
+def behind_our_back(rig: Rig) -> Iterator[Row]:
+    """From an edit of the board's file to the agent's first line."""
+    lines, interval = _FirstLines(rig), 5.0
+    route = RouteOptions(command=lines.command, interval=interval)
+    edits: dict[str, float] = {}
+    with rig.app("edit", route) as app:
+        for _ in range(rig.sizes.changes):
+            (task_id,) = app.board.add("Todo")
+            edits[task_id] = time.time()
+            settle(0.83)  # so that the edits fall on all parts of an interval
+        waits = [lines.of(t) - began for t, began in edits.items()]
+    yield Row(
+        "edit",
+        f"the same when the board's file is edited, poll_interval {interval:g}",
+        f"at most {interval + 1:g} s: the interval and a second",
+        f"p50 {percentile(waits, 0.5):.2f} s, at most {max(waits):.2f} s, of {len(waits)}",
+        max(waits) <= interval + 1,
+        {"seconds": waits},
+    )

@@ -1,0 +1,251 @@
+"""What is spent while nothing is ready, how the start goes, and what an outage leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+from bench.rig import APP, App, Prefect, Rig, RouteOptions, athanore, settle
+from bench.table import Row
+from tests.support import wait_until
+
+_INTERVAL = 10.0
+_DAY = 86_400
+
+
+def idle(rig: Rig) -> Iterator[Row]:
+    """CPU and growth of the database with nothing ready, on the embedded SQLite."""
+    count = rig.sizes.idle_routes
+    share, figures = idle_share(rig, count)
+    yield Row(
+        "idle",
+        f"idle: {count} routes polled every {_INTERVAL:g} s, nothing ready; server + worker + API",
+        "below 0.4 of one core, aim 0.25",
+        f"{share:.2f} of one core",
+        share < 0.4,
+        figures,
+    )
+    yield Row(
+        "idle",
+        "growth of the database with that, before polls that found nothing are deleted",
+        "",
+        f"{figures['mb_per_day']:.0f} MB a day; {figures['kb_per_poll']:.1f} kB a poll",
+        None,
+    )
+
+
+def idle_share(rig: Rig, routes: int) -> tuple[float, dict[str, Any]]:
+    """The share of one core that so many idle routes take, on SQLite."""
+    options = [RouteOptions(f"Queue {i}", interval=_INTERVAL) for i in range(routes)]
+    with rig.app("idle", *options, sqlite=True) as app:
+        settle(min(10, rig.sizes.idle_seconds))
+        polls, size = app.prefect.count("poll", **_ENDED), _database_bytes(rig)
+        began, cpu = time.monotonic(), app.cpu_seconds()
+        by_process = _cpu_by_process(app)
+        settle(rig.sizes.idle_seconds)
+        cpu, wall = app.cpu_seconds() - cpu, time.monotonic() - began
+        now = _cpu_by_process(app)
+        ended = app.prefect.count("poll", **_ENDED) - polls
+        grown = _database_bytes(rig) - size
+    shares = {k: round((now[k] - by_process.get(k, 0)) / wall, 3) for k in now}
+    per_poll = grown / max(1, ended)
+    return cpu / wall, {
+        "share_of_a_core": cpu / wall,
+        "by_process": shares,
+        "polls": ended,
+        "kb_per_poll": per_poll / 1000,
+        "mb_per_day": per_poll * routes * _DAY / _INTERVAL / 1e6,
+    }
+
+
+_ENDED: dict[str, Any] = {"state": {"type": {"any_": ["COMPLETED"]}}}
+_SCHEDULED: dict[str, Any] = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+
+
+def _cpu_by_process(app: App) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for process in [app.process, *app.process.children(recursive=True)]:
+        times = process.cpu_times()
+        what = "server" if "uvicorn" in process.cmdline() else "other"
+        what = "worker and API" if process.pid == app.process.pid else what
+        found[what] = found.get(what, 0) + times.user + times.system
+    return found
+
+
+def _database_bytes(rig: Rig) -> int:
+    """The pages in use of the SQLite database, what is still in its log included."""
+    with sqlite3.connect(rig.sqlite_home / "prefect.db") as database:
+        values = [
+            database.execute(f"PRAGMA {p}").fetchone()[0]
+            for p in ("page_count", "page_size", "freelist_count")
+        ]
+    pages, size, free = values
+    return (pages - free) * size
+
+
+def start(rig: Rig) -> Iterator[Row]:
+    """From `athanore up` to the first poll, beside the start of the Prefect server alone."""
+    times: list[float] = []
+    servers: list[float] = []
+    home = rig.sqlite_home
+    for _ in range(rig.sizes.starts):
+        began = time.time()
+        with rig.serve("sqlite", None):
+            servers.append(time.time() - began)
+        name = rig.name("start")
+        env, _ = rig.app_environment(name, [RouteOptions()], slots=3, server=None, home=home)
+        polled = rig.folder / f"{name}.polled"
+        began = time.time()
+        with rig.process([athanore(), "up", APP], env | {"BENCH_POLLED": str(polled)}, name):
+            text = wait_until("the first poll", lambda p=polled: p.exists() and p.read_text(), 180)
+            times.append(float(text or 0) - began)
+    env = rig.environment(rig.folder / "client")
+    prefect = [_run_seconds("import prefect.flows", env) for _ in range(rig.sizes.starts)]
+    yield Row(
+        "start",
+        "start: `athanore up` until its first poll, embedded SQLite, warm database",
+        "stated; nothing avoidable in it",
+        f"{median(times):.1f} s; of that the Prefect server alone {median(servers):.1f} s "
+        f"(`import prefect.flows`: {median(prefect):.1f} s)",
+        None,
+        {"seconds": times, "server_seconds": servers, "import_seconds": prefect},
+    )
+
+
+def _run_seconds(code: str, env: dict[str, str]) -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    return time.monotonic() - began
+
+
+def late(rig: Rig) -> Iterator[Row]:
+    """An hour of polls that no worker took, and the worker's start after it."""
+    if rig.database is None:
+        yield Row("late", "late polls", "", "not measured: needs a PostgreSQL of its own", None)
+        return
+    name, count, seconds = rig.name("late"), rig.sizes.idle_routes, rig.sizes.late_seconds
+    routes = [RouteOptions(f"Queue {i}", interval=_INTERVAL) for i in range(count)]
+    env, _ = rig.app_environment(name, routes, slots=3, server=rig.server)
+    subprocess.run(
+        [athanore(), "deploy", APP], env=env, cwd=rig.folder, capture_output=True, timeout=120,
+        check=True,
+    )  # fmt: skip
+    prefect = Prefect(rig.server, name)
+    scheduled = wait_until(
+        "Prefect has scheduled polls for all routes", lambda: _one_of_each(prefect, count), 120
+    )
+    assert scheduled is not None
+    late_polls = asyncio.run(_make_late(rig.database, scheduled, seconds))
+    found = prefect.count("poll", **_SCHEDULED, **_before_now())
+    assert found >= late_polls, f"{found} of {late_polls} late polls are there"
+    began = time.monotonic()
+    polled = rig.folder / f"{name}.polled"
+    with rig.process([athanore(), "worker", APP], env | {"BENCH_POLLED": str(polled)}, name):
+        wait_until("the first poll", polled.exists, 180)
+        first = time.monotonic()
+        past = _before_now()
+        waiting = _SCHEDULED | past
+        wait_until("no late poll is left", lambda: prefect.count("poll", **waiting) == 0, 300)
+        ended = time.monotonic()
+        ran = {"state": {"type": {"any_": ["COMPLETED", "RUNNING", "PENDING"]}}, **past}
+        wait_until("the polls have ended", lambda: _all_ended(prefect, past), 60)
+        runs = prefect.runs("poll", **ran)
+    prefect.post("/deployments/bulk_delete", {"deployments": {"tags": {"all_": [f"app:{name}"]}}})
+    most = max(sum(f"route:Queue {i}" in r["tags"] for r in runs) for i in range(count))
+    took = ended - first
+    yield Row(
+        "late",
+        f"after {seconds // 60} min without a worker ({late_polls:,} late polls), {count} routes",
+        "caught up in 10 s, one poll a route",
+        f"{took:.1f} s after the worker's first poll ({ended - began:.1f} s after its start); "
+        f"{most} late poll{'s' if most > 1 else ''} a route was run",
+        took <= 10 and most == 1,
+        {"seconds": took, "from_start": ended - began, "polls_a_route": most},
+    )
+
+
+def _before_now() -> dict[str, Any]:
+    return {"expected_start_time": {"before_": datetime.now(UTC).isoformat()}}
+
+
+def _all_ended(prefect: Prefect, past: dict[str, Any]) -> bool:
+    return not prefect.count("poll", state={"type": {"any_": ["RUNNING", "PENDING"]}}, **past)
+
+
+def _one_of_each(prefect: Prefect, routes: int) -> list[str] | None:
+    """The id of one scheduled poll of each route, when all have one."""
+    by_route: dict[str, str] = {}
+    for run in prefect.runs("poll", state={"type": {"any_": ["SCHEDULED"]}}):
+        by_route[run["deployment_id"]] = run["id"]
+    return list(by_route.values()) if len(by_route) == routes else None
+
+
+async def _make_late(database: str, polls: list[str], seconds: int) -> int:
+    """Copy scheduled polls into the past, as Prefect's scheduler had made them; returns how many.
+
+    Straight into the database, because that many requests would take minutes.
+    """
+    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    connection: Any = await connect(database.replace("+asyncpg", ""))
+    now = datetime.now(UTC)
+    runs: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
+    try:
+        for poll in polls:
+            run = dict(await connection.fetchrow("SELECT * FROM flow_run WHERE id = $1", poll))
+            state = dict(
+                await connection.fetchrow(
+                    "SELECT * FROM flow_run_state WHERE id = $1", run["state_id"]
+                )
+            )
+            for back in range(int(_INTERVAL), seconds + 1, int(_INTERVAL)):
+                due = now - timedelta(seconds=back)
+                details = json.loads(state["state_details"]) | {"scheduled_time": due.isoformat()}
+                new = {
+                    "id": uuid4(), "state_id": uuid4(), "idempotency_key": str(uuid4()),
+                    "expected_start_time": due, "next_scheduled_start_time": due,
+                }  # fmt: skip
+                runs.append(run | new)
+                states.append(
+                    state
+                    | {
+                        "id": new["state_id"],
+                        "flow_run_id": new["id"],
+                        "state_details": json.dumps(details | {"flow_run_id": str(new["id"])}),
+                    }
+                )
+        without_states = [r | {"state_id": None} for r in runs]
+        await _insert(connection, "flow_run", without_states)
+        await _insert(connection, "flow_run_state", states)
+        await connection.executemany(
+            "UPDATE flow_run SET state_id = $1 WHERE id = $2",
+            [(r["state_id"], r["id"]) for r in runs],
+        )
+    finally:
+        await connection.close()
+    return len(runs)
+
+
+async def _insert(connection: Any, table: str, rows: list[dict[str, Any]]) -> None:
+    generated = await connection.fetch(
+        "SELECT column_name FROM information_schema.columns "
+        "WHERE table_name = $1 AND is_generated = 'ALWAYS'",
+        table,
+    )
+    columns = [c for c in rows[0] if c not in {g["column_name"] for g in generated}]
+    names, places = ", ".join(columns), ", ".join(f"${i + 1}" for i in range(len(columns)))
+    await connection.executemany(
+        f"INSERT INTO {table} ({names}) VALUES ({places})",
+        [[row[c] for c in columns] for row in rows],
+    )

@@ -1,0 +1,40 @@
+"""`make bench` measures what it says: tried with tiny sizes, and without a look at the times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOME = ["requests", "board", "events"]
+
+
+@pytest.mark.timeout(600)
+def test_a_tiny_bench_fills_its_table(prefect_api: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    chosen = [word for key in SOME for word in ("--only", key)]
+    command = [sys.executable, "-m", "bench", "--tiny", "--prefect", prefect_api, *chosen]
+    done = subprocess.run(
+        [*command, "--json", str(figures)],
+        cwd=ROOT, capture_output=True, text=True, timeout=580,
+    )  # fmt: skip
+    assert "Not measured" not in done.stdout, done.stdout + done.stderr
+    rows = {row["key"]: row for row in json.loads(figures.read_text())["rows"]}
+    assert list(rows) == SOME
+    per_run = rows["requests"]["figures"]["per_run"]
+    assert per_run["POST /flow_runs/{id}/set_state"] >= 3  # Pending, Running, and the end
+    assert len(rows["events"]["figures"]["seconds"]) == 3
+    assert rows["board"]["figures"]["seconds_by_tasks"].keys() == {"10", "20"}
+
+
+def test_a_row_that_is_unknown_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--only", "speed"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "invalid choice: 'speed'" in done.stderr
