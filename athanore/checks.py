@@ -31,12 +31,17 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     board = dispatcher.board
     if isinstance(board, SupportsPrepare):
         board.prepare(dispatcher.queue_names())
-    _check_queues(dispatcher, [q.name for q in board.list_queues()])
+    check_queues(dispatcher, [q.name for q in board.list_queues()])
     for route in dispatcher.routes.values():
-        _check_agent(dispatcher, route)
+        check_agent(dispatcher, route)
 
 
-def _check_queues(dispatcher: AgentDispatcher, existing: list[str]) -> None:
+def check_queues(dispatcher: AgentDispatcher, existing: list[str]) -> None:
+    """Check that the board has every queue that the routes name.
+
+    Raises:
+        ConfigurationError: it has not.
+    """
     for route in dispatcher.routes.values():
         for option in QUEUE_OPTIONS:
             wanted: str | None = getattr(route, option)
@@ -50,7 +55,12 @@ def _check_queues(dispatcher: AgentDispatcher, existing: list[str]) -> None:
             )
 
 
-def _check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
+def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
+    """Check that a route's command can be started; other agents are not looked at.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
     agent = dispatcher.agent_for(route)
     if type(agent) is not SubprocessAgentAdapter:
         return

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.filters import (
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterLevel,
+    WorkerFilter,
+    WorkerFilterStatus,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names, operations
@@ -21,7 +31,10 @@ from athanore.flows.registry import KnownRoute
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One agent run; `due` is when a waiting one may start, None once it works or is over."""
+    """One agent run; `due` is when a waiting one may start, None once it works or is over.
+
+    `last_line` is what the log of one that works said last.
+    """
 
     run_id: str
     name: str
@@ -33,6 +46,7 @@ class RunView:
     due: datetime | None
     worker: str | None
     message: str
+    last_line: str
     url: str
 
 
@@ -80,50 +94,57 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
     routes = await app.routes.read(client, fresh=True)
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
+    active = [r for r in active if names.task_of(r.tags) is not None]
+    working = [r.id for r in active if r.state_type in runs.WORKING]
     deployed = await deployments_of(client, app.name)
-    limit, workers, stopped, reasons = await _pool(client, app.name)
+    pool = await _read_pool(client, app.name)
+    said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
-    letters: list[operations.DeadLetter] | None = None
+    letters: tuple[operations.DeadLetter, ...] | None = None
     error: str | None = None
     try:
         counts = {q.name: q.task_count for q in await app.board.queues()}
-        letters = await operations.dead_letters(client, app)
+        letters = tuple(await operations.dead_letters(client, app))
     except BoardError as exc:
         error = str(exc)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
-    parts: dict[str, tuple[str, ...]] = {}
-    for queue_name in routes:
+
+    def route_view(queue_name: str, known: KnownRoute) -> RouteView:
         poll = polls.get(names.deployment_name(app.name, queue_name))
-        paused = ["polls"] if poll is not None and pausing.polls_are_paused(poll) else []
-        if stopped is None or names.slug(queue_name) in stopped:
-            paused.append("agents")
-        parts[queue_name] = tuple(paused)
-    shown = [r for r in active if names.task_of(r.tags) is not None]
+        mine = [r for r in active if operations.route_name(r) == queue_name]
+        at_work = sum(r.state_type in runs.WORKING for r in mine)
+        retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
+        paused = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
+        if pool.is_paused or names.slug(queue_name) in pool.paused_queues:
+            paused = (*paused, "agents")
+        return RouteView(
+            queue_name=queue_name,
+            source=known.source,
+            changed=known.changed,
+            deployed=poll is not None,
+            paused=paused,
+            pause_reason=pool.pause_reasons.get(queue_name),
+            tasks=None if counts is None else counts.get(queue_name, 0),
+            waiting=len(mine) - at_work - retrying,
+            working=at_work,
+            retrying=retrying,
+        )
+
     return Overview(
         app=app.name,
         ui_url=operations.prefect_ui(client),
         deployed_versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
-        limit=limit,
-        working=sum(r.state_type in runs.WORKING for r in shown),
-        workers=workers,
-        routes=tuple(
-            _route_view(
-                known,
-                names.deployment_name(app.name, queue_name) in polls,
-                parts[queue_name],
-                reasons.get(queue_name),
-                shown,
-                counts,
-            )
-            for queue_name, known in routes.items()
-        ),
-        runs=tuple(run_view(client, r) for r in shown),
-        dead_letters=None if letters is None else tuple(letters),
+        limit=pool.limit,
+        working=len(working),
+        workers=pool.workers,
+        routes=tuple(route_view(q, known) for q, known in routes.items()),
+        runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
+        dead_letters=letters,
         board_error=error,
     )
 
 
-def run_view(client: PrefectClient, run: FlowRun) -> RunView:
+def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunView:
     """A run in words."""
     worker = run.labels.get(ledger.WORKER)
     waits = run.state_type is StateType.SCHEDULED
@@ -138,57 +159,51 @@ def run_view(client: PrefectClient, run: FlowRun) -> RunView:
         due=run.next_scheduled_start_time if waits else None,
         worker=None if worker is None else str(worker),
         message=(run.state.message or "") if run.state else "",
+        last_line=last_line,
         url=operations.run_url(client, run),
     )
 
 
-async def _pool(
-    client: PrefectClient, app: str
-) -> tuple[int | None, tuple[str, ...], set[str] | None, dict[str, str]]:
-    """Return the agents' pool's limit, its online workers, its paused queues (None: all), reasons.
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    limit: int | None = None
+    is_paused: bool = False
+    workers: tuple[str, ...] = ()
+    paused_queues: frozenset[str] = frozenset()
+    pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    The reasons are those of the routes that paused themselves.
-    """
+
+async def _read_pool(client: PrefectClient, app: str) -> _Pool:
+    """Read the agents' pool, with its online workers; an empty one if it is not there yet."""
     name = names.agents_pool(app)
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
-        return None, (), set(), {}
+        return _Pool()
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     workers = await client.read_workers_for_work_pool(
         name, worker_filter=online, offset=0, limit=200
     )
     queues = await queues_of(client, name)
-    paused = {q.name for q in queues if q.is_paused}
-    return (
-        pool.concurrency_limit,
-        tuple(w.name.removesuffix(f" {name}") for w in workers),
-        None if pool.is_paused else paused,
-        pause_reasons(queues),
+    return _Pool(
+        limit=pool.concurrency_limit,
+        is_paused=pool.is_paused,
+        workers=tuple(w.name.removesuffix(f" {name}") for w in workers),
+        paused_queues=frozenset(q.name for q in queues if q.is_paused),
+        pause_reasons=pause_reasons(queues),
     )
 
 
-def _route_view(
-    known: KnownRoute,
-    deployed: bool,
-    paused: tuple[str, ...],
-    pause_reason: str | None,
-    active: list[FlowRun],
-    counts: dict[str, int] | None,
-) -> RouteView:
-    route = known.route
-    mine = [r for r in active if operations.route_name(r) == route.queue_name]
-    working = sum(r.state_type in runs.WORKING for r in mine)
-    retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
-    return RouteView(
-        queue_name=route.queue_name,
-        source=known.source,
-        changed=known.changed,
-        deployed=deployed,
-        paused=paused,
-        pause_reason=pause_reason,
-        tasks=None if counts is None else counts.get(route.queue_name, 0),
-        waiting=len(mine) - working - retrying,
-        working=working,
-        retrying=retrying,
+async def _last_lines(client: PrefectClient, run_ids: list[UUID]) -> dict[UUID, str]:
+    """What the logs of runs said last, of those that said something in the newest lines."""
+    if not run_ids:
+        return {}
+    query = LogFilter(
+        flow_run_id=LogFilterFlowRunId(any_=run_ids), level=LogFilterLevel(ge_=logging.INFO)
     )
+    found: dict[UUID, str] = {}
+    for log in await client.read_logs(query, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC):
+        lines = log.message.strip().splitlines()
+        if log.flow_run_id is not None and lines:
+            found.setdefault(log.flow_run_id, lines[-1])
+    return found

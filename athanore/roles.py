@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
+from athanore.logs import configure_logging
 from athanore.server import find_prefect, ui_url
-from athanore.up import Stop, at_work, configure_logging, in_foreground, listen, tell_routes, work
+from athanore.settings import LogFormat
+from athanore.up import Stop, at_work, in_foreground, listen, tell_routes, work
 
 if TYPE_CHECKING:
     from athanore.flows.apps import App
@@ -18,14 +20,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("athanore")
 
 
-def run_worker(dispatcher: AgentDispatcher, reference: str, *, debug: bool = False) -> None:
+def run_worker(
+    dispatcher: AgentDispatcher,
+    reference: str,
+    *,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
+) -> None:
     """Serve both work pools of an app until Ctrl-C or SIGTERM; running agents may then finish.
 
     Raises:
         ConfigurationError: the app cannot work as it is; the message says what to mend.
         PrefectUnavailableError: no Prefect server answers.
     """
-    configure_logging(debug)
+    configure_logging(debug, log_format or dispatcher.settings.log_format)
     check_app(dispatcher)
     settings = dispatcher.settings
     if settings.api_port == 0 and not settings.api_url:
@@ -73,14 +81,20 @@ async def _apply_limits(app: App) -> None:
         )  # fmt: skip
 
 
-def run_api(dispatcher: AgentDispatcher, reference: str, *, debug: bool = False) -> None:
+def run_api(
+    dispatcher: AgentDispatcher,
+    reference: str,
+    *,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
+) -> None:
     """Serve the task API alone until Ctrl-C or SIGTERM.
 
     Raises:
         ConfigurationError: the app cannot work as it is, or the port is taken.
         PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
     """
-    configure_logging(debug)
+    configure_logging(debug, log_format or dispatcher.settings.log_format)
     check_app(dispatcher)
     in_foreground(lambda stop: _api(dispatcher, reference, stop))
 

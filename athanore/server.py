@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +23,11 @@ from athanore.errors import ConfigurationError, PrefectUnavailableError
 
 logger = logging.getLogger("athanore")
 
-_START_TIMEOUT = 120.0
+_START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
+
+_SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
 
 @asynccontextmanager
@@ -65,8 +69,10 @@ async def prefect_server() -> AsyncGenerator[str]:
     reaper.watch(family)
     process = _spawn(host, port, family.env)
     reaper.watch(family.led_by(process.pid))
+    relay = _Relay(process)
     try:
         await _wait_until_ready(process, url)
+        relay.is_up = True
         yield url
     finally:
         await asyncio.shield(asyncio.to_thread(_stop, process))
@@ -108,7 +114,7 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
         transport = httpx.AsyncHTTPTransport()
         timeout = httpx.Timeout(patience, connect=5)
         async with httpx.AsyncClient(
-            timeout=timeout, headers=_auth(), transport=transport
+            timeout=timeout, headers=prefect_headers(), transport=transport
         ) as client:
             response = await client.get(f"{url}/admin/version")
             return response.status_code == 200 and isinstance(response.json(), str)
@@ -124,7 +130,8 @@ def ui_url(api_url: str) -> str:
     return configured or api_url.removesuffix("/api")
 
 
-def _auth() -> dict[str, str]:
+def prefect_headers() -> dict[str, str]:
+    """The headers that Prefect's API wants to see, from Prefect's settings."""
     from base64 import b64encode
 
     from prefect.settings import get_current_settings
@@ -167,7 +174,34 @@ def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes
         "--host", host, "--port", str(port),
         "--log-level", "warning", "--timeout-keep-alive", "30",
     ]  # fmt: skip
-    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=env, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return process
+
+
+class _Relay:
+    """Logs what the server writes: in our format, and above a live view.
+
+    Once the server is up, the tracebacks below its messages are for DEBUG: most of them tell of
+    SQLite, which was locked for a moment.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.is_up = False
+        threading.Thread(target=self._run, name="Prefect server's log", daemon=True).start()
+
+    def _run(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                if head := _SERVER_LINE.match(text):
+                    logger.warning("Prefect server: %s", head["message"])
+                else:
+                    logger.log(logging.DEBUG if self.is_up else logging.WARNING, "  %s", text)
 
 
 async def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+type LogFormat = Literal["auto", "text", "json"]
+
 
 class Settings(BaseSettings):
     """Everything that can be set from outside a script; durations are seconds."""
@@ -42,6 +44,9 @@ class Settings(BaseSettings):
         None, min_length=8, description="Bearer token of the board's webhooks; none: they are off."
     )
 
+    log_format: LogFormat = Field(
+        "auto", description="Log to stderr as `text`, `json`, or `auto`: live on a terminal."
+    )
     shutdown_grace: float = Field(
         30, ge=0, description="Seconds that running agents get to finish at a shutdown."
     )

@@ -21,9 +21,13 @@ from typing import TYPE_CHECKING, Any
 from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
+from athanore.logs import calm_prefect, configure_logging
 from athanore.server import prefect_server, ui_url
+from athanore.settings import LogFormat
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from athanore.flows.apps import App
     from athanore.flows.registry import Routes
 
@@ -69,21 +73,26 @@ class Stop:
 
 
 def run_app(
-    dispatcher: AgentDispatcher, *, reference: str | None = None, debug: bool = False
+    dispatcher: AgentDispatcher,
+    *,
+    reference: str | None = None,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
 ) -> None:
     """Run an app in the foreground until Ctrl-C or SIGTERM.
 
     Args:
         reference: where the app is, as `run.py:dispatcher`; found out by itself for a script.
+        log_format: see `configure_logging`; by default what the settings say.
 
     Raises:
         SystemExit: with 2 after a mistake in the set-up, whose one line is on stderr.
     """
-    configure_logging(debug)
+    screen = configure_logging(debug, log_format or dispatcher.settings.log_format)
     try:
         check_app(dispatcher)
         app_reference = reference or script_reference(dispatcher)
-        in_foreground(lambda stop: serve(dispatcher, app_reference, stop))
+        in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
     except AthanoreError as exc:
         sys.stderr.write(f"athanore: {exc}\n")
         raise SystemExit(2) from None
@@ -121,8 +130,14 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
         raise errors[0]
 
 
-async def serve(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
-    """Run the Prefect server if need be, the worker and the task API, until asked to stop."""
+async def serve(
+    dispatcher: AgentDispatcher, reference: str, stop: Stop, screen: Console | None = None
+) -> None:
+    """Run the Prefect server if need be, the worker and the task API, until asked to stop.
+
+    Args:
+        screen: shows live how the app is doing.
+    """
     from athanore.api.guard import check_binding
 
     stop.bind()
@@ -131,12 +146,26 @@ async def serve(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None
     with listen(settings.api_host, settings.api_port) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
-            prefect_api = await stack.enter_async_context(prefect_server())
+            prefect_api = await _unless_stopped(stop, stack.enter_async_context(prefect_server()))
+            if prefect_api is None:
+                return
             api_url = settings.agent_api_url(host, port)
             app = await stack.enter_async_context(
                 at_work(dispatcher, reference, prefect_api, api_url)
             )
-            await _serve_app(app, prefect_api, api_socket, stop)
+            await _serve_app(app, prefect_api, api_socket, stop, screen)
+
+
+async def _unless_stopped[T](stop: Stop, start: Coroutine[Any, Any, T]) -> T | None:
+    """Wait for a start that may take long; None if it was cut short by a request to stop."""
+    starting = asyncio.create_task(start)
+    stopping = asyncio.create_task(stop.requested())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+    return None if starting.cancelled() else starting.result()
 
 
 @asynccontextmanager
@@ -150,8 +179,8 @@ async def at_work(
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    calm_prefect()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        _log_runs_like_ours()
         from athanore.flows import apps
 
         app = apps.App(reference, dispatcher, api_url)
@@ -163,7 +192,9 @@ async def at_work(
             await _send_the_rest()
 
 
-async def _serve_app(app: App, prefect_api: str, api_socket: socket.socket, stop: Stop) -> None:
+async def _serve_app(
+    app: App, prefect_api: str, api_socket: socket.socket, stop: Stop, screen: Console | None
+) -> None:
     from prefect.client.orchestration import get_client
 
     from athanore.api.server import serve_api
@@ -176,7 +207,19 @@ async def _serve_app(app: App, prefect_api: str, api_socket: socket.socket, stop
     tell_routes(routes)
     logger.info("Prefect UI: %s", ui_url(prefect_api))
     logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
-    await work(app, stop, serve_api(app, api_socket))
+    services = [serve_api(app, api_socket)]
+    if screen is not None:
+        services.append(_show(screen, app))
+    await work(app, stop, *services)
+
+
+async def _show(screen: Console, app: App) -> None:
+    from prefect.client.orchestration import get_client
+
+    from athanore.display import show_live
+
+    async with get_client() as client:
+        await show_live(screen, client, app)
 
 
 def tell_routes(routes: Routes) -> None:
@@ -290,25 +333,6 @@ def script_reference(dispatcher: AgentDispatcher) -> str:
         "dispatcher.run() needs the dispatcher as a global variable of the script that is run, "
         "so that Prefect can name it (run.py:dispatcher)."
     )
-
-
-def configure_logging(debug: bool) -> None:
-    """Log to stderr: ours at INFO or DEBUG, everybody else's warnings."""
-    level = logging.DEBUG if debug else logging.INFO
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(message)s", "%H:%M:%S")
-    )
-    logger.handlers = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
-
-
-def _log_runs_like_ours() -> None:
-    """Have DEBUG lines of the runs logged with ours, but not those of Prefect's machinery."""
-    if logger.isEnabledFor(logging.DEBUG):
-        for name in ("prefect.flow_runs", "prefect.task_runs"):
-            logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 def _to_log(*words: Any, **_: Any) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Group
 
 from athanore import __version__
-from athanore.cli import acting, deploying, looking, serving, task_views
+from athanore.cli import acting, deploying, looking, serving, starting, task_views
 from athanore.errors import (
     AthanoreError,
     ConfigurationError,
@@ -22,6 +22,7 @@ from athanore.errors import (
 )
 
 _GROUPS = {
+    "Begin": (starting.init, starting.doctor),
     "Run": (serving.up, serving.worker, serving.api),
     "Deploy": (deploying.deploy, deploying.pools, deploying.prefect_yaml),
     "Look": (
@@ -43,12 +44,17 @@ def make_app() -> App:
         help="Watch the queues of a task board and have AI agents do the work, on Prefect.",
         help_epilogue=(
             "APP is where the dispatcher is: run.py:dispatcher or package.module:dispatcher. "
-            "Without it ATHANORE_APP counts, then run.py in this folder."
+            "Without it ATHANORE_APP counts, then run.py in this folder.\n\n"
+            "Exit codes: 0 fine, 1 refused for now or a finding of doctor, 2 a mistake to mend, "
+            "130 interrupted."
         ),
         version=__version__,
         exit_on_error=False,
         print_error=False,
         result_action="return_value",
+    )
+    app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
+        help="Have the shell complete commands and options."
     )
     for number, (title, commands) in enumerate(_GROUPS.items()):
         group = Group(title, sort_key=number)

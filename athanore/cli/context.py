@@ -38,6 +38,15 @@ _DEFAULT_SCRIPT = "run.py"
 _DEFAULT_NAME = "dispatcher"
 
 
+def app_name(reference: str | None) -> str:
+    """How deployments name the app that is meant: the given one, ATHANORE_APP's, or run.py's.
+
+    Raises:
+        ConfigurationError: none is given, and neither of the others is there.
+    """
+    return _normal(reference or _default())
+
+
 def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
     """Import the app that is meant; returns how deployments name it, and the dispatcher.
 
@@ -46,7 +55,7 @@ def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
     """
     from athanore.flows import apps
 
-    name = _normal(reference or _default())
+    name = app_name(reference)
     try:
         return name, apps.load(name)
     except AthanoreError:

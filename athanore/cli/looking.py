@@ -8,17 +8,9 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from athanore.cli.context import AppOption, AsJson, find_app, with_app, with_prefect
-from athanore.cli.output import (
-    ago,
-    duration,
-    plain,
-    print_json,
-    print_table,
-    say,
-    state_text,
-    until,
-    warn,
-)
+from athanore.cli.output import console, plain, print_json, print_table, say
+from athanore.display import ago, duration, origin, overview_view, show_live, state_text, until
+from athanore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -27,35 +19,35 @@ if TYPE_CHECKING:
     from athanore.flows.registry import KnownRoute
     from athanore.models import Task
     from athanore.operations import DeadLetter
-    from athanore.overview import Overview, RouteView, RunView
+    from athanore.overview import Overview, RunView
 
 
-def status(*, app: AppOption = None, json: AsJson = False) -> None:
+def status(
+    *,
+    watch: Annotated[
+        bool, Parameter(name=["--watch", "-w"], negative="", help="Go on until Ctrl-C.")
+    ] = False,
+    app: AppOption = None,
+    json: AsJson = False,
+) -> None:
     """Show the routes, what runs and waits, what is paused, and the dead letters."""
+    if watch and (json or not console().is_terminal):
+        raise ConfigurationError(
+            "--watch draws on a terminal; for a program call `athanore status --json` repeatedly."
+        )
 
     async def action(client: PrefectClient, found: App) -> Overview:
         from athanore.overview import overview
 
+        if watch:
+            await show_live(console(), client, found)
         return await overview(client, found)
 
     seen = with_app(app, action)
     if json:
         print_json(seen)
-        return
-    limit = "" if seen.limit is None else f" of {seen.limit}"
-    workers = ", ".join(seen.workers) or "none online; start `athanore worker`"
-    say(f"{seen.app}: {seen.working}{limit} agents at work; workers: {workers}")
-    say(f"Prefect: {seen.ui_url}\n", "dim")
-    columns = ("queue", "tasks", "waiting", "working", "retrying", "")
-    print_table(columns, (_route_row(r) for r in seen.routes))
-    if seen.runs:
-        columns = ("task", "name", "queue", "state", "attempt", "for", "due", "worker")
-        print_table(columns, (_run_row(r) for r in seen.runs))
-    if seen.dead_letters:
-        count = len(seen.dead_letters)
-        say(f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`.", "red")
-    if seen.board_error:
-        warn(f"The board does not answer: {seen.board_error}")
+    else:
+        console().print(overview_view(seen))
 
 
 def tasks(
@@ -113,7 +105,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
                 duration(r.poll_interval.total_seconds()),
                 "none" if r.timeout is None else duration(r.timeout.total_seconds()),
                 "" if r.max_concurrent is None else r.max_concurrent,
-                r.retry.max_retries, r.dead_letter_queue or "left in place", _origin(k),
+                r.retry.max_retries, r.dead_letter_queue or "left in place", origin(k),
             )
             for k, r in ((k, k.route) for k in ranked)
         ),
@@ -147,26 +139,6 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
         say("\n`athanore requeue TASK` gives a task a fresh start; --all does so for all.", "dim")
 
 
-def _route_row(route: RouteView) -> tuple[str | int | Text | None, ...]:
-    if not route.deployed:
-        state = Text("not deployed", "red")
-    elif route.paused:
-        state = state_text(f"paused ({', '.join(route.paused)})")
-        if route.pause_reason:
-            state.append(f"\n{route.pause_reason}")
-    else:
-        state = Text(_origin(route), "dim")
-    tasks = "?" if route.tasks is None else route.tasks
-    return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
-
-
-def _run_row(run: RunView) -> tuple[str | int | Text | None, ...]:
-    return (
-        run.task_id, run.name, run.route, state_text(run.state), run.attempt, ago(run.since),
-        until(run.due), run.worker if run.due is None else None,
-    )  # fmt: skip
-
-
 def _run_text(run: RunView | None) -> Text:
     if run is None:
         return Text("")
@@ -179,13 +151,6 @@ def _task_fields(task: Task) -> dict[str, object]:
         "id": task.id, "name": task.name, "queue_name": task.queue_name,
         "description": task.description, "labels": task.labels, "assignees": task.assignees,
     }  # fmt: skip
-
-
-def _origin(route: KnownRoute | RouteView) -> str:
-    """What is not the code's about a route."""
-    if route.source == "api":
-        return "made over HTTP"
-    return f"changed over HTTP: {', '.join(route.changed)}" if route.changed else ""
 
 
 def _route_fields(known: KnownRoute) -> dict[str, object]:

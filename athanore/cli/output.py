@@ -6,17 +6,15 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-_WIDE = 200
+from athanore.display import Cell, table
 
-type Cell = str | Text | int | None
+_WIDE = 200
 
 
 def console() -> Console:
@@ -55,49 +53,9 @@ def _value(value: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
-    """Print rows under headings; texts are taken as they are, never as markup."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(
-            *(c if isinstance(c, Text) else Text("" if c is None else str(c)) for c in row)
-        )
+    """Print rows under headings; see `athanore.display.table`."""
     out = console()
     if title:
         out.print(Text(title, "bold"))
-    if table.row_count:
-        out.print(table)
-    else:
-        out.print(Text("  none\n", "dim"))
-
-
-def ago(moment: datetime | None) -> str:
-    """The time since a moment: `45 s`, `12 min`, `3 h`, `2 d`."""
-    return "" if moment is None else duration((datetime.now(UTC) - moment).total_seconds())
-
-
-def until(moment: datetime | None) -> str:
-    """The time until a moment; `now` if it has come."""
-    if moment is None:
-        return ""
-    left = (moment - datetime.now(UTC)).total_seconds()
-    return "now" if left <= 0 else f"in {duration(left)}"
-
-
-def duration(seconds: float) -> str:
-    """A duration in its largest unit that says enough."""
-    for unit, size in (("d", 172_800), ("h", 7200), ("min", 120)):
-        if seconds >= size:
-            return f"{seconds / (size / 2):.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def state_text(state: str) -> Text:
-    """A state in its colour."""
-    styles = {
-        "Running": "green", "Completed": "green", "Failed": "red", "Crashed": "red",
-        "TimedOut": "red", "Stalled": "red", "Cancelled": "dim", "Cancelling": "yellow",
-        "AwaitingRetry": "yellow", "Late": "yellow", "paused": "yellow",
-    }  # fmt: skip
-    return Text(state, styles.get(state.split(" ")[0], ""))
+    shown = table(columns, rows)
+    out.print(shown if shown.row_count else Text("  none\n", "dim"))

@@ -14,16 +14,8 @@ from rich.text import Text
 
 from athanore.cli.acting import TaskId
 from athanore.cli.context import AppOption, AsJson, with_app
-from athanore.cli.output import (
-    ago,
-    console,
-    plain,
-    print_json,
-    print_table,
-    say,
-    state_text,
-    until,
-)
+from athanore.cli.output import console, plain, print_json, print_table, say
+from athanore.display import ago, state_text, until
 from athanore.errors import DispatchError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -90,7 +91,8 @@ class _Poll:
         )
         message = "; ".join([summary, *self.notes])
         if ready or self.notes:
-            self.log.info("%s: %s", route.queue_name, message)
+            level = logging.INFO if self.created or self.notes else logging.DEBUG
+            self.log.log(level, "%s: %s", route.queue_name, message)
         return Completed(message=message)
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:

@@ -111,7 +111,7 @@ class JsonFileAdapter(DocumentAdapter):
             BoardUnavailableError: it cannot be read or created now (the disk is full).
         """
         target = self._target()
-        self._check_place(target)
+        self.check_place()
         with self._locked(target), self._translated("cannot be created"):
             remove_leftovers(target)
             if not os.path.exists(target):
@@ -126,8 +126,14 @@ class JsonFileAdapter(DocumentAdapter):
         known = self._is_current(signature)
         return signature if known or (signature and not signature.is_young) else None
 
-    def _check_place(self, target: Path) -> None:
-        """Refuse a path that can never hold a board."""
+    def check_place(self) -> None:
+        """Refuse a path that cannot hold a board; nothing is written.
+
+        Raises:
+            ConfigurationError: the path is no file, its folder is missing, or neither may be
+                written.
+        """
+        target = self._target()
         board = f"The board {self.path}"
         if os.path.isdir(target):
             raise ConfigurationError(f"{board} is a folder; name a JSON file in it.")

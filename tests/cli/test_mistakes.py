@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +10,14 @@ import pytest
 
 from athanore import __version__
 from tests.cli.rig import Cli, write_script
+from tests.cli.terminal import command, on_a_terminal
 from tests.support import clean_environment, free_port
 
 
 def athanore(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the console script's function in a process of its own, in a folder."""
-    code = "from athanore.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        command(*arguments),
         cwd=folder,
         env={**clean_environment(folder / "prefect"), **env},
         capture_output=True,
@@ -148,37 +146,22 @@ def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
 
 def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
     write_script(tmp_path, "colours")
-    escape = b"\x1b["
+    escape = "\x1b["
     assert escape in _on_a_terminal(tmp_path, {})
     plain = _on_a_terminal(tmp_path, {"NO_COLOR": "1"})
-    assert b"Review" in plain
-    assert b"\x1b[3" not in plain, "no colours"
-    assert escape.decode() not in athanore(tmp_path, "routes").stdout
+    assert "Review" in plain
+    assert "\x1b[3" not in plain, "no colours"
+    assert escape not in athanore(tmp_path, "routes").stdout
 
 
-def _on_a_terminal(folder: Path, env: dict[str, str]) -> bytes:
+def _on_a_terminal(folder: Path, env: dict[str, str]) -> str:
     """What `athanore routes` writes to a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {**clean_environment(folder / "prefect"), "TERM": "xterm-256color", **env}
+    environment = {**clean_environment(folder / "prefect"), **env}
     if not env:
         environment.pop("NO_COLOR", None)
-    with subprocess.Popen(
-        [sys.executable, "-c", "from athanore.cli import main; main()", "routes"],
-        cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-    ) as process:  # fmt: skip
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux says so when the other end is closed; macOS sends nothing
-                break
-            if not piece:
-                break
-            written += piece
-        os.close(ours)
-    assert process.returncode == 0, written
-    return written
+    with on_a_terminal(command("routes"), folder, environment) as terminal:
+        assert terminal.end() == 0, terminal.text
+        return terminal.text
 
 
 def test_a_reader_that_stops_early(tmp_path: Path) -> None:

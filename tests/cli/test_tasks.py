@@ -18,10 +18,15 @@ from tests.support import wait_until
 
 @contextlib.contextmanager
 def at_work(
-    folder: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch, shell: str, *todo: str
+    folder: Path,
+    prefect_api: str,
+    monkeypatch: pytest.MonkeyPatch,
+    shell: str,
+    *todo: str,
+    poll_interval: int = 3600,
 ) -> Generator[Running]:
     """Run an app of which commands know by its script; its tasks are in `Todo` from the start."""
-    script = write_script(folder, app_name("cli"), shell)
+    script = write_script(folder, app_name("cli"), shell, poll_interval)
     monkeypatch.chdir(folder)
     dispatcher = apps.load(str(script) + ":dispatcher")
     assert not isinstance(dispatcher.board, MemoryAdapter)
@@ -68,10 +73,24 @@ def test_dispatch_show_and_logs(
         assert "the task is in 'Done'" in idle.err
 
 
+def test_logs_go_on_through_a_retry(
+    cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_MAX_RETRIES", "1")
+    tried = tmp_path / "tried"
+    shell = f"[ -e '{tried}' ] && exec echo better; touch '{tried}'; echo worse; exit 3"
+    with at_work(tmp_path, prefect_api, monkeypatch, shell, "Twice", poll_interval=2) as it:
+        (task,) = [t.id for t in it.board.get_ready_tasks(["Todo", "In Progress"])]
+        wait_until("it has a run", lambda: it.prefect.runs(task))
+        said = cli.ok("logs", task, "--follow").out
+        assert said.index("worse") < said.index("Retry 1/1") < said.index("better")
+        assert "Completed: Attempt 2 succeeded" in said
+
+
 def test_status_while_agents_work_and_wait(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with at_work(tmp_path, prefect_api, monkeypatch, "exec sleep 600", "Long") as it:
+    with at_work(tmp_path, prefect_api, monkeypatch, "echo thinking; exec sleep 600", "Long") as it:
         (task,) = [t.id for t in it.board.get_ready_tasks(["Todo", "In Progress"])]
         run = it.prefect.working(task)
         busy = cli("dispatch", task)
@@ -96,6 +115,7 @@ def test_status_while_agents_work_and_wait(
         }  # fmt: skip
         assert routes["Review"]["paused"] == ["polls", "agents"]
         assert (routes["Review"]["tasks"], routes["Review"]["waiting"]) == (1, 1)
+        wait_until("its words are shown", lambda: "thinking" in cli.ok("status").out)
         text = cli.ok("status").out
         assert "paused (polls, agents)" in text
         assert "1 of 3 agents at work" in text

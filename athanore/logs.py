@@ -1,0 +1,164 @@
+"""What a process logs to stderr: lines for people, or JSON for programs; Prefect's calmed.
+
+Prefect's engine logs at ERROR every state that is not Completed, a retry and a cancellation
+included, and at INFO what nobody asked. Filters on its loggers set the levels right, on stderr and
+in the log that Prefect's UI shows; nothing is withheld from the latter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import override
+
+from rich.console import Console
+from rich.text import Text
+
+from athanore.settings import LogFormat
+
+logger = logging.getLogger("athanore")
+
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_OWN_CONSOLES = ("uvicorn", "fastapi", "prefect._internal")  # Prefect gives them one each
+_POLL_FLOW = "poll-route"
+_STYLES = {
+    logging.DEBUG: "dim",
+    logging.WARNING: "yellow",
+    logging.ERROR: "red",
+    logging.CRITICAL: "red",
+}
+
+_MACHINERY = re.compile(r"Beginning (sub)?flow run |Running hook |Hook .+ finished running ")
+_OF_POLLS = re.compile(r"View at |Finished in state Completed\(")
+_OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
+_NO_FAILURE = re.compile(
+    r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Cancelled)\(|"
+    r"Finished in state [^(]+\(.*type=CANCELLED",
+    re.DOTALL,
+)
+
+
+def configure_logging(debug: bool, log_format: LogFormat = "auto") -> Console | None:
+    """Log to stderr: ours and the runs' at INFO or DEBUG, everybody else's warnings.
+
+    A root logger that the user's script has set up is left as it is.
+
+    Args:
+        log_format: `text` lines, `json` (one object a line), or `auto`: if stderr is a terminal,
+            lines above a live view, else `text`.
+
+    Returns:
+        The console of the live view; None where there shall be none.
+    """
+    screen: Console | None = None
+    handler: logging.Handler = logging.StreamHandler()
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    elif sys.stderr.isatty():
+        console = Console(stderr=True, highlight=False)
+        handler = TerminalHandler(console)
+        screen = console if log_format == "auto" and console.is_terminal else None
+    else:
+        handler.setFormatter(LineFormatter())
+    handler.setLevel(logging.DEBUG if debug else logging.INFO)
+    earlier = list(logger.handlers)
+    logger.handlers = [handler]
+    logger.setLevel(handler.level)
+    logger.propagate = False
+    root = logging.getLogger()
+    if all(h in earlier or type(h).__module__.startswith("prefect.") for h in root.handlers):
+        # With a formatter there before, Prefect leaves the root logger alone.
+        root.handlers = [handler]
+    return screen
+
+
+def calm_prefect() -> None:
+    """Set Prefect's lines about runs right, once it is imported; safe to repeat."""
+    for name in _RUN_LOGGERS:
+        runs = logging.getLogger(name)
+        runs.addFilter(_calm)
+        if logger.isEnabledFor(logging.DEBUG):
+            runs.setLevel(logging.DEBUG)
+    ours = [h for h in logging.getLogger().handlers if h in logger.handlers]
+    for name in _OWN_CONSOLES if ours else ():
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+
+
+def _calm(record: logging.LogRecord) -> bool:
+    """Give a line of Prefect's engine the level that it has for people."""
+    if record.exc_info is not None and record.exc_info[1] is None:
+        record.exc_info = None  # it would be printed as "NoneType: None"
+    message = record.getMessage()
+    of_attempt = record.name == "prefect.task_runs"
+    of_poll = getattr(record, "flow_name", None) == _POLL_FLOW
+    if (
+        _MACHINERY.match(message)
+        or (of_poll and _OF_POLLS.match(message))
+        or (of_attempt and _OF_ATTEMPTS.match(message))
+    ):
+        _set_level(record, logging.DEBUG)
+    elif record.levelno == logging.ERROR and message.startswith("Finished in state"):
+        if _NO_FAILURE.match(message):
+            _set_level(record, logging.INFO)
+        elif of_attempt:
+            _set_level(record, logging.WARNING)  # the flow says what becomes of the task
+    return True
+
+
+def _set_level(record: logging.LogRecord, level: int) -> None:
+    record.levelno, record.levelname = level, logging.getLevelName(level)
+
+
+class LineFormatter(logging.Formatter):
+    """`22:21:03.222 | INFO    | Fix the flaky test: Claimed ...`; a run's lines bear its name."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d | %(levelname)-7s | %(message)s", "%H:%M:%S")
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        run = getattr(record, "flow_run_name", None)
+        if run and getattr(record, "flow_name", None) != _POLL_FLOW:
+            record.message = "\n".join(f"{run}: {line}" for line in record.message.splitlines())
+        return super().formatMessage(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, and the run's names."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("flow_run_id", "flow_run_name", "task_run_name"):
+            if value := getattr(record, name, None):
+                fields[name] = str(value)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+class TerminalHandler(logging.Handler):
+    """Lines in the colour of their level, above whatever a live view of the console shows."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self.setFormatter(LineFormatter())
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = Text(self.format(record), _STYLES.get(record.levelno, ""))
+            text.stylize("dim", 0, len("00:00:00.000 |"))
+            self._console.print(text, soft_wrap=True)
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,217 @@
+"""The beginning: init, what it writes at work on a terminal, doctor, JSON logs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.rig import Cli, write_script
+from tests.cli.terminal import command, on_a_terminal
+from tests.harness import Prefect, app_name
+from tests.support import clean_environment, free_port, wait_until
+
+
+def environment(folder: Path, prefect_api: str) -> dict[str, str]:
+    """For a process against the session's Prefect, with a port of its own."""
+    return {
+        **clean_environment(folder / "prefect"),
+        "PREFECT_API_URL": prefect_api,
+        "ATHANORE_API_PORT": str(free_port()),
+    }
+
+
+@contextmanager
+def tidied(prefect_api: str, app: str) -> Generator[Prefect]:
+    """Remove an app's deployments from the session's Prefect at the end."""
+    yield Prefect(prefect_api, app)
+    body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
+    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=30).raise_for_status()
+
+
+def queue_of(board: Path, task_id: str) -> str:
+    """Where a task is, as the file says."""
+    queues: dict[str, list[dict[str, Any]]] = json.loads(board.read_text())["queues"]
+    return next(name for name, tasks in queues.items() if any(t["id"] == task_id for t in tasks))
+
+
+def test_init_makes_an_app_that_works_at_once(
+    cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = cli.ok("init", "demo").out
+    assert "cd demo\n  python run.py" in out
+    demo = tmp_path / "demo"
+    before = {path.name: path.read_bytes() for path in demo.iterdir()}
+    assert sorted(before) == ["agent.py", "board.json", "run.py"]
+
+    again = cli("init", "demo")
+    assert again.code == 2
+    assert "demo/board.json" in again.err
+    assert {path.name: path.read_bytes() for path in demo.iterdir()} == before
+
+    env = environment(tmp_path, prefect_api)
+    with (
+        tidied(prefect_api, "athanore"),
+        on_a_terminal([sys.executable, "run.py"], demo, env) as terminal,
+    ):
+        wait_until("the task is done", lambda: queue_of(demo / "board.json", "1") == "Done", 120)
+        wait_until("it is shown live", lambda: "agents at work" in terminal.text)
+        wait_until("the run has ended", lambda: "the task is in 'Done'" in terminal.text)
+        terminal.interrupt()
+        assert terminal.end() == 0
+    assert "Say hello: I was told: Work on task 1: Say hello." in terminal.text
+    assert "Stopped." in terminal.text
+    assert "Beginning" not in terminal.text
+    assert "Hello! I have read 'Say hello'." in (demo / "board.json").read_text()
+
+
+def test_init_leaves_a_folder_alone_in_which_one_file_is(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "board.json").write_text("mine")
+    refused = cli("init")
+    assert refused.code == 2
+    assert "board.json is there already" in refused.err
+    assert [p.name for p in tmp_path.iterdir()] == ["board.json"]
+
+
+def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:
+    name = app_name("json")
+    shell = f"[ -e '{tmp_path}/tried' ] && exit 0; touch '{tmp_path}/tried'; echo no; exit 3"
+    write_script(tmp_path, name, shell, poll_interval=1)
+    board = tmp_path / "board.json"
+    queues = json.loads(board.read_text())
+    queues["queues"]["Todo"].append({"id": "1", "name": "Second time lucky"})
+    board.write_text(json.dumps(queues))
+    env = {
+        **environment(tmp_path, prefect_api),
+        "ATHANORE_LOG_FORMAT": "json", "ATHANORE_MAX_RETRIES": "1",
+    }  # fmt: skip
+    log = tmp_path / "log"
+    with tidied(prefect_api, name) as prefect, log.open("wb") as file:
+        process = subprocess.Popen(
+            command("up"), cwd=tmp_path, env=env, stdout=file, stderr=file,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            wait_until("the task is done", lambda: queue_of(board, "1") == "Done", 120)
+            prefect.ended("1")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(90) == 0
+        finally:
+            process.kill()
+            process.wait()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    run = [line for line in lines if line.get("flow_run_name") == "Second time lucky"]
+    (retry,) = [line for line in run if "state AwaitingRetry" in line["message"]]
+    assert retry["level"] == "INFO"
+    assert {line["level"] for line in run} == {"INFO", "WARNING"}
+    assert "NoneType" not in log.read_text()
+    # Prefect's own log of the run has all that was calmed here.
+    stored = prefect.post(
+        "/logs/filter", {"logs": {"flow_run_id": {"any_": [prefect.run("1")["id"]]}}}
+    )
+    assert any(line["message"].startswith("Beginning ") for line in stored)
+
+
+def findings(output: Any) -> dict[str, tuple[str, str]]:
+    """What was found, by what was looked at; the last one counts."""
+    return {f["what"]: (f["level"], f["says"] + " " + f["mend"]) for f in output.json}
+
+
+def test_doctor_of_an_app_that_is_not_deployed(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_script(tmp_path, app_name("doctor"))
+    monkeypatch.chdir(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    output = cli.ok("doctor", "--json")
+    found = findings(output)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    assert found["Prefect"][0] == found["board"][0] == found["agent"][0] == "ok"
+    assert "6 queues, 0 tasks" in found["board"][1]
+    assert found["deployments"][0] == found["work pool"][0] == "warn"
+    assert "athanore deploy" in found["deployments"][1]
+    text = cli.ok("doctor").out
+    assert "warn deployments" in text
+    assert {"Python", "app", "task API", "API access", "PREFECT_HOME", "database"} <= set(found)
+
+
+def test_doctor_finds_what_is_wrong(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = write_script(tmp_path, app_name("doctor"))
+    script.write_text(script.read_text().replace('command="sh"', 'command="no-such-agent"'))
+    board = tmp_path / "board.json"
+    board.write_text('{"queues": {"Todo": []}}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATHANORE_API_HOST", "0.0.0.0")
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        script.write_text(script.read_text().replace("api_port=0", f"api_port={port}"))
+        output = cli("doctor", "--json")
+    assert output.code == 1
+    found = findings(output)
+    wrong = {what for what, (level, _) in found.items() if level == "fail"}
+    assert wrong == {"board", "agent", "task API", "API access"}
+    assert "'In Progress'" in found["board"][1]
+    assert "'no-such-agent' is not found on PATH" in found["agent"][1]
+    assert str(port) in found["task API"][1]
+    assert "ATHANORE_API_AUTH=token" in found["API access"][1]
+
+
+def test_doctor_without_app_and_prefect(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"http://127.0.0.1:{free_port()}/api"
+    output = Cli(url, capsys)("doctor", "nope.py", "--json")
+    assert output.code == 1
+    found = findings(output)
+    assert "There is no file" in found["app"][1]
+    assert url in found["Prefect"][1]
+    assert {w for w, (level, _) in found.items() if level == "fail"} == {"app", "Prefect"}
+
+
+def test_status_goes_on_until_ctrl_c(prefect_api: str, tmp_path: Path) -> None:
+    write_script(tmp_path, app_name("watch"))
+    env = environment(tmp_path, prefect_api)
+    with on_a_terminal(command("status", "--watch"), tmp_path, env) as terminal:
+        wait_until("it is drawn", lambda: "not deployed" in terminal.text)
+        terminal.interrupt()
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+
+
+def test_watching_needs_a_terminal(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_script(tmp_path, app_name("watch"))
+    monkeypatch.chdir(tmp_path)
+    refused = cli("status", "--watch")
+    assert refused.code == 2
+    assert "--watch draws on a terminal" in refused.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(
+    cli: Cli, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ZDOTDIR", raising=False)
+    cli.ok("--install-completion", "--shell", shell)
+    written = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert any("dead-letters" in p.read_text() for p in written)

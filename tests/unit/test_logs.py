@@ -1,0 +1,118 @@
+"""What is logged: Prefect's lines at the level that they have for people, lines and JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from athanore.logs import JsonFormatter, LineFormatter, TerminalHandler, calm_prefect
+
+AGENT = {"flow_name": "run-agent", "flow_run_name": "Fix crash", "flow_run_id": "abc"}
+POLL = {"flow_name": "poll-route", "flow_run_name": "smooth-parrot"}
+
+
+@pytest.fixture
+def seen() -> Iterator[list[logging.LogRecord]]:
+    """What handlers of Prefect's run loggers are given, after the filters."""
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    calm_prefect()
+    handler = Keep()
+    loggers = [logging.getLogger(f"prefect.{kind}_runs") for kind in ("flow", "task")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    yield records
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("logger", "extra", "level", "message", "expected"),
+    [
+        ("flow", AGENT, "ERROR", "Finished in state AwaitingRetry('x', type=SCHEDULED)", "INFO"),
+        ("flow", AGENT, "ERROR", "Finished in state Cancelled('by me')", "INFO"),
+        ("flow", AGENT, "ERROR", "Finished in state Nothing to do('', type=CANCELLED)", "INFO"),
+        ("flow", AGENT, "ERROR", "Finished in state Failed('exit code 1')", "ERROR"),
+        ("flow", AGENT, "ERROR", "Finished in state TimedOut('x', type=FAILED)", "ERROR"),
+        ("flow", AGENT, "ERROR", "AwaitingRetry is what the agent said", "ERROR"),
+        ("task", AGENT, "ERROR", "Finished in state Failed('exit code 1')", "WARNING"),
+        ("task", AGENT, "ERROR", "Task run failed with state: Failed()", "DEBUG"),
+        ("task", AGENT, "ERROR", "Task run failed with exception: ValueError()", "ERROR"),
+        ("flow", AGENT, "INFO", "Beginning subflow run 'x' for flow 'run-agent'", "DEBUG"),
+        ("flow", AGENT, "INFO", "View at http://127.0.0.1:4200", "INFO"),
+        ("flow", POLL, "INFO", "View at http://127.0.0.1:4200", "DEBUG"),
+        ("flow", POLL, "INFO", "Finished in state Completed('0 ready')", "DEBUG"),
+        ("flow", POLL, "INFO", "Todo: 3 ready, 3 dispatched, 0 under way", "INFO"),
+    ],
+)
+def test_the_level_of_a_line(
+    seen: list[logging.LogRecord],
+    logger: str,
+    extra: dict[str, Any],
+    level: str,
+    message: str,
+    expected: str,
+) -> None:
+    logging.getLogger(f"prefect.{logger}_runs").log(
+        logging.getLevelNamesMapping()[level], message, extra=extra
+    )
+    (record,) = seen
+    assert (record.levelname, logging.getLevelName(record.levelno)) == (expected, expected)
+    assert record.getMessage() == message
+
+
+def test_no_traceback_of_nothing(seen: list[logging.LogRecord]) -> None:
+    runs = logging.getLogger("prefect.task_runs")
+    runs.error("Task run failed with state: Failed()", exc_info=True)
+    try:
+        raise ValueError("real")
+    except ValueError:
+        runs.exception("It failed.")
+    nothing, real = (LineFormatter().format(r) for r in seen)
+    assert "NoneType" not in nothing
+    assert "ValueError: real" in real
+
+
+def test_lines_bear_the_name_of_their_run(seen: list[logging.LogRecord]) -> None:
+    runs = logging.getLogger("prefect.flow_runs")
+    runs.info("one\ntwo", extra=AGENT)
+    runs.info("Todo: 1 ready", extra=POLL)
+    lines = [LineFormatter().format(r).split(" | ", 2)[2] for r in seen]
+    assert lines == ["Fix crash: one\nFix crash: two", "Todo: 1 ready"]
+
+
+def test_json_has_everything(seen: list[logging.LogRecord]) -> None:
+    try:
+        raise ValueError("real")
+    except ValueError:
+        logging.getLogger("prefect.flow_runs").exception("It\n%s", "failed", extra=AGENT)
+    line = JsonFormatter().format(seen[0])
+    assert "\n" not in line
+    fields = json.loads(line)
+    assert fields.pop("time").endswith("+00:00")
+    assert "ValueError: real" in fields.pop("exception")
+    assert fields == {
+        "level": "ERROR", "logger": "prefect.flow_runs", "message": "It\nfailed",
+        "flow_run_id": "abc", "flow_run_name": "Fix crash",
+    }  # fmt: skip
+
+
+def test_what_an_agent_says_is_no_markup_on_a_terminal() -> None:
+    out = io.StringIO()
+    handler = TerminalHandler(Console(file=out, force_terminal=True, no_color=True, width=40))
+    record = logging.makeLogRecord({"msg": f"[red]{'x' * 60}[/]", "levelname": "INFO"})
+    handler.handle(record)
+    assert f"[red]{'x' * 60}[/]" in out.getvalue()
