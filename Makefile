@@ -1,6 +1,6 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos bench lint constraints clean
+.PHONY: help install demo test chaos bench lint docs constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -33,10 +33,14 @@ lint: $(STAMP)  ## linters, types, import rules
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/pyright
 
+docs: $(STAMP)  ## build the documentation site in site/; a warning is an error
+	@$(PY) api/reference.py
+	@$(VENV)/bin/zensical build --strict --clean
+
 constraints: $(STAMP)  ## write down the versions that are installed
 	@{ head -1 constraints.txt; $(PY) -m pip freeze --exclude-editable \
 	  | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .demo dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache site .cache

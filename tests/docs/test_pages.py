@@ -1,0 +1,204 @@
+"""What the documentation shows works: commands, options, code, messages, files."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import prefect.settings
+import pytest
+import yaml
+from prefect.cli._app import _app as prefect_app  # pyright: ignore[reportPrivateUsage]
+
+from api.reference import reference
+from athanore import AgentDispatcher, ScriptedAgent
+from athanore.cli import make_app
+from athanore.settings import Settings
+from tests.docs.pages import DOCS, GENERATED, ROOT, Block, blocks, commands, pages, shell_blocks
+
+COMPOSE = yaml.safe_load((ROOT / "deployments/docker-compose.yml").read_text())
+UNITS = sorted((ROOT / "deployments/systemd").glob("*.service"))
+PROGRAMS = {
+    "athanore", "prefect", "make", "python", "pip", "cd", "cp", "export", "install", ".",
+    "docker", "systemctl", "journalctl", "curl",
+}  # fmt: skip
+
+
+def parse(app: Any, words: list[str]) -> None:
+    """Have a command line read its words, without doing anything."""
+    app.parse_args(words, print_error=False, exit_on_error=False)
+
+
+@pytest.mark.parametrize(("command", "words"), commands("athanore").items(), ids=str)
+def test_commands_are_understood(command: str, words: list[str]) -> None:
+    if len(words) == 1 and not words[0].startswith("-"):
+        assert words[0] in set(make_app())  # prose mentions the command
+    else:
+        parse(make_app(), words)
+
+
+@pytest.mark.parametrize(("command", "words"), commands("prefect").items(), ids=str)
+def test_prefects_commands_are_understood(command: str, words: list[str]) -> None:
+    parse(prefect_app, words)
+
+
+def test_an_option_that_is_not_there_would_be_found() -> None:
+    for app, words in ((make_app(), ["status", "--nope"]), (prefect_app, ["server", "begin"])):
+        with pytest.raises(Exception, match=r"Unknown|Unused"):
+            parse(app, words)
+
+
+@pytest.mark.parametrize("block", shell_blocks(), ids=str)
+def test_shell_is_shell_and_uses_known_programs(block: Block) -> None:
+    subprocess.run(["sh", "-n"], input=block.code, text=True, check=True)
+    for line in block.code.splitlines():
+        assert line.split()[0] in PROGRAMS, line
+
+
+@pytest.mark.parametrize("target", commands("make"), ids=str)
+def test_make_has_the_target(target: str) -> None:
+    words = [*target.split(), "-n"]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+
+
+def test_every_command_is_in_the_table() -> None:
+    page = (DOCS / "deploying.md").read_text()
+    named = set(re.findall(r"`athanore ([a-z-]+)", page))
+    assert {name for name in make_app() if not name.startswith("-")} <= named
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("claude_code_sdk") is None:
+        stand_in = ModuleType("athanore.agent_adapters.claude")
+        vars(stand_in)["ClaudeAgentAdapter"] = lambda **_: ScriptedAgent()  # pyright: ignore[reportUnknownLambdaType]
+        monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT / "examples/custom_adapter"), *sys.path])
+    script = tmp_path / "run.py"
+    script.write_text(block.code)
+    found = runpy.run_path(str(script))
+    if "dispatcher" in found:
+        assert isinstance(found["dispatcher"], AgentDispatcher)
+
+
+@pytest.mark.parametrize("block", blocks("json", "yaml"), ids=str)
+def test_data_can_be_read(block: Block) -> None:
+    assert json.loads(block.code) if block.language == "json" else yaml.safe_load(block.code)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    listed = re.findall(r"[\w-]+\.md", text[text.index("nav:") :])
+    assert sorted(listed) == sorted({*pages(), GENERATED} - {"README.md"})
+
+
+@pytest.mark.parametrize("page", [p for p in pages() if p != "README.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", pages()[page]):
+        if not target.startswith(("http", "#")):
+            name = target.partition("#")[0]
+            assert name == GENERATED or (DOCS / name).is_file(), target
+
+
+def test_the_api_reference_has_every_call_and_shape() -> None:
+    document = json.loads((ROOT / "api/openapi.json").read_text())
+    page = reference(document)
+    calls = [f"{m.upper()} {p}" for p, methods in document["paths"].items() for m in methods]
+    assert re.findall(r"^## `(.+)`$", page, re.MULTILINE) == calls
+    anchors = {n.lower() for n in re.findall(r"^### (\w+)$", page, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#(\w+)\)", page)) <= anchors
+    assert anchors == {name.lower() for name in document["components"]["schemas"]}
+
+
+def test_the_messages_that_are_explained_are_ours() -> None:
+    source = "\n".join(p.read_text() for p in (ROOT / "athanore").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*(?:[+] )?f?"', "", source)
+    explained = re.findall(r"^### `(.+)`$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(explained) > 10
+    theirs = {"database is locked"}
+    assert [m for m in explained if m not in source and m not in theirs] == []
+
+
+def test_the_agents_environment_is_told() -> None:
+    told = re.findall(r"`(ATHANORE_\w+)`", (DOCS / "agents.md").read_text())
+    source = (ROOT / "athanore/environment.py").read_text()
+    given = set(re.findall(r'"(ATHANORE_\w+)"[:\]]', source))
+    assert set(told) == given
+
+
+def test_the_arguments_of_the_claude_adapter_are_told() -> None:
+    page = (DOCS / "agents.md").read_text()
+    told = re.findall(r"`(\w+)`", page[page.index("Its arguments:") :].partition(". Claude")[0])
+    # Without an SDK the module cannot be imported.
+    tree = ast.parse((ROOT / "athanore/agent_adapters/claude.py").read_text())
+    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+    methods = [n for n in classes["ClaudeAgentAdapter"].body if isinstance(n, ast.FunctionDef)]
+    (init,) = [n for n in methods if n.name == "__init__"]
+    assert told == [a.arg for a in (*init.args.args[1:], *init.args.kwonlyargs)]
+
+
+def variables() -> set[str]:
+    """Every setting that the files in deployments/ make."""
+    found = set(
+        re.findall(r"^(\w+)=", (ROOT / "deployments/systemd/athanore.env").read_text(), re.M)
+    )
+    for service in COMPOSE["services"].values():
+        found |= set(service.get("environment", {}))
+    return {v for v in found if not v.startswith("POSTGRES_")}
+
+
+@pytest.mark.parametrize("variable", sorted(variables()))
+def test_settings_of_the_deployments_exist(variable: str) -> None:
+    if variable.startswith("PREFECT_"):
+        assert hasattr(prefect.settings, variable)
+    else:
+        name = variable.removeprefix("ATHANORE_").lower()
+        assert name in Settings.model_fields or name == "app"
+
+
+def test_the_compose_file_holds_together() -> None:
+    services: dict[str, Any] = COMPOSE["services"]
+    started: list[str] = []
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+        if command := service.get("command"):
+            program, *words = command.split()
+            parse(make_app() if program == "athanore" else prefect_app, words)
+            started.append(command)
+    assert {"athanore deploy", "athanore worker", "athanore api"} <= set(started)
+    build = services["worker"]["build"]
+    assert (ROOT / "deployments" / build["context"] / build["dockerfile"]).is_file()
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda u: u.name)
+def test_the_units_are_valid(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text()
+    (command,) = re.findall(r"^ExecStart=/srv/athanore/\.venv/bin/(.+)$", text, re.MULTILINE)
+    program, *words = command.split()
+    parse(make_app() if program == "athanore" else prefect_app, words)
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    for other in UNITS:
+        here = other.read_text().replace(
+            "/srv/athanore/.venv/bin/", f"{Path(sys.executable).parent}/"
+        )
+        (tmp_path / other.name).write_text(here.replace("/srv/athanore", str(tmp_path)))
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name)],
+        capture_output=True, text=True, env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
