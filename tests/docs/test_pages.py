@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -146,6 +147,23 @@ def test_the_arguments_of_the_claude_adapter_are_told() -> None:
     methods = [n for n in classes["ClaudeAgentAdapter"].body if isinstance(n, ast.FunctionDef)]
     (init,) = [n for n in methods if n.name == "__init__"]
     assert told == [a.arg for a in (*init.args.args[1:], *init.args.kwonlyargs)]
+
+
+def test_the_settings_are_told_with_their_defaults() -> None:
+    page = (DOCS / "settings.md").read_text()
+    told = re.findall(
+        r"^\| `ATHANORE_(\w+)` \| `?([^`|]*?)`? \| (.+?)( \*)? \|$", page, re.MULTILINE
+    )
+    arguments = inspect.signature(AgentDispatcher).parameters
+    assert told == [
+        (
+            name.upper(),
+            "" if field.default is None else str(field.default).replace("False", "false"),
+            field.description,
+            " *" if name in arguments else "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
 
 
 def variables() -> set[str]:

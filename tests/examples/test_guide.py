@@ -36,10 +36,3 @@ def test_its_extras_are_all_there_are() -> None:
     assert {name for name, _ in told} == extras - {"Hashable"}
     for name, member in told:
         assert hasattr(getattr(base, name), member), name
-
-
-@pytest.mark.parametrize(
-    "target", [t for t in re.findall(r"\]\(([^)]+)\)", GUIDE) if not t.startswith("http")]
-)
-def test_its_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / "docs" / target).exists()
