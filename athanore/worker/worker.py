@@ -37,6 +37,7 @@ from athanore.flows.control import StopReason
 from athanore.flows.ledger import Holder
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
+from athanore.logs import calm_prefect
 from athanore.routes import Route
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
@@ -108,6 +109,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             # from it at any point. In another thread it leaves signals alone.
             await in_thread(lambda: self.start(run_once, with_healthcheck, printer))
             return
+        calm_prefect()
         self._find_apps()
         with temporary_settings({"flows.heartbeat_frequency": None}):
             async with shared_client() as self._transport:
