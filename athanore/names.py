@@ -81,6 +81,16 @@ def task_resource(app: str, task_id: str) -> str:
     return f"athanore.task.{slug(app)}.{slug(task_id)}"
 
 
+def task_labels(app: str, task_id: str, task_name: str) -> dict[str, str]:
+    """A task as the resource of an event."""
+    return {
+        "prefect.resource.id": task_resource(app, task_id),
+        "prefect.resource.name": task_name,
+        "athanore.app": app,
+        "athanore.task-id": task_id,
+    }
+
+
 def route_resource(app: str, queue_name: str) -> str:
     """The id of a route among the resources of Prefect's events."""
     return f"athanore.route.{slug(app)}.{slug(queue_name)}"

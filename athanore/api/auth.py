@@ -167,8 +167,11 @@ async def authenticate(
     if write and request.method != "DELETE":
         _check_content_type(request)
     caller = await gate.identify(credential_of(request), write=write)
-    if caller.task_id is not None:
-        control.touch(caller.task_id)  # an agent that calls is not stalled
+    if caller.task_id is not None and caller.run_id is not None:
+        # An agent that calls is not stalled.
+        service = request.app.state.service
+        routes = service.app.routes.remembered()
+        service.activity.note(routes, caller.queue_name or "", caller.run_id, caller.task_id)
     if write:
         gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
     return caller

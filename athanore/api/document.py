@@ -61,6 +61,6 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
             response["description"] = when(int(status))
             response["content"] = {MEDIA_TYPE: {"schema": _SCHEMA}}
     operation["responses"] = dict(sorted(responses.items()))
-    if "security" in operation:
+    if "security" in operation and {"webhook": []} not in operation["security"]:
         # Only where the API runs with api_auth="token" is one needed.
         operation["security"] = [*operation["security"], {}]

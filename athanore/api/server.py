@@ -13,6 +13,7 @@ import uvicorn
 from athanore.api.app import create_api
 from athanore.api.guard import check_binding
 from athanore.errors import AthanoreError
+from athanore.flows import control
 from athanore.flows.apps import App
 
 _GRACE = 5
@@ -47,7 +48,8 @@ async def serve_api(app: App, sock: socket.socket) -> None:
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")
     try:
-        await asyncio.shield(serving)
+        with control.serving_api():
+            await asyncio.shield(serving)
     except asyncio.CancelledError:
         api.state.service.stop()
         server.should_exit = True

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prefect.client.schemas.objects import FlowRun
 
+from athanore.api.activity import Activity
 from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.auth import Gate
 from athanore.api.event_log import Announcer
@@ -18,7 +19,6 @@ from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem, problem_of
-from athanore.api.redaction import Redactor
 from athanore.api.removals import Removals
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
@@ -37,7 +37,8 @@ class Service:
         self.prefect = PrefectLink()
         self.runs = AgentRuns(app, self.prefect)
         self.gate = Gate(app, self.prefect)
-        self.redactor = Redactor.of(app)
+        self.redactor = app.redactor
+        self.activity = Activity(app)
         self.live = LiveEvents(app.name)
         self.announcer = Announcer(app.name)
         self.once = Once()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 from functools import cached_property
@@ -14,7 +15,10 @@ from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.flows.registry import Registry
+from athanore.redaction import RedactedLogs, Redactor
 from athanore.versions import app_version
+
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class App:
@@ -25,8 +29,19 @@ class App:
         self.dispatcher = dispatcher
         self.board = Board(dispatcher.board)
         self.routes = Registry(dispatcher)
+        self.redactor = Redactor.of(dispatcher)
+        self._logs = RedactedLogs(self.redactor)
         settings = dispatcher.settings
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
+
+    def watch_logs(self, on: bool) -> None:
+        """Keep the app's secrets out of the logs of runs, or no longer."""
+        for name in _RUN_LOGGERS:
+            logger = logging.getLogger(name)
+            if on:
+                logger.addFilter(self._logs)
+            else:
+                logger.removeFilter(self._logs)
 
     @property
     def name(self) -> str:
@@ -45,11 +60,13 @@ _apps: dict[str, App] = {}
 def register(app: App) -> None:
     """Make an app known to the flows of this process."""
     _apps[app.reference] = app
+    app.watch_logs(True)
 
 
 def unregister(app: App) -> None:
     """Forget an app again."""
     _apps.pop(app.reference, None)
+    app.watch_logs(False)
 
 
 def registered(reference: str) -> App | None:

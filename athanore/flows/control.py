@@ -149,6 +149,25 @@ def wake(at: datetime | None = None) -> None:
         waker(at)
 
 
+_apis = 0
+
+
+@contextmanager
+def serving_api() -> Generator[None]:
+    """Note that this process serves the task API, so that calls of its agents are heard here."""
+    global _apis
+    _apis += 1
+    try:
+        yield
+    finally:
+        _apis -= 1
+
+
+def api_is_here() -> bool:
+    """Tell whether this process serves the task API."""
+    return _apis > 0
+
+
 _outages = 0
 
 

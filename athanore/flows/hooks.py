@@ -7,14 +7,17 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import emit_event
 from prefect.logging.loggers import flow_run_logger
 
+from athanore import names
 from athanore.board import Board
 from athanore.errors import BoardError, DispatchError, RouteError, TaskNotFoundError
 from athanore.flows import apps, control, runs
 from athanore.flows.ledger import Ledger
 from athanore.flows.patience import until_board_answers
 from athanore.flows.transcript import Log
+from athanore.models import EventKind, Task
 from athanore.routes import Route
 
 BOARD_PATIENCE = timedelta(seconds=60)
@@ -29,10 +32,10 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     found = await _app_and_route(flow_run)
     if found is None:
         return
-    app, route, task_id = found
+    app, route = found
     log = flow_run_logger(flow_run, flow)
     try:
-        await bury(app, route, task_id, state.message or "failed", log)
+        await bury(app, route, flow_run, state.message or "failed", log)
     except BoardError as exc:
         log.error("The dead-letter move waits for the next poll: %s", exc)
         return
@@ -42,7 +45,7 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
 
 
 async def bury(
-    app: apps.App, route: Route, task_id: str, reason: str, log: Log, opening: str | None = None
+    app: apps.App, route: Route, run: FlowRun, reason: str, log: Log, opening: str | None = None
 ) -> None:
     """Comment and move a task that has no attempt left: safe to repeat.
 
@@ -52,6 +55,7 @@ async def bury(
         BoardError: the board is away, or has no such dead-letter queue.
     """
     board, target = app.board, route.dead_letter_queue
+    task_id = str(run.parameters["task_id"])
     if opening is None:
         opening = f"Max retries ({route.retry.max_retries}) exhausted."
     text = opening + (
@@ -69,8 +73,30 @@ async def bury(
         )
         if target is not None:
             await until_board_answers(lambda: board.move(task_id, target), log, BOARD_PATIENCE)
+        _announce(app, run, task, target, reason)
     except TaskNotFoundError as exc:
         log.warning("No dead letter: %s", exc)
+
+
+def _announce(app: apps.App, run: FlowRun, task: Task, target: str | None, reason: str) -> None:
+    """Tell by an event that a task was given up, and where it is."""
+    emit_event(
+        event=f"athanore.agent.{EventKind.DEAD_LETTERED}",
+        resource=names.task_labels(app.name, task.id, task.name),
+        related=[
+            {
+                "prefect.resource.id": f"prefect.flow-run.{run.id}",
+                "prefect.resource.role": "flow-run",
+                "prefect.resource.name": run.name,
+            }
+        ],
+        payload={
+            "seq": 1,
+            "src": f"dead-letter-{str(run.id)[:13]}.{run.run_count}",
+            "queue": target or task.queue_name,
+            "reason": reason,
+        },
+    )
 
 
 async def comment_once(board: Board, task_id: str, text: str) -> None:
@@ -98,7 +124,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
 
 
-async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route, str] | None:
+async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route] | None:
     parameters = flow_run.parameters
     app = apps.find(str(parameters["app"]))
     try:
@@ -108,4 +134,4 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route, str] | Non
             )
     except RouteError:
         return None
-    return app, route, str(parameters["task_id"])
+    return app, route

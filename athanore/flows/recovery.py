@@ -176,7 +176,7 @@ class Recovery:
         allowed = self._route.retry.max_crashes
         if place == self._route.in_progress_queue and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
-            await hooks.bury(self._app, self._route, task_id, text, self._log, opening=text)
+            await hooks.bury(self._app, self._route, run, text, self._log, opening=text)
             await book.close()
             self.notes.append(f"{run.name!r}: {text}")
             return
@@ -195,7 +195,7 @@ class Recovery:
         state = await conclusion.follow(result)
         await self._client.set_flow_run_state(run.id, state, force=True)
         if state.is_failed():
-            await hooks.bury(self._app, self._route, task_id, result.reason, self._log)
+            await hooks.bury(self._app, self._route, run, result.reason, self._log)
             await Ledger(self._client, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
@@ -302,7 +302,7 @@ class Recovery:
                 await self.return_crashed(run, task_id)
             case StateType.FAILED:
                 reason = (run.state.message if run.state else "") or "failed"
-                await hooks.bury(self._app, self._route, task_id, reason, self._log)
+                await hooks.bury(self._app, self._route, run, reason, self._log)
                 await Ledger(self._client, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:

@@ -82,6 +82,10 @@ class Registry:
             self._known, self._read_at = self._from(found), time.monotonic()
         return self._known
 
+    def remembered(self) -> Routes:
+        """The routes as they were read last, without asking."""
+        return self._known if self._known is not None and self.is_open else self.in_code()
+
     def forget(self) -> None:
         """Ask Prefect again next time."""
         self._known = None

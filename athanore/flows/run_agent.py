@@ -32,7 +32,7 @@ from athanore.errors import (
     TaskBusyError,
     TaskMovedError,
 )
-from athanore.flows import apps, breaker, control, hooks, limits, runs
+from athanore.flows import activity, apps, breaker, control, hooks, limits, runs
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Ledger
 from athanore.flows.transcript import Transcript
@@ -193,8 +193,8 @@ class _Visit:
     def _transcript(self, claimed: BoardTask) -> Transcript:
         # Events are numbered within one start of a run; readers fill gaps and drop repeats by that.
         start = {"athanore.start": str(self.run.run_count)}
-        resource = _resource(self.app.name, claimed) | start
-        return Transcript(self.log, resource, _related(self.run))
+        resource = names.task_labels(self.app.name, claimed.id, claimed.name) | start
+        return Transcript(self.log, resource, _related(self.run), self.app.redactor)
 
     async def _later(self, why: str, delay: timedelta) -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
@@ -235,7 +235,9 @@ class _Visit:
         results: list[AgentResult] = []
         run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
         work = asyncio.create_task(
-            run_attempt(partial(self._work, claimed, transcript), results.append, return_state=True)
+            run_attempt(
+                partial(self._work_redacted, claimed, transcript), results.append, return_state=True
+            )
         )
         stall_watch = asyncio.create_task(self._watch_for_stall(transcript))
         try:
@@ -291,11 +293,38 @@ class _Visit:
             reason = f"{type(agent).__name__} raised {type(exc).__name__}: {exc}"
             return AgentResult(AgentOutcome.FAILED, reason)
 
+    async def _work_redacted(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
+        """What is said of the attempt goes to comments, states and labels."""
+        result, clean = await self._work(claimed, transcript), self.app.redactor
+        return replace(
+            result,
+            reason=clean.text(result.reason),
+            output_tail=clean.text(result.output_tail),
+            usage=clean.value(dict(result.usage)),
+        )
+
+    async def _has_called(self, transcript: Transcript) -> bool:
+        """Tell whether the agent has called a task API of another process since it was heard."""
+        heard = transcript.last_activity
+        for pause in (0.0, activity.LAG.total_seconds()):
+            await asyncio.sleep(pause)
+            now = asyncio.get_running_loop().time()
+            since = datetime.now(UTC) - timedelta(seconds=now - heard)
+            called = await activity.last_call(self.client, self.app.name, self.run.id, since)
+            if called is not None:
+                transcript.touch(datetime.now(UTC) - called)
+            if transcript.last_activity > heard:
+                return True
+        return False
+
     async def _watch_for_stall(self, transcript: Transcript) -> None:
         limit = self.route.stall_timeout
         if limit is None:
             return
-        await transcript.silence(limit)
+        while True:
+            await transcript.silence(limit)
+            if control.api_is_here() or not await self._has_called(transcript):
+                break
         self.handle.stop(
             control.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
         )
@@ -321,15 +350,6 @@ async def _attempt(
 
 def _hopeless(reason: str) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
-
-
-def _resource(app: str, board_task: BoardTask) -> dict[str, str]:
-    return {
-        "prefect.resource.id": names.task_resource(app, board_task.id),
-        "prefect.resource.name": board_task.name,
-        "athanore.app": app,
-        "athanore.task-id": board_task.id,
-    }
 
 
 def _related(run: FlowRun) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from typing import Any
 from prefect.events import emit_event
 
 from athanore.models import AgentEvent, EventKind
+from athanore.redaction import Redactor
 
 _GATHER_SECONDS = 0.1
 _MAX_BATCH_CHARS = 16_000
@@ -27,8 +28,15 @@ type Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 class Transcript:
     """Takes the events of one attempt; `emit` never blocks and never raises."""
 
-    def __init__(self, log: Log, resource: dict[str, str], related: list[dict[str, str]]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        resource: dict[str, str],
+        related: list[dict[str, str]],
+        redactor: Redactor,
+    ) -> None:
         self._log = log
+        self._redactor = redactor
         self._resource = resource
         self._related = related
         self._lines: list[tuple[str, str]] = []
@@ -54,9 +62,9 @@ class Transcript:
         self.touch()
         if event.kind is not EventKind.OUTPUT:
             self.flush()
-            self._send(event.kind, dict(event.data))
+            self._send(event.kind, self._redactor.value(dict(event.data)))
             return
-        text = str(event.data.get("text", ""))
+        text = self._redactor.text(str(event.data.get("text", "")))
         self.tail.append(text)
         if self._logged >= _MAX_LOGGED_CHARS:
             return
@@ -67,9 +75,10 @@ class Transcript:
         elif self._flush is None:
             self._flush = loop.call_later(_GATHER_SECONDS, self.flush)
 
-    def touch(self) -> None:
-        """Note a sign of life."""
-        self.last_activity = asyncio.get_running_loop().time()
+    def touch(self, ago: timedelta = timedelta(0)) -> None:
+        """Note a sign of life, of now or of some time ago."""
+        heard = asyncio.get_running_loop().time() - ago.total_seconds()
+        self.last_activity = max(self.last_activity, heard)
 
     async def silence(self, limit: timedelta) -> None:
         """Return when nothing has been heard for so long."""

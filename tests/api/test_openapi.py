@@ -63,6 +63,9 @@ def test_the_endpoints_of_the_reference_are_there() -> None:
         ("delete", "/queues/{queue_name}"),
         ("get", "/routes"),
         ("get", "/routes/{queue_name}"),
+        ("post", "/routes"),
+        ("patch", "/routes/{queue_name}"),
+        ("delete", "/routes/{queue_name}"),
     }
 
 
