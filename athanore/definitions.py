@@ -61,7 +61,7 @@ class RouteOptions(BaseModel):
     in the code, what the code says). An explicit `timeout: null` means no limit.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: Prompt | None = Field(default=None, **PROMPT)
     in_progress_queue: QueueName | None = Field(

@@ -95,12 +95,12 @@ async def list_routes(service: ServiceDep) -> list[RouteModel]:
     return [_model(routes, k) for k in routes.values()]
 
 
-@router.post("/routes", status_code=status.HTTP_201_CREATED, responses=documented(409))
+@router.post("/routes", status_code=status.HTTP_201_CREATED, responses=documented(404, 409))
 async def create_route(body: RouteRequest, service: ManagedDep, response: Response) -> RouteModel:
     """Watch a queue: it is polled at once, by every worker of the app, and after every restart.
 
-    Options that are not sent are the app's. 409: the queue has a route already. 422: an option is
-    wrong, a queue that it names does not exist, or the prompt names what does not exist.
+    Options that are not sent are the app's. 404: a queue that it names is not on the board. 409:
+    the queue has a route already. 422: an option is wrong, or the prompt names what does not exist.
     """
     queue_name, options = body.queue_name, body.options()
     _refuse_secrets(service, body)
@@ -114,8 +114,9 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
                 else f"is there (source: {there.source}); PATCH /routes/{{queue_name}} changes it"
             )
             raise Problem(409, "route-exists", f"A route of {queue_name!r} {hint}.")
+        await _check_queues(service, body)
         known = make_route(service.app, queue_name, options)
-        await _check_queues(service, known.route, {*QUEUE_OPTIONS})
+        await _check_queues(service, known.route)
         await put_route(client, service.app, known)
     response.headers["Location"] = f"/routes/{quote(queue_name, safe='')}"
     return _model({**routes, queue_name: known}, known)
@@ -141,9 +142,7 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
         known = _known(routes, queue_name)
-        wanted = body.applied_to(known.route)
-        named = {o for o in QUEUE_OPTIONS if getattr(wanted, o) != getattr(known.route, o)}
-        await _check_queues(service, wanted, named)
+        await _check_queues(service, body)
         changed = await change_route(client, service.app, known, body)
     return _model({**routes, queue_name: changed}, changed)
 
@@ -183,18 +182,18 @@ def _known(routes: Routes, queue_name: str) -> KnownRoute:
     return known
 
 
-async def _check_queues(service: Service, route: Route, options: set[str]) -> None:
+async def _check_queues(service: Service, route: Route | RouteOptions) -> None:
     """Refuse a route whose queues are not on the board."""
     existing = [q.name for q in await service.board.queues()]
     missing = [
         (option, str(getattr(route, option)))
         for option in QUEUE_OPTIONS
-        if option in options and getattr(route, option) not in (None, *existing)
+        if getattr(route, option, None) not in (None, False, *existing)
     ]
     if missing:
         said = ", ".join(f"{value!r} ({option})" for option, value in missing)
         raise Problem(
-            422, "queue-not-found",
+            404, "queue-not-found",
             f"The board has no queue {said}. It has: "
             f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
             errors=[

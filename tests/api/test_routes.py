@@ -122,7 +122,7 @@ def test_a_prompt_with_a_mistake(live: Api, prompt: str, says: str) -> None:
         ({"max_retries": -1}, "body.max_retries"),
         ({"priority": 1.5}, "body.priority"),
         ({"colour": "red"}, "body.colour"),
-        ({"dead_letter_queue": "Nope"}, "no queue 'Nope' (dead_letter_queue)"),
+        ({"timeout": "5"}, "body.timeout"),
         ({"in_progress_queue": "Todo"}, "another route watches"),
         ({"done_queue": "Wrong"}, "is the queue that the route watches"),
         ({"command": "'open"}, "cannot be split into words"),
@@ -136,7 +136,9 @@ def test_an_option_with_a_mistake(live: Api, options: dict[str, Any], says: str)
 
 
 def test_a_route_without_a_queue_on_the_board(live: Api) -> None:
-    problem = live.post("/routes", {"queue_name": "Nowhere", "prompt": PROMPT}, 422)
+    problem = make(live, "Wrong", 404, dead_letter_queue="Nope")
+    assert "no queue 'Nope' (dead_letter_queue)" in problem["detail"]
+    problem = live.post("/routes", {"queue_name": "Nowhere", "prompt": PROMPT}, 404)
     assert problem["errors"] == [
         {"field": "body.queue_name", "message": "the board has no queue 'Nowhere'"}
     ]
@@ -156,7 +158,7 @@ def test_changing_a_route_keeps_what_is_not_sent(live: Api) -> None:
     assert schedule["schedule"]["interval"] == 60
     live.call("PATCH", path("Changing"), {"prompt": "{{ nope }}"}, status=422)
     live.call("PATCH", path("Changing"), {"prompt": None}, status=422)
-    live.call("PATCH", path("Changing"), {"done_queue": "Nope"}, status=422)
+    live.call("PATCH", path("Changing"), {"done_queue": "Nope"}, status=404)
     live.call("PATCH", path("Nope"), {"timeout": 1}, status=404)
     assert live.get(path("Changing")) == changed
     assert live.call("PATCH", path("Changing"), {"poll_interval": None})["poll_interval"] == (
