@@ -76,12 +76,13 @@ def _python() -> Finding:
 
 def _app(reference: str, dispatcher: AgentDispatcher) -> Finding:
     count = len(dispatcher.routes)
-    if not count:
+    if not count and not dispatcher.settings.enable_queue_management:
         return Finding(
             "app", Level.FAIL, f"{reference} has no routes.",
             'Decorate a prompt function with @dispatcher.route("Todo").',
         )  # fmt: skip
-    return Finding("app", Level.OK, f"{reference}: {', '.join(map(repr, dispatcher.routes))}")
+    listed = ", ".join(map(repr, dispatcher.routes)) or "its routes are made over HTTP"
+    return Finding("app", Level.OK, f"{reference}: {listed}")
 
 
 def _board(dispatcher: AgentDispatcher) -> Finding:

@@ -86,7 +86,11 @@ class RedactedLogs(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self._redactor.text(record.getMessage()), None
+        try:
+            message = record.getMessage()
+        except Exception:  # arguments that do not fit: logging itself reports that
+            return True
+        record.msg, record.args = self._redactor.text(message), None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
