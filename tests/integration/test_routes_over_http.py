@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
+from athanore.flows import apps
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
@@ -43,7 +44,7 @@ def app(folder: Path, name: str) -> AgentDispatcher:
 
 
 def call(it: Running, method: str, path: str, body: Any = None) -> Any:
-    answer = httpx.request(method, it.api_url + path, json=body, timeout=60)
+    answer = httpx.request(method, it.api_url + path, json=body, timeout=150)
     assert answer.is_success, answer.text
     return answer.json()
 
@@ -84,8 +85,11 @@ def test_it_works_like_any_other(
             "the agent's words are in the log",
             lambda: "I was told: Sort a crash (attempt 1) and know all" in said(it, made),
         )
-    # Another process: the route is still there, and its changes reach what waits already.
+    # A new start: the route is still there, and its changes reach what waits already.
     with running(app(tmp_path, name), prefect_api) as it:
+        # The polls of the first start are still in Prefect, so that one tells nothing.
+        known = it.dispatcher
+        wait_until("it is up", lambda: any(a.dispatcher is known for a in apps.all_registered()))
         assert call(it, "GET", "/routes/Triage")["prompt"] == route["prompt"]
         call(it, "PATCH", "/routes/Triage", {"max_concurrent": 1, "env": {"GATE": str(gate)}})
         at_work = create(it, "Triage", "at work")
