@@ -24,10 +24,11 @@ def test_it_begins_with_the_two_commands_and_the_script() -> None:
         assert f"    make {target} " in beginning
 
 
-def test_it_names_every_target() -> None:
+def test_the_targets_that_it_names_exist() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
     targets = {line.split()[0] for line in listed.stdout.splitlines()}
-    assert set(re.findall(r"make ([a-z]+)[ `]", README)) == targets
+    named = set(re.findall(r"make ([a-z]+)[ `]", README))
+    assert {"demo", "test", "help"} <= named <= targets
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON_BLOCKS)))
