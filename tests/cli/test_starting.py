@@ -20,6 +20,8 @@ from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
 from tests.support import clean_environment, free_port, wait_until
 
+pytestmark = pytest.mark.timeout(500)
+
 
 def environment(folder: Path, prefect_api: str) -> dict[str, str]:
     """For a process against the session's Prefect, with a port of its own."""
@@ -64,9 +66,9 @@ def test_init_makes_an_app_that_works_at_once(
         tidied(prefect_api, "athanore"),
         on_a_terminal([sys.executable, "run.py"], demo, env) as terminal,
     ):
-        wait_until("the task is done", lambda: queue_of(demo / "board.json", "1") == "Done", 120)
-        wait_until("it is shown live", lambda: "agents at work" in terminal.text)
-        wait_until("the run has ended", lambda: "the task is in 'Done'" in terminal.text)
+        wait_until("the task is done", lambda: queue_of(demo / "board.json", "1") == "Done", 300)
+        wait_until("it is shown live", lambda: "agents at work" in terminal.text, 120)
+        wait_until("the run has ended", lambda: "the task is in 'Done'" in terminal.text, 120)
         terminal.interrupt()
         assert terminal.end() == 0
     assert "Say hello: I was told: Work on task 1: Say hello." in terminal.text
@@ -105,8 +107,8 @@ def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            wait_until("the task is done", lambda: queue_of(board, "1") == "Done", 120)
-            prefect.ended("1")
+            wait_until("the task is done", lambda: queue_of(board, "1") == "Done", 300)
+            prefect.ended("1", 120)
             process.send_signal(signal.SIGINT)
             assert process.wait(90) == 0
         finally:
@@ -190,7 +192,7 @@ def test_status_goes_on_until_ctrl_c(prefect_api: str, tmp_path: Path) -> None:
     write_script(tmp_path, app_name("watch"))
     env = environment(tmp_path, prefect_api)
     with on_a_terminal(command("status", "--watch"), tmp_path, env) as terminal:
-        wait_until("it is drawn", lambda: "not deployed" in terminal.text)
+        wait_until("it is drawn", lambda: "not deployed" in terminal.text, 120)
         terminal.interrupt()
         assert terminal.end() == 130
     assert "Traceback" not in terminal.text
