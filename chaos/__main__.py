@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", default="", help="repeat this one")
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
-    parser.add_argument("--pause", type=float, default=12.0, help="seconds between disturbances")
+    parser.add_argument("--gap", type=float, default=16, help="agents between two disturbances")
     parser.add_argument("--storm", type=float, default=240.0, help="seconds that it lasts at most")
     parser.add_argument("--no-outages", action="store_true", help="leave out the long outages")
     options = parser.parse_args(argv)
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for seconds in (() if options.no_outages else _OUTAGES)
         ]
         verdicts = [
-            _storm(folder, seed, database, options.tasks, options.pause, options.storm)
+            _storm(folder, seed, database, options.tasks, options.gap, options.storm)
             for database in databases
         ]
         verdicts += [outage.result() for outage in outages]
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _storm(
-    folder: Path, seed: str, database: str, tasks: int, pause: float, longest: float
+    folder: Path, seed: str, database: str, tasks: int, gap: float, longest: float
 ) -> Verdict:
     with ExitStack() as stack:
         url = stack.enter_context(postgres.database()) if database == "postgres" else None
@@ -62,7 +62,7 @@ def _storm(
         hosts = "two hosts" if site.two_hosts else "one host (no right to make another)"
         title = f"storm, {database}, {tasks} tasks, {hosts}"
         play.say(f"--- {title}")
-        weather = Storm(site, seed, pause)
+        weather = Storm(site, seed, gap)
         verdict = play.storm(site, weather, longest)
         play.report(title, weather, verdict)
     return verdict
@@ -71,7 +71,7 @@ def _storm(
 def _outage(folder: Path, seed: str, seconds: float) -> Verdict:
     name = f"outage-{seconds:g}"
     with closing(Site(folder / name, seed, _OUTAGE_TASKS, lost_after=600, work=15)) as site:
-        weather = Storm(site, seed, pause=0)
+        weather = Storm(site, seed)
         verdict = play.outage(site, weather, seconds)
         play.report(f"Prefect away for {seconds:g} s, sqlite", weather, verdict)
     return verdict

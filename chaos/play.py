@@ -16,6 +16,7 @@ from tests.support import wait_until
 
 _SETTLED = ("Done", "Failed", "Cancelled", "Parked")
 _FINISHED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
+_SLOWEST = 600.0  # seconds that a machine with too much to do may take for a first step
 STILL = 180.0
 """Seconds without any progress after which what is left counts as stuck: several times the time
 that recovery may take (`LOST_AFTER`, and two polls)."""
@@ -32,12 +33,12 @@ def storm(site: Site, weather: Storm, longest: float, *, verbose: bool = True) -
     up = time.monotonic()
     shown = 0.0
     while time.monotonic() - up < longest and _left(site) > len(site.tasks) // 20:
-        weather.tend()
+        weather.tend(site.starts())
         site.tend()
         if verbose and time.monotonic() - shown > 20:
             shown = time.monotonic()
             say(f"{shown - began:5.0f} s  {_line(site)}")
-        time.sleep(0.1)
+        time.sleep(0.2)
     weather.end()
     _settle(site, verbose=verbose)
     return _judged(site, weather, began)
@@ -50,7 +51,7 @@ def strikes(site: Site, weather: Storm, kinds: list[str]) -> Verdict:
     for number, kind in enumerate(kinds, 1):
         # Spread over the work: each strike waits for some more of it.
         starts = number * len(site.tasks) // len(kinds)
-        _wait(site, f"{starts} agents have started", lambda n=starts: _starts(site) >= n)
+        _wait(site, f"{starts} agents have started", lambda n=starts: site.starts() >= n)
         _wait(site, f"there is something for {kind!r}", lambda k=kind: weather.strike(k))
     _settle(site, verbose=False)
     weather.end()
@@ -61,7 +62,7 @@ def outage(site: Site, weather: Storm, seconds: float) -> Verdict:
     """Have the Prefect server away for so long, from before the agents end; nothing runs twice."""
     began = time.monotonic()
     site.start()
-    _wait(site, "all agents work", lambda: _starts(site) >= len(site.tasks))
+    _wait(site, "all agents work", lambda: site.starts() >= len(site.tasks))
     weather.strike("server killed")
     site.server.hold_down(seconds)
     back = time.monotonic() + seconds
@@ -81,11 +82,7 @@ def _wait(site: Site, what: str, condition: Callable[[], bool]) -> None:
         site.tend()
         return condition()
 
-    wait_until(what, look, STILL)
-
-
-def _starts(site: Site) -> int:
-    return sum(line["event"] == "start" for line in site.record())
+    wait_until(what, look, _SLOWEST)
 
 
 def _settle(site: Site, *, verbose: bool) -> None:

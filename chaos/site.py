@@ -34,7 +34,7 @@ MAX_CRASHES = 3
 LOST_AFTER = 45.0
 """Short settings, but real ones: a lost host is noticed after 45 seconds instead of 600."""
 
-_RESTART_PAUSE = 1.0
+_RESTART_PAUSE = 2.0
 _ATHANORE = str(Path(sys.executable).with_name("athanore"))
 
 _SCRIPT = f"""\
@@ -285,6 +285,10 @@ class Site:
         """What the agents wrote down."""
         text = (self.folder / "record.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]
+
+    def starts(self) -> int:
+        """How many agents have started so far."""
+        return (self.folder / "record.jsonl").read_bytes().count(b'"event": "start"')
 
     def runs(self, kind: str = "agent-run") -> Iterator[dict[str, object]]:
         """All runs of the app in Prefect."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import time
 from collections import Counter
@@ -16,22 +17,28 @@ from filelock import FileLock
 
 from chaos.site import Service, Site
 
+_LONGEST_LULL = 60.0
+
 
 class Storm:
     """Draws the next disturbance when it is due, and ends those that last a while.
 
-    What happens, and when, comes from the seed alone; what it hits depends on how fast the machine
-    works. `moved` and `cancelled` are the tasks that a "person" interfered with.
+    What happens, and after how much work, comes from the seed alone; what it hits depends on how
+    fast the machine works. `moved` and `cancelled` are the tasks that a "person" interfered with.
+
+    Args:
+        gap: how many agents start between two disturbances, on average.
     """
 
-    def __init__(self, site: Site, seed: str, pause: float) -> None:
+    def __init__(self, site: Site, seed: str, gap: float = 16) -> None:
         self.happened: Counter[str] = Counter()
         self.moved: set[str] = set()
         self.cancelled: set[str] = set()
         self._site = site
         self._random = random.Random(f"storm/{seed}")
-        self._pause = pause
-        self._next = time.monotonic() + self._random.uniform(0.5, 1.5) * pause
+        self._gap = gap
+        self._next = self._random.uniform(0.2, 1.8) * gap
+        self._overdue = time.monotonic() + _LONGEST_LULL
         self._ends: list[tuple[float, Callable[[], None]]] = []
         self._board = _Board(site.folder / "board.json")
         self._kinds: dict[str, tuple[int, Callable[[], bool]]] = {
@@ -48,19 +55,21 @@ class Storm:
             "server frozen": (2, lambda: self._freeze(site.server, 8)),
             "everything killed": (1, self._kill_everything),
             "board truncated": (3, self._truncate),
+            "disk full": (2, self._fill_disk),
             "task moved by hand": (2, self._move_by_hand),
             "run cancelled by hand": (2, self._cancel_by_hand),
         }
 
-    def tend(self) -> None:
-        """Do what is due."""
+    def tend(self, starts: int) -> None:
+        """Do what is due after so many starts of agents; when nothing starts, after a while."""
         now = time.monotonic()
         for entry in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(entry)
             entry[1]()
-        if now < self._next:
+        if starts < self._next and now < self._overdue:
             return
-        self._next = now + self._random.uniform(0.5, 1.5) * self._pause
+        self._next = starts + self._random.uniform(0.2, 1.8) * self._gap
+        self._overdue = now + _LONGEST_LULL
         weights = [weight for weight, _ in self._kinds.values()]
         (kind,) = self._random.choices(list(self._kinds), weights)
         self.strike(kind)
@@ -112,6 +121,16 @@ class Storm:
         self._later(self._random.uniform(1, 6), self._board.restore)
         return True
 
+    def _fill_disk(self) -> bool:
+        """Let nobody but the server, the agents at work and ourselves write to any file."""
+        services = [*self._site.workers, self._site.api]
+        full = [pid for s in services if (pid := s.pid) is not None and _limit_files(pid, 1)]
+        self._later(
+            self._random.uniform(1, 6),
+            lambda: [_limit_files(pid, resource.RLIM_INFINITY) for pid in full].clear(),
+        )
+        return bool(full)
+
     def _move_by_hand(self) -> bool:
         """Move a task away that is worked on."""
         tasks = self._at_work()
@@ -146,6 +165,15 @@ class Storm:
         if self._board.is_away:
             return []
         return [t.id for t in self._site.board.get_ready_tasks(["In Progress"])]
+
+
+def _limit_files(pid: int, size: int) -> bool:
+    """Set the size beyond which a process may not write to a file; False if it is gone."""
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    except OSError:
+        return False
+    return True
 
 
 def _thaw(service: Service) -> None:

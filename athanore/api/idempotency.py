@@ -21,7 +21,7 @@ type IdempotencyKey = Annotated[
     Header(
         description="Any text of your choice, new for each thing that you do. The same request "
         "with the same key again changes nothing and gets the same answer (for 24 hours, from the "
-        "same API process)."
+        "same API process; a comment also if that was restarted meanwhile)."
     ),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -27,6 +27,8 @@ from athanore.flows.apps import App
 from athanore.models import Task
 
 _SHOWN_IDS = 50
+# How long an agent may go on repeating a call that the API's process did not live to answer.
+_REPEATS = timedelta(minutes=10)
 
 
 class Service:
@@ -77,6 +79,24 @@ class Service:
             return await self.board.task(task_id)
         except TaskNotFoundError as exc:
             raise await self.no_such_task(exc) from exc
+
+    async def said_before(self, task_id: str, text: str) -> bool:
+        """Tell whether an earlier process of this API has most likely posted a comment.
+
+        It was killed before it could answer, its idempotency keys are gone with it, and the agent
+        asks again: that ends some minutes after a start.
+
+        Raises:
+            TaskNotFoundError: no task has this id.
+        """
+        if datetime.now(UTC) - self.started_at > _REPEATS:
+            return False
+        earliest, comments = self.started_at - _REPEATS, (await self.board.task(task_id)).comments
+        return any(
+            c.text == text and c.created_at is not None and earliest < c.created_at
+            and c.created_at < self.started_at
+            for c in comments
+        )  # fmt: skip
 
     async def no_such_task(self, error: TaskNotFoundError) -> Problem:
         """Say which tasks there are, to somebody who asked for another."""

@@ -82,6 +82,8 @@ async def add_comment(
 
     async def comment() -> CommentModel:
         try:
+            if idempotency_key is not None and await service.said_before(task_id, text):
+                return CommentModel(text=text)
             await service.board.comment(task_id, text)
         except TaskNotFoundError as exc:
             raise await service.no_such_task(exc) from exc

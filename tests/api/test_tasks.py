@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.api.rig import Api
+from tests.api.conftest import dispatcher
+from tests.api.rig import Api, served
 
 
 @pytest.fixture
@@ -93,6 +96,20 @@ def test_one_idempotency_key_is_one_comment(api: Api, task_id: str) -> None:
     api.post(f"/tasks/{other}/comments", {"comment": "once"}, 201, headers=key)
     assert [c.text for c in api.board.get_task(task_id).comments] == ["once", "once"]
     assert len(api.board.get_task(other).comments) == 1
+
+
+def test_a_comment_that_an_earlier_process_posted_is_not_repeated(tmp_path: Path) -> None:
+    board = dispatcher(tmp_path)
+    task_id = board.board.create_task("Todo", "Fix it").id
+    path, key = f"/tasks/{task_id}/comments", {"Idempotency-Key": "k1"}
+    with served(board) as api:
+        api.post(path, {"comment": "once"}, 201, headers=key)
+    with served(board) as api:  # its keys were in the memory of the process that is gone
+        api.post(path, {"comment": "once"}, 201, headers=key)
+        api.post(path, {"comment": "other"}, 201, headers={"Idempotency-Key": "k2"})
+        api.post(path, {"comment": "once"}, 201)
+        texts = [c.text for c in api.board.get_task(task_id).comments]
+    assert texts == ["once", "other", "once"], "the last one came without a key"
 
 
 def test_a_key_whose_request_failed_can_be_used_again(api: Api) -> None:

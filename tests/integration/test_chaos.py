@@ -18,7 +18,7 @@ SEED = "2"
 @pytest.mark.timeout(900)
 def test_a_killed_worker_and_server_leave_nothing_lost_doubled_or_stuck(tmp_path: Path) -> None:
     with closing(Site(tmp_path / "site", SEED, tasks=12)) as site:
-        weather = Storm(site, SEED, pause=0)
+        weather = Storm(site, SEED)
         verdict = play.strikes(site, weather, ["worker killed", "server killed"])
     assert verdict.violations == []
     assert weather.happened == {"worker killed": 1, "server killed": 1}

@@ -1,0 +1,78 @@
+"""A worker is lost after so much silence that we could have heard it, by a clock nobody can set."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from athanore.flows import liveness
+from athanore.flows.liveness import Liveness
+
+BEAT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """The clock that `liveness` reads, set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(liveness.time, "monotonic", clock.monotonic)
+    return clock
+
+
+def watched(clock: Clock, *steps: tuple[float, datetime | None]) -> Liveness:
+    """Look at worker `w` after each pause, with the heartbeat that it then has."""
+    watch = Liveness(timedelta(seconds=100))
+    for pause, beat in steps:
+        clock.now += pause
+        watch.observe({} if beat is None else {"w": beat})
+    return watch
+
+
+def test_a_silent_worker_is_lost_after_its_time(clock: Clock) -> None:
+    assert not watched(clock, (0, BEAT), (50, BEAT), (49, BEAT)).is_lost("w")
+    assert watched(clock, (0, BEAT), (50, BEAT), (50, BEAT)).is_lost("w")
+
+
+def test_a_heartbeat_starts_the_time_anew(clock: Clock) -> None:
+    later = BEAT + timedelta(seconds=1)
+    assert not watched(clock, (0, BEAT), (60, BEAT), (60, later), (60, later)).is_lost("w")
+
+
+def test_a_worker_that_prefect_has_forgotten_is_silent(clock: Clock) -> None:
+    assert watched(clock, (0, BEAT), (50, None), (50, None), (50, None)).is_lost("w")
+
+
+def test_time_in_which_nobody_could_look_counts_little(clock: Clock) -> None:
+    assert not watched(clock, (0, BEAT), (3600, BEAT)).is_lost("w")
+
+
+def test_one_that_was_never_seen_gets_its_time(clock: Clock) -> None:
+    watch = watched(clock, (0, None))
+    assert not watch.is_lost("w")
+    for _ in range(2):
+        clock.now += 50
+        watch.observe({})
+    assert watch.is_lost("w")
+
+
+def test_a_step_of_the_wall_clock_changes_nothing(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(clock, (0, BEAT), (10, BEAT))
+    now = time.time()
+    for step in (86_400, -86_400):
+        monkeypatch.setattr(time, "time", lambda step=step: now + step)
+        clock.now += 10
+        watch.observe({"w": BEAT})
+    assert not watch.is_lost("w")
