@@ -190,4 +190,4 @@ def running(
 def _tidy_up(prefect_api: str, app: str) -> None:
     """Delete the app's deployments, so that the shared server schedules no more polls for it."""
     body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
-    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=30).raise_for_status()
+    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from datetime import timedelta
 from pathlib import Path
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
@@ -48,9 +50,15 @@ def test_a_success_during_an_outage_is_delivered_and_nothing_runs_twice(tmp_path
             wait_until("the agent works", lambda: agent.started)
             outages = control.outages()
             first.__exit__(None, None, None)
+            away_since = time.monotonic()
             agent.go.set()
             wait_until("the agent has ended", lambda: agent.ended)
             wait_until("the worker has noticed", lambda: control.outages() > outages)
+            away = timedelta(seconds=20)  # `make chaos` has outages of 90 and 180 s
+            wait_until(
+                "Prefect has been away for long",
+                lambda: time.monotonic() - away_since > away.total_seconds(),
+            )
             with prefect_server(tmp_path / "home", database, port):
                 run = it.prefect.ended(task.id, 90)
                 assert run["state_name"] == "Completed"
