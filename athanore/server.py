@@ -110,8 +110,9 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
         patience: seconds that a server that is there may take for it.
     """
     try:
-        # With a transport of its own it ignores proxies, as Prefect's client does.
-        transport = httpx.AsyncHTTPTransport()
+        # With a transport of its own it ignores proxies, as Prefect's client does. To load the
+        # certificates for it takes longer than the request, so only where they are needed.
+        transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"))
         timeout = httpx.Timeout(patience, connect=5)
         async with httpx.AsyncClient(
             timeout=timeout, headers=prefect_headers(), transport=transport

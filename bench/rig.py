@@ -74,7 +74,7 @@ class Prefect:
     def __init__(self, url: str, app: str) -> None:
         self.url = url
         self.app = app
-        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False, verify=False)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST and return the answer; repeated while SQLite is locked."""
@@ -198,6 +198,7 @@ class Rig:
         self._stack = stack
         self._given = prefect
         self._names: dict[str, int] = {}
+        self._http = httpx.Client(timeout=2, trust_env=False, verify=False)
         self._server_process: psutil.Process | None = None
 
     @cached_property
@@ -373,7 +374,7 @@ class Rig:
         if process.poll() is not None:
             raise AssertionError(f"the Prefect server ended with {process.returncode}")
         try:
-            return httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200
+            return self._http.get(f"{url}/health").status_code == 200
         except httpx.HTTPError:
             return False
 
