@@ -12,6 +12,9 @@ back from each other; that is only needed between processes.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -23,6 +26,9 @@ from athanore.flows import runs
 
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 _not_passed: set[UUID] = set()
+
+_LIMIT_COUNTS_FOR = 2.0
+_limits: dict[tuple[str, str | UUID], tuple[float, int | None]] = {}
 
 
 def _gate() -> asyncio.Lock:
@@ -58,12 +64,32 @@ async def _count(client: PrefectClient, app: str, run: FlowRun) -> str | None:
         if names.task_of(other.tags) == task_id:
             return f"run {other.name!r} ({other.id}) still works on this task"
     if run.work_pool_name:
-        pool = await client.read_work_pool(run.work_pool_name)
-        if pool.concurrency_limit is not None and len(others) >= pool.concurrency_limit:
-            return f"all {pool.concurrency_limit} agent slots are taken"
+        name = run.work_pool_name
+        limit = await _limit(client, name, lambda: client.read_work_pool(name))
+        if limit is not None and len(others) >= limit:
+            return f"all {limit} agent slots are taken"
     if run.work_queue_id is not None:
-        queue = await client.read_work_queue(run.work_queue_id)
-        beside = [r for r in others if r.work_queue_id == run.work_queue_id]
-        if queue.concurrency_limit is not None and len(beside) >= queue.concurrency_limit:
-            return f"all {queue.concurrency_limit} slots of the route are taken"
+        queue_id = run.work_queue_id
+        beside = [r for r in others if r.work_queue_id == queue_id]
+        limit = await _limit(client, queue_id, lambda: client.read_work_queue(queue_id))
+        if limit is not None and len(beside) >= limit:
+            return f"all {limit} slots of the route are taken"
     return None
+
+
+class _Limited(Protocol):
+    """A work pool or a work queue."""
+
+    concurrency_limit: int | None
+
+
+async def _limit(
+    client: PrefectClient, what: str | UUID, read: Callable[[], Awaitable[_Limited]]
+) -> int | None:
+    """The limit of a pool or queue; one that somebody changes counts after two seconds."""
+    key = (str(client.api_url), what)
+    read_at, limit = _limits.get(key, (0.0, None))
+    if not read_at or time.monotonic() - read_at > _LIMIT_COUNTS_FOR:
+        limit = (await read()).concurrency_limit
+        _limits[key] = (time.monotonic(), limit)
+    return limit

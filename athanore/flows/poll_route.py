@@ -93,7 +93,8 @@ class _Poll:
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.queue_name, message)
-        return Completed(message=message)
+            return Completed(message=message)
+        return Completed(name=runs.NOTHING_READY, message=message)
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:
         finished = await runs.last_finished_runs(client, self.app.name, [t.id for t in due])

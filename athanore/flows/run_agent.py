@@ -87,7 +87,6 @@ async def run_agent(
                 return await _Visit(client, found, current, run, handle, task_id).perform()
             finally:
                 limits.leave(run.id)
-                control.wake()
 
 
 async def _hand_over(

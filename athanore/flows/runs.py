@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -34,6 +34,9 @@ from athanore.routes import Route
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
 WORKING = (StateType.RUNNING, StateType.CANCELLING)
 FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+
+NOTHING_READY = "Nothing ready"
+"""The name of the Completed state of a poll that found nothing to do."""
 
 _PAGE = 200
 _TAGS_PER_QUERY = 50
@@ -228,13 +231,33 @@ async def cancel_waiting(
 
 
 async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
-    """Delete up to 50 runs in one request, which Prefect's client has no method for.
+    """Delete up to 50 runs in one request.
 
     Those that a worker has taken meanwhile, perhaps another one, are left alone.
     """
-    path = cast(Any, "/flow_runs/bulk_delete")
     wanted = {
         "id": {"any_": [str(i) for i in ids]},
         "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
     }
-    await client.request("POST", path, json={"flow_runs": wanted})
+    await _delete(client, wanted)
+
+
+async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
+    """Delete polls that found nothing and ended longer ago than that; return how many."""
+    before = datetime.now(UTC) - age
+    query = {
+        "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
+        "state": {"name": {"any_": [NOTHING_READY]}},
+        "end_time": {"before_": before.isoformat()},
+    }
+    total = 0
+    while deleted := await _delete(client, query):
+        total += deleted
+    return total
+
+
+async def _delete(client: PrefectClient, flow_runs: dict[str, Any]) -> int:
+    """Delete up to 50 runs that match a filter, which Prefect's client has no method for."""
+    path = cast(Any, "/flow_runs/bulk_delete")
+    response = await client.request("POST", path, json={"flow_runs": flow_runs})
+    return len(response.json()["deleted"])

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import override
 
 import httpx
-from prefect.context import AsyncClientContext
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 from prefect.settings import get_current_settings
 
 from athanore.flows import control
@@ -88,6 +89,17 @@ class PatientTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
+class _SharedClient(AsyncClientContext):
+    """A client that Prefect's `get_client()` finds, although its transport is not the usual one.
+
+    Prefect's engine asks for a client for each task run. It overlooks one that was made with
+    settings of its own, and a new one costs 25 ms: it loads the certificates of all authorities.
+    """
+
+    def __init__(self, client: PrefectClient) -> None:
+        ContextModel.__init__(self, client=client)
+
+
 @asynccontextmanager
 async def shared_client() -> AsyncGenerator[PatientTransport]:
     """Make one patient client that everything in this context uses."""
@@ -101,8 +113,11 @@ async def shared_client() -> AsyncGenerator[PatientTransport]:
             retries=3,
         )
     )
-    async with AsyncClientContext(httpx_settings={"transport": transport}):
-        yield transport
+    client = get_client(httpx_settings={"transport": transport})
+    # The engine makes a synchronous client for each run, too, although it sends nothing with it.
+    async with _SharedClient(client):
+        with SyncClientContext():
+            yield transport
 
 
 def _verify() -> ssl.SSLContext | bool:

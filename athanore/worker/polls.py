@@ -1,15 +1,26 @@
-"""Late and overlapping polls of a route collapse into one."""
+"""Late and overlapping polls of a route collapse into one; those that found nothing are deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from athanore.flows import runs
 from athanore.flows.pausing import RESUME
+
+logger = logging.getLogger("athanore.worker")
+
+EMPTY_POLLS_STAY = timedelta(hours=6)
+"""How long a poll that found nothing can be looked at in Prefect."""
+
+_CLEAN_UP_EVERY = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
@@ -54,6 +65,30 @@ class PollLanes:
         following, lane.remembered = lane.remembered, None
         lane.running = following.id if following else None
         return following
+
+
+def overtaken(due: Sequence[FlowRun]) -> list[FlowRun]:
+    """Of polls that are due or will be, those that are late and have a later late one."""
+    now = datetime.now(UTC)
+    late = sorted((r for r in due if scheduled_time(r) <= now), key=scheduled_time)
+    newest = {_route(run): run.id for run in late}
+    return [r for r in late if newest[_route(r)] != r.id and RESUME not in r.parameters]
+
+
+async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None:
+    """Delete the apps' polls that found nothing, some hours after they ended; runs until cancelled.
+
+    At a poll every ten seconds they would be 8,640 a day and route. Prefect's own clean-up keeps
+    all runs for as long as those of agents.
+    """
+    while True:
+        try:
+            for app in apps:
+                if deleted := await runs.delete_empty_polls(client, app, EMPTY_POLLS_STAY):
+                    logger.debug("Deleted %s polls of %s that found nothing.", deleted, app)
+        except Exception as exc:
+            logger.warning("Polls that found nothing could not be deleted: %s", exc)
+        await asyncio.sleep(_CLEAN_UP_EVERY.total_seconds())
 
 
 def scheduled_time(run: FlowRun) -> datetime:

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, override
+from functools import cache
+from pathlib import Path
+from typing import Any, cast, override
 from uuid import UUID
 
 import anyio.abc
@@ -25,7 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flow_engine import run_flow
-from prefect.settings import temporary_settings
+from prefect.settings import get_current_settings, temporary_settings
 from prefect.states import Cancelled, Crashed, Pending
 from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
@@ -42,19 +44,30 @@ from athanore.routes import Route
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.in_thread import in_thread
-from athanore.worker.polls import PollLanes, scheduled_time
+from athanore.worker.polls import PollLanes, forget_empty_polls, overtaken, scheduled_time
 
 _FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
 _NOT_FOUND = 404
 _POLL_PREFETCH = 15.0
+_PAGE = 200  # what Prefect offers at most at a time
 _CONCURRENT_STARTS = 8
-_GATHER_WAKES = 0.01
+_GATHER_WAKES = 0.03
 _STOP_PATIENCE = timedelta(seconds=20)
 
 
 def _clock() -> float:
     """Seconds that go on while the machine sleeps, and that nobody can set."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@cache
+def _flow(name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
+    """A flow as it is run here.
+
+    Its results go nowhere, but Prefect asks its server where to for every run, and the whole event
+    loop waits for the answer, unless a flow names a place.
+    """
+    return _FLOWS[name].with_options(retries=retries, result_storage=cast(Any, storage))
 
 
 class AthanoreWorkerResult(BaseWorkerResult):
@@ -88,7 +101,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._asking = asyncio.Lock()
         self._alarm = asyncio.Event()
         self._alarms: list[datetime] = []
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[object]] = set()
         self._draining = False
         self._transport: PatientTransport | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -132,6 +145,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             asyncio.create_task(self._fence()),
             asyncio.create_task(watch_cancellations(self.client, self._runs.keys)),
         ]
+        if self._polls_only:
+            apps_here = [a.name for a in self._apps]
+            self._background.append(asyncio.create_task(forget_empty_polls(self.client, apps_here)))
 
     @override
     async def teardown(self, *exc_info: Any) -> None:
@@ -239,7 +255,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._alarm.clear()
             while self._alarms and self._alarms[0] <= datetime.now(UTC):
                 heapq.heappop(self._alarms)
-            await self.get_and_submit_flow_runs()
+            if not self._is_full():  # the end of a run wakes us again
+                await self.get_and_submit_flow_runs()
 
     @override
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -247,37 +264,48 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         async with self._asking:
             if self._draining or self._work_pool is None:
                 return []
-            ahead = timedelta(seconds=_POLL_PREFETCH) if self._polls_only else timedelta(0)
             try:
-                offered = await self.client.get_scheduled_flow_runs_for_work_pool(
-                    self._work_pool_name,
-                    work_queue_names=sorted(self._work_queues),
-                    scheduled_before=datetime.now(UTC) + ahead,
-                )
+                offered = await self._offered()
+                while (
+                    self._polls_only
+                    and len(offered) >= _PAGE
+                    and (old := overtaken(offered))
+                    and await self._delete_runs([r.id for r in old])
+                ):
+                    offered = await self._offered()
             except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
             self._last_polled_time = datetime.now(UTC)
-            new = [
-                r.flow_run
-                for r in offered
-                if r.flow_run.id not in self._runs and r.flow_run.id not in self._timers
-            ]
+            new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
             agents = [r for r in new if not await self._is_poll(r)]
             polls = [r for r in new if r not in agents]
             self._take_polls(polls)
             return [*polls, *self._take_agents(agents)]
+
+    async def _offered(self) -> list[FlowRun]:
+        """The runs that are due, up to a page of them, the oldest first."""
+        ahead = timedelta(seconds=_POLL_PREFETCH) if self._polls_only else timedelta(0)
+        offered = await self.client.get_scheduled_flow_runs_for_work_pool(
+            self._work_pool_name,
+            work_queue_names=sorted(self._work_queues),
+            scheduled_before=datetime.now(UTC) + ahead,
+        )
+        return [r.flow_run for r in offered]
 
     async def _is_poll(self, run: FlowRun) -> bool:
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await self.client.read_flow(run.flow_id)).name
         return self._flow_names[run.flow_id] == names.POLL_FLOW
 
+    def _is_full(self) -> bool:
+        limit = None if self._work_pool is None else self._work_pool.concurrency_limit
+        return limit is not None and len(self._runs) >= limit
+
     def _take_agents(self, offered: list[FlowRun]) -> list[FlowRun]:
-        limit = self.work_pool.concurrency_limit
         taken: list[FlowRun] = []
         for run in offered:
-            if limit is not None and len(self._runs) >= limit:
+            if self._is_full():
                 break
             taken.append(run)
             self._begin(run)
@@ -305,16 +333,18 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         if superseded:
             self._keep(self._delete_runs([r.id for r in superseded]))
 
-    async def _delete_runs(self, ids: list[UUID]) -> None:
-        """Delete polls that a newer one stands for."""
+    async def _delete_runs(self, ids: list[UUID]) -> bool:
+        """Delete polls that a newer one stands for; tell whether that worked."""
         for start in range(0, len(ids), 50):
             chunk = ids[start : start + 50]
             try:
                 await runs.delete_waiting(self.client, chunk)
             except Exception as exc:
                 self._logger.warning("Late polls could not be deleted: %s", exc)
+                return False
+        return True
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something on the side, and remember it so that it is not collected."""
         task = asyncio.create_task(work)
         self._errands.add(task)
@@ -364,10 +394,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._started(run.id)
 
     async def _run_flow(self, run: FlowRun) -> None:
-        flow = _FLOWS[self._flow_names[run.flow_id]]
         parameters = dict(run.parameters)
-        if flow.name == names.AGENT_FLOW and (route := self._route(parameters)) is not None:
-            flow = flow.with_options(retries=route.retry.max_retries)
+        name, retries = self._flow_names[run.flow_id], None
+        if name == names.AGENT_FLOW and (route := self._route(parameters)) is not None:
+            retries = route.retry.max_retries
+        flow = _flow(name, retries, get_current_settings().results.local_storage_path)
         # The engine re-reads the run; with a deployment id here it would start a thread and a
         # websocket for each run, to hear of suspensions, which our flows do not know.
         bare = run.model_copy(update={"deployment_id": None})

@@ -155,7 +155,10 @@ def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str
     first = app.board.create_task("Todo", "first")
     with running(app, prefect_api) as it:
         wait_until("the first has failed", lambda: it.comments(first.id))
-        assert it.prefect.run(first.id)["state_name"] == "AwaitingRetry"
+        wait_until(
+            "it awaits its retry",
+            lambda: it.prefect.run(first.id)["state_name"] == "AwaitingRetry",
+        )
         other = httpx.post(
             f"{it.api_url}/tasks", json={"queue_name": "Urgent", "name": "other"}, timeout=30
         ).json()["id"]
