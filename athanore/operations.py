@@ -153,21 +153,46 @@ async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None
 
 async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
     """Return the tasks that were given up, queue by queue, in board order."""
-    routes = [k.route for k in (await app.routes.read(client)).values()]
-    graves = {r.dead_letter_queue for r in routes if r.dead_letter_queue}
-    graves -= {r.queue_name for r in routes}  # a route that watches it sees to its tasks
-    progress = {r.in_progress_queue for r in routes}
-    tasks = await app.board.ready_tasks(sorted(graves | progress))
-    ids = [t.id for t in tasks]
-    active = await runs.active_runs(client, app.name, ids)
-    last = await runs.last_finished_runs(client, app.name, ids)
-    found: list[DeadLetter] = []
-    for task in tasks:
-        run = last.get(task.id)
-        given_up = run is not None and run.state_type in _GIVEN_UP
-        if task.id not in active and (task.queue_name in graves or given_up):
-            found.append(_dead_letter(client, task, run if given_up else None))
-    return found
+    routes = await app.routes.read(client)
+    tasks = await app.board.ready_tasks(sorted(resting_places(routes)))
+    active = await runs.active_runs(client, app.name, [t.id for t in tasks])
+    idle = [t for t in tasks if t.id not in active]
+    last = await runs.last_finished_runs(client, app.name, [t.id for t in idle])
+    letters = [dead_letter(client, routes, t, last.get(t.id)) for t in idle]
+    return [letter for letter in letters if letter is not None]
+
+
+def resting_places(routes: Routes) -> set[str]:
+    """The queues where a task may lie that was given up."""
+    return _graves(routes) | {k.route.in_progress_queue for k in routes.values()}
+
+
+def dead_letter(
+    client: PrefectClient, routes: Routes, task: Task, last: FlowRun | None
+) -> DeadLetter | None:
+    """What is known of an idle task in a resting place; None if it was not given up.
+
+    Args:
+        last: the task's newest finished run.
+    """
+    given_up = last is not None and last.state_type in _GIVEN_UP
+    if not given_up and task.queue_name not in _graves(routes):
+        return None
+    return _dead_letter(client, task, last if given_up else None)
+
+
+def requeue_target(routes: Routes, task: Task, last: FlowRun | None) -> Route | None:
+    """The route that `requeue` starts again by default; None if that is not known."""
+    try:
+        return _route_of_dead_letter(routes, task, last)
+    except DispatchError:
+        return None
+
+
+def _graves(routes: Routes) -> set[str]:
+    """The dead-letter queues; not one that a route watches, which sees to its tasks."""
+    graves = {k.route.dead_letter_queue for k in routes.values() if k.route.dead_letter_queue}
+    return graves - set(routes)
 
 
 async def requeue(

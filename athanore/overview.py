@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import (
     WorkerFilterStatus,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
@@ -90,6 +91,40 @@ class Overview:
     board_error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What an app has in Prefect: the agents' limit, online workers, deployed routes.
+
+    `paused` names the paused parts of each route that has some (`polls`, `agents`);
+    `pause_reasons` says why a route paused itself.
+    """
+
+    limit: int | None
+    workers: tuple[str, ...]
+    deployed: frozenset[str]
+    paused: Mapping[str, tuple[str, ...]]
+    pause_reasons: Mapping[str, str]
+
+
+async def look_at_machinery(client: PrefectClient, app: App, queues: Iterable[str]) -> Machinery:
+    """Read what changes seldom: deployments, pools, workers.
+
+    Args:
+        queues: the queues of the app's routes.
+    """
+    deployed = await deployments_of(client, app.name)
+    pool = await _read_pool(client, app.name)
+    polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
+    found = {q: polls.get(names.deployment_name(app.name, q)) for q in queues}
+    return Machinery(
+        limit=pool.limit,
+        workers=pool.workers,
+        deployed=frozenset(q for q, poll in found.items() if poll is not None),
+        paused={q: _paused(q, poll, pool) for q, poll in found.items()},
+        pause_reasons=pool.pause_reasons,
+    )
+
+
 async def overview(client: PrefectClient, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
     routes = await app.routes.read(client, fresh=True)
@@ -114,15 +149,12 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         mine = [r for r in active if operations.route_name(r) == queue_name]
         at_work = sum(r.state_type in runs.WORKING for r in mine)
         retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
-        paused = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
-        if pool.is_paused or names.slug(queue_name) in pool.paused_queues:
-            paused = (*paused, "agents")
         return RouteView(
             queue_name=queue_name,
             source=known.source,
             changed=known.changed,
             deployed=poll is not None,
-            paused=paused,
+            paused=_paused(queue_name, poll, pool),
             pause_reason=pool.pause_reasons.get(queue_name),
             tasks=None if counts is None else counts.get(queue_name, 0),
             waiting=len(mine) - at_work - retrying,
@@ -171,6 +203,14 @@ class _Pool:
     workers: tuple[str, ...] = ()
     paused_queues: frozenset[str] = frozenset()
     pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def _paused(queue_name: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
+    """Name the paused parts of a route."""
+    parts = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
+    if pool.is_paused or names.slug(queue_name) in pool.paused_queues:
+        parts = (*parts, "agents")
+    return parts
 
 
 async def _read_pool(client: PrefectClient, app: str) -> _Pool:

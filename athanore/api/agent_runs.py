@@ -9,10 +9,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
-from athanore.api.models import RunModel
+from athanore import operations
+from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import AthanoreError, DispatchError, TaskBusyError
-from athanore.flows import control, ledger, runs
+from athanore.flows import control, ledger, pausing, runs
 from athanore.flows.apps import App
 from athanore.flows.registry import Routes
 from athanore.models import Task
@@ -81,15 +82,41 @@ class AgentRuns:
         Raises:
             PrefectUnavailableError: Prefect did not answer.
         """
-        async with self._prefect.client() as client:
-            found = await runs.find_runs(
-                client, self._app.name, _ALL, task_ids=[task_id],
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
-            )  # fmt: skip
+        found = await self.history(task_id)
         active = [r for r in found if r.state_type not in runs.FINISHED]
         at_work = [r for r in active if r.state_type in runs.WORKING]
         chosen = (at_work or active or [None])[0]
         return TaskRuns(chosen, chosen or (found[0] if found else None))
+
+    async def history(self, task_id: str) -> list[FlowRun]:
+        """Return the newest runs of a task, the newest first.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await runs.find_runs(
+                client, self._app.name, _ALL, task_ids=[task_id],
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
+            )  # fmt: skip
+
+    async def requeue(self, task_id: str, by: str, queue_name: str | None) -> FlowRun:
+        """Give a dead letter a fresh start; see `operations.requeue`."""
+        async with self._prefect.client() as client:
+            done = await operations.requeue(client, self._app, task_id, by, queue_name)
+            return done.run
+
+    async def pause(self, queue_name: str) -> tuple[str, ...]:
+        """Pause a route and name its paused parts; see `operations.pause_route`."""
+        async with self._prefect.client() as client:
+            await operations.pause_route(client, self._app, queue_name)
+            return await pausing.paused_parts(client, self._app.name, queue_name)
+
+    async def resume(self, queue_name: str) -> tuple[str, ...]:
+        """Let a route go on and name what is still paused; see `operations.resume_route`."""
+        async with self._prefect.client() as client:
+            await operations.resume_route(client, self._app, queue_name)
+            return await pausing.paused_parts(client, self._app.name, queue_name)
 
     async def dispatch(self, task: Task) -> FlowRun:
         """Create the agent run of a task, or return the one that waits.
@@ -156,6 +183,15 @@ def run_model(run: FlowRun) -> RunModel:
         id=str(run.id), name=run.name, state=run.state_name or "",
         queue_name=queue_of(run), attempt=ledger.attempt_of(run),
         worker=worker_of(run), url=run_url(run),
+    )  # fmt: skip
+
+
+def run_record(run: FlowRun) -> RunRecordModel:
+    """A run for a list of past ones."""
+    return RunRecordModel(
+        **run_model(run).model_dump(),
+        message=(run.state.message or "") if run.state else "",
+        started_at=run.start_time, ended_at=run.end_time,
     )  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from fastapi import Depends, FastAPI
 from athanore import __version__
 from athanore.api import (
     agents,
+    board,
     events,
     guide,
+    page,
     problems,
     queues,
     routes,
@@ -52,13 +54,14 @@ def create_api(app: App) -> FastAPI:
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
-    for module in (status, agents, events, tasks, queues, routes):
+    for module in (status, agents, events, board, tasks, queues, routes):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.
     api.include_router(webhooks.router)
     api.state.endpoints += webhooks.router.routes
     api.include_router(guide.router)
+    api.mount("/static", page.PageFiles())
     # The last one added is the first that sees a request.
     api.add_middleware(RawPaths)
     api.add_middleware(Redaction, redactor=service.redactor)

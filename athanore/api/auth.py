@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from hmac import compare_digest
@@ -23,6 +24,7 @@ from athanore.flows import control, ledger
 from athanore.flows.apps import App
 
 _READS = frozenset({"GET", "HEAD"})
+_OPERATORS_ONLY = re.compile(r"/tasks/[^/]+/requeue")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="athanore"'}
 
 
@@ -133,7 +135,8 @@ class Gate:
         """
         if not self._required or caller.role is not Role.AGENT:
             return
-        if path == "/tasks" or (task_id is not None and task_id == caller.task_id):
+        own = task_id is not None and task_id == caller.task_id
+        if path == "/tasks" or (own and not _OPERATORS_ONLY.fullmatch(path)):
             return
         raise Problem(
             403, "not-your-task",

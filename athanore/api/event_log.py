@@ -46,6 +46,7 @@ class LoggedEvent:
     model: AgentEventModel
     source: str | None
     number: int
+    task_id: str | None = None
 
     @classmethod
     def read(cls, event: Event) -> LoggedEvent:
@@ -68,6 +69,7 @@ class LoggedEvent:
             ),
             str(source) if numbered else None,
             number if isinstance(number, int) else 0,
+            event.resource.get("athanore.task-id"),
         )
 
 

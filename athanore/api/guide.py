@@ -1,15 +1,15 @@
-"""`GET /`: a page for a browser, and for anything else a short guide that an agent can act on."""
+"""`GET /`: the board for a browser, and for anything else a short guide that an agent acts on."""
 
 from __future__ import annotations
 
 import shlex
-from html import escape
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from athanore.api.auth import Caller, Role, credential_of
+from athanore.api.page import board_page
 from athanore.api.problems import Problem
 from athanore.api.service import Service, ServiceDep
 from athanore.errors import PrefectUnavailableError
@@ -22,7 +22,7 @@ router = APIRouter(tags=["guide"])
     response_class=Response,
     responses={
         200: {
-            "description": "The guide.",
+            "description": "The guide; the board page for a browser.",
             "content": {
                 "text/plain": {"schema": {"type": "string"}},
                 "text/html": {"schema": {"type": "string"}},
@@ -31,10 +31,13 @@ router = APIRouter(tags=["guide"])
     },
 )
 async def guide(request: Request, service: ServiceDep) -> Response:
-    """Explain the API: plain text, or a page if the caller asks for HTML as browsers do."""
+    """Explain the API in plain text; a caller that asks for HTML, as browsers do, gets the board.
+
+    The page holds no data: it reads them from `GET /board`, with a token where one is required.
+    """
     headers = {"Vary": "Accept"}
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(_page(service), headers=headers)
+        return board_page(service.dispatcher)
     caller = await _caller(request, service)
     return PlainTextResponse(_text(service, caller), headers=headers)
 
@@ -90,13 +93,3 @@ Percent-encode ids and names in paths (a slash is %2F). Errors are JSON; `detail
 Send `Idempotency-Key: <anything new>` with a comment to be safe to repeat it.
 All calls: {url}/docs (for people), {url}/openapi.json (for programs).
 """
-
-
-def _page(service: Service) -> str:
-    name = escape(service.app.name)
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Athanore: {name}</title>"
-        f"<h1>Athanore: {name}</h1><p>This is the task API. "
-        '<a href="/docs">All calls</a>, <a href="/status">status</a>, '
-        '<a href="/queues">queues</a>, <a href="/agents">running agents</a>.</p></html>'
-    )

@@ -25,6 +25,9 @@ _MAX_READERS = 200
 _RECONNECT_PAUSE = 2.0
 _CONNECT_PATIENCE = 3.0
 
+EVERY_TASK = ""
+"""The resource whose readers get the events of all tasks."""
+
 
 class Subscription:
     """One reader's share of the stream. `lost` is set when something was dropped for it."""
@@ -70,10 +73,12 @@ class LiveEvents:
         self._count = 0
         self._ready = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @asynccontextmanager
     async def subscribe(self, resource: str) -> AsyncGenerator[Subscription]:
-        """Read the events of one task.
+        """Read the events of one task, or of `EVERY_TASK`.
 
         Raises:
             Problem: 503, too many read already.
@@ -86,6 +91,8 @@ class LiveEvents:
                 headers={"Retry-After": "5"},
             )  # fmt: skip
         subscription = Subscription(self._ready)
+        if self._closed:
+            subscription.put(None)
         readers = self._readers.setdefault(resource, set())
         readers.add(subscription)
         self._count += 1
@@ -106,13 +113,20 @@ class LiveEvents:
     def _stop_if_idle(self) -> None:
         if self._count == 0 and self._listener is not None:
             self._listener.cancel()
+            self._ending.add(self._listener)
+            self._listener.add_done_callback(self._ending.discard)
             self._listener = None
 
     def close(self) -> None:
-        """End all streams, so that the server can stop."""
+        """End all streams, and those that are about to begin, so that the server can stop."""
+        self._closed = True
         for readers in self._readers.values():
             for reader in readers:
                 reader.put(None)
+
+    async def stopped(self) -> None:
+        """Wait until the connection to Prefect is closed, after the last reader has gone."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _listen(self) -> None:
         query = EventFilter(
@@ -126,8 +140,9 @@ class LiveEvents:
                         self._ready.set()
                         async for event in events:
                             logged = LoggedEvent.read(event)
-                            for reader in self._readers.get(event.resource.id, ()):
-                                reader.put(logged)
+                            for resource in (event.resource.id, EVERY_TASK):
+                                for reader in self._readers.get(resource, ()):
+                                    reader.put(logged)
                 except Exception as exc:
                     logger.debug("The live stream of events broke off: %s", exc)
                 self._ready.clear()

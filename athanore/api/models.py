@@ -52,6 +52,14 @@ class RunModel(BaseModel):
     url: str | None = Field(default=None, description="The run in Prefect's UI.")
 
 
+class RunRecordModel(RunModel):
+    """An agent run, past or present."""
+
+    message: str = Field(description="What Prefect's state says of it; often empty.")
+    started_at: datetime | None = Field(description="Null for a run that has not started.")
+    ended_at: datetime | None = Field(description="Null for a run that is not over.")
+
+
 class TaskSummary(BaseModel):
     """A task in a list: without its comments and its checklist."""
 
@@ -140,6 +148,16 @@ class QueueRequest(RequestModel):
     """The name of a queue."""
 
     name: Name = Field(examples=["Review"])
+
+
+class RequeueRequest(RequestModel):
+    """Where a task starts again."""
+
+    queue_name: Name | None = Field(
+        default=None,
+        description="The route's queue; by default that of the route which gave the task up.",
+        examples=["Todo"],
+    )
 
 
 class EmptyRequest(RequestModel):

@@ -37,5 +37,9 @@ class Recent[K, V]:
         """Forget an entry."""
         self._entries.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
     def __len__(self) -> int:
         return len(self._entries)

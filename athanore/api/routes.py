@@ -13,6 +13,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, Field
 
+from athanore.api.models import EmptyRequest
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
 from athanore.definitions import PROMPT, Prompt, QueueName, RouteOptions
@@ -86,6 +87,16 @@ class RouteModel(BaseModel):
     )
     cwd: str | None
     env: list[str] = Field(description="The names of the variables that the route sets.")
+
+
+class RoutePauseModel(BaseModel):
+    """What of a route is paused."""
+
+    queue_name: str
+    paused: list[Literal["polls", "agents"]] = Field(
+        description="`polls`: its queue is not looked at; `agents`: none is started. Empty: it "
+        "is at work."
+    )
 
 
 @router.get("/routes")
@@ -167,6 +178,33 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
         else "Tasks in its queue stay there."
     )
     return RouteRemovalModel(queue_name=queue_name, removed=done, note=note)
+
+
+@router.post("/routes/{queue_name:id}/pause", responses=documented(404, 409))
+async def pause_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
+    """Pause a route: no polls, and no agent starts; running agents are left alone.
+
+    For operators where tokens are required. 409: the route is not deployed.
+    """
+    _known(await service.runs.routes(), queue_name)
+    return _paused(service, queue_name, await service.runs.pause(queue_name))
+
+
+@router.post("/routes/{queue_name:id}/resume", responses=documented(404, 409))
+async def resume_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
+    """Let a paused route go on, whoever paused it.
+
+    For operators where tokens are required. 409: the route is not deployed.
+    """
+    _known(await service.runs.routes(), queue_name)
+    return _paused(service, queue_name, await service.runs.resume(queue_name))
+
+
+def _paused(service: Service, queue_name: str, parts: tuple[str, ...]) -> RoutePauseModel:
+    service.snapshots.outdated()
+    return RoutePauseModel(
+        queue_name=queue_name, paused=[p for p in ("polls", "agents") if p in parts]
+    )
 
 
 def _known(routes: Routes, queue_name: str) -> KnownRoute:

@@ -15,11 +15,13 @@ from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.auth import Gate
 from athanore.api.event_log import Announcer
 from athanore.api.idempotency import Once
+from athanore.api.last_lines import LastLines
 from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem, problem_of
 from athanore.api.removals import Removals
+from athanore.api.snapshot import Snapshots
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError, TaskNotFoundError
@@ -42,6 +44,8 @@ class Service:
         self.redactor = app.redactor
         self.activity = Activity(app)
         self.live = LiveEvents(app.name)
+        self._lines = LastLines(app.name, self.live, self.prefect)
+        self.snapshots = Snapshots(app, self.prefect, self._lines)
         self.announcer = Announcer(app.name)
         self.once = Once()
         self.removals = Removals(app, self.prefect)
@@ -63,6 +67,8 @@ class Service:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.prefect)
             await stack.enter_async_context(self.removals)
+            stack.push_async_callback(self.live.stopped)
+            stack.push_async_callback(self._lines.close)
             yield
 
     def stop(self) -> None:

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response, status
 
-from athanore.api.agent_runs import run_model
-from athanore.api.auth import CallerDep
+from athanore.api.agent_runs import run_model, run_record
+from athanore.api.auth import CallerDep, Role
 from athanore.api.idempotency import IdempotencyKey
 from athanore.api.models import (
     CancelRequest,
@@ -16,7 +16,9 @@ from athanore.api.models import (
     CommentRequest,
     EmptyRequest,
     MoveRequest,
+    RequeueRequest,
     RunModel,
+    RunRecordModel,
     TaskModel,
     TaskRequest,
     TaskSummary,
@@ -123,7 +125,9 @@ async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -
     A run that waits already is returned as it is. 409: the task's queue is not watched, or an agent
     works on the task.
     """
-    return run_model(await service.runs.dispatch(await service.task(task_id)))
+    run = await service.runs.dispatch(await service.task(task_id))
+    service.snapshots.outdated()
+    return run_model(run)
 
 
 @router.post(
@@ -138,8 +142,36 @@ async def cancel_task(task_id: str, body: CancelRequest, service: ServiceDep) ->
     task that stays in a watched queue is dispatched again by the next poll: move it away as well.
     """
     await service.task(task_id)
-    reason = service.redactor.text(body.reason)
-    return run_model(await service.runs.cancel(task_id, reason))
+    run = await service.runs.cancel(task_id, service.redactor.text(body.reason))
+    service.snapshots.outdated()
+    return run_model(run)
+
+
+@router.post(
+    "/tasks/{task_id:id}/requeue",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def requeue_task(
+    task_id: str, body: RequeueRequest, service: ServiceDep, caller: CallerDep
+) -> RunModel:
+    """Give a dead letter a fresh start: back to its queue, with all its attempts.
+
+    For operators where tokens are required. 409: a run of the task waits or works, or the task is
+    no dead letter and no `queue_name` was sent.
+    """
+    await service.task(task_id)
+    by = "an operator" if caller.role is Role.OPERATOR else "the task API"
+    run = await service.runs.requeue(task_id, by, body.queue_name)
+    service.snapshots.outdated()
+    return run_model(run)
+
+
+@router.get("/tasks/{task_id:id}/runs", responses=documented(404))
+async def list_runs(task_id: str, service: ServiceDep) -> list[RunRecordModel]:
+    """List the newest agent runs of a task, past and present, the newest first."""
+    await service.task(task_id)
+    return [run_record(r) for r in await service.runs.history(task_id)]
 
 
 @router.get("/tasks/{task_id:id}", responses=documented(404))

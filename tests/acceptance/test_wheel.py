@@ -11,7 +11,9 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     names = ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"athanore"}
     assert "athanore/py.typed" in names
-    assert not [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
+    others = [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
+    assert {n for n in others if not n.startswith("athanore/api/web/")} == set()
+    assert {n.rsplit("/", 1)[1] for n in others} >= {"board.html", "board.css", "board.js"}
 
 
 def test_an_empty_environment_runs_the_wheel_and_not_the_tree(installed_python: Path) -> None:

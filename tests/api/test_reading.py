@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.api.conftest import ODD, OPERATOR
 from tests.api.rig import Api, bearer
 
@@ -70,8 +72,21 @@ def test_the_guide_of_nobody_in_particular(lonely: Api) -> None:
     assert text.count("curl") == 6
 
 
-def test_a_browser_gets_a_page(lonely: Api) -> None:
+def test_a_browser_gets_the_board_page_under_a_strict_policy(lonely: Api) -> None:
     response = lonely.http.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
     assert response.headers["content-type"].startswith("text/html")
-    assert 'href="/docs"' in response.text
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; ")
+    assert "unsafe" not in policy and "//" not in policy
+    page = response.text
+    assert "<style" not in page and " style=" not in page and " onclick" not in page
+    files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    assert len(files) == 3
+    for path in files:
+        answer = lonely.http.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert re.findall(r"https?://(?!www.w3.org)", answer.text) == []
+    assert "Finished already" not in page
     assert lonely.http.get("/docs").status_code == 200
+    lonely.get("/static/..%2Fboard.html", 404)

@@ -1,0 +1,123 @@
+"""The board in one answer, and what a person does there: requeue, pause, resume."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from tests.api.conftest import ODD, OPERATOR
+from tests.api.rig import Api, bearer
+from tests.support import wait_until
+
+
+def card_of(api: Api, task_id: str) -> dict[str, Any]:
+    (card,) = [c for c in api.get("/board")["cards"] if c["id"] == task_id]
+    return card
+
+
+def test_the_board_shows_queues_and_cards(api: Api) -> None:
+    task = api.board.create_task("Todo", "Fix it")
+    board = api.get("/board")
+    assert [q["name"] for q in board["queues"]] == ["Todo", "In Progress", "Review", "Done", ODD]
+    assert [q["kind"] for q in board["queues"]][:4] == [
+        "watched", "in-progress", "watched", "other"
+    ]  # fmt: skip
+    todo = board["queues"][0]
+    assert todo["task_count"] == 1
+    assert (todo["route"]["deployed"], todo["route"]["paused"]) == (True, [])
+    card = next(c for c in board["cards"] if c["id"] == task.id)
+    assert (card["name"], card["queue_name"], card["run"]) == ("Fix it", "Todo", None)
+    assert card["actions"] == ["dispatch"]
+    assert (board["board_error"], board["prefect_error"]) == (None, None)
+
+
+def test_a_board_that_has_not_changed_is_not_sent_again(api: Api) -> None:
+    etag = api.http.get("/board").headers["etag"]
+    headers = {"If-None-Match": etag}
+    assert api.http.get("/board", headers=headers).status_code == 304
+    api.board.create_task("Todo", "New")
+    wait_until("it is sent", lambda: api.http.get("/board", headers=headers).status_code == 200)
+
+
+def test_a_card_tells_of_its_run(api: Api) -> None:
+    task = api.board.create_task("Todo", "Fix it")
+    api.get("/board")
+    api.post(f"/tasks/{task.id}/dispatch", {}, 202)
+    card = card_of(api, task.id)
+    assert (card["run"]["phase"], card["run"]["max_attempts"]) == ("waiting", 3)
+    assert card["actions"] == ["cancel"]
+    run_id, _ = api.start_run(task.id)
+    wait_until("it works", lambda: card_of(api, task.id)["run"]["phase"] == "working")
+    assert card_of(api, task.id)["run"]["worker"] == "host-1"
+    api.end_run(run_id)
+    wait_until("it is over", lambda: card_of(api, task.id)["run"] is None)
+    (run,) = api.get(f"/tasks/{task.id}/runs")
+    assert (run["id"], run["state"], run["queue_name"]) == (run_id, "Completed", "Todo")
+    assert run["ended_at"] and run["url"].endswith(run_id)
+
+
+def test_a_dead_letter_is_shown_and_requeued(api: Api) -> None:
+    task = api.board.create_task("Todo", "Hopeless")
+    api.post(f"/tasks/{task.id}/requeue", {}, 409)
+    run_id, _ = api.start_run(task.id)
+    api.board.move_task(task.id, "In Progress")
+    api.post(f"/tasks/{task.id}/requeue", {}, 409)
+    state = {"type": "FAILED", "message": "exit code 2\nno such module"}
+    api.prefect.post(f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
+    wait_until("it is a dead letter", lambda: card_of(api, task.id)["dead_letter"])
+    card = card_of(api, task.id)
+    assert card["dead_letter"]["reason"] == "exit code 2"
+    assert card["dead_letter"]["attempts"] == 1
+    assert card["dead_letter"]["url"].endswith(run_id)
+    assert card["actions"] == ["requeue"]
+
+    again = api.post(f"/tasks/{task.id}/requeue", {}, 202)
+    assert again["id"] != run_id
+    assert api.board.get_task(task.id).queue_name == "Todo"
+    assert "fresh start in 'Todo'" in api.board.get_task(task.id).comments[-1].text
+    card = card_of(api, task.id)
+    assert (card["dead_letter"], card["run"]["phase"]) == (None, "waiting")
+    assert api.post(f"/tasks/{task.id}/requeue", {}, 409)["type"].endswith("task-busy")
+
+
+def test_a_task_is_requeued_to_the_queue_that_is_named(api: Api) -> None:
+    task = api.board.create_task("Done", "Once more")
+    assert api.post(f"/tasks/{task.id}/requeue", {"queue_name": "Nowhere"}, 404)
+    run = api.post(f"/tasks/{task.id}/requeue", {"queue_name": "Review"}, 202)
+    assert run["queue_name"] == "Review"
+    assert api.board.get_task(task.id).queue_name == "Review"
+    api.post("/tasks/no-such-task/requeue", {}, 404)
+
+
+def test_a_route_is_paused_and_resumed(api: Api) -> None:
+    path = f"/routes/{quote(ODD, safe='')}"
+    try:
+        paused = api.post(f"{path}/pause", {}, 200)
+        assert paused == {"queue_name": ODD, "paused": ["polls", "agents"]}
+        assert api.get("/board")["queues"][4]["route"]["paused"] == ["polls", "agents"]
+    finally:
+        assert api.post(f"{path}/resume", {}, 200)["paused"] == []
+    assert api.get("/board")["queues"][4]["route"]["paused"] == []
+    problem = api.post("/routes/Done/pause", {}, 404)
+    assert problem["existing"] == ["Todo", "Review", ODD]
+
+
+def test_without_prefect_the_board_is_shown_all_the_same(lonely: Api) -> None:
+    lonely.board.create_task("Todo", "Fix it")
+    board = lonely.get("/board")
+    assert [c["name"] for c in board["cards"]] == ["Fix it", "Finished already"]
+    assert board["active_agents"] is None
+    assert "Prefect" in board["prefect_error"]
+    assert [c["actions"] for c in board["cards"]] == [[], []]
+
+
+def test_an_agent_neither_requeues_nor_pauses(guarded: Api) -> None:
+    task = guarded.board.create_task("Todo", "Fix it")
+    run_id, token = guarded.start_run(task.id)
+    headers = bearer(token)
+    guarded.post(f"/tasks/{task.id}/requeue", {}, 403, headers=headers)
+    guarded.post("/routes/Todo/pause", {}, 403, headers=headers)
+    guarded.get("/board", 401)
+    guarded.get("/board", headers=headers)
+    guarded.end_run(run_id)
+    guarded.get(f"/tasks/{task.id}/runs", headers=bearer(OPERATOR))

@@ -1,0 +1,256 @@
+"""The board page, as a person uses it: a real app, real agents, a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from athanore import AgentDispatcher, JsonFileAdapter
+from tests.api.conftest import OPERATOR, dispatcher
+from tests.api.rig import served
+from tests.harness import Running, app_name, prompt, running
+
+ATTACK = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
+
+# It works until a file of its task's name is there; then it does what the file says.
+AGENT = """
+import json, os, sys, time, urllib.request
+task, base = os.environ["ATHANORE_TASK_ID"], os.environ["ATHANORE_API_URL"]
+print("<b>Reading</b> the task " + task, flush=True)
+while not os.path.exists(f"{sys.argv[1]}/{task}"):
+    time.sleep(0.05)
+word = open(f"{sys.argv[1]}/{task}").read()
+print(f"Told to {word}", flush=True)
+if word == "fail":
+    sys.exit("1 of 12 tests failed")
+request = urllib.request.Request(
+    f"{base}/tasks/{task}/move", method="POST",
+    data=json.dumps({"target_queue": "Review" if sys.argv[2] == "engineer" else "Done"}).encode(),
+    headers={"Content-Type": "application/json",
+             "Authorization": "Bearer " + os.environ["ATHANORE_TOKEN"]},
+)
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
+"""
+
+
+@dataclass
+class Shop:
+    """An app at work, and its page."""
+
+    app: Running
+    page: Page
+    orders: Path
+
+    def column(self, name: str) -> Locator:
+        """A column of the board."""
+        return self.page.get_by_role("region", name=name, exact=False).filter(
+            has=self.page.locator(".column-name").get_by_text(name, exact=True)
+        )
+
+    def card(self, queue: str, name: str) -> Locator:
+        """A card in a column."""
+        return self.column(queue).locator(".card").filter(has_text=name)
+
+    def tell(self, task_id: str, word: str) -> None:
+        """Tell the agent of a task how to end."""
+        note = self.orders / f"{task_id}.new"
+        note.write_text(word)
+        note.rename(self.orders / task_id)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Iterator[Running]:
+    """A pipeline of two stages at work."""
+    tmp_path = tmp_path_factory.mktemp("pipeline")
+    (tmp_path / "agent.py").write_text(AGENT)
+    names = ("Todo", "In Progress", "Review", "In Review", "Done", "Given up")
+    board: dict[str, Any] = {"queues": {name: [] for name in names}}
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    app = AgentDispatcher(
+        name=app_name("page"),
+        queue_backend=JsonFileAdapter(tmp_path / "board.json", user="eve"),
+        command=f"{sys.executable} {tmp_path / 'agent.py'} {tmp_path}",
+        poll_interval=1,
+        dead_letter_queue="Given up",
+        api_port=0,
+    )
+    app.route("Todo", args=["engineer"])(prompt)
+    app.route("Review", in_progress_queue="In Review", args=["reviewer"])(prompt)
+    with running(app, prefect_api) as it:
+        yield it
+
+
+@pytest.fixture
+def shop(pipeline: Running, page: Page) -> Shop:
+    """The pipeline, and a browser that looks at it."""
+    page.goto(pipeline.api_url)
+    adapter = pipeline.board
+    assert isinstance(adapter, JsonFileAdapter)
+    return Shop(pipeline, page, Path(adapter.path).parent)
+
+
+def test_a_task_goes_through_the_pipeline_before_ones_eyes(shop: Shop) -> None:
+    page = shop.page
+    expect(page.locator("#link-text")).to_have_text("Live")
+    task = shop.app.board.create_task("Todo", f"Fix it {ATTACK}", "It breaks.\nOften.")
+    shop.app.board.update_task(task.id, labels=["bug"])
+
+    at_work = shop.card("In Progress", "Fix it")
+    expect(at_work).to_contain_text("At work")
+    expect(at_work).to_contain_text(f"<b>Reading</b> the task {task.id}")
+    expect(at_work.locator(".label")).to_have_text(["bug", "eve"])
+    expect(at_work.locator("time")).to_have_text(re.compile(r"^\d+:\d\d$"))
+
+    # By keyboard: to the card, into it, and its transcript goes on by itself.
+    at_work.get_by_role("button", name="Fix it").focus()
+    page.keyboard.press("Enter")
+    sheet = page.get_by_role("dialog")
+    expect(sheet.get_by_role("heading", level=2)).to_have_text(f"Fix it {ATTACK}")
+    expect(sheet.get_by_role("heading", level=2)).to_be_focused()
+    expect(sheet).to_contain_text("It breaks.")
+    log = sheet.get_by_role("log")
+    expect(log).to_contain_text(f"<b>Reading</b> the task {task.id}")
+    shop.tell(task.id, "go on")
+    expect(log).to_contain_text("Told to go on")
+    expect(sheet.locator("#task-queue")).to_have_text("Done")
+    expect(sheet.locator(".runs a")).to_have_count(2)
+    url = sheet.locator(".runs a").first.get_attribute("href") or ""
+    assert "/runs/flow-run/" in url
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+
+    expect(shop.card("Done", "Fix it").get_by_role("button", name="Fix it")).to_be_focused()
+    assert "taken" not in page.title()
+    assert page.locator(".card img, .sheet img").count() == 0
+
+
+def test_a_dead_letter_is_requeued(shop: Shop) -> None:
+    page = shop.page
+    task = shop.app.board.create_task("Todo", "Hopeless")
+    shop.tell(task.id, "fail")
+    dead = shop.card("Given up", "Hopeless")
+    expect(dead).to_contain_text("Given up after 1 attempt")
+    expect(dead).to_contain_text("exit code 1")
+    (shop.orders / task.id).unlink()
+    dead.get_by_role("button", name="Requeue Hopeless").click()
+    expect(page.locator("#said")).to_contain_text("starts again")
+    expect(shop.card("In Progress", "Hopeless")).to_contain_text("At work")
+    assert any("Requeued by the task API" in c for c in shop.app.comments(task.id))
+
+    # And stopped, with a reason.
+    shop.card("In Progress", "Hopeless").locator(".card-open").click()
+    page.get_by_role("button", name="Stop the agent…").click()
+    page.get_by_label("Why?").fill("no hope")
+    page.get_by_role("button", name="Stop the agent", exact=True).click()
+    assert shop.app.prefect.ended(task.id)["state_type"] == "CANCELLED"
+    expect(page.locator("#task-comments")).to_contain_text("no hope")
+
+
+def test_a_route_is_paused_and_goes_on(shop: Shop) -> None:
+    page = shop.page
+    todo = shop.column("Todo")
+    todo.get_by_role("button", name="Pause Todo").click()
+    expect(todo).to_contain_text("Paused: no agent starts")
+    task = shop.app.board.create_task("Todo", "Later")
+    expect(shop.card("Todo", "Later")).to_be_visible()
+    shop.card("Todo", "Later").locator(".card-open").click()
+    page.get_by_role("button", name="Dispatch now").click()
+    expect(page.locator("#task-state")).to_contain_text("Waits for an agent")
+    page.get_by_role("button", name="Close").click()
+    assert shop.app.place(task.id) == "Todo"
+    todo.get_by_role("button", name="Resume Todo").click()
+    expect(todo).to_contain_text("Watched every 1 s")
+    expect(shop.card("In Progress", "Later")).to_contain_text("At work")
+    shop.tell(task.id, "go on")
+    expect(shop.card("Done", "Later")).to_be_visible()
+
+
+def test_a_thousand_cards_are_filtered_and_walked_by_keyboard(
+    tmp_path: Path, prefect_api: str, page: Page
+) -> None:
+    app = dispatcher(tmp_path)
+    board = json.loads((tmp_path / "board.json").read_text())
+    board["queues"]["Done"] = [
+        {"id": str(i), "name": f"Task number {i}", "labels": ["odd" if i % 2 else "even"]}
+        for i in range(1, 1001)
+    ]
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    with served(app, prefect_api) as api:
+        page.goto(api.url)
+        expect(page.locator(".card")).to_have_count(1000)
+        page.evaluate("window.marked = document.querySelector('[data-task=\"500\"]')")
+
+        page.keyboard.press("/")
+        page.keyboard.type("number 77 odd")
+        fitting = [i for i in range(1, 1001) if "77" in str(i) and i % 2]
+        expect(page.locator(".card:not([hidden])")).to_have_count(len(fitting))
+        page.keyboard.press("Escape")
+        expect(page.locator(".card:not([hidden])")).to_have_count(1000)
+
+        page.locator('[data-task="1"] .card-open').focus()
+        page.keyboard.press("ArrowDown")
+        expect(page.locator('[data-task="2"] .card-open')).to_be_focused()
+
+        # A change patches the page: the other cards stay the elements that they were.
+        api.board.move_task("2", "Review")
+        expect(page.locator('[data-task="2"]')).to_be_visible()
+        expect(page.get_by_role("list", name="Tasks in Review")).to_contain_text("Task number 2")
+        expect(page.locator('[data-task="2"] .card-open')).to_be_focused()
+        assert page.evaluate("window.marked === document.querySelector('[data-task=\"500\"]')")
+
+
+def test_a_locked_board_asks_for_the_key(
+    tmp_path: Path, prefect_api: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_API_AUTH", "token")
+    monkeypatch.setenv("ATHANORE_API_KEY", OPERATOR)
+    with served(dispatcher(tmp_path, "guarded"), prefect_api) as api:
+        page.goto(api.url)
+        box = page.get_by_role("dialog", name="This board is locked")
+        expect(box).to_be_visible()
+        assert "Finished already" not in page.content()
+        box.get_by_label("Key").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(box.get_by_role("alert")).to_have_text("This key was not accepted.")
+        box.get_by_label("Key").fill(OPERATOR)
+        page.keyboard.press("Enter")
+        expect(page.locator(".card")).to_contain_text("Finished already")
+        page.reload()
+        expect(page.locator(".card")).to_contain_text("Finished already")
+        page.locator(".card-open").click()
+        expect(page.locator("#transcript-state")).to_have_text("Live")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_light_and_dark(
+    tmp_path: Path, prefect_api: str, page: Page, scheme: Any
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme=scheme)
+    with served(dispatcher(tmp_path), prefect_api) as api:
+        page.goto(api.url)
+        expect(page.locator(".column")).to_have_count(5)
+        page.get_by_role("navigation", name="Queues").get_by_text("Done").click()
+        expect(page.locator(".card")).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        page.locator(".card-open").click()
+        expect(page.get_by_role("button", name="Close")).to_be_in_viewport()
+        ground = page.evaluate("getComputedStyle(document.querySelector('.sheet')).backgroundColor")
+        assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(38, 36, 34)"}[scheme]
+
+
+def test_without_prefect_the_board_is_shown_and_says_so(tmp_path: Path, page: Page) -> None:
+    with served(dispatcher(tmp_path)) as api:
+        page.goto(api.url)
+        expect(page.locator(".card")).to_contain_text("Finished already")
+        expect(page.locator("#notices")).to_contain_text("What agents do is not known")
+        api.board.create_task("Todo", "Added meanwhile")
+        expect(page.locator(".cards").first).to_contain_text("Added meanwhile")
