@@ -17,7 +17,7 @@ from prefect.states import Completed, Failed, Pending
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
-from athanore.flows import apps, control, pausing, runs
+from athanore.flows import apps, control, pausing, report, runs
 from athanore.flows.recovery import Recovery
 from athanore.flows.transcript import Log
 from athanore.models import Task
@@ -84,6 +84,8 @@ class _Poll:
             self.notes += recovery.notes
             active = await runs.active_runs(client, self.app.name, [t.id for t in ready])
             await self._dispatch(client, [t for t in ready if t.id not in active], recovery)
+            if self.created:
+                await self._tell(client, ready, active)
         summary = (
             f"{len(ready)} ready, {len(self.created)} dispatched, {len(active)} under way"
             if ready
@@ -95,6 +97,18 @@ class _Poll:
             self.log.log(level, "%s: %s", route.queue_name, message)
             return Completed(message=message)
         return Completed(name=runs.NOTHING_READY, message=message)
+
+    async def _tell(
+        self, client: PrefectClient, ready: list[Task], active: dict[str, FlowRun]
+    ) -> None:
+        """Write the route's table in Prefect; only for a poll that found something new."""
+        seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
+        seen |= {task.id: "dispatched" for task in self.created}
+        context = FlowRunContext.get()
+        poll = context.flow_run.id if context and context.flow_run else None
+        await report.write_table(
+            client, self.app, self.route.queue_name, poll, ready, seen, self.log
+        )
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:
         finished = await runs.last_finished_runs(client, self.app.name, [t.id for t in due])

@@ -32,7 +32,7 @@ from athanore.errors import (
     TaskBusyError,
     TaskMovedError,
 )
-from athanore.flows import activity, apps, breaker, control, hooks, limits, runs
+from athanore.flows import activity, apps, breaker, control, hooks, limits, report, runs
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Ledger
 from athanore.flows.transcript import Transcript
@@ -133,6 +133,7 @@ class _Visit:
         self.task_id = task_id
         self.log = get_run_logger()
         self._last_event = 0
+        self._prompt = ""
         self.token = tokens.new_token(run.id)
         self.ledger = Ledger(client, run, route.retry)
         self.conclusion = Conclusion(app, route, self.ledger, task_id, self.log)
@@ -159,7 +160,9 @@ class _Visit:
         breaker.attempt_starts(self.app.name, self.route)
         control.started(self.run.id)
         outages = control.outages()
+        began = monotonic()
         result = await self._attempt(claimed)
+        took = monotonic() - began
         await self._catch_up()
         if control.outages() != outages and not await self.ledger.is_ours():
             raise Abort("Prefect was away for so long that the run was taken over.")
@@ -169,6 +172,9 @@ class _Visit:
             assert result is not None
             state = await self.conclusion.ended(result)
         self._announce(claimed, state)
+        ending = (state.message or state.name or "").partition("\n")[0]
+        attempt = report.Attempt(claimed, self._prompt, ending, took, result)
+        await report.write_page(self.client, self.app, self.run, attempt, self.log)
         return state
 
     async def _catch_up(self) -> None:
@@ -260,7 +266,7 @@ class _Visit:
     async def _work(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
         route, attempt = self.route, self.ledger.attempt
         try:
-            prompt = await route.make_prompt(claimed, attempt)
+            prompt = self._prompt = await route.make_prompt(claimed, attempt)
         except Exception as exc:
             self.log.exception("The prompt function failed.")
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
