@@ -25,8 +25,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 
-from athanore import names, tokens
-from athanore.environment import REDACTED, known_secrets
+from athanore import names
 from athanore.flows import apps, ledger
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
@@ -74,17 +73,17 @@ async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attemp
     rows = dict(earlier[1]) if earlier else {}
     number = ledger.attempt_of(run)
     rows[str(run.run_count)] = json.dumps([number, attempt.ending, round(attempt.seconds, 1)])
-    text = _clean(app, _page(app, run, attempt, rows))
+    text = app.redactor.text(_page(app, run, attempt, rows))
     title = f"{attempt.task.name}: {attempt.ending}"[:200]
     if earlier is not None:
-        update = ArtifactUpdate(data=text, description=_clean(app, title), metadata_=rows)
+        update = ArtifactUpdate(data=text, description=app.redactor.text(title), metadata_=rows)
         await client.update_artifact(earlier[0], update)
         return
     await client.create_artifact(
         ArtifactCreate(
             key=page_key(run.id),
             type="markdown",
-            description=_clean(app, title),
+            description=app.redactor.text(title),
             data=text,
             metadata_=rows,
             flow_run_id=run.id,
@@ -116,7 +115,7 @@ async def write_table(
                 key=table_key(app.name, queue_name),
                 type="table",
                 description=f"What the last poll that found something new saw in {queue_name!r}.",
-                data=_clean(app, json.dumps(rows, ensure_ascii=False)),
+                data=app.redactor.text(json.dumps(rows, ensure_ascii=False)),
                 flow_run_id=poll_id,
             )
         )
@@ -184,9 +183,3 @@ def _fenced(text: str, limit: int) -> str:
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
-
-
-def _clean(app: apps.App, text: str) -> str:
-    for secret in sorted(known_secrets(app.board.adapter), key=len, reverse=True):
-        text = text.replace(secret, REDACTED)
-    return tokens.PATTERN.sub(REDACTED, text)
