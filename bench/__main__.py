@@ -1,6 +1,6 @@
 """`make bench`: what Athanore costs, measured on real parts, in one table.
 
-make bench ARGS="--only dispatch --only idle"     some rows
+make bench ARGS="--only dispatch --only idle"   some rows
 make bench ARGS="--json figures.json"             the numbers as well
 """
 
