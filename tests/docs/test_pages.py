@@ -9,6 +9,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_shell_is_shell_and_uses_known_programs(block: Block) -> None:
 
 @pytest.mark.parametrize("target", commands("make"), ids=str)
 def test_make_has_the_target(target: str) -> None:
-    words = [*target.split(), "-n"]
+    words = [*shlex.split(target), "-n"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
 
 
