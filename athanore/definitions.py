@@ -15,7 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
@@ -42,8 +49,16 @@ type Prompt = Annotated[
 ]
 type Seconds = Annotated[float, Field(ge=0.1, le=_YEAR, allow_inf_nan=False)]
 type Delay = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
-type Count = Annotated[int, Field(ge=0, le=10_000)]
-type Some = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is an integer in its schemas."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+type Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10_000)]
+type Some = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000)]
+type Rank = Annotated[int, BeforeValidator(_whole), Field(ge=-1_000_000, le=1_000_000)]
 
 
 PROMPT: Any = {
@@ -79,7 +94,7 @@ class RouteOptions(BaseModel):
         default=None, description="How long an attempt may take; null for no limit."
     )
     poll_interval: Seconds | None = Field(default=None, description="Time between polls.")
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | None = Field(
+    priority: Rank | None = Field(
         default=None, description="Lower is served first; null comes last."
     )
     max_retries: Count | None = Field(default=None, description="Attempts after the first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("athanore")
 
+_PREFECT_INTERVAL = 3.0
+
 
 def run_worker(
     dispatcher: AgentDispatcher,
@@ -31,7 +34,7 @@ def run_worker(
 
     Raises:
         ConfigurationError: the app cannot work as it is; the message says what to mend.
-        PrefectUnavailableError: no Prefect server answers.
+        PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
     """
     configure_logging(debug, log_format or dispatcher.settings.log_format)
     check_app(dispatcher)
@@ -46,10 +49,33 @@ def run_worker(
 
 async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
-    async with at_work(dispatcher, reference, await find_prefect()) as app:
+    prefect_api = await _prefect_in_time(stop)
+    if prefect_api is None:
+        return
+    async with at_work(dispatcher, reference, prefect_api) as app:
         await _apply_limits(app)
         logger.info("Agents reach the task API at %s.", app.api_url)
         await work(app, stop)
+
+
+async def _prefect_in_time(stop: Stop) -> str | None:
+    """Find Prefect; wait for one that is named and away, or return None when told to stop."""
+    from prefect.settings import get_current_settings
+
+    waiting = False
+    while True:
+        try:
+            return await find_prefect()
+        except PrefectUnavailableError as exc:
+            if not get_current_settings().api.url:
+                raise
+            if not waiting:
+                logger.warning("%s The worker waits for it.", exc)
+            waiting = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.requested(), _PREFECT_INTERVAL)
+            logger.info("Stopped.")
+            return None
 
 
 async def _apply_limits(app: App) -> None:

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
-from athanore import operations
+from athanore import names, operations
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import AthanoreError, DispatchError, TaskBusyError
@@ -17,6 +17,7 @@ from athanore.flows import control, ledger, pausing, runs
 from athanore.flows.apps import App
 from athanore.flows.registry import Routes
 from athanore.models import Task
+from athanore.overview import Machinery, look_at_machinery
 from athanore.server import ui_url
 
 logger = logging.getLogger("athanore.api")
@@ -65,6 +66,25 @@ class AgentRuns:
         """
         async with self._prefect.client() as client:
             return await runs.find_runs(client, self._app.name, runs.WORKING)
+
+    async def active(self) -> list[FlowRun]:
+        """Return the tasks' runs that wait or work, the oldest first.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            found = await runs.find_runs(client, self._app.name, (*runs.WAITING, *runs.WORKING))
+        return [r for r in found if names.task_of(r.tags) is not None]
+
+    async def machinery(self) -> Machinery:
+        """Return what the app has in Prefect.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await look_at_machinery(client, self._app, await self._app.routes.read(client))
 
     async def note_move(self, task_id: str, target_queue: str) -> None:
         """Note on a task's run that its agent moves the task itself, so that no poll stops it."""

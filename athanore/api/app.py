@@ -14,6 +14,7 @@ from athanore.api import (
     board,
     events,
     guide,
+    metrics,
     page,
     problems,
     queues,
@@ -25,6 +26,7 @@ from athanore.api import (
 from athanore.api.auth import authenticate
 from athanore.api.document import describe
 from athanore.api.guard import Guard, HostPolicy, check_binding
+from athanore.api.instruments import Measured
 from athanore.api.paths import RawPaths
 from athanore.api.redaction import Redaction
 from athanore.api.service import Service
@@ -54,7 +56,7 @@ def create_api(app: App) -> FastAPI:
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
-    for module in (status, agents, events, board, tasks, queues, routes):
+    for module in (status, metrics, agents, events, board, tasks, queues, routes):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.
@@ -62,6 +64,7 @@ def create_api(app: App) -> FastAPI:
     api.state.endpoints += webhooks.router.routes
     api.include_router(guide.router)
     api.mount("/static", page.PageFiles())
+    api.add_middleware(Measured, metrics=service.metrics)
     # The last one added is the first that sees a request.
     api.add_middleware(RawPaths)
     api.add_middleware(Redaction, redactor=service.redactor)

@@ -14,7 +14,9 @@ from athanore.api.activity import Activity
 from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.auth import Gate
 from athanore.api.event_log import Announcer
+from athanore.api.finished import FinishedRuns
 from athanore.api.idempotency import Once
+from athanore.api.instruments import Metrics
 from athanore.api.last_lines import LastLines
 from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
@@ -47,6 +49,8 @@ class Service:
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.snapshots = Snapshots(app, self.prefect, self._lines)
         self.announcer = Announcer(app.name)
+        self.metrics = Metrics()
+        self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
         self.once = Once()
         self.removals = Removals(app, self.prefect)
         self.started_at = datetime.now(UTC)

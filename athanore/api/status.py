@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from athanore import __version__, names
 from athanore.api.agent_runs import prefect_ui
 from athanore.api.deployed import deployments, next_poll
+from athanore.api.finished import Finished
 from athanore.api.service import ServiceDep
 from athanore.deployments.pools import pause_reasons, queues_of
 from athanore.errors import PrefectUnavailableError
@@ -61,6 +62,15 @@ class PrefectModel(BaseModel):
     ui_url: str | None
 
 
+class UsageModel(BaseModel):
+    """What the agents of the last 24 hours used, as far as their adapters know."""
+
+    runs: int = Field(description="How many agent runs ended.")
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
 class StatusModel(BaseModel):
     """How the server is."""
 
@@ -74,6 +84,7 @@ class StatusModel(BaseModel):
     paused_routes: list[PausedRouteModel] | None = Field(
         description="Null while Prefect does not answer."
     )
+    last_day: UsageModel | None = Field(description="Null while Prefect does not answer.")
 
 
 @router.get("/status")
@@ -83,6 +94,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
     active: int | None = None
     deployed: dict[str, DeploymentResponse] = {}
     paused: list[PausedRouteModel] | None = None
+    usage: UsageModel | None = None
     routes = service.app.routes.in_code()
     try:
         routes = await service.runs.routes()
@@ -97,6 +109,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
                 for name in routes
                 if name in stopped
             ]
+        usage = _usage(await service.finished.last_day())
     except PrefectUnavailableError:
         pass
     return StatusModel(
@@ -126,4 +139,17 @@ async def get_status(service: ServiceDep) -> StatusModel:
         ),
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
         paused_routes=paused,
+        last_day=usage,
+    )
+
+
+def _usage(finished: list[Finished]) -> UsageModel:
+    def total(kind: str) -> float:
+        return sum(run.usage.get(kind, 0) for run in finished)
+
+    return UsageModel(
+        runs=len(finished),
+        cost_usd=round(total("cost_usd"), 6),
+        input_tokens=int(total("input_tokens")),
+        output_tokens=int(total("output_tokens")),
     )

@@ -31,6 +31,7 @@ FINAL = "athanore.final"
 ATTEMPT = "athanore.attempt"
 CLOSED = "athanore.closed"
 MOVED = "athanore.moved-to"
+USAGE = "athanore.usage."
 
 
 class Holder(NamedTuple):
@@ -157,7 +158,11 @@ class Ledger:
         await self._set_retries(0)
 
     async def record(self, result: AgentResult) -> None:
-        """Note durably how the attempt ended, before anything is done about it."""
+        """Note durably how the attempt ended, before anything is done about it.
+
+        What the attempts of a run used is summed.
+        """
+        known = outcome_of(self.run) is not None
         labels: dict[str, Any] = {
             OUTCOME: f"{self.attempt}:{result.outcome}",
             REASON: result.reason[:500],
@@ -165,8 +170,12 @@ class Ledger:
         if not result.retryable:
             labels[FINAL] = self.attempt
         for key, value in result.usage.items():
-            if isinstance(value, int | float | str):
-                labels[f"athanore.usage.{key}"] = value
+            so_far = self.run.labels.get(f"{USAGE}{key}")
+            if isinstance(value, str):
+                labels[f"{USAGE}{key}"] = value
+            elif isinstance(value, int | float) and not known:
+                earlier = so_far if isinstance(so_far, int | float) else 0
+                labels[f"{USAGE}{key}"] = earlier + value
         await self._label(labels)
 
     async def is_ours(self) -> bool:

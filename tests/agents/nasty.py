@@ -50,8 +50,8 @@ def ignores_term() -> None:
 
 def heeds_term() -> None:
     def last_words(number: int, frame: object) -> None:
-        say("last words")
-        sys.exit(0)
+        os.write(1, b"last words\n")  # print() may be at work, and lets nobody in
+        os._exit(0)
 
     signal.signal(signal.SIGTERM, last_words)
     say("ready")

@@ -127,7 +127,7 @@ def test_no_answer_is_a_surprise(schema: schemathesis.BaseSchema, board: QueueAd
 
         @hypothesis.given(case=operation.as_strategy(), known=st.booleans())
         @hypothesis.settings(
-            max_examples=int(os.environ.get("ATHANORE_TEST_EXAMPLES", "15")),
+            max_examples=int(os.environ.get("ATHANORE_TEST_EXAMPLES", "8")),
             deadline=None,
             suppress_health_check=[
                 hypothesis.HealthCheck.too_slow,

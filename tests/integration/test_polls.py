@@ -104,7 +104,7 @@ class AwayBoard(MemoryAdapter):
 def test_a_dead_letter_that_the_board_could_not_take_is_made_up_for(
     prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "_BOARD_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(hooks, "BOARD_PATIENCE", timedelta(seconds=1))
     board = AwayBoard()
     task = board.create_task("Fast", "Fix it")
 

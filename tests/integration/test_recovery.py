@@ -183,3 +183,25 @@ def test_a_signal_returns_the_task_and_leaves_no_process(
         assert site.comments() == ["Worker is shutting down; returned to queue, attempt 1."]
     finally:
         site.close()
+
+
+def test_a_worker_waits_for_the_prefect_that_it_was_told_of(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    site = Site(tmp_path, prefect_api)
+    away = f"http://127.0.0.1:{free_port()}/api"
+    log = tmp_path / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from athanore.cli import main; main()", "worker", "run.py"],
+            cwd=tmp_path, env={**site.env, "PREFECT_API_URL": away},
+            stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_until("it says so", lambda: f"{away} (PREFECT_API_URL). The worker" in log.read_text())
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+    finally:
+        stop_group(process)

@@ -29,13 +29,14 @@ def seen() -> Iterator[list[logging.LogRecord]]:
     calm_prefect()
     handler = Keep()
     loggers = [logging.getLogger(f"prefect.{kind}_runs") for kind in ("flow", "task")]
-    levels = [logger.level for logger in loggers]
+    before = [(logger.level, logger.handlers) for logger in loggers]
     for logger in loggers:
-        logger.addHandler(handler)
+        # Prefect's own handler, which is there once Prefect has set its logging up, wants a run.
+        logger.handlers = [handler]
         logger.setLevel(logging.DEBUG)
     yield records
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.removeHandler(handler)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.handlers = handlers
         logger.setLevel(level)
 
 
