@@ -56,9 +56,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-type Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10_000)]
-type Some = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000)]
-type Rank = Annotated[int, BeforeValidator(_whole), Field(ge=-1_000_000, le=1_000_000)]
+type Count = Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_whole)]
+type Some = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
+type Rank = Annotated[int, Field(ge=-1_000_000, le=1_000_000), BeforeValidator(_whole)]
 
 
 PROMPT: Any = {
