@@ -130,6 +130,8 @@ async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
                 seen, trouble = await overview(client, app), ""
             except Exception as exc:  # a view must not end what it shows
                 trouble = f"Prefect does not tell how it is now: {exc or type(exc).__name__}"
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # a library kept it to itself
             await asyncio.sleep(_LOOK_EVERY)
 
 
