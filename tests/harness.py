@@ -52,12 +52,17 @@ class Prefect:
         return response.json()
 
     def runs(self, task_id: str | None = None, kind: str = "agent-run") -> list[dict[str, Any]]:
-        """The app's runs, oldest first."""
+        """The app's runs, oldest first.
+
+        Without those that found nothing to do, if there are others: a poll that saw a task just
+        before it was done may have made one, and no agent is started by it.
+        """
         tags = [f"app:{self.app}", kind, *([f"task:{task_id}"] if task_id else [])]
-        return self.post(
+        found = self.post(
             "/flow_runs/filter",
             {"flow_runs": {"tags": {"all_": tags}}, "sort": "EXPECTED_START_TIME_ASC"},
         )
+        return [r for r in found if r["state_name"] != "Nothing to do"] or found
 
     def polled(self) -> bool:
         """Tell whether any poll of the app has ended."""
