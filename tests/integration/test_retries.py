@@ -165,7 +165,7 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
         assert queue["is_paused"]
         assert "failed alike" in queue["description"]
         assert "It tries again at" in queue["description"]
-        (stopped,) = httpx.get(f"{it.api_url}/status").json()["paused_routes"]
+        (stopped,) = httpx.get(f"{it.api_url}/status", timeout=60).json()["paused_routes"]
         assert (stopped["queue_name"], stopped["reason"]) == ("Todo", queue["description"])
         with temporary_settings({PREFECT_API_URL: prefect_api}):
             asyncio.run(_resume(dispatcher.name))

@@ -73,10 +73,10 @@ def test_a_cancelled_task_goes_to_the_routes_own_queue_for_that(prefect_api: str
 
 def test_a_run_cancelled_while_it_waits_is_not_started_by_the_next_poll(prefect_api: str) -> None:
     agent = Hangs()
-    dispatcher, first = make(agent, poll_interval=2, max_concurrent=1)
-    second = dispatcher.board.create_task("Todo", "Waits")
+    dispatcher, _ = make(agent, poll_interval=2, max_concurrent=1)
     with running(dispatcher, prefect_api) as it:
-        it.prefect.working(first)
+        wait_until("the first works", lambda: agent.started)
+        second = dispatcher.board.create_task("Todo", "Waits")
         waiting = wait_until("the second has a run", lambda: it.prefect.runs(second.id))[0]
         it.prefect.cancel(waiting["id"])
         it.in_queue(second.id, "In Progress")
