@@ -93,7 +93,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Machinery:
-    """What an app has in Prefect: the agents' limit, online workers, deployed routes.
+    """What an app has in Prefect: the agents' limit, online workers, versions, its routes' polls.
 
     `paused` names the paused parts of each route that has some (`polls`, `agents`);
     `pause_reasons` says why a route paused itself.
@@ -101,7 +101,8 @@ class Machinery:
 
     limit: int | None
     workers: tuple[str, ...]
-    deployed: frozenset[str]
+    versions: tuple[str, ...]
+    deployed: Mapping[str, DeploymentResponse]
     paused: Mapping[str, tuple[str, ...]]
     pause_reasons: Mapping[str, str]
 
@@ -119,7 +120,8 @@ async def look_at_machinery(client: PrefectClient, app: App, queues: Iterable[st
     return Machinery(
         limit=pool.limit,
         workers=pool.workers,
-        deployed=frozenset(q for q, poll in found.items() if poll is not None),
+        versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
+        deployed={q: poll for q, poll in found.items() if poll is not None},
         paused={q: _paused(q, poll, pool) for q, poll in found.items()},
         pause_reasons=pool.pause_reasons,
     )
@@ -131,8 +133,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
     active = [r for r in active if names.task_of(r.tags) is not None]
     working = [r.id for r in active if r.state_type in runs.WORKING]
-    deployed = await deployments_of(client, app.name)
-    pool = await _read_pool(client, app.name)
+    machinery = await look_at_machinery(client, app, routes)
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
     letters: tuple[operations.DeadLetter, ...] | None = None
@@ -142,10 +143,8 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         letters = tuple(await operations.dead_letters(client, app))
     except BoardError as exc:
         error = str(exc)
-    polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
 
     def route_view(queue_name: str, known: KnownRoute) -> RouteView:
-        poll = polls.get(names.deployment_name(app.name, queue_name))
         mine = [r for r in active if operations.route_name(r) == queue_name]
         at_work = sum(r.state_type in runs.WORKING for r in mine)
         retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
@@ -153,9 +152,9 @@ async def overview(client: PrefectClient, app: App) -> Overview:
             queue_name=queue_name,
             source=known.source,
             changed=known.changed,
-            deployed=poll is not None,
-            paused=_paused(queue_name, poll, pool),
-            pause_reason=pool.pause_reasons.get(queue_name),
+            deployed=queue_name in machinery.deployed,
+            paused=machinery.paused[queue_name],
+            pause_reason=machinery.pause_reasons.get(queue_name),
             tasks=None if counts is None else counts.get(queue_name, 0),
             waiting=len(mine) - at_work - retrying,
             working=at_work,
@@ -165,10 +164,10 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     return Overview(
         app=app.name,
         ui_url=operations.prefect_ui(client),
-        deployed_versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
-        limit=pool.limit,
+        deployed_versions=machinery.versions,
+        limit=machinery.limit,
         working=len(working),
-        workers=pool.workers,
+        workers=machinery.workers,
         routes=tuple(route_view(q, known) for q, known in routes.items()),
         runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
         dead_letters=letters,

@@ -1,22 +1,11 @@
-"""The deployments of an app's routes in Prefect."""
+"""When a queue is looked at next, by the schedule of its poll."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
-
-from athanore import names
-from athanore.flows.registry import queue_of, route_deployments
-
-
-async def deployments(
-    client: PrefectClient, app: str, kind: str = names.POLL_TAG
-) -> dict[str, DeploymentResponse]:
-    """Return an app's deployments of one kind, by the queue that they are for."""
-    return {queue_of(d): d for d in await route_deployments(client, app, kind)}
 
 
 def next_poll(deployment: DeploymentResponse, now: datetime | None = None) -> datetime | None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from prefect.client.schemas.responses import DeploymentResponse
 from pydantic import BaseModel, Field
 
-from athanore import __version__, names
+from athanore import __version__
 from athanore.api.agent_runs import prefect_ui
-from athanore.api.deployed import deployments, next_poll
+from athanore.api.deployed import next_poll
 from athanore.api.finished import Finished
 from athanore.api.service import ServiceDep
-from athanore.deployments.pools import pause_reasons, queues_of
 from athanore.errors import PrefectUnavailableError
+from athanore.overview import Machinery
 
 router = APIRouter(tags=["status"])
 
@@ -92,26 +93,17 @@ async def get_status(service: ServiceDep) -> StatusModel:
     """Tell capacity, timing, running agents, and where Prefect is."""
     limit = service.dispatcher.settings.max_concurrent_agents
     active: int | None = None
-    deployed: dict[str, DeploymentResponse] = {}
-    paused: list[PausedRouteModel] | None = None
+    machinery: Machinery | None = None
     usage: UsageModel | None = None
     routes = service.app.routes.in_code()
     try:
         routes = await service.runs.routes()
         active = len(await service.runs.working())
-        async with service.prefect.client() as client:
-            deployed = await deployments(client, service.app.name)
-            queues = await queues_of(client, names.agents_pool(service.app.name))
-            reasons = pause_reasons(queues)
-            stopped = {names.unslug(q.name) for q in queues if q.is_paused}
-            paused = [
-                PausedRouteModel(queue_name=name, reason=reasons.get(name))
-                for name in routes
-                if name in stopped
-            ]
+        machinery = await service.runs.machinery()
         usage = _usage(await service.finished.last_day())
     except PrefectUnavailableError:
         pass
+    polls: Mapping[str, DeploymentResponse] = {} if machinery is None else machinery.deployed
     return StatusModel(
         app=service.app.name,
         version=__version__,
@@ -130,17 +122,23 @@ async def get_status(service: ServiceDep) -> StatusModel:
                 RouteTimingModel(
                     queue_name=r.queue_name,
                     poll_interval=r.poll_interval.total_seconds(),
-                    next_poll=next_poll(deployed[r.queue_name])
-                    if r.queue_name in deployed
-                    else None,
+                    next_poll=next_poll(polls[r.queue_name]) if r.queue_name in polls else None,
                 )
                 for r in (k.route for k in routes.values())
             ],
         ),
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
-        paused_routes=paused,
+        paused_routes=None if machinery is None else _paused(machinery, routes),
         last_day=usage,
     )
+
+
+def _paused(machinery: Machinery, routes: Iterable[str]) -> list[PausedRouteModel]:
+    return [
+        PausedRouteModel(queue_name=name, reason=machinery.pause_reasons.get(name))
+        for name in routes
+        if "agents" in machinery.paused.get(name, ())
+    ]
 
 
 def _usage(finished: list[Finished]) -> UsageModel:

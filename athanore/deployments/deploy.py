@@ -13,10 +13,8 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.client.schemas.sorting import DeploymentSort
 from prefect.utilities.callables import parameter_schema
 
 from athanore import names
@@ -25,7 +23,7 @@ from athanore.deployments.plan import DeploymentPlan, Plan, plan
 from athanore.deployments.pools import make_pools
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
-from athanore.flows.registry import Registry
+from athanore.flows.registry import Registry, app_deployments
 from athanore.flows.run_agent import run_agent
 
 _PAGE = 100
@@ -129,21 +127,7 @@ async def deployments_of(
     client: PrefectClient, app: str, *tags: str
 ) -> dict[tuple[UUID, str], DeploymentResponse]:
     """Return an app's deployments by flow id and name; with tags, those that have all of them."""
-    found: dict[tuple[UUID, str], DeploymentResponse] = {}
-    offset = 0
-    while True:
-        page = await client.read_deployments(
-            deployment_filter=DeploymentFilter(
-                tags=DeploymentFilterTags(all_=["athanore", names.app_tag(app), *tags])
-            ),
-            sort=DeploymentSort.NAME_ASC,
-            limit=_PAGE,
-            offset=offset,
-        )
-        found.update({(d.flow_id, d.name): d for d in page})
-        offset += len(page)
-        if len(page) < _PAGE:
-            return found
+    return {(d.flow_id, d.name): d for d in await app_deployments(client, app, *tags)}
 
 
 async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:

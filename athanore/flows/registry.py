@@ -167,19 +167,25 @@ def queue_of(deployment: DeploymentResponse) -> str:
     return str(deployment.parameters.get("queue_name"))
 
 
-async def route_deployments(
-    client: PrefectClient, app: str, kind: str = names.POLL_TAG
-) -> list[DeploymentResponse]:
-    """Return an app's deployments of one kind, in the order in which they were made."""
+async def app_deployments(client: PrefectClient, app: str, *tags: str) -> list[DeploymentResponse]:
+    """Return an app's deployments, by name; with tags, those that have all of them."""
+    wanted = DeploymentFilterTags(all_=["athanore", names.app_tag(app), *tags])
     found: list[DeploymentResponse] = []
-    tags = ["athanore", names.app_tag(app), kind]
     while True:
         page = await client.read_deployments(
-            deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=tags)),
+            deployment_filter=DeploymentFilter(tags=wanted),
             sort=DeploymentSort.NAME_ASC,
             limit=_PAGE,
             offset=len(found),
         )
         found += page
         if len(page) < _PAGE:
-            return sorted(found, key=lambda d: (d.created is None, d.created, d.name))
+            return found
+
+
+async def route_deployments(
+    client: PrefectClient, app: str, kind: str = names.POLL_TAG
+) -> list[DeploymentResponse]:
+    """Return an app's deployments of one kind, in the order in which they were made."""
+    found = await app_deployments(client, app, kind)
+    return sorted(found, key=lambda d: (d.created is None, d.created, d.name))
