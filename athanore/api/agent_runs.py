@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
@@ -21,6 +22,8 @@ from athanore.overview import Machinery, look_at_machinery
 from athanore.server import ui_url
 
 logger = logging.getLogger("athanore.api")
+
+type Phase = Literal["waiting", "working", "stopping", "retrying"]
 
 _ALL = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
 _FEW = 20
@@ -213,6 +216,15 @@ def run_record(run: FlowRun) -> RunRecordModel:
         message=(run.state.message or "") if run.state else "",
         started_at=run.start_time, ended_at=run.end_time,
     )  # fmt: skip
+
+
+def phase_of(run: FlowRun) -> Phase:
+    """What a run that has not ended does."""
+    if run.state_type is StateType.CANCELLING:
+        return "stopping"
+    if run.state_type is StateType.RUNNING:
+        return "working"
+    return "retrying" if run.state_name == "AwaitingRetry" else "waiting"
 
 
 def queue_of(run: FlowRun) -> str:

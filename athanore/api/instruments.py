@@ -11,13 +11,12 @@ from prefect.client.schemas.objects import FlowRun
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from athanore.api.agent_runs import queue_of
+from athanore.api.agent_runs import Phase, phase_of, queue_of
 from athanore.api.finished import Finished
-from athanore.flows import runs
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
-_PHASES = ("waiting", "retrying", "working")
+_PHASES: tuple[Phase, ...] = ("waiting", "retrying", "working", "stopping")
 
 
 class Metrics:
@@ -32,7 +31,7 @@ class Metrics:
         self.dead_letters = self._gauge(
             "dead_letters", "Tasks in a queue for dead letters.", "queue"
         )
-        self.runs = self._gauge("runs", "Agent runs that wait, retry or work.", "route", "phase")
+        self.runs = self._gauge("runs", "Agent runs that have not ended.", "route", "phase")
         self.slots = self._gauge("agent_slots", "How many agents may work at once.")
         self.workers = self._gauge("workers_online", "Workers with a recent heartbeat.")
         self.paused = self._gauge("route_paused", "1 while a route is paused.", "route")
@@ -79,16 +78,10 @@ class Metrics:
 
     def show_runs(self, routes: Iterable[str], active: Iterable[FlowRun]) -> None:
         """Set the gauges of the runs that are under way."""
-        now = Tally((queue_of(run), _phase(run)) for run in active)
+        now = Tally((queue_of(run), phase_of(run)) for run in active)
         for route in routes:
             for phase in _PHASES:
                 self.runs.labels(route, phase).set(now[route, phase])
-
-
-def _phase(run: FlowRun) -> str:
-    if run.state_type in runs.WORKING:
-        return "working"
-    return "retrying" if run.state_name == "AwaitingRetry" else "waiting"
 
 
 class Measured:

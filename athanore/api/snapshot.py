@@ -15,11 +15,11 @@ from time import monotonic
 from typing import Literal
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore import operations, overview
-from athanore.api.agent_runs import prefect_ui, queue_of, run_url, worker_of
+from athanore.api.agent_runs import Phase, phase_of, prefect_ui, queue_of, run_url, worker_of
 from athanore.api.last_lines import LastLines
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import BoardError, PrefectUnavailableError
@@ -35,7 +35,6 @@ _MACHINERY_SECONDS = 5.0
 _LETTERS_SECONDS = 10.0
 _MAX_QUEUES = 40
 
-type Phase = Literal["waiting", "working", "stopping", "retrying"]
 type Action = Literal["dispatch", "cancel", "requeue"]
 
 
@@ -305,7 +304,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
 
 def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
     known = routes.get(queue_of(run))
-    phase = _phase(run)
+    phase = phase_of(run)
     attempt = ledger.attempt_of(run)
     return CardRunModel(
         id=str(run.id),
@@ -320,14 +319,6 @@ def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
         worker=worker_of(run),
         url=run_url(run),
     )
-
-
-def _phase(run: FlowRun) -> Phase:
-    if run.state_type is StateType.CANCELLING:
-        return "stopping"
-    if run.state_type is StateType.RUNNING:
-        return "working"
-    return "retrying" if run.state_name == "AwaitingRetry" else "waiting"
 
 
 def _route_model(route: Route, machinery: overview.Machinery | None) -> BoardRouteModel:
