@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import prefect
 import psutil
 
 from athanore import JsonFileAdapter
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
-from tests.support import clean_environment, free_port, wait_until
+from tests.support import clean_environment, free_port, server_command, wait_until
 
 APP = "chaos"
 QUEUES = ("Todo", "Review", "In Progress", "Done", "Failed", "Cancelled", "Parked")
@@ -233,14 +232,8 @@ class Site:
         server_env = base | {"CHAOS_SITE": str(folder)}
         if database:
             server_env["PREFECT_API_DATABASE_CONNECTION_URL"] = database
-        server = [
-            sys.executable, "-m", "uvicorn",
-            "--app-dir", str(Path(prefect.__file__).parent.parent),
-            "--factory", "prefect.server.api.server:create_app",
-            "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
-        ]  # fmt: skip
         self.two_hosts = can_make_a_host()
-        self.server = Service("server", server, server_env, folder)
+        self.server = Service("server", server_command(port), server_env, folder)
         self.api = Service("api", [_ATHANORE, "api", "run.py:dispatcher"], self.env, folder)
         worker = [_ATHANORE, "worker", "run.py:dispatcher"]
         self.workers = [

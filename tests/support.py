@@ -61,6 +61,16 @@ def clean_environment(home: Path) -> dict[str, str]:
     return env
 
 
+def server_command(port: int) -> list[str]:
+    """The command that runs a Prefect server in the foreground, quietly."""
+    return [
+        sys.executable, "-m", "uvicorn",
+        "--app-dir", str(Path(prefect.__file__).parent.parent),
+        "--factory", "prefect.server.api.server:create_app",
+        "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
+    ]  # fmt: skip
+
+
 @contextmanager
 def prefect_server(
     home: Path, database_url: str | None = None, port: int | None = None
@@ -70,12 +80,6 @@ def prefect_server(
     env = clean_environment(home)
     if database_url:
         env["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
-    command = [
-        sys.executable, "-m", "uvicorn",
-        "--app-dir", str(Path(prefect.__file__).parent.parent),
-        "--factory", "prefect.server.api.server:create_app",
-        "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
-    ]  # fmt: skip
     home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
     # Should the tests be killed, the reaper stops the server.
@@ -83,7 +87,7 @@ def prefect_server(
     default_reaper().watch(family)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            server_command(port),
             env={**env, **family.env},
             stdout=output,
             stderr=output,
