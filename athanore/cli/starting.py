@@ -80,6 +80,8 @@ any other that the attempt failed. What it prints appears in the run's log.
 import json
 import os
 import sys
+import time
+import urllib.error
 import urllib.request
 
 task_url = os.environ["ATHANORE_API_URL"] + "/tasks/" + os.environ["ATHANORE_TASK_ID"]
@@ -95,8 +97,16 @@ def call(url: str, body: dict | None = None) -> dict:
     """GET, or POST a body, and return the answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)
-    with opener.open(request, timeout=30) as response:
-        return json.load(response)
+    for pause in (1, 2, 4, 8, 16, None):
+        try:
+            with opener.open(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            # 503: the board or Prefect does not answer just now, and nothing was changed.
+            if error.code != 503 or pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
 
 
 print("I was told:", sys.argv[-1], flush=True)
