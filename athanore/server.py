@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -162,16 +161,16 @@ def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        # A task that waits for a slot is not late. To mark a run costs as much as to start it.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
+        # Prefect's five are fewer than the requests of eight agents: it would connect all the time.
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
         **os.environ,
         "PREFECT_UI_API_URL": f"{origin}/api",
         **mark,
     }
-    import prefect
-
     command = [
-        sys.executable, "-m", "uvicorn",
-        "--app-dir", str(Path(prefect.__file__).parent.parent),
-        "--factory", "prefect.server.api.server:create_app",
+        sys.executable, "-m", "uvicorn", "--factory", "athanore.prefect_app:create_app",
         "--host", host, "--port", str(port),
         "--log-level", "warning", "--timeout-keep-alive", "30",
     ]  # fmt: skip

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import prefect
 
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
@@ -62,11 +61,10 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def server_command(port: int) -> list[str]:
-    """The command that runs a Prefect server in the foreground, quietly."""
+    """The command that runs the Prefect server of `athanore up` in the foreground, quietly."""
     return [
         sys.executable, "-m", "uvicorn",
-        "--app-dir", str(Path(prefect.__file__).parent.parent),
-        "--factory", "prefect.server.api.server:create_app",
+        "--factory", "athanore.prefect_app:create_app",
         "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
     ]  # fmt: skip
 

@@ -54,26 +54,26 @@ def leave(run_id: UUID) -> None:
 
 
 async def _count(client: PrefectClient, app: str, run: FlowRun) -> str | None:
-    others = [
-        r
-        for r in await runs.find_runs(client, app, runs.WORKING)
-        if r.id != run.id and r.id not in _not_passed and names.task_of(r.tags) is not None
-    ]
+    apart = {run.id, *_not_passed}
     task_id = names.task_of(run.tags)
-    for other in others:
-        if names.task_of(other.tags) == task_id:
-            return f"run {other.name!r} ({other.id}) still works on this task"
+    others, of_task = await asyncio.gather(
+        runs.count_working(client, app, but=apart),
+        runs.count_working(client, app, but=apart, task_id=task_id),
+    )
+    if of_task and task_id is not None:
+        return "another run still works on this task"
     if run.work_pool_name:
         name = run.work_pool_name
         limit = await _limit(client, name, lambda: client.read_work_pool(name))
-        if limit is not None and len(others) >= limit:
+        if limit is not None and others >= limit:
             return f"all {limit} agent slots are taken"
     if run.work_queue_id is not None:
         queue_id = run.work_queue_id
-        beside = [r for r in others if r.work_queue_id == queue_id]
         limit = await _limit(client, queue_id, lambda: client.read_work_queue(queue_id))
-        if limit is not None and len(beside) >= limit:
-            return f"all {limit} slots of the route are taken"
+        if limit is not None and others >= limit:
+            beside = await runs.count_working(client, app, but=apart, queue_id=queue_id)
+            if beside >= limit:
+                return f"all {limit} slots of the route are taken"
     return None
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
-import anyio
-from prefect import Task as PrefectTask
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, Pending
+from prefect.states import Completed, Failed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
@@ -23,7 +22,8 @@ from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
 
-_CONCURRENT_CREATES = 4
+_CREATED_TOGETHER = 10
+"""How many runs are created in one request: it is one transaction, and others wait for it."""
 
 
 @flow(name=names.POLL_FLOW, persist_result=False)
@@ -63,7 +63,9 @@ class _Poll:
         self.app = app
         self.route = route
         self.log = log
-        self.created: list[Task] = []
+        context = FlowRunContext.get()
+        self.poll_id = context.flow_run.id if context and context.flow_run else None
+        self.created: dict[str, UUID] = {}
         self.notes: list[str] = []
 
     async def resume_route(self) -> None:
@@ -103,45 +105,35 @@ class _Poll:
     ) -> None:
         """Write the route's table in Prefect; only for a poll that found something new."""
         seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
-        seen |= {task.id: "dispatched" for task in self.created}
-        context = FlowRunContext.get()
-        poll = context.flow_run.id if context and context.flow_run else None
+        seen |= dict.fromkeys(self.created, "dispatched")
+        run_ids = {task_id: run.id for task_id, run in active.items()} | self.created
         await report.write_table(
-            client, self.app, self.route.queue_name, poll, ready, seen, self.log
+            client, self.app, self.route.queue_name, self.poll_id, ready, seen, run_ids, self.log
         )
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:
+        """Create the runs, in the board's order, some at a time: the first agents start at once."""
         finished = await runs.last_finished_runs(client, self.app.name, [t.id for t in due])
-        limiter = anyio.CapacityLimiter(_CONCURRENT_CREATES)
-
-        # Created side by side, but due in the board's order.
+        wanted: list[runs.Dispatch] = []
         now = datetime.now(UTC)
-        order = {t.id: now - timedelta(milliseconds=len(due) - i) for i, t in enumerate(due)}
-
-        async def create(task: Task) -> None:
-            async with limiter:
-                last = finished.get(task.id)
-                if last is not None and await recovery.resume(last, task):
-                    return
-                try:
-                    await runs.dispatch(
-                        client,
-                        self.app.name,
-                        self.route,
-                        task,
-                        visit=str(last.id) if last else "first",
-                        scheduled_time=order[task.id],
-                        parent_task_run_id=await _placeholder(client, self.route, task),
-                    )
-                except DispatchError as exc:
-                    self.notes.append(str(exc))
-                else:
-                    self.created.append(task)
-                    control.wake()
-
-        async with anyio.create_task_group() as group:
-            for task in due:
-                group.start_soon(create, task)
+        for place, task in enumerate(due):
+            last = finished.get(task.id)
+            if last is not None and await recovery.resume(last, task):
+                continue
+            visit = str(last.id) if last else runs.FIRST_VISIT
+            at = now - timedelta(milliseconds=len(due) - place)
+            wanted.append(runs.Dispatch(task, visit, at))
+        for some in batched(wanted, _CREATED_TOGETHER, strict=False):
+            try:
+                created, refused = await runs.dispatch_all(
+                    client, self.app.name, self.route, some, self.poll_id
+                )
+            except DispatchError as exc:
+                self.notes.append(str(exc))
+            else:
+                self.created |= created
+                self.notes += refused
+                control.wake()
 
 
 _boards_away: set[str] = set()
@@ -159,20 +151,3 @@ def _board_is_back(app: str, log: Log) -> None:
     if app in _boards_away:
         _boards_away.discard(app)
         log.info("The board is back.")
-
-
-async def _placeholder(client: PrefectClient, route: Route, task: Task) -> UUID | None:
-    """Create the task run in this poll that stands for a child run, as Prefect's UI links them."""
-    context = FlowRunContext.get()
-    poll: FlowRun | None = context.flow_run if context else None
-    if poll is None:
-        return None
-    stand_in = PrefectTask(name=f"{names.AGENT_FLOW}/{route.queue_name}", fn=_nothing)
-    run = await client.create_task_run(
-        task=stand_in, flow_run_id=poll.id, dynamic_key=task.id, name=task.name, state=Pending()
-    )
-    return run.id
-
-
-def _nothing() -> None:
-    """Stand in for the child run in the poll's graph."""

@@ -20,7 +20,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
+    ArtifactFilterType,
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
@@ -30,6 +30,8 @@ from athanore.flows import apps, ledger
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
 
+# A page has no key: it would be listed among all artifacts, and belongs to its run alone.
+_PAGE = "markdown"
 _MAX_PROMPT = 20_000
 _MAX_TEXT = 5_000
 _MAX_ROWS = 200
@@ -44,11 +46,6 @@ class Attempt:
     ending: str
     seconds: float
     result: AgentResult | None
-
-
-def page_key(run_id: UUID) -> str:
-    """The key of a run's page among Prefect's artifacts."""
-    return f"agent-run-{run_id}"
 
 
 def table_key(app: str, queue_name: str) -> str:
@@ -81,8 +78,7 @@ async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attemp
         return
     await client.create_artifact(
         ArtifactCreate(
-            key=page_key(run.id),
-            type="markdown",
+            type=_PAGE,
             description=app.redactor.text(title),
             data=text,
             metadata_=rows,
@@ -98,15 +94,23 @@ async def write_table(
     poll_id: UUID | None,
     tasks: Sequence[Task],
     seen: Mapping[str, str],
+    run_ids: Mapping[str, UUID],
     log: Log,
 ) -> None:
     """Write what a poll saw in its queue. An error is logged, never raised.
 
     Args:
         seen: what was done about a task, by its id.
+        run_ids: the tasks' runs.
     """
     rows = [
-        {"task": t.id, "name": t.name, "labels": ", ".join(t.labels), "seen": seen.get(t.id, "")}
+        {
+            "task": t.id,
+            "name": t.name,
+            "labels": ", ".join(t.labels),
+            "seen": seen.get(t.id, ""),
+            "run": f"[open](/runs/flow-run/{run_ids[t.id]})" if t.id in run_ids else "",
+        }
         for t in tasks[:_MAX_ROWS]
     ]
     try:
@@ -127,7 +131,7 @@ async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, st
     """The id of a run's page, and the rows of its earlier starts."""
     found = await client.read_artifacts(
         artifact_filter=ArtifactFilter(
-            key=ArtifactFilterKey(any_=[page_key(run.id)]),
+            type=ArtifactFilterType(any_=[_PAGE]),
             flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]),
         ),
         sort=ArtifactSort.CREATED_DESC,

@@ -7,10 +7,10 @@ of them get the same run.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import AsyncClientContext
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Scheduled
 
 from athanore import names
@@ -38,8 +38,15 @@ FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.
 NOTHING_READY = "Nothing ready"
 """The name of the Completed state of a poll that found nothing to do."""
 
+FIRST_VISIT = "first"
+"""The visit of a task that has no finished run."""
+
+POLL = "athanore.poll"
+"""The label of an agent run that names the poll which found its task."""
+
 _PAGE = 200
 _TAGS_PER_QUERY = 50
+_NO_SUCH_PLACE = frozenset({404, 405})
 
 # Deployment ids by (API address, name): they change only when a deployment is made anew.
 _deployment_ids: dict[tuple[str, str], UUID] = {}
@@ -95,6 +102,37 @@ async def find_runs(
             if len(page) < _PAGE or (limit is not None and offset >= limit):
                 break
     return found
+
+
+async def count_working(
+    client: PrefectClient,
+    app: str,
+    *,
+    but: Collection[UUID] = (),
+    task_id: str | None = None,
+    queue_id: UUID | None = None,
+) -> int:
+    """Count an app's agent runs that work, however many they are, at the same cost.
+
+    Args:
+        but: do not count these.
+        task_id: only runs of this task.
+        queue_id: only runs of this work queue.
+    """
+    tags = [names.app_tag(app), names.AGENT_TAG]
+    if task_id is not None:
+        tags.append(names.task_tag(task_id))
+    query: dict[str, Any] = {
+        "flow_runs": {
+            "tags": {"all_": tags},
+            "state": {"type": {"any_": [state.value for state in WORKING]}},
+            "id": {"not_any_": [str(i) for i in but]} if but else None,
+        }
+    }
+    if queue_id is not None:
+        query["work_pool_queues"] = {"id": {"any_": [str(queue_id)]}}
+    response = await client.request("POST", cast(Any, "/flow_runs/count"), json=query)
+    return int(response.json())
 
 
 async def find_polls(
@@ -159,41 +197,52 @@ async def deployment_id(client: PrefectClient, name: str) -> UUID:
     return _deployment_ids[key]
 
 
+class Dispatch(NamedTuple):
+    """A task that is due a run."""
+
+    task: Task
+    visit: str
+    """What `last_finished_runs` said of the task: `str(run.id)` or `FIRST_VISIT`."""
+    scheduled_time: datetime | None = None
+
+
 async def dispatch(
     client: PrefectClient,
     app: str,
     route: Route,
     task: Task,
     *,
-    visit: str | None = None,
-    parent_task_run_id: UUID | None = None,
-    scheduled_time: datetime | None = None,
     parameters: dict[str, Any] | None = None,
 ) -> FlowRun:
     """Create the agent run that a task is due, or return the one that it has.
-
-    Args:
-        visit: what `last_finished_runs` said of this task (`str(run.id)` or "first"), if the
-            caller knows it already.
 
     Raises:
         DispatchError: the route has no deployment.
         TaskBusyError: an agent works on the task.
     """
-    name = f"{names.AGENT_FLOW}/{names.deployment_name(app, route.queue_name)}"
-    if visit is None:
-        last = (await last_finished_runs(client, app, [task.id])).get(task.id)
-        visit = str(last.id) if last else "first"
+    last = (await last_finished_runs(client, app, [task.id])).get(task.id)
+    visit = str(last.id) if last else FIRST_VISIT
+    return await _dispatch_one(client, app, route, Dispatch(task, visit), parameters)
+
+
+async def _dispatch_one(
+    client: PrefectClient,
+    app: str,
+    route: Route,
+    due: Dispatch,
+    parameters: dict[str, Any] | None = None,
+) -> FlowRun:
+    name = _deployment(app, route)
+    task, visit = due.task, due.visit
     for _ in range(_PAGE):
         try:
             run = await client.create_flow_run_from_deployment(
                 await deployment_id(client, name),
                 parameters={"task_id": task.id, **(parameters or {})},
-                state=Scheduled(scheduled_time=scheduled_time),
+                state=Scheduled(scheduled_time=due.scheduled_time),
                 name=_run_name(task),
                 tags=[names.task_tag(task.id)],
                 idempotency_key=names.run_key(app, route.queue_name, task.id, visit),
-                parent_task_run_id=parent_task_run_id,
             )
         except ObjectNotFound:
             # The deployment was made anew since we looked it up.
@@ -206,6 +255,62 @@ async def dispatch(
             return run
         visit = str(run.id)  # an older visit than we knew of: take the next one
     raise DispatchError(f"Task {task.id!r} has too many finished runs to find the next.")
+
+
+async def dispatch_all(
+    client: PrefectClient, app: str, route: Route, due: Sequence[Dispatch], poll: UUID | None
+) -> tuple[dict[str, UUID], list[str]]:
+    """Create the runs that up to 100 tasks are due, in one request.
+
+    A task that has a run gets no second one, as with `dispatch`. If the run that it has ended only
+    just now, the next poll makes another.
+
+    Args:
+        poll: the poll that found the tasks; the runs are labelled with it.
+
+    Raises:
+        DispatchError: the route has no deployment.
+
+    Returns the runs' ids by task, and what Prefect said of those that it refused.
+    """
+    name = _deployment(app, route)
+    wanted: list[dict[str, Any]] = []
+    for task, visit, scheduled_time in due:
+        details = {"scheduled_time": scheduled_time.isoformat() if scheduled_time else None}
+        wanted.append(
+            {
+                "name": _run_name(task),
+                "parameters": {"task_id": task.id},
+                # They are ours, and right: the check costs more than the rest.
+                "enforce_parameter_schema": False,
+                "tags": [names.task_tag(task.id)],
+                "labels": {} if poll is None else {POLL: str(poll)},
+                "idempotency_key": names.run_key(app, route.queue_name, task.id, visit),
+                "state": {"type": "SCHEDULED", "name": "Scheduled", "state_details": details},
+            }
+        )
+    deployment = await deployment_id(client, name)
+    path = cast(Any, f"/deployments/{deployment}/create_flow_run/bulk")
+    try:
+        response = await client.request("POST", path, json=wanted)
+    except PrefectHTTPStatusError as exc:
+        if exc.response.status_code not in _NO_SUCH_PLACE:
+            raise
+        # The deployment was made anew, or the server does not know this way.
+        _deployment_ids.pop((str(client.api_url), name), None)
+        return {d.task.id: (await _dispatch_one(client, app, route, d)).id for d in due}, []
+    created: dict[str, UUID] = {}
+    refused: list[str] = []
+    for (task, _, _), result in zip(due, response.json()["results"], strict=True):
+        if result["status"] == "CREATED":
+            created[task.id] = UUID(result["flow_run_id"])
+        else:
+            refused.append(f"Prefect refused a run of task {task.id!r}: {result['error']}")
+    return created, refused
+
+
+def _deployment(app: str, route: Route) -> str:
+    return f"{names.AGENT_FLOW}/{names.deployment_name(app, route.queue_name)}"
 
 
 def _run_name(task: Task) -> str:

@@ -26,7 +26,14 @@ _CLEAN_UP_EVERY = timedelta(minutes=10)
 @dataclass(slots=True)
 class _Lane:
     running: UUID | None = None
+    started: datetime | None = None
     remembered: FlowRun | None = None
+
+    def begin(self) -> None:
+        """Note that the remembered poll starts now."""
+        assert self.remembered is not None
+        self.running, self.remembered = self.remembered.id, None
+        self.started = datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -34,7 +41,8 @@ class PollLanes:
     """Decides, for each route, which of the poll runs that are due is run.
 
     One runs, one more is remembered, the newest one wins; what is superseded is handed back for
-    deletion. Nothing here talks to Prefect.
+    deletion, and so is what was due before the last one started: that has looked since. Nothing
+    here talks to Prefect.
     """
 
     _lanes: dict[UUID, _Lane] = field(default_factory=dict[UUID, _Lane])
@@ -45,16 +53,19 @@ class PollLanes:
         superseded: list[FlowRun] = []
         for run in sorted(due, key=scheduled_time):
             lane = self._lanes.setdefault(_route(run), _Lane())
+            is_plain = RESUME not in run.parameters  # else it does more than look
+            if is_plain and lane.started is not None and scheduled_time(run) <= lane.started:
+                superseded.append(run)
+                continue
             known, lane.remembered = lane.remembered, run
             if known is not None and RESUME in known.parameters:
-                # It does more than a plain poll.
                 known, lane.remembered = run, known
             if known is not None:
                 superseded.append(known)
         for lane in self._lanes.values():
             if lane.running is None and lane.remembered is not None:
                 start.append(lane.remembered)
-                lane.running, lane.remembered = lane.remembered.id, None
+                lane.begin()
         return start, superseded
 
     def done(self, run: FlowRun) -> FlowRun | None:
@@ -62,17 +73,11 @@ class PollLanes:
         lane = self._lanes.get(_route(run))
         if lane is None or lane.running != run.id:
             return None
-        following, lane.remembered = lane.remembered, None
-        lane.running = following.id if following else None
+        following = lane.remembered
+        lane.running = None
+        if following is not None:
+            lane.begin()
         return following
-
-
-def overtaken(due: Sequence[FlowRun]) -> list[FlowRun]:
-    """Of polls that are due or will be, those that are late and have a later late one."""
-    now = datetime.now(UTC)
-    late = sorted((r for r in due if scheduled_time(r) <= now), key=scheduled_time)
-    newest = {_route(run): run.id for run in late}
-    return [r for r in late if newest[_route(r)] != r.id and RESUME not in r.parameters]
 
 
 async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None:

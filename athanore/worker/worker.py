@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import batched
 from pathlib import Path
 from typing import Any, cast, override
 from uuid import UUID
@@ -33,6 +34,7 @@ from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from athanore import identity, names
+from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, RouteError
 from athanore.flows import apps, control, runs
 from athanore.flows.control import StopReason
@@ -44,14 +46,18 @@ from athanore.routes import Route
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.in_thread import in_thread
-from athanore.worker.polls import PollLanes, forget_empty_polls, overtaken, scheduled_time
+from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
 
 _FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
 _NOT_FOUND = 404
 _POLL_PREFETCH = 15.0
 _PAGE = 200  # what Prefect offers at most at a time
+_DELETED_TOGETHER = 50
 _CONCURRENT_STARTS = 8
 _GATHER_WAKES = 0.03
+_GATHER_ENDS = timedelta(milliseconds=100)
+"""Runs that end soon after one another share one look for the next ones."""
+
 _STOP_PATIENCE = timedelta(seconds=20)
 
 
@@ -106,6 +112,12 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._transport: PatientTransport | None = None
         self._background: list[asyncio.Task[None]] = []
         self._listening = ExitStack()
+
+    @classmethod
+    @override
+    def get_default_base_job_template(cls) -> dict[str, Any]:
+        """What Prefect's UI offers to set for a run: nothing, since it is no process of its own."""
+        return JOB_TEMPLATE
 
     # -- life cycle ---------------------------------------------------------------------------
 
@@ -266,13 +278,6 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 return []
             try:
                 offered = await self._offered()
-                while (
-                    self._polls_only
-                    and len(offered) >= _PAGE
-                    and (old := overtaken(offered))
-                    and await self._delete_runs([r.id for r in old])
-                ):
-                    offered = await self._offered()
             except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
@@ -331,18 +336,18 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for run in start:
             self._begin(run)
         if superseded:
-            self._keep(self._delete_runs([r.id for r in superseded]))
+            self._keep(self._delete_polls([r.id for r in superseded]))
 
-    async def _delete_runs(self, ids: list[UUID]) -> bool:
-        """Delete polls that a newer one stands for; tell whether that worked."""
-        for start in range(0, len(ids), 50):
-            chunk = ids[start : start + 50]
-            try:
-                await runs.delete_waiting(self.client, chunk)
-            except Exception as exc:
-                self._logger.warning("Late polls could not be deleted: %s", exc)
-                return False
-        return True
+    async def _delete_polls(self, ids: list[UUID]) -> None:
+        """Delete polls that another one stands for, and look for more if they filled a page."""
+        try:
+            for some in batched(ids, _DELETED_TOGETHER, strict=False):
+                await runs.delete_waiting(self.client, some)
+        except Exception as exc:
+            self._logger.warning("Late polls could not be deleted: %s", exc)
+            return
+        if len(ids) > _PAGE // 2:
+            await self.get_and_submit_flow_runs()
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something on the side, and remember it so that it is not collected."""
@@ -360,7 +365,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
             control.forget(run.id)
-            self.wake()  # only now is the slot free
+            self.wake(datetime.now(UTC) + _GATHER_ENDS)  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
 

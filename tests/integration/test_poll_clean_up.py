@@ -14,7 +14,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.flows import runs
 from athanore.flows.pausing import RESUME
-from athanore.worker.polls import overtaken
+from athanore.worker.polls import PollLanes
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
@@ -35,12 +35,39 @@ def _poll(route: UUID, seconds: float, **parameters: object) -> FlowRun:
     return FlowRun.model_validate(values)
 
 
-def test_of_late_polls_only_the_newest_of_each_route_stays() -> None:
-    one, two = uuid4(), uuid4()
-    old, older, newest = _poll(one, -20), _poll(one, -30), _poll(one, -10)
-    resuming, to_come, only = _poll(one, -40, **{RESUME: True}), _poll(one, 5), _poll(two, -60)
-    offered = [older, old, resuming, newest, only, to_come]
-    assert [r.id for r in overtaken(offered)] == [older.id, old.id]
+def _ids(polls: list[FlowRun]) -> list[UUID]:
+    return [poll.id for poll in polls]
+
+
+def test_of_late_polls_one_of_each_route_runs() -> None:
+    lanes, one, two = PollLanes(), uuid4(), uuid4()
+    old, older, newest, only = _poll(one, -20), _poll(one, -30), _poll(one, -10), _poll(two, -60)
+    start, superseded = lanes.offer([older, newest, only, old])
+    assert _ids(start) == [only.id, newest.id]
+    assert _ids(superseded) == [older.id, old.id]
+    # What was due before that start has been looked at since, while it runs and afterwards.
+    assert lanes.offer([late := _poll(one, -15)]) == ([], [late])
+    assert lanes.done(newest) is None
+    assert lanes.offer([later := _poll(one, -5)]) == ([], [later])
+
+
+def test_a_poll_that_is_due_while_one_runs_is_the_next() -> None:
+    lanes, one = PollLanes(), uuid4()
+    first, second, third = _poll(one, -1), _poll(one, 1), _poll(one, 2)
+    assert lanes.offer([first]) == ([first], [])
+    assert lanes.offer([second]) == ([], [])
+    assert lanes.offer([third]) == ([], [second])
+    assert lanes.done(first) == third
+    assert lanes.done(third) is None
+
+
+def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
+    lanes, one = PollLanes(), uuid4()
+    first, resuming, later = _poll(one, -1), _poll(one, -40, **{RESUME: True}), _poll(one, 1)
+    assert lanes.offer([first]) == ([first], [])
+    assert lanes.offer([resuming]) == ([], [])
+    assert lanes.offer([later]) == ([], [later])
+    assert lanes.done(first) == resuming
 
 
 async def _delete(prefect_api: str, app: str, age: timedelta) -> int:

@@ -1,0 +1,69 @@
+"""The Prefect server that Athanore starts: Prefect's own, with the writers of SQLite in a queue.
+
+Prefect begins most transactions on SQLite as readers. One that then writes while another has
+written fails at once ("database is locked"), whatever the time-out: requests end in 503, and
+Prefect's services try the same again and again. Here each transaction begins as a writer, and they
+pass one after the other.
+
+uvicorn calls `create_app` in the server's process (see `athanore.server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, override
+from weakref import WeakKeyDictionary
+
+from prefect.server.api.server import create_app as prefect_app
+from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.dependencies import temporary_database_config
+from prefect.server.utilities.database import get_dialect
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+_writes = ContextVar("writes", default=False)
+_for_good = ExitStack()
+
+
+class QueuedSqlite(AioSqliteConfiguration):
+    """SQLite, which has one writer at a time."""
+
+    def __init__(self, connection_url: str) -> None:
+        super().__init__(connection_url=connection_url)
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+
+    @override
+    @asynccontextmanager
+    async def begin_transaction(
+        self, session: AsyncSession, with_for_update: bool = False
+    ) -> AsyncGenerator[AsyncSessionTransaction]:
+        """Begin as a writer when it is this transaction's turn.
+
+        One that begins while its caller has another open would wait for itself: it begins as
+        Prefect has it.
+        """
+        if _writes.get():
+            async with super().begin_transaction(session, with_for_update) as transaction:
+                yield transaction
+            return
+        lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with lock:
+            token = _writes.set(True)
+            try:
+                async with super().begin_transaction(session, with_for_update=True) as transaction:
+                    yield transaction
+            finally:
+                _writes.reset(token)
+
+
+def create_app() -> Any:
+    """Return Prefect's application, for uvicorn."""
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    if get_dialect(url).name == "sqlite":
+        _for_good.enter_context(temporary_database_config(QueuedSqlite(url)))
+    return prefect_app()
