@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -25,6 +26,9 @@ logger = logging.getLogger("athanore")
 _START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
+_STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Nothing ready")
+_STATE_EVENTS_STAY = 6 * 3600
+"""Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
 
 _SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
@@ -161,6 +165,10 @@ def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        # Most of what polls leave behind; the states themselves stay with their runs.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
+            {f"prefect.flow-run.{state}": _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
+        ),
         # A task that waits for a slot is not late. To mark a run costs as much as to start it.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
         # Prefect's five are fewer than the requests of eight agents: it would connect all the time.

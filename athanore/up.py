@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,9 @@ async def serve(
     with listen(settings.api_host, settings.api_port) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
+            imports = asyncio.create_task(asyncio.to_thread(_import_the_rest))
             prefect_api = await _unless_stopped(stop, stack.enter_async_context(prefect_server()))
+            await imports
             if prefect_api is None:
                 return
             api_url = settings.agent_api_url(host, port)
@@ -154,6 +157,12 @@ async def serve(
                 at_work(dispatcher, reference, prefect_api, api_url)
             )
             await _serve_app(app, prefect_api, api_socket, stop, screen)
+
+
+def _import_the_rest() -> None:
+    """Import what is needed once Prefect is there: that takes seconds, as its server's start."""
+    for module in ("athanore.api.server", "athanore.deployments", "athanore.worker"):
+        import_module(module)
 
 
 async def _unless_stopped[T](stop: Stop, start: Coroutine[Any, Any, T]) -> T | None:

@@ -43,8 +43,8 @@ class Sizes:
     tasks: int = 100
     slots: int = 8
     stock_tasks: int = 8
-    rounds: int = 3
-    sqlite_rounds: int = 2
+    rounds: int = 2
+    sqlite_rounds: int = 1
     counted_tasks: int = 20
     agents: int = 100
     latencies: int = 30
@@ -54,7 +54,7 @@ class Sizes:
     late_seconds: int = 3600
     boards: tuple[int, ...] = (100, 1_000, 10_000)
     claims: int = 40
-    starts: int = 3
+    starts: int = 2
     reads: int = 1_500
     comments: int = 200
     lines: int = 60
