@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, print; the exit code is 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", default="", help="repeat this one")
-    parser.add_argument("--tasks", type=int, default=300)
+    parser.add_argument("--tasks", type=int, default=300, help="shared by the databases")
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--gap", type=float, default=16, help="agents between two disturbances")
     parser.add_argument("--storm", type=float, default=240.0, help="seconds that it lasts at most")
@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for seconds in (() if options.no_outages else _OUTAGES)
         ]
         verdicts = [
-            _storm(folder, seed, database, options.tasks, options.gap, options.storm)
+            _storm(
+                folder, seed, database, options.tasks // len(databases), options.gap, options.storm
+            )
             for database in databases
         ]
         verdicts += [outage.result() for outage in outages]

@@ -43,6 +43,7 @@ from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.logs import calm_prefect
 from athanore.routes import Route
+from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.in_thread import in_thread
@@ -160,6 +161,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         if self._polls_only:
             apps_here = [a.name for a in self._apps]
             self._background.append(asyncio.create_task(forget_empty_polls(self.client, apps_here)))
+        else:
+            arrivals = watch_arrivals(self.client, self._work_pool_name, self._has_arrived)
+            self._background.append(asyncio.create_task(arrivals))
 
     @override
     async def teardown(self, *exc_info: Any) -> None:
@@ -252,6 +256,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             heapq.heappush(self._alarms, at)
             if self._alarms[0] == at:
                 self._alarm.set()
+
+    def _has_arrived(self, run_id: UUID) -> None:
+        if run_id not in self._runs:
+            self.wake()
 
     async def _answer_alarms(self) -> None:
         while True:

@@ -1,0 +1,49 @@
+"""A worker hears of runs that other processes have made for its pool."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from athanore import AgentDispatcher, MemoryAdapter, names
+from athanore.deployments import deploy, planned
+from athanore.flows import runs
+from athanore.worker.arrivals import watch_arrivals
+from tests.harness import app_name, prompt
+
+
+async def _app(client: PrefectClient) -> tuple[AgentDispatcher, MemoryAdapter]:
+    board = MemoryAdapter(["Todo", "In Progress"])
+    app = AgentDispatcher(name=app_name("arrive"), queue_backend=board)
+    app.route("Todo")(prompt)
+    await deploy(client, await planned(client, app, "run.py:dispatcher"))
+    return app, board
+
+
+async def _dispatch(client: PrefectClient, app: AgentDispatcher, board: MemoryAdapter) -> UUID:
+    task = board.create_task("Todo", "One")
+    run = await runs.dispatch(client, app.name, app.routes["Todo"], task)
+    return run.id
+
+
+async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> None:
+    heard: asyncio.Queue[UUID] = asyncio.Queue()
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        async with get_client() as client, asyncio.timeout(60):
+            mine, board = await _app(client)
+            other, other_board = await _app(client)
+            pool = names.agents_pool(mine.name)
+            watch = asyncio.create_task(watch_arrivals(client, pool, heard.put_nowait))
+            # Prefect's stream tells of what comes after it was opened, so try until it is.
+            created: set[UUID] = set()
+            while heard.empty():
+                await _dispatch(client, other, other_board)
+                created.add(await _dispatch(client, mine, board))
+                await asyncio.sleep(0.2)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+    while not heard.empty():
+        assert heard.get_nowait() in created
