@@ -24,7 +24,9 @@ from athanore.errors import (
 _GROUPS = {
     "Begin": (starting.init, starting.doctor),
     "Run": (serving.up, serving.worker, serving.api),
-    "Deploy": (deploying.deploy, deploying.pools, deploying.prefect_yaml),
+    "Deploy": (
+        deploying.deploy, deploying.pools, deploying.prefect_yaml, deploying.automations,
+    ),
     "Look": (
         looking.status, looking.tasks, looking.routes, looking.dead_letters,
         task_views.show, task_views.logs,

@@ -1,4 +1,4 @@
-"""Commands that tell Prefect about an app: deploy, pools, prefect-yaml."""
+"""Commands that tell Prefect about an app: deploy, pools, prefect-yaml, automations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from athanore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.events.schemas.automations import AutomationCore
 
     from athanore.deployments import Deployed, Plan
 
@@ -125,6 +126,67 @@ def prefect_yaml(
     except OSError as exc:
         raise ConfigurationError(f"{output} cannot be written: {exc.strerror or exc}.") from exc
     say(f"Wrote {output}.")
+
+
+def automations(
+    app: AppArgument = None,
+    /,
+    *,
+    create: Annotated[
+        bool, Parameter(name="--create", negative="", help="Create them, or renew what is there.")
+    ] = False,
+    delete: Annotated[bool, Parameter(name="--delete", negative="", help="Delete them.")] = False,
+    notify: Annotated[
+        str | None,
+        Parameter(help="The notification block that tells people, as slack-webhook/ops."),
+    ] = None,
+    late_after: Annotated[
+        float,
+        Parameter(
+            help="Minutes that a late agent run may wait before people are told.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = 30,
+    lost_after: Annotated[
+        float,
+        Parameter(
+            help="Minutes without a heartbeat after which a run of a stock worker is Crashed.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = 30,
+) -> None:
+    """Show, create or delete an app's automations in Prefect.
+
+    They tell people of dead letters, of routes that paused themselves, of late runs and of work
+    pools without a worker, and crash runs that have sent heartbeats and are silent. Without
+    --create or --delete they are only printed, as YAML.
+    """
+    _, dispatcher = find_app(app)
+    if create and delete:
+        raise ConfigurationError("Say either --create or --delete.")
+    from athanore.deployments import automations as them
+
+    patience = them.Patience(late=timedelta(minutes=late_after), lost=timedelta(minutes=lost_after))
+
+    async def wanted(client: PrefectClient) -> list[AutomationCore]:
+        block = None if notify is None else await them.notification_block(client, notify)
+        return them.automations(dispatcher.name, patience, block)
+
+    async def change(client: PrefectClient) -> list[str]:
+        action = them.create if create else them.delete
+        return await action(client, dispatcher.name, await wanted(client))
+
+    if create or delete:
+        _tell(with_prefect(change))
+        return
+    import sys
+
+    shown = (
+        them.automations(dispatcher.name, patience, None)
+        if notify is None
+        else with_prefect(wanted)
+    )
+    sys.stdout.write(them.as_yaml(shown))
 
 
 def _tell(changes: list[str]) -> None:

@@ -68,6 +68,7 @@ async def pause(
         resource = {
             "prefect.resource.id": names.route_resource(app, queue_name),
             "prefect.resource.name": queue_name,
+            "athanore.app": app,
         }
         emit_event(event="athanore.route.paused", resource=resource, payload={"reason": reason})
 
