@@ -35,7 +35,8 @@ class AgentEventModel(BaseModel):
     data: dict[str, Any] = Field(
         description="`output` has `lines`: a list of `{stream, text}`, gathered over a moment; "
         "`tool-use` has `name` and `input`; `cost` has `cost_usd`, `input_tokens` and the like; "
-        "`comment` has `text`; `moved` has `from_queue` and `to_queue`."
+        "`progress` has `percent` and `text`; `comment` has `text`; "
+        "`moved` has `from_queue` and `to_queue`."
     )
 
 

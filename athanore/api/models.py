@@ -99,6 +99,15 @@ class CommentRequest(RequestModel):
     comment: Name = Field(description="The text.", examples=["Done, see the branch fix-crash."])
 
 
+class ProgressRequest(RequestModel):
+    """How far an agent is with its task."""
+
+    percent: float = Field(ge=0, le=100, examples=[40])
+    text: str = Field(
+        default="", max_length=500, description="What it does.", examples=["Running the tests"]
+    )
+
+
 class MoveRequest(RequestModel):
     """Where a task goes."""
 

@@ -22,6 +22,7 @@ from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem, problem_of
+from athanore.api.progress import ProgressReports
 from athanore.api.removals import Removals
 from athanore.api.snapshot import Snapshots
 from athanore.board import Board
@@ -49,6 +50,7 @@ class Service:
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.snapshots = Snapshots(app, self.prefect, self._lines)
         self.announcer = Announcer(app.name)
+        self.progress = ProgressReports(self.prefect, self.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
         self.once = Once()
@@ -73,6 +75,7 @@ class Service:
             await stack.enter_async_context(self.removals)
             stack.push_async_callback(self.live.stopped)
             stack.push_async_callback(self._lines.close)
+            stack.push_async_callback(self.progress.close)
             yield
 
     def stop(self) -> None:

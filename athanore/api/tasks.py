@@ -16,6 +16,7 @@ from athanore.api.models import (
     CommentRequest,
     EmptyRequest,
     MoveRequest,
+    ProgressRequest,
     RequeueRequest,
     RunModel,
     RunRecordModel,
@@ -25,9 +26,11 @@ from athanore.api.models import (
     TaskUpdate,
     summary_of,
 )
-from athanore.api.problems import documented
+from athanore.api.problems import Problem, documented
+from athanore.api.progress import Progress
 from athanore.api.service import ServiceDep
 from athanore.errors import TaskNotFoundError
+from athanore.flows import runs
 from athanore.models import EventKind
 
 router = APIRouter(tags=["tasks"])
@@ -94,6 +97,32 @@ async def add_comment(
         return CommentModel(text=text)
 
     return await service.once.do(idempotency_key, f"comment on {task_id}", body, comment)
+
+
+@router.post(
+    "/tasks/{task_id:id}/progress",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def report_progress(
+    task_id: str, body: ProgressRequest, service: ServiceDep, caller: CallerDep
+) -> ProgressRequest:
+    """Say how far the work on a task is: shown on its card, and in Prefect with its agent run.
+
+    At most one report a second is written, the newest. 409: no agent works on the task.
+    """
+    report = body.model_copy(update={"text": service.redactor.text(body.text)})
+    run_id = caller.run_id if caller.task_id == task_id else None
+    if run_id is None:
+        await service.task(task_id)
+        known = await service.runs.of_task(task_id)
+        if known.active is None or known.active.state_type not in runs.WORKING:
+            raise Problem(
+                409, "no-agent", f"No agent works on task {task_id!r}, so there is no progress."
+            )
+        run_id = known.active.id
+    service.progress.take(Progress(run_id, task_id, report.percent, report.text))
+    return report
 
 
 @router.post("/tasks/{task_id:id}/move", responses=documented(404))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.api.conftest import dispatcher
-from tests.api.rig import Api, served
+from tests.api.rig import Api, bearer, served
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def test_an_unknown_task_is_answered_with_those_that_exist(api: Api, task_id: st
         ("GET", "/tasks/nope", None),
         ("PATCH", "/tasks/nope", {"name": "x"}),
         ("POST", "/tasks/nope/comments", {"comment": "x"}),
+        ("POST", "/tasks/nope/progress", {"percent": 1}),
         ("POST", "/tasks/nope/move", {"target_queue": "Done"}),
         ("POST", "/tasks/nope/dispatch", {}),
         ("POST", "/tasks/nope/cancel", {}),
@@ -199,3 +202,48 @@ def test_the_board_works_while_prefect_is_away(lonely: Api) -> None:
     lonely.post(f"/tasks/{task['id']}/comments", {"comment": "x"}, 201)
     problem = lonely.post(f"/tasks/{task['id']}/dispatch", {}, 503)
     assert problem["type"] == "urn:athanore:problem:prefect-unavailable"
+
+
+def test_progress_is_one_artifact_of_the_run_and_the_newest_report_wins(
+    api: Api, task_id: str
+) -> None:
+    path = f"/tasks/{task_id}/progress"
+    problem = api.call("POST", path, {"percent": 1}, status=409)
+    assert problem["type"] == "urn:athanore:problem:no-agent"
+    run_id, token = api.start_run(task_id)
+    api.call("POST", path, {"percent": 101}, status=422)
+    api.call("POST", path, {"text": "half"}, status=422)
+
+    def artifacts() -> list[dict[str, Any]]:
+        wanted = {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["progress"]}}
+        return api.prefect.post("/artifacts/filter", {"artifacts": wanted})
+
+    # Whoever knows no token speaks for the agent at work, where tokens are not required.
+    api.call("POST", path, {"percent": 5}, status=202)
+    wait_until("it is in Prefect", artifacts)
+    sent = 20
+    for i in range(1, sent):
+        body = {"percent": i * 2.5, "text": f"Test {i} of 40"}
+        api.call("POST", path, body, status=202, headers=bearer(token))
+    body = {"percent": 50, "text": f"Test 20 of 40, {token}"}
+    answer = api.call("POST", path, body, status=202, headers=bearer(token))
+    assert answer == {"percent": 50.0, "text": "Test 20 of 40, [redacted]"}
+    wait_until("the newest report is in Prefect", lambda: artifacts()[0]["data"] == 50)
+    (artifact,) = artifacts()
+    assert artifact["description"] == "Test 20 of 40, [redacted]"
+    assert artifact["key"] == f"progress-{run_id}"
+
+    def reported() -> list[float]:
+        events = api.get(f"/agents/{task_id}")["events"]
+        return [e["data"]["percent"] for e in events if e["kind"] == "progress"]
+
+    wait_until("the last event is there", lambda: reported()[-1:] == [50])
+    assert reported()[0] == 5 and len(reported()) < sent
+
+    def card() -> str | None:
+        # While nobody looks nobody listens, so the first report may be missed.
+        api.call("POST", path, {"percent": 60.5, "text": "Nearly\nthere"}, status=202)
+        (found,) = [c for c in api.get("/board")["cards"] if c["id"] == task_id]
+        return found["run"]["last_line"]
+
+    wait_until("its card shows it", lambda: card() == "60.5 %: Nearly there")

@@ -854,7 +854,11 @@
         return parts.length ? mark(parts.join(" · ")) : [];
       }
       case "progress":
-        return mark(short(data.text ?? data.message ?? data));
+        return mark(
+          data.percent === undefined
+            ? short(data.text ?? data.message ?? data)
+            : [`${data.percent} %`, data.text].filter(Boolean).join(": "),
+        );
       case "comment":
         return mark(`Comment: ${short(data.text)}`);
       case "moved":
