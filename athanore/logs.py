@@ -32,7 +32,7 @@ _STYLES = {
 }
 
 _MACHINERY = re.compile(r"Beginning (sub)?flow run |Running hook |Hook .+ finished running ")
-_OF_POLLS = re.compile(r"View at |Finished in state Completed\(")
+_OF_POLLS = re.compile(r"View at |Finished in state (Completed|Nothing ready)\(")
 _OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
 _NO_FAILURE = re.compile(
     r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Cancelled)\(|"
@@ -44,7 +44,8 @@ _NO_FAILURE = re.compile(
 def configure_logging(debug: bool, log_format: LogFormat = "auto") -> Console | None:
     """Log to stderr: ours and the runs' at INFO or DEBUG, everybody else's warnings.
 
-    A root logger that the user's script has set up is left as it is.
+    A root logger that the user's script has set up is left as it is. OpenTelemetry's handlers stay
+    beside ours.
 
     Args:
         log_format: `text` lines, `json` (one object a line), or `auto`: if stderr is a terminal,
@@ -65,14 +66,20 @@ def configure_logging(debug: bool, log_format: LogFormat = "auto") -> Console | 
         handler.setFormatter(LineFormatter())
     handler.setLevel(logging.DEBUG if debug else logging.INFO)
     earlier = list(logger.handlers)
-    logger.handlers = [handler]
+    root = logging.getLogger()
+    exporters = [h for h in root.handlers if _comes_from(h, "opentelemetry.")]
+    logger.handlers = [handler, *exporters]
     logger.setLevel(handler.level)
     logger.propagate = False
-    root = logging.getLogger()
-    if all(h in earlier or type(h).__module__.startswith("prefect.") for h in root.handlers):
+    others = [h for h in root.handlers if h not in earlier and h not in exporters]
+    if all(_comes_from(h, "prefect.") for h in others):
         # With a formatter there before, Prefect leaves the root logger alone.
-        root.handlers = [handler]
+        root.handlers = [handler, *exporters]
     return screen
+
+
+def _comes_from(handler: logging.Handler, package: str) -> bool:
+    return type(handler).__module__.startswith(package)
 
 
 def calm_prefect() -> None:

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from athanore.logs import JsonFormatter, LineFormatter, TerminalHandler, calm_prefect
+from athanore.logs import (
+    JsonFormatter,
+    LineFormatter,
+    TerminalHandler,
+    calm_prefect,
+    configure_logging,
+)
 
 AGENT = {"flow_name": "run-agent", "flow_run_name": "Fix crash", "flow_run_id": "abc"}
 POLL = {"flow_name": "poll-route", "flow_run_name": "smooth-parrot"}
@@ -56,6 +62,7 @@ def seen() -> Iterator[list[logging.LogRecord]]:
         ("flow", AGENT, "INFO", "View at http://127.0.0.1:4200", "INFO"),
         ("flow", POLL, "INFO", "View at http://127.0.0.1:4200", "DEBUG"),
         ("flow", POLL, "INFO", "Finished in state Completed('0 ready')", "DEBUG"),
+        ("flow", POLL, "INFO", "Finished in state Nothing ready('0 ready')", "DEBUG"),
         ("flow", POLL, "INFO", "Todo: 3 ready, 3 dispatched, 0 under way", "INFO"),
     ],
 )
@@ -117,3 +124,23 @@ def test_what_an_agent_says_is_no_markup_on_a_terminal() -> None:
     record = logging.makeLogRecord({"msg": f"[red]{'x' * 60}[/]", "levelname": "INFO"})
     handler.handle(record)
     assert f"[red]{'x' * 60}[/]" in out.getvalue()
+
+
+def test_opentelemetrys_handlers_stay_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = type("Exporter", (logging.Handler,), {"__module__": "opentelemetry.sdk._logs"})()
+    users = logging.NullHandler()
+    root, ours = logging.getLogger(), logging.getLogger("athanore")
+    for logger in (root, ours):
+        monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(ours, "level", ours.level)
+    monkeypatch.setattr(ours, "propagate", ours.propagate)
+
+    root.handlers = [exporter]
+    configure_logging(debug=False)
+    lines, *others = root.handlers
+    assert isinstance(lines.formatter, LineFormatter) and others == [exporter]
+    assert ours.handlers == [lines, exporter]
+
+    root.handlers, ours.handlers = [users, exporter], []
+    configure_logging(debug=False)
+    assert root.handlers == [users, exporter]
