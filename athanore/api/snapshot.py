@@ -126,10 +126,12 @@ class Snapshot:
 class _Kept[T]:
     """A value that is read anew when it is older than so many seconds, or its key has changed.
 
-    A value that took long to read is kept for longer.
+    A value that took long to read is kept for longer. `waited` is for the reader to set: seconds of
+    the reading in which nothing was done.
     """
 
     def __init__(self, seconds: float) -> None:
+        self.waited = 0.0
         self._seconds = seconds
         self._entry: tuple[float, object, T] | None = None
 
@@ -138,9 +140,10 @@ class _Kept[T]:
             until, known, value = self._entry
             if monotonic() < until and known == key:
                 return value
+        self.waited = 0.0
         began = monotonic()
         value = await read()
-        cost = monotonic() - began
+        cost = monotonic() - began - self.waited
         self._entry = (monotonic() + max(self._seconds, _FRESH_FOR_COST * cost), key, value)
         return value
 
@@ -199,11 +202,13 @@ class Snapshots:
             board_error = str(exc)
         queues, tasks = self._last_read
         known: _Known | None = None
+        asked = monotonic()
         try:
             async with self._prefect.client() as client:
                 known = await self._ask_prefect(client, tasks)
         except PrefectUnavailableError as exc:
             prefect_error = str(exc)
+            self._snapshot.waited = monotonic() - asked
         machinery = None if known is None else known.machinery
         routes = app.routes.in_code() if known is None else known.routes
         working = None
