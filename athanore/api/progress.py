@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
+    ArtifactFilterType,
 )
 from prefect.client.schemas.sorting import ArtifactSort
 
@@ -23,6 +23,7 @@ from athanore.models import EventKind
 
 logger = logging.getLogger("athanore.api")
 
+_TYPE = "progress"
 _PAUSE = 1.0
 
 
@@ -82,12 +83,11 @@ class ProgressReports:
 
     async def _put(self, client: PrefectClient, progress: Progress) -> None:
         """Renew the run's artifact, or make it; another process may have made it."""
-        key = f"progress-{progress.run_id}"
         artifact = self._artifacts.get(progress.run_id)
         if artifact is None:
             found = await client.read_artifacts(
                 artifact_filter=ArtifactFilter(
-                    key=ArtifactFilterKey(any_=[key]),
+                    type=ArtifactFilterType(any_=[_TYPE]),
                     flow_run_id=ArtifactFilterFlowRunId(any_=[progress.run_id]),
                 ),
                 sort=ArtifactSort.CREATED_DESC,
@@ -95,10 +95,10 @@ class ProgressReports:
             )
             artifact = found[0].id if found else None
         if artifact is None:
+            # Without a key: it is shown with its run, and not in the list of all artifacts.
             made = await client.create_artifact(
                 ArtifactCreate(
-                    key=key,
-                    type="progress",
+                    type=_TYPE,
                     description=progress.text,
                     data=progress.percent,
                     flow_run_id=progress.run_id,
