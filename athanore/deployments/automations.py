@@ -255,7 +255,8 @@ def _silence(app: str, after: str, within: timedelta) -> EventTrigger:
 
 
 def _minutes(time: timedelta) -> str:
-    return f"{time.total_seconds() / 60:g} minutes"
+    count = time.total_seconds() / 60
+    return "a minute" if count == 1 else f"{count:g} minutes"
 
 
 def _tag(tag: str) -> ResourceSpecification:
