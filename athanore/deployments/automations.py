@@ -110,7 +110,8 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
                 type="event",
                 posture=Posture.Proactive,
                 after={"prefect.work-pool.not-ready"},
-                expect={"prefect.work-pool.ready"},
+                # With both, a pool that loses its worker once more is watched anew.
+                expect={"prefect.work-pool.ready", "prefect.work-pool.not-ready"},
                 match=_labels({_NAME: [names.agents_pool(app), names.polls_pool(app)]}),
                 for_each={_ID},
                 threshold=1,
