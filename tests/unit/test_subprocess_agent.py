@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import os
 import resource
 import signal
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import psutil
@@ -23,6 +26,7 @@ from athanore.agent_adapters import processes
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, LineSplitter
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
+from athanore.agent_adapters.supervisor import default_reaper
 from athanore.models import AgentEvent, AgentOutcome, EventKind, Task
 from athanore.routes import Route
 from athanore.testing.agent_contract import Attempt, Case
@@ -211,27 +215,13 @@ class TestOutput:
         streams = [e.data["stream"] for e in attempt.events if e.kind is EventKind.OUTPUT]
         assert (streams.count("stdout"), streams.count("stderr")) == (2, 4)
 
-    async def test_200_mb_in_bounded_memory_while_the_loop_does_other_work(self) -> None:
-        lines = size = turns = 0
-
-        def count(event: AgentEvent) -> None:
-            nonlocal lines, size
-            if event.kind is EventKind.OUTPUT:
-                lines += 1
-                size += len(event.data["text"]) + 1
-
-        job = replace(job_for("writes", "200", "1000"), emit=count)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        task = asyncio.create_task(SubprocessAgentAdapter().run(job))
-        while not task.done():
-            turns += 1
-            await asyncio.sleep(0)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        unit = 1 if sys.platform == "darwin" else 1024
-        assert task.result().succeeded
-        assert (lines, size) == (200_000, 200_000_000)
-        assert turns > 1000
-        assert grown * unit < 20_000_000
+    def test_1_gb_in_bounded_memory_while_the_loop_does_other_work(self) -> None:
+        program = [sys.executable, str(NASTY.with_name("listener.py")), "1000"]
+        told = json.loads(subprocess.run(program, check=True, capture_output=True).stdout)
+        assert told["outcome"] == AgentOutcome.SUCCEEDED
+        assert (told["lines"], told["size"]) == (1_000_000, 1_000_000_000)
+        assert told["turns"] > 1000
+        assert told["grown"] < 20_000_000
 
     async def test_very_many_short_lines_do_not_starve_the_loop(self) -> None:
         turns = told = worst = 0
@@ -405,11 +395,45 @@ class TestNothingIsLeft:
         assert most == threads
         assert psutil.Process().num_fds() == fds
 
+    async def test_1000_agents_that_exit_at_once(self) -> None:
+        slots = asyncio.Semaphore(8)
+
+        async def run(code: int) -> int | None:
+            job = replace(job_for("-c", "echo done; exit $0", command="sh"), prompt=str(code))
+            async with slots:
+                return (await SubprocessAgentAdapter().run(job)).exit_code
+
+        codes = [n % 3 for n in range(1000)]
+        await asyncio.gather(*map(run, codes[:100]))
+        before = Held.now()
+        with no_zombies():
+            assert await asyncio.gather(*map(run, codes)) == codes
+        after = Held.now()
+        assert after.counted == before.counted
+        assert after.memory - before.memory < 5_000_000
+        assert after.reapers_memory - before.reapers_memory < 1_000_000
+
     def test_an_agent_is_stopped_though_the_main_thread_has_ended(self, tmp_path: Path) -> None:
         program = tmp_path / "program.py"
         program.write_text(_THREADED.format(folder=str(NASTY.parent.parent.parent)))
         subprocess.run([sys.executable, program, tmp_path], check=True, timeout=60)
         assert (tmp_path / "outcome").read_text() == "timed_out"
+
+
+class Held(NamedTuple):
+    """What this process and its reaper hold."""
+
+    counted: tuple[int, int, int]
+    """Descriptors, threads, the pid of the reaper."""
+    memory: int
+    reapers_memory: int
+
+    @classmethod
+    def now(cls) -> Held:
+        gc.collect()
+        me, reaper = psutil.Process(), psutil.Process(default_reaper().pid)
+        counted = (me.num_fds(), threading.active_count(), reaper.pid)
+        return cls(counted, me.memory_info().rss, reaper.memory_info().rss)
 
 
 _THREADED = """
