@@ -18,7 +18,7 @@ from athanore.flows import runs
 
 KEEP_ALIVE = 15.0
 _LOOK_EVERY = 5.0
-_LOOK_EVERY_IN_GAP = 1.0
+_LOOK_SOON = 1.0  # when an event is missing, or the run is about to end
 _LAG = timedelta(seconds=15)
 _QUIET_AFTER_LAST_WORD = 2.0
 _QUIET_AFTER_RUN = 8.0
@@ -95,21 +95,22 @@ class TaskStream:
     async def _go_on(self, live: Subscription) -> AsyncGenerator[str]:
         """Yield what comes until the run is over or the server stops."""
         clock = asyncio.get_running_loop().time
-        next_look = clock() + _LOOK_EVERY_IN_GAP
+        next_look = clock() + _LOOK_SOON
         spoke = heard = clock()
-        while not live.closed and not await self._is_done(clock() - heard, next_look <= clock()):
+        look = False
+        while not live.closed and not await self._is_done(clock() - heard, look):
             event = await live.next(max(0.05, min(next_look, spoke + KEEP_ALIVE) - clock()))
             due = [] if event is None else self._sequencer.offer(event, clock())
-            if live.lost or next_look <= clock():
+            look = live.lost or next_look <= clock()
+            if look:
                 live.lost = False
                 due += [e async for e in self._catch_up()]
                 due += self._sequencer.overdue(clock())
-                pause = _LOOK_EVERY_IN_GAP if self._sequencer.has_gap else _LOOK_EVERY
-                next_look = clock() + pause
-            elif self._sequencer.has_gap:
-                next_look = min(next_look, clock() + _LOOK_EVERY_IN_GAP)
+                next_look = clock() + _LOOK_EVERY
             for logged in due:
                 yield self._text(logged)
+            if self._sequencer.has_gap or self._last_word:
+                next_look = min(next_look, clock() + _LOOK_SOON)
             if due:
                 spoke = heard = clock()
             elif clock() - spoke >= KEEP_ALIVE:
