@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from athanore.agent_adapters import processes
+from athanore.agent_adapters.processes import Process
+
 
 @cache
 def host() -> str:
@@ -23,19 +26,33 @@ def host() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
 
-@cache
-def _start(pid: int) -> str:
-    return f"{psutil.Process(pid).create_time():.2f}"
+def of(pid: int) -> str:
+    """Identify a living process: `host:pid:start`. A later process with the same pid differs.
+
+    Raises:
+        ProcessLookupError: no such process can be seen.
+    """
+    found = processes.look(pid)
+    if found is None:
+        raise ProcessLookupError(f"there is no process {pid}")
+    return f"{host()}:{pid}:{_start(found)}"
 
 
 def process() -> str:
-    """Identify this process: `host:pid:start`. A later process with the same pid differs."""
-    pid = os.getpid()
-    return f"{host()}:{pid}:{_start(pid)}"
+    """Identify this process."""
+    return _own(os.getpid())
+
+
+@cache
+def _own(pid: int) -> str:
+    return of(pid)
 
 
 def is_gone(identity: str) -> bool | None:
-    """Tell whether a process has ended; None if it is on another host, so that we cannot see it."""
+    """Tell whether a process has ended; None if that cannot be seen from here.
+
+    It is on another host then, or hidden from us, or we have no descriptor left to look with.
+    """
     try:
         where, pid, start = identity.split(":")
         number = int(pid)
@@ -44,11 +61,14 @@ def is_gone(identity: str) -> bool | None:
     if where != host():
         return None
     try:
-        candidate = psutil.Process(number)
-        if candidate.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return abs(candidate.create_time() - float(start)) > 1
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
+        found = processes.look(number)
+    except OSError:
         return None
+    if found is None:
+        return None if psutil.pid_exists(number) else True
+    return found.dead or _start(found) != start
+
+
+def _start(found: Process) -> str:
+    # Not psutil's create_time(): on Linux that changes whenever somebody sets the clock.
+    return f"{found.start:.2f}"

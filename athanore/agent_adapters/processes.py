@@ -95,7 +95,7 @@ def snapshot() -> dict[int, Process]:
         import psutil
 
         pids = psutil.pids()
-    return {pid: process for pid in pids if (process := _look(pid))}
+    return {pid: process for pid in pids if (process := look(pid))}
 
 
 def find(families: Collection[Family]) -> list[Process]:
@@ -204,10 +204,10 @@ def _descendants(roots: Collection[int], seen: dict[int, Process]) -> set[int]:
 
 def _glance(pid: int) -> Process | None:
     with contextlib.suppress(OSError):
-        return _look(pid)
+        return look(pid)
 
 
-def _look(pid: int) -> Process | None:
+def look(pid: int) -> Process | None:
     """Return a process as it is now, or None if it is gone or hidden."""
     if not _HAS_PROC:
         return _look_with_psutil(pid)

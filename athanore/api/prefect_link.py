@@ -16,6 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
+from athanore.flows import clock
 
 _PATIENCE = 8.0
 _REST = 2.0
@@ -72,7 +73,11 @@ class PrefectLink:
             if not get_current_settings().api.url:
                 # Prefect's client would start a server of its own.
                 raise PrefectUnavailableError("PREFECT_API_URL names no Prefect server.")
-            client = get_client()
+            client = get_client(httpx_settings={"event_hooks": {"response": [_note_time]}})
             await self._stack.enter_async_context(client)
             self._client = client
         return self._client
+
+
+async def _note_time(response: httpx.Response) -> None:
+    clock.heard(response.headers.get("date"))

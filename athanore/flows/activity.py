@@ -14,8 +14,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events import emit_event
 
 from athanore import names
+from athanore.flows import clock
 
 _EVENT = "athanore.activity"
+
+_DAY = timedelta(days=1)
 
 LAG = timedelta(seconds=6)
 """So long it may take until an event is in Prefect's database."""
@@ -39,14 +42,16 @@ def note_call(app: str, run_id: UUID, task_id: str) -> None:
     )
 
 
-async def last_call(
-    client: PrefectClient, app: str, run_id: UUID, since: datetime
-) -> datetime | None:
-    """When the agent of a run has called last, if that was noted after a moment."""
+async def since_last_call(client: PrefectClient, run_id: UUID) -> timedelta | None:
+    """How long ago the agent of a run has called, if that was within a day.
+
+    By Prefect's clock alone: those of the API's host and of ours may differ, or be set meanwhile.
+    """
+    now = datetime.now(UTC)
     query = {
         "occurred": {
-            "since": since.isoformat(),
-            "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "since": (now - _DAY).isoformat(),
+            "until": (now + _DAY).isoformat(),
         },
         "event": {"name": [_EVENT]},
         "resource": {"id": [f"athanore.run.{run_id}"]},
@@ -54,4 +59,7 @@ async def last_call(
     }
     response = await client.request("POST", "/events/filter", json={"filter": query, "limit": 1})
     found = response.json()["events"]
-    return datetime.fromisoformat(found[0]["occurred"]) if found else None
+    if not found:
+        return None
+    asked = clock.told(response.headers.get("date")) or clock.now()
+    return max(asked - datetime.fromisoformat(found[0]["received"]), timedelta(0))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from athanore.errors import NotFoundError, QueueNotFoundError
-from athanore.flows import apps, breaker, control, pausing
+from athanore.flows import apps, breaker, clock, control, pausing
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Ledger
 from athanore.flows.patience import until_board_answers
@@ -125,7 +125,7 @@ class Conclusion:
 
     def _awaiting_retry(self, result: AgentResult) -> State[None]:
         delay = retry_delay(self._route.retry, self._ledger.attempt, self._route.poll_interval)
-        due = datetime.now(UTC) + delay
+        due = clock.now() + delay
         control.wake(due)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = self._retrying(result)
@@ -139,7 +139,7 @@ class Conclusion:
         text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
         await self._ledger.give_back()
         after = self._route.resume_after
-        resume_at = None if after is None else datetime.now(UTC) + after
+        resume_at = None if after is None else clock.now() + after
         await pausing.pause(
             self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
         )
@@ -149,7 +149,7 @@ class Conclusion:
         )  # fmt: skip
         await self._comment(_joined(f"{text} Moving back to source queue.", result.output_tail))
         await self._move(queue_name)
-        state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))
+        state: State[None] = AwaitingRetry(scheduled_time=clock.now())
         state.message = text
         return state
 
@@ -165,7 +165,7 @@ class Conclusion:
         elif queue != self._route.queue_name:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             return Cancelled(name="Nothing to do", message=f"{why}; the task {place}.")
-        state: State[None] = AwaitingRetry(scheduled_time=datetime.now(UTC))
+        state: State[None] = AwaitingRetry(scheduled_time=clock.now())
         state.message = f"{why}."
         return state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
-from athanore.flows import apps, control, pausing, report, runs
+from athanore.flows import apps, clock, control, pausing, report, runs
 from athanore.flows.recovery import Recovery
 from athanore.flows.transcript import Log
 from athanore.models import Task
@@ -115,7 +115,7 @@ class _Poll:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
         finished = await runs.last_finished_runs(client, self.app.name, [t.id for t in due])
         wanted: list[runs.Dispatch] = []
-        now = datetime.now(UTC)
+        now = clock.now()
         for place, task in enumerate(due):
             last = finished.get(task.id)
             if last is not None and await recovery.resume(last, task):

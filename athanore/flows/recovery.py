@@ -8,7 +8,7 @@ theirs: only tasks with a run of this route are touched. Every step may be repea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 
 from prefect.client.orchestration import PrefectClient
@@ -25,7 +25,7 @@ from prefect.states import AwaitingRetry, Cancelling, Crashed
 from athanore import identity, names
 from athanore.agent_adapters.supervisor import stop_orphans
 from athanore.errors import NotFoundError
-from athanore.flows import apps, control, hooks, ledger, runs
+from athanore.flows import apps, clock, control, hooks, ledger, runs
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Holder, Ledger
 from athanore.flows.liveness import Liveness
@@ -200,7 +200,7 @@ class Recovery:
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
-        state = AwaitingRetry(scheduled_time=datetime.now(UTC), message=why)
+        state = AwaitingRetry(scheduled_time=clock.now(), message=why)
         await self._client.set_flow_run_state(run.id, state, force=True)
         control.wake()
 
@@ -327,4 +327,4 @@ class Recovery:
 def _age(run: FlowRun) -> timedelta:
     """How long the run has been in its state."""
     since = run.state.timestamp if run.state else None
-    return timedelta(0) if since is None else datetime.now(UTC) - since
+    return timedelta(0) if since is None else clock.now() - since

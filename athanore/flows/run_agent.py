@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, cast
@@ -32,7 +32,7 @@ from athanore.errors import (
     TaskBusyError,
     TaskMovedError,
 )
-from athanore.flows import activity, apps, breaker, control, hooks, limits, report, runs
+from athanore.flows import activity, apps, breaker, clock, control, hooks, limits, report, runs
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Ledger
 from athanore.flows.transcript import Transcript
@@ -204,7 +204,7 @@ class _Visit:
     async def _later(self, why: str, delay: timedelta) -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
         await self.ledger.give_back()
-        due = datetime.now(UTC) + delay
+        due = clock.now() + delay
         control.wake(due)
         self.log.info("Waiting: %s", why)
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
@@ -313,11 +313,9 @@ class _Visit:
         heard = transcript.last_activity
         for pause in (0.0, activity.LAG.total_seconds()):
             await asyncio.sleep(pause)
-            now = asyncio.get_running_loop().time()
-            since = datetime.now(UTC) - timedelta(seconds=now - heard)
-            called = await activity.last_call(self.client, self.app.name, self.run.id, since)
-            if called is not None:
-                transcript.touch(datetime.now(UTC) - called)
+            ago = await activity.since_last_call(self.client, self.run.id)
+            if ago is not None:
+                transcript.touch(ago)
             if transcript.last_activity > heard:
                 return True
         return False

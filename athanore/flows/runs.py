@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from prefect.states import Cancelled, Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
+from athanore.flows import clock
 from athanore.models import Task
 from athanore.routes import Route
 
@@ -239,7 +240,7 @@ async def _dispatch_one(
             run = await client.create_flow_run_from_deployment(
                 await deployment_id(client, name),
                 parameters={"task_id": task.id, **(parameters or {})},
-                state=Scheduled(scheduled_time=due.scheduled_time),
+                state=Scheduled(scheduled_time=due.scheduled_time or clock.now()),
                 name=_run_name(task),
                 tags=[names.task_tag(task.id)],
                 idempotency_key=names.run_key(app, route.queue_name, task.id, visit),
@@ -349,7 +350,7 @@ async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
 
 async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
     """Delete polls that found nothing and ended longer ago than that; return how many."""
-    before = datetime.now(UTC) - age
+    before = clock.now() - age
     query = {
         "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
         "state": {"name": {"any_": [NOTHING_READY]}},

@@ -16,7 +16,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 from prefect.settings import get_current_settings
 
-from athanore.flows import control
+from athanore.flows import clock, control
 
 logger = logging.getLogger("athanore.worker")
 
@@ -75,6 +75,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
             self._was_there = True
+            clock.heard(response.headers.get("date"))
             if self._away_since is not None:
                 logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
                 self._away_since = None

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.flows import runs
+from athanore.flows import clock, runs
 from athanore.flows.pausing import RESUME
 
 logger = logging.getLogger("athanore.worker")
@@ -33,7 +33,7 @@ class _Lane:
         """Note that the remembered poll starts now."""
         assert self.remembered is not None
         self.running, self.remembered = self.remembered.id, None
-        self.started = datetime.now(UTC)
+        self.started = clock.now()
 
 
 @dataclass(slots=True)

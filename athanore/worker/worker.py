@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import os
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -36,7 +35,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from athanore import identity, names
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, RouteError
-from athanore.flows import apps, control, runs
+from athanore.flows import apps, clock, control, runs
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Holder
 from athanore.flows.poll_route import poll_route
@@ -60,11 +59,6 @@ _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
 
 _STOP_PATIENCE = timedelta(seconds=20)
-
-
-def _clock() -> float:
-    """Seconds that go on while the machine sleeps, and that nobody can set."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @cache
@@ -228,11 +222,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         limit = 0.9 * min(
             (a.dispatcher.settings.worker_lost_after for a in self._apps), default=600.0
         )
-        last = _clock()
+        last = clock.steady()
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
             away = self._transport.away_for if self._transport else timedelta(0)
-            stood_still = _clock() - last
+            stood_still = clock.steady() - last
             last += stood_still
             if stood_still > limit:
                 control.note_outage()
@@ -263,7 +257,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     async def _answer_alarms(self) -> None:
         while True:
-            now = datetime.now(UTC)
+            now = clock.now()
             pause = (self._alarms[0] - now).total_seconds() if self._alarms else None
             if pause is None or pause > 0:
                 try:
@@ -273,7 +267,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                     pass
             await asyncio.sleep(_GATHER_WAKES)
             self._alarm.clear()
-            while self._alarms and self._alarms[0] <= datetime.now(UTC):
+            while self._alarms and self._alarms[0] <= clock.now():
                 heapq.heappop(self._alarms)
             if not self._is_full():  # the end of a run wakes us again
                 await self.get_and_submit_flow_runs()
@@ -302,9 +296,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         offered = await self.client.get_scheduled_flow_runs_for_work_pool(
             self._work_pool_name,
             work_queue_names=sorted(self._work_queues),
-            scheduled_before=datetime.now(UTC) + ahead,
+            scheduled_before=clock.now() + ahead,
         )
-        return [r.flow_run for r in offered]
+        # If our clock was set just now, we have asked for others; the answer told us the time.
+        due = clock.now() + ahead
+        return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
 
     async def _is_poll(self, run: FlowRun) -> bool:
         if run.flow_id not in self._flow_names:
@@ -325,7 +321,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         return taken
 
     def _take_polls(self, offered: list[FlowRun]) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         loop = asyncio.get_running_loop()
         late = [r for r in offered if scheduled_time(r) <= now]
         for run in offered:
@@ -373,7 +369,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
             control.forget(run.id)
-            self.wake(datetime.now(UTC) + _GATHER_ENDS)  # only now is the slot free
+            self.wake(clock.now() + _GATHER_ENDS)  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from athanore.flows import clock
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
@@ -247,3 +250,13 @@ def test_progress_is_one_artifact_of_the_run_and_the_newest_report_wins(
         return found["run"]["last_line"]
 
     wait_until("its card shows it", lambda: card() == "60.5 %: Nearly there")
+
+
+def test_what_is_dispatched_is_due_by_prefects_clock(
+    api: Api, task_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "_epoch", None)
+    clock.heard(format_datetime(datetime.now(UTC) + timedelta(hours=3)))  # before it was set right
+    api.post(f"/tasks/{task_id}/dispatch", {}, 202)
+    due = datetime.fromisoformat(api.prefect.run(task_id)["expected_start_time"])
+    assert abs(due - datetime.now(UTC)) < timedelta(minutes=2)

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from subprocess import Popen
 
-import psutil
 import pytest
 from prefect import Task as PrefectTask
 from prefect.client.orchestration import PrefectClient
@@ -39,8 +38,7 @@ def alive() -> Generator[Holder]:
     """Another process of this host that lives."""
     process = Popen(["sleep", "600"])
     try:
-        start = psutil.Process(process.pid).create_time()
-        yield Holder("other-1", f"{identity.host()}:{process.pid}:{start:.2f}")
+        yield Holder("other-1", identity.of(process.pid))
     finally:
         process.kill()
         process.wait()

@@ -1,10 +1,16 @@
 """A worker that has ended is recognised, also when its pid was given to another process."""
 
+import errno
 import os
 import subprocess
 import sys
+from typing import NoReturn
+
+import psutil
+import pytest
 
 from athanore import identity
+from athanore.agent_adapters import processes
 
 
 def test_this_process_is_there() -> None:
@@ -16,6 +22,27 @@ def test_a_process_that_ended_is_gone() -> None:
         child.wait()
     where, _, start = identity.process().split(":")
     assert identity.is_gone(f"{where}:{child.pid}:{start}") is True
+
+
+def test_a_clock_that_is_set_makes_no_process_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = identity.process()
+    booted = psutil.boot_time()
+    # What Linux says in /proc/stat follows the clock, and so does all that is reckoned from it.
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: booted + 7200)
+    assert psutil.Process().create_time() - booted > 7200
+    assert identity.is_gone(mine) is False
+
+
+def test_nothing_is_claimed_while_no_descriptor_is_left_to_look_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = identity.process()
+
+    def too_many(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(processes, "_read", too_many)
+    assert identity.is_gone(mine) is None
 
 
 def test_another_process_with_the_same_pid_does_not_count() -> None:

@@ -1,0 +1,47 @@
+"""Prefect's time of day is what its answers say, where our own clock says something else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from athanore.flows import clock
+
+NEARLY = timedelta(seconds=5)
+
+
+@pytest.fixture(autouse=True)
+def in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin as a process that has not heard anything yet, and leave nothing to the other tests."""
+    monkeypatch.setattr(clock, "_epoch", None)
+
+
+def header(difference: timedelta) -> str:
+    """What a server writes whose clock differs from ours by so much."""
+    return format_datetime(datetime.now(UTC) + difference, usegmt=True)
+
+
+@pytest.mark.parametrize("hours", [3, -3])
+def test_prefects_clock_counts(hours: int) -> None:
+    clock.heard(header(timedelta(hours=hours)))
+    assert abs(clock.now() - datetime.now(UTC) - timedelta(hours=hours)) < NEARLY
+
+
+def test_a_clock_that_is_set_right_again_counts_as_before() -> None:
+    clock.heard(header(timedelta(hours=3)))
+    clock.heard(header(timedelta(0)))
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
+
+
+def test_a_slow_answer_is_no_difference() -> None:
+    clock.heard(header(timedelta(seconds=-8)))
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 99 Nov 2026 02:24:53 GMT"])
+def test_an_answer_that_does_not_tell_the_time_changes_nothing(date: str | None) -> None:
+    clock.heard(header(timedelta(hours=3)))
+    clock.heard(date)
+    assert clock.now() - datetime.now(UTC) > timedelta(hours=2)
