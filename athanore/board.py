@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 
 import anyio
@@ -10,7 +11,7 @@ import anyio.to_thread
 
 from athanore.models import Queue, Task
 from athanore.queue_adapters import base
-from athanore.queue_adapters.base import QueueAdapter
+from athanore.queue_adapters.base import QueueAdapter, SupportsWatchers
 
 _MAX_THREADS = 16
 
@@ -80,6 +81,15 @@ class Board:
                 labels=labels,
             )
         )
+
+    async def watched_by(
+        self, queue_name: str, watcher: str, place: str, valid_for: timedelta
+    ) -> Sequence[str]:
+        """See `SupportsWatchers.watched_by`; nobody where the board has no such notes."""
+        adapter = self.adapter
+        if not isinstance(adapter, SupportsWatchers):
+            return ()
+        return await self.call(partial(adapter.watched_by, queue_name, watcher, place, valid_for))
 
     async def create(self, queue_name: str, name: str, description: str = "") -> Task:
         """See `QueueAdapter.create_task`."""

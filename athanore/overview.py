@@ -177,7 +177,6 @@ async def overview(client: PrefectClient, app: App) -> Overview:
 
 def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunView:
     """A run in words."""
-    worker = run.labels.get(ledger.WORKER)
     waits = run.state_type is StateType.SCHEDULED
     return RunView(
         run_id=str(run.id),
@@ -188,7 +187,7 @@ def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunVie
         attempt=ledger.attempt_of(run),
         since=run.state.timestamp if run.state else None,
         due=run.next_scheduled_start_time if waits else None,
-        worker=None if worker is None else str(worker),
+        worker=str(run.labels.get(ledger.WORKER) or "") or None,
         message=(run.state.message or "") if run.state else "",
         last_line=last_line,
         url=operations.run_url(client, run),

@@ -236,9 +236,8 @@ def queue_of(run: FlowRun) -> str:
 
 
 def worker_of(run: FlowRun) -> str | None:
-    """Who runs it: the worker's name, once it has started."""
-    worker = run.labels.get(ledger.WORKER)
-    return None if worker is None else str(worker)
+    """Who runs it: the worker's name, once it has started; None for Prefect's own workers."""
+    return str(run.labels.get(ledger.WORKER) or "") or None
 
 
 def run_url(run: FlowRun) -> str | None:

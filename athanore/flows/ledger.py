@@ -35,7 +35,7 @@ USAGE = "athanore.usage."
 
 
 class Holder(NamedTuple):
-    """Who works on a run: a name that has heartbeats, and a process that can be looked for."""
+    """Who works on a run: a name that has heartbeats ("" without them), and a process."""
 
     worker: str
     process: str
@@ -130,7 +130,7 @@ class Ledger:
         """Note who works on the run, and bring its native policy in line with the route's.
 
         Args:
-            worker: a name for people; what counts is the identity of this process.
+            worker: the name whose heartbeats tell other hosts that the run is worked on, or "".
             token: the agent's token for the task API, of which a digest is kept.
             version: the worker's version of the app; the deployment may have another.
         """

@@ -18,6 +18,7 @@ from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
 from athanore.flows import apps, clock, control, pausing, report, runs
 from athanore.flows.recovery import Recovery
+from athanore.flows.rivals import rivals
 from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
@@ -88,6 +89,7 @@ class _Poll:
             await self._dispatch(client, [t for t in ready if t.id not in active], recovery)
             if self.created:
                 await self._tell(client, ready, active)
+            await self._look_for_rivals(client)
         summary = (
             f"{len(ready)} ready, {len(self.created)} dispatched, {len(active)} under way"
             if ready
@@ -99,6 +101,15 @@ class _Poll:
             self.log.log(level, "%s: %s", route.queue_name, message)
             return Completed(message=message)
         return Completed(name=runs.NOTHING_READY, message=message)
+
+    async def _look_for_rivals(self, client: PrefectClient) -> None:
+        for place in await rivals(client, self.app, self.route):
+            self.log.error(
+                "%r is also watched by %s: a task may be worked on twice. "
+                "Stop one of them, or give each queues of its own.",
+                self.route.queue_name, place,
+            )  # fmt: skip
+            self.notes.append(f"also watched by {place}")
 
     async def _tell(
         self, client: PrefectClient, ready: list[Task], active: dict[str, FlowRun]

@@ -110,7 +110,10 @@ class Recovery:
         if holder.process == identity.process():
             return age > _STARTING  # ours, and we know nothing of it
         gone = identity.is_gone(holder.process)
-        return self._watch.is_lost(holder.worker) if gone is None else gone
+        if gone is not None:
+            return gone
+        # A stock worker's process on another host has no heartbeat that we could miss.
+        return bool(holder.worker) and self._watch.is_lost(holder.worker)
 
     async def _now(self, run: FlowRun) -> FlowRun | None:
         """Read a run again; None if it has changed its state since it was judged."""

@@ -143,7 +143,7 @@ class _Visit:
             return await self.conclusion.repeat(recorded)
         full, _ = await asyncio.gather(
             limits.no_slot(self.client, self.app.name, self.run),
-            self.ledger.open(names.worker_name(), self.token, self.app.version),
+            self.ledger.open(self._worker(), self.token, self.app.version),
         )
         if self.handle.reason is control.StopReason.CANCELLED:
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
@@ -176,6 +176,10 @@ class _Visit:
         attempt = report.Attempt(claimed, self._prompt, ending, took, result)
         await report.write_page(self.client, self.app, self.run, attempt, self.log)
         return state
+
+    def _worker(self) -> str:
+        """The name under which our worker sends heartbeats; none if a stock worker runs this."""
+        return names.worker_name() if control.is_held(self.run.id) else ""
 
     async def _catch_up(self) -> None:
         """Conclude the attempt as the route says now: it may have been changed over HTTP."""

@@ -11,6 +11,7 @@ vendor to one of `athanore.errors`, with `from exc`, and lets none of the vendor
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from athanore.errors import TaskMovedError
@@ -202,6 +203,27 @@ class SupportsChangeStamp(Protocol):
 
     def change_stamp(self) -> Hashable | None:
         """Return a value that differs after every change of the board; None if unknown."""
+        ...
+
+
+@runtime_checkable
+class SupportsWatchers(Protocol):
+    """An adapter on whose board those who watch a queue can leave word of each other."""
+
+    def watched_by(
+        self, queue_name: str, watcher: str, place: str, valid_for: timedelta
+    ) -> Sequence[str]:
+        """Note that somebody watches a queue, and return the places of others who do.
+
+        Args:
+            queue_name: the watched queue.
+            watcher: an id of who watches: one app on one Prefect.
+            place: the same for people.
+            valid_for: how long this note counts.
+
+        Raises:
+            BoardUnavailableError: the note cannot be left now.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +23,7 @@ from athanore.errors import (
     BoardUnavailableError,
     ConfigurationError,
 )
+from athanore.queue_adapters import watchers
 from athanore.queue_adapters.atomic_file import (
     Signature,
     read_file,
@@ -125,6 +127,19 @@ class JsonFileAdapter(DocumentAdapter):
             signature = Signature.at(self.path)
         known = self._is_current(signature)
         return signature if known or (signature and not signature.is_young) else None
+
+    def watched_by(
+        self, queue_name: str, watcher: str, place: str, valid_for: timedelta
+    ) -> Sequence[str]:
+        """Note who watches a queue, in `.board.json.watchers` beside the file; return the others.
+
+        Raises:
+            BoardUnavailableError: the note cannot be written now.
+        """
+        target = self._target()
+        file = target.with_name(f".{target.name}.watchers")
+        with self._locked(target), self._translated(f"cannot have its note {file} written"):
+            return watchers.note(file, queue_name, watcher, place, valid_for)
 
     def check_place(self) -> None:
         """Refuse a path that cannot hold a board; nothing is written.

@@ -456,6 +456,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Run one flow run, as the base class would ask for it."""
         if task_status is not None:
             task_status.started(0)
-        await self._is_poll(flow_run)
-        await self._execute(flow_run)
+        control.hold(flow_run.id)
+        try:
+            await self._is_poll(flow_run)
+            await self._execute(flow_run)
+        finally:
+            control.forget(flow_run.id)
         return AthanoreWorkerResult(identifier=str(flow_run.id), status_code=0)

@@ -26,6 +26,7 @@ from athanore.flows.apps import App
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Holder, Ledger
+from athanore.flows.liveness import Liveness
 from athanore.flows.recovery import Recovery
 from tests.harness import app_name, prompt
 
@@ -178,6 +179,16 @@ async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
     await site.poll()
     assert (await site.run(run)).state_type is StateType.RUNNING
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
+
+
+@pytest.mark.parametrize(("worker", "state"), [("far-1", "AwaitingRetry"), ("", "Running")])
+async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
+    site: Site, worker: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_liveness", {site.app.name: Liveness(timedelta(0))})
+    run = await site.at_work(Holder(worker, "of-another-host:42:7"))
+    await site.poll()
+    assert (await site.run(run)).state_name == state
 
 
 async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site) -> None:
