@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--gap", type=float, default=16, help="agents between two disturbances")
     parser.add_argument("--storm", type=float, default=240.0, help="seconds that it lasts at most")
+    parser.add_argument("--no-storms", action="store_true", help="only the long outages")
     parser.add_argument("--no-outages", action="store_true", help="leave out the long outages")
     options = parser.parse_args(argv)
     seed = options.seed or new_seed()
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _storm(
                 folder, seed, database, options.tasks // len(databases), options.gap, options.storm
             )
-            for database in databases
+            for database in (() if options.no_storms else databases)
         ]
         verdicts += [outage.result() for outage in outages]
     broken = sum(len(v.violations) for v in verdicts)
