@@ -148,8 +148,12 @@ async def serve(
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
             imports = asyncio.create_task(asyncio.to_thread(_import_the_rest))
-            prefect_api = await _unless_stopped(stop, stack.enter_async_context(prefect_server()))
-            await imports
+            try:
+                prefect_api = await _unless_stopped(
+                    stop, stack.enter_async_context(prefect_server())
+                )
+            finally:
+                await imports
             if prefect_api is None:
                 return
             api_url = settings.agent_api_url(host, port)
