@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -34,11 +34,14 @@ _SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
 
 @asynccontextmanager
-async def prefect_server() -> AsyncGenerator[str]:
+async def prefect_server(meanwhile: Callable[[], None] | None = None) -> AsyncGenerator[str]:
     """Yield the address of Prefect's API; start a server if PREFECT_API_URL names none.
 
     A server of our own uses Prefect's settings for host, port and database (SQLite by default) and
     stops at the end. One that answers on that port already is used, and left running.
+
+    Args:
+        meanwhile: called while a server of our own starts.
 
     Raises:
         PrefectUnavailableError: the configured server does not answer, or ours does not start.
@@ -74,6 +77,8 @@ async def prefect_server() -> AsyncGenerator[str]:
     reaper.watch(family.led_by(process.pid))
     relay = _Relay(process)
     try:
+        if meanwhile is not None:
+            meanwhile()
         await _wait_until_ready(process, url)
         relay.is_up = True
         yield url

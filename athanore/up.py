@@ -147,13 +147,8 @@ async def serve(
     with listen(settings.api_host, settings.api_port) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
-            imports = asyncio.create_task(asyncio.to_thread(_import_the_rest))
-            try:
-                prefect_api = await _unless_stopped(
-                    stop, stack.enter_async_context(prefect_server())
-                )
-            finally:
-                await imports
+            server = prefect_server(meanwhile=_import_the_rest)
+            prefect_api = await _unless_stopped(stop, stack.enter_async_context(server))
             if prefect_api is None:
                 return
             api_url = settings.agent_api_url(host, port)
@@ -164,7 +159,10 @@ async def serve(
 
 
 def _import_the_rest() -> None:
-    """Import what is needed once Prefect is there: that takes seconds, as its server's start."""
+    """Import what is needed once Prefect is there: that takes seconds, as its server's start.
+
+    Not in a thread: two that import parts of Prefect may wait for each other.
+    """
     for module in ("athanore.api.server", "athanore.deployments", "athanore.worker"):
         import_module(module)
 
