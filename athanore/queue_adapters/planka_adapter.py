@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
@@ -36,6 +37,9 @@ from athanore.queue_adapters.planka_queues import (
 )
 
 logger = logging.getLogger(__name__)
+
+_CLAIM_SETTLES = 0.3
+"""Seconds in which another process makes the second write of its claim."""
 
 SECRET_ENV: Final = frozenset({"PLANKA_TOKEN", "PLANKA_USER", "PLANKA_PASSWORD"})
 
@@ -197,20 +201,25 @@ class PlankaAdapter:
 
         Planka has no compare-and-set. Between claims of this process exactly one wins. Between
         processes it does too while the assignee is not on the card yet, because Planka takes a
-        member only once. What remains is the time from the read to the move, some milliseconds,
-        for a person's move, and for another process where the assignee was on the card before.
+        member only once; a card that has the member already is read once more after a moment, in
+        case another process has just put it there. What remains is the time from the read to the
+        move, some milliseconds, for a person's move, and for another process where the assignee
+        was on the card before.
         """
         with self._claims, self._cards.about(task_id, target_queue):
             card, details = self._cards.read(task_id)
             board = self._cards.board_of(card, details)
             source = self._queues.resolve(source_queue, board.id)
             target = self._queues.resolve(target_queue, board.id)
-            if card["listId"] != source.column.id:
-                actual = self._queues.name_by_id(board, card["listId"])
-                raise TaskMovedError(task_id, expected=source_queue, actual=actual)
+            self._check_source(card, board, source, source_queue)
+            user_id = self._assignee_id(board, assignee)
+            if user_id is not None and user_id in details.members.get(task_id, ()):
+                # Assigned since long ago, or another process is between its two writes.
+                time.sleep(_CLAIM_SETTLES)
+                card, details = self._cards.read(task_id)
+                self._check_source(card, board, source, source_queue)
             comments = self._cards.comments(card)  # before the writes: after them nothing may fail
             members = list(details.members.get(task_id, ()))
-            user_id = self._assignee_id(board, assignee)
             if user_id is None or user_id in members:
                 card = self._cards.put(card, target)
             else:
@@ -219,6 +228,11 @@ class PlankaAdapter:
             details = Details(details.labels, {task_id: members}, details.checklists)
             shown = self._queues.name_of(target.board, target.column)
             return target.board.task(card, shown, details, comments)
+
+    def _check_source(self, card: Json, board: Board, source: Place, source_queue: str) -> None:
+        if card["listId"] != source.column.id:
+            actual = self._queues.name_by_id(board, card["listId"])
+            raise TaskMovedError(card["id"], expected=source_queue, actual=actual)
 
     def _assign_and_put(
         self, card: Json, user_id: str, source_queue: str, target_queue: str, target: Place

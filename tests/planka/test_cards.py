@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 
 from athanore.errors import InvalidTaskError, TaskMovedError
 from athanore.models import ChecklistItem
+from athanore.queue_adapters import planka_adapter
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.planka import PlankaAdapter
 from tests.planka.server import BOT_KEY, Server
@@ -194,6 +196,22 @@ def test_of_claims_by_several_processes_one_wins(planka: Server) -> None:
     assert len(planka.state.rows("cards", listId=planka.list("In Progress")["id"])) == 5
     for adapter in adapters:
         adapter.close()
+
+
+def test_a_claim_waits_for_one_that_is_between_its_two_writes(
+    planka: Server, adapter: PlankaAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = planka.adapter()
+    card_id = planka.card("Todo", "x")["id"]
+    other.update_task(card_id, assignees=["Robot"])  # the first write of its claim
+
+    def second_write(_: float) -> None:
+        other.move_task(card_id, PROGRESS)
+
+    monkeypatch.setattr(planka_adapter, "time", SimpleNamespace(sleep=second_write))
+    with pytest.raises(TaskMovedError):
+        claim_task(adapter, card_id, source_queue=TODO, target_queue=PROGRESS)
+    other.close()
 
 
 def test_a_list_that_gets_a_card_while_it_is_deleted_says_so(
