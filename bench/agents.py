@@ -145,7 +145,7 @@ def behind_our_back(rig: Rig) -> Iterator[Row]:
         for _ in range(rig.sizes.changes):
             (task_id,) = app.board.add("Todo")
             edits[task_id] = time.time()
-            settle(0.83)  # so that the edits fall on all parts of an interval
+            settle(2.1)  # so that the edits fall on all parts of an interval
         waits = [lines.of(t) - began for t, began in edits.items()]
     yield Row(
         "edit",

@@ -48,15 +48,15 @@ class Sizes:
     counted_tasks: int = 20
     agents: int = 100
     latencies: int = 30
-    changes: int = 20
+    changes: int = 12
     idle_routes: int = 10
-    idle_seconds: float = 40
+    idle_seconds: float = 30
     late_seconds: int = 3600
     boards: tuple[int, ...] = (100, 1_000, 10_000)
     claims: int = 40
-    starts: int = 2
-    reads: int = 1_500
-    comments: int = 200
+    starts: int = 1
+    reads: int = 500
+    comments: int = 100
     lines: int = 60
     growth: tuple[int, ...] = (1, 2, 4)
 

@@ -53,6 +53,9 @@ _NOT_FOUND = 404
 _POLL_PREFETCH = 15.0
 _PAGE = 200  # what Prefect offers at most at a time
 _DELETED_TOGETHER = 50
+_POLLS_FIRST = timedelta(seconds=5)
+"""How long a deletion waits for the polls that are at work: it would slow them down."""
+
 _CONCURRENT_STARTS = 8
 _GATHER_WAKES = 0.03
 _GATHER_ENDS = timedelta(milliseconds=100)
@@ -346,6 +349,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Delete polls that another one stands for, and look for more if they filled a page."""
         try:
             for some in batched(ids, _DELETED_TOGETHER, strict=False):
+                await self._wait_for_runs(_POLLS_FIRST)
                 await runs.delete_waiting(self.client, some)
         except Exception as exc:
             self._logger.warning("Late polls could not be deleted: %s", exc)
