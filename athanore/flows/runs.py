@@ -16,6 +16,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -263,14 +264,14 @@ async def dispatch_all(
 ) -> tuple[dict[str, UUID], list[str]]:
     """Create the runs that up to 100 tasks are due, in one request.
 
-    A task that has a run gets no second one, as with `dispatch`. If the run that it has ended only
-    just now, the next poll makes another.
+    A task that has a run gets no second one, as with `dispatch`.
 
     Args:
         poll: the poll that found the tasks; the runs are labelled with it.
 
     Raises:
         DispatchError: the route has no deployment.
+        TaskBusyError: an agent works on a task whose visit was out of date.
 
     Returns the runs' ids by task, and what Prefect said of those that it refused.
     """
@@ -307,7 +308,24 @@ async def dispatch_all(
             created[task.id] = UUID(result["flow_run_id"])
         else:
             refused.append(f"Prefect refused a run of task {task.id!r}: {result['error']}")
+    for task_id, over in (await _finished_among(client, created)).items():
+        # An older visit than the newest: `last_finished_runs` sees a page of runs only.
+        task = next(d.task for d in due if d.task.id == task_id)
+        following = await _dispatch_one(client, app, route, Dispatch(task, str(over)))
+        created[task_id] = following.id
     return created, refused
+
+
+async def _finished_among(client: PrefectClient, created: dict[str, UUID]) -> dict[str, UUID]:
+    """Of runs by task, those that have ended already: their keys were old."""
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            id=FlowRunFilterId(any_=list(created.values())),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(FINISHED))),
+        )
+    )
+    over = {run.id for run in found}
+    return {task_id: run_id for task_id, run_id in created.items() if run_id in over}
 
 
 def _deployment(app: str, route: Route) -> str:

@@ -15,7 +15,7 @@ import pytest
 from prefect import Task as PrefectTask
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import Crashed, Failed, Pending, Running
+from prefect.states import Cancelled, Crashed, Failed, Pending, Running
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, identity, names
 from athanore.deployments import deploy
@@ -179,6 +179,18 @@ async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
     await site.poll()
     assert (await site.run(run)).state_type is StateType.RUNNING
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
+
+
+async def test_a_poll_that_knows_only_an_old_visit_makes_the_next(site: Site) -> None:
+    visits = [await site.dispatched()]
+    await site.put(visits[0], Cancelled())
+    visits.append(await site.dispatched())
+    await site.put(visits[1], Cancelled())
+    due = runs.Dispatch(site.board.get_task(site.task_id), runs.FIRST_VISIT)
+    created, refused = await runs.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    assert refused == [] and created[site.task_id] not in {run.id for run in visits}
+    again, _ = await runs.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    assert again == created
 
 
 @pytest.mark.parametrize(("worker", "state"), [("far-1", "AwaitingRetry"), ("", "Running")])
