@@ -7,71 +7,49 @@ hundred kilobytes. The base class keeps doing what it does: heartbeats, work poo
 from __future__ import annotations
 
 import asyncio
-import heapq
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import batched
-from pathlib import Path
-from typing import Any, cast, override
+from typing import Any, override
 from uuid import UUID
 
 import anyio.abc
 import httpx
-from prefect import Flow
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext
-from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
-from prefect.flow_engine import run_flow
-from prefect.settings import get_current_settings, temporary_settings
-from prefect.states import Cancelled, Crashed, Pending
-from prefect.utilities.engine import propose_state
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from athanore import identity, names
+from athanore import names
 from athanore.deployments.pools import JOB_TEMPLATE
-from athanore.errors import ConfigurationError, RouteError
+from athanore.errors import ConfigurationError
 from athanore.flows import apps, clock, control, runs
 from athanore.flows.control import StopReason
-from athanore.flows.ledger import Holder
-from athanore.flows.poll_route import poll_route
-from athanore.flows.run_agent import run_agent
 from athanore.logs import calm_prefect
-from athanore.routes import Route
+from athanore.worker.alarms import Alarms
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
+from athanore.worker.execution import Execution
+from athanore.worker.fence import fence
 from athanore.worker.in_thread import in_thread
 from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
 
-_FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
-_NOT_FOUND = 404
 _POLL_PREFETCH = 15.0
 _PAGE = 200  # what Prefect offers at most at a time
 _DELETED_TOGETHER = 50
 _POLLS_FIRST = timedelta(seconds=5)
 """How long a deletion waits for the polls that are at work: it would slow them down."""
 
-_CONCURRENT_STARTS = 8
-_GATHER_WAKES = 0.03
 _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
 
 _STOP_PATIENCE = timedelta(seconds=20)
-
-
-@cache
-def _flow(name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
-    """A flow as it is run here.
-
-    Its results go nowhere, but Prefect asks its server where to for every run, and the whole event
-    loop waits for the answer, unless a flow names a place.
-    """
-    return _FLOWS[name].with_options(retries=retries, result_storage=cast(Any, storage))
 
 
 class AthanoreWorkerResult(BaseWorkerResult):
@@ -100,11 +78,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
         self._lanes = PollLanes()
         self._flow_names: dict[UUID, str] = {}
-        self._starting: set[UUID] = set()
-        self._starts = asyncio.Semaphore(_CONCURRENT_STARTS)
+        self._execution: Execution | None = None
         self._asking = asyncio.Lock()
-        self._alarm = asyncio.Event()
-        self._alarms: list[datetime] = []
+        self._alarms = Alarms()
         self._errands: set[asyncio.Task[object]] = set()
         self._draining = False
         self._transport: PatientTransport | None = None
@@ -148,11 +124,12 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     @override
     async def setup(self) -> None:
         await super().setup()
+        self._execution = Execution(self._apps, self._logger)
         self._listening.enter_context(control.listening(self.wake))
-        self._listening.enter_context(control.on_start(self._started))
+        self._listening.enter_context(control.on_start(self._execution.started))
         self._background = [
             asyncio.create_task(self._answer_alarms()),
-            asyncio.create_task(self._fence()),
+            asyncio.create_task(fence(self._transport, self._lost_after(), self._runs.keys)),
             asyncio.create_task(watch_cancellations(self.client, self._runs.keys)),
         ]
         if self._polls_only:
@@ -219,23 +196,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             default=timedelta(0),
         )
 
-    async def _fence(self) -> None:
-        """Stop the agents when Prefect has been out of reach, or this process has stood still, for
-        so long that another worker may soon take their tasks, or has."""
-        limit = 0.9 * min(
-            (a.dispatcher.settings.worker_lost_after for a in self._apps), default=600.0
-        )
-        last = clock.steady()
-        while True:
-            await asyncio.sleep(min(1.0, limit / 4))
-            away = self._transport.away_for if self._transport else timedelta(0)
-            stood_still = clock.steady() - last
-            last += stood_still
-            if stood_still > limit:
-                control.note_outage()
-            if max(away.total_seconds(), stood_still) > limit:
-                for run_id in list(self._runs):
-                    control.stop(run_id, StopReason.CUT_OFF)
+    def _lost_after(self) -> float:
+        return min((a.dispatcher.settings.worker_lost_after for a in self._apps), default=600.0)
 
     # -- finding work -------------------------------------------------------------------------
 
@@ -245,14 +207,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     def wake(self, at: datetime | None = None) -> None:
         """Look for due agent runs now, or at a time, instead of at the next regular look."""
-        if self._polls_only:
-            return
-        if at is None:
-            self._alarm.set()
-        else:
-            heapq.heappush(self._alarms, at)
-            if self._alarms[0] == at:
-                self._alarm.set()
+        if not self._polls_only:
+            self._alarms.set(at)
 
     def _has_arrived(self, run_id: UUID) -> None:
         if run_id not in self._runs:
@@ -260,18 +216,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     async def _answer_alarms(self) -> None:
         while True:
-            now = clock.now()
-            pause = (self._alarms[0] - now).total_seconds() if self._alarms else None
-            if pause is None or pause > 0:
-                try:
-                    async with asyncio.timeout(pause):
-                        await self._alarm.wait()
-                except TimeoutError:
-                    pass
-            await asyncio.sleep(_GATHER_WAKES)
-            self._alarm.clear()
-            while self._alarms and self._alarms[0] <= clock.now():
-                heapq.heappop(self._alarms)
+            await self._alarms.next()
             if not self._is_full():  # the end of a run wakes us again
                 await self.get_and_submit_flow_runs()
 
@@ -283,12 +228,12 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 return []
             try:
                 offered = await self._offered()
+                new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
+                agents = [r for r in new if await self._flow_name(r) != names.POLL_FLOW]
             except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
             self._last_polled_time = datetime.now(UTC)
-            new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
-            agents = [r for r in new if not await self._is_poll(r)]
             polls = [r for r in new if r not in agents]
             self._take_polls(polls)
             return [*polls, *self._take_agents(agents)]
@@ -305,10 +250,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         due = clock.now() + ahead
         return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
 
-    async def _is_poll(self, run: FlowRun) -> bool:
+    async def _flow_name(self, run: FlowRun) -> str:
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await self.client.read_flow(run.flow_id)).name
-        return self._flow_names[run.flow_id] == names.POLL_FLOW
+        return self._flow_names[run.flow_id]
 
     def _is_full(self) -> bool:
         limit = None if self._work_pool is None else self._work_pool.concurrency_limit
@@ -380,75 +325,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         task.add_done_callback(ended)
 
     async def _execute(self, run: FlowRun) -> None:
-        """Run one flow run to its end. Nothing escapes: a worker outlives its runs."""
-        await self._starts.acquire()
-        self._starting.add(run.id)
-        try:
-            if (refusal := self._refusal(run)) is not None:
-                self._logger.error("%s", refusal)
-                await propose_state(self.client, Crashed(message=refusal), flow_run_id=run.id)
-                return
-            taken = str(Holder(names.worker_name(), identity.process()))
-            state = await propose_state(self.client, Pending(message=taken), flow_run_id=run.id)
-            if not state.is_pending():
-                return
-            await self._run_flow(run)
-        except (Abort, ObjectNotFound) as exc:
-            self._logger.debug("Run %r is not ours to run: %s", run.name, exc)
-        except asyncio.CancelledError:
-            raise
-        except PrefectHTTPStatusError as exc:
-            if exc.response.status_code != _NOT_FOUND:
-                self._logger.exception("Run %r ended in an error of the worker.", run.name)
-            # Else it is a poll that another worker has deleted, because a newer one stands for it.
-        except Exception:
-            self._logger.exception("Run %r ended in an error of the worker.", run.name)
-        finally:
-            self._started(run.id)
-
-    async def _run_flow(self, run: FlowRun) -> None:
-        parameters = dict(run.parameters)
-        name, retries = self._flow_names[run.flow_id], None
-        if name == names.AGENT_FLOW and (route := self._route(parameters)) is not None:
-            retries = route.retry.max_retries
-        flow = _flow(name, retries, get_current_settings().results.local_storage_path)
-        # The engine re-reads the run; with a deployment id here it would start a thread and a
-        # websocket for each run, to hear of suspensions, which our flows do not know.
-        bare = run.model_copy(update={"deployment_id": None})
-        result = run_flow(flow, flow_run=bare, parameters=parameters, return_type="state")
-        assert asyncio.iscoroutine(result)
-        state = await result
-        if isinstance(state, State) and state.is_cancelling():
-            # It was cancelled when it had just stepped back: nobody else would end it.
-            ended = Cancelled(message=state.message)
-            await self.client.set_flow_run_state(run.id, ended, force=True)
-
-    def _route(self, parameters: dict[str, Any]) -> Route | None:
-        app = apps.registered(str(parameters.get("app")))
-        try:
-            queue_name = str(parameters.get("queue_name"))
-            return app and app.routes.resolve(queue_name, parameters.get("route"))
-        except RouteError:
-            return None
-
-    def _refusal(self, run: FlowRun) -> str | None:
-        """Say why a run is none of ours. An `app` is code to import, so only known ones run."""
-        name = self._flow_names.get(run.flow_id)
-        if name not in _FLOWS:
-            return (
-                f"This worker only runs {', '.join(_FLOWS)}, not {name!r}; "
-                "deploy other flows to another work pool."
-            )
-        app = str(run.parameters.get("app"))
-        if apps.registered(app) is None:
-            served = ", ".join(a.reference for a in self._apps)
-            return f"This worker serves {served}, not the app {app!r}."
-        return None
-
-    def _started(self, run_id: UUID) -> None:
-        if run_id in self._starting:
-            self._starting.discard(run_id)
-            self._starts.release()
+        assert self._execution is not None, "the worker has not been set up"
+        await self._execution.execute(self.client, run, await self._flow_name(run))
 
     @override
     async def run(
@@ -462,7 +340,6 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             task_status.started(0)
         control.hold(flow_run.id)
         try:
-            await self._is_poll(flow_run)
             await self._execute(flow_run)
         finally:
             control.forget(flow_run.id)
