@@ -24,7 +24,8 @@ class Storm:
     """Draws the next disturbance when it is due, and ends those that last a while.
 
     What happens, and after how much work, comes from the seed alone; what it hits depends on how
-    fast the machine works. `moved` and `cancelled` are the tasks that a "person" interfered with.
+    fast the machine works. At first each kind happens once, then as often as its weight says.
+    `moved` and `cancelled` are the tasks that a "person" interfered with.
 
     Args:
         gap: how many agents start between two disturbances, on average.
@@ -59,6 +60,7 @@ class Storm:
             "task moved by hand": (2, self._move_by_hand),
             "run cancelled by hand": (2, self._cancel_by_hand),
         }
+        self._untried = self._random.sample(list(self._kinds), len(self._kinds))
 
     def tend(self, starts: int) -> None:
         """Do what is due after so many starts of agents; when nothing starts, after a while."""
@@ -70,9 +72,13 @@ class Storm:
             return
         self._next = starts + self._random.uniform(0.2, 1.8) * self._gap
         self._overdue = now + _LONGEST_LULL
+        if self._untried:
+            kind = self._untried.pop()
+            if not self.strike(kind):
+                self._untried.insert(0, kind)
+            return
         weights = [weight for weight, _ in self._kinds.values()]
-        (kind,) = self._random.choices(list(self._kinds), weights)
-        self.strike(kind)
+        self.strike(self._random.choices(list(self._kinds), weights)[0])
 
     def strike(self, kind: str) -> bool:
         """Do one thing by its name; False if there was nothing to do it to."""
