@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -147,11 +148,11 @@ class Service:
         pid = self.pid
         if pid is None:
             return False
-        reapers = [
-            p for p in psutil.Process(pid).children() if "processes.py" in " ".join(p.cmdline())
-        ]
-        for reaper in reapers:
-            reaper.kill()
+        with suppress(psutil.Error):
+            for child in psutil.Process(pid).children():
+                with suppress(psutil.Error):  # an agent that has just ended
+                    if "processes.py" in " ".join(child.cmdline()):
+                        child.kill()
         return self.signal(signal.SIGKILL)
 
     def stop(self, seconds: float = 60) -> int | None:

@@ -14,10 +14,14 @@ from tests.support import prefect_server
 
 
 def pytest_configure() -> None:
-    """Keep this machine's own Prefect and Athanore settings away from the tests."""
+    """Keep this machine's own Prefect and Athanore settings away from the tests.
+
+    What does not say which Prefect it means fails, instead of starting one of its own for minutes.
+    """
     for name in list(os.environ):
         if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
             del os.environ[name]
+    os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,15 @@
 """The API's way to Prefect: one client, a short patience, and errors of ours.
 
-The board's part of a request must not wait for a Prefect server that is away: Prefect's own client
-would try for a minute.
+The board's part of a request must not wait for a Prefect server that is away: an agent has to be
+able to comment, move its task and end while it is. Prefect's own client would try for a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, cast, override
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -17,25 +18,40 @@ from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
 from athanore.flows import clock
+from athanore.flows.transport import http_transport
 
 _PATIENCE = 8.0
-_REST = 2.0
+_LOOK_EVERY = 0.5
+_LOOK_PATIENCE = 2.0
+_AWAY = "The Prefect server does not answer; try again soon."
 
 
 class PrefectLink:
-    """A client for all requests. Use as an async context manager."""
+    """A client for all requests. Use as an async context manager.
+
+    Once Prefect has not answered, it is not asked for anything until it says that it is back.
+    """
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
         self._client: PrefectClient | None = None
-        self._away_until = 0.0
+        self._look_out: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> PrefectLink:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._look_out is not None:
+            self._look_out.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._look_out
         await self._stack.aclose()
         self._client = None
+
+    @property
+    def is_away(self) -> bool:
+        """True from when Prefect did not answer until it does again."""
+        return self._look_out is not None and not self._look_out.done()
 
     @asynccontextmanager
     async def client(self, patience: float = _PATIENCE) -> AsyncGenerator[PrefectClient]:
@@ -45,22 +61,20 @@ class PrefectLink:
             patience: seconds that all of it may take.
 
         Raises:
-            PrefectUnavailableError: Prefect did not answer; it is not asked again for 2 s.
+            PrefectUnavailableError: Prefect is away, or did not answer in time.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._away_until:
-            raise PrefectUnavailableError("The Prefect server does not answer; try again soon.")
+        if self.is_away:
+            raise PrefectUnavailableError(_AWAY)
         deadline = asyncio.timeout(patience)
         try:
             async with deadline:
                 yield await self._connected()
-        except (TimeoutError, httpx.TransportError) as exc:
+        except (TimeoutError, httpx.TransportError, _NoAnswer) as exc:
             if isinstance(exc, TimeoutError) and not deadline.expired():
                 raise
-            self._away_until = loop.time() + _REST
-            raise PrefectUnavailableError(
-                "The Prefect server does not answer; try again soon."
-            ) from exc
+            if not self.is_away and self._client is not None:
+                self._look_out = asyncio.create_task(_until_back(self._client))
+            raise PrefectUnavailableError(_AWAY) from exc
         except PrefectHTTPStatusError as exc:
             if exc.response.status_code < 500:
                 raise
@@ -73,10 +87,55 @@ class PrefectLink:
             if not get_current_settings().api.url:
                 # Prefect's client would start a server of its own.
                 raise PrefectUnavailableError("PREFECT_API_URL names no Prefect server.")
-            client = get_client(httpx_settings={"event_hooks": {"response": [_note_time]}})
+            settings = {
+                "transport": _ImpatientTransport(http_transport()),
+                "event_hooks": {"response": [_note_time]},
+            }
+            client = get_client(httpx_settings=settings)
             await self._stack.enter_async_context(client)
             self._client = client
         return self._client
+
+
+class _NoAnswer(Exception):
+    """Nothing was heard from Prefect. Not one of httpx's errors: Prefect's client repeats those."""
+
+
+class _ImpatientTransport(httpx.AsyncBaseTransport):
+    """Tries a request a second time, since a kept connection may have been closed; then no more."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._transport.handle_async_request(request)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            pass
+        try:
+            return await self._transport.handle_async_request(request)
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
+            raise _NoAnswer from exc
+
+    @override
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def _until_back(client: PrefectClient) -> None:
+    """Return as soon as Prefect and its database answer."""
+    while True:
+        try:
+            async with asyncio.timeout(_LOOK_PATIENCE):
+                await client.request("GET", cast(Any, "/ready"))
+            return
+        except PrefectHTTPStatusError as exc:
+            if exc.response.status_code < 500:  # it does not know this way, but it is there
+                return
+        except (TimeoutError, httpx.TransportError, _NoAnswer):
+            pass
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _note_time(response: httpx.Response) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
@@ -15,6 +16,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.callables import parameter_schema
 
 from athanore import names
@@ -26,7 +28,10 @@ from athanore.flows.poll_route import poll_route
 from athanore.flows.registry import Registry, app_deployments
 from athanore.flows.run_agent import run_agent
 
-_PAGE = 100
+logger = logging.getLogger("athanore.deployments")
+
+_SCHEDULED_AT_ONCE = 3
+"""Polls of a new deployment; Prefect's scheduler, which looks every few seconds, adds the rest."""
 
 _FLOWS: dict[str, Flow[..., Any]] = {names.POLL_FLOW: poll_route, names.AGENT_FLOW: run_agent}
 
@@ -186,7 +191,7 @@ async def _put(
         ]
         schedule = same[0] if same else IntervalSchedule(interval=wanted.interval)
         schedules = [DeploymentScheduleCreate(schedule=schedule, active=not paused)]
-    return await client.create_deployment(
+    deployment_id = await client.create_deployment(
         flow_id=flow_id,
         name=wanted.name,
         version=wanted.version,
@@ -202,6 +207,22 @@ async def _put(
         parameter_openapi_schema=_schema(wanted.flow),
         enforce_parameter_schema=True,
     )
+    if schedules and not paused and not (there is not None and there.paused):
+        await _schedule(client, deployment_id)
+    return deployment_id
+
+
+async def _schedule(client: PrefectClient, deployment_id: UUID) -> None:
+    """Have Prefect schedule the first polls now: a worker that starts next then finds them.
+
+    It asks only every ten seconds, and would miss those that are scheduled after its first look.
+    """
+    path = cast(Any, f"/deployments/{deployment_id}/schedule")
+    runs = {"min_runs": _SCHEDULED_AT_ONCE, "max_runs": _SCHEDULED_AT_ONCE}
+    try:
+        await client.request("POST", path, json=runs)
+    except PrefectHTTPStatusError as exc:
+        logger.debug("The first polls were not scheduled at once: %s", exc)
 
 
 async def poll_now(client: PrefectClient, app: str, queue_names: Iterable[str]) -> None:

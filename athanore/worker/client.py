@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,9 +13,9 @@ from typing import override
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
-from prefect.settings import get_current_settings
 
 from athanore.flows import clock, control
+from athanore.flows.transport import http_transport
 
 logger = logging.getLogger("athanore.worker")
 
@@ -104,25 +103,9 @@ class _SharedClient(AsyncClientContext):
 @asynccontextmanager
 async def shared_client() -> AsyncGenerator[PatientTransport]:
     """Make one patient client that everything in this context uses."""
-    transport = PatientTransport(
-        httpx.AsyncHTTPTransport(
-            verify=_verify(),
-            http2=get_current_settings().api.enable_http2,
-            limits=httpx.Limits(
-                max_connections=16, max_keepalive_connections=8, keepalive_expiry=25
-            ),
-            retries=3,
-        )
-    )
+    transport = PatientTransport(http_transport(retries=3))
     client = get_client(httpx_settings={"transport": transport})
     # The engine makes a synchronous client for each run, too, although it sends nothing with it.
     async with _SharedClient(client):
         with SyncClientContext():
             yield transport
-
-
-def _verify() -> ssl.SSLContext | bool:
-    api = get_current_settings().api
-    if api.tls_insecure_skip_verify:
-        return False
-    return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +85,22 @@ async def agent_run(client: PrefectClient, dispatcher: AgentDispatcher, queue: s
     """Have a task in a queue, and the agent run that waits for it."""
     task = dispatcher.board.create_task(queue, f"A task in {queue}")
     return await runs.dispatch(client, dispatcher.name, dispatcher.routes[queue], task)
+
+
+async def test_the_first_polls_are_scheduled_when_a_deploy_returns(prefect_api: str) -> None:
+    name = app_name("at-once")
+    async with connected(prefect_api, name) as client:
+        await put(client, app(name, "Todo", poll_interval=600))
+        polls = await runs.find_polls(client, name, "Todo", runs.WAITING)
+        assert len(polls) >= 3, "a worker's first look would find nothing"
+        due = min(p.expected_start_time for p in polls if p.expected_start_time)
+        assert due <= datetime.now(UTC) + timedelta(seconds=600)
+
+        (poll,) = [d for d in (await deployments_of(client, name)).values() if d.schedules]
+        await client.pause_deployment(poll.id)
+        await put(client, app(name, "Todo", poll_interval=900))
+        waiting = await runs.find_polls(client, name, "Todo", runs.WAITING)
+        assert waiting == [], "a paused route was scheduled"
 
 
 async def test_a_second_deploy_changes_nothing(prefect_api: str) -> None:

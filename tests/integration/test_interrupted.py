@@ -15,6 +15,7 @@ import pytest
 from prefect import Task as PrefectTask
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Failed, Pending, Running
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, identity, names
@@ -49,6 +50,13 @@ def alive() -> Generator[Holder]:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at runs closely although they have just begun."""
     monkeypatch.setattr(recovery, "_NOTING", timedelta(0))
+
+
+@pytest.fixture(autouse=True)
+def events_arrive(prefect_api: str) -> Generator[None]:
+    """Send events to the session's server: Prefect would start one of its own for them."""
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        yield
 
 
 class Site:

@@ -1,0 +1,106 @@
+"""The API's way to a Prefect server that hangs up, says nothing, or is back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from athanore.api.prefect_link import PrefectLink
+from athanore.errors import PrefectUnavailableError
+
+
+class Server:
+    """Takes requests on a real socket, and hangs up, is silent, or answers."""
+
+    def __init__(self) -> None:
+        self.behaviour = "hang up"
+        self.asked: list[str] = []
+        self._silent: list[asyncio.StreamWriter] = []
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split()[1].decode().removeprefix("/api"))
+        if self.behaviour == "be silent":
+            self._silent.append(writer)
+            return
+        if self.behaviour == "answer":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            await writer.drain()
+        writer.close()
+
+    @property
+    def wanted(self) -> list[str]:
+        """What was asked for apart from whether it is there."""
+        return [path for path in self.asked if path != "/ready"]
+
+    def close(self) -> None:
+        for writer in self._silent:
+            writer.close()
+
+
+@asynccontextmanager
+async def linked() -> AsyncGenerator[tuple[Server, PrefectLink]]:
+    server = Server()
+    sockets = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    port = sockets.sockets[0].getsockname()[1]
+    async with sockets:
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            async with PrefectLink() as link:
+                yield server, link
+        server.close()
+
+
+async def read_run(link: PrefectLink, run_id: UUID, patience: float = 60) -> None:
+    async with link.client(patience) as client:
+        await client.read_flow_run(run_id)
+
+
+async def is_back(link: PrefectLink) -> None:
+    async with asyncio.timeout(60):
+        while link.is_away:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_hangs_up_is_asked_twice_and_then_left_alone() -> None:
+    async with linked() as (server, link):
+        run = uuid4()
+        with pytest.raises(PrefectUnavailableError):
+            await read_run(link, run)
+        assert server.wanted == 2 * [f"/flow_runs/{run}"]
+        assert link.is_away
+        for _ in range(5):
+            with pytest.raises(PrefectUnavailableError):
+                await read_run(link, uuid4())
+        assert len(server.wanted) == 2, "it was asked again while it was away"
+
+        server.behaviour = "answer"
+        await is_back(link)
+        with pytest.raises(ValueError, match="validation error"):
+            await read_run(link, run)  # `{}` is no run, but it was asked for
+        assert len(server.wanted) == 3
+
+
+async def test_a_server_that_is_silent_is_waited_for_once() -> None:
+    async with linked() as (server, link):
+        server.behaviour = "be silent"
+        with pytest.raises(PrefectUnavailableError):
+            await read_run(link, uuid4(), patience=0.5)
+        assert link.is_away
+        with pytest.raises(PrefectUnavailableError):
+            await read_run(link, uuid4(), patience=3600)  # the test would not live to see its end
+        assert len(server.wanted) == 1
+        server.behaviour = "answer"
+        await is_back(link)
+
+
+async def test_a_timeout_of_the_callers_own_is_not_prefects() -> None:
+    async with linked() as (_, link):
+        with pytest.raises(TimeoutError):
+            async with link.client():
+                raise TimeoutError("of something else")
+        assert not link.is_away
