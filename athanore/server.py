@@ -163,11 +163,9 @@ async def _port_is_taken(host: str, port: int) -> bool:
     return True
 
 
-def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes]:
-    origin = f"http://{host}:{port}"
-    env = {
-        # A web page must not be able to create runs: only the server's own UI may call it.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+def server_defaults() -> dict[str, str]:
+    """Settings of a Prefect server that the environment may override, as environment variables."""
+    return {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # Most of what polls leave behind; the states themselves stay with their runs.
@@ -178,6 +176,15 @@ def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
         # Prefect's five are fewer than the requests of eight agents: it would connect all the time.
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
+    }
+
+
+def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes]:
+    origin = f"http://{host}:{port}"
+    env = {
+        # A web page must not be able to create runs: only the server's own UI may call it.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        **server_defaults(),
         **os.environ,
         "PREFECT_UI_API_URL": f"{origin}/api",
         **mark,

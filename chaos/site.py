@@ -24,6 +24,7 @@ import psutil
 from athanore import JsonFileAdapter
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
+from athanore.server import server_defaults
 from tests.support import clean_environment, free_port, server_command, wait_until
 
 APP = "chaos"
@@ -43,7 +44,7 @@ from athanore import AgentDispatcher, JsonFileAdapter
 
 dispatcher = AgentDispatcher(
     name={APP!r}, command=os.environ["CHAOS_AGENT"], queue_backend=JsonFileAdapter("board.json"),
-    poll_interval=3, agent_timeout=25, max_concurrent_agents={LIMIT}, max_retries={MAX_RETRIES},
+    poll_interval=5, agent_timeout=25, max_concurrent_agents={LIMIT}, max_retries={MAX_RETRIES},
     max_crashes={MAX_CRASHES}, dead_letter_queue="Failed", shutdown_grace=2,
 )
 options = {{"on_cancel": "Cancelled", "pause_after_failures": 1000, "retry_delay": 1}}
@@ -230,7 +231,7 @@ class Site:
             "CHAOS_LIMIT": str(LIMIT),
             "CHAOS_WORK": "" if work is None else str(work),
         }
-        server_env = base | {"CHAOS_SITE": str(folder)}
+        server_env = base | server_defaults() | {"CHAOS_SITE": str(folder)}
         if database:
             server_env["PREFECT_API_DATABASE_CONNECTION_URL"] = database
         self.two_hosts = can_make_a_host()

@@ -17,6 +17,7 @@ import httpx
 
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
+from athanore.server import server_defaults
 
 POLL = 0.05
 
@@ -75,7 +76,7 @@ def prefect_server(
 ) -> Generator[str]:
     """Run a real Prefect server, on a free port by default; yields the address of its API."""
     port = port or free_port()
-    env = clean_environment(home)
+    env = clean_environment(home) | server_defaults()
     if database_url:
         env["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     home.mkdir(parents=True, exist_ok=True)
