@@ -77,6 +77,10 @@ class Prefect:
         (run,) = self.runs(task_id)
         return run
 
+    def labels(self, run_id: str) -> dict[str, Any]:
+        """A run's labels."""
+        return self.get(f"/flow_runs/{run_id}")["labels"]
+
     def states(self, run_id: str) -> list[str]:
         """The names of a run's states, in order."""
         found = self.get("/flow_run_states/", flow_run_id=run_id)

@@ -89,16 +89,6 @@ class AgentRuns:
         async with self._prefect.client() as client:
             return await look_at_machinery(client, self._app, await self._app.routes.read(client))
 
-    async def note_move(self, task_id: str, target_queue: str) -> None:
-        """Note on a task's run that its agent moves the task itself, so that no poll stops it."""
-        try:
-            async with self._prefect.client() as client:
-                active = (await runs.active_runs(client, self._app.name, [task_id])).get(task_id)
-                if active is not None and active.state_type in runs.WORKING:
-                    await client.update_flow_run_labels(active.id, {ledger.MOVED: target_queue})
-        except AthanoreError as exc:
-            logger.warning("The run of task %s was not told of its move: %s", task_id, exc)
-
     async def of_task(self, task_id: str) -> TaskRuns:
         """Return what Prefect knows of a task.
 

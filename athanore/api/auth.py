@@ -116,7 +116,7 @@ class Gate:
         except PrefectUnavailableError:
             # What was known last is the best there is: an agent must be able to finish its work
             # while Prefect is away.
-            if (known := self._known.get(run_id)) is not None:
+            if (known := self._known.get(run_id) or control.run_here(run_id)) is not None:
                 return known
             if not fresh and not self._required:
                 return None  # anybody may read

@@ -20,6 +20,7 @@ from athanore.api.instruments import Metrics
 from athanore.api.last_lines import LastLines
 from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
+from athanore.api.moves import Moves
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem, problem_of
 from athanore.api.progress import ProgressReports
@@ -50,6 +51,7 @@ class Service:
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.snapshots = Snapshots(app, self.prefect, self._lines)
         self.announcer = Announcer(app.name)
+        self.moves = Moves(app.name, self.prefect)
         self.progress = ProgressReports(self.prefect, self.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
@@ -76,6 +78,7 @@ class Service:
             stack.push_async_callback(self.live.stopped)
             stack.push_async_callback(self._lines.close)
             stack.push_async_callback(self.progress.close)
+            stack.push_async_callback(self.moves.close)
             yield
 
     def stop(self) -> None:

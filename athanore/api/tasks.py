@@ -134,13 +134,16 @@ async def move_task(
     An agent that moves its own task ends its work by that: the next agent starts when it is done.
     """
     before = await service.task(task_id)
+    own = caller.run_id if caller.task_id == task_id else None
     if caller.role != "operator":
-        await service.runs.note_move(task_id, body.target_queue)
+        await service.moves.note(task_id, body.target_queue, own)
     await service.board.move(task_id, body.target_queue)
     task = await service.task(task_id)
     data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": caller.role}
     service.announcer.announce(task_id, EventKind.MOVED, data, caller.run_id)
-    return await service.whole(task, await service.runs.dispatch_if_due(task))
+    # The end of the agent's own run sees to the next one.
+    run = None if own is not None else await service.runs.dispatch_if_due(task)
+    return await service.whole(task, run)
 
 
 @router.post(

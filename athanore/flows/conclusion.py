@@ -155,6 +155,9 @@ class Conclusion:
 
     async def _return_to_queue(self, why: str) -> State[None]:
         queue = await self._where()
+        if queue not in (self._route.in_progress_queue, self._route.queue_name):
+            place = "is gone from the board" if queue is None else f"is in {queue!r}"
+            return Cancelled(name="Stopped", message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
         await self._ledger.give_back()
         if queue == self._route.in_progress_queue:
@@ -162,9 +165,6 @@ class Conclusion:
             if not await self._move(self._route.queue_name):
                 await self._ledger.close()
                 return Cancelled(name="Nowhere to go", message=f"{why}; its queue is gone.")
-        elif queue != self._route.queue_name:
-            place = "is gone from the board" if queue is None else f"is in {queue!r}"
-            return Cancelled(name="Nothing to do", message=f"{why}; the task {place}.")
         state: State[None] = AwaitingRetry(scheduled_time=clock.now())
         state.message = f"{why}."
         return state

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from time import monotonic
 from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
 
 
 class StopReason(StrEnum):
@@ -26,11 +29,16 @@ class StopReason(StrEnum):
 
 
 class RunControl:
-    """The handle on one agent run of this process."""
+    """The handle on one agent run of this process.
 
-    def __init__(self, run_id: UUID, task_id: str = "") -> None:
+    Attributes:
+        run: what Prefect said of it, with what the flow noted since.
+    """
+
+    def __init__(self, run_id: UUID, task_id: str = "", run: FlowRun | None = None) -> None:
         self.run_id = run_id
         self.task_id = task_id
+        self.run = run
         self.on_activity: Callable[[], None] | None = None
         self.reason: StopReason | None = None
         self.message = ""
@@ -74,9 +82,9 @@ _wakers: list[Callable[[datetime | None], None]] = []
 
 
 @contextmanager
-def controlled(run_id: UUID, task_id: str) -> Generator[RunControl]:
+def controlled(run_id: UUID, task_id: str, run: FlowRun | None = None) -> Generator[RunControl]:
     """Register a run for as long as its flow works."""
-    control = RunControl(run_id, task_id)
+    control = RunControl(run_id, task_id, run)
     _running[run_id] = control
     if early := _stopped_early.pop(run_id, None):
         control.stop(*early)
@@ -110,6 +118,12 @@ def touch(task_id: str) -> None:
 def is_running(run_id: UUID) -> bool:
     """Tell whether a run is at work in this process."""
     return run_id in _running
+
+
+def run_here(run_id: UUID) -> FlowRun | None:
+    """Return what this process knows of a run that it works on."""
+    control = _running.get(run_id)
+    return None if control is None else control.run
 
 
 def hold(run_id: UUID) -> None:
@@ -180,6 +194,20 @@ def note_outage() -> None:
 def outages() -> int:
     """How often Prefect has been away so far."""
     return _outages
+
+
+_back_at: float | None = None
+
+
+def note_return() -> None:
+    """Note that Prefect answers again."""
+    global _back_at
+    _back_at = monotonic()
+
+
+def since_return() -> timedelta:
+    """How long ago Prefect came back after it had been away; very long if it never was."""
+    return timedelta.max if _back_at is None else timedelta(seconds=monotonic() - _back_at)
 
 
 _start_listeners: list[Callable[[UUID], None]] = []

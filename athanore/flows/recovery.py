@@ -39,6 +39,8 @@ _STARTING = timedelta(seconds=60)
 _NOTING = timedelta(seconds=5)
 # Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
 _RECOVERING = timedelta(seconds=30)
+# What agents did while Prefect was away is noted there by then; before, nobody knows of it.
+_CATCHING_UP = timedelta(seconds=10)
 _SWEEP_EVERY = 30.0
 
 _liveness: dict[str, Liveness] = {}
@@ -210,6 +212,8 @@ class Recovery:
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
         in_progress = self._route.in_progress_queue
+        if control.since_return() < _CATCHING_UP:
+            return
         # Until a run has claimed its task, the task is rightly elsewhere.
         if queue == in_progress or not await self._has_claimed(run):
             return

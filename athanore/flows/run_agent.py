@@ -82,7 +82,7 @@ async def run_agent(
             return Cancelled(message=str(exc))
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
             return await _hand_over(client, found, current, task_id)
-        with control.controlled(run.id, task_id) as handle:
+        with control.controlled(run.id, task_id, run) as handle:
             try:
                 return await _Visit(client, found, current, run, handle, task_id).perform()
             finally:

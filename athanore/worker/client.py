@@ -78,6 +78,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
             if self._away_since is not None:
                 logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
                 self._away_since = None
+                control.note_return()
             if response.status_code not in _BUSY or self._impatient:
                 return response
             await response.aclose()

@@ -374,7 +374,8 @@ async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
     run = await site.at_work(alive)
     site.board.move_task(site.task_id, "Done")
     state = await site.conclusion(run).stopped(StopReason.SHUTDOWN, "")
-    assert (state.type, state.name) == (StateType.CANCELLED, "Nothing to do")
+    assert (state.type, state.name) == (StateType.CANCELLED, "Stopped")
+    assert not ledger.is_given_back(await site.run(run)), "the attempt has done its work"
     assert site.comments == []
 
 
