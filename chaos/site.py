@@ -29,7 +29,7 @@ from tests.support import clean_environment, free_port, server_command, wait_unt
 
 APP = "chaos"
 QUEUES = ("Todo", "Review", "In Progress", "Done", "Failed", "Cancelled", "Parked")
-LIMIT = 8
+LIMIT = 10
 MAX_RETRIES = 3
 MAX_CRASHES = 3
 LOST_AFTER = 45.0
