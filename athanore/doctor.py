@@ -20,6 +20,7 @@ from athanore import __version__, names
 from athanore.checks import check_agent, check_queues
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
+from athanore.proxies import proxy_for
 from athanore.queue_adapters.base import SupportsPrepare
 from athanore.queue_adapters.json_file import JsonFileAdapter
 from athanore.server import is_prefect, prefect_headers
@@ -300,13 +301,13 @@ def _database(kind: str, what: str) -> Finding:
 
 
 async def _get(url: str, headers: dict[str, str]) -> Any:
-    """GET JSON without a proxy, as Prefect's client does.
+    """GET JSON.
 
     Raises:
         httpx.HTTPError: nothing fitting answers.
         ValueError: the answer is no JSON.
     """
-    transport = httpx.AsyncHTTPTransport()
+    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
     async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE, headers=headers) as client:
         return (await client.get(url)).raise_for_status().json()
 

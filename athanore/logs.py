@@ -36,7 +36,7 @@ _OF_POLLS = re.compile(r"View at |Finished in state (Completed|Nothing ready)\("
 _OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
 _NO_FAILURE = re.compile(
     r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Cancelled)\(|"
-    r"Finished in state [^(]+\(.*type=CANCELLED",
+    r"Finished in state [^(]+\(.*type=CANCELL(ED|ING)",
     re.DOTALL,
 )
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.logs import configure_logging
-from athanore.server import find_prefect, ui_url
+from athanore.server import find_prefect, prefect_errors, ui_url
 from athanore.settings import LogFormat
 from athanore.up import Stop, at_work, in_foreground, listen, tell_routes, work
 
 if TYPE_CHECKING:
     from athanore.flows.apps import App
+    from athanore.flows.registry import Routes
 
 logger = logging.getLogger("athanore")
 
@@ -49,23 +51,25 @@ def run_worker(
 
 async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
-    prefect_api = await _prefect_in_time(stop)
+    prefect_api = await once_prefect_answers(find_prefect, stop)
     if prefect_api is None:
         return
     async with at_work(dispatcher, reference, prefect_api) as app:
-        await _apply_limits(app)
+        if await once_prefect_answers(lambda: _apply_limits(app), stop) is None:
+            return
         logger.info("Agents reach the task API at %s.", app.api_url)
         await work(app, stop)
 
 
-async def _prefect_in_time(stop: Stop) -> str | None:
-    """Find Prefect; wait for one that is named and away, or return None when told to stop."""
+async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -> T | None:
+    """Ask Prefect for something; wait for one that is named and away. None when told to stop."""
     from prefect.settings import get_current_settings
 
     waiting = False
     while True:
         try:
-            return await find_prefect()
+            with prefect_errors():
+                return await ask()
         except PrefectUnavailableError as exc:
             if not get_current_settings().api.url:
                 raise
@@ -78,7 +82,7 @@ async def _prefect_in_time(stop: Stop) -> str | None:
             return None
 
 
-async def _apply_limits(app: App) -> None:
+async def _apply_limits(app: App) -> Routes:
     """Set the pools' limits from the code, unless another version of the app is deployed.
 
     A worker of an older version that restarts during an upgrade must not bring its limits back.
@@ -105,6 +109,7 @@ async def _apply_limits(app: App) -> None:
             "This worker has version %s of %r; deployed is %s.",
             mine.version, app.name, ", ".join(sorted(v or "none" for v in versions)),
         )  # fmt: skip
+    return routes
 
 
 def run_api(

@@ -11,21 +11,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 import httpx
 
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
-from athanore.errors import ConfigurationError, PrefectUnavailableError
+from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
+from athanore.proxies import proxy_for
 
 logger = logging.getLogger("athanore")
 
 _START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
+_BUSY = frozenset({502, 503, 504})
 _STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Nothing ready")
 _STATE_EVENTS_STAY = 6 * 3600
 """Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
@@ -118,9 +120,8 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
         patience: seconds that a server that is there may take for it.
     """
     try:
-        # With a transport of its own it ignores proxies, as Prefect's client does. To load the
-        # certificates for it takes longer than the request, so only where they are needed.
-        transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"))
+        # To load the certificates takes longer than the request, so only where they are needed.
+        transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"), proxy=proxy_for(url))
         timeout = httpx.Timeout(patience, connect=5)
         async with httpx.AsyncClient(
             timeout=timeout, headers=prefect_headers(), transport=transport
@@ -129,6 +130,28 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
             return response.status_code == 200 and isinstance(response.json(), str)
     except (httpx.HTTPError, ValueError):
         return False
+
+
+@contextmanager
+def prefect_errors() -> Generator[None]:
+    """Turn what Prefect's client raises into errors of ours.
+
+    Raises:
+        PrefectUnavailableError: Prefect does not answer, or not now.
+        AthanoreError: it refused a request.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        yield
+    except httpx.TransportError as exc:
+        raise PrefectUnavailableError(
+            f"Prefect does not answer any more: {exc or type(exc).__name__}."
+        ) from exc
+    except PrefectHTTPStatusError as exc:
+        if exc.response.status_code in _BUSY:
+            raise PrefectUnavailableError(f"Prefect cannot answer now: {exc}") from exc
+        raise AthanoreError(f"Prefect refuses: {exc}") from exc
 
 
 def ui_url(api_url: str) -> str:

@@ -23,7 +23,7 @@ from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.logs import calm_prefect, configure_logging
-from athanore.server import prefect_server, ui_url
+from athanore.server import prefect_errors, prefect_server, ui_url
 from athanore.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -211,10 +211,11 @@ async def _serve_app(
     from athanore.api.server import serve_api
     from athanore.deployments import deploy, planned, poll_now
 
-    async with get_client() as client:
-        await deploy(client, await planned(client, app.dispatcher, app.reference))
-        routes = await app.routes.read(client, fresh=True)
-        await poll_now(client, app.name, routes)
+    with prefect_errors():
+        async with get_client() as client:
+            await deploy(client, await planned(client, app.dispatcher, app.reference))
+            routes = await app.routes.read(client, fresh=True)
+            await poll_now(client, app.name, routes)
     tell_routes(routes)
     logger.info("Prefect UI: %s", ui_url(prefect_api))
     logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)

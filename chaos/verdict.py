@@ -92,8 +92,9 @@ def _judge_task(
         if line["event"] == "too many":
             verdict.blame("overlapping", f"more agents than allowed: task {task.id}")
     _judge_place(verdict, storm, task, lines, runs, counts)
-    _judge_comments(verdict, task, lines, comments)
-    _judge_counts(verdict, task, events["start"], runs, counts)
+    interfered = task.id in storm.moved | storm.cancelled
+    _judge_comments(verdict, task, lines, comments, interfered)
+    _judge_counts(verdict, task, events["start"], runs, counts, interfered)
 
 
 def _judge_place(
@@ -123,7 +124,9 @@ def _judge_place(
             verdict.blame("stuck", f"{where}; its runs: {states}")
 
 
-def _judge_comments(verdict: Verdict, task: Task, lines: list[Any], comments: list[str]) -> None:
+def _judge_comments(
+    verdict: Verdict, task: Task, lines: list[Any], comments: list[str], interfered: bool
+) -> None:
     """What the API acknowledged is on the board, and nothing is there twice."""
     on_board = Counter(comments)
     for line in lines:
@@ -131,12 +134,19 @@ def _judge_comments(verdict: Verdict, task: Task, lines: list[Any], comments: li
             verdict.blame("lost", f"task {task.id} has no comment {line['text']!r}")
         if line["event"] == "commenting" and on_board[line["text"]] > 1:
             verdict.blame("doubled", f"task {task.id} has {line['text']!r} twice")
-        if line["event"] == "refused" and line["code"] not in (401, 403):
+        # An agent that a person has stopped, and one whose attempt is over, may not write any more.
+        allowed = (401, 403, 409) if interfered else (401, 403)
+        if line["event"] == "refused" and line["code"] not in allowed:
             verdict.blame("unaccounted", f"task {task.id}: the API answered {line['answer']}")
 
 
 def _judge_counts(
-    verdict: Verdict, task: Task, starts: int, runs: list[Any], counts: Counter[str]
+    verdict: Verdict,
+    task: Task,
+    starts: int,
+    runs: list[Any],
+    counts: Counter[str],
+    interfered: bool,
 ) -> None:
     """Every start of an agent has its reason, every retry and every crash its comment."""
     who = f"task {task.id}"
@@ -148,7 +158,8 @@ def _judge_counts(
     if starts > explained:
         verdict.blame("unaccounted", f"{who}: {starts} starts, {explained} explained: {counts}")
     retries = sum(a - 1 for a in attempts if a > 1)
-    if retries != counts["retried"]:
+    # A person may have cancelled the run before the retry that its comment speaks of.
+    if counts["retried"] - retries not in ((0, 1) if interfered else (0,)):
         verdict.blame("unaccounted", f"{who}: {retries} retries, {counts['retried']} comments")
     crashes = sum(int(x.get("athanore.crashes", 0)) for x in labels)
     verdict.figures["crashes counted"] += crashes

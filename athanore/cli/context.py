@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
+from athanore.errors import AthanoreError, ConfigurationError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -92,9 +92,9 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
         AthanoreError: it refused a request.
     """
 
-    async def connect() -> T:
-        from athanore.server import find_prefect
+    from athanore.server import find_prefect, prefect_errors
 
+    async def connect() -> T:
         api = await find_prefect()
         from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -103,17 +103,8 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
             async with get_client() as client:
                 return await action(client)
 
-    import httpx
-    from prefect.exceptions import PrefectHTTPStatusError
-
-    try:
+    with prefect_errors():
         return asyncio.run(connect())
-    except httpx.TransportError as exc:
-        raise PrefectUnavailableError(
-            f"Prefect does not answer any more: {exc or type(exc).__name__}."
-        ) from exc
-    except PrefectHTTPStatusError as exc:
-        raise AthanoreError(f"Prefect refuses: {exc}") from exc
 
 
 def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Awaitable[T]]) -> T:

@@ -7,11 +7,11 @@ wait for longer, and the task API for less: each has a transport of its own arou
 from __future__ import annotations
 
 import ssl
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from prefect.settings import get_current_settings
+
+from athanore.proxies import proxy_for
 
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=25)
 
@@ -27,7 +27,7 @@ def http_transport(retries: int = 0) -> httpx.AsyncHTTPTransport:
         verify=_verify(),
         http2=api.enable_http2,
         limits=_LIMITS,
-        proxy=_proxy(api.url or ""),
+        proxy=proxy_for(api.url or ""),
         retries=retries,
     )
 
@@ -37,11 +37,3 @@ def _verify() -> ssl.SSLContext | bool:
     if api.tls_insecure_skip_verify:
         return False
     return ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
-
-
-def _proxy(url: str) -> str | None:
-    """What the environment says: a client with a transport of its own does not look there."""
-    parts, proxies = urlsplit(url), getproxies()
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    return proxies.get(parts.scheme) or proxies.get("all")

@@ -52,6 +52,7 @@ def seen() -> Iterator[list[logging.LogRecord]]:
         ("flow", AGENT, "ERROR", "Finished in state AwaitingRetry('x', type=SCHEDULED)", "INFO"),
         ("flow", AGENT, "ERROR", "Finished in state Cancelled('by me')", "INFO"),
         ("flow", AGENT, "ERROR", "Finished in state Nothing to do('', type=CANCELLED)", "INFO"),
+        ("flow", AGENT, "ERROR", "Finished in state Task moved away('', type=CANCELLING)", "INFO"),
         ("flow", AGENT, "ERROR", "Finished in state Failed('exit code 1')", "ERROR"),
         ("flow", AGENT, "ERROR", "Finished in state TimedOut('x', type=FAILED)", "ERROR"),
         ("flow", AGENT, "ERROR", "AwaitingRetry is what the agent said", "ERROR"),

@@ -1,0 +1,51 @@
+"""A worker that is started while Prefect comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from athanore import roles
+from athanore.errors import PrefectUnavailableError
+from athanore.up import Stop
+
+NAMED = "http://127.0.0.1:9/api"
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    monkeypatch.setattr(roles, "_PREFECT_INTERVAL", 0.01)
+    return Stop()
+
+
+async def test_a_prefect_that_goes_away_while_a_worker_starts_is_waited_for(
+    stop: Stop, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop.bind()
+    hurdles = [httpx.ConnectError("gone"), httpx.ReadTimeout("slow"), PrefectUnavailableError("no")]
+
+    async def ask() -> str:
+        if hurdles:
+            raise hurdles.pop(0)
+        return "there"
+
+    with temporary_settings({PREFECT_API_URL: NAMED}):
+        assert await roles.once_prefect_answers(ask, stop) == "there"
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["Prefect does not answer any more: gone. The worker waits for it."]
+
+
+async def test_a_worker_that_waits_for_prefect_can_be_stopped(stop: Stop) -> None:
+    stop.bind()
+
+    async def ask() -> str:
+        raise httpx.ConnectError("gone")
+
+    with temporary_settings({PREFECT_API_URL: NAMED}):
+        waiting = asyncio.create_task(roles.once_prefect_answers(ask, stop))
+        await asyncio.sleep(0.05)
+        stop.request()
+        assert await waiting is None
