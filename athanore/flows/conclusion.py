@@ -170,9 +170,14 @@ class Conclusion:
         return state
 
     async def _cancelled(self, message: str) -> None:
-        if await self._where() != self._route.in_progress_queue:
-            return
+        queue = await self._where()
         why = f" ({message})" if message else ""
+        if queue != self._route.in_progress_queue:
+            if queue not in (None, self._route.queue_name):
+                await self._comment(
+                    f"Cancelled{why}: agent stopped; the task was in {queue!r} by then."
+                )
+            return
         target = self._route.on_cancel
         if target is None:
             await self._comment(

@@ -379,6 +379,16 @@ async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
     assert site.comments == []
 
 
+async def test_a_cancellation_after_the_agent_moved_its_task_is_said(
+    site: Site, alive: Holder
+) -> None:
+    run = await site.at_work(alive)
+    site.board.move_task(site.task_id, "Done")
+    state = await site.conclusion(run).stopped(StopReason.CANCELLED, "by hand")
+    assert (state.type, site.place) == (StateType.CANCELLED, "Done")
+    assert site.comments == ["Cancelled (by hand): agent stopped; the task was in 'Done' by then."]
+
+
 def test_a_worker_writes_its_name_so_that_it_can_be_read_back() -> None:
     mine = Holder(names.worker_name(), identity.process())
     assert Holder.parse(str(mine)) == mine
