@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml constraints.txt deployments/setup-venv
 demo: $(STAMP)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
 	@$(PY) examples/demo/demo.py $(if $(KEEP),--keep)
 
-test: $(STAMP)  ## run the tests, two files at a time (ARGS="-k board -x": what else pytest is told)
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(STAMP)  ## run the tests, three files at a time (ARGS="-k board -x": what else pytest is told)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(STAMP)  ## kill, freeze and break things while hundreds of tasks run (SEED=... ARGS=...)
 	@$(PY) -m chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
