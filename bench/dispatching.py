@@ -57,6 +57,7 @@ def throughput(rig: Rig) -> Iterator[Row]:
     sizes = rig.sizes
     ours: list[float] = []
     floors: list[float] = []
+    log = ""
     cpu: dict[str, list[float]] = {"server": [], "worker": [], "server_for_floor": []}
     with rig.app("dispatch") as app:
         dispatch(app, min(5, sizes.tasks))
@@ -64,7 +65,9 @@ def throughput(rig: Rig) -> Iterator[Row]:
             before = rig.server_cpu_seconds()
             floors.append(_floor(rig))
             between_them, worker = rig.server_cpu_seconds(), app.cpu_seconds()
+            logged = len(app.log.read_text())
             ours.append(dispatch(app, sizes.tasks))
+            log = app.log.read_text()[logged:]
             cpu["server_for_floor"].append((between_them - before) / sizes.tasks)
             cpu["server"].append((rig.server_cpu_seconds() - between_them) / sizes.tasks)
             cpu["worker"].append((app.cpu_seconds() - worker) / sizes.tasks)
@@ -92,6 +95,7 @@ def throughput(rig: Rig) -> Iterator[Row]:
         per_task / floor <= 3,
         figures,
     )
+    yield _requests(log, sizes.tasks)
     yield _on_sqlite(rig, per_task)
 
 
@@ -164,16 +168,21 @@ def _stock(rig: Rig) -> float:
 
 
 def requests(rig: Rig) -> Iterator[Row]:
-    """What is sent to Prefect for one agent run, its share of the poll included."""
+    """What is sent to Prefect for one agent run, without the rest of `throughput`."""
     count = rig.sizes.counted_tasks
     with rig.app("requests") as app:
         dispatch(app, 2)
         before = len(app.log.read_text())
         dispatch(app, count)
-        sent = _REQUEST.findall(app.log.read_text()[before:])
+        yield _requests(app.log.read_text()[before:], count)
+
+
+def _requests(log: str, count: int) -> Row:
+    """What was sent to Prefect for one agent run, its share of the poll included."""
+    sent = _REQUEST.findall(log)
     kinds = Counter(f"{method} {_UUID.sub('{id}', path.split('?')[0])}" for method, path in sent)
     per_run = {kind: round(n / count, 2) for kind, n in kinds.most_common()}
-    yield Row(
+    return Row(
         "requests",
         f"requests to Prefect for one agent run ({count} tasks, polls included)",
         "",

@@ -42,13 +42,13 @@ class Sizes:
 
     tasks: int = 100
     slots: int = 8
-    stock_tasks: int = 8
+    stock_tasks: int = 6
     rounds: int = 2
     sqlite_rounds: int = 1
     counted_tasks: int = 20
     agents: int = 100
-    latencies: int = 30
-    changes: int = 12
+    latencies: int = 24
+    changes: int = 10
     idle_routes: int = 10
     idle_seconds: float = 30
     late_seconds: int = 3600
