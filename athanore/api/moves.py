@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from uuid import UUID
 
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -15,6 +16,8 @@ from athanore.flows import ledger, runs
 logger = logging.getLogger("athanore.api")
 
 _PAUSE = 0.5
+_TRIES = 7200
+"""An hour of them: a Prefect that is back and cannot write must not be asked for ever."""
 
 
 class Moves:
@@ -48,13 +51,12 @@ class Moves:
         await asyncio.gather(*self._later, return_exceptions=True)
 
     async def _write_later(self, task_id: str, target_queue: str, run_id: UUID | None) -> None:
-        while True:
+        for _ in range(_TRIES):
             await asyncio.sleep(_PAUSE)
-            try:
+            with suppress(PrefectUnavailableError):
                 await self._write(task_id, target_queue, run_id)
-            except PrefectUnavailableError:
-                continue
-            return
+                return
+        logger.warning("The run of task %s was never told of its move.", task_id)
 
     async def _write(self, task_id: str, target_queue: str, run_id: UUID | None) -> None:
         try:

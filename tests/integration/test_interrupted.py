@@ -368,25 +368,26 @@ async def test_a_task_that_is_handed_back_says_why(
     assert ledger.is_given_back(await site.run(run))
 
 
+@pytest.mark.parametrize(
+    ("reason", "name", "said"),
+    [
+        (StopReason.SHUTDOWN, "Stopped", []),
+        (
+            StopReason.CANCELLED,
+            "Cancelled",
+            ["Cancelled (by hand): agent stopped; the task was in 'Done' by then."],
+        ),
+    ],
+)
 async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
-    site: Site, alive: Holder
+    site: Site, alive: Holder, reason: StopReason, name: str, said: list[str]
 ) -> None:
     run = await site.at_work(alive)
     site.board.move_task(site.task_id, "Done")
-    state = await site.conclusion(run).stopped(StopReason.SHUTDOWN, "")
-    assert (state.type, state.name) == (StateType.CANCELLED, "Stopped")
+    state = await site.conclusion(run).stopped(reason, "by hand")
+    assert (state.type, state.name, site.place) == (StateType.CANCELLED, name, "Done")
     assert not ledger.is_given_back(await site.run(run)), "the attempt has done its work"
-    assert site.comments == []
-
-
-async def test_a_cancellation_after_the_agent_moved_its_task_is_said(
-    site: Site, alive: Holder
-) -> None:
-    run = await site.at_work(alive)
-    site.board.move_task(site.task_id, "Done")
-    state = await site.conclusion(run).stopped(StopReason.CANCELLED, "by hand")
-    assert (state.type, site.place) == (StateType.CANCELLED, "Done")
-    assert site.comments == ["Cancelled (by hand): agent stopped; the task was in 'Done' by then."]
+    assert site.comments == said
 
 
 def test_a_worker_writes_its_name_so_that_it_can_be_read_back() -> None:

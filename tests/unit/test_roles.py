@@ -41,11 +41,14 @@ async def test_a_prefect_that_goes_away_while_a_worker_starts_is_waited_for(
 async def test_a_worker_that_waits_for_prefect_can_be_stopped(stop: Stop) -> None:
     stop.bind()
 
+    asked = asyncio.Event()
+
     async def ask() -> str:
+        asked.set()
         raise httpx.ConnectError("gone")
 
     with temporary_settings({PREFECT_API_URL: NAMED}):
         waiting = asyncio.create_task(roles.once_prefect_answers(ask, stop))
-        await asyncio.sleep(0.05)
+        await asked.wait()
         stop.request()
         assert await waiting is None
