@@ -1,6 +1,6 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos bench lint docs constraints clean
+.PHONY: help install demo test mutations chaos bench lint docs constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -20,6 +20,9 @@ demo: $(STAMP)  ## run three tasks through a two-stage pipeline (KEEP=1: and kee
 
 test: $(STAMP)  ## run the tests, three files at a time (ARGS="-k board -x": what else pytest is told)
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+mutations: $(STAMP)  ## bring each mended fault back, and see the suite notice it (ARGS="D28": some)
+	@$(PY) -m tests.mutations $(ARGS)
 
 chaos: $(STAMP)  ## kill, freeze and break things while hundreds of tasks run (SEED=... ARGS=...)
 	@$(PY) -m chaos $(if $(SEED),--seed $(SEED)) $(ARGS)

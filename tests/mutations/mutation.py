@@ -1,0 +1,116 @@
+"""A mutation: a small diff that breaks one mend again, and the tests that have to notice it.
+
+The form of a file: lines `Fault: what is broken by it`, and `Test: path::name` (one or more), then
+what `git diff` prints. The file is called after the fault, such as `D28.diff`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+_APPLY = ("git", "apply", "-C1")
+"""One line of context has to fit, so that a change nearby does not spoil a diff."""
+
+_TESTS_FAILED = 1
+"""The exit code of pytest for tests that ran and failed, and for nothing else."""
+
+_SECONDS = 900
+"""How long the tests of one mutation may take."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What one file says; `diff` is None for the run without a mutation."""
+
+    name: str
+    fault: str
+    tests: tuple[str, ...]
+    diff: Path | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests made of a mutation."""
+
+    exit_code: int
+    output: str
+
+    @property
+    def noticed(self) -> bool:
+        """Tell whether a test failed. A diff that does not apply, or no test, is no failure."""
+        return self.exit_code == _TESTS_FAILED
+
+
+def all_mutations() -> Iterator[Mutation]:
+    """Read every mutation beside this file, by name."""
+    for path in sorted(HERE.glob("*.diff")):
+        yield read(path)
+
+
+def read(path: Path) -> Mutation:
+    """Read one file.
+
+    Raises:
+        ValueError: the file names no fault or no test.
+    """
+    head = path.read_text(encoding="utf-8").partition("diff --git")[0]
+    lines = [line.partition(": ") for line in head.splitlines()]
+    faults = [text for word, _, text in lines if word == "Fault"]
+    tests = tuple(text.strip() for word, _, text in lines if word == "Test")
+    if len(faults) != 1 or not tests:
+        raise ValueError(f"{path.name} needs one line 'Fault: ...' and at least one 'Test: ...'")
+    return Mutation(path.stem, faults[0], tests, path)
+
+
+def applies(mutation: Mutation) -> str:
+    """Check that the diff fits the tree as it is now; return what git says against it, or ''."""
+    command = [*_APPLY, "--check", str(mutation.diff)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stderr if done.returncode else ""
+
+
+def try_out(mutation: Mutation, folder: Path) -> Verdict:
+    """Run the mutation's tests on a copy of the tree that has the mutation, below `folder`."""
+    copy = folder / mutation.name
+    _copy_tree(copy)
+    try:
+        if mutation.diff:
+            command = [*_APPLY, str(mutation.diff)]
+            done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+            if done.returncode:
+                return Verdict(-1, f"{mutation.diff.name} does not apply:\n{done.stderr}")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        if mutation.diff:
+            command.append("-x")  # the first failure is enough
+        # Programs that the tests start import the copy, too.
+        env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                [*command, *mutation.tests],
+                cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return Verdict(-1, f"the tests of {mutation.name} took more than {_SECONDS} s")
+        return Verdict(done.returncode, done.stdout[-3000:] + done.stderr[-1000:])
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy_tree(target: Path) -> None:
+    """Copy what git tracks or would track; git finds no repository there, and applies anywhere."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in listed.decode().split("\0"):
+        source = ROOT / name
+        if name and source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
