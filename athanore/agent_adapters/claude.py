@@ -1,6 +1,6 @@
 """`ClaudeAgentAdapter`: runs Claude Code as the agent, through claude-agent-sdk or its predecessor.
 
-Needs the extra: `pip install "athanore[claude]"`.
+Needs the extra `claude`: `pip install "./athanore[claude]"` beside a clone of Athanore.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def installed_sdk() -> str:
         if find_spec(name) is not None:
             return name
     raise ImportError(
-        "ClaudeAgentAdapter needs claude-agent-sdk or claude-code-sdk: "
-        'pip install "athanore[claude]"'
+        "ClaudeAgentAdapter needs claude-agent-sdk or claude-code-sdk. Beside your clone of "
+        'Athanore: pip install "./athanore[claude]"'
     )
 
 

@@ -3,7 +3,7 @@
     AgentDispatcher(queue_backend=PlankaBackend(url="https://planka.example.com"))
 
 A queue is called `Project.Board.List`. The user must be an editor of the board, even an admin.
-Needs `pip install "athanore[planka]"`.
+Needs the extra `planka`: `pip install "./athanore[planka]"` beside a clone of Athanore.
 """
 
 from __future__ import annotations

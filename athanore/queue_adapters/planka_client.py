@@ -25,7 +25,8 @@ try:
     from plankapy.v2.api import PlankaEndpoints
 except ImportError as exc:
     raise ImportError(
-        'The Planka adapter needs plankapy 2.3 or newer: pip install "athanore[planka]"'
+        "The Planka adapter needs plankapy 2.3 or newer. Beside your clone of Athanore: "
+        'pip install "./athanore[planka]"'
     ) from exc
 
 type Json = dict[str, Any]

@@ -72,7 +72,7 @@ def test_without_an_sdk_the_import_says_what_to_install() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith("ImportError: ")
-    assert 'pip install "athanore[claude]"' in run.stderr.splitlines()[-1]
+    assert 'pip install "./athanore[claude]"' in run.stderr.splitlines()[-1]
 
 
 # --- the CLI ------------------------------------------------------------------------------------

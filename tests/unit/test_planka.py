@@ -45,7 +45,7 @@ def test_importing_without_the_extra_says_what_to_install() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")
-    assert 'pip install "athanore[planka]"' in done.stderr
+    assert 'pip install "./athanore[planka]"' in done.stderr
 
 
 def test_credentials_are_read_when_the_adapter_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
