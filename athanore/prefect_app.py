@@ -3,7 +3,9 @@
 Prefect begins most transactions on SQLite as readers. One that then writes while another has
 written fails at once ("database is locked"), whatever the time-out: requests end in 503, and
 Prefect's services try the same again and again. Here each transaction begins as a writer, and they
-pass one after the other.
+pass one after the other. Only the transaction's own BEGIN says so. Another session that Prefect
+opens meanwhile (to read the work pool of a queue that is being paused, for example) begins as
+Prefect has it: a second writer would wait for the first, which waits for that session.
 
 uvicorn calls `create_app` in the server's process (see `athanore.server`).
 """
@@ -11,21 +13,30 @@ uvicorn calls `create_app` in the server's process (see `athanore.server`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, override
 from weakref import WeakKeyDictionary
 
 from prefect.server.api.server import create_app as prefect_app
-from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
 from prefect.server.utilities.database import get_dialect
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
-_writes = ContextVar("writes", default=False)
 _for_good = ExitStack()
+
+
+class _Turn:
+    """One transaction's time as the writer."""
+
+    is_over = False
+
+
+_turn = ContextVar[_Turn | None]("turn", default=None)
+"""The turn in which this code runs; a task that was started in it may outlive it."""
 
 
 class QueuedSqlite(AioSqliteConfiguration):
@@ -47,18 +58,32 @@ class QueuedSqlite(AioSqliteConfiguration):
         One that begins while its caller has another open would wait for itself: it begins as
         Prefect has it.
         """
-        if _writes.get():
+        if (turn := _turn.get()) is not None and not turn.is_over:
             async with super().begin_transaction(session, with_for_update) as transaction:
                 yield transaction
             return
         lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with lock:
-            token = _writes.set(True)
+            turn = _Turn()
+            token = _turn.set(turn)
             try:
                 async with super().begin_transaction(session, with_for_update=True) as transaction:
-                    yield transaction
+                    await session.connection()  # sends BEGIN IMMEDIATE
+                    with _as_prefect_has_it():
+                        yield transaction
             finally:
-                _writes.reset(token)
+                turn.is_over = True
+                _turn.reset(token)
+
+
+@contextmanager
+def _as_prefect_has_it() -> Generator[None]:
+    """Keep the mode of the transaction that has begun from the sessions within it."""
+    token = SQLITE_BEGIN_MODE.set(None)
+    try:
+        yield
+    finally:
+        SQLITE_BEGIN_MODE.reset(token)
 
 
 def create_app() -> Any:

@@ -51,3 +51,40 @@ async def test_a_transaction_within_a_transaction_does_not_wait_for_itself(tmp_p
         await outer.execute(sa.text("SELECT 1"))
         async with config.begin_transaction(inner):
             assert (await inner.execute(sa.text("SELECT 2"))).scalar_one() == 2
+
+
+async def test_a_session_within_a_transaction_reads_beside_it(tmp_path: Path) -> None:
+    """Prefect reads so when a work queue is paused: in a session of its own, without a transaction.
+
+    It must not begin as a writer, for that one would wait for the transaction around it.
+    """
+    config = QueuedSqlite(f"sqlite+aiosqlite:///{tmp_path}/reader.db")
+    assert await _count(config) == _WRITERS
+    outer = await config.session(await config.engine())
+    inner = await config.session(await config.engine())
+    async with asyncio.timeout(10), outer, inner, config.begin_transaction(outer):
+        await outer.execute(sa.text("UPDATE counter SET count = 0"))
+        read = await inner.execute(sa.text("SELECT count FROM counter"))
+        assert read.scalar_one() == _WRITERS
+
+
+async def test_a_task_that_outlives_the_transaction_that_started_it_waits_its_turn(
+    tmp_path: Path,
+) -> None:
+    """Prefect starts tasks when it commits; what they write later is a transaction like others."""
+    config = QueuedSqlite(f"sqlite+aiosqlite:///{tmp_path}/later.db")
+    assert await _count(config) == _WRITERS
+    begun = asyncio.Event()
+
+    async def later() -> None:
+        await begun.wait()
+        await asyncio.gather(*(_write_after_reading(config) for _ in range(_WRITERS)))
+
+    session = await config.session(await config.engine())
+    async with session, config.begin_transaction(session):
+        task = asyncio.create_task(later())
+    begun.set()
+    await task
+    async with (await config.engine()).connect() as connection:
+        count = await connection.execute(sa.text("SELECT count FROM counter"))
+        assert count.scalar_one() == 2 * _WRITERS
