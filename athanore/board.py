@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-
-import anyio
-import anyio.to_thread
 
 from athanore.models import Queue, Task
 from athanore.queue_adapters import base
 from athanore.queue_adapters.base import QueueAdapter, SupportsWatchers
+from athanore.seen_through import seen_through
 
 _MAX_THREADS = 16
 
@@ -19,19 +20,25 @@ _MAX_THREADS = 16
 class Board:
     """An adapter whose methods are awaited; each call runs in a thread of a small pool.
 
-    A call that has begun is seen through even if the caller is cancelled: a comment or a move is
-    never left in doubt.
+    A call that has begun is seen through even if the caller is cancelled, in whichever way: the
+    caller gets its `CancelledError` when the call is over, so that no comment and no move is left
+    in doubt. A call that still waits for a free thread is dropped.
     """
 
     def __init__(self, adapter: QueueAdapter) -> None:
         self.adapter = adapter
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
 
     async def call[T](self, function: Callable[[], T]) -> T:
         """Run a plain function of the adapter in a thread."""
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(_MAX_THREADS)
-        return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+        begun = self._threads.submit(contextvars.copy_context().run, function)
+        work = asyncio.wrap_future(begun)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not begun.cancel():
+                await seen_through(work)
+            raise
 
     async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """See `QueueAdapter.get_ready_tasks`."""

@@ -21,6 +21,7 @@ from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
 from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
 from athanore.proxies import proxy_for
+from athanore.seen_through import seen_through
 
 logger = logging.getLogger("athanore")
 
@@ -85,7 +86,8 @@ async def prefect_server(meanwhile: Callable[[], None] | None = None) -> AsyncGe
         relay.is_up = True
         yield url
     finally:
-        await asyncio.shield(asyncio.to_thread(_stop, process))
+        loop = asyncio.get_running_loop()
+        await seen_through(loop.run_in_executor(None, _stop, process))
         reaper.release(family)
 
 

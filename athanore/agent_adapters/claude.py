@@ -13,12 +13,13 @@ from pathlib import Path
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude_messages import Stopped, Transcript
-from athanore.agent_adapters.claude_process import ClaudeProcess, shielded
+from athanore.agent_adapters.claude_process import ClaudeProcess
 from athanore.agent_adapters.claude_prompt import task_api_lesson
 from athanore.agent_adapters.claude_sdk import converse, find_cli, installed_sdk
 from athanore.agent_adapters.supervisor import supervise
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.seen_through import seen_through
 
 SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
 """Names the session to resume, where the worker that ran the last attempt is another one."""
@@ -153,7 +154,7 @@ class ClaudeAgentAdapter:
         except OSError as exc:
             return _set_up_failure(f"the Claude CLI cannot be started: {exc}")
         finally:
-            await shielded(process.close_down())
+            await seen_through(asyncio.ensure_future(process.close_down()))
             self._remember(job, transcript.session_id)
         result = transcript.verdict(process.exit_code, stopped)
         if result.succeeded:

@@ -150,20 +150,6 @@ class ClaudeProcess:
             self.silent.set()
 
 
-async def shielded[T](work: Coroutine[Any, Any, T]) -> T:
-    """Finish `work` however often the caller is cancelled, and only then let that out."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        raise cancelled
-    return task.result()
-
-
 def _parse(line: bytes) -> Json | None:
     """One message, or None for a line that is none (a warning of the runtime, say)."""
     if not line.lstrip().startswith(b"{"):

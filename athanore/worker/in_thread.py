@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from athanore.seen_through import seen_through
+
 
 async def in_thread(start: Callable[[], Any]) -> None:
     """Run a coroutine in an event loop of another thread; a cancellation is passed on to it."""
@@ -42,7 +44,7 @@ async def in_thread(start: Callable[[], Any]) -> None:
         await asyncio.shield(done)
     except asyncio.CancelledError:
         loop.call_soon_threadsafe(task.cancel)
-        await asyncio.shield(done)
+        await seen_through(done)
         raise
     finally:
-        await asyncio.to_thread(thread.join)
+        await seen_through(here.run_in_executor(None, thread.join))

@@ -1,0 +1,115 @@
+"""The board for async callers: what has begun is seen through, whoever is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, override
+
+import anyio
+import pytest
+
+from athanore import MemoryAdapter
+from athanore.board import _MAX_THREADS, Board  # pyright: ignore[reportPrivateUsage]
+
+
+class Slow(MemoryAdapter):
+    """A board whose moves wait until they may go on."""
+
+    def __init__(self) -> None:
+        super().__init__({"A": ["x"], "B": []})
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Event()
+
+    @override
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        self.begun.release()
+        self.may_end.wait(30)
+        super().move_task(task_id, target_queue)
+
+    async def has_begun(self) -> None:
+        await asyncio.to_thread(self.begun.acquire, timeout=30)
+
+    def when_begun(self, cancel: Callable[[], object]) -> asyncio.Task[None]:
+        """Cancel once the move has begun, and let it end a moment later."""
+
+        async def cut() -> None:
+            await self.has_begun()
+            cancel()
+            await asyncio.sleep(0.05)
+            self.may_end.set()
+
+        return asyncio.create_task(cut())
+
+
+async def by_cancel(call: Awaitable[None], slow: Slow) -> None:
+    """Cancelled as uvicorn and a worker's drain do it, twice."""
+    caller = asyncio.ensure_future(call)
+    await slow.has_begun()
+    for _ in range(2):
+        caller.cancel()
+        await asyncio.wait({caller}, timeout=0.01)
+    slow.may_end.set()
+    with suppress(asyncio.CancelledError):
+        await caller
+
+
+async def by_timeout(call: Awaitable[None], slow: Slow) -> None:
+    """Cancelled by `asyncio.timeout`."""
+    loop = asyncio.get_running_loop()
+    limit = asyncio.timeout(None)
+    cut = slow.when_begun(lambda: limit.reschedule(loop.time()))
+    with suppress(TimeoutError):
+        async with limit:
+            await call
+    await cut
+
+
+async def by_scope(call: Awaitable[None], slow: Slow) -> None:
+    """Cancelled by a scope of anyio."""
+    scope = anyio.CancelScope()
+    cut = slow.when_begun(scope.cancel)
+    with scope:
+        await call
+    await cut
+
+
+@pytest.mark.parametrize("how", [by_cancel, by_timeout, by_scope])
+def test_a_call_that_has_begun_is_seen_through(
+    how: Callable[[Awaitable[None], Slow], Coroutine[Any, Any, None]],
+) -> None:
+    slow = Slow()
+    seen: list[str] = []
+
+    async def call() -> None:
+        try:
+            await Board(slow).move("1", "B")
+        except asyncio.CancelledError:
+            seen.append(slow.get_task("1").queue_name)
+            raise
+
+    asyncio.run(how(call(), slow))
+    assert seen == ["B"], "when the caller is told of its cancellation, the move is over"
+
+
+def test_a_call_that_waits_for_a_thread_is_dropped() -> None:
+    slow = Slow()
+
+    async def main() -> None:
+        board = Board(slow)
+        moves = [asyncio.create_task(board.move("1", "B")) for _ in range(_MAX_THREADS)]
+        for _ in moves:
+            await slow.has_begun()
+        late = asyncio.create_task(board.comment("1", "late"))
+        await asyncio.sleep(0)
+        late.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        slow.may_end.set()
+        await asyncio.gather(*moves)
+        await board.queues()
+        assert slow.get_task("1").comments == ()
+
+    asyncio.run(main())
