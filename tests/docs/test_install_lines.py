@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -19,21 +20,24 @@ BY_NAME = re.compile(
 
 # These show such lines on purpose.
 OWN = ("tests/docs/test_install_lines.py", "tests/mutations/")
+MADE = {"site", "dist", "build"}
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text file of the project, by its path from the root."""
+    for folder, folders, files in ROOT.walk():
+        folders[:] = [f for f in folders if not f.startswith((".", "__")) and f not in MADE]
+        for file in files:
+            path = folder / file
+            name = path.relative_to(ROOT).as_posix()
+            if name.startswith(OWN):
+                continue
+            with suppress(UnicodeDecodeError):  # a picture
+                yield name, path.read_text(encoding="utf-8")
 
 
 def test_no_line_installs_ours_by_name() -> None:
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    found: list[str] = []
-    for name in filter(None, files.split("\0")):
-        path = ROOT / name
-        if name.startswith(OWN) or not path.is_file():
-            continue
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            continue  # a picture
-        found += [f"{name}: {match[0]}" for match in BY_NAME.finditer(text)]
+    found = [f"{name}: {m[0]}" for name, text in texts() for m in BY_NAME.finditer(text)]
     assert found == []
 
 
