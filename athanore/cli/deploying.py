@@ -54,6 +54,7 @@ def deploy(
 
         plan = await planned(client, dispatcher, name)
         done = await deploy(client, plan, drain=timedelta(seconds=drain), pool_type=pool_type)
+        await _warn_of_open_prefect(client, plan)
         return plan, done
 
     plan, done = with_prefect(action)
@@ -87,6 +88,7 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
         changes: list[str] = []
         for plan in plans:
             changes += await make_pools(client, plan.pools, pool_type)
+            await _warn_of_open_prefect(client, plan)
         return plans, changes
 
     plans, changes = with_prefect(action)
@@ -187,6 +189,21 @@ def automations(
         else with_prefect(wanted)
     )
     sys.stdout.write(them.as_yaml(shown))
+
+
+async def _warn_of_open_prefect(client: PrefectClient, plan: Plan) -> None:
+    """Say so where anybody may change what the process pools of an app start."""
+    from athanore.deployments.pools import PROCESS_TYPE
+    from athanore.prefect_access import HOW_TO_CLOSE, is_open
+
+    pools = [await client.read_work_pool(p.name) for p in plan.pools]
+    found = [p.name for p in pools if p.type == PROCESS_TYPE]
+    if found and await is_open(str(client.api_url).rstrip("/")):
+        warn(
+            f"Prefect answers without credentials, and a worker of type {PROCESS_TYPE} starts what "
+            f"its work pool ({', '.join(found)}) says: everybody who reaches Prefect can change "
+            f"the pool and so run any command. To close it, {HOW_TO_CLOSE}."
+        )
 
 
 def _tell(changes: list[str]) -> None:

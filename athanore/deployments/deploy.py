@@ -22,7 +22,7 @@ from prefect.utilities.callables import parameter_schema
 from athanore import names
 from athanore.deployments import removal
 from athanore.deployments.plan import DeploymentPlan, Plan, plan
-from athanore.deployments.pools import make_pools
+from athanore.deployments.pools import PROCESS_TYPE, make_pools
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
 from athanore.flows.registry import Registry, app_deployments
@@ -137,7 +137,7 @@ async def deployments_of(
 
 async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:
     """Tell Prefect's process worker where the app is; it starts runs in an empty folder."""
-    if (await client.read_work_pool(pool)).type != "process":
+    if (await client.read_work_pool(pool)).type != PROCESS_TYPE:
         return []
     return [{"prefect.deployments.steps.set_working_directory": {"directory": os.getcwd()}}]
 

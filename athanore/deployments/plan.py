@@ -34,6 +34,8 @@ class PoolPlan:
     name: str
     description: str
     concurrency_limit: int | None
+    app: str
+    """The reference of the app, as `run.py:dispatcher`: the only one that its runs may name."""
     queues: tuple[QueuePlan, ...] = ()
 
 
@@ -88,9 +90,10 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
             names.agents_pool(app),
             f"Agents of the Athanore app {app!r}; the limit is max_concurrent_agents.",
             dispatcher.settings.max_concurrent_agents,
+            reference,
             queues,
         ),
-        PoolPlan(names.polls_pool(app), f"Polls of the Athanore app {app!r}.", None),
+        PoolPlan(names.polls_pool(app), f"Polls of the Athanore app {app!r}.", None, reference),
     )
     deployments: list[DeploymentPlan] = []
     for known in routes.values():

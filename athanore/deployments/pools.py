@@ -15,8 +15,10 @@ from athanore import names
 from athanore.deployments.plan import PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
 from athanore.flows import pausing
+from athanore.flows.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"
+PROCESS_TYPE = "process"
 
 # Prefect checks each new run against it. Its default for workers offers variables that a coroutine
 # has no use for, and costs a third of the creation.
@@ -24,6 +26,29 @@ JOB_TEMPLATE: dict[str, Any] = {
     "job_configuration": {"labels": {}},
     "variables": {"type": "object", "properties": {}},
 }
+
+
+def job_template(pool_type: str, app: str) -> dict[str, Any] | None:
+    """What runs of a pool may set: nothing. None for a type of pool that is not known here.
+
+    Prefect's default for process pools lets every run name the command that is started, its
+    environment and its folder, and whoever can create a run can do that.
+    """
+    if pool_type == WORKER_TYPE:
+        return JOB_TEMPLATE
+    if pool_type == PROCESS_TYPE:
+        return {
+            "job_configuration": {
+                "command": None,  # Prefect's engine, in the worker's own Python
+                "env": {APP_VARIABLE: app},
+                "working_dir": None,  # the deployment says where the app is
+                "stream_output": True,
+            },
+            # The worker lets a run add to `env` even so; with this the server refuses the run.
+            "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+        }
+    return None
+
 
 _PAGE = 200
 
@@ -58,8 +83,8 @@ async def _make_pool(
         description=plan.description,
         concurrency_limit=plan.concurrency_limit,
     )
-    if wanted.type == WORKER_TYPE:
-        wanted.base_job_template = JOB_TEMPLATE
+    if (template := job_template(wanted.type, plan.app)) is not None:
+        wanted.base_job_template = template
     try:
         pool = await client.read_work_pool(plan.name)
     except ObjectNotFound:
@@ -75,7 +100,9 @@ async def _make_pool(
         )
     if pool.concurrency_limit != plan.concurrency_limit:
         changes.append(f"work pool {plan.name!r}: {_limit(plan.concurrency_limit)}")
-    template = JOB_TEMPLATE if pool.type == WORKER_TYPE else pool.base_job_template
+    template = job_template(pool.type, plan.app) or pool.base_job_template
+    if pool.base_job_template != template:
+        changes.append(f"work pool {plan.name!r}: runs may set nothing of their process")
     is_planned = (plan.concurrency_limit, plan.description, template)
     if (pool.concurrency_limit, pool.description, pool.base_job_template) != is_planned:
         await client.update_work_pool(

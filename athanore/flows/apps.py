@@ -18,6 +18,9 @@ from athanore.flows.registry import Registry
 from athanore.redaction import RedactedLogs, Redactor
 from athanore.versions import app_version
 
+APP_VARIABLE = "ATHANORE_APP"
+"""Names the app that a process serves; several are separated by commas."""
+
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
@@ -77,14 +80,27 @@ def registered(reference: str) -> App | None:
 def find(reference: str) -> App:
     """Return the app that a run names: one of this process, or else (in a stock worker) import it.
 
+    An app is code, and whoever reaches Prefect can write a run's parameters: so only what the
+    process was started for (ATHANORE_APP) is imported.
+
     Raises:
-        ConfigurationError: it cannot be imported.
+        ConfigurationError: it is not one that this process serves, or cannot be imported.
     """
     if app := registered(reference):
         return app
+    if reference not in (served := served_here()):
+        raise ConfigurationError(
+            f"This process serves {', '.join(served) or 'no app'} (ATHANORE_APP), not the app "
+            f"{reference!r}. Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
+        )
     app = App(reference, load(reference))
     register(app)
     return app
+
+
+def served_here() -> list[str]:
+    """The references of the apps that this process was started for, by ATHANORE_APP."""
+    return [r.strip() for r in os.environ.get(APP_VARIABLE, "").split(",") if r.strip()]
 
 
 def load(reference: str) -> AgentDispatcher:

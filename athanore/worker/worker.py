@@ -7,7 +7,6 @@ hundred kilobytes. The base class keeps doing what it does: heartbeats, work poo
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -182,8 +181,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             control.stop(run_id, StopReason.SHUTDOWN)
 
     def _find_apps(self) -> None:
-        references = [r.strip() for r in os.environ.get("ATHANORE_APP", "").split(",") if r.strip()]
-        self._apps = apps.all_registered() or [apps.find(r) for r in references]
+        self._apps = apps.all_registered() or [apps.find(r) for r in apps.served_here()]
         if not self._apps:
             raise ConfigurationError(
                 "The worker does not know which app to serve: set ATHANORE_APP=run.py:dispatcher, "

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun, WorkQueue
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Pending, Running
+from prefect.workers.process import ProcessJobConfiguration
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, ConfigurationError, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
@@ -320,3 +322,26 @@ async def test_pools_for_prefects_own_worker(prefect_api: str) -> None:
         assert (await put(client, dispatcher)).changes == []
         with pytest.raises(ConfigurationError, match="is of type 'process', not 'athanore'"):
             await put(client, dispatcher, pool_type="athanore")
+
+
+async def test_a_run_of_a_process_pool_says_nothing_of_its_process(prefect_api: str) -> None:
+    name = app_name("deploy")
+    async with connected(prefect_api, name) as client:
+        await client.create_work_pool(WorkPoolCreate(name=f"{name}-polls", type="process"))
+        ids = (await put(client, app(name, "Todo"), pool_type="process")).ids
+        wanted = {"command": "touch pwned", "env": {"ATHANORE_APP": "evil.py:x"}, "env.PATH": "/"}
+        for kind, parameters in (("run-agent", {"task_id": "1"}), ("poll-route", {})):
+            for variable, value in wanted.items():
+                with pytest.raises(PrefectHTTPStatusError, match="not allowed"):
+                    await client.create_flow_run_from_deployment(
+                        ids[f"{kind}/{name}:Todo"],
+                        parameters=parameters,
+                        job_variables={variable: value},
+                    )
+        for kind in ("agents", "polls"):
+            pool = await client.read_work_pool(f"{name}-{kind}")
+            started = await ProcessJobConfiguration.from_template_and_values(
+                pool.base_job_template, {"command": "touch pwned", "working_dir": "/"}, client=client
+            )
+            assert (started.command, started.working_dir) == (None, None)
+            assert started.env == {"ATHANORE_APP": "run.py:dispatcher"}

@@ -220,6 +220,7 @@ def test_prefects_process_worker_runs_the_same_flows(site: Site) -> None:
     (site.folder / "run.py").write_text(STOCK.format(name=name))
     said = site.run("athanore", "deploy", "run.py", "--pool-type", "process")
     assert f"created deployment 'run-agent/{name}:Todo'" in said
+    assert "Prefect answers without credentials" in said
     try:
         with ExitStack() as stack:
             for kind in ("agents", "polls"):
