@@ -21,6 +21,9 @@ from athanore.settings import LogFormat
 
 logger = logging.getLogger("athanore")
 
+RUN_FIELDS = ("flow_run_id", "flow_run_name", "task_run_name")
+"""What Prefect adds to the records of runs, and formatters print."""
+
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _OWN_CONSOLES = ("uvicorn", "fastapi", "prefect._internal")  # Prefect gives them one each
 _POLL_FLOW = "poll-route"
@@ -145,11 +148,16 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("flow_run_id", "flow_run_name", "task_run_name"):
+        for name in RUN_FIELDS:
             if value := getattr(record, name, None):
                 fields[name] = str(value)
-        if record.exc_info:
+        # The text is there where it was redacted; it counts before the exception itself.
+        if record.exc_text:
+            fields["exception"] = record.exc_text
+        elif record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = record.stack_info
         return json.dumps(fields, ensure_ascii=False)
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast, override
 from athanore import tokens
 from athanore.dispatcher import AgentDispatcher
 from athanore.environment import REDACTED, known_secrets
+from athanore.logs import RUN_FIELDS
 
 
 class Redactor:
@@ -78,7 +79,11 @@ class Redactor:
 
 
 class RedactedLogs(logging.Filter):
-    """Redacts the lines of a logger, tracebacks included."""
+    """Redacts the lines of a logger: all that a formatter may print of a record.
+
+    An exception that names a secret is kept as text only, since a handler that renders it by itself
+    would print the secret again.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -86,13 +91,23 @@ class RedactedLogs(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        clean = self._redactor.text
         try:
             message = record.getMessage()
-        except Exception:  # arguments that do not fit: logging itself reports that
-            return True
-        record.msg, record.args = self._redactor.text(message), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        except Exception:
+            # The arguments do not fit; logging would report that with all of them.
+            message = f"{record.msg} {record.args!r}"
+        record.msg, record.args = clean(message), None
+        error = record.exc_info
+        if error and error[1] is not None and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(error)
         if record.exc_text:
-            record.exc_text = self._redactor.text(record.exc_text)
+            text, record.exc_text = record.exc_text, clean(record.exc_text)
+            if record.exc_text != text:
+                record.exc_info = None
+        if record.stack_info:
+            record.stack_info = clean(record.stack_info)
+        for name in RUN_FIELDS:
+            if isinstance(value := getattr(record, name, None), str):
+                setattr(record, name, clean(value))
         return True

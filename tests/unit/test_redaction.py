@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 from uuid import uuid4
 
-from athanore import tokens
+import pytest
+
+from athanore import logs, tokens
 from athanore.redaction import RedactedLogs, Redactor
 
 SECRET = 'pass"word-ü'
@@ -23,18 +27,47 @@ def test_texts_and_values() -> None:
     assert clean.data(SECRET.encode()) == b"[redacted]"
 
 
-def test_logs_with_their_tracebacks() -> None:
+class RendersItself(logging.Formatter):
+    """A user's formatter that does not look at the text which others have rendered."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        return f"{record.getMessage()}\n{error}"
+
+
+def our_formatters() -> list[type[logging.Formatter]]:
+    """Every formatter that Athanore has."""
+    classes = [c for c in vars(logs).values() if isinstance(c, type)]
+    return [c for c in classes if issubclass(c, logging.Formatter)]
+
+
+@pytest.mark.parametrize("formatter", [*our_formatters(), logging.Formatter, RendersItself])
+def test_no_formatter_shows_a_secret(formatter: type[logging.Formatter]) -> None:
     handler, lines = logging.Handler(), list[str]()
-    handler.setFormatter(logging.Formatter())
+    handler.setFormatter(formatter())
     handler.emit = lambda record: lines.append(handler.format(record))
     logger = logging.Logger("redacted")
     logger.addHandler(handler)
     logger.addFilter(RedactedLogs(Redactor([SECRET])))
+    run = {"flow_run_name": f"Rotate {SECRET}"}
     try:
         raise ValueError(f"no entry with {SECRET}")
     except ValueError:
-        logger.exception("failed with %s", SECRET)
-    (line,) = lines
-    assert SECRET not in line
-    assert line.startswith("failed with [redacted]\n")
-    assert line.endswith("ValueError: no entry with [redacted]")
+        logger.exception("failed with %s", SECRET, extra=run)
+        logger.warning("here: %s", SECRET, extra=run, stack_info=True)
+        logger.warning("%d is no number", SECRET, extra=run)
+    assert len(lines) == 3
+    assert not [line for line in lines if SECRET in line or json.dumps(SECRET)[1:-1] in line]
+    assert "failed with [redacted]" in lines[0]
+    assert "ValueError: no entry with [redacted]" in lines[0]
+    assert all("[redacted]" in line for line in lines)
+
+
+def test_an_exception_without_a_secret_is_left_as_it_is() -> None:
+    record = logging.makeLogRecord({"msg": "failed"})
+    try:
+        raise ValueError("no entry")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    assert RedactedLogs(Redactor([SECRET])).filter(record)
+    assert record.exc_info is not None and "ValueError: no entry" in (record.exc_text or "")
