@@ -102,25 +102,36 @@ class ClaudeAgentAdapter:
         _check_limits(max_turns, max_budget_usd)
         if owned := sorted(_OWN_FLAGS & set(extra_args or ())):
             raise ConfigurationError(f"extra_args: the adapter sets {', '.join(owned)} itself.")
+        # Under their own names, so that they count for the app's version.
         self._subagent = subagent
+        self._model = model
+        self._permission_mode = permission_mode
+        self._max_turns = max_turns
+        self._max_budget_usd = max_budget_usd
         self._cwd = None if cwd is None else Path(cwd)
-        self._cli_path = None if cli_path is None else str(cli_path)
-        self._append = append_system_prompt
         self._resume_on_retry = resume_on_retry
+        self._allowed_tools = _words("allowed_tools", allowed_tools)
+        self._disallowed_tools = _words("disallowed_tools", disallowed_tools)
+        self._append_system_prompt = append_system_prompt
+        self._cli_path = None if cli_path is None else str(cli_path)
+        self._extra_args = dict(extra_args or {})
         self._sessions: dict[str, str] = {}
-        self._flags = _flags(
+
+    @property
+    def _flags(self) -> list[str]:
+        flags = _flags(
             {
-                "agent": subagent,
-                "model": model,
-                "permission-mode": permission_mode,
-                "max-turns": max_turns,
-                "max-budget-usd": max_budget_usd,
-                "allowedTools": _words("allowed_tools", allowed_tools),
-                "disallowedTools": _words("disallowed_tools", disallowed_tools),
+                "agent": self._subagent,
+                "model": self._model,
+                "permission-mode": self._permission_mode,
+                "max-turns": self._max_turns,
+                "max-budget-usd": self._max_budget_usd,
+                "allowedTools": self._allowed_tools,
+                "disallowedTools": self._disallowed_tools,
             }
         )
-        for flag, value in (extra_args or {}).items():
-            self._flags.append(f"--{flag}" if value is None else f"--{flag}={value}")
+        extra = self._extra_args.items()
+        return flags + [f"--{f}" if value is None else f"--{f}={value}" for f, value in extra]
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; the port's docstring says what that means."""
@@ -187,7 +198,7 @@ class ClaudeAgentAdapter:
             return stopped
 
     def _command(self, cli: str, env: Mapping[str, str], session: str | None) -> list[str]:
-        prompt = "\n\n".join(filter(None, (task_api_lesson(env), self._append)))
+        prompt = "\n\n".join(filter(None, (task_api_lesson(env), self._append_system_prompt)))
         moving = {"append-system-prompt": prompt or None, "resume": session}
         return [cli, *_STREAM, *self._flags, *_flags(moving)]
 
