@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Iterable
 from functools import cache
 from urllib.parse import unquote
 
@@ -59,6 +60,11 @@ def polls_pool(app: str) -> str:
 def app_tag(app: str) -> str:
     """The tag on everything that belongs to an app."""
     return f"app:{app}"
+
+
+def app_of(tags: Iterable[str]) -> str | None:
+    """The name of the app that tags name, if any."""
+    return next((t.removeprefix("app:") for t in tags if t.startswith("app:")), None)
 
 
 def route_tag(queue_name: str) -> str:

@@ -1,4 +1,9 @@
-"""From the `app` parameter of a deployment to the user's `AgentDispatcher`."""
+"""From a flow run to the user's `AgentDispatcher`.
+
+A run is its app's by the app's name, which its tags have. Where the app's code is (the parameter
+`app`) only tells a process that has not loaded the app yet what to import: the file may have been
+renamed since, and may lie elsewhere on another host.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+from athanore import names
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
@@ -25,7 +32,11 @@ _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class App:
-    """A dispatcher at work in this process, under the reference that deployments know it by."""
+    """A dispatcher at work in this process.
+
+    Args:
+        reference: where its code is, as `run.py:dispatcher`.
+    """
 
     def __init__(self, reference: str, dispatcher: AgentDispatcher, api_url: str = "") -> None:
         self.reference = reference
@@ -62,23 +73,54 @@ _apps: dict[str, App] = {}
 
 def register(app: App) -> None:
     """Make an app known to the flows of this process."""
-    _apps[app.reference] = app
+    _apps[app.name] = app
     app.watch_logs(True)
 
 
 def unregister(app: App) -> None:
     """Forget an app again."""
-    _apps.pop(app.reference, None)
+    _apps.pop(app.name, None)
     app.watch_logs(False)
 
 
-def registered(reference: str) -> App | None:
-    """Return the app of this process with this reference, if there is one."""
-    return _apps.get(reference)
+def serving(tags: Iterable[str], reference: str) -> App | None:
+    """Return the app of this process that a run with these tags is of, if there is one.
+
+    Args:
+        reference: what the run has as its `app`; it counts for a run without an app's tag only.
+    """
+    name = names.app_of(tags)
+    if name is not None:
+        return _apps.get(name)
+    return next((a for a in _apps.values() if a.reference == reference), None)
+
+
+def of_run(tags: Iterable[str], reference: str) -> App:
+    """Return the app of a run: one of this process, or else (in a stock worker) import it.
+
+    Raises:
+        ConfigurationError: it is not one that this process serves, or cannot be imported.
+    """
+    tags = list(tags)
+    if app := serving(tags, reference):
+        return app
+    name = names.app_of(tags)
+    if name is None:
+        return find(reference)
+    # Not by the run's reference: the file may have another name by now.
+    found = [find(r) for r in served_here()]
+    for app in found:
+        if app.name == name:
+            return app
+    served = ", ".join(repr(a.name) for a in found) or "no app"
+    raise ConfigurationError(
+        f"This process serves {served} (ATHANORE_APP), not the app {name!r}. "
+        "Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
+    )
 
 
 def find(reference: str) -> App:
-    """Return the app that a run names: one of this process, or else (in a stock worker) import it.
+    """Import an app and make it known; one of this process that has the name is it already.
 
     An app is code, and whoever reaches Prefect can write a run's parameters: so only what the
     process was started for (ATHANORE_APP) is imported.
@@ -86,14 +128,14 @@ def find(reference: str) -> App:
     Raises:
         ConfigurationError: it is not one that this process serves, or cannot be imported.
     """
-    if app := registered(reference):
-        return app
     if reference not in (served := served_here()):
         raise ConfigurationError(
             f"This process serves {', '.join(served) or 'no app'} (ATHANORE_APP), not the app "
             f"{reference!r}. Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
         )
     app = App(reference, load(reference))
+    if known := _apps.get(app.name):
+        return known
     register(app)
     return app
 

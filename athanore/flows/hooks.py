@@ -110,7 +110,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """Dispatch the task at once if the agent moved it to a queue that another route watches."""
     if state.name == "HandedOver":
         return
-    app = apps.find(str(flow_run.parameters["app"]))
+    app = apps.of_run(flow_run.tags, str(flow_run.parameters["app"]))
     task_id = str(flow_run.parameters["task_id"])
     try:
         task = await app.board.task(task_id)
@@ -126,7 +126,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
 
 async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route] | None:
     parameters = flow_run.parameters
-    app = apps.find(str(parameters["app"]))
+    app = apps.of_run(flow_run.tags, str(parameters["app"]))
     try:
         async with runs.prefect_client() as client:
             route = await app.routes.find(

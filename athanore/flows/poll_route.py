@@ -35,11 +35,13 @@ async def poll_route(
 
     Args:
         queue_name: the watched queue; the app has a route for it.
-        app: where the dispatcher is, as `run.py:dispatcher`.
+        app: where the app's code is; see `run_agent`.
         resume: if the route paused itself, let it go on first.
         route: what was said of the route over HTTP; see `athanore.definitions`.
     """
-    found = apps.find(app)
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    found = apps.of_run(run.tags if run else (), app)
     try:
         async with runs.prefect_client() as client:
             current = await found.routes.find(client, queue_name, route)

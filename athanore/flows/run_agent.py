@@ -65,7 +65,8 @@ async def run_agent(
     Args:
         task_id: the task's id on the board; Prefect's command line makes a number of `42`.
         queue_name: the queue whose route the task takes.
-        app: where the dispatcher is, as `run.py:dispatcher`.
+        app: where the app's code is, as `run.py:dispatcher`, for a process that has not loaded it;
+            whose run it is, its tags say.
         route: what was said of the route over HTTP when the run was created; what is said now
             counts as long as the route is there. See `athanore.definitions`.
     """
@@ -73,8 +74,8 @@ async def run_agent(
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise ConfigurationError("run_agent only works as a Prefect flow run.")
-    found = apps.find(app)
     run: FlowRun = context.flow_run
+    found = apps.of_run(run.tags, app)
     async with runs.prefect_client() as client:
         try:
             current = await found.routes.find(client, queue_name, route)

@@ -38,7 +38,7 @@ class Execution:
     """Runs the two flows for some apps, and starts only a few at a time.
 
     Args:
-        served: the apps whose runs it takes. An `app` is code to import, so others are refused.
+        served: the apps whose runs it takes; no run makes this process import another.
     """
 
     def __init__(self, served: Sequence[apps.App], logger: _Logger) -> None:
@@ -82,7 +82,7 @@ class Execution:
     async def _run(self, client: PrefectClient, run: FlowRun, flow_name: str) -> None:
         parameters = dict(run.parameters)
         retries = None
-        if flow_name == names.AGENT_FLOW and (route := _route(parameters)) is not None:
+        if flow_name == names.AGENT_FLOW and (route := _route(run)) is not None:
             retries = route.retry.max_retries
         flow = _flow(flow_name, retries, get_current_settings().results.local_storage_path)
         # The engine re-reads the run; with a deployment id here it would start a thread and a
@@ -102,10 +102,10 @@ class Execution:
                 f"This worker only runs {', '.join(_FLOWS)}, not {flow_name!r}; "
                 "deploy other flows to another work pool."
             )
-        app = str(run.parameters.get("app"))
-        if apps.registered(app) is None:
-            served = ", ".join(a.reference for a in self._served)
-            return f"This worker serves {served}, not the app {app!r}."
+        if _app(run) is None:
+            served = ", ".join(repr(a.name) for a in self._served)
+            name = names.app_of(run.tags) or run.parameters.get("app")
+            return f"This worker serves {served}, not the app {name!r}."
         return None
 
 
@@ -119,10 +119,14 @@ def _flow(name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
     return _FLOWS[name].with_options(retries=retries, result_storage=cast(Any, storage))
 
 
-def _route(parameters: dict[str, Any]) -> Route | None:
-    app = apps.registered(str(parameters.get("app")))
+def _app(run: FlowRun) -> apps.App | None:
+    return apps.serving(run.tags, str(run.parameters.get("app")))
+
+
+def _route(run: FlowRun) -> Route | None:
+    app = _app(run)
     try:
-        queue_name = str(parameters.get("queue_name"))
-        return app and app.routes.resolve(queue_name, parameters.get("route"))
+        queue_name = str(run.parameters.get("queue_name"))
+        return app and app.routes.resolve(queue_name, run.parameters.get("route"))
     except RouteError:
         return None

@@ -1,20 +1,38 @@
-"""Which apps a process imports: a run's parameters are written by whoever reaches Prefect."""
+"""Whose a run is, which its app's name tells, and which apps a process imports.
+
+Where an app's file was, and is now, is no part of its identity; and a run's parameters are written
+by whoever reaches Prefect.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from athanore import ConfigurationError
+from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.flows import apps
 
 APP = """\
 from pathlib import Path
 from athanore import AgentDispatcher, MemoryAdapter
 Path(__file__).with_suffix(".ran").touch()
-dispatcher = AgentDispatcher("true", queue_backend=MemoryAdapter(["Todo"]))
+dispatcher = AgentDispatcher(
+    "true", name="unit-" + Path(__file__).stem, queue_backend=MemoryAdapter(["Todo"])
+)
 """
+
+
+@pytest.fixture
+def lab() -> Iterator[apps.App]:
+    """An app of this process."""
+    app = apps.App(
+        "run.py:dispatcher", AgentDispatcher(name="unit-lab", queue_backend=MemoryAdapter())
+    )
+    apps.register(app)
+    yield app
+    apps.unregister(app)
 
 
 @pytest.mark.parametrize("served", ["", "mine.py:dispatcher"])
@@ -35,5 +53,29 @@ def test_a_stock_worker_imports_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     found = apps.find(reference)
     try:
         assert found.reference == reference
+    finally:
+        apps.unregister(found)
+
+
+def test_a_run_is_found_by_its_apps_name_wherever_the_file_is(lab: apps.App) -> None:
+    assert apps.of_run(["athanore", "app:unit-lab"], "old/place.py:app") is lab
+
+
+def test_a_run_of_another_app_is_not_served_though_its_file_is_called_the_same(
+    lab: apps.App,
+) -> None:
+    assert apps.serving(["app:unit-other"], lab.reference) is None
+
+
+def test_a_stock_worker_finds_its_app_after_the_file_was_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "renamed.py").write_text(APP)
+    monkeypatch.setenv("ATHANORE_APP", f"{tmp_path}/renamed.py:dispatcher")
+    found = apps.of_run(["app:unit-renamed"], "run.py:dispatcher")
+    try:
+        assert found.name == "unit-renamed"
+        with pytest.raises(ConfigurationError, match="serves 'unit-renamed' .* app 'unit-gone'"):
+            apps.of_run(["app:unit-gone"], "run.py:dispatcher")
     finally:
         apps.unregister(found)
