@@ -75,7 +75,7 @@ def test_a_stock_worker_finds_its_app_after_the_file_was_renamed(
     found = apps.of_run(["app:unit-renamed"], "run.py:dispatcher")
     try:
         assert found.name == "unit-renamed"
-        with pytest.raises(ConfigurationError, match="serves 'unit-renamed' .* app 'unit-gone'"):
+        with pytest.raises(ConfigurationError, match=r"serves 'unit-renamed' .* app 'unit-gone'"):
             apps.of_run(["app:unit-gone"], "run.py:dispatcher")
     finally:
         apps.unregister(found)
