@@ -14,7 +14,7 @@ from pathlib import Path
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude_messages import Stopped, Transcript
 from athanore.agent_adapters.claude_process import ClaudeProcess
-from athanore.agent_adapters.claude_prompt import task_api_lesson
+from athanore.agent_adapters.claude_prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude_sdk import converse, find_cli, installed_sdk
 from athanore.agent_adapters.supervisor import supervise
 from athanore.errors import ConfigurationError
@@ -55,7 +55,9 @@ class ClaudeAgentAdapter:
 
     The agent is taught how to read, comment on and move its task over the task API. It calls it
     with curl, so Bash must be allowed: by `permission_mode="bypassPermissions"`, by
-    `allowed_tools=["Bash(curl:*)"]`, or in `.claude/settings.json`.
+    `allowed_tools=["Bash(curl:*)"]`, or in `.claude/settings.json`. Its token is in a file that
+    only this user may read and that is removed after the attempt; the calls name it (`-H @file`),
+    because a command with a variable in it would be refused.
 
     Failures that another attempt cannot mend are not retried: no CLI, a CLI that does not start, a
     missing subagent, a tool that was refused and never used with success after it, a reached
@@ -158,8 +160,9 @@ class ClaudeAgentAdapter:
             return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
         process = ClaudeProcess(transcript)
         try:
-            command = self._command(cli, job.env, session)
-            stopped = await self._follow(job, process, transcript, deadline, command, cwd)
+            with token_header(job.env) as header:
+                command = self._command(cli, task_api_lesson(job.env, header), session)
+                stopped = await self._follow(job, process, transcript, deadline, command, cwd)
         except FileNotFoundError:
             return _set_up_failure(f"there is no Claude CLI at {cli!r}", _INSTALL_THE_CLI)
         except OSError as exc:
@@ -197,8 +200,8 @@ class ClaudeAgentAdapter:
                     transcript.take_stderr(f"{type(error).__name__}: {error}")
             return stopped
 
-    def _command(self, cli: str, env: Mapping[str, str], session: str | None) -> list[str]:
-        prompt = "\n\n".join(filter(None, (task_api_lesson(env), self._append_system_prompt)))
+    def _command(self, cli: str, lesson: str, session: str | None) -> list[str]:
+        prompt = "\n\n".join(filter(None, (lesson, self._append_system_prompt)))
         moving = {"append-system-prompt": prompt or None, "resume": session}
         return [cli, *_STREAM, *self._flags, *_flags(moving)]
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shlex
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 _LESSON = """\
 # The task board
-You work on one task of a task board. The board has an HTTP API; call it with curl from Bash{auth}.
-Write the addresses out as they are here, without shell variables, so that permission rules match.
+You work on one task of a task board. The board has an HTTP API; call it with curl from Bash.
+Write the calls out as they are here, without shell variables, so that permission rules match.{auth}
 - Read your task, its comments and checklist: curl -sS --retry 6 {auth_header}{url}/tasks/{task}
 - Comment on it: curl -sS --retry 6 {auth_header}-X POST {url}/tasks/{task}/comments {json} \
 -d '{{"comment": "text"}}'
@@ -22,21 +27,47 @@ Write the addresses out as they are here, without shell variables, so that permi
 Answers are JSON; an error says in `detail` what was wrong. Comment what people should know about
 your work, and move the task when, and only where, your instructions say so."""
 
+_ABOUT_THE_HEADER = """
+The file after `-H @` holds your token: curl reads it, and nobody else needs to."""
 
-def task_api_lesson(env: Mapping[str, str]) -> str:
+
+@contextmanager
+def token_header(env: Mapping[str, str]) -> Generator[Path | None]:
+    """A file with the header that shows the token in `env`, for the time of the block.
+
+    Only this user may read it. None when `env` has no token.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    token = env.get("ATHANORE_TOKEN")
+    if not token:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="athanore-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "header")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"Authorization: Bearer {token}\n")
+        yield path
+
+
+def task_api_lesson(env: Mapping[str, str], header: Path | None = None) -> str:
     """The six calls of the task API, for the task that ATHANORE_* in `env` names.
 
-    Addresses are written out: Claude Code's permission rules (`Bash(curl:*)`) refuse a command
-    with a variable in it. Only the token stays a variable, so that no transcript holds it. Empty
-    when `env` names no API or no task.
+    Everything is written out: Claude Code's permission rules (`Bash(curl:*)`) refuse a command
+    with a variable in it. The token is in a file, so that no transcript holds it. Empty when `env`
+    names no API or no task.
+
+    Args:
+        header: the file with the header that shows the token; see `token_header`.
     """
     url, task = env.get("ATHANORE_API_URL", ""), env.get("ATHANORE_TASK_ID", "")
     if not url or not task:
         return ""
-    token = bool(env.get("ATHANORE_TOKEN"))
     return _LESSON.format(
-        auth=", with your token from $ATHANORE_TOKEN" if token else "",
-        auth_header='-H "Authorization: Bearer $ATHANORE_TOKEN" ' if token else "",
+        auth="" if header is None else _ABOUT_THE_HEADER,
+        auth_header="" if header is None else f"-H {shlex.quote(f'@{header}')} ",
         url=url.rstrip("/"),
         task=quote(task, safe=""),
         json="-H 'Content-Type: application/json'",

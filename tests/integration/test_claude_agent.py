@@ -7,6 +7,7 @@ import gc
 import json
 import re
 import signal
+import stat
 import sys
 from collections.abc import Callable, Generator
 from importlib.util import find_spec
@@ -152,16 +153,21 @@ async def test_the_adapters_folder_wins_over_the_routes(tmp_path: Path) -> None:
 
 
 async def test_the_agent_makes_the_six_calls_exactly_as_it_is_taught_them(sdk: str) -> None:
-    """The commands come out of the system prompt, and a rule for curl is all that they need."""
+    """The commands come out of the system prompt; what the documentation allows suffices."""
+    headers: list[Path] = []
 
     def script(request: Request) -> Reply:
         taught = re.findall(r"curl -sS .*?(?= \(send only|\n|$)", request.system)
         assert len(taught) == 6
+        assert "t0ken" not in json.dumps(request.body), "the transcript holds no token"
+        (header,) = {Path(h) for h in re.findall(r"-H @(\S+)", "\n".join(taught))}
+        assert [stat.S_IMODE(p.stat().st_mode) for p in (header.parent, header)] == [0o700, 0o600]
+        headers.append(header)
         return bash(taught[request.turn - 1]) if request.turn <= 6 else say("all done")
 
-    with task_api() as api, claude_rig(script) as rig:
-        env = {"ATHANORE_API_URL": api.url, "ATHANORE_TASK_ID": "7"}
-        claude = adapter(permission_mode=None, allowed_tools=["Bash(curl:*)"])
+    with task_api(token="t0ken") as api, claude_rig(script) as rig:
+        env = {"ATHANORE_API_URL": api.url, "ATHANORE_TASK_ID": "7", "ATHANORE_TOKEN": "t0ken"}
+        claude = adapter(permission_mode="acceptEdits", allowed_tools=["Bash(curl:*)"])
         result = await claude.run(rig.job(env=env))
 
     assert result.succeeded, result
@@ -176,25 +182,7 @@ async def test_the_agent_makes_the_six_calls_exactly_as_it_is_taught_them(sdk: s
     assert api.tasks["7"]["comments"] == ["text"]
     assert api.tasks["7"]["queue_name"] == "name"
     assert api.tasks["8"]["queue_name"] == "..."
-
-
-async def test_the_agent_moves_its_task_with_its_token(sdk: str) -> None:
-    def script(request: Request) -> Reply:
-        if request.turn > 1:
-            return say("moved it")
-        (move,) = re.findall(r"curl -sS .*/move .*", request.system)
-        return bash(move.replace('"name"', '"Done"'))
-
-    with task_api(token="t0ken") as api, claude_rig(script) as rig:
-        env = {
-            "ATHANORE_API_URL": api.url,
-            "ATHANORE_TASK_ID": "7",
-            "ATHANORE_TOKEN": "t0ken",
-        }
-        result = await adapter().run(rig.job(env=env))
-        assert result.succeeded
-        assert api.tasks["7"]["queue_name"] == "Done"
-        assert "t0ken" not in rig.model.requests[0].system
+    assert len(set(headers)) == 1 and not headers[0].parent.exists()
 
 
 async def test_the_agent_sees_its_own_environment_and_nothing_of_the_workers(

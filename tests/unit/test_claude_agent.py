@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from athanore.agent_adapters.claude_messages import VALUE_LIMIT, Stopped, Transcript
-from athanore.agent_adapters.claude_prompt import task_api_lesson
+from athanore.agent_adapters.claude_prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude_sdk import find_cli
 from athanore.models import AgentEvent, AgentOutcome, EventKind
 
@@ -122,11 +122,15 @@ def test_the_lesson_names_the_task_and_no_variables() -> None:
     assert lesson.count("curl -sS --retry 6") == 6
 
 
-def test_the_lesson_keeps_the_token_a_variable() -> None:
+def test_the_lesson_names_a_file_with_the_token() -> None:
     env = {"ATHANORE_API_URL": "http://x", "ATHANORE_TASK_ID": "1", "ATHANORE_TOKEN": "t0ken"}
-    lesson = task_api_lesson(env)
-    assert lesson.count('curl -sS --retry 6 -H "Authorization: Bearer $ATHANORE_TOKEN"') == 6
-    assert "t0ken" not in lesson
+    with token_header(env) as header:
+        assert header is not None
+        assert header.read_text() == "Authorization: Bearer t0ken\n"
+        lesson = task_api_lesson(env, header)
+    assert lesson.count(f"curl -sS --retry 6 -H @{header} ") == 6
+    assert "t0ken" not in lesson and "$" not in lesson
+    assert not header.exists()
 
 
 @pytest.mark.parametrize("env", [{}, {"ATHANORE_API_URL": "http://x"}, {"ATHANORE_TASK_ID": "1"}])
