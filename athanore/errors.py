@@ -13,6 +13,7 @@
     |   +-- InvalidTaskError      a value that the board cannot take (an empty name, say)
     |   +-- BoardUnavailableError try again later, nothing was changed
     |       +-- BoardBrokenError  a person has to mend the board's data first
+    |   +-- AnswerLostError       a write may have been done: look before doing it again
     |   +-- BoardAccessError      credentials or membership are wrong: a person has to act
     +-- DispatchError             a task cannot be dispatched now; the message says why
     |   +-- TaskBusyError         another run works on the task, or waits to
@@ -114,6 +115,10 @@ class BoardUnavailableError(BoardError):
 
 class BoardBrokenError(BoardUnavailableError):
     """The board's data are damaged; a person has to mend them, and then work goes on by itself."""
+
+
+class AnswerLostError(BoardError):
+    """The answer to a write was lost: it may have been done. Look before doing it again."""
 
 
 class BoardAccessError(BoardError):

@@ -100,6 +100,8 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.BoardBrokenError, 503, "board-broken"),
     (errors.BoardUnavailableError, 503, "board-unavailable"),
     (errors.BoardAccessError, 503, "board-access"),
+    # Not 503: that promises that nothing was changed, and curl would repeat it.
+    (errors.AnswerLostError, 409, "answer-lost"),
     (errors.BoardError, 503, "board-error"),
     (errors.TaskBusyError, 409, "task-busy"),
     (errors.DispatchError, 409, "cannot-dispatch"),
@@ -113,7 +115,8 @@ _WHEN = {
     401: "A token is needed, or the one that was sent is not known.",
     403: "The caller may not do this; the detail says why.",
     404: "There is nothing of that name; `existing` says what there is.",
-    409: "Not now: the state of the task, the run, the queue or the route stands against it.",
+    409: "Not now: the state of the task, the run, the queue or the route stands against it. "
+    "Or (`answer-lost`) the board's answer was lost and it may have been done: look first.",
     413: "The body is over 1 MiB.",
     415: "The body is not declared as JSON.",
     422: "Something in the request is wrong; `errors` says which field.",

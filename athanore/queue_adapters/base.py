@@ -3,19 +3,30 @@
 An adapter is synchronous, because the SDKs that people wrap are; Athanore calls it from worker
 threads, several at a time, so an adapter must be thread-safe. It knows neither Prefect nor the API.
 
-Every method may raise `BoardUnavailableError` (nothing was changed, try again later) or
-`BoardAccessError` (credentials or membership are wrong). An adapter translates every error of its
-vendor to one of `athanore.errors`, with `from exc`, and lets none of the vendor's through.
+Every method may raise `BoardUnavailableError` (nothing was changed, try again later),
+`BoardAccessError` (credentials or membership are wrong, or what is asked for cannot be seen any
+more) and, if it writes, `AnswerLostError` (it may have been done). An adapter that can look whether
+a write was done looks before it raises that. It translates every error of its vendor to one of
+`athanore.errors`, with `from exc`, and lets none of the vendor's through.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
-from athanore.errors import TaskMovedError
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    TaskMovedError,
+)
 from athanore.models import Queue, Task
+
+logger = logging.getLogger(__name__)
 
 
 class QueueAdapter(Protocol):
@@ -193,6 +204,7 @@ class SupportsClaim(Protocol):
             TaskNotFoundError: no task has this id.
             TaskMovedError: the task is not in `source_queue`; nothing was changed.
             QueueNotFoundError: `target_queue` does not exist; nothing was changed.
+            AnswerLostError: the task may be claimed; what follows is a claim from where it is then.
         """
         ...
 
@@ -249,6 +261,7 @@ def claim_task(
 
     Raises:
         TaskMovedError: the task is not in `source_queue`.
+        AnswerLostError: the task may be in `target_queue`, or is, and could not be read there.
     """
     assignee = adapter.user if isinstance(adapter, HasUser) else None
     if isinstance(adapter, SupportsClaim):
@@ -258,7 +271,26 @@ def claim_task(
     task = adapter.get_task(task_id)
     if task.queue_name != source_queue:
         raise TaskMovedError(task_id, expected=source_queue, actual=task.queue_name)
-    adapter.move_task(task_id, target_queue)
-    if assignee and assignee not in task.assignees:
-        return adapter.update_task(task_id, assignees=[*task.assignees, assignee])
-    return adapter.get_task(task_id)
+    try:
+        adapter.move_task(task_id, target_queue)
+    except AnswerLostError:
+        if adapter.get_task(task_id).queue_name != target_queue:
+            raise
+    try:
+        if assignee and assignee not in task.assignees:
+            _assign(adapter, task, assignee)
+        return adapter.get_task(task_id)
+    except BoardError as exc:  # not the error itself: that would say that nothing was changed
+        raise AnswerLostError(
+            f"Task {task_id!r} was moved to {target_queue!r} and could not be read there: {exc}"
+        ) from exc
+
+
+def _assign(adapter: QueueAdapter, task: Task, assignee: str) -> None:
+    """Assign a task that is claimed; a board that refuses that does not undo the claim."""
+    try:
+        adapter.update_task(task.id, assignees=[*task.assignees, assignee])
+    except (BoardUnavailableError, BoardAccessError):
+        raise
+    except BoardError as exc:
+        logger.warning("Task %r is claimed; %r was not assigned: %s", task.id, assignee, exc)

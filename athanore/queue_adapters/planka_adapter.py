@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardError,
+    BoardUnavailableError,
     ConfigurationError,
     InvalidTaskError,
     QueueExistsError,
@@ -53,11 +55,9 @@ class PlankaAdapter:
 
     def __init__(self, client: PlankaClient, *, boards: Sequence[str] | None = None) -> None:
         self._client = client
-        self._call = client.call
-        self._api = client.api
         self._account = Account(client)
         self._queues = Queues(client, boards)
-        self._cards = Cards(client, self._queues)
+        self._cards = Cards(client, self._queues, self._account)
         self._claims = threading.Lock()
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class PlankaAdapter:
         """Add a comment, in one request that is never repeated once it was sent.
 
         Raises:
-            BoardError: the answer was lost; the comment may be there.
+            AnswerLostError: the answer was lost, and the comment was not found (yet).
         """
         if not text.strip():
             raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
@@ -205,6 +205,11 @@ class PlankaAdapter:
         case another process has just put it there. What remains is the time from the read to the
         move, some milliseconds, for a person's move, and for another process where the assignee
         was on the card before.
+
+        A lost answer is looked into: a card that is in the target list then is claimed.
+
+        Raises:
+            AnswerLostError: Planka could not be asked whether the card was moved.
         """
         with self._claims, self._cards.about(task_id, target_queue):
             card, details = self._cards.read(task_id)
@@ -242,14 +247,29 @@ class PlankaAdapter:
             self._cards.add_member(task_id, user_id)
         except ConflictError as exc:  # since our read, by a claim of another process
             raise TaskMovedError(task_id, expected=source_queue, actual=target_queue) from exc
+        except AnswerLostError as exc:
+            self._check_assigned(card, user_id, source_queue, exc)
         finally:
             self._queues.forget(card["boardId"])
         try:
             return self._cards.put(card, target)
+        except AnswerLostError:  # the card may be ours: the next claim looks
+            raise
         except BoardError:
             with suppress(BoardError):
                 self._cards.remove_member(task_id, user_id)
             raise
+
+    def _check_assigned(
+        self, card: Json, user_id: str, source_queue: str, lost: AnswerLostError
+    ) -> None:
+        """See whether an assignment was made of which the answer was lost, and is our claim's."""
+        time.sleep(_CLAIM_SETTLES)  # were it another process's, its move would follow now
+        now, details = self._cards.read(card["id"])
+        board = self._cards.board_of(now, details)
+        self._check_source(now, board, self._queues.resolve(source_queue, board.id), source_queue)
+        if user_id not in details.members.get(card["id"], ()):
+            raise BoardUnavailableError(str(lost)) from lost  # a second assignment does no harm
 
     # --- queues ---
 
@@ -269,16 +289,7 @@ class PlankaAdapter:
         self._check_editor(board)
         if any(column.name == name for column in board.queues):
             raise QueueExistsError(queue_name)
-        answer = self._call(
-            self._api.createList,
-            ref.id,
-            name=name,
-            type="active",
-            position=board.end_of_queues(),
-        )
-        board = self._queues.fresh(ref.id)
-        column = next(c for c in board.queues if c.id == answer["item"]["id"])
-        return self._queue(Place(board, column))
+        return self._queue(self._queues.create(board, name))
 
     def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
         """Rename a list; `new_name` is a full name on the same board, or just the list's."""
@@ -289,8 +300,7 @@ class PlankaAdapter:
             if any(column.name == name for column in place.board.queues):
                 raise QueueExistsError(new_name)
             with self._about_place(queue_name, place):
-                self._call(self._api.updateList, place.column.id, name=name)
-            self._queues.unwatch(place.column.id)
+                self._queues.rename(place, name)
         board = self._queues.fresh(place.board.id)
         return self._queue(self._queues.resolve(place.column.id, board.id))
 
@@ -303,10 +313,8 @@ class PlankaAdapter:
         if count := len(place.board.cards_in(place.column.id)):
             raise QueueNotEmptyError(queue_name, count)
         with self._about_place(queue_name, place):
-            answer = self._call(self._api.deleteList, place.column.id)
-        self._queues.unwatch(place.column.id)
-        self._queues.forget(place.board.id)
-        for card in answer.get("included", {}).get("cards", []):
+            trashed = self._queues.delete(place)
+        for card in trashed:
             logger.error(
                 "The card %s was put into the list %r while it was deleted, and is in the trash",
                 card.get("id"),

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import httpx
 
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardError,
     BoardUnavailableError,
@@ -34,6 +35,9 @@ type Json = dict[str, Any]
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _REPEATABLE: Final = frozenset({"GET", "PATCH"})
 _GATEWAY: Final = frozenset({502, 503, 504})
+_MAYBE_DONE: Final = frozenset({502, 504})
+_UNCLEAR: Final = "athanore.unclear"
+"""The extension of a request of which an earlier sending may have been done."""
 
 # Node closes idle connections after 5 s; a POST on one that is closing could not be repeated.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2)
@@ -77,7 +81,8 @@ class RetryingTransport(httpx.BaseTransport):
     """Repeats requests that failed in passing, and never one that could then be done twice.
 
     A request of which nothing was sent is repeated whatever it is; a read, or a PATCH that sets
-    the same values again, also after a lost answer or a gateway's error.
+    the same values again, also after a lost answer or a gateway's error. What became of the first
+    sending is not known then: the request is marked.
     """
 
     def __init__(self, wrapped: httpx.BaseTransport, delays: Sequence[timedelta]) -> None:
@@ -93,9 +98,12 @@ class RetryingTransport(httpx.BaseTransport):
             except httpx.TransportError:
                 if request.method not in _REPEATABLE:
                     raise
+                request.extensions[_UNCLEAR] = True
             else:
                 if response.status_code not in _GATEWAY or request.method not in _REPEATABLE:
                     return response
+                if response.status_code in _MAYBE_DONE:
+                    request.extensions[_UNCLEAR] = True
             time.sleep(delay.total_seconds())
         return self._once(request)
 
@@ -141,7 +149,8 @@ class PlankaClient:
         Raises:
             BoardAccessError: Planka refuses the credentials (401), or the change (403).
             BoardUnavailableError: Planka did not answer; nothing was changed.
-            BoardError: the answer to a POST was lost, or Planka refused for another reason.
+            AnswerLostError: the answer to a write was lost; it may have been done.
+            BoardError: Planka refused for another reason.
             InvalidTaskError: Planka cannot take a value (400, 422).
             MissingError, ConflictError: 404 and 409.
         """
@@ -188,7 +197,7 @@ def _translated(url: str) -> Generator[None]:
         raise _from_status(url, exc.response) from exc
     except httpx.TransportError as exc:
         reason = str(exc) or type(exc).__name__
-        if exc.request.method not in _REPEATABLE and not isinstance(exc, _NOT_SENT):
+        if _may_be_done(exc.request, not isinstance(exc, _NOT_SENT)):
             raise _lost(exc.request, reason) from exc
         raise BoardUnavailableError(
             f"Planka at {url} did not answer ({reason}). Check that the server runs and that the "
@@ -222,7 +231,7 @@ def _from_status(url: str, response: httpx.Response) -> Exception:
             return ConflictError(said)
         case 400 | 413 | 422:
             return InvalidTaskError(f"Planka cannot take this value: {said}")
-        case 502 | 504 if request.method not in _REPEATABLE:
+        case _ if status >= 500 and _may_be_done(request, status in _MAYBE_DONE):
             return _lost(request, f"status {status}")
         case _ if status == 429 or status >= 500:
             return BoardUnavailableError(f"Planka at {url} has trouble (status {status}): {said}")
@@ -247,9 +256,14 @@ def _message(response: httpx.Response) -> str:
     return f"{str(answer.get('message') or 'no reason was given').rstrip('.')}. {problems}".strip()
 
 
+def _may_be_done(request: httpx.Request, last_is_unclear: bool) -> bool:
+    """Tell whether a write that failed, in one of its sendings, may have been done."""
+    return request.method != "GET" and (last_is_unclear or _UNCLEAR in request.extensions)
+
+
 def _lost(request: httpx.Request, reason: str) -> BoardError:
     """Not "unavailable": that would promise that nothing was changed, and be tried again."""
-    return BoardError(
+    return AnswerLostError(
         f"Planka's answer to {request.method} {request.url.path} was lost ({reason}): it may have "
         "been done. Look at the card before doing it again."
     )

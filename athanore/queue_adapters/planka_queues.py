@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from athanore.errors import InvalidTaskError, QueueNotFoundError
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    InvalidTaskError,
+    QueueNotFoundError,
+)
 from athanore.queue_adapters.planka_board import Board, Column
 from athanore.queue_adapters.planka_cache import Cache
 from athanore.queue_adapters.planka_client import (
@@ -100,6 +105,7 @@ class Queues:
         self._boards = Cache(self._load_board, BOARD_MAX_AGE)
         self._refs = Cache(self._load_refs, NAMES_MAX_AGE)
         self._watched: dict[str, str] = {}
+        self._watched_boards: dict[str, str] = {}
         self.forget = self._boards.forget
         self.update = self._boards.update
 
@@ -132,6 +138,7 @@ class Queues:
         """
         places = self._find(name, home)
         if not places:
+            self.check_watched()
             self._refs.forget("")
             for ref in self._candidates(name, home):
                 self.forget(ref.id)
@@ -194,12 +201,69 @@ class Queues:
 
     def watch(self, name: str, place: Place) -> None:
         """Remember that a route calls the list so, and have its tasks say the same."""
+        self._watched_boards[place.board.id] = self.prefix(place.board)
         if name != self.name_of(place.board, place.column):
             self._watched.setdefault(place.column.id, name)
 
-    def unwatch(self, column_id: str) -> None:
-        """Forget what a list was called."""
-        self._watched.pop(column_id, None)
+    def check_watched(self) -> None:
+        """Make sure that every board that was watched can still be seen.
+
+        Planka answers 404 for a board that the user was removed from, as for one that is gone.
+
+        Raises:
+            BoardAccessError: one cannot; what seems to be gone may be on it.
+        """
+        for board_id, name in list(self._watched_boards.items()):
+            try:
+                self.fresh(board_id)
+            except MissingError as exc:
+                raise BoardAccessError(
+                    f"The Planka user cannot see the board {name!r} any more. Make the user an "
+                    "editor of it again; if the board was deleted, take its routes away and "
+                    "restart Athanore."
+                ) from exc
+
+    # A list's change whose answer was lost is looked for: what was done has succeeded.
+
+    def create(self, board: Board, name: str) -> Place:
+        """Create an active list to the right of the others of a board."""
+        lost: AnswerLostError | None = None
+        position = board.end_of_queues()
+        try:
+            self._client.call(
+                self._client.api.createList, board.id, name=name, type="active", position=position
+            )
+        except AnswerLostError as exc:
+            lost = exc
+        now = self.fresh(board.id)
+        column = next((c for c in now.queues if c.name == name), None)
+        if column is None:
+            raise lost or QueueNotFoundError(name)
+        return Place(now, column)
+
+    def rename(self, place: Place, name: str) -> None:
+        """Rename a list."""
+        try:
+            self._client.call(self._client.api.updateList, place.column.id, name=name)
+        except AnswerLostError:
+            now = self.fresh(place.board.id).queues
+            if (place.column.id, name) not in [(c.id, c.name) for c in now]:
+                raise
+        self._watched.pop(place.column.id, None)
+
+    def delete(self, place: Place) -> list[Json]:
+        """Delete a list, and return the cards that went to the trash with it."""
+        trashed: list[Json] = []
+        try:
+            answer = self._client.call(self._client.api.deleteList, place.column.id)
+            trashed = answer.get("included", {}).get("cards", [])
+        except AnswerLostError:
+            now = self.fresh(place.board.id).queues
+            if any(column.id == place.column.id for column in now):
+                raise
+        self._watched.pop(place.column.id, None)
+        self.forget(place.board.id)
+        return trashed
 
     def _find(self, name: str, home: str | None) -> list[Place]:
         for tier in self._tiers(name, home):

@@ -26,6 +26,8 @@ def make_app(state: State, version: str = "2.1.1") -> FastAPI:
 def _endpoint(state: State, handler: Handler) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> JSONResponse:
         body: Row = await request.json() if await request.body() else {}
+        if not all(map(_is_storable, body.values())):
+            return JSONResponse({"code": "E_INTERNAL", "message": "Internal server error"}, 500)
         try:
             me = _user(state, request)
             for name, value in request.path_params.items():
@@ -47,6 +49,11 @@ def _endpoint(state: State, handler: Handler) -> Callable[[Request], Any]:
             )
 
     return endpoint
+
+
+def _is_storable(value: object) -> bool:
+    """Tell whether PostgreSQL can store a text: it has no U+0000 and no lone surrogate."""
+    return not isinstance(value, str) or not re.search("[\x00\ud800-\udfff]", value)
 
 
 def _check_id(name: str, value: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,12 +23,19 @@ BOT_KEY = "bot-key-1234567890"
 STRANGER_KEY = "stranger-key-1234567890"
 PASSWORD = "correct horse"
 
-type Kind = Literal["lost", "page"] | int
+type Kind = Literal["lost", "slow", "page"] | int
+
+SLOW = 1.0
+"""Seconds that a slow answer takes; what is asked for is done at once."""
 
 
 @dataclass
 class Fault:
-    """What to do to the next requests: a gateway's error page, or a lost answer."""
+    """What to do to the next requests.
+
+    A status: a gateway's error page, and nothing is done. `page`: a proxy's page, with status 200.
+    `lost`: it is done, and the answer breaks off. `slow`: it is done, and the answer comes late.
+    """
 
     method: str
     path: str
@@ -53,6 +61,15 @@ class Wire:
         fault.times -= 1
         if fault.times == 0:
             self.faults.remove(fault)
+        if fault.kind == "slow":
+
+            async def late(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await asyncio.sleep(SLOW)
+                await send(message)
+
+            await self.app(scope, receive, late)
+            return
         if fault.kind == "lost":
             await self.app(scope, receive, _nowhere)
             await _start(send, 200, length=1000)
@@ -90,6 +107,10 @@ class Server:
         """Have the next `times` requests fail whose path contains `path`."""
         self.wire.faults.append(Fault(method, path, kind, times))
 
+    def mended(self) -> None:
+        """Let requests pass again."""
+        self.wire.faults.clear()
+
     def board(
         self, project: str = "P", name: str = "B", lists: tuple[str, ...] = (), role: str = "editor"
     ) -> Row:
@@ -103,6 +124,15 @@ class Server:
         for n, title in enumerate(lists):
             self.state.add_list(board["id"], "active", title, 65536 * (n + 1))
         return board
+
+    def role_on(self, board: Row, role: str) -> None:
+        """Change the bot's role on a board; an empty one takes it off the board."""
+        self.state.remove(
+            "boardMemberships",
+            lambda row: (row["boardId"], row["userId"]) != (board["id"], self.bot["id"]),
+        )
+        if role:
+            self.state.add_board_membership(board, self.bot["id"], role)
 
     def list(self, name: str | None) -> Row:
         """The list of this name."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
 from athanore.errors import (
+    AnswerLostError,
     AthanoreError,
     BoardAccessError,
     BoardError,
@@ -19,9 +21,19 @@ from athanore.errors import (
     TaskMovedError,
     TaskNotFoundError,
 )
+from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.planka import PlankaAdapter, PlankaBackend
-from tests.planka.server import PASSWORD, STRANGER_KEY, Server, planka_server
+from tests.planka.server import (
+    PASSWORD,
+    SLOW,
+    STRANGER_KEY,
+    Fault,
+    Kind,
+    Server,
+    planka_server,
+)
+from tests.planka.state import Row
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 
@@ -55,15 +67,110 @@ def test_trouble_that_stays_is_unavailable(planka: Server, adapter: PlankaAdapte
     assert adapter.get_ready_tasks([TODO]) == []
 
 
-def test_a_comment_whose_answer_was_lost_is_not_written_twice(
+# --- lost answers: a write that is unclear is read back ---
+
+
+@pytest.fixture
+def hasty(planka: Server) -> Iterator[PlankaAdapter]:
+    """An adapter that waits for a slow answer less long than that takes."""
+    adapter = planka.adapter(timeout=timedelta(seconds=SLOW / 4))
+    yield adapter
+    adapter.close()
+
+
+def claim(adapter: PlankaAdapter, card: Row) -> Task:
+    return claim_task(adapter, card["id"], source_queue=TODO, target_queue=PROGRESS)
+
+
+LOST: tuple[Kind, ...] = ("lost", "slow")
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_comment_whose_answer_was_lost_is_looked_for(
+    planka: Server, hasty: PlankaAdapter, how: Kind
+) -> None:
+    card_id = planka.card("Todo", "a")["id"]
+    planka.fail("POST", "/comments", how)
+    hasty.add_comment(card_id, "hello")
+    assert [comment.text for comment in hasty.get_task(card_id).comments] == ["hello"]
+
+
+def test_a_comment_that_is_not_found_is_in_doubt_and_not_written_again(
     planka: Server, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
-    planka.fail("POST", "/comments", "lost")
-    with pytest.raises(BoardError, match="may have been done") as caught:
+    planka.fail("POST", "/comments", 504)
+    with pytest.raises(AnswerLostError, match="may have been done"):
         adapter.add_comment(card_id, "hello")
-    assert not isinstance(caught.value, BoardUnavailableError)  # which would promise the opposite
-    assert [comment.text for comment in adapter.get_task(card_id).comments] == ["hello"]
+    assert adapter.get_task(card_id).comments == ()
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_claim_whose_move_lost_its_answers_has_succeeded(
+    planka: Server, hasty: PlankaAdapter, how: Kind
+) -> None:
+    card = planka.card("Todo", "a")
+    planka.fail("PATCH", "/cards/", how, times=1)
+    planka.fail("PATCH", "/cards/", 502, times=2)
+    task = claim(hasty, card)
+    assert (task.queue_name, task.assignees) == (PROGRESS, ("Robot",))
+    assert card["listId"] == planka.list("In Progress")["id"]
+
+
+def test_a_claim_that_cannot_be_looked_into_is_in_doubt_and_can_be_taken_up_again(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    card = planka.card("Todo", "a")
+    planka.fail("PATCH", "/cards/", "lost", times=1)
+    planka.fail("PATCH", "/cards/", 503, times=2)
+    planka.state.before_membership = lambda: planka.fail("GET", "/cards/", 503, times=3)
+    with pytest.raises(AnswerLostError):
+        claim(adapter, card)
+    task = adapter.get_task(card["id"])
+    assert (task.queue_name, task.assignees) == (PROGRESS, ("Robot",)), "its assignment is kept"
+    again = claim_task(adapter, card["id"], source_queue=PROGRESS, target_queue=PROGRESS)
+    assert again.queue_name == PROGRESS
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_claim_whose_assignment_lost_its_answer_has_succeeded(
+    planka: Server, hasty: PlankaAdapter, how: Kind
+) -> None:
+    card = planka.card("Todo", "a")
+    planka.fail("POST", "/card-memberships", how)
+    task = claim(hasty, card)
+    assert (task.queue_name, task.assignees) == (PROGRESS, ("Robot",))
+
+
+def test_a_claim_whose_assignment_was_not_made_is_tried_again_later(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    card = planka.card("Todo", "a")
+    planka.fail("POST", "/card-memberships", 504)
+    with pytest.raises(BoardUnavailableError):
+        claim(adapter, card)
+    assert claim(adapter, card).queue_name == PROGRESS
+
+
+def test_all_other_writes_are_read_back_too(planka: Server, adapter: PlankaAdapter) -> None:
+    board_id = planka.list("Todo")["boardId"]
+    planka.state.add("labels", boardId=board_id, name="bug", color="red", position=1)
+    for method, path, times in (
+        ("POST", "/cards", 1), ("PATCH", "/cards/", 3), ("POST", "/card-labels", 1),
+        ("POST", "/card-memberships", 1), ("POST", "/lists", 1), ("PATCH", "/lists/", 3),
+        ("DELETE", "/lists/", 1),
+    ):  # fmt: skip
+        planka.wire.faults.append(Fault(method, path, "lost", times))
+    task = adapter.create_task(TODO, "a", "words")
+    changed = adapter.update_task(task.id, name="b", labels=["bug"], assignees=["Robot"])
+    assert (changed.name, changed.description) == ("b", "words")
+    assert (changed.labels, changed.assignees) == (("bug",), ("Robot",))
+    adapter.create_queue("P.B.New")
+    adapter.update_queue("P.B.New", new_name="P.B.Newer")
+    adapter.delete_queue("P.B.Newer")
+    assert [queue.name for queue in adapter.list_queues()] == [TODO, PROGRESS, DONE]
+    assert [task.name for task in adapter.get_ready_tasks([TODO])] == ["b"]
+    assert not planka.wire.faults, "every answer was lost"
 
 
 @pytest.mark.parametrize(("status", "sure"), [(500, True), (503, True), (502, False), (504, False)])
@@ -163,6 +270,27 @@ def test_a_viewer_is_told_to_become_an_editor(planka: Server, adapter: PlankaAda
     ):
         with pytest.raises(BoardAccessError, match="editor"):
             call()
+
+
+def test_a_board_that_cannot_be_seen_any_more_does_not_make_its_cards_gone(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    card_id = planka.card("Todo", "a")["id"]
+    (board,) = planka.state.rows("boards")
+    adapter.prepare([TODO])
+    planka.role_on(board, "")
+    for call in (
+        lambda: adapter.get_task(card_id),
+        lambda: adapter.add_comment(card_id, "x"),
+        lambda: adapter.move_task(card_id, DONE),
+        lambda: claim_task(adapter, card_id, source_queue=TODO, target_queue=PROGRESS),
+    ):
+        with pytest.raises(BoardAccessError, match=r"'P\.B' any more"):
+            call()
+    planka.role_on(board, "editor")
+    assert adapter.get_task(card_id).queue_name == TODO
+    with pytest.raises(TaskNotFoundError):
+        adapter.get_task("123")
 
 
 def test_an_admin_who_is_no_member_may_read_and_is_told_to_become_one(planka: Server) -> None:
