@@ -24,10 +24,14 @@ _SECRET = re.compile(
 )
 
 
+def board_secrets(adapter: QueueAdapter | None) -> frozenset[str]:
+    """The environment variables that hold the board's credentials."""
+    return adapter.secret_env if isinstance(adapter, HasSecretEnv) else frozenset()
+
+
 def is_secret(name: str, adapter: QueueAdapter | None = None) -> bool:
     """Tell whether an environment variable must not reach an agent."""
-    declared = adapter.secret_env if isinstance(adapter, HasSecretEnv) else frozenset[str]()
-    return name in declared or _SECRET.fullmatch(name) is not None
+    return name in board_secrets(adapter) or _SECRET.fullmatch(name) is not None
 
 
 def agent_environment(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import re
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from athanore.agent_adapters.supervisor import default_reaper
 from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
 from athanore.proxies import proxy_for
 from athanore.seen_through import seen_through
+from athanore.server_process import server_command, server_environment
 
 logger = logging.getLogger("athanore")
 
@@ -29,15 +28,13 @@ _START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
 _BUSY = frozenset({502, 503, 504})
-_STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Nothing ready")
-_STATE_EVENTS_STAY = 6 * 3600
-"""Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
-
 _SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
 
 @asynccontextmanager
-async def prefect_server(meanwhile: Callable[[], None] | None = None) -> AsyncGenerator[str]:
+async def prefect_server(
+    meanwhile: Callable[[], None] | None = None, secrets: Collection[str] = ()
+) -> AsyncGenerator[str]:
     """Yield the address of Prefect's API; start a server if PREFECT_API_URL names none.
 
     A server of our own uses Prefect's settings for host, port and database (SQLite by default) and
@@ -45,6 +42,7 @@ async def prefect_server(meanwhile: Callable[[], None] | None = None) -> AsyncGe
 
     Args:
         meanwhile: called while a server of our own starts.
+        secrets: names of variables that a server of our own must not have in its environment.
 
     Raises:
         PrefectUnavailableError: the configured server does not answer, or ours does not start.
@@ -76,7 +74,7 @@ async def prefect_server(meanwhile: Callable[[], None] | None = None) -> AsyncGe
     family = Family.new()
     reaper = default_reaper()  # stops the server should this process be killed
     reaper.watch(family)
-    process = _spawn(host, port, family.env)
+    process = _spawn(host, port, family.env, secrets)
     reaper.watch(family.led_by(process.pid))
     relay = _Relay(process)
     try:
@@ -188,42 +186,15 @@ async def _port_is_taken(host: str, port: int) -> bool:
     return True
 
 
-def server_defaults() -> dict[str, str]:
-    """Settings of a Prefect server that the environment may override, as environment variables."""
-    return {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        # Most of what polls leave behind; the states themselves stay with their runs.
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
-            {f"prefect.flow-run.{state}": _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
-        ),
-        # A task that waits for a slot is not late. To mark a run costs as much as to start it.
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
-        # Prefect's five are fewer than the requests of eight agents: it would connect all the time.
-        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
-    }
-
-
-def _spawn(host: str, port: int, mark: dict[str, str]) -> subprocess.Popen[bytes]:
-    origin = f"http://{host}:{port}"
-    env = {
-        # A web page must not be able to create runs: only the server's own UI may call it.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
-        **server_defaults(),
-        **os.environ,
-        "PREFECT_UI_API_URL": f"{origin}/api",
-        **mark,
-    }
-    command = [
-        sys.executable, "-m", "uvicorn", "--factory", "athanore.prefect_app:create_app",
-        "--host", host, "--port", str(port),
-        "--log-level", "warning", "--timeout-keep-alive", "30",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, env=env, start_new_session=True,
+def _spawn(
+    host: str, port: int, mark: Mapping[str, str], secrets: Collection[str]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        server_command(host, port),
+        env={**server_environment(host, port, secrets=secrets), **mark},
+        start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    return process
 
 
 class _Relay:

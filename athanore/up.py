@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
+from athanore.environment import board_secrets
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.logs import calm_prefect, configure_logging
 from athanore.server import prefect_errors, prefect_server, ui_url
@@ -147,7 +148,7 @@ async def serve(
     with listen(settings.api_host, settings.api_port) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
-            server = prefect_server(meanwhile=_import_the_rest)
+            server = prefect_server(_import_the_rest, board_secrets(dispatcher.board))
             prefect_api = await _unless_stopped(stop, stack.enter_async_context(server))
             if prefect_api is None:
                 return

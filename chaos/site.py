@@ -24,8 +24,8 @@ import psutil
 from athanore import JsonFileAdapter
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
-from athanore.server import server_defaults
-from tests.support import clean_environment, free_port, server_command, wait_until
+from athanore.server_process import server_command, server_environment
+from tests.support import clean_environment, free_port, wait_until
 
 APP = "chaos"
 QUEUES = ("Todo", "Review", "In Progress", "Done", "Failed", "Cancelled", "Parked")
@@ -231,11 +231,11 @@ class Site:
             "CHAOS_LIMIT": str(LIMIT),
             "CHAOS_WORK": "" if work is None else str(work),
         }
-        server_env = base | server_defaults() | {"CHAOS_SITE": str(folder)}
+        server_env = server_environment("127.0.0.1", port, base) | {"CHAOS_SITE": str(folder)}
         if database:
             server_env["PREFECT_API_DATABASE_CONNECTION_URL"] = database
         self.two_hosts = can_make_a_host()
-        self.server = Service("server", server_command(port), server_env, folder)
+        self.server = Service("server", server_command("127.0.0.1", port), server_env, folder)
         self.api = Service("api", [_ATHANORE, "api", "run.py:dispatcher"], self.env, folder)
         worker = [_ATHANORE, "worker", "run.py:dispatcher"]
         self.workers = [

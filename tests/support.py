@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import httpx
 
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
-from athanore.server import server_defaults
+from athanore.server_process import server_command, server_environment
 
 POLL = 0.05
 
@@ -61,22 +60,17 @@ def clean_environment(home: Path) -> dict[str, str]:
     return env
 
 
-def server_command(port: int) -> list[str]:
-    """The command that runs the Prefect server of `athanore up` in the foreground, quietly."""
-    return [
-        sys.executable, "-m", "uvicorn",
-        "--factory", "athanore.prefect_app:create_app",
-        "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning",
-    ]  # fmt: skip
-
-
 @contextmanager
 def prefect_server(
     home: Path, database_url: str | None = None, port: int | None = None
 ) -> Generator[str]:
-    """Run a real Prefect server, on a free port by default; yields the address of its API."""
+    """Run the Prefect server of `athanore up`, on a free port by default; yields its API's address.
+
+    Args:
+        database_url: another database than the SQLite file in `home`.
+    """
     port = port or free_port()
-    env = clean_environment(home) | server_defaults()
+    env = server_environment("127.0.0.1", port, clean_environment(home))
     if database_url:
         env["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     home.mkdir(parents=True, exist_ok=True)
@@ -86,7 +80,7 @@ def prefect_server(
     default_reaper().watch(family)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(port),
+            server_command("127.0.0.1", port),
             env={**env, **family.env},
             stdout=output,
             stderr=output,
