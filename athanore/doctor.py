@@ -20,6 +20,7 @@ from athanore import __version__, names
 from athanore.checks import check_agent, check_queues
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
+from athanore.hosts import is_loopback
 from athanore.proxies import proxy_for
 from athanore.queue_adapters.base import SupportsPrepare
 from athanore.queue_adapters.json_file import JsonFileAdapter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 _TESTED_PREFECT = "3.8."
+_FOREIGN_HOST = "web-page.invalid"
 
 
 class Level(StrEnum):
@@ -147,7 +149,7 @@ async def _api(dispatcher: AgentDispatcher) -> Finding:
 
 
 def _security(dispatcher: AgentDispatcher) -> Finding:
-    from athanore.api.guard import check_binding, is_loopback
+    from athanore.api.guard import check_binding
 
     settings = dispatcher.settings
     try:
@@ -209,6 +211,7 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
             "Prefect", level, f"{server} at {url}, {mine} here",
             "" if level is Level.OK else "Give server and workers the same version.",
         ),
+        await _web_pages(url),
         await _server_database(url),
     ]  # fmt: skip
     if dispatcher is not None:
@@ -262,6 +265,24 @@ async def _deployed(client: PrefectClient, dispatcher: AgentDispatcher) -> list[
             says = f"{says}; workers: {', '.join(w.name for w in workers)}"
             found.append(Finding("work pool", Level.OK, says))
     return found
+
+
+async def _web_pages(url: str) -> Finding:
+    """Whether a web page can call the server: it would do so under a name of its own."""
+    what = "Prefect access"
+    if url.startswith("https:"):
+        return Finding(what, Level.OK, "web pages cannot take the name in its certificate")
+    try:
+        await _get(f"{url}/admin/version", {"Host": _FOREIGN_HOST})
+    except (httpx.HTTPError, ValueError):
+        return Finding(what, Level.OK, "web pages under foreign names get no answer")
+    return Finding(
+        what, Level.WARN,
+        f"{url} answers without a password and to any name, so that web pages that somebody here "
+        "opens can start, cancel and read runs.",
+        "Let `athanore up` start the server, set PREFECT_SERVER_API_AUTH_STRING, or put a reverse "
+        "proxy before it that checks the Host header.",
+    )  # fmt: skip
 
 
 async def _server_database(url: str) -> Finding:

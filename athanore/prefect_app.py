@@ -16,15 +16,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, override
+from typing import override
+from urllib.parse import urljoin
 from weakref import WeakKeyDictionary
 
 from prefect.server.api.server import create_app as prefect_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
 from prefect.server.utilities.database import get_dialect
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+from athanore.hosts import HostPolicy
+from athanore.prefect_guard import PrefectGuard
 
 _for_good = ExitStack()
 
@@ -86,9 +90,18 @@ def _as_prefect_has_it() -> Generator[None]:
         SQLITE_BEGIN_MODE.reset(token)
 
 
-def create_app() -> Any:
-    """Return Prefect's application, for uvicorn."""
+def create_app() -> PrefectGuard:
+    """Return Prefect's application behind its guard, for uvicorn."""
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     if get_dialect(url).name == "sqlite":
         _for_good.enter_context(temporary_database_config(QueuedSqlite(url)))
-    return prefect_app()
+    return PrefectGuard(prefect_app(), _hosts())
+
+
+def _hosts() -> HostPolicy:
+    """Who may call the server, by Prefect's settings; not by its default, every web page."""
+    settings = get_current_settings()
+    api, ui = settings.server.api, settings.ui_url or ""
+    chosen = "cors_allowed_origins" in api.model_fields_set
+    pages = api.cors_allowed_origins.split(",") if chosen else []
+    return HostPolicy(api.host, ui, *pages, origins=[*pages, urljoin(ui, "/")])

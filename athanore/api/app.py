@@ -25,12 +25,13 @@ from athanore.api import (
 )
 from athanore.api.auth import authenticate
 from athanore.api.document import describe
-from athanore.api.guard import Guard, HostPolicy, check_binding
+from athanore.api.guard import Guard, check_binding
 from athanore.api.instruments import Measured
 from athanore.api.paths import RawPaths
 from athanore.api.redaction import Redaction
 from athanore.api.service import Service
 from athanore.flows.apps import App
+from athanore.hosts import HostPolicy
 
 
 def create_api(app: App) -> FastAPI:

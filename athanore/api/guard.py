@@ -1,25 +1,16 @@
-"""What every request must satisfy before anything looks at it.
-
-A loopback port is no boundary: any web page in a browser on this machine can send requests to it,
-and a page whose name is made to resolve to 127.0.0.1 can read the answers as well (DNS rebinding).
-Such requests give themselves away by their Host or Origin header.
-"""
+"""What every request must satisfy before anything looks at it: its sender and its size."""
 
 from __future__ import annotations
-
-import ipaddress
-import socket
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from athanore.api.problems import Problem
 from athanore.errors import ConfigurationError
+from athanore.hosts import HostPolicy, is_loopback
 from athanore.settings import Settings
 
 MAX_BODY = 1024 * 1024
-_WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
 
 def check_binding(settings: Settings, host: str) -> None:
@@ -43,45 +34,6 @@ def check_binding(settings: Settings, host: str) -> None:
             f"The task API would be open to everybody who can reach {host!r}; set "
             "ATHANORE_API_AUTH=token and ATHANORE_API_KEY, or bind 127.0.0.1."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is only reachable from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class HostPolicy:
-    """The names under which the API may be called.
-
-    Args:
-        bound: the address that the API binds.
-        api_url: the address that agents are told.
-    """
-
-    def __init__(self, bound: str, api_url: str) -> None:
-        self._names = {bound.lower(), (urlsplit(api_url).hostname or "").lower()} - _WILDCARDS
-        self._wildcard = bound in _WILDCARDS
-        if self._wildcard:
-            self._names.add(socket.gethostname().lower())
-
-    def allows(self, host: str) -> bool:
-        """Tell whether a Host header names this server."""
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for a wrong one
-        except ValueError:
-            return False
-        if not name or "@" in host or "/" in host:
-            return False
-        if is_loopback(name) or name in self._names:
-            return True
-        # An address instead of a name cannot be rebound; only a name can.
-        return self._wildcard and _is_address(name)
 
 
 class Guard:
@@ -114,15 +66,14 @@ class Guard:
 
     def _check_sender(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self._hosts.allows(hosts[0]):
+        if not self._hosts.names_us(hosts):
             raise Problem(
                 403, "foreign-host",
                 f"The Host header {', '.join(hosts)!r} does not name this server. Call it by the "
                 "address in ATHANORE_API_URL.",
             )  # fmt: skip
         origins = headers.getlist("origin")
-        own = {f"{scheme}://{hosts[0]}".lower() for scheme in ("http", "https")}
-        if any(o.lower() not in own for o in origins):
+        if not self._hosts.may_call(origins, hosts[0]):
             raise Problem(
                 403, "foreign-origin",
                 f"Web pages from {', '.join(origins)!r} may not call this API; only its own may.",
@@ -155,11 +106,3 @@ def _too_large() -> Problem:
         "into the comment.",
         headers={"Connection": "close"},
     )  # fmt: skip
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
