@@ -21,6 +21,7 @@ from athanore.checks import check_agent, check_queues
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.hosts import is_loopback
+from athanore.prefect_access import FOREIGN_HOST, is_open
 from athanore.proxies import proxy_for
 from athanore.queue_adapters.base import SupportsPrepare
 from athanore.queue_adapters.json_file import JsonFileAdapter
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 _TESTED_PREFECT = "3.8."
-_FOREIGN_HOST = "web-page.invalid"
 
 
 class Level(StrEnum):
@@ -268,20 +268,16 @@ async def _deployed(client: PrefectClient, dispatcher: AgentDispatcher) -> list[
 
 
 async def _web_pages(url: str) -> Finding:
-    """Whether a web page can call the server: it would do so under a name of its own."""
+    """Whether a web page could call the server: it would do so under a name of its own."""
     what = "Prefect access"
-    if url.startswith("https:"):
-        return Finding(what, Level.OK, "web pages cannot take the name in its certificate")
-    try:
-        await _get(f"{url}/admin/version", {"Host": _FOREIGN_HOST})
-    except (httpx.HTTPError, ValueError):
-        return Finding(what, Level.OK, "web pages under foreign names get no answer")
+    if url.startswith("https:") or not await is_open(url, FOREIGN_HOST):
+        return Finding(what, Level.OK, "a web page cannot reach it under a name of its own")
     return Finding(
         what, Level.WARN,
-        f"{url} answers without a password and to any name, so that web pages that somebody here "
-        "opens can start, cancel and read runs.",
+        f"{url} answers without a password and under any name: a web page that somebody here "
+        "opens can read, start and cancel runs.",
         "Let `athanore up` start the server, set PREFECT_SERVER_API_AUTH_STRING, or put a reverse "
-        "proxy before it that checks the Host header.",
+        "proxy before it that checks the Host header; see docs/security.md.",
     )  # fmt: skip
 
 

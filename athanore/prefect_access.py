@@ -9,15 +9,25 @@ from athanore.proxies import proxy_for
 _PATIENCE = 10.0
 
 
-async def is_open(url: str) -> bool:
+FOREIGN_HOST = "web-page.invalid"
+"""A name under which no server is meant to be called, but that a web page could have."""
+
+
+async def is_open(url: str, host: str | None = None) -> bool:
     """Tell whether a Prefect API at this address answers a request without credentials.
 
     Whoever can reach one that does may create runs, change deployments, pools and labels.
+
+    Args:
+        host: the Host header, if not the address's own. With `FOREIGN_HOST` it tells whether web
+            pages can reach the API (by DNS rebinding).
     """
+    headers = {} if host is None else {"Host": host}
     transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"), proxy=proxy_for(url))
     try:
         async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
-            return (await client.get(f"{url}/admin/version")).status_code == 200
+            response = await client.get(f"{url}/admin/version", headers=headers)
+            return response.status_code == 200
     except httpx.HTTPError:
         return False
 

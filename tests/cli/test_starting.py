@@ -142,6 +142,7 @@ def test_doctor_of_an_app_that_is_not_deployed(
     found = findings(output)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
     assert found["Prefect"][0] == found["board"][0] == found["agent"][0] == "ok"
+    assert found["Prefect access"][0] == "ok", "the server of athanore up keeps web pages away"
     assert "6 queues, 0 tasks" in found["board"][1]
     assert found["deployments"][0] == found["work pool"][0] == "warn"
     assert "athanore deploy" in found["deployments"][1]
