@@ -121,6 +121,11 @@ class System:
                 continue
         return found
 
+    def environment_of(self, program: str) -> dict[str, str]:
+        """The environment of this system's process that has this among its arguments."""
+        (pid,) = (int(p.partition(":")[0]) for p in self.processes() if program in p)
+        return psutil.Process(pid).environ()
+
     def kill(self) -> None:
         """Leave nothing behind, whatever went wrong."""
         for line in self.processes():

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from athanore.agent_adapters.processes import MARK
 from tests.acceptance.system import System, readme_block
 from tests.support import wait_until
 
@@ -41,6 +42,7 @@ class Story:
     claimed: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     waiting: list[str] = field(default_factory=list[str])
     status: dict[str, Any] = field(default_factory=dict[str, Any])
+    server: dict[str, str] = field(default_factory=dict[str, str])
     agents: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     pages: dict[str, int] = field(default_factory=dict[str, int])
     done: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -88,6 +90,7 @@ def _first_start(system: System, story: Story) -> None:
     story.started = _started(system)
     story.claimed, story.waiting = system.board()["In Progress"], system.ids_in("Todo")
     story.status = system.get("/status").json()
+    story.server = system.environment_of("athanore.prefect_app:create_app")
     story.agents = system.get("/agents").json()
     story.pages = {
         "API docs": system.get("/docs").status_code,
@@ -122,6 +125,11 @@ def _stop(system: System, story: Story, sign: signal.Signals) -> None:
     system.signal(sign)
     story.exit_codes.append(system.wait())
     story.left.append(system.processes())
+
+
+def test_the_prefect_server_has_no_key_of_ours(story: Story) -> None:
+    assert story.server["PREFECT_HOME"]
+    assert [name for name in story.server if name.startswith("ATHANORE_")] == [MARK]
 
 
 def test_ready_tasks_are_claimed_for_the_user_and_the_rest_waits(story: Story) -> None:

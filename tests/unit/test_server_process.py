@@ -1,0 +1,26 @@
+"""What the process of our Prefect server is given."""
+
+from __future__ import annotations
+
+from athanore.server_process import server_environment
+
+BASE = {
+    "PATH": "/bin",
+    "ATHANORE_API_KEY": "operators",
+    "ATHANORE_WEBHOOK_TOKEN": "board",
+    "PLANKA_TOKEN": "planka",
+    "PREFECT_SERVER_API_AUTH_STRING": "user:password",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "true",
+}
+
+
+def test_the_server_has_no_credentials_but_its_own() -> None:
+    found = server_environment("127.0.0.1", 4200, BASE, {"PLANKA_TOKEN"})
+    assert not {"ATHANORE_API_KEY", "ATHANORE_WEBHOOK_TOKEN", "PLANKA_TOKEN"} & set(found)
+    assert found["PREFECT_SERVER_API_AUTH_STRING"] == "user:password"
+    assert found["PATH"] == "/bin"
+
+
+def test_its_settings_may_be_overridden() -> None:
+    assert server_environment("127.0.0.1", 1, {})["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert server_environment("127.0.0.1", 1, BASE)["PREFECT_SERVER_ANALYTICS_ENABLED"] == "true"
