@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -13,6 +14,7 @@ from athanore.models import Queue, Task
 from athanore.queue_adapters import base
 from athanore.queue_adapters.base import QueueAdapter, SupportsWatchers
 from athanore.seen_through import seen_through
+from athanore.texts import is_storable, storable
 
 _MAX_THREADS = 16
 
@@ -23,6 +25,9 @@ class Board:
     A call that has begun is seen through even if the caller is cancelled, in whichever way: the
     caller gets its `CancelledError` when the call is over, so that no comment and no move is left
     in doubt. A call that still waits for a free thread is dropped.
+
+    Texts that come from the board or go to it are cleaned of what Prefect, or a board on
+    PostgreSQL, cannot store.
     """
 
     def __init__(self, adapter: QueueAdapter) -> None:
@@ -42,15 +47,17 @@ class Board:
 
     async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """See `QueueAdapter.get_ready_tasks`."""
-        return await self.call(partial(self.adapter.get_ready_tasks, queue_names))
+        tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
+        # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
+        return [_storable(task) for task in tasks if is_storable(task.id)]
 
     async def task(self, task_id: str) -> Task:
         """See `QueueAdapter.get_task`."""
-        return await self.call(partial(self.adapter.get_task, task_id))
+        return _storable(await self.call(partial(self.adapter.get_task, task_id)))
 
     async def claim(self, task_id: str, source_queue: str, target_queue: str) -> Task:
         """See `athanore.queue_adapters.base.claim_task`."""
-        return await self.call(
+        claimed = await self.call(
             partial(
                 base.claim_task,
                 self.adapter,
@@ -59,6 +66,7 @@ class Board:
                 target_queue=target_queue,
             )
         )
+        return _storable(claimed)
 
     async def move(self, task_id: str, target_queue: str) -> None:
         """See `QueueAdapter.move_task`."""
@@ -66,7 +74,7 @@ class Board:
 
     async def comment(self, task_id: str, text: str) -> None:
         """See `QueueAdapter.add_comment`."""
-        await self.call(partial(self.adapter.add_comment, task_id, text))
+        await self.call(partial(self.adapter.add_comment, task_id, storable(text)))
 
     async def update(
         self,
@@ -78,16 +86,17 @@ class Board:
         labels: Sequence[str] | None = None,
     ) -> Task:
         """See `QueueAdapter.update_task`."""
-        return await self.call(
+        changed = await self.call(
             partial(
                 self.adapter.update_task,
                 task_id,
-                assignees=assignees,
-                name=name,
-                description=description,
-                labels=labels,
+                assignees=_all_storable(assignees),
+                name=None if name is None else storable(name),
+                description=None if description is None else storable(description),
+                labels=_all_storable(labels),
             )
         )
+        return _storable(changed)
 
     async def watched_by(
         self, queue_name: str, watcher: str, place: str, valid_for: timedelta
@@ -100,7 +109,8 @@ class Board:
 
     async def create(self, queue_name: str, name: str, description: str = "") -> Task:
         """See `QueueAdapter.create_task`."""
-        return await self.call(partial(self.adapter.create_task, queue_name, name, description))
+        texts = (storable(name), storable(description))
+        return await self.call(partial(self.adapter.create_task, queue_name, *texts))
 
     async def queues(self) -> list[Queue]:
         """See `QueueAdapter.list_queues`."""
@@ -109,3 +119,23 @@ class Board:
     async def queue(self, queue_name: str) -> Queue:
         """See `QueueAdapter.get_queue`."""
         return await self.call(partial(self.adapter.get_queue, queue_name))
+
+
+def _all_storable(texts: Sequence[str] | None) -> list[str] | None:
+    return None if texts is None else [storable(text) for text in texts]
+
+
+def _storable(task: Task) -> Task:
+    """The task as it can be given to agents and to Prefect."""
+    return replace(
+        task,
+        name=storable(task.name),
+        description=storable(task.description),
+        labels=tuple(map(storable, task.labels)),
+        assignees=tuple(map(storable, task.assignees)),
+        comments=tuple(
+            replace(c, text=storable(c.text), author=c.author and storable(c.author))
+            for c in task.comments
+        ),
+        tasks=tuple(replace(item, name=storable(item.name)) for item in task.tasks),
+    )

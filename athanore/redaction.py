@@ -16,6 +16,7 @@ from athanore import tokens
 from athanore.dispatcher import AgentDispatcher
 from athanore.environment import REDACTED, known_secrets
 from athanore.logs import RUN_FIELDS
+from athanore.texts import storable
 
 
 class Redactor:
@@ -49,7 +50,13 @@ class Redactor:
         return cls(known)
 
     def text(self, value: str) -> str:
-        """The text without secrets."""
+        """The text without secrets, and without what Prefect or a board could not store.
+
+        Everything that agents and people say passes here, on its way to either.
+        """
+        return storable(self._redacted(value))
+
+    def _redacted(self, value: str) -> str:
         for form in self._forms:
             if form in value:
                 value = value.replace(form, REDACTED)
@@ -59,9 +66,8 @@ class Redactor:
         """UTF-8 text without secrets."""
         if b"ath_" not in value and not any(f.encode() in value for f in self._forms):
             return value
-        return self.text(value.decode("utf-8", "surrogateescape")).encode(
-            "utf-8", "surrogateescape"
-        )
+        text = self._redacted(value.decode("utf-8", "surrogateescape"))
+        return text.encode("utf-8", "surrogateescape")
 
     def value[T](self, value: T) -> T:
         """A value as JSON has them, with every text in it redacted, the keys as well."""

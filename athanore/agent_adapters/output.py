@@ -6,6 +6,8 @@ import codecs
 from collections import deque
 from collections.abc import Iterator
 
+from athanore.texts import storable
+
 LINE_LIMIT = 65536
 """Bytes of a line that are kept."""
 
@@ -18,8 +20,8 @@ _TAIL_LINES, _TAIL_WIDTH = 20, 1000
 class LineSplitter:
     """Turns chunks of bytes into lines without their newline.
 
-    Bytes that are no UTF-8 are replaced, a line over `LINE_LIMIT` is cut and marked, and a last
-    line without a newline comes out of `close`.
+    Bytes that are no UTF-8, and NUL, are replaced, a line over `LINE_LIMIT` is cut and marked, and
+    a last line without a newline comes out of `close`.
     """
 
     def __init__(self) -> None:
@@ -52,12 +54,12 @@ class LineSplitter:
         self._line.clear()
         self._cut = False
         if cut:  # half a character at the cut is left out, not replaced
-            return codecs.getincrementaldecoder("utf-8")("replace").decode(line) + CUT
+            return storable(codecs.getincrementaldecoder("utf-8")("replace").decode(line)) + CUT
         return _text(line)
 
 
 def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", "replace")
+    return storable(line.removesuffix(b"\r").decode("utf-8", "replace"))
 
 
 class Tail:

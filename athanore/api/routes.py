@@ -243,8 +243,12 @@ async def _check_queues(service: Service, route: Route | RouteOptions) -> None:
 
 
 def _refuse_secrets(service: Service, body: BaseModel) -> None:
-    """A route is kept in Prefect for all to read."""
+    """A route is kept in Prefect for all to read, as it is: nothing in it is replaced."""
     text = body.model_dump_json(exclude_unset=True)
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise Problem(
+            422, "invalid-route", "The route contains the character U+0000; leave it out."
+        )
     if service.redactor.text(text) != text:
         raise Problem(
             422, "secret-in-route",

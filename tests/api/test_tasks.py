@@ -92,6 +92,19 @@ def test_a_comment_is_posted(api: Api, task_id: str) -> None:
     assert problem["errors"][0]["field"] == "body.comment"
 
 
+def test_what_cannot_be_stored_is_replaced(api: Api, task_id: str) -> None:
+    assert api.post(f"/tasks/{task_id}/comments", {"comment": "a\0b"}, 201)["text"] == "a\ufffdb"
+    assert api.call("PATCH", f"/tasks/{task_id}", {"name": "n\0"})["name"] == "n\ufffd"
+    made = api.post("/tasks", {"queue_name": "Done", "name": "n\0", "description": "\0"}, 201)
+    task = api.board.get_task(made["id"])
+    assert (task.name, task.description) == ("n\ufffd", "\ufffd")
+    lone = b'{"comment": "\\ud800"}'
+    headers = {"Content-Type": "application/json"}
+    answer = api.http.post(f"/tasks/{task_id}/comments", content=lone, headers=headers)
+    assert answer.status_code in (201, 422)
+    assert [c.text for c in api.board.get_task(task_id).comments][:1] == ["a\ufffdb"]
+
+
 def test_one_idempotency_key_is_one_comment(api: Api, task_id: str) -> None:
     path, key = f"/tasks/{task_id}/comments", {"Idempotency-Key": "k1"}
     for _ in range(3):

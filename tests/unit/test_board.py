@@ -94,6 +94,35 @@ def test_a_call_that_has_begun_is_seen_through(
     assert seen == ["B"], "when the caller is told of its cancellation, the move is over"
 
 
+def test_texts_are_cleaned_on_their_way_from_the_board_and_to_it() -> None:
+    adapter = MemoryAdapter({"A": ["x"], "B": []})
+    adapter.update_task("1", name="na\0me", description="\0", labels=["la\0bel"])
+    adapter.add_comment("1", "com\0ment")
+
+    async def main() -> None:
+        board = Board(adapter)
+        (ready,) = await board.ready_tasks(["A"])
+        claimed = await board.claim("1", "A", "B")
+        for task in (ready, await board.task("1"), claimed):
+            assert (task.name, task.description) == ("na\ufffdme", "\ufffd")
+            assert task.labels == ("la\ufffdbel",)
+        assert [c.text for c in claimed.comments] == ["com\ufffdment"]
+        await board.comment("1", "lone \ud800")
+        await board.update("1", name="\0", description="\0", labels=["\0"])
+        made = await board.create("A", "new\0", "\0")
+        assert adapter.get_task("1").comments[-1].text == "lone \ufffd"
+        assert adapter.get_task("1").name == "\ufffd"
+        assert adapter.get_task(made.id).name == "new\ufffd"
+
+    asyncio.run(main())
+
+
+def test_a_task_whose_id_cannot_be_stored_does_not_hold_up_the_others() -> None:
+    adapter = MemoryAdapter({"A": [{"id": "a\0", "name": "x"}, {"id": "b", "name": "y"}]})
+    ready = asyncio.run(Board(adapter).ready_tasks(["A"]))
+    assert [task.id for task in ready] == ["b"]
+
+
 def test_a_call_that_waits_for_a_thread_is_dropped() -> None:
     slow = Slow()
 

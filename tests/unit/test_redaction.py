@@ -27,6 +27,13 @@ def test_texts_and_values() -> None:
     assert clean.data(SECRET.encode()) == b"[redacted]"
 
 
+def test_what_cannot_be_stored_is_replaced_on_its_way_to_prefect_and_to_boards() -> None:
+    clean = Redactor([SECRET])
+    assert clean.value({"a\0": ["b\ud800", f"{SECRET}\0"]}) == {
+        "a\ufffd": ["b\ufffd", "[redacted]\ufffd"]
+    }
+
+
 class RendersItself(logging.Formatter):
     """A user's formatter that does not look at the text which others have rendered."""
 

@@ -285,6 +285,10 @@ class TestLineSplitter:
         assert self.lines(b"\xc3", b"\xa9\n") == ["\u00e9"]
         assert self.lines() == []
 
+    def test_nul_is_replaced(self) -> None:
+        assert self.lines(b"bad\0words\n", b"\0") == ["bad\ufffdwords", "\ufffd"]
+        assert self.lines(b"\0" * (LINE_LIMIT + 1)) == ["\ufffd" * LINE_LIMIT + CUT]
+
     def test_the_longest_whole_line(self) -> None:
         assert self.lines(b"x" * LINE_LIMIT + b"\n") == ["x" * LINE_LIMIT]
 
