@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
+from tests.postgres import POSTGRESQL, SQLITE
 from tests.support import prefect_server
-
-SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked `postgres` on both databases."""
-    if metafunc.definition.get_closest_marker("postgres") is not None:
+    marked = metafunc.definition.get_closest_marker("postgres") is not None
+    if marked and "database" in metafunc.fixturenames:
         kinds = [SQLITE, POSTGRESQL]
         metafunc.parametrize("database", kinds, indirect=True, scope="session")
 

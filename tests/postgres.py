@@ -1,4 +1,4 @@
-"""A PostgreSQL database for one test session, where a PostgreSQL server runs."""
+"""A PostgreSQL database for a test session, where a PostgreSQL server runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 SERVER = os.environ.get("ATHANORE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/postgres")
 """Where the server is, and a database to connect to while others are created and dropped."""

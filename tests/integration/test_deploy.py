@@ -136,6 +136,7 @@ async def test_names_that_prefect_does_not_take(prefect_api: str) -> None:
         assert [p for _, p in await order(client, name)] == list(range(1, len(awkward) + 1))
 
 
+@pytest.mark.postgres
 async def test_queues_have_exactly_the_planned_priorities(prefect_api: str) -> None:
     name = app_name("deploy")
     async with connected(prefect_api, name) as client:
@@ -171,6 +172,7 @@ async def test_the_codes_limits_win(prefect_api: str) -> None:
         assert todo.concurrency_limit is None
 
 
+@pytest.mark.postgres
 async def test_a_pause_survives_a_deploy(prefect_api: str) -> None:
     name = app_name("deploy")
     async with connected(prefect_api, name) as client:
@@ -198,6 +200,7 @@ async def test_a_schedule_switched_off_in_the_ui_stays_off(prefect_api: str) -> 
         assert await pausing.paused_parts(client, name, "Todo") == ()
 
 
+@pytest.mark.postgres
 async def test_a_removed_route_leaves_waiting_tasks_in_their_queue(prefect_api: str) -> None:
     name, neighbour = app_name("deploy"), app_name("deploy")
     dispatcher = app(name, "Todo", "Review")
@@ -222,6 +225,7 @@ async def test_a_removed_route_leaves_waiting_tasks_in_their_queue(prefect_api: 
         assert await everything(client, neighbour) == others
 
 
+@pytest.mark.postgres
 async def test_a_removed_route_stays_until_its_agents_have_finished(prefect_api: str) -> None:
     name = app_name("deploy")
     dispatcher = app(name, "Todo", "Review")

@@ -31,6 +31,8 @@ from athanore.flows.liveness import Liveness
 from athanore.flows.recovery import Recovery
 from tests.harness import app_name, prompt
 
+pytestmark = pytest.mark.postgres
+
 DEAD = Holder("lost-1", f"{identity.host()}:999999999:1.00")
 LOG = logging.getLogger(__name__)
 

@@ -8,11 +8,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
+
+pytestmark = pytest.mark.postgres
 
 
 class Counts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from athanore.flows import control, recovery
 from athanore.flows.ledger import MOVED
 from tests import postgres
 from tests.harness import app_name, prompt, running
+from tests.postgres import SQLITE
 from tests.support import free_port, prefect_server, wait_until
 
 
@@ -49,10 +52,21 @@ class Waits:
         ).raise_for_status()
 
 
-def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def _address(database: str) -> Generator[str | None]:
+    """Where a server keeps its data; None for SQLite in its own home."""
+    if database == SQLITE:
+        yield None
+        return
     postgres.require()
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.mark.postgres
+def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
     agent = Waits()
     board = MemoryAdapter(["Todo", "In Progress", "Review", "Done"])
     task = board.create_task("Todo", "Fix it")
@@ -64,8 +78,8 @@ def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
     )  # fmt: skip
     app.route("Todo", done_queue="Done")(prompt)
     port = free_port()
-    with postgres.database() as database:
-        first = prefect_server(tmp_path / "home", database, port)
+    with _address(database) as address:
+        first = prefect_server(tmp_path / "home", address, port)
         url = first.__enter__()
         with running(app, url, keep=True) as it:
             wait_until("the agents work", lambda: agent.started == 2)
@@ -81,7 +95,7 @@ def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
                 "Prefect has been away for long",
                 lambda: time.monotonic() - away_since > away.total_seconds(),
             )
-            with prefect_server(tmp_path / "home", database, port):
+            with prefect_server(tmp_path / "home", address, port):
                 run = it.prefect.ended(task.id, 90)
                 assert run["state_name"] == "Completed"
                 assert it.place(task.id) == "Done"

@@ -17,6 +17,8 @@ from athanore.flows import hooks
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
+pytestmark = pytest.mark.postgres
+
 QUEUES = ["Slow", "Fast", "In Progress", "Done", "Failed"]
 
 

@@ -49,6 +49,7 @@ def only_task(dispatcher: AgentDispatcher) -> str:
     return task.id
 
 
+@pytest.mark.postgres
 def test_a_failed_attempt_is_repeated_in_the_same_run(prefect_api: str) -> None:
     agent = Fails(times=2)
     dispatcher = app(agent, max_retries=3)
@@ -148,6 +149,7 @@ def test_a_timeout_is_shown_by_its_name(prefect_api: str, outcome: AgentOutcome)
     assert Prefect(prefect_api, dispatcher.name).runs(task_id) != []
 
 
+@pytest.mark.postgres
 def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> None:
     agent = Fails(times=99)
     dispatcher = app(agent, dead_letter_queue="Failed", pause_after_failures=2)
@@ -178,6 +180,7 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
     assert len(agent.attempts) == 3
 
 
+@pytest.mark.postgres
 def test_a_route_that_paused_itself_tries_again_by_itself(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent, pause_after_failures=1, resume_after=2)
@@ -197,6 +200,7 @@ def test_a_route_that_paused_itself_tries_again_by_itself(prefect_api: str) -> N
         assert "resumed by itself" in resumed[0]["state"]["message"]
 
 
+@pytest.mark.postgres
 def test_a_route_that_a_person_paused_stays_paused(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent, pause_after_failures=1, resume_after=3)
