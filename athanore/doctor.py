@@ -22,10 +22,10 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.hosts import is_loopback
 from athanore.prefect_access import FOREIGN_HOST, is_open
-from athanore.proxies import proxy_for
+from athanore.proxies import by_way_of, proxy_for
 from athanore.queue_adapters.base import SupportsPrepare
 from athanore.queue_adapters.json_file import JsonFileAdapter
-from athanore.server import is_prefect, prefect_headers
+from athanore.server import is_prefect, prefect_errors, prefect_headers
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -193,7 +193,8 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
         if settings.api.url:
             return [
                 Finding(
-                    "Prefect", Level.FAIL, f"no server answers at {url} (PREFECT_API_URL).",
+                    "Prefect", Level.FAIL,
+                    f"no server answers at {url}{by_way_of(url)} (PREFECT_API_URL).",
                     "Start it, or unset PREFECT_API_URL to have `athanore up` start one.",
                 )
             ]  # fmt: skip
@@ -204,7 +205,10 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
             ),
             _database(_own_database(), "would be used"),
         ]  # fmt: skip
-    server = await _get(f"{url}/admin/version", prefect_headers())
+    try:
+        server = await _get(f"{url}/admin/version", prefect_headers())
+    except (httpx.HTTPError, ValueError) as exc:
+        return [Finding("Prefect", Level.FAIL, f"{url} does not answer any more: {exc}")]
     level = Level.OK if server == mine else Level.WARN
     found = [
         Finding(
@@ -215,12 +219,16 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
         await _server_database(url),
     ]  # fmt: skip
     if dispatcher is not None:
-        from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: url}):
-            async with get_client() as client:
-                found += await _deployed(client, dispatcher)
+        from athanore.flows.transport import prefect_client
+
+        try:
+            with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
+                async with prefect_client() as client:
+                    found += await _deployed(client, dispatcher)
+        except AthanoreError as exc:
+            found.append(_fail("Prefect", exc))
     return found
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from athanore.models import Task
+from athanore.proxies import without_proxy_for_loopback
 from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
 from athanore.routes import Route
 
@@ -64,7 +65,8 @@ def agent_environment(
     if token:
         env["ATHANORE_TOKEN"] = token
     env.update(route.env)
-    return env
+    # The task API is mostly on this machine, and a proxy would look for it on its own.
+    return env | without_proxy_for_loopback(env)
 
 
 _MIN_SECRET = 8

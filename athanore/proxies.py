@@ -5,9 +5,14 @@ An HTTP client that is given a transport of its own does not look there any more
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+# Not "[::1]", which httpx cannot read there.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def proxy_for(url: str) -> str | None:
@@ -18,6 +23,45 @@ def proxy_for(url: str) -> str | None:
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def by_way_of(url: str) -> str:
+    """Say through which proxy an address is asked, for messages; nothing where there is none."""
+    proxy = proxy_for(url)
+    if proxy is None:
+        return ""
+    parts = urlsplit(proxy)
+    # Its password, if it has one, is nobody's business.
+    return f" through the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def without_proxy_for_loopback(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what to set in an environment so that this machine is never reached by a proxy.
+
+    Nothing where no proxy is set. What `no_proxy` names already stays in it.
+    """
+    if not any(_is_proxy(name) and value for name, value in environment.items()):
+        return {}
+    changes: dict[str, str] = {}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        present = environment.get(name, environment.get(other, ""))
+        listed = [entry.strip() for entry in present.split(",") if entry.strip()]
+        if "*" not in listed:
+            listed += [host for host in _LOOPBACK if host not in listed]
+        changes[name] = ",".join(listed)
+    return changes
+
+
+def spare_loopback() -> None:
+    """Have this process reach its own machine without a proxy, and so what it starts.
+
+    Prefect's clients for logs and live events go by the environment, and take no other advice.
+    """
+    os.environ.update(without_proxy_for_loopback(os.environ))
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy") and name.lower() != "no_proxy"
 
 
 def _is_here(host: str) -> bool:

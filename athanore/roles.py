@@ -87,13 +87,12 @@ async def _apply_limits(app: App) -> Routes:
 
     A worker of an older version that restarts during an upgrade must not bring its limits back.
     """
-    from prefect.client.orchestration import get_client
-
     from athanore.deployments import make_pools
     from athanore.deployments.deploy import deployments_of
     from athanore.deployments.plan import plan
+    from athanore.flows.transport import prefect_client
 
-    async with get_client() as client:
+    async with prefect_client() as client:
         routes = await app.routes.read(client)
         mine = plan(app.dispatcher, app.reference, routes)
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}

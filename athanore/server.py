@@ -18,7 +18,7 @@ import httpx
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
 from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
-from athanore.proxies import proxy_for
+from athanore.proxies import by_way_of, proxy_for
 from athanore.seen_through import seen_through
 from athanore.server_process import server_command, server_environment
 
@@ -54,7 +54,8 @@ async def prefect_server(
     if settings.api.url:
         if not await is_prefect(settings.api.url):
             raise PrefectUnavailableError(
-                f"No Prefect server answers at {settings.api.url} (PREFECT_API_URL). "
+                f"No Prefect server answers at {settings.api.url}"
+                f"{by_way_of(settings.api.url)} (PREFECT_API_URL). "
                 "Start it, or unset PREFECT_API_URL to have one started here."
             )
         yield settings.api.url
@@ -102,7 +103,8 @@ async def find_prefect() -> str:
         if await is_prefect(settings.api.url, _PATIENCE):
             return settings.api.url
         raise PrefectUnavailableError(
-            f"No Prefect server answers at {settings.api.url} (PREFECT_API_URL)."
+            f"No Prefect server answers at {settings.api.url}"
+            f"{by_way_of(settings.api.url)} (PREFECT_API_URL)."
         )
     url = f"http://{settings.server.api.host}:{settings.server.api.port}/api"
     if await is_prefect(url, _PATIENCE):

@@ -24,6 +24,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.environment import board_secrets
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.logs import calm_prefect, configure_logging
+from athanore.proxies import spare_loopback
 from athanore.server import prefect_errors, prefect_server, ui_url
 from athanore.settings import LogFormat
 
@@ -105,6 +106,7 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
 
     Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
     """
+    spare_loopback()
     stop = Stop()
     errors: list[BaseException] = []
 
@@ -207,13 +209,12 @@ async def at_work(
 async def _serve_app(
     app: App, prefect_api: str, api_socket: socket.socket, stop: Stop, screen: Console | None
 ) -> None:
-    from prefect.client.orchestration import get_client
-
     from athanore.api.server import serve_api
     from athanore.deployments import deploy, planned, poll_now
+    from athanore.flows.transport import prefect_client
 
     with prefect_errors():
-        async with get_client() as client:
+        async with prefect_client() as client:
             await deploy(client, await planned(client, app.dispatcher, app.reference))
             routes = await app.routes.read(client, fresh=True)
             await poll_now(client, app.name, routes)
@@ -227,11 +228,10 @@ async def _serve_app(
 
 
 async def _show(screen: Console, app: App) -> None:
-    from prefect.client.orchestration import get_client
-
     from athanore.display import show_live
+    from athanore.flows.transport import prefect_client
 
-    async with get_client() as client:
+    async with prefect_client() as client:
         await show_live(screen, client, app)
 
 

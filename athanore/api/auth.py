@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ from athanore.errors import PrefectUnavailableError
 from athanore.flows import control, ledger
 from athanore.flows.apps import App
 
+_STRANGERS_AT_ONCE = 4
 _READS = frozenset({"GET", "HEAD"})
 _OPERATORS_ONLY = re.compile(r"/tasks/[^/]+/requeue")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="athanore"'}
@@ -57,6 +59,9 @@ class Gate:
         # Reads may rely on what was true a moment ago; writes never do, while Prefect answers.
         self._fresh: Recent[UUID, FlowRun] = Recent(1000, seconds=2)
         self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=600)
+        # Tokens that somebody made up: they must cost Prefect little, and others not their turn.
+        self._unknown: Recent[UUID, bool] = Recent(1000, seconds=5)
+        self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
 
     async def identify(self, credential: str | None, *, write: bool) -> Caller:
         """Tell who a caller is by the bearer token that it sent.
@@ -109,10 +114,7 @@ class Gate:
         if not fresh and (run := self._fresh.get(run_id)) is not None:
             return run
         try:
-            async with self._prefect.client() as client:
-                run = await client.read_flow_run(run_id)
-        except ObjectNotFound:
-            return None
+            run = await self._read(run_id)
         except PrefectUnavailableError:
             # What was known last is the best there is: an agent must be able to finish its work
             # while Prefect is away.
@@ -121,11 +123,30 @@ class Gate:
             if not fresh and not self._required:
                 return None  # anybody may read
             raise
-        if names.app_tag(self._app.name) not in run.tags:
+        if run is None or names.app_tag(self._app.name) not in run.tags:
             return None
         self._known.put(run_id, run)
         self._fresh.put(run_id, run)
         return run
+
+    async def _read(self, run_id: UUID) -> FlowRun | None:
+        """Read a run; None if there is none. Ids that were never seen take turns."""
+        if self._known.get(run_id) is not None or control.run_here(run_id) is not None:
+            return await self._ask(run_id)
+        async with self._strangers:
+            if self._unknown.get(run_id):
+                return None
+            run = await self._ask(run_id)
+            if run is None:
+                self._unknown.put(run_id, True)
+            return run
+
+    async def _ask(self, run_id: UUID) -> FlowRun | None:
+        try:
+            async with self._prefect.client() as client:
+                return await client.read_flow_run(run_id)
+        except ObjectNotFound:
+            return None
 
     def check_write(self, caller: Caller, path: str, task_id: str | None) -> None:
         """Refuse what an agent may not change, where tokens are required.

@@ -7,23 +7,27 @@ able to comment, move its task and end while it is. Prefect's own client would t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast, override
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
 from athanore.flows import clock
-from athanore.flows.transport import http_transport
+from athanore.flows.transport import Connections, http_transport, prefect_client
+
+logger = logging.getLogger("athanore.api")
 
 _PATIENCE = 8.0
 _LOOK_EVERY = 0.5
 _LOOK_PATIENCE = 2.0
 _AWAY = "The Prefect server does not answer; try again soon."
+_BUSY = "There are more requests of the Prefect server than it can answer just now; try again soon."
 
 
 class PrefectLink:
@@ -35,7 +39,9 @@ class PrefectLink:
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
         self._client: PrefectClient | None = None
+        self._connections: Connections | None = None
         self._look_out: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
 
     async def __aenter__(self) -> PrefectLink:
         return self
@@ -65,6 +71,7 @@ class PrefectLink:
         """
         if self.is_away:
             raise PrefectUnavailableError(_AWAY)
+        began = asyncio.get_running_loop().time()
         deadline = asyncio.timeout(patience)
         try:
             async with deadline:
@@ -72,8 +79,10 @@ class PrefectLink:
         except (TimeoutError, httpx.TransportError, _NoAnswer) as exc:
             if isinstance(exc, TimeoutError) and not deadline.expired():
                 raise
-            if not self.is_away and self._client is not None:
-                self._look_out = asyncio.create_task(_until_back(self._client))
+            if isinstance(exc, TimeoutError) and self._heard_at > began:
+                raise PrefectUnavailableError(_BUSY) from exc  # it answers others
+            if not self.is_away and self._connections is not None:
+                self._look_out = asyncio.create_task(self._until_back(self._connections))
             raise PrefectUnavailableError(_AWAY) from exc
         except PrefectHTTPStatusError as exc:
             if exc.response.status_code < 500:
@@ -87,14 +96,33 @@ class PrefectLink:
             if not get_current_settings().api.url:
                 # Prefect's client would start a server of its own.
                 raise PrefectUnavailableError("PREFECT_API_URL names no Prefect server.")
-            settings = {
-                "transport": _ImpatientTransport(http_transport()),
-                "event_hooks": {"response": [_note_time]},
-            }
-            client = get_client(httpx_settings=settings)
+            self._connections = http_transport()
+            client = prefect_client(
+                _ImpatientTransport(self._connections), event_hooks={"response": [self._note]}
+            )
             await self._stack.enter_async_context(client)
             self._client = client
         return self._client
+
+    async def _note(self, response: httpx.Response) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        clock.heard(response.headers.get("date"))
+
+    async def _until_back(self, connections: Connections) -> None:
+        """Return as soon as Prefect and its database answer.
+
+        It looks through a connection of its own, which no request can take; those that the others
+        had are given up, as they may lead nowhere.
+        """
+        try:
+            async with prefect_client(_ImpatientTransport(http_transport())) as client:
+                while True:
+                    if await _is_ready(client):
+                        break
+                    await asyncio.sleep(_LOOK_EVERY)
+        except Exception:
+            logger.exception("It cannot be found out whether Prefect is back; it is asked again.")
+        await connections.renew()
 
 
 class _NoAnswer(Exception):
@@ -123,20 +151,12 @@ class _ImpatientTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def _until_back(client: PrefectClient) -> None:
-    """Return as soon as Prefect and its database answer."""
-    while True:
-        try:
-            async with asyncio.timeout(_LOOK_PATIENCE):
-                await client.request("GET", cast(Any, "/ready"))
-            return
-        except PrefectHTTPStatusError as exc:
-            if exc.response.status_code < 500:  # it does not know this way, but it is there
-                return
-        except (TimeoutError, httpx.TransportError, _NoAnswer):
-            pass
-        await asyncio.sleep(_LOOK_EVERY)
-
-
-async def _note_time(response: httpx.Response) -> None:
-    clock.heard(response.headers.get("date"))
+async def _is_ready(client: PrefectClient) -> bool:
+    try:
+        async with asyncio.timeout(_LOOK_PATIENCE):
+            await client.request("GET", cast(Any, "/ready"))
+    except PrefectHTTPStatusError as exc:
+        return exc.response.status_code < 500  # it may not know this way, but it is there
+    except (TimeoutError, httpx.TransportError, _NoAnswer):
+        return False
+    return True

@@ -20,6 +20,7 @@ from athanore.errors import (
     NotFoundError,
     PrefectUnavailableError,
 )
+from athanore.proxies import spare_loopback
 
 _GROUPS = {
     "Begin": (starting.init, starting.doctor),
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after `athanore`; by default those of this process.
     """
+    spare_loopback()
     try:
         code = make_app()(sys.argv[1:] if arguments is None else arguments)
     except CycloptsError as exc:

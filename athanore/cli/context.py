@@ -96,11 +96,12 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
 
     async def connect() -> T:
         api = await find_prefect()
-        from prefect.client.orchestration import get_client
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
+        from athanore.flows.transport import prefect_client
+
         with temporary_settings({PREFECT_API_URL: api}):
-            async with get_client() as client:
+            async with prefect_client() as client:
                 return await action(client)
 
     with prefect_errors():

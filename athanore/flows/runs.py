@@ -29,7 +29,7 @@ from prefect.states import Cancelled, Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
-from athanore.flows import clock
+from athanore.flows import clock, transport
 from athanore.models import Task
 from athanore.routes import Route
 
@@ -60,8 +60,11 @@ async def prefect_client() -> AsyncGenerator[PrefectClient]:
 
     Not Prefect's `get_client()`: that overlooks a shared client with a transport of its own.
     """
-    async with AsyncClientContext.get_or_create() as context:
+    if (context := AsyncClientContext.get()) is not None:
         yield context.client
+        return
+    async with transport.prefect_client() as client:
+        yield client
 
 
 async def find_runs(

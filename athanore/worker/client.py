@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import override
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
 from athanore.flows import clock, control
-from athanore.flows.transport import http_transport
+from athanore.flows.transport import http_transport, prefect_client
 
 logger = logging.getLogger("athanore.worker")
 
@@ -105,7 +105,7 @@ class _SharedClient(AsyncClientContext):
 async def shared_client() -> AsyncGenerator[PatientTransport]:
     """Make one patient client that everything in this context uses."""
     transport = PatientTransport(http_transport(retries=3))
-    client = get_client(httpx_settings={"transport": transport})
+    client = prefect_client(transport)
     # The engine makes a synchronous client for each run, too, although it sends nothing with it.
     async with _SharedClient(client):
         with SyncClientContext():

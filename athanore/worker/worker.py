@@ -30,6 +30,7 @@ from athanore.errors import ConfigurationError
 from athanore.flows import apps, clock, control, runs
 from athanore.flows.control import StopReason
 from athanore.logs import calm_prefect
+from athanore.proxies import spare_loopback
 from athanore.worker.alarms import Alarms
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
@@ -108,6 +109,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             await in_thread(lambda: self.start(run_once, with_healthcheck, printer))
             return
         calm_prefect()
+        spare_loopback()
         self._find_apps()
         with temporary_settings({"flows.heartbeat_frequency": None}):
             async with shared_client() as self._transport:

@@ -176,6 +176,50 @@ def test_doctor_finds_what_is_wrong(
     assert "ATHANORE_API_AUTH=token" in found["API access"][1]
 
 
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A proxy of the environment, at which nobody answers."""
+    url = f"http://127.0.0.1:{free_port()}"
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "corp.example")
+    return url
+
+
+def test_a_proxy_is_not_asked_for_a_prefect_of_this_machine(
+    cli: Cli, prefect_api: str, proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = app_name("proxied")
+    write_script(tmp_path, name)
+    monkeypatch.chdir(tmp_path)
+    cli.ok("deploy")
+    try:
+        assert cli.ok("status", "--json").json["app"] == name
+        assert findings(cli.ok("doctor", "--json"))["deployments"][0] == "ok"
+    finally:
+        for variable in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(variable)
+        with tidied(prefect_api, name):
+            pass
+
+
+def test_a_proxy_that_does_not_answer_is_named(
+    capsys: pytest.CaptureFixture[str], proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_script(tmp_path, app_name("proxied"))
+    monkeypatch.chdir(tmp_path)
+    far = Cli("http://prefect.invalid:4200/api", capsys)
+    says = f"http://prefect.invalid:4200/api through the proxy {proxy}"
+    output = far("doctor", "--json")
+    assert output.code == 1
+    assert says in findings(output)["Prefect"][1]
+    output = far("status")
+    assert output.code == 2
+    assert says in output.err
+    assert output.err.count("\n") == 1, output.err
+
+
 def test_doctor_without_app_and_prefect(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,3 +85,27 @@ def test_a_route_may_set_anything() -> None:
 def test_short_values_are_not_taken_for_secrets_to_redact() -> None:
     base = {"BOARD_TOKEN": "long enough", "PREFECT_API_KEY": "short", "HOME": "/home/somebody"}
     assert known_secrets(BoardWithToken(), base) == {"long enough"}
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ({"http_proxy": "http://proxy:1"}, "localhost,127.0.0.1,::1"),
+        ({"ALL_PROXY": "http://p:1", "no_proxy": "corp.example"},
+         "corp.example,localhost,127.0.0.1,::1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1, a"}, "127.0.0.1,a,localhost,::1"),
+        ({"http_proxy": "http://p:1", "NO_PROXY": "*"}, "*"),
+    ],
+)  # fmt: skip
+def test_a_proxy_is_not_asked_for_this_machine(base: dict[str, str], expected: str) -> None:
+    env = environment(None, **base)
+    assert {env["no_proxy"], env["NO_PROXY"]} == {expected}
+
+
+def test_a_proxy_of_the_routes_own_is_not_asked_for_this_machine_either() -> None:
+    route = Route("Todo", prompt, env={"http_proxy": "http://p:1", "no_proxy": "a"})
+    assert environment(route)["NO_PROXY"] == "a,localhost,127.0.0.1,::1"
+
+
+def test_without_a_proxy_nothing_is_added() -> None:
+    assert "no_proxy" not in environment(None, http_proxy="", HOME="/home/me")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from athanore.proxies import proxy_for
+from athanore.proxies import by_way_of, proxy_for
 
 HTTP, HTTPS, ALL = "http://proxy:1", "http://proxy:2", "http://proxy:3"
 
@@ -36,3 +36,9 @@ def test_the_proxy_of_an_address(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(url) == expected
+
+
+def test_a_message_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:secret@proxy:1")
+    assert by_way_of("http://api.example/api") == " through the proxy http://proxy:1"
+    assert by_way_of("http://127.0.0.1:4200/api") == ""

@@ -1,0 +1,122 @@
+"""The connections to Prefect's API: requests that are cancelled leave none of them taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from athanore.flows.transport import http_transport, prefect_client
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Slow:
+    """A server on a real socket that answers only once it is let."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.connections = 0
+        self.asked = 0
+        self.target = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.target = head.split()[1].decode()
+                self.asked += 1
+                await self.may_answer.wait()
+                writer.write(ANSWER)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def served() -> AsyncGenerator[tuple[Slow, str]]:
+    slow = Slow()
+    server = await asyncio.start_server(slow.handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
+    async with server:
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield slow, url
+        finally:
+            slow.may_answer.set()
+
+
+async def test_a_burst_of_requests_that_are_cancelled_leaves_no_connection_taken() -> None:
+    async with served() as (slow, url):
+        client = httpx.AsyncClient(transport=http_transport())
+        async with client, asyncio.timeout(60):
+            burst = [asyncio.create_task(client.get(url)) for _ in range(200)]
+            while slow.asked < 16:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            for request in burst[:16]:
+                request.cancel()
+            for _ in range(2):  # others have just been given what those had
+                await asyncio.sleep(0)
+            for request in burst[16:]:
+                request.cancel()
+            await asyncio.gather(*burst, return_exceptions=True)
+            slow.may_answer.set()
+            later = await asyncio.gather(*(client.get(url) for _ in range(50)))
+            assert {answer.status_code for answer in later} == {200}
+
+
+async def test_a_connection_is_used_again_when_its_answer_was_read() -> None:
+    async with served() as (slow, url):
+        slow.may_answer.set()
+        async with httpx.AsyncClient(transport=http_transport()) as client:
+            for _ in range(3):
+                await client.get(url)
+            assert (slow.asked, slow.connections) == (3, 1)
+            async with client.stream("GET", url):
+                pass  # its answer is not read, so that connection is of no use any more
+            await client.get(url)
+            assert (slow.asked, slow.connections) == (5, 2)
+
+
+async def test_after_an_outage_no_old_connection_is_used() -> None:
+    async with served() as (slow, url):
+        slow.may_answer.set()
+        transport = http_transport()
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.get(url)
+            await transport.renew()
+            await client.get(url)
+        assert slow.connections == 2
+
+
+async def test_a_server_of_this_machine_is_reached_without_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with served() as (slow, _):
+        slow.may_answer.set()
+        async with prefect_client() as client:
+            assert await client.api_healthcheck() is None
+        assert slow.target == "/api/health"
+
+
+async def test_a_server_elsewhere_is_reached_through_the_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with served() as (slow, url):
+        slow.may_answer.set()
+        monkeypatch.setenv("http_proxy", url.removesuffix("/api"))
+        far = "http://prefect.invalid:4200/api"
+        with temporary_settings({PREFECT_API_URL: far}):
+            async with prefect_client() as client:
+                assert await client.api_healthcheck() is None
+        assert slow.target == f"{far}/health"
