@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 _PATIENCE = 10.0
-_TESTED_PREFECT = "3.8."
+_TESTED_PREFECT = ("3.8.", "3.9.")
 
 
 class Level(StrEnum):
@@ -185,10 +185,12 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
     if not mine.startswith(_TESTED_PREFECT):
         return [
             Finding(
-                "Prefect", Level.FAIL, f"version {mine} is not the tested {_TESTED_PREFECT}x.",
+                "Prefect",
+                Level.FAIL,
+                f"version {mine} is none of the tested {' and '.join(_TESTED_PREFECT)}*.",
                 "Install Athanore anew: it asks for a Prefect that fits.",
             )
-        ]  # fmt: skip
+        ]
     if not await is_prefect(url, _PATIENCE):
         if settings.api.url:
             return [
