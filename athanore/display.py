@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from athanore.errors import reason
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
@@ -129,7 +131,7 @@ async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
             try:
                 seen, trouble = await overview(client, app), ""
             except Exception as exc:  # a view must not end what it shows
-                trouble = f"Prefect does not tell how it is now: {exc or type(exc).__name__}"
+                trouble = f"Prefect does not tell how it is now: {reason(exc)}"
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # a library kept it to itself
             await asyncio.sleep(_LOOK_EVERY)

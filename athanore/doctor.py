@@ -223,11 +223,11 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
     if dispatcher is not None:
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        from athanore.flows.transport import prefect_client
+        from athanore.flows.telling import telling_client
 
         try:
             with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
-                async with prefect_client() as client:
+                async with telling_client() as client:
                     found += await _deployed(client, dispatcher)
         except AthanoreError as exc:
             found.append(_fail("Prefect", exc))

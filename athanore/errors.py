@@ -38,6 +38,11 @@ def _names(existing: Iterable[str], wanted: str) -> str:
     return f"{hint}There are: {', '.join(repr(n) for n in names)}."
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, on one line; its kind where it says nothing, as time-outs do."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class AthanoreError(Exception):
     """The root of all errors that Athanore raises on purpose."""
 

@@ -90,9 +90,9 @@ async def _apply_limits(app: App) -> Routes:
     from athanore.deployments import make_pools
     from athanore.deployments.deploy import deployments_of
     from athanore.deployments.plan import plan
-    from athanore.flows.transport import prefect_client
+    from athanore.flows.telling import telling_client
 
-    async with prefect_client() as client:
+    async with telling_client() as client:
         routes = await app.routes.read(client)
         mine = plan(app.dispatcher, app.reference, routes)
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}

@@ -17,7 +17,7 @@ import httpx
 
 from athanore.agent_adapters.processes import Family
 from athanore.agent_adapters.supervisor import default_reaper
-from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
+from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError, reason
 from athanore.proxies import by_way_of, proxy_for
 from athanore.seen_through import seen_through
 from athanore.server_process import server_command, server_environment
@@ -27,6 +27,10 @@ logger = logging.getLogger("athanore")
 _START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
+_SAY_AFTER = 4.0
+_SAY_EVERY = 15.0
+"""Seconds after which a person is told what is waited for, and again during a long start."""
+
 _BUSY = frozenset({502, 503, 504})
 _SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
@@ -121,6 +125,10 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
     Args:
         patience: seconds that a server that is there may take for it.
     """
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(
+        _SAY_AFTER, logger.warning, "Waiting for an answer of the Prefect server at %s ...", url
+    )
     try:
         # To load the certificates takes longer than the request, so only where they are needed.
         transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"), proxy=proxy_for(url))
@@ -132,6 +140,8 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
             return response.status_code == 200 and isinstance(response.json(), str)
     except (httpx.HTTPError, ValueError):
         return False
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -147,9 +157,7 @@ def prefect_errors() -> Generator[None]:
     try:
         yield
     except httpx.TransportError as exc:
-        raise PrefectUnavailableError(
-            f"Prefect does not answer any more: {exc or type(exc).__name__}."
-        ) from exc
+        raise PrefectUnavailableError(f"Prefect does not answer any more: {reason(exc)}.") from exc
     except PrefectHTTPStatusError as exc:
         if exc.response.status_code in _BUSY:
             raise PrefectUnavailableError(f"Prefect cannot answer now: {exc}") from exc
@@ -224,8 +232,12 @@ class _Relay:
 
 async def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _START_TIMEOUT
+    started = told = loop.time()
+    deadline = started + _START_TIMEOUT
     while not await is_prefect(url):
+        if loop.time() - told > _SAY_EVERY:
+            told = loop.time()
+            logger.info("The Prefect server is still starting (%.0f s so far).", told - started)
         if process.poll() is not None:
             raise PrefectUnavailableError(
                 f"The Prefect server ended with exit code {process.returncode} while it started; "

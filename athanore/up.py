@@ -211,10 +211,10 @@ async def _serve_app(
 ) -> None:
     from athanore.api.server import serve_api
     from athanore.deployments import deploy, planned, poll_now
-    from athanore.flows.transport import prefect_client
+    from athanore.flows.telling import telling_client
 
     with prefect_errors():
-        async with prefect_client() as client:
+        async with telling_client() as client:
             await deploy(client, await planned(client, app.dispatcher, app.reference))
             routes = await app.routes.read(client, fresh=True)
             await poll_now(client, app.name, routes)

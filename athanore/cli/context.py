@@ -98,10 +98,10 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
         api = await find_prefect()
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        from athanore.flows.transport import prefect_client
+        from athanore.flows.telling import telling_client
 
         with temporary_settings({PREFECT_API_URL: api}):
-            async with prefect_client() as client:
+            async with telling_client() as client:
                 return await action(client)
 
     with prefect_errors():

@@ -14,6 +14,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
+from athanore.errors import reason
 from athanore.flows import clock, control
 from athanore.flows.transport import http_transport, prefect_client
 
@@ -70,7 +71,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
                 if self._away_since is None:
                     self._away_since = loop.time()
                     control.note_outage()
-                    logger.warning("Prefect does not answer (%s); waiting for it.", exc)
+                    logger.warning("Prefect does not answer (%s); waiting for it.", reason(exc))
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
             self._was_there = True

@@ -17,6 +17,7 @@ from athanore import AgentDispatcher, JsonFileAdapter
 from tests.api.conftest import OPERATOR, dispatcher
 from tests.api.rig import served
 from tests.harness import Running, app_name, prompt, running
+from tests.support import wait_until
 
 ATTACK = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
 
@@ -154,11 +155,21 @@ def test_a_dead_letter_is_requeued(shop: Shop) -> None:
     expect(page.locator("#task-comments")).to_contain_text("no hope")
 
 
+def _polls_under_way(shop: Shop, queue: str) -> list[dict[str, Any]]:
+    """The polls of a route that have been made and not ended."""
+    prefect = shop.app.prefect
+    tags = [f"app:{prefect.app}", f"route:{queue}", "poll"]
+    states = ["SCHEDULED", "PENDING", "RUNNING"]
+    wanted = {"tags": {"all_": tags}, "state": {"type": {"any_": states}}}
+    return prefect.post("/flow_runs/filter", {"flow_runs": wanted})
+
+
 def test_a_route_is_paused_and_goes_on(shop: Shop) -> None:
     page = shop.page
     todo = shop.column("Todo")
     todo.get_by_role("button", name="Pause Todo").click()
     expect(todo).to_contain_text("Paused: no agent starts")
+    wait_until("a poll that had begun has ended", lambda: not _polls_under_way(shop, "Todo"))
     task = shop.app.board.create_task("Todo", "Later")
     expect(shop.card("Todo", "Later")).to_be_visible()
     shop.card("Todo", "Later").locator(".card-open").click()
