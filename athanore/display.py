@@ -104,7 +104,7 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         letters = f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`."
         parts.append(Text(letters, "red"))
     if seen.board_error:
-        parts.append(Text(f"The board does not answer: {seen.board_error}", "yellow"))
+        parts.append(Text(f"The board cannot be read: {seen.board_error}", "yellow"))
     return Group(*parts)
 
 

@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names, operations
 from athanore.deployments.deploy import deployments_of
-from athanore.deployments.pools import pause_reasons, queues_of
+from athanore.deployments.pools import queues_of
 from athanore.errors import BoardError
 from athanore.flows import ledger, pausing, runs
 from athanore.flows.apps import App
@@ -228,7 +228,7 @@ async def _read_pool(client: PrefectClient, app: str) -> _Pool:
         is_paused=pool.is_paused,
         workers=tuple(w.name.removesuffix(f" {name}") for w in workers),
         paused_queues=frozenset(q.name for q in queues if q.is_paused),
-        pause_reasons=pause_reasons(queues),
+        pause_reasons=await pausing.pause_reasons(client, app, queues),
     )
 
 

@@ -8,18 +8,18 @@ from typing import Literal
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Cancelling
 
 from athanore import names, operations
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect_link import PrefectLink
-from athanore.errors import AthanoreError, DispatchError, TaskBusyError
-from athanore.flows import control, ledger, pausing, runs
+from athanore.errors import AthanoreError
+from athanore.flows import ledger, pausing, runs
 from athanore.flows.apps import App
 from athanore.flows.registry import Routes
 from athanore.models import Task
 from athanore.overview import Machinery, look_at_machinery
 from athanore.server import ui_url
+from athanore.services import tasks
 
 logger = logging.getLogger("athanore.api")
 
@@ -132,62 +132,31 @@ class AgentRuns:
             return await pausing.paused_parts(client, self._app.name, queue_name)
 
     async def dispatch(self, task: Task) -> FlowRun:
-        """Create the agent run of a task, or return the one that waits.
-
-        Raises:
-            DispatchError: the task's queue has no route, or an agent works on the task.
-            PrefectUnavailableError: Prefect did not answer.
-        """
-        routes = await self.routes()
-        known = routes.get(task.queue_name)
-        if known is None:
-            raise DispatchError(
-                f"Task {task.id!r} is in {task.queue_name!r}, which no route watches. Move it to "
-                f"one of: {', '.join(repr(n) for n in routes) or 'none is watched'}."
-            )
+        """Create the agent run of a task, or return the one that waits; see `tasks.dispatch`."""
         async with self._prefect.client() as client:
-            active = (await runs.active_runs(client, self._app.name, [task.id])).get(task.id)
-            if active is not None and active.state_type in runs.WORKING:
-                raise TaskBusyError(task.id, str(active.id), active.name)
-            run = active or await runs.dispatch(client, self._app.name, known.route, task)
-        control.wake()
-        return run
+            return (await tasks.dispatch(client, self._app, task)).run
 
     async def cancel(self, task_id: str, reason: str) -> FlowRun:
-        """Have Prefect cancel the active run of a task; the worker then stops its agent.
-
-        Raises:
-            DispatchError: no run of the task is active.
-            PrefectUnavailableError: Prefect did not answer.
-        """
+        """Cancel the active run of a task and return it as it is then; see `tasks.cancel`."""
         async with self._prefect.client() as client:
-            active = (await runs.active_runs(client, self._app.name, [task_id])).get(task_id)
-            if active is None:
-                raise DispatchError(
-                    f"No agent works on task {task_id!r} or waits to; there is nothing to cancel."
-                )
-            await client.set_flow_run_state(active.id, Cancelling(message=reason))
-            return await client.read_flow_run(active.id)
+            done = await tasks.cancel(client, self._app, task_id, reason)
+            return await client.read_flow_run(done.run.id)
 
     async def dispatch_if_due(self, task: Task) -> FlowRun | None:
         """Create the agent run of a task that has come into a watched queue.
 
-        Does nothing while a run of the task is active: the end of that run sees to it. A Prefect
-        that is away is no error either: the next poll does it.
+        Does nothing while an agent works on the task: the end of its run sees to it. A Prefect that
+        is away is no error either: the next poll does it.
         """
         try:
-            known = (await self.routes()).get(task.queue_name)
-            if known is None:
+            if task.queue_name not in await self.routes():
                 return None
             async with self._prefect.client() as client:
-                if await runs.active_runs(client, self._app.name, [task.id]):
-                    return None
-                run = await runs.dispatch(client, self._app.name, known.route, task)
+                done = await tasks.dispatch_if_watched(client, self._app, task)
         except AthanoreError as exc:
             logger.warning("The next poll dispatches task %r: %s", task.id, exc)
             return None
-        control.wake()
-        return run
+        return None if done is None else done.run
 
 
 def run_model(run: FlowRun) -> RunModel:

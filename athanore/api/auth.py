@@ -40,13 +40,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request; the last four are known of agents."""
+    """Who sent a request; all but the role is known of agents.
+
+    `start` is the start of the run that the attempt belongs to.
+    """
 
     role: Role
     task_id: str | None = None
     run_id: UUID | None = None
     queue_name: str | None = None
     attempt: int | None = None
+    start: int | None = None
 
 
 class Gate:
@@ -108,7 +112,9 @@ class Gate:
                 f"The run of this token has ended or is being stopped ({run.state_name}); it may "
                 "not change anything any more. Stop working.",
             )  # fmt: skip
-        return Caller(Role.AGENT, names.task_of(run.tags), run_id, queue_of(run), attempt)
+        return Caller(
+            Role.AGENT, names.task_of(run.tags), run_id, queue_of(run), attempt, run.run_count
+        )
 
     async def _run(self, run_id: UUID, *, fresh: bool) -> FlowRun | None:
         if not fresh and (run := self._fresh.get(run_id)) is not None:

@@ -62,8 +62,7 @@ def _who(caller: Caller) -> str:
 
 def _text(service: Service, caller: Caller) -> str:
     url = service.app.api_url
-    token = service.dispatcher.settings.api_auth == "token" or caller.role is Role.AGENT
-    auth = '-H "Authorization: Bearer $ATHANORE_TOKEN" ' if token else ""
+    auth = '-H "Authorization: Bearer $ATHANORE_TOKEN" '
     # curl repeats what is answered with a 503, which says that nothing was changed.
     curl = f"curl -sS --retry 6 {auth}"
     json = f"{curl}-H 'Content-Type: application/json'"

@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import PrefectUnavailableError
-from athanore.flows import ledger, runs
+from athanore.flows import ledger
 
 logger = logging.getLogger("athanore.api")
 
@@ -21,26 +21,21 @@ _TRIES = 7200
 
 
 class Moves:
-    """Notes moves on the tasks' runs; what Prefect cannot be told now, it is told when it is back.
+    """Notes moves on the agents' runs; what Prefect cannot be told now, it is told when it is back.
 
     A move never fails by this: the board is what counts.
     """
 
-    def __init__(self, app: str, prefect: PrefectLink) -> None:
-        self._app = app
+    def __init__(self, prefect: PrefectLink) -> None:
         self._prefect = prefect
         self._later: set[asyncio.Task[None]] = set()
 
-    async def note(self, task_id: str, target_queue: str, run_id: UUID | None) -> None:
-        """Note on a task's run that its agent moves it.
-
-        Args:
-            run_id: the agent's run, if the caller said so; else the run that works on the task.
-        """
+    async def note(self, run_id: UUID, start: int, target_queue: str) -> None:
+        """Note on an agent's run that it moves its task; see `ledger.note_move`."""
         try:
-            await self._write(task_id, target_queue, run_id)
+            await self._write(run_id, start, target_queue)
         except PrefectUnavailableError:
-            task = asyncio.create_task(self._write_later(task_id, target_queue, run_id))
+            task = asyncio.create_task(self._write_later(run_id, start, target_queue))
             self._later.add(task)
             task.add_done_callback(self._later.discard)
 
@@ -50,22 +45,17 @@ class Moves:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
 
-    async def _write_later(self, task_id: str, target_queue: str, run_id: UUID | None) -> None:
+    async def _write_later(self, run_id: UUID, start: int, target_queue: str) -> None:
         for _ in range(_TRIES):
             await asyncio.sleep(_PAUSE)
             with suppress(PrefectUnavailableError):
-                await self._write(task_id, target_queue, run_id)
+                await self._write(run_id, start, target_queue)
                 return
-        logger.warning("The run of task %s was never told of its move.", task_id)
+        logger.warning("Run %s was never told that its agent has moved its task.", run_id)
 
-    async def _write(self, task_id: str, target_queue: str, run_id: UUID | None) -> None:
+    async def _write(self, run_id: UUID, start: int, target_queue: str) -> None:
         try:
             async with self._prefect.client() as client:
-                if run_id is None:
-                    active = await runs.active_runs(client, self._app, [task_id])
-                    run = active.get(task_id)
-                    run_id = run.id if run and run.state_type in runs.WORKING else None
-                if run_id is not None:
-                    await client.update_flow_run_labels(run_id, {ledger.MOVED: target_queue})
+                await ledger.note_move(client, run_id, start, target_queue)
         except (ObjectNotFound, PrefectHTTPStatusError) as exc:
-            logger.warning("The run of task %s was not told of its move: %s", task_id, exc)
+            logger.warning("Run %s was not told that its agent moves its task: %s", run_id, exc)

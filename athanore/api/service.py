@@ -51,7 +51,7 @@ class Service:
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.snapshots = Snapshots(app, self.prefect, self._lines)
         self.announcer = Announcer(app.name)
-        self.moves = Moves(app.name, self.prefect)
+        self.moves = Moves(self.prefect)
         self.progress = ProgressReports(self.prefect, self.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)

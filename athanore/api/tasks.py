@@ -132,11 +132,13 @@ async def move_task(
     """Move a task to another queue; if that is watched, the next agent is dispatched at once.
 
     An agent that moves its own task ends its work by that: the next agent starts when it is done.
+    It is known by its token. A task that somebody else moves is taken away from its agent, which is
+    stopped at the next poll.
     """
     before = await service.task(task_id)
     own = caller.run_id if caller.task_id == task_id else None
-    if caller.role != "operator":
-        await service.moves.note(task_id, body.target_queue, own)
+    if own is not None and caller.start is not None:
+        await service.moves.note(own, caller.start, body.target_queue)
     await service.board.move(task_id, body.target_queue)
     task = await service.task(task_id)
     data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": caller.role}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.flows.apps import App
-    from athanore.operations import Dispatched
+    from athanore.services.tasks import Dispatched
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
 type QueueName = Annotated[str, Parameter(name="QUEUE", help="The queue that the route watches.")]
@@ -28,20 +28,37 @@ def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = Non
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.operations import dispatch_task
+        from athanore.services import tasks
 
-        await _tell(client, found, await dispatch_task(client, found, task, queue))
+        read = await found.board.task(task)
+        await _tell(client, found, await tasks.dispatch(client, found, read, queue))
 
     with_app(app, action)
 
 
-def cancel(task: TaskId, /, *, app: AppOption = None) -> None:
+def cancel(
+    task: TaskId,
+    /,
+    *,
+    reason: Annotated[
+        str | None, Parameter(name="--reason", help="Why: for the comment on the task.")
+    ] = None,
+    app: AppOption = None,
+) -> None:
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.operations import cancel_task
+        from athanore.services import tasks
 
-        done = await cancel_task(client, found, task, user())
+        why = f"by {user()}: {reason}" if reason else f"by {user()}"
+        try:
+            done = await tasks.cancel(client, found, task, why)
+        except DispatchError:
+            read = await found.board.task(task)
+            raise DispatchError(
+                f"No agent run of task {task!r} ({read.name}) waits or works; the task is in "
+                f"{read.queue_name!r}."
+            ) from None
         if done.at_once:
             say(f"Cancelled {done.run.name!r}: no agent had started.")
         else:

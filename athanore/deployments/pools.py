@@ -11,10 +11,8 @@ from prefect.client.schemas.filters import WorkQueueFilter
 from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from athanore import names
 from athanore.deployments.plan import PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
-from athanore.flows import pausing
 from athanore.flows.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"
@@ -128,7 +126,7 @@ async def _make_queues(
         there = {q.name: q for q in await queues_of(client, pool.name)}
     for wanted in plan.queues:
         queue = there[wanted.name]
-        # Why a route paused itself stands in the description of its queue.
+        # Why a route is paused may stand in the description of its queue.
         text = queue.description if queue.is_paused else wanted.description
         if (queue.concurrency_limit, queue.description) != (wanted.concurrency_limit, text):
             if queue.concurrency_limit != wanted.concurrency_limit:
@@ -180,13 +178,6 @@ async def queues_of(client: PrefectClient, pool: str) -> list[WorkQueue]:
         found += page
         if len(page) < _PAGE:
             return found
-
-
-def pause_reasons(queues: Iterable[WorkQueue]) -> dict[str, str]:
-    """Say of the routes that paused themselves why they did, by the names of their queues."""
-    named = ((names.unslug(q.name), q) for q in queues)
-    found = ((name, pausing.pause_reason(queue, name)) for name, queue in named)
-    return {name: reason for name, reason in found if reason is not None}
 
 
 async def _create_queue(client: PrefectClient, pool: str, wanted: QueuePlan) -> None:

@@ -18,8 +18,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.flows import runs
-from athanore.flows.pausing import queue_description
+from athanore.flows import clearing, pausing, runs
 
 _LOOK_EVERY = 0.5
 
@@ -57,7 +56,7 @@ async def remove(
         if names.AGENT_TAG not in deployment.tags:
             await _delete(client, deployment)
     for route, deployment in agents.items():
-        await runs.cancel_waiting(client, app, route, "The route was removed.")
+        await clearing.cancel_waiting(client, app, route, "The route was removed.")
         if await at_work(client, app, route):
             lingering.append(route)
             continue
@@ -75,7 +74,7 @@ async def retire(
     """
     for deployment in gone:
         await _pause(client, app, deployment)
-    await runs.cancel_waiting(client, app, queue_name, "The route was removed.")
+    await clearing.cancel_waiting(client, app, queue_name, "The route was removed.")
     return not await at_work(client, app, queue_name)
 
 
@@ -91,10 +90,11 @@ async def _pause(client: PrefectClient, app: str, deployment: DeploymentResponse
         return
     await client.pause_deployment(deployment.id)
     if _has_own_queue(app, deployment) and deployment.work_queue_id is not None:
+        await pausing.forget_mark(client, app, _route(deployment))
         await client.update_work_queue(
             deployment.work_queue_id,
             is_paused=True,
-            description=queue_description(_route(deployment)),
+            description=pausing.queue_description(_route(deployment)),
         )
     tags = [*deployment.tags, names.LEAVING_TAG]
     await client.update_deployment(deployment.id, DeploymentUpdate(tags=tags))

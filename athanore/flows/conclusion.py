@@ -8,7 +8,7 @@ from datetime import timedelta
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
-from athanore.errors import NotFoundError, QueueNotFoundError
+from athanore.errors import DispatchError, NotFoundError, QueueNotFoundError
 from athanore.flows import apps, breaker, clock, control, pausing
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Ledger
@@ -16,6 +16,9 @@ from athanore.flows.patience import until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy, Route
+
+_UNPAUSED_WAIT = timedelta(minutes=15)
+"""How long a task waits whose route should be paused for good, and cannot be paused."""
 
 
 class Conclusion:
@@ -140,16 +143,26 @@ class Conclusion:
         await self._ledger.give_back()
         after = self._route.resume_after
         resume_at = None if after is None else clock.now() + after
-        await pausing.pause(
-            self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
-        )
-        self._log.error(
-            "%s It tries again %s; once the cause is mended: athanore resume %r",
-            text, "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC", queue_name,
-        )  # fmt: skip
+        due = clock.now()
+        try:
+            await pausing.pause(
+                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+            )
+        except DispatchError as exc:
+            # Its tasks are kept all the same, and none of them is tried again for a while.
+            due += after or _UNPAUSED_WAIT
+            text = f"Route {queue_name!r} should be paused ({what}: {result.reason}), and cannot be"
+            text = f"{text}: {exc} This task is tried again at {due:%Y-%m-%d %H:%M} UTC."
+            self._log.error("%s", text)
+        else:
+            again = "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC"
+            self._log.error(
+                "%s It tries again %s; once the cause is mended: athanore resume %r",
+                text, again, queue_name,
+            )  # fmt: skip
         await self._comment(_joined(f"{text} Moving back to source queue.", result.output_tail))
         await self._move(queue_name)
-        state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+        state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
         return state
 

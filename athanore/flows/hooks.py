@@ -12,13 +12,20 @@ from prefect.logging.loggers import flow_run_logger
 
 from athanore import names
 from athanore.board import Board
-from athanore.errors import BoardError, DispatchError, RouteError, TaskNotFoundError
+from athanore.errors import (
+    BoardError,
+    DispatchError,
+    QueueNotFoundError,
+    RouteError,
+    TaskNotFoundError,
+)
 from athanore.flows import apps, control, runs
 from athanore.flows.ledger import Ledger
 from athanore.flows.patience import until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
+from athanore.services import tasks
 
 BOARD_PATIENCE = timedelta(seconds=60)
 """How long a hook waits for a board that is away, at each step."""
@@ -49,10 +56,11 @@ async def bury(
 ) -> None:
     """Comment and move a task that has no attempt left: safe to repeat.
 
-    A task that is no longer in progress is left alone.
+    A task that is no longer in progress is left alone; one whose dead-letter queue is gone from the
+    board gets a comment about that, and stays in progress.
 
     Raises:
-        BoardError: the board is away, or has no such dead-letter queue.
+        BoardError: the board is away, or refuses it.
     """
     board, target = app.board, route.dead_letter_queue
     task_id = str(run.parameters["task_id"])
@@ -71,11 +79,23 @@ async def bury(
         await until_board_answers(
             lambda: comment_once(board, task_id, comment), log, BOARD_PATIENCE
         )
-        if target is not None:
-            await until_board_answers(lambda: board.move(task_id, target), log, BOARD_PATIENCE)
+        if target is not None and not await _move(board, task, target, log):
+            target = None
         _announce(app, run, task, target, reason)
     except TaskNotFoundError as exc:
         log.warning("No dead letter: %s", exc)
+
+
+async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
+    """Move a dead letter; False, with a comment, if the board has no such queue any more."""
+    try:
+        await until_board_answers(lambda: board.move(task.id, target), log, BOARD_PATIENCE)
+    except QueueNotFoundError as exc:
+        log.error("The dead letter stays where it is: %s", exc)
+        text = f"The board has no queue {target!r} any more; leaving the task where it is."
+        await until_board_answers(lambda: board.comment(task.id, text), log, BOARD_PATIENCE)
+        return False
+    return True
 
 
 def _announce(app: apps.App, run: FlowRun, task: Task, target: str | None, reason: str) -> None:
@@ -115,11 +135,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     try:
         task = await app.board.task(task_id)
         async with runs.prefect_client() as client:
-            known = (await app.routes.read(client)).get(task.queue_name)
-            if known is None:
-                return
-            await runs.dispatch(client, app.name, known.route, task)
-        control.wake()
+            await tasks.dispatch_if_watched(client, app, task)
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -30,8 +31,11 @@ REASON = "athanore.reason"
 FINAL = "athanore.final"
 ATTEMPT = "athanore.attempt"
 CLOSED = "athanore.closed"
-MOVED = "athanore.moved-to"
 USAGE = "athanore.usage."
+
+# Prefect changes labels by reading and writing them back, so that of two writers one loses what it
+# wrote. They are the worker's; what the task API has to say of a run is an input of the run.
+_MOVED = "athanore-moved"
 
 
 class Holder(NamedTuple):
@@ -106,6 +110,21 @@ def holder_of(run: FlowRun) -> Holder | None:
 def is_closed(run: FlowRun) -> bool:
     """True when nothing is due to the board any more for this finished run."""
     return bool(run.labels.get(CLOSED))
+
+
+async def note_move(client: PrefectClient, run_id: UUID, start: int, queue_name: str) -> None:
+    """Note that the agent of a run moves its task itself.
+
+    Args:
+        start: which start of the run it belongs to, as `FlowRun.run_count` says.
+    """
+    await client.create_flow_run_input(run_id, f"{_MOVED}-{start}-{uuid4()}", queue_name)
+
+
+async def has_moved_itself(client: PrefectClient, run: FlowRun) -> bool:
+    """Tell whether the agent of this start of a run has moved its task itself."""
+    prefix = f"{_MOVED}-{run.run_count}-"
+    return bool(await client.filter_flow_run_input(run.id, prefix, 1, set()))
 
 
 class Ledger:

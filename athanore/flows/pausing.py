@@ -4,26 +4,38 @@ A route that pauses itself may resume by itself: a poll with `resume=True` is sc
 for that time, so that it outlives the worker.
 
 The pause is kept where Prefect's own UI shows and changes it: the poll's deployment (with its
-schedule) and the route's work queue. Note that on PostgreSQL Prefect leaves a paused queue's
+schedule) and the route's work queue. That the route paused itself, and why, is a variable in
+Prefect: people may write what they like into the description of the queue, and a pause without
+such a mark is a person's. Note that on PostgreSQL Prefect leaves a paused queue's
 running runs out of the pool's limit; the gate in `limits` still counts them.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, cast
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import WorkQueue
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events import emit_event
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError
+from athanore.flows import clock
 
 RESUME = "resume"
 """The parameter of a poll that ends the route's own pause first."""
+
+_MARK = "athanore-pause"
+# From the mark to the pause it is a few requests.
+_PAUSING = timedelta(seconds=60)
 
 
 def queue_description(queue_name: str) -> str:
@@ -43,20 +55,26 @@ async def pause(
 
     Args:
         reason: why the route was paused by itself; shown on its work queue, and told by an event.
+            A route that is paused already stays as it is.
         resume_at: when such a route tries again; None: a person resumes it.
 
     Raises:
         DispatchError: the route is not deployed.
     """
     poll, agent = await _deployments(client, app, queue_name)
-    await client.pause_deployment(poll.id)
-    if agent.work_queue_id is not None:
-        there = await client.read_work_queue(agent.work_queue_id)
-        if reason and pause_reason(there, queue_name):
-            return  # another task of the route failed in the same way meanwhile
+    queue = await _work_queue(client, agent)
+    if not reason:
+        await forget_mark(client, app, queue_name)
+    elif queue is not None and queue.is_paused:
+        return  # by a person, or because another task of the route failed in the same way
+    else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
-        description = f"{reason}{again}" if reason else queue_description(queue_name)
-        await client.update_work_queue(agent.work_queue_id, is_paused=True, description=description)
+        reason = f"{reason}{again}"
+        await _mark(client, app, queue_name, reason)
+    await client.pause_deployment(poll.id)
+    if queue is not None:
+        description = reason or queue_description(queue_name)
+        await client.update_work_queue(queue.id, is_paused=True, description=description)
     if resume_at is not None:
         await client.create_flow_run_from_deployment(
             poll.id,
@@ -80,9 +98,8 @@ async def resume_by_itself(client: PrefectClient, app: str, queue_name: str) -> 
         DispatchError: the route is not deployed.
     """
     _, agent = await _deployments(client, app, queue_name)
-    if agent.work_queue_id is None:
-        return False
-    if pause_reason(await client.read_work_queue(agent.work_queue_id), queue_name) is None:
+    queue = await _work_queue(client, agent)
+    if queue is None or queue_name not in await pause_reasons(client, app, [queue]):
         return False
     await resume(client, app, queue_name)
     return True
@@ -105,6 +122,7 @@ async def resume(client: PrefectClient, app: str, queue_name: str) -> None:
         await client.update_work_queue(
             agent.work_queue_id, is_paused=False, description=queue_description(queue_name)
         )
+    await forget_mark(client, app, queue_name)
 
 
 async def paused_parts(client: PrefectClient, app: str, queue_name: str) -> tuple[str, ...]:
@@ -124,11 +142,32 @@ async def paused_parts(client: PrefectClient, app: str, queue_name: str) -> tupl
     return tuple(parts)
 
 
-def pause_reason(queue: WorkQueue, queue_name: str) -> str | None:
-    """Why a route paused itself; None if it is not paused, or was by a person."""
-    if not queue.is_paused or queue.description in (None, queue_description(queue_name)):
-        return None
-    return queue.description
+async def pause_reasons(
+    client: PrefectClient, app: str, queues: Iterable[WorkQueue]
+) -> dict[str, str]:
+    """Say of the routes that paused themselves why they did, by the names of their queues.
+
+    Args:
+        queues: work queues of the app's agents.
+    """
+    paused = {names.unslug(q.name) for q in queues if q.is_paused}
+    if not paused:
+        return {}
+    query = {"variables": {"tags": {"all_": [_MARK, names.app_tag(app)]}}, "limit": 200}
+    response = await client.request("POST", cast(Any, "/variables/filter"), json=query)
+    marks = [v["value"] for v in response.json()]
+    return {m["queue"]: m["reason"] for m in marks if m["queue"] in paused}
+
+
+async def forget_old_mark(client: PrefectClient, app: str, queue_name: str) -> None:
+    """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs."""
+    mark = await client.read_variable_by_name(_mark_name(app, queue_name))
+    if mark is None or mark.updated is None or clock.now() - mark.updated < _PAUSING:
+        return
+    _, agent = await _deployments(client, app, queue_name)
+    queue = await _work_queue(client, agent)
+    if queue is not None and not queue.is_paused:
+        await forget_mark(client, app, queue_name)
 
 
 def polls_are_paused(poll: DeploymentResponse) -> bool:
@@ -148,3 +187,35 @@ async def _deployments(
             f"The route of {queue_name!r} is not deployed; run `athanore deploy` first."
         ) from exc
     return poll, agent
+
+
+async def _work_queue(client: PrefectClient, agent: DeploymentResponse) -> WorkQueue | None:
+    """The route's work queue; None if its agents have none."""
+    if agent.work_queue_id is None:
+        return None
+    try:
+        return await client.read_work_queue(agent.work_queue_id)
+    except ObjectNotFound:
+        return None
+
+
+def _mark_name(app: str, queue_name: str) -> str:
+    # Prefect takes short names of few characters only.
+    return f"{_MARK}-{sha256(names.route_resource(app, queue_name).encode()).hexdigest()[:32]}"
+
+
+async def _mark(client: PrefectClient, app: str, queue_name: str, reason: str) -> None:
+    """Note that the route pauses itself; before it does, so that a pause is never without it."""
+    name, value = _mark_name(app, queue_name), {"queue": queue_name, "reason": reason}
+    try:
+        await client.create_variable(
+            VariableCreate(name=name, value=value, tags=[_MARK, names.app_tag(app)])
+        )
+    except ObjectAlreadyExists:
+        await client.update_variable(VariableUpdate(name=name, value=value))
+
+
+async def forget_mark(client: PrefectClient, app: str, queue_name: str) -> None:
+    """Forget that a route paused itself: from now on its pause is a person's."""
+    with suppress(ObjectNotFound):
+        await client.delete_variable_by_name(_mark_name(app, queue_name))

@@ -22,6 +22,7 @@ from athanore.flows.rivals import rivals
 from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
+from athanore.services import tasks
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
@@ -79,15 +80,17 @@ class _Poll:
 
     async def perform(self) -> State[None]:
         route = self.route
-        tasks = await self.app.board.ready_tasks([route.queue_name, route.in_progress_queue])
+        seen = await self.app.board.ready_tasks([route.queue_name, route.in_progress_queue])
         _board_is_back(self.app.name, self.log)
-        ready = [t for t in tasks if t.queue_name == route.queue_name]
-        in_progress = [t for t in tasks if t.queue_name == route.in_progress_queue]
+        ready = [t for t in seen if t.queue_name == route.queue_name]
+        in_progress = [t for t in seen if t.queue_name == route.in_progress_queue]
         async with runs.prefect_client() as client:
             recovery = Recovery(client, self.app, route, self.log)
             await recovery.look(ready, in_progress)
             self.notes += recovery.notes
-            active = await runs.active_runs(client, self.app.name, [t.id for t in ready])
+            active = await tasks.make_way(client, self.app, ready)
+            if left := await tasks.cancel_left_behind(client, self.app, route, active):
+                self.notes.append(f"{left} cancelled: their tasks have left the queue")
             await self._dispatch(client, [t for t in ready if t.id not in active], recovery)
             if self.created:
                 await self._tell(client, ready, active)

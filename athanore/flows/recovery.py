@@ -7,7 +7,8 @@ theirs: only tasks with a run of this route are touched. Every step may be repea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
@@ -24,8 +25,15 @@ from prefect.states import AwaitingRetry, Cancelling, Crashed
 
 from athanore import identity, names
 from athanore.agent_adapters.supervisor import stop_orphans
-from athanore.errors import NotFoundError
-from athanore.flows import apps, clock, control, hooks, ledger, runs
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    DispatchError,
+    NotFoundError,
+    QueueNotFoundError,
+)
+from athanore.flows import apps, clock, control, hooks, ledger, pausing, runs
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Holder, Ledger
 from athanore.flows.liveness import Liveness
@@ -68,10 +76,42 @@ class Recovery:
         await self._observe_workers([h for h in holders.values() if h is not None])
         queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
         for run in active:
-            await self._look_at_run(run, holders[run.id], queues)
+            looked = self._look_at_run(run, holders[run.id], queues)
+            await self._apart(names.task_of(run.tags), looked)
         held = {names.task_of(r.tags) for r in active}
         await self._look_at_tasks([t for t in in_progress if t.id not in held])
         await self._look_at_polls()
+
+    async def _apart(self, task_id: str | None, work: Awaitable[None]) -> bool:
+        """See to one run or task, and say whether that could be done.
+
+        What the board refuses for one task is told on that task, and the route goes on.
+
+        Raises:
+            BoardUnavailableError, BoardAccessError: the board answers nobody, or not us.
+        """
+        try:
+            await work
+        except (BoardUnavailableError, BoardAccessError):
+            raise
+        except BoardError as exc:
+            self._log.error("Task %s: %s", task_id, exc)
+            self.notes.append(f"task {task_id!r}: {exc}")
+            if task_id is not None:
+                await self._tell(task_id, f"What is due to this task cannot be done: {exc}")
+            return False
+        return True
+
+    async def _tell(self, task_id: str, text: str) -> None:
+        """Comment once for all on a task, if it takes comments."""
+        board = self._app.board
+        try:
+            if all(c.text != text for c in (await board.task(task_id)).comments):
+                await board.comment(task_id, text)
+        except (BoardUnavailableError, BoardAccessError):
+            raise
+        except BoardError as exc:
+            self._log.warning("No comment on task %s: %s", task_id, exc)
 
     # -- runs that should be at work ----------------------------------------------------------
 
@@ -225,7 +265,9 @@ class Recovery:
         now = await self._client.read_flow_run(run.id)
         ended = now.state_type is not StateType.RUNNING or now.run_count != run.run_count
         let_go = ledger.outcome_of(now) is not None or ledger.is_given_back(now)
-        if queue == in_progress or ended or let_go or ledger.MOVED in now.labels:
+        if queue == in_progress or ended or let_go:
+            return
+        if await ledger.has_moved_itself(self._client, now):
             return
         if control.is_running(run.id) and not control.is_at_work(run.id):
             return
@@ -257,19 +299,28 @@ class Recovery:
             return False
         if last.state_type is StateType.CRASHED:
             if _age(last) > _RECOVERING:
-                await self.return_crashed(last, task.id)
+                await self._apart(task.id, self.return_crashed(last, task.id))
             return True
         if last.state_type is StateType.CANCELLED and last.state_name == "Cancelled":
-            await self._put_aside(last, task)
+            await self._apart(task.id, self._put_aside(last, task))
             return True
         return False
 
     async def _put_aside(self, run: FlowRun, task: Task) -> None:
         """A person cancelled the waiting run: no poll starts the task against their will."""
+        reason = (run.state.message if run.state else None) or ""
+        why = f"Cancelled ({reason})" if reason else "Cancelled"
         target = self._route.on_cancel or self._route.in_progress_queue
-        text = f"Cancelled before an agent started; moving to {target!r}. Move it back to run it."
+        text = f"{why} before an agent started; moving to {target!r}. Move it back to run it."
         await hooks.comment_once(self._app.board, task.id, text)
-        await self._app.board.move(task.id, target)
+        try:
+            await self._app.board.move(task.id, target)
+        except QueueNotFoundError as exc:
+            if target == self._route.in_progress_queue:
+                raise
+            target = self._route.in_progress_queue
+            await self._tell(task.id, f"{exc} Moving to {target!r} instead.")
+            await self._app.board.move(task.id, target)
         await Ledger(self._client, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: cancelled, moved to {target!r}")
 
@@ -290,8 +341,9 @@ class Recovery:
             if run is None or not ours or run.state is None or ledger.is_closed(run):
                 settled.add(task_id)
                 continue
-            if not await self._is_being_closed(run):
-                await self._close(run, task_id)
+            if await self._is_being_closed(run):
+                continue
+            if await self._apart(task_id, self._close(run, task_id)):
                 settled.add(task_id)
 
     async def _is_being_closed(self, run: FlowRun) -> bool:
@@ -323,6 +375,8 @@ class Recovery:
         if monotonic() < _next_sweep.get(key, 0.0):
             return
         _next_sweep[key] = monotonic() + _SWEEP_EVERY
+        with suppress(DispatchError):
+            await pausing.forget_old_mark(self._client, *key)
         for run in await runs.find_polls(
             self._client, self._app.name, self._route.queue_name, (StateType.PENDING, *runs.WORKING)
         ):

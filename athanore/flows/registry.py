@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from prefect.client.orchestration import PrefectClient
@@ -21,7 +22,7 @@ from prefect.client.schemas.sorting import DeploymentSort
 from athanore import names
 from athanore.definitions import RouteDefinition, check_signature, define, read_definition
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import RouteError
+from athanore.errors import NotFoundError, RouteError
 from athanore.routes import Route, ranked
 
 logger = logging.getLogger("athanore")
@@ -155,6 +156,26 @@ class Registry:
             if known is not None:
                 routes[queue_name] = known
         return routes
+
+
+def route_of(routes: Routes, queue_name: str) -> Route:
+    """Return the route that watches a queue.
+
+    Raises:
+        NotFoundError: there is none; the message names those that there are.
+    """
+    if queue_name not in routes:
+        close = get_close_matches(queue_name, routes, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise NotFoundError(
+            f"No route watches {queue_name!r}.{hint} Watched are: {listed(routes)}."
+        )
+    return routes[queue_name].route
+
+
+def listed(queues: Iterable[str]) -> str:
+    """Name queues in a message."""
+    return ", ".join(repr(q) for q in queues) or "none"
 
 
 def ranked_routes(routes: Routes) -> list[KnownRoute]:

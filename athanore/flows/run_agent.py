@@ -22,6 +22,7 @@ from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed, Failed
 
 from athanore import names, tokens
 from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.supervisor import STOP_GRACE
 from athanore.environment import agent_environment
 from athanore.errors import (
     BoardUnavailableError,
@@ -29,7 +30,6 @@ from athanore.errors import (
     DispatchError,
     NotFoundError,
     RouteError,
-    TaskBusyError,
     TaskMovedError,
 )
 from athanore.flows import activity, apps, breaker, clock, control, hooks, limits, report, runs
@@ -39,8 +39,11 @@ from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
+from athanore.services import tasks
 
-# A user's adapter that does not enforce the timeout itself is stopped by Prefect's, a little later.
+# The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
+# limit is a net for adapters that do not: were it any closer, both would be lost.
+_LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
 
 
@@ -98,19 +101,15 @@ async def _hand_over(
         board_task = await app.board.task(task_id)
     except NotFoundError as exc:
         return Cancelled(message=str(exc))
-    active = (await runs.active_runs(client, app.name, [task_id])).get(task_id)
-    if active is not None:
-        return Cancelled(message=str(TaskBusyError(task_id, str(active.id), active.name)))
     if board_task.queue_name != route.queue_name:
         return Cancelled(
             message=f"Task {task_id!r} is in {board_task.queue_name!r}; "
             f"this route takes tasks from {route.queue_name!r}."
         )
     try:
-        run = await runs.dispatch(client, app.name, route, board_task)
+        run = (await tasks.dispatch(client, app, board_task)).run
     except DispatchError as exc:
         return Cancelled(message=str(exc))
-    control.wake()
     return Completed(name="HandedOver", message=f"The task's run is {run.name!r} ({run.id}).")
 
 
@@ -155,7 +154,7 @@ class _Visit:
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
-            return Cancelled(name="Nothing to do", message=str(exc))
+            return Cancelled(name=runs.NOTHING_TO_DO, message=str(exc))
         except BoardUnavailableError as exc:
             return await self._later(str(exc), self.route.poll_interval)
         breaker.attempt_starts(self.app.name, self.route)
@@ -227,6 +226,16 @@ class _Visit:
         self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.ledger.attempt)
         return claimed
 
+    def _margin(self) -> timedelta:
+        """How much longer than its timeout an attempt may take until it is over."""
+        try:
+            agent = self.app.dispatcher.agent_for(self.route)
+        except ConfigurationError:
+            agent = None
+        grace = getattr(agent, "stop_grace", None)
+        grace = grace if isinstance(grace, timedelta) else STOP_GRACE
+        return grace + _LAST_WORDS + _TIMEOUT_MARGIN
+
     async def _attempt(self, claimed: BoardTask) -> AgentResult | None:
         """Run the agent once, as a Prefect task; None when it was stopped."""
         transcript = self._transcript(claimed)
@@ -240,7 +249,7 @@ class _Visit:
         limit = self.route.timeout
         attempt = _attempt.with_options(
             name=f"attempt {self.ledger.attempt}",
-            timeout_seconds=None if limit is None else (limit + _TIMEOUT_MARGIN).total_seconds(),
+            timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
         )
         results: list[AgentResult] = []
         run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
@@ -256,7 +265,7 @@ class _Visit:
             if self.handle.reason is None:
                 raise
             if self.handle.reason is control.StopReason.STALLED:
-                return AgentResult(AgentOutcome.STALLED, self.handle.message)
+                return _cut_short(AgentOutcome.STALLED, self.handle.message, transcript)
             return None
         finally:
             stall_watch.cancel()
@@ -265,7 +274,7 @@ class _Visit:
         if results:
             return results[0]
         if state.name == "TimedOut":
-            return AgentResult(AgentOutcome.TIMED_OUT, "timed out")
+            return _cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
 
     async def _work(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
@@ -358,6 +367,11 @@ async def _attempt(
 
 def _hopeless(reason: str) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
+
+
+def _cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
+    """The result of an attempt whose adapter was stopped before it could return one."""
+    return AgentResult(outcome, reason, output_tail=transcript.last_words(), usage=transcript.usage)
 
 
 def _related(run: FlowRun) -> list[dict[str, str]]:

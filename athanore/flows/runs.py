@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import AsyncClientContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelled, Scheduled
+from prefect.states import Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
@@ -35,10 +35,19 @@ from athanore.routes import Route
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
 WORKING = (StateType.RUNNING, StateType.CANCELLING)
+NOT_TAKEN = (StateType.SCHEDULED, StateType.PAUSED)
+"""Waiting, and no worker has it: a Pending run's engine would go on though it was cancelled."""
+
 FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 NOTHING_READY = "Nothing ready"
 """The name of the Completed state of a poll that found nothing to do."""
+
+NOTHING_TO_DO = "Nothing to do"
+"""The name of the Cancelled state of a run whose task was elsewhere when its turn came."""
+
+SUPERSEDED = "Superseded"
+"""The name of the Cancelled state of a waiting run whose task has come to another route."""
 
 FIRST_VISIT = "first"
 """The visit of a task that has no finished run."""
@@ -109,6 +118,11 @@ async def find_runs(
     return found
 
 
+async def count_waiting(client: PrefectClient, app: str, queue_name: str) -> int:
+    """Count a route's runs that no worker has taken, however many they are, at the same cost."""
+    return await _count(client, NOT_TAKEN, [names.app_tag(app), names.route_tag(queue_name)])
+
+
 async def count_working(
     client: PrefectClient,
     app: str,
@@ -124,13 +138,21 @@ async def count_working(
         task_id: only runs of this task.
         queue_id: only runs of this work queue.
     """
-    tags = [names.app_tag(app), names.AGENT_TAG]
-    if task_id is not None:
-        tags.append(names.task_tag(task_id))
+    tags = [names.app_tag(app)] + ([] if task_id is None else [names.task_tag(task_id)])
+    return await _count(client, WORKING, tags, but, queue_id)
+
+
+async def _count(
+    client: PrefectClient,
+    states: Sequence[StateType],
+    tags: list[str],
+    but: Collection[UUID] = (),
+    queue_id: UUID | None = None,
+) -> int:
     query: dict[str, Any] = {
         "flow_runs": {
-            "tags": {"all_": tags},
-            "state": {"type": {"any_": [state.value for state in WORKING]}},
+            "tags": {"all_": [*tags, names.AGENT_TAG]},
+            "state": {"type": {"any_": [state.value for state in states]}},
             "id": {"not_any_": [str(i) for i in but]} if but else None,
         }
     }
@@ -160,12 +182,35 @@ async def active_runs(
     client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
 ) -> dict[str, FlowRun]:
     """Return the runs that wait or work, by task id; a working one before a waiting one."""
-    found: dict[str, FlowRun] = {}
+    found = await active_by_task(client, app, task_ids)
+    return {
+        task_id: next((r for r in mine if r.state_type in WORKING), mine[0])
+        for task_id, mine in found.items()
+    }
+
+
+async def active_by_task(
+    client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
+) -> dict[str, list[FlowRun]]:
+    """Return all runs that wait or work, by task id; not those that name no task."""
+    found: dict[str, list[FlowRun]] = {}
     for run in await find_runs(client, app, (*WAITING, *WORKING), task_ids=task_ids):
-        task_id = names.task_of(run.tags)
-        if task_id is not None and (task_id not in found or run.state_type in WORKING):
-            found[task_id] = run
+        if (task_id := names.task_of(run.tags)) is not None:
+            found.setdefault(task_id, []).append(run)
     return found
+
+
+def route_name(run: FlowRun) -> str:
+    """The queue whose route a run takes."""
+    return str(run.parameters.get("queue_name", ""))
+
+
+def is_retried_by_hand(run: FlowRun) -> bool:
+    """Tell whether a person asked for another try of a finished run in Prefect's UI.
+
+    Such a run takes its task from where it was left: in progress, or in the dead-letter queue.
+    """
+    return run.empirical_policy.retry_type == "reschedule"
 
 
 async def last_finished_runs(
@@ -274,9 +319,9 @@ async def dispatch_all(
 
     Raises:
         DispatchError: the route has no deployment.
-        TaskBusyError: an agent works on a task whose visit was out of date.
 
-    Returns the runs' ids by task, and what Prefect said of those that it refused.
+    Returns the runs' ids by task, and why the others have none: Prefect refused it, or an agent
+    works on the task by now.
     """
     name = _deployment(app, route)
     wanted: list[dict[str, Any]] = []
@@ -303,7 +348,7 @@ async def dispatch_all(
             raise
         # The deployment was made anew, or the server does not know this way.
         _deployment_ids.pop((str(client.api_url), name), None)
-        return {d.task.id: (await _dispatch_one(client, app, route, d)).id for d in due}, []
+        return await _one_by_one(client, app, route, due)
     created: dict[str, UUID] = {}
     refused: list[str] = []
     for (task, _, _), result in zip(due, response.json()["results"], strict=True):
@@ -311,11 +356,25 @@ async def dispatch_all(
             created[task.id] = UUID(result["flow_run_id"])
         else:
             refused.append(f"Prefect refused a run of task {task.id!r}: {result['error']}")
-    for task_id, over in (await _finished_among(client, created)).items():
-        # An older visit than the newest: `last_finished_runs` sees a page of runs only.
-        task = next(d.task for d in due if d.task.id == task_id)
-        following = await _dispatch_one(client, app, route, Dispatch(task, str(over)))
-        created[task_id] = following.id
+    # Where a visit was older than the newest: `last_finished_runs` sees a page of runs only.
+    over = await _finished_among(client, created)
+    again = [Dispatch(d.task, str(over[d.task.id])) for d in due if d.task.id in over]
+    newer, busy = await _one_by_one(client, app, route, again)
+    fresh = {task_id: run_id for task_id, run_id in created.items() if task_id not in over}
+    return fresh | newer, refused + busy
+
+
+async def _one_by_one(
+    client: PrefectClient, app: str, route: Route, due: Iterable[Dispatch]
+) -> tuple[dict[str, UUID], list[str]]:
+    """Create runs one after the other; that one task cannot have one does not concern the rest."""
+    created: dict[str, UUID] = {}
+    refused: list[str] = []
+    for each in due:
+        try:
+            created[each.task.id] = (await _dispatch_one(client, app, route, each)).id
+        except TaskBusyError as exc:
+            refused.append(str(exc))
     return created, refused
 
 
@@ -339,52 +398,3 @@ def _run_name(task: Task) -> str:
     """A run's name: the task's, on one line and short enough to read in a list."""
     name = " ".join(task.name.split()) or task.id
     return name if len(name) <= 120 else f"{name[:119]}…"
-
-
-async def cancel_waiting(
-    client: PrefectClient, app: str, queue_name: str, message: str
-) -> list[FlowRun]:
-    """Cancel the runs of a route that no worker has taken, and return them.
-
-    A Pending run is left alone: the engine that has it would run it all the same.
-    """
-    states = (StateType.SCHEDULED, StateType.PAUSED)
-    waiting = await find_runs(client, app, states, queue_name=queue_name)
-    for run in waiting:
-        await client.set_flow_run_state(
-            run.id, Cancelled(name="Route removed", message=message), force=True
-        )
-    return waiting
-
-
-async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
-    """Delete up to 50 runs in one request.
-
-    Those that a worker has taken meanwhile, perhaps another one, are left alone.
-    """
-    wanted = {
-        "id": {"any_": [str(i) for i in ids]},
-        "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
-    }
-    await _delete(client, wanted)
-
-
-async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
-    """Delete polls that found nothing and ended longer ago than that; return how many."""
-    before = clock.now() - age
-    query = {
-        "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
-        "state": {"name": {"any_": [NOTHING_READY]}},
-        "end_time": {"before_": before.isoformat()},
-    }
-    total = 0
-    while deleted := await _delete(client, query):
-        total += deleted
-    return total
-
-
-async def _delete(client: PrefectClient, flow_runs: dict[str, Any]) -> int:
-    """Delete up to 50 runs that match a filter, which Prefect's client has no method for."""
-    path = cast(Any, "/flow_runs/bulk_delete")
-    response = await client.request("POST", path, json={"flow_runs": flow_runs})
-    return len(response.json()["deleted"])

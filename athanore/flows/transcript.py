@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect.events import emit_event
 
+from athanore.agent_adapters.output import Tail
 from athanore.models import AgentEvent, EventKind
 from athanore.redaction import Redactor
 
@@ -45,6 +46,8 @@ class Transcript:
         self._sequence = 0
         self._flush: asyncio.TimerHandle | None = None
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.usage: dict[str, Any] = {}
+        """What the agent said last of its cost."""
         self.last_activity = asyncio.get_running_loop().time()
 
     @property
@@ -62,7 +65,10 @@ class Transcript:
         self.touch()
         if event.kind is not EventKind.OUTPUT:
             self.flush()
-            self._send(event.kind, self._redactor.value(dict(event.data)))
+            data = self._redactor.value(dict(event.data))
+            if event.kind is EventKind.COST:
+                self.usage = data
+            self._send(event.kind, data)
             return
         text = self._redactor.text(str(event.data.get("text", "")))
         self.tail.append(text)
@@ -104,6 +110,13 @@ class Transcript:
         self._send(EventKind.OUTPUT, {"lines": [{"stream": s, "text": t} for s, t in lines]})
         if self._logged >= _MAX_LOGGED_CHARS:
             self._log.warning("The agent wrote more than 1 MB; the rest is not logged.")
+
+    def last_words(self) -> str:
+        """The last lines of the output."""
+        tail = Tail()
+        for line in self.tail:
+            tail.add(line)
+        return str(tail)
 
     def close(self) -> None:
         """Send the rest; past the limit at least the last lines."""

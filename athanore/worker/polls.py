@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.flows import clock, runs
+from athanore.flows import clearing, clock
 from athanore.flows.pausing import RESUME
 
 logger = logging.getLogger("athanore.worker")
@@ -89,7 +89,7 @@ async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None
     while True:
         try:
             for app in apps:
-                if deleted := await runs.delete_empty_polls(client, app, EMPTY_POLLS_STAY):
+                if deleted := await clearing.delete_empty_polls(client, app, EMPTY_POLLS_STAY):
                     logger.debug("Deleted %s polls of %s that found nothing.", deleted, app)
         except Exception as exc:
             logger.warning("Polls that found nothing could not be deleted: %s", exc)

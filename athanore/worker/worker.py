@@ -27,7 +27,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from athanore import names
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError
-from athanore.flows import apps, clock, control, runs
+from athanore.flows import apps, clearing, clock, control
 from athanore.flows.control import StopReason
 from athanore.logs import calm_prefect
 from athanore.proxies import spare_loopback
@@ -295,7 +295,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         try:
             for some in batched(ids, _DELETED_TOGETHER, strict=False):
                 await self._wait_for_runs(_POLLS_FIRST)
-                await runs.delete_waiting(self.client, some)
+                await clearing.delete_waiting(self.client, some)
         except Exception as exc:
             self._logger.warning("Late polls could not be deleted: %s", exc)
             return

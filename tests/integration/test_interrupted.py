@@ -5,9 +5,11 @@ The states and labels are planted as the lost worker would have left them, in a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from subprocess import Popen
 
@@ -18,14 +20,23 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Failed, Pending, Running
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, identity, names
+from athanore import (
+    AgentDispatcher,
+    AgentOutcome,
+    AgentResult,
+    MemoryAdapter,
+    identity,
+    names,
+    operations,
+)
 from athanore.deployments import deploy
 from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
-from athanore.flows import ledger, recovery, runs
+from athanore.errors import BoardUnavailableError, InvalidTaskError
+from athanore.flows import clearing, ledger, recovery, runs
 from athanore.flows.apps import App
 from athanore.flows.conclusion import Conclusion
-from athanore.flows.control import StopReason
+from athanore.flows.control import MOVED_AWAY_STATE, StopReason
 from athanore.flows.ledger import Holder, Ledger
 from athanore.flows.liveness import Liveness
 from athanore.flows.recovery import Recovery
@@ -64,9 +75,9 @@ def events_arrive(prefect_api: str) -> Generator[None]:
 class Site:
     """A deployed app with one task, whose run is in whatever state a test wants."""
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectClient, board: MemoryAdapter | None = None) -> None:
         self.client = client
-        self.board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed"])
+        self.board = board or MemoryAdapter(["Todo", "In Progress", "Done", "Failed"])
         dispatcher = AgentDispatcher(
             "true", name=app_name("lost"), queue_backend=self.board, api_port=0, max_retries=2,
             dead_letter_queue="Failed",
@@ -134,9 +145,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site_at(prefect_api: str) -> AsyncGenerator[Site]:
+async def site_at(prefect_api: str, board: MemoryAdapter | None = None) -> AsyncGenerator[Site]:
     async with PrefectClient(prefect_api) as client:
-        site = Site(client)
+        site = Site(client, board)
         await deploy(client, plan(site.app.dispatcher, site.app.reference))
         try:
             yield site
@@ -324,7 +335,7 @@ async def test_only_polls_that_nobody_has_taken_are_deleted(site: Site, alive: H
     taken = await site.client.create_flow_run_from_deployment(poll_id)
     waiting = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(taken, alive)
-    await runs.delete_waiting(site.client, [taken.id, waiting.id])
+    await clearing.delete_waiting(site.client, [taken.id, waiting.id])
     found = await runs.find_polls(site.client, site.app.name, "Todo", list(StateType))
     assert taken.id in {r.id for r in found}
     assert waiting.id not in {r.id for r in found}
@@ -396,3 +407,110 @@ def test_a_worker_writes_its_name_so_that_it_can_be_read_back() -> None:
     mine = Holder(names.worker_name(), identity.process())
     assert Holder.parse(str(mine)) == mine
     assert Holder.parse("Something else") is None
+
+
+async def test_a_dead_letter_whose_queue_is_gone_stays_with_a_comment(site: Site) -> None:
+    run = await site.at_work(DEAD)
+    await site.put(run, Failed(message="exit code 1"))
+    site.board.delete_queue("Failed")
+    for _ in range(2):
+        await site.poll()
+    assert (site.place, site.comments) == (
+        "In Progress",
+        [
+            "Max retries (2) exhausted. Moving to dead-letter queue.\nexit code 1",
+            "The board has no queue 'Failed' any more; leaving the task where it is.",
+        ],
+    )
+    assert ledger.is_closed(await site.run(run))
+    (letter,) = await operations.dead_letters(site.client, site.app)
+    assert (letter.task_id, letter.reason) == (site.task_id, "exit code 1")
+
+
+async def test_a_cancelled_task_whose_queue_is_gone_is_put_aside_all_the_same(
+    site: Site,
+) -> None:
+    site.route = replace(site.route, on_cancel="Cancelled")
+    run = await site.put(await site.dispatched(), Cancelled())
+    recovery = Recovery(site.client, site.app, site.route, LOG)
+    assert await recovery.resume(run, site.board.get_task(site.task_id))
+    assert site.place == "In Progress"
+    assert "No queue is called 'Cancelled'" in site.comments[-1]
+    assert ledger.is_closed(await site.run(run))
+
+
+class Refuses(MemoryAdapter):
+    """A board that refuses to move one task."""
+
+    refused = ""
+
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        if task_id == self.refused:
+            raise InvalidTaskError(f"Task {task_id!r} is locked.")
+        super().move_task(task_id, target_queue)
+
+
+async def test_a_task_that_the_board_refuses_does_not_stop_its_route(prefect_api: str) -> None:
+    board = Refuses(["Todo", "In Progress", "Done", "Failed"])
+    async with site_at(prefect_api, board) as site:
+        runs_of: list[FlowRun] = []
+        for name in ("Locked", "Next", "Last"):
+            site.task_id = board.create_task("Todo", name).id
+            runs_of.append(await site.at_work(DEAD))
+            board.refused = board.refused or site.task_id
+        await site.put(runs_of[2], Failed(message="exit code 1"))
+        for _ in range(3):
+            await site.poll()
+        refused = board.get_task(board.refused)
+        assert refused.queue_name == "In Progress"
+        told = "What is due to this task cannot be done: Task '2' is locked."
+        assert [c.text for c in refused.comments].count(told) == 1
+        assert len(refused.comments) <= 3
+        assert (await site.run(runs_of[1])).state_name == "AwaitingRetry"
+        assert site.place == "Failed"
+
+
+async def test_a_board_that_is_away_stops_the_poll(prefect_api: str) -> None:
+    class Away(MemoryAdapter):
+        def add_comment(self, task_id: str, text: str) -> None:
+            raise BoardUnavailableError("the board is away")
+
+    async with site_at(prefect_api, Away(["Todo", "In Progress", "Done", "Failed"])) as site:
+        await site.at_work(DEAD)
+        with pytest.raises(BoardUnavailableError):
+            await site.poll()
+
+
+async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive: Holder) -> None:
+    run = await site.at_work(alive)
+    await ledger.note_move(site.client, run.id, run.run_count, "Done")
+    assert await ledger.has_moved_itself(site.client, run)
+    attempt = PrefectTask(name="attempt 1", fn=prompt)
+    await site.client.create_task_run(
+        task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
+    )
+    site.board.move_task(site.task_id, "Done")
+    await site.poll()
+    assert (await site.run(run)).state_type is StateType.RUNNING
+    await site.started_again(run, alive)
+    await site.client.create_task_run(
+        task=attempt, flow_run_id=run.id, dynamic_key="2", state=Running()
+    )
+    await site.poll()
+    assert (await site.run(run)).state_name == MOVED_AWAY_STATE
+
+
+async def test_what_the_api_and_the_worker_note_of_a_run_is_all_kept(site: Site) -> None:
+    """PostgreSQL lets two writers of labels read the same ones; one of them loses what it wrote."""
+    run = await site.at_work(DEAD)
+    for number in range(10):
+        await asyncio.gather(
+            site.client.update_flow_run_labels(run.id, {f"athanore.{number}": number}),
+            ledger.note_move(site.client, run.id, run.run_count + number, "Done"),
+        )
+    after = await site.run(run)
+    for number in range(10):
+        assert after.labels[f"athanore.{number}"] == number
+        assert await ledger.has_moved_itself(
+            site.client, after.model_copy(update={"run_count": run.run_count + number})
+        )

@@ -16,7 +16,6 @@ import pytest
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.flows import control, recovery
-from athanore.flows.ledger import MOVED
 from tests import postgres
 from tests.harness import app_name, prompt, running
 from tests.postgres import SQLITE
@@ -100,7 +99,11 @@ def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
                 assert run["state_name"] == "Completed"
                 assert it.place(task.id) == "Done"
                 noted = it.prefect.run(moving.id)["id"]
-                wait_until("its move is noted", lambda: MOVED in it.prefect.labels(noted))
+                noted_moves = f"/flow_runs/{noted}/input/filter"
+                wait_until(
+                    "its move is noted",
+                    lambda: it.prefect.post(noted_moves, {"prefix": "athanore-moved-1-"}),
+                )
                 monkeypatch.setattr(recovery, "_CATCHING_UP", timedelta(0))
                 polls = it.prefect.polls_ended()
                 wait_until("polls have seen it", lambda: it.prefect.polls_ended() > polls + 1)

@@ -12,7 +12,7 @@ from prefect.states import Scheduled
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.flows import runs
+from athanore.flows import clearing, runs
 from athanore.flows.pausing import RESUME
 from athanore.worker.polls import PollLanes
 from tests.harness import app_name, prompt, running
@@ -73,7 +73,7 @@ def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
 async def _delete(prefect_api: str, app: str, age: timedelta) -> int:
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         async with get_client() as client:
-            return await runs.delete_empty_polls(client, app, age)
+            return await clearing.delete_empty_polls(client, app, age)
 
 
 async def test_polls_that_found_nothing_are_deleted_and_others_stay(prefect_api: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Iterable
 
 import httpx
 import pytest
@@ -10,8 +12,10 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import NO_DEAD_LETTER, AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentAdapter, AgentJob
+from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
 from athanore.flows import pausing
+from athanore.models import AgentEvent, EventKind
 from tests.harness import Prefect, app_name, prompt, running
 from tests.support import wait_until
 
@@ -33,7 +37,7 @@ class Fails:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
-def app(agent: Fails, **route: object) -> AgentDispatcher:
+def app(agent: AgentAdapter, **route: object) -> AgentDispatcher:
     board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed", "Other"])
     board.create_task("Todo", "Fix it")
     dispatcher = AgentDispatcher(
@@ -147,6 +151,70 @@ def test_a_timeout_is_shown_by_its_name(prefect_api: str, outcome: AgentOutcome)
         )
     assert run["state_name"] == "TimedOut"
     assert Prefect(prefect_api, dispatcher.name).runs(task_id) != []
+
+
+class Costs(SubprocessAgentAdapter):
+    """Takes a line such as `cost 0.75` for what the agent has cost."""
+
+    def parse_line(self, job: AgentJob, stream: Stream, line: str) -> Iterable[AgentEvent]:
+        word, _, amount = line.partition(" ")
+        if word == "cost":
+            return (AgentEvent(EventKind.COST, {"cost_usd": float(amount)}),)
+        return super().parse_line(job, stream, line)
+
+
+SLOW_TO_OBEY = """
+import signal, sys, time
+
+def end(*_):
+    time.sleep(3.5)
+    print("Saved my session as s-42.\\ncost 0.75", flush=True)
+    sys.exit(1)
+
+signal.signal(signal.SIGTERM, end)
+print("I have changed three files.", flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_agent_that_obeys_slowly_at_its_timeout_loses_neither_last_words_nor_cost(
+    prefect_api: str,
+) -> None:
+    dispatcher = app(Costs(), command=sys.executable, args=["-c", SLOW_TO_OBEY],
+                     timeout=2, dead_letter_queue="Failed")  # fmt: skip
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        run = it.prefect.ended(task_id)
+        assert it.comments(task_id)[-1].splitlines() == [
+            "Max retries (0) exhausted. Moving to dead-letter queue.",
+            "timed out",
+            "I have changed three files.",
+            "Saved my session as s-42.",
+            "cost 0.75",
+        ]
+        assert it.prefect.labels(run["id"])["athanore.usage.cost_usd"] == 0.75
+    assert run["state_name"] == "TimedOut"
+
+
+class Stalls:
+    """An agent that says something, tells its cost, and nothing more."""
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stdout", "text": "Thinking..."}))
+        job.emit(AgentEvent(EventKind.COST, {"cost_usd": 0.5}))
+        await asyncio.Event().wait()
+        raise AssertionError("never reached")
+
+
+def test_an_agent_that_stalls_loses_neither_last_words_nor_cost(prefect_api: str) -> None:
+    dispatcher = app(Stalls(), stall_timeout=2, dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        run = it.prefect.ended(task_id)
+        assert it.comments(task_id)[-1].endswith("stalled: nothing heard for 2 s\nThinking...")
+        assert it.prefect.labels(run["id"])["athanore.usage.cost_usd"] == 0.5
 
 
 @pytest.mark.postgres

@@ -8,7 +8,7 @@ import httpx
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from tests.harness import app_name, prompt, running
+from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
 
@@ -19,8 +19,10 @@ class Hangs:
         self.times = times
         self.started: list[int] = []
         self.stopped: list[int] = []
+        self.token = ""
 
     async def run(self, job: AgentJob) -> AgentResult:
+        self.token = job.env["ATHANORE_TOKEN"]
         self.started.append(job.attempt)
         if len(self.started) > self.times:
             return AgentResult(AgentOutcome.SUCCEEDED)
@@ -148,11 +150,30 @@ def test_an_agent_that_moves_its_task_itself_is_left_to_finish(prefect_api: str)
     with running(dispatcher, prefect_api) as it:
         it.prefect.working(task_id)
         wait_until("the agent works", lambda: agent.started)
-        answer = httpx.post(
-            f"{it.api_url}/tasks/{task_id}/move", json={"target_queue": "Elsewhere"}, timeout=30
-        )
-        assert answer.status_code == 200
+        assert move(it, task_id, agent.token).status_code == 200
         polls = it.prefect.polls_ended()
         wait_until("two more polls", lambda: it.prefect.polls_ended() >= polls + 2)
         assert agent.stopped == []
         assert it.prefect.run(task_id)["state_type"] == "RUNNING"
+
+
+def test_a_person_who_moves_a_task_through_an_open_api_stops_its_agent(prefect_api: str) -> None:
+    agent = Hangs()
+    dispatcher, task_id = make(agent, poll_interval=1)
+    with running(dispatcher, prefect_api) as it:
+        it.prefect.working(task_id)
+        wait_until("the agent works", lambda: agent.started)
+        assert move(it, task_id).status_code == 200
+        assert it.prefect.ended(task_id)["state_type"] == "CANCELLED"
+        assert it.comments(task_id) == ["Agent stopped: the task was moved to 'Elsewhere'."]
+    assert (agent.started, agent.stopped) == ([1], [1])
+
+
+def move(it: Running, task_id: str, token: str | None = None) -> httpx.Response:
+    """Move a task through the task API, as its agent or as anybody."""
+    return httpx.post(
+        f"{it.api_url}/tasks/{task_id}/move",
+        json={"target_queue": "Elsewhere"},
+        headers={} if token is None else {"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )

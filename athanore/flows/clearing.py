@@ -1,0 +1,64 @@
+"""Runs that are of no use any more: cancelled while they wait, or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelled
+
+from athanore import names
+from athanore.flows import clock
+from athanore.flows.runs import NOT_TAKEN, NOTHING_READY, find_runs
+
+
+async def cancel_waiting(
+    client: PrefectClient, app: str, queue_name: str, message: str
+) -> list[FlowRun]:
+    """Cancel the runs of a route that no worker has taken, and return them.
+
+    A Pending run is left alone: the engine that has it would run it all the same.
+    """
+    waiting = await find_runs(client, app, NOT_TAKEN, queue_name=queue_name)
+    for run in waiting:
+        await client.set_flow_run_state(
+            run.id, Cancelled(name="Route removed", message=message), force=True
+        )
+    return waiting
+
+
+async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
+    """Delete up to 50 runs in one request.
+
+    Those that a worker has taken meanwhile, perhaps another one, are left alone.
+    """
+    wanted = {
+        "id": {"any_": [str(i) for i in ids]},
+        "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
+    }
+    await _delete(client, wanted)
+
+
+async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
+    """Delete polls that found nothing and ended longer ago than that; return how many."""
+    before = clock.now() - age
+    query = {
+        "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
+        "state": {"name": {"any_": [NOTHING_READY]}},
+        "end_time": {"before_": before.isoformat()},
+    }
+    total = 0
+    while deleted := await _delete(client, query):
+        total += deleted
+    return total
+
+
+async def _delete(client: PrefectClient, flow_runs: dict[str, Any]) -> int:
+    """Delete up to 50 runs that match a filter, which Prefect's client has no method for."""
+    path = cast(Any, "/flow_runs/bulk_delete")
+    response = await client.request("POST", path, json={"flow_runs": flow_runs})
+    return len(response.json()["deleted"])

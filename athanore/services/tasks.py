@@ -1,0 +1,206 @@
+"""Having an agent work on a task, and cancelling that: the use cases of a task's runs.
+
+A run holds its task while a worker has it, and while it waits where it can take the task from.
+A waiting run whose task is elsewhere holds nothing: it is cancelled, and the task may have a run
+of the route whose queue it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelled, Cancelling
+
+from athanore import names
+from athanore.errors import DispatchError, NotFoundError, TaskBusyError
+from athanore.flows import control, runs
+from athanore.flows.apps import App
+from athanore.flows.registry import Routes, listed, route_of
+from athanore.models import Task
+from athanore.routes import Route
+
+_LEFT_AT_ONCE = 50
+"""How many runs of tasks that have left the queue a poll cancels: each takes some requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The run that a dispatch came to; `created` is False if it was waiting already."""
+
+    run: FlowRun
+    route: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The run that was cancelled, as it was; `at_once` is False if its agent has to be stopped."""
+
+    run: FlowRun
+    at_once: bool
+
+
+async def dispatch(
+    client: PrefectClient, app: App, task: Task, queue_name: str | None = None
+) -> Dispatched:
+    """Have an agent work on a task as soon as a slot is free.
+
+    Args:
+        task: as it was just read from the board.
+        queue_name: the route to take; a task that is elsewhere is moved to that queue first. By
+            default the queue that the task is in.
+
+    Raises:
+        NotFoundError: no route watches `queue_name`.
+        TaskBusyError: an agent works on the task.
+        DispatchError: no route watches the queue that the task is in, or nothing is deployed.
+    """
+    routes = await app.routes.read(client)
+    route = _route_for(routes, task) if queue_name is None else route_of(routes, queue_name)
+    if task.queue_name != route.queue_name:
+        _check_idle(task, (await runs.active_by_task(client, app.name, [task.id])).get(task.id, ()))
+        await app.board.move(task.id, route.queue_name)
+        task = replace(task, queue_name=route.queue_name)
+    held = (await make_way(client, app, [task])).get(task.id)
+    if held is not None:
+        if held.state_type in runs.WORKING or runs.route_name(held) != route.queue_name:
+            raise TaskBusyError(task.id, str(held.id), held.name)
+        return Dispatched(held, route.queue_name, created=False)
+    run = await runs.dispatch(client, app.name, route, task)
+    control.wake()
+    return Dispatched(run, route.queue_name, created=True)
+
+
+async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Dispatched | None:
+    """Dispatch a task that has come into a queue; None if no route watches it, or it has an agent.
+
+    The end of that agent's run sees to the task.
+
+    Raises:
+        DispatchError: the route has no deployment.
+    """
+    if task.queue_name not in await app.routes.read(client):
+        return None
+    try:
+        return await dispatch(client, app, task)
+    except TaskBusyError:
+        return None
+
+
+async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> dict[str, FlowRun]:
+    """Return the runs that hold some of these tasks, by task id; cancel those that hold none.
+
+    Args:
+        tasks: as they were read from the board, before this is called. A run that still waits
+            afterwards has not claimed its task, and cannot do so from another queue.
+    """
+    held: dict[str, FlowRun] = {}
+    active = await runs.active_by_task(client, app.name, [t.id for t in tasks])
+    if not active:
+        return held
+    routes = await app.routes.read(client)
+    for task in tasks:
+        for run in active.get(task.id, ()):
+            if not _holds(run, task.queue_name, routes):
+                message = f"Superseded: the task is in {task.queue_name!r}."
+                await _withdraw(client, run, runs.SUPERSEDED, message)
+            elif task.id not in held or run.state_type in runs.WORKING:
+                held[task.id] = run
+    return held
+
+
+async def cancel_left_behind(
+    client: PrefectClient, app: App, route: Route, held: Mapping[str, FlowRun]
+) -> int:
+    """Cancel waiting runs of a route whose tasks have left its queue; return how many.
+
+    Args:
+        held: the runs that hold the tasks in the queue, as `make_way` has found them.
+    """
+    mine = [
+        r for r in held.values()
+        if r.state_type in runs.NOT_TAKEN and runs.route_name(r) == route.queue_name
+    ]  # fmt: skip
+    if await runs.count_waiting(client, app.name, route.queue_name) <= len(mine):
+        return 0
+    waiting = await runs.find_runs(client, app.name, runs.NOT_TAKEN, queue_name=route.queue_name)
+    routes = await app.routes.read(client)
+    suspects = [r for r in waiting if names.task_of(r.tags) not in held]
+    cancelled = 0
+    for run in suspects[:_LEFT_AT_ONCE]:
+        task_id = names.task_of(run.tags)
+        if task_id is None:
+            continue  # started by hand, on its way to hand over
+        try:
+            queue = (await app.board.task(task_id)).queue_name
+        except NotFoundError:
+            queue = None
+        if queue is not None and _holds(run, queue, routes):
+            continue  # it came into the queue after the poll had looked
+        # The board first, then the run: what still waits now has not claimed its task before.
+        now = await client.read_flow_run(run.id)
+        if now.state_type in runs.NOT_TAKEN:
+            place = "is gone from the board" if queue is None else f"is in {queue!r}"
+            message = f"The task {place} and no longer in {route.queue_name!r}."
+            await _withdraw(client, now, runs.NOTHING_TO_DO, message)
+            cancelled += 1
+    return cancelled
+
+
+async def cancel(client: PrefectClient, app: App, task_id: str, reason: str) -> Cancellation:
+    """Cancel a task's run: a waiting one at once, a working one as soon as its agent is stopped.
+
+    Args:
+        reason: shown in Prefect, and in the comment on the task.
+
+    Raises:
+        DispatchError: no run of the task waits or works.
+    """
+    run = (await runs.active_runs(client, app.name, [task_id])).get(task_id)
+    if run is None:
+        raise DispatchError(
+            f"No agent works on task {task_id!r} or waits to; there is nothing to cancel."
+        )
+    if run.state_type is StateType.CANCELLING:
+        return Cancellation(run, at_once=False)
+    # Only the server can tell in one step whether a worker has the run already. What still waits
+    # it cancels itself, and forgets the message.
+    answer = await client.set_flow_run_state(run.id, Cancelling(message=reason))
+    at_once = answer.state is not None and answer.state.type is StateType.CANCELLED
+    if at_once and reason:
+        await client.set_flow_run_state(run.id, Cancelled(message=reason), force=True)
+    return Cancellation(run, at_once)
+
+
+def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
+    """Tell whether an active run holds its task, which is in this queue."""
+    if run.state_type not in runs.NOT_TAKEN or runs.route_name(run) == queue_name:
+        return True
+    known = routes.get(runs.route_name(run))
+    if known is None or not runs.is_retried_by_hand(run):
+        return False
+    return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)
+
+
+async def _withdraw(client: PrefectClient, run: FlowRun, name: str, message: str) -> None:
+    """Cancel a waiting run. Nothing is due to its task: the name tells it from a person's wish."""
+    await client.set_flow_run_state(run.id, Cancelled(name=name, message=message))
+
+
+def _route_for(routes: Routes, task: Task) -> Route:
+    known = routes.get(task.queue_name)
+    if known is None:
+        raise DispatchError(
+            f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
+            f"it shall go to, or move it there: {listed(routes)}."
+        )
+    return known.route
+
+
+def _check_idle(task: Task, active: Iterable[FlowRun]) -> None:
+    for run in active:
+        if run.state_type not in runs.NOT_TAKEN:
+            raise TaskBusyError(task.id, str(run.id), run.name)
