@@ -500,6 +500,7 @@ async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive:
     assert (await site.run(run)).state_name == MOVED_AWAY_STATE
 
 
+@pytest.mark.postgres
 async def test_what_the_api_and_the_worker_note_of_a_run_is_all_kept(site: Site) -> None:
     """PostgreSQL lets two writers of labels read the same ones; one of them loses what it wrote."""
     run = await site.at_work(DEAD)
