@@ -32,6 +32,8 @@ _SAY_EVERY = 15.0
 """Seconds after which a person is told what is waited for, and again during a long start."""
 
 _BUSY = frozenset({502, 503, 504})
+_REFUSED = frozenset({401, 403})
+_SHOWN = 500
 _SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
 
 
@@ -137,6 +139,11 @@ async def is_prefect(url: str, patience: float = 5) -> bool:
             timeout=timeout, headers=prefect_headers(), transport=transport
         ) as client:
             response = await client.get(f"{url}/admin/version")
+            if response.status_code in _REFUSED:
+                logger.warning(
+                    "What answers at %s refuses (%d): %s",
+                    url, response.status_code, response.text[:_SHOWN],
+                )  # fmt: skip
             return response.status_code == 200 and isinstance(response.json(), str)
     except (httpx.HTTPError, ValueError):
         return False

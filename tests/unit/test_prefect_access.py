@@ -10,6 +10,7 @@ import pytest
 
 from athanore.doctor import Level
 from athanore.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
+from athanore.server import is_prefect
 
 
 @asynccontextmanager
@@ -20,7 +21,7 @@ async def _server(only_as: str | None) -> AsyncGenerator[str]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         known = only_as is None or f"host: {only_as}" in head
         status = "200 OK" if known else "403 Forbidden"
-        body = '"3.8.8"'
+        body = '"3.8.8"' if known else '{"detail": "You have another name for me."}'
         writer.write(
             f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             f"{body}".encode()
@@ -37,3 +38,10 @@ async def _server(only_as: str | None) -> AsyncGenerator[str]:
 async def test_doctor_asks_under_a_foreign_name(only_as: str | None, level: Level) -> None:
     async with _server(only_as) as url:
         assert (await web_pages(url)).level is level
+
+
+async def test_a_server_that_refuses_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    async with _server("another") as url:
+        assert not await is_prefect(url)
+    assert "refuses (403)" in caplog.text
+    assert "You have another name for me." in caplog.text
