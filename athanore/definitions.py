@@ -110,7 +110,8 @@ class RouteOptions(BaseModel):
     )
     stall_timeout: Seconds | None = Field(
         default=None,
-        description="Stops an agent that has produced neither output nor an API call for so long.",
+        description="Stops an agent that has produced neither output nor a call of the task API "
+        "with its token for so long.",
     )
     max_concurrent: Some | None = Field(
         default=None, description="Agents of this route at once, beside the app's limit."

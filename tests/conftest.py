@@ -7,9 +7,12 @@ the same time, is ordered, is recovered) is marked `postgres`, and runs on Postg
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -27,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
             del os.environ[name]
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+    home = os.environ["PREFECT_HOME"] = mkdtemp(prefix="athanore-tests-")
+    config.add_cleanup(partial(shutil.rmtree, home, ignore_errors=True))
     config.addinivalue_line("markers", "postgres: runs on SQLite, and on PostgreSQL as well")
 
 

@@ -16,6 +16,10 @@ def ignore_event(event: AgentEvent) -> None:
     """Drop an event: the default of `AgentJob.emit`."""
 
 
+def ignore_sign() -> None:
+    """Drop a sign of life: the default of `AgentJob.alive`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentJob:
     """All that an adapter is told about one attempt.
@@ -23,7 +27,8 @@ class AgentJob:
     `env` is the whole environment of the agent's process: what the worker has, less the secrets,
     plus ATHANORE_* and the route's own; an adapter adds only the mark of `supervise`. `timeout`
     None means no limit. `attempt` counts from 1.
-    `emit` takes events from the loop's own thread; it never blocks and never raises.
+    `emit` takes events from the loop's own thread; it never blocks and never raises. `alive` tells
+    that the agent is at work although there is no event to tell.
     """
 
     task: Task
@@ -34,6 +39,7 @@ class AgentJob:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: Path | None = None
     emit: Callable[[AgentEvent], None] = ignore_event
+    alive: Callable[[], None] = ignore_sign
 
 
 class AgentAdapter(Protocol):
@@ -53,6 +59,9 @@ class AgentAdapter(Protocol):
           set-up that cannot work.
         - Call `job.emit` for what the agent does: output line by line (a line over 64 KiB is cut
           and marked), tool use, cost. Memory stays bounded whatever the agent writes.
+        - Call `job.alive` for signs of life that are no event (a heartbeat, the progress of a
+          tool). The engine stops an agent of which it hears nothing for the route's
+          `stall_timeout`; an adapter has no such watch of its own.
         - Never block the event loop.
         """
         ...

@@ -140,12 +140,12 @@ class ClaudeAgentAdapter:
         limit = None if job.timeout is None else job.timeout.total_seconds()
         deadline = None if limit is None else time.monotonic() + limit
         session = self._session_to_resume(job)
-        transcript = Transcript(job.emit)
+        transcript = Transcript(job.emit, job.alive)
         result = await self._attempt(job, transcript, deadline, session)
         if session and not transcript.started and (result.exit_code or 0) > 0:
             text = f"The session {session} cannot be resumed; starting afresh."
             job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stderr", "text": text}))
-            transcript = Transcript(job.emit)
+            transcript = Transcript(job.emit, job.alive)
             result = await self._attempt(job, transcript, deadline, None)
         return result
 
@@ -193,7 +193,7 @@ class ClaudeAgentAdapter:
                 converse(self._sdk, process, transcript, job.prompt, self._subagent)
             )
             talk.add_done_callback(lambda _: process.silent.set())
-            stopped = await _watch(job, process, transcript, deadline)
+            stopped = await _watch(process, deadline)
             if stopped is None and process.exit_code is None:
                 stopped = Stopped.BROKE_OFF
                 if talk.done() and (error := talk.exception()):
@@ -218,25 +218,16 @@ class ClaudeAgentAdapter:
                 del self._sessions[next(iter(self._sessions))]
 
 
-async def _watch(
-    job: AgentJob, process: ClaudeProcess, transcript: Transcript, deadline: float | None
-) -> Stopped | None:
+async def _watch(process: ClaudeProcess, deadline: float | None) -> Stopped | None:
     """Wait for the end of the CLI, or say why to stop it."""
-    stall = job.route.stall_timeout
     ends = {process.spawn(process.wait()), process.spawn(process.silent.wait())}
-    while True:
-        quiet_until = transcript.heard_at + stall.total_seconds() if stall else None
-        due = min((t for t in (deadline, quiet_until) if t is not None), default=None)
-        timeout = None if due is None else max(0.0, due - time.monotonic())
-        done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if done:
-            # Its last words after its end, or its end after the last words.
-            await asyncio.wait(ends, timeout=_FAREWELL)
-            return None
-        if deadline is not None and time.monotonic() >= deadline:
-            return Stopped.TIMED_OUT
-        if stall and time.monotonic() >= transcript.heard_at + stall.total_seconds():
-            return Stopped.STALLED
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if not done:
+        return Stopped.TIMED_OUT
+    # Its last words after its end, or its end after the last words.
+    await asyncio.wait(ends, timeout=_FAREWELL)
+    return None
 
 
 def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
@@ -28,15 +27,19 @@ class Stopped(Enum):
     """Why the adapter stopped the CLI before it came to an end."""
 
     TIMED_OUT = auto()
-    STALLED = auto()
     BROKE_OFF = auto()
 
 
 class Transcript:
-    """Follows one run of the CLI; memory stays bounded whatever the agent does."""
+    """Follows one run of the CLI; memory stays bounded whatever the agent does.
 
-    def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
+    Args:
+        alive: is called for each message, whatever it says.
+    """
+
+    def __init__(self, emit: Callable[[AgentEvent], None], alive: Callable[[], None]) -> None:
         self._emit = emit
+        self._alive = alive
         self._tail = Tail()
         self._calls: dict[str, str] = {}
         self._refused: dict[str, None] = {}
@@ -46,7 +49,6 @@ class Transcript:
         self._input_tokens = 0
         self._last_stderr = ""
         self._message_ids: deque[str] = deque(maxlen=64)
-        self.heard_at = time.monotonic()
         self.started = False
         self.session_id: str | None = None
         self.model: str | None = None
@@ -55,7 +57,7 @@ class Transcript:
 
     def take(self, message: Json) -> None:
         """Follow one message of the CLI's standard output."""
-        self.heard_at = time.monotonic()
+        self._alive()  # a heartbeat or the progress of a tool is no event, and a sign of life
         match message.get("type"):
             case "control_response":
                 self._take_initialize(message)
@@ -72,7 +74,6 @@ class Transcript:
 
     def take_stderr(self, line: str) -> None:
         """Follow one line of the CLI's standard error."""
-        self.heard_at = time.monotonic()
         self._last_stderr = line.strip() or self._last_stderr
         self._say("stderr", line)
 
@@ -88,8 +89,6 @@ class Transcript:
         """Say how the run ended, now that the CLI is gone."""
         if stopped is Stopped.TIMED_OUT:
             return self._end(AgentOutcome.TIMED_OUT, "timed out", exit_code)
-        if stopped is Stopped.STALLED:
-            return self._end(AgentOutcome.STALLED, "stalled", exit_code)
         if self.missing_subagent is not None:
             names = ", ".join(self.agents or ()) or "none"
             reason = f"no subagent is called {self.missing_subagent!r}; there are: {names}"

@@ -26,7 +26,7 @@ class Activity:
 
     def note(self, routes: Routes, queue_name: str, run_id: UUID, task_id: str) -> None:
         """Note a call of the agent of a run."""
-        control.touch(task_id)
+        control.touch(run_id)
         known = routes.get(queue_name)
         limit: timedelta | None = None if known is None else known.route.stall_timeout
         if limit is None or control.is_running(run_id) or not get_current_settings().api.url:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from athanore import names, operations
+from athanore import operations
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import AthanoreError
-from athanore.flows import ledger, pausing, runs
+from athanore.flows import ledger, open_runs, pausing, runs
 from athanore.flows.apps import App
+from athanore.flows.open_runs import Phase
 from athanore.flows.registry import Routes
 from athanore.models import Task
 from athanore.overview import Machinery, look_at_machinery
@@ -22,8 +24,6 @@ from athanore.server import ui_url
 from athanore.services import tasks
 
 logger = logging.getLogger("athanore.api")
-
-type Phase = Literal["waiting", "working", "stopping", "retrying"]
 
 _ALL = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
 _FEW = 20
@@ -70,15 +70,14 @@ class AgentRuns:
         async with self._prefect.client() as client:
             return await runs.find_runs(client, self._app.name, runs.WORKING)
 
-    async def active(self) -> list[FlowRun]:
-        """Return the tasks' runs that wait or work, the oldest first.
+    async def count(self, routes: Iterable[str]) -> Counter[tuple[str, Phase]]:
+        """Count the open runs of each route in each phase.
 
         Raises:
             PrefectUnavailableError: Prefect did not answer.
         """
         async with self._prefect.client() as client:
-            found = await runs.find_runs(client, self._app.name, (*runs.WAITING, *runs.WORKING))
-        return [r for r in found if names.task_of(r.tags) is not None]
+            return await open_runs.count(client, self._app.name, routes)
 
     async def machinery(self) -> Machinery:
         """Return what the app has in Prefect.
@@ -175,15 +174,6 @@ def run_record(run: FlowRun) -> RunRecordModel:
         message=(run.state.message or "") if run.state else "",
         started_at=run.start_time, ended_at=run.end_time,
     )  # fmt: skip
-
-
-def phase_of(run: FlowRun) -> Phase:
-    """What a run that has not ended does."""
-    if run.state_type is StateType.CANCELLING:
-        return "stopping"
-    if run.state_type is StateType.RUNNING:
-        return "working"
-    return "retrying" if run.state_name == "AwaitingRetry" else "waiting"
 
 
 def queue_of(run: FlowRun) -> str:

@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field
 
 from athanore import names
 from athanore.api.prefect_link import PrefectLink
-from athanore.flows import control
 from athanore.models import EventKind
 
 PREFIX = "athanore.agent."
@@ -36,7 +35,8 @@ class AgentEventModel(BaseModel):
         description="`output` has `lines`: a list of `{stream, text}`, gathered over a moment; "
         "`tool-use` has `name` and `input`; `cost` has `cost_usd`, `input_tokens` and the like; "
         "`progress` has `percent` and `text`; `comment` has `text`; "
-        "`moved` has `from_queue` and `to_queue`."
+        "`moved` has `from_queue` and `to_queue`; `dead-lettered` has `queue` and `reason`; "
+        "`finished`, `failed`, `retrying` and `cancelled` have `message`."
     )
 
 
@@ -135,7 +135,6 @@ class Announcer:
         self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
     ) -> None:
         """Send one event; it never raises for a Prefect that is away."""
-        control.touch(task_id)  # an agent that calls is not stalled
         if not get_current_settings().api.url:
             return  # Prefect's client would start a server of its own
         source, count = self._counts.pop(task_id, (f"api-{uuid4().hex[:12]}", 0))

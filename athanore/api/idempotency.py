@@ -21,7 +21,7 @@ type IdempotencyKey = Annotated[
     Header(
         description="Any text of your choice, new for each thing that you do. The same request "
         "with the same key again changes nothing and gets the same answer (for 24 hours, from the "
-        "same API process; a comment also if that was restarted meanwhile)."
+        "same API process; a comment also if that was started anew meanwhile, on the same host)."
     ),
 ]
 
@@ -57,15 +57,20 @@ class Once:
         else:
             first, task = known
             if first != shown:
-                raise Problem(
-                    409, "key-reused",
-                    f"The Idempotency-Key {key!r} was used for another request; choose a new one.",
-                )  # fmt: skip
+                raise key_reused(key)
         try:
             return await asyncio.shield(task)
         except Exception:
             self._done.drop((scope, key))
             raise
+
+
+def key_reused(key: str) -> Problem:
+    """The refusal of a key that was used for something else."""
+    return Problem(
+        409, "key-reused",
+        f"The Idempotency-Key {key!r} was used for another request; choose a new one.",
+    )  # fmt: skip
 
 
 async def _run[T](action: Callable[[], Awaitable[T]]) -> T:

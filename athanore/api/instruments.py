@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter as Counted
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from time import monotonic
 
-from prefect.client.schemas.objects import FlowRun
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from athanore.api.agent_runs import Phase, phase_of, queue_of
 from athanore.api.finished import Finished
+from athanore.flows.open_runs import Phase
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
@@ -76,12 +75,11 @@ class Metrics:
         for kind, value in run.usage.items():
             self.usage.labels(kind).inc(max(0.0, value))
 
-    def show_runs(self, routes: Iterable[str], active: Iterable[FlowRun]) -> None:
-        """Set the gauges of the runs that are under way."""
-        now = Tally((queue_of(run), phase_of(run)) for run in active)
+    def show_runs(self, routes: Iterable[str], counts: Counted[tuple[str, Phase]]) -> None:
+        """Set the gauges of the runs that are under way, by route and phase."""
         for route in routes:
             for phase in _PHASES:
-                self.runs.labels(route, phase).set(now[route, phase])
+                self.runs.labels(route, phase).set(counts[route, phase])
 
 
 class Measured:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -18,9 +20,12 @@ from athanore.api.recent import Recent
 from athanore.errors import PrefectUnavailableError
 from athanore.models import EventKind
 
+logger = logging.getLogger("athanore.api")
+
 _MAX_CHARS = 200
 _LISTEN_SECONDS = 60.0
 _FIRST_LOOK = 20
+_AT_ONCE = 4
 
 
 class LastLines:
@@ -35,12 +40,17 @@ class LastLines:
         self._live = live
         self._prefect = prefect
         self._lines: Recent[str, str] = Recent(2000, seconds=86_400)
-        self._looked_up: Recent[str, bool] = Recent(2000, seconds=86_400)
+        self._looked_up: Recent[UUID, bool] = Recent(2000, seconds=86_400)
+        self._look_ups: dict[UUID, asyncio.Task[None]] = {}
+        self._few_at_once = asyncio.Semaphore(_AT_ONCE)
         self._until = 0.0
         self._listener: asyncio.Task[None] | None = None
 
-    async def of(self, working: Sequence[FlowRun]) -> dict[str, str]:
-        """Return the last line of each run's agent by task id, where there is one."""
+    def of(self, working: Sequence[FlowRun]) -> dict[str, str]:
+        """Return the last line of each run's agent by task id, where there is one.
+
+        What was said before anybody listened is looked up meanwhile, and told by a later call.
+        """
         self._until = asyncio.get_running_loop().time() + _LISTEN_SECONDS
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen(), name="agents' last lines")
@@ -49,29 +59,38 @@ class LastLines:
             task_id = names.task_of(run.tags)
             if task_id is None:
                 continue
-            if self._looked_up.get(str(run.id)) is None:
-                await self._look_up(run, task_id)
+            if self._looked_up.get(run.id) is None and run.id not in self._look_ups:
+                self._look_ups[run.id] = asyncio.create_task(self._look_up(run, task_id))
             if line := self._lines.get(task_id):
                 found[task_id] = line
         return found
 
     async def close(self) -> None:
-        """Stop listening."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        """Stop listening and looking things up."""
+        tasks = [*self._look_ups.values(), *([self._listener] if self._listener else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_up(self, run: FlowRun, task_id: str) -> None:
         """Read what was said before anybody listened."""
+        try:
+            async with self._few_at_once:
+                await self._read_newest(run, task_id)
+        except PrefectUnavailableError:
+            pass  # a later call tries again
+        except Exception:
+            logger.exception("What the agent of task %r said last cannot be read.", task_id)
+        finally:
+            del self._look_ups[run.id]
+
+    async def _read_newest(self, run: FlowRun, task_id: str) -> None:
         if run.created is None:
             return
         resource = names.task_resource(self._app, task_id)
         since = run.created - timedelta(seconds=1)
-        try:
-            events = await newest_events(self._prefect, resource, since, _FIRST_LOOK)
-        except PrefectUnavailableError:
-            return
-        self._looked_up.put(str(run.id), True)
+        events = await newest_events(self._prefect, resource, since, _FIRST_LOOK)
+        self._looked_up.put(run.id, True)
         if not self._lines.get(task_id):
             for event in events:
                 self._note(task_id, event)

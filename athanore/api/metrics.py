@@ -50,7 +50,7 @@ async def _look_at_prefect(service: Service, metrics: Metrics) -> None:
     routes = await service.runs.routes()
     machinery = await service.runs.machinery()
     metrics.runs.clear()
-    metrics.show_runs(routes, await service.runs.active())
+    metrics.show_runs(routes, await service.runs.count(routes))
     metrics.workers.set(len(machinery.workers))
     metrics.slots.set(machinery.limit or 0)
     metrics.paused.clear()

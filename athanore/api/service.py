@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import get_current_settings
 
 from athanore.api.activity import Activity
 from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.auth import Gate
+from athanore.api.board_view import BoardView
+from athanore.api.comment_keys import CommentKeys
 from athanore.api.event_log import Announcer
 from athanore.api.finished import FinishedRuns
-from athanore.api.idempotency import Once
+from athanore.api.idempotency import Once, key_reused
 from athanore.api.instruments import Metrics
 from athanore.api.last_lines import LastLines
 from athanore.api.live import LiveEvents
@@ -28,13 +31,12 @@ from athanore.api.removals import Removals
 from athanore.api.snapshot import Snapshots
 from athanore.board import Board
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import PrefectUnavailableError, TaskNotFoundError
+from athanore.errors import BoardError, PrefectUnavailableError, TaskNotFoundError
 from athanore.flows.apps import App
 from athanore.models import Task
 
 _SHOWN_IDS = 50
-# How long an agent may go on repeating a call that the API's process did not live to answer.
-_REPEATS = timedelta(minutes=10)
+_MAX_AGE_OF_IDS = 60.0  # seconds: they only help whoever mistyped one
 
 
 class Service:
@@ -49,13 +51,15 @@ class Service:
         self.activity = Activity(app)
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)
-        self.snapshots = Snapshots(app, self.prefect, self._lines)
+        self.view = BoardView(app.board, set(app.dispatcher.queue_names()))
+        self.snapshots = Snapshots(app, self.prefect, self.view, self._lines)
         self.announcer = Announcer(app.name)
         self.moves = Moves(self.prefect)
         self.progress = ProgressReports(self.prefect, self.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
         self.once = Once()
+        self._keys = CommentKeys(app.name, get_current_settings().home / "athanore")
         self.removals = Removals(app, self.prefect)
         self.started_at = datetime.now(UTC)
 
@@ -96,28 +100,32 @@ class Service:
         except TaskNotFoundError as exc:
             raise await self.no_such_task(exc) from exc
 
-    async def said_before(self, task_id: str, text: str) -> bool:
-        """Tell whether an earlier process of this API has most likely posted a comment.
-
-        It was killed before it could answer, its idempotency keys are gone with it, and the agent
-        asks again: that ends some minutes after a start.
+    async def comment_once(self, task_id: str, key: str | None, text: str) -> bool:
+        """Post a comment; return False if a request with the same key has posted it.
 
         Raises:
             TaskNotFoundError: no task has this id.
+            Problem: 409, the key was used for another comment.
         """
-        if datetime.now(UTC) - self.started_at > _REPEATS:
-            return False
-        earliest, comments = self.started_at - _REPEATS, (await self.board.task(task_id)).comments
-        return any(
-            c.text == text and c.created_at is not None and earliest < c.created_at
-            and c.created_at < self.started_at
-            for c in comments
-        )  # fmt: skip
+        if key is None:
+            await self.board.comment(task_id, text)
+            return True
+        noted = await self._keys.note(task_id, key, text)
+        if noted is not None and not noted.same:
+            raise key_reused(key)
+        is_new = noted is None or not noted.is_among(
+            (await self.board.task(task_id)).comments, text
+        )
+        if is_new:
+            await self.board.comment(task_id, text)
+        await self._keys.posted(task_id, key)
+        return is_new
 
     async def no_such_task(self, error: TaskNotFoundError) -> Problem:
         """Say which tasks there are, to somebody who asked for another."""
-        queues = await self.board.queues()
-        tasks = await self.board.ready_tasks([q.name for q in queues])
+        with suppress(BoardError):
+            await self.view.read(_MAX_AGE_OF_IDS)
+        tasks = self.view.last.tasks
         ids = [t.id for t in tasks]
         shown = ", ".join(f"{t.id!r} ({t.name})" for t in tasks[:10]) or "none"
         more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""

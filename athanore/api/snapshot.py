@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -19,12 +20,14 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore import operations, overview
-from athanore.api.agent_runs import Phase, phase_of, prefect_ui, queue_of, run_url, worker_of
+from athanore.api.agent_runs import prefect_ui, queue_of, run_url, worker_of
+from athanore.api.board_view import BoardView, Picture
 from athanore.api.last_lines import LastLines
 from athanore.api.prefect_link import PrefectLink
 from athanore.errors import BoardError, PrefectUnavailableError
-from athanore.flows import ledger, runs
+from athanore.flows import ledger, open_runs, runs
 from athanore.flows.apps import App
+from athanore.flows.open_runs import Phase, phase_of
 from athanore.flows.registry import Routes
 from athanore.models import Queue, Task
 from athanore.routes import Route
@@ -33,7 +36,7 @@ _FRESH_SECONDS = 1.0
 _FRESH_FOR_COST = 4  # times as long as it took to make
 _MACHINERY_SECONDS = 5.0
 _LETTERS_SECONDS = 10.0
-_MAX_QUEUES = 40
+_MAX_CARDS = 2000
 
 type Action = Literal["dispatch", "cancel", "requeue"]
 
@@ -53,6 +56,7 @@ class BoardQueueModel(BaseModel):
 
     name: str
     task_count: int
+    hidden: int = Field(description="How many of its tasks are not among the cards.")
     kind: Literal["watched", "in-progress", "dead-letter", "other"]
     route: BoardRouteModel | None = Field(description="Null for a queue that no route watches.")
 
@@ -101,10 +105,13 @@ class BoardModel(BaseModel):
 
     app: str
     queues: list[BoardQueueModel] = Field(
-        description=f"In board order; of a board with more than {_MAX_QUEUES} queues "
-        "only those that routes name."
+        description="In board order; of a board with more than 40 queues only those that routes "
+        "name."
     )
-    cards: list[CardModel] = Field(description="Queue by queue, in board order.")
+    cards: list[CardModel] = Field(
+        description=f"Queue by queue, in board order; {_MAX_CARDS} at most. Of queues that are too "
+        "long the first tasks, where a route takes tasks from them or works in them, else the last."
+    )
     max_concurrent_agents: int | None
     active_agents: int | None = Field(description="Null while Prefect does not answer.")
     workers: list[str] = Field(description="The workers that are online.")
@@ -155,7 +162,7 @@ class _Kept[T]:
 class _Known:
     """What Prefect says of the tasks."""
 
-    active: dict[str, FlowRun]
+    open: open_runs.OpenRuns
     letters: dict[str, operations.DeadLetter]
     requeueable: frozenset[str]
     lines: dict[str, str]
@@ -169,15 +176,15 @@ type _Letters = tuple[dict[str, operations.DeadLetter], frozenset[str]]
 class Snapshots:
     """Makes the snapshot that all readers share."""
 
-    def __init__(self, app: App, prefect: PrefectLink, lines: LastLines) -> None:
+    def __init__(self, app: App, prefect: PrefectLink, view: BoardView, lines: LastLines) -> None:
         self._app = app
+        self._view = view
         self._prefect = prefect
         self._lines = lines
         self._lock = asyncio.Lock()
         self._snapshot: _Kept[Snapshot] = _Kept(_FRESH_SECONDS)
         self._machinery: _Kept[overview.Machinery] = _Kept(_MACHINERY_SECONDS)
         self._letters: _Kept[_Letters] = _Kept(_LETTERS_SECONDS)
-        self._last_read: tuple[list[Queue], list[Task]] = ([], [])
 
     async def get(self) -> Snapshot:
         """Return the board as it was at most a second ago."""
@@ -197,61 +204,56 @@ class Snapshots:
         app = self._app
         board_error = prefect_error = None
         try:
-            self._last_read = await self._read_board()
+            await self._view.read()
         except BoardError as exc:
             board_error = str(exc)
-        queues, tasks = self._last_read
+        picture = self._view.last
+        routes = app.routes.remembered()
+        tasks = _shown(picture, routes)
         known: _Known | None = None
         asked = monotonic()
         try:
-            async with self._prefect.client() as client:
-                known = await self._ask_prefect(client, tasks)
+            known = await self._ask_prefect(tasks)
         except PrefectUnavailableError as exc:
             prefect_error = str(exc)
             self._snapshot.waited = monotonic() - asked
         machinery = None if known is None else known.machinery
-        routes = app.routes.in_code() if known is None else known.routes
-        working = None
-        if known is not None:
-            working = sum(r.state_type in runs.WORKING for r in known.active.values())
+        routes = routes if known is None else known.routes
+        hidden = Counter(t.queue_name for t in picture.tasks)
+        hidden.subtract(t.queue_name for t in tasks)
         return BoardModel(
             app=app.name,
-            queues=[_queue(q, routes, machinery) for q in queues],
+            queues=[_queue(q, hidden[q.name], routes, machinery) for q in picture.queues],
             cards=[_card(t, known) for t in tasks],
             max_concurrent_agents=app.dispatcher.settings.max_concurrent_agents
             if machinery is None
             else machinery.limit,
-            active_agents=working,
+            active_agents=None if known is None else len(known.open.working),
             workers=[] if machinery is None else list(machinery.workers),
             board_error=board_error,
             prefect_error=prefect_error,
             ui_url=prefect_ui(),
         )
 
-    async def _read_board(self) -> tuple[list[Queue], list[Task]]:
-        queues = await self._app.board.queues()
-        if len(queues) > _MAX_QUEUES:
-            ours = set(self._app.dispatcher.queue_names())
-            queues = [q for q in queues if q.name in ours]
-        return queues, await self._app.board.ready_tasks([q.name for q in queues])
-
-    async def _ask_prefect(self, client: PrefectClient, tasks: list[Task]) -> _Known:
+    async def _ask_prefect(self, tasks: list[Task]) -> _Known:
+        """Ask in a few steps: each has a patience of its own, so that none takes another's."""
         app = self._app
-        routes = await app.routes.read(client)
-        machinery = await self._machinery.get(
-            tuple(routes), lambda: overview.look_at_machinery(client, app, routes)
-        )
-        active = await runs.active_runs(client, app.name)
+        async with self._prefect.client() as client:
+            routes = await app.routes.read(client)
+            machinery = await self._machinery.get(
+                tuple(routes), lambda: overview.look_at_machinery(client, app, routes)
+            )
+        async with self._prefect.client() as client:
+            found = await open_runs.of_tasks(client, app.name, [t.id for t in tasks])
         places = operations.resting_places(routes)
-        idle = [t for t in tasks if t.queue_name in places and t.id not in active]
-        letters, requeueable = await self._letters.get(
-            tuple((t.id, t.queue_name) for t in idle),
-            lambda: self._read_letters(client, routes, idle),
-        )
-        working = [r for r in active.values() if r.state_type in runs.WORKING]
-        return _Known(
-            active, letters, requeueable, await self._lines.of(working), machinery, routes
-        )
+        idle = [t for t in tasks if t.queue_name in places and t.id not in found.by_task]
+        async with self._prefect.client() as client:
+            letters, requeueable = await self._letters.get(
+                tuple((t.id, t.queue_name) for t in idle),
+                lambda: self._read_letters(client, routes, idle),
+            )
+        lines = self._lines.of(found.working)
+        return _Known(found, letters, requeueable, lines, machinery, routes)
 
     async def _read_letters(
         self, client: PrefectClient, routes: Routes, idle: list[Task]
@@ -264,7 +266,32 @@ class Snapshots:
         )
 
 
-def _queue(queue: Queue, routes: Routes, machinery: overview.Machinery | None) -> BoardQueueModel:
+def _shown(picture: Picture, routes: Routes) -> list[Task]:
+    """The tasks that are cards: all where they are not too many, else some of each long queue."""
+    by_queue: dict[str, list[Task]] = {q.name: [] for q in picture.queues}
+    for task in picture.tasks:
+        by_queue.setdefault(task.queue_name, []).append(task)
+    share = fair_shares({name: len(tasks) for name, tasks in by_queue.items()}, _MAX_CARDS)
+    worked_in = {*routes, *(k.route.in_progress_queue for k in routes.values())}
+    shown: list[Task] = []
+    for name, tasks in by_queue.items():
+        first = 0 if name in worked_in else len(tasks) - share[name]
+        shown += tasks[first : first + share[name]]
+    return shown
+
+
+def fair_shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
+    """Share out a total: the small get all that they need, the large what is left, evenly."""
+    shares: dict[str, int] = {}
+    for place, name in enumerate(sorted(sizes, key=lambda n: sizes[n])):
+        shares[name] = min(sizes[name], total // (len(sizes) - place))
+        total -= shares[name]
+    return shares
+
+
+def _queue(
+    queue: Queue, hidden: int, routes: Routes, machinery: overview.Machinery | None
+) -> BoardQueueModel:
     route = routes[queue.name].route if queue.name in routes else None
     others = [k.route for k in routes.values()]
     kind = "other"
@@ -277,6 +304,7 @@ def _queue(queue: Queue, routes: Routes, machinery: overview.Machinery | None) -
     return BoardQueueModel(
         name=queue.name,
         task_count=queue.task_count,
+        hidden=hidden,
         kind=kind,
         route=None if route is None else _route_model(route, machinery),
     )
@@ -286,7 +314,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
     run = letter = None
     actions: list[Action] = []
     if known is not None:
-        found = known.active.get(task.id)
+        found = known.open.by_task.get(task.id)
         run = None if found is None else _run(found, known.routes, known.lines.get(task.id))
         letter = None if run is not None else known.letters.get(task.id)
         if run is not None:

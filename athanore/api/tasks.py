@@ -87,13 +87,12 @@ async def add_comment(
 
     async def comment() -> CommentModel:
         try:
-            if idempotency_key is not None and await service.said_before(task_id, text):
-                return CommentModel(text=text)
-            await service.board.comment(task_id, text)
+            is_new = await service.comment_once(task_id, idempotency_key, text)
         except TaskNotFoundError as exc:
             raise await service.no_such_task(exc) from exc
-        data = {"text": text, "by": caller.role}
-        service.announcer.announce(task_id, EventKind.COMMENT, data, caller.run_id)
+        if is_new:
+            data = {"text": text, "by": caller.role}
+            service.announcer.announce(task_id, EventKind.COMMENT, data, caller.run_id)
         return CommentModel(text=text)
 
     return await service.once.do(idempotency_key, f"comment on {task_id}", body, comment)

@@ -108,11 +108,11 @@ def is_at_work(run_id: UUID) -> bool:
     return control is not None and control.at_work
 
 
-def touch(task_id: str) -> None:
-    """Note a sign of life of a task's agent, if it runs in this process: a call of the task API."""
-    for control in list(_running.values()):
-        if control.task_id == task_id and control.on_activity is not None:
-            control.on_activity()
+def touch(run_id: UUID) -> None:
+    """Note a sign of life of a run's agent, if it runs in this process: a call of the task API."""
+    control = _running.get(run_id)
+    if control is not None and control.on_activity is not None:
+        control.on_activity()
 
 
 def is_running(run_id: UUID) -> bool:

@@ -304,6 +304,7 @@ class _Visit:
             ),
             cwd=route.cwd,
             emit=transcript.emit,
+            alive=transcript.touch,
         )
         try:
             return await agent.run(job)

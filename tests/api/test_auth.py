@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from athanore import tokens
+from athanore.flows import control
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer
 
@@ -50,6 +51,22 @@ def test_an_agent_may_write_to_its_own_task_only(guarded: Api) -> None:
     guarded.post("/tasks", {"queue_name": "Done", "name": "more"}, 201, headers=headers)
     assert guarded.board.get_task(other).comments == ()
     comment(guarded, other, 201, OPERATOR)
+
+
+def test_an_agent_is_kept_alive_by_its_own_calls_only(guarded: Api) -> None:
+    task_id, other = new_task(guarded), new_task(guarded)
+    run_id, token = guarded.start_run(task_id)
+    _, anothers = guarded.start_run(other)
+    signs: list[str] = []
+    with control.controlled(UUID(run_id), task_id) as handle:
+        handle.on_activity = lambda: signs.append("heard")
+        comment(guarded, task_id, 201, OPERATOR)
+        move = {"target_queue": "In Progress"}
+        guarded.post(f"/tasks/{task_id}/move", move, 200, headers=bearer(OPERATOR))
+        guarded.get(f"/tasks/{task_id}", headers=bearer(anothers))
+        assert signs == []
+        guarded.get(f"/tasks/{task_id}", headers=bearer(token))
+        assert signs == ["heard"]
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "CRASHED"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.api.conftest import ODD, OPERATOR
-from tests.api.rig import Api, bearer
+from athanore import AgentDispatcher, JsonFileAdapter
+from tests.api.conftest import ODD, OPERATOR, dispatcher, write_prompt
+from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
 
 
@@ -37,6 +40,22 @@ def test_a_board_that_has_not_changed_is_not_sent_again(api: Api) -> None:
     assert api.http.get("/board", headers=headers).status_code == 304
     api.board.create_task("Todo", "New")
     wait_until("it is sent", lambda: api.http.get("/board", headers=headers).status_code == 200)
+
+
+def test_of_very_many_tasks_as_many_are_cards_as_a_page_can_show(tmp_path: Path) -> None:
+    dispatcher(tmp_path)
+    board = json.loads((tmp_path / "board.json").read_text())
+    for queue, start in (("Todo", 10_000), ("Done", 20_000)):
+        board["queues"][queue] = [{"id": str(start + i), "name": "x"} for i in range(1500)]
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    app = AgentDispatcher(name="api", queue_backend=JsonFileAdapter(tmp_path / "board.json"))
+    app.route("Todo", command="true")(write_prompt)
+    with served(app) as api:
+        shown = api.get("/board")
+    ids = [int(card["id"]) for card in shown["cards"]]
+    assert ids[:1000] == list(range(10_000, 11_000)), "the next of a queue that is worked on"
+    assert ids[1000:] == list(range(20_500, 21_500)), "the last of another"
+    assert [q["hidden"] for q in shown["queues"]] == [500, 0, 0, 500, 0]
 
 
 def test_a_card_tells_of_its_run(api: Api) -> None:

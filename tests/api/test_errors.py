@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from athanore import tokens
-from tests.api.rig import Api
+from athanore import AgentDispatcher, JsonFileAdapter, Task, tokens
+from tests.api.conftest import dispatcher
+from tests.api.rig import Api, served
 
 JSON = {"Content-Type": "application/json"}
 
@@ -17,6 +18,25 @@ JSON = {"Content-Type": "application/json"}
 def test_an_unknown_path(lonely: Api) -> None:
     problem = lonely.get("/nothing/here", 404)
     assert "/docs" in problem["detail"] and "/nothing/here" in problem["detail"]
+
+
+class Counting(JsonFileAdapter):
+    """Counts how often all tasks of the board are read."""
+
+    reads = 0
+
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        self.reads += 1
+        return super().get_ready_tasks(queue_names)
+
+
+def test_a_wrong_id_costs_no_reading_of_the_whole_board(tmp_path: Path) -> None:
+    first = dispatcher(tmp_path).board.create_task("Todo", "Fix it")
+    board = Counting(tmp_path / "board.json", user="eve")
+    with served(AgentDispatcher(name="api", command="true", queue_backend=board)) as api:
+        for _ in range(5):
+            assert first.id in api.get("/tasks/none", 404)["existing"]
+    assert board.reads <= 2, "one more if the file was too young for its change stamp"
 
 
 def test_a_method_that_does_not_work(lonely: Api) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from athanore import AgentDispatcher, JsonFileAdapter
+from athanore.errors import BoardUnavailableError
 from athanore.flows import clock
-from tests.api.conftest import dispatcher
+from tests.api.conftest import dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
 
@@ -117,18 +119,56 @@ def test_one_idempotency_key_is_one_comment(api: Api, task_id: str) -> None:
     assert len(api.board.get_task(other).comments) == 1
 
 
-def test_a_comment_that_an_earlier_process_posted_is_not_repeated(tmp_path: Path) -> None:
+def test_a_key_is_known_to_the_next_process_and_another_key_is_another_comment(
+    tmp_path: Path,
+) -> None:
     board = dispatcher(tmp_path)
     task_id = board.board.create_task("Todo", "Fix it").id
-    path, key = f"/tasks/{task_id}/comments", {"Idempotency-Key": "k1"}
+
+    def say(api: Api, text: str, key: str | None, status: int = 201) -> list[str]:
+        headers = {"Idempotency-Key": key} if key else {}
+        api.post(f"/tasks/{task_id}/comments", {"comment": text}, status, headers=headers)
+        return [c.text for c in api.board.get_task(task_id).comments]
+
     with served(board) as api:
-        api.post(path, {"comment": "once"}, 201, headers=key)
-    with served(board) as api:  # its keys were in the memory of the process that is gone
-        api.post(path, {"comment": "once"}, 201, headers=key)
-        api.post(path, {"comment": "other"}, 201, headers={"Idempotency-Key": "k2"})
-        api.post(path, {"comment": "once"}, 201)
-        texts = [c.text for c in api.board.get_task(task_id).comments]
-    assert texts == ["once", "other", "once"], "the last one came without a key"
+        assert say(api, "once", "k1") == ["once"]
+        assert say(api, "once", "k2") == ["once"] * 2
+    with served(board) as api:
+        for key in ("k1", "k2"):
+            assert say(api, "once", key) == ["once"] * 2, "a repeat"
+        assert say(api, "other", "k1", 409) == ["once"] * 2
+        assert say(api, "once", "k3") == ["once"] * 3, "equal words, and a key of their own"
+        assert say(api, "once", None) == ["once"] * 4
+
+
+class Interrupted(JsonFileAdapter):
+    """A board whose API process ends while a comment is posted: before or after it is written."""
+
+    written = False
+
+    def add_comment(self, task_id: str, text: str) -> None:
+        if self.written:
+            super().add_comment(task_id, text)
+        raise BoardUnavailableError("the process was killed")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_comment_that_was_not_answered_is_there_once(tmp_path: Path, written: bool) -> None:
+    whole = dispatcher(tmp_path)
+    task_id = whole.board.create_task("Todo", "Fix it").id
+    killed = Interrupted(tmp_path / "board.json", user="eve")
+    killed.written = written
+    broken = AgentDispatcher(name=whole.name, command="true", queue_backend=killed)
+    broken.route("Todo")(write_prompt)
+    path, key = f"/tasks/{task_id}/comments", {"Idempotency-Key": "k1"}
+    with served(whole) as api:
+        api.post(path, {"comment": "once"}, 201, headers={"Idempotency-Key": "earlier"})
+    with served(broken) as api:
+        api.post(path, {"comment": "once"}, 503, headers=key)
+    with served(whole) as api:
+        for _ in range(2):
+            api.post(path, {"comment": "once"}, 201, headers=key)
+    assert [c.text for c in whole.board.get_task(task_id).comments] == ["once"] * 2
 
 
 def test_a_key_whose_request_failed_can_be_used_again(api: Api) -> None:

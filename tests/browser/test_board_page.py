@@ -140,6 +140,9 @@ def test_a_dead_letter_is_requeued(shop: Shop) -> None:
     dead = shop.card("Given up", "Hopeless")
     expect(dead).to_contain_text("Given up after 1 attempt")
     expect(dead).to_contain_text("exit code 1")
+    dead.locator(".card-open").click()
+    expect(page.get_by_role("log")).to_contain_text("Given up, in Given up: exit code 1")
+    page.get_by_role("button", name="Close").click()
     (shop.orders / task.id).unlink()
     dead.get_by_role("button", name="Requeue Hopeless").click()
     expect(page.locator("#said")).to_contain_text("starts again")
@@ -216,6 +219,37 @@ def test_a_thousand_cards_are_filtered_and_walked_by_keyboard(
         expect(page.get_by_role("list", name="Tasks in Review")).to_contain_text("Task number 2")
         expect(page.locator('[data-task="2"] .card-open')).to_be_focused()
         assert page.evaluate("window.marked === document.querySelector('[data-task=\"500\"]')")
+
+
+HOLD_LOOKS = """
+window.looks = {now: 0, most: 0, all: 0, held: new Promise((go) => { window.release = go; })};
+const real = window.fetch;
+window.fetch = async (path, ...rest) => {
+  if (path !== "/board") return real(path, ...rest);
+  looks.all += 1;
+  looks.now += 1;
+  looks.most = Math.max(looks.most, looks.now);
+  try {
+    await looks.held;
+    return await real(path, ...rest);
+  } finally {
+    looks.now -= 1;
+  }
+};
+"""
+
+
+def test_there_is_one_look_at_a_time(tmp_path: Path, page: Page) -> None:
+    page.add_init_script(HOLD_LOOKS)
+    with served(dispatcher(tmp_path)) as api:
+        page.goto(api.url)
+        wait_until("a look is under way", lambda: page.evaluate("looks.now"))
+        page.evaluate(
+            "for (let i = 0; i < 4; i++) document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        page.evaluate("release()")
+        wait_until("the wish is met", lambda: page.evaluate("looks.all > 1 && !looks.now"))
+        assert page.evaluate("looks.most") == 1
 
 
 def test_a_locked_board_asks_for_the_key(

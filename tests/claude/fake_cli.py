@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 RESULT = {
@@ -51,6 +52,13 @@ def fall_silent() -> None:
     signal.pause()
 
 
+def work_without_a_word() -> None:
+    """Use a tool that takes a moment and says nothing, as the real CLI does."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    time.sleep(1)
+    tell(RESULT)
+
+
 def end_too_early() -> None:
     """End well, but without a result."""
 
@@ -70,7 +78,14 @@ def end_in_an_error() -> None:
 
 ACTS: dict[str, Callable[[], None]] = {
     act.__name__: act
-    for act in (say_odd_things, fall_silent, end_too_early, say_more_and_die, end_in_an_error)
+    for act in (
+        say_odd_things,
+        fall_silent,
+        work_without_a_word,
+        end_too_early,
+        say_more_and_die,
+        end_in_an_error,
+    )
 }
 
 

@@ -56,12 +56,18 @@ class Following:
 
     def __init__(self, *messages: Json) -> None:
         self.events: list[AgentEvent] = []
-        self.transcript = Transcript(self.events.append)
+        self.signs: list[int] = []
+        self.transcript = Transcript(self.events.append, lambda: self.signs.append(1))
         for message in messages:
             self.transcript.take(message)
 
     def said(self, kind: EventKind) -> list[Json]:
         return [dict(event.data) for event in self.events if event.kind is kind]
+
+
+def test_every_message_is_a_sign_of_life_though_it_is_no_event() -> None:
+    heard = Following({"type": "tool_progress", "heartbeat": True}, {"type": "of later versions"})
+    assert (heard.events, len(heard.signs)) == ([], 2)
 
 
 def test_without_an_sdk_the_import_says_what_to_install() -> None:

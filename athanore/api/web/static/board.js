@@ -14,7 +14,8 @@
   let etag = null;
   let clockSkew = 0; // the server's clock minus ours, in milliseconds
   let timer = 0;
-  let looking = null;
+  let looking = null; // the look that is under way
+  let following = null; // the one after it
   let opened = null; // the task in the sheet
 
   // ---------------------------------------------------------------- small things
@@ -220,18 +221,22 @@
     setText($("link-text"), text);
   }
 
-  // Looks now; a look that is under way is waited for and repeated.
-  async function look() {
-    clearTimeout(timer);
+  // Looks now. While a look is under way, which may have read too early, all who wish for one share
+  // the next: there is one look at a time.
+  function look() {
     if (looking) {
-      await looking;
-      clearTimeout(timer);
+      following ??= looking.then(look);
+      return following;
     }
-    looking = lookOnce();
-    const next = await looking;
-    looking = null;
+    looking = lookAndGoOn();
+    return looking;
+  }
+
+  async function lookAndGoOn() {
     clearTimeout(timer);
-    if (!document.hidden) timer = setTimeout(look, next);
+    const pause = await lookOnce();
+    looking = following = null;
+    if (!document.hidden) timer = setTimeout(look, pause);
   }
 
   async function lookOnce() {
@@ -372,9 +377,11 @@
     const { element, list, pause } = column;
     const route = queue.route;
     const paused = Boolean(route?.paused.length);
-    column.count = wanted.length;
+    column.count = wanted.length + queue.hidden;
     element.classList.toggle("paused", paused);
-    setText(element.querySelector(".column-note"), columnNote(queue));
+    const part = queue.hidden ? `${wanted.length} of ${column.count} shown` : "";
+    const note = [columnNote(queue), part].filter(Boolean).join(" · ");
+    setText(element.querySelector(".column-note"), note);
     element.querySelector(".column-head").title = route ? `Starts: ${route.agent}` : "";
     pause.hidden = !route?.deployed;
     setText(pause, paused ? "Resume" : "Pause");
@@ -866,8 +873,11 @@
       case "finished":
         return mark(data.message || "Finished", "good");
       case "failed":
-      case "dead-lettered":
         return mark(data.message || "Failed", "bad");
+      case "dead-lettered": {
+        const where = data.queue ? `, in ${data.queue}` : "";
+        return mark(`Given up${where}: ${short(data.reason)}`, "bad");
+      }
       case "retrying":
       case "cancelled":
         return mark(data.message || kind);
