@@ -103,8 +103,19 @@ def test_a_shutdown_returns_the_task_and_does_not_count_as_a_retry(prefect_api: 
     assert run["empirical_policy"]["retries"] == 3, "the start was given back"
 
 
+class GivesSigns(Hangs):
+    """Hangs in its first attempt; works in the next for long, and gives no more than signs."""
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        if job.attempt > 1:
+            for _ in range(45):
+                await asyncio.sleep(0.2)
+                job.alive()
+        return await super().run(job)
+
+
 def test_a_stalled_agent_is_stopped_and_counts_as_a_failure(prefect_api: str) -> None:
-    agent = Hangs(times=1)
+    agent = GivesSigns(times=1)
     dispatcher, task_id = make(agent, stall_timeout=3, retry_delay=0, done_queue="Done")
     with running(dispatcher, prefect_api) as it:
         it.in_queue(task_id, "Done")
