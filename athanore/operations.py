@@ -6,13 +6,14 @@ is printed here.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore.errors import DispatchError, TaskBusyError
+from athanore.errors import AnswerLostError, DispatchError, TaskBusyError
 from athanore.flows import control, ledger, pausing, runs
 from athanore.flows.apps import App
 from athanore.flows.registry import Routes, listed, route_of
@@ -124,23 +125,40 @@ async def requeue(
         queue_name: the route that starts again; by default the one that gave the task up.
 
     Raises:
-        TaskNotFoundError: no task has this id.
+        NotFoundError, TaskBusyError, DispatchError: see `route_to_requeue`.
+    """
+    task = await app.board.task(task_id)
+    route = await route_to_requeue(client, app, task, queue_name)
+    return await tasks.dispatch(client, app, await move_back(app, task, route, by))
+
+
+async def route_to_requeue(
+    client: PrefectClient, app: App, task: Task, queue_name: str | None
+) -> Route:
+    """Find the route that a dead letter goes back to; the board is not asked.
+
+    Raises:
         NotFoundError: no route watches `queue_name`.
         TaskBusyError: a run of the task waits or works.
         DispatchError: the task is no dead letter, or its route is not known.
     """
-    task = await app.board.task(task_id)
+    task_id = task.id
     last = (await runs.last_finished_runs(client, app.name, [task_id])).get(task_id)
     held = (await tasks.make_way(client, app, [task])).get(task_id)
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)
     routes = await app.routes.read(client)
-    route = (
-        route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
-    )
-    await app.board.comment(task_id, f"Requeued by {by}: fresh start in {route.queue_name!r}.")
-    await app.board.move(task_id, route.queue_name)
-    return await tasks.dispatch(client, app, replace(task, queue_name=route.queue_name))
+    return route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
+
+
+async def move_back(app: App, task: Task, route: Route, by: str) -> Task:
+    """Say on a dead letter that it is requeued, and move it; a repetition says it once only."""
+    text = f"Requeued by {by}: fresh start in {route.queue_name!r}."
+    if not task.comments or task.comments[-1].text != text:
+        with suppress(AnswerLostError):  # it is there, or missing; twice would be worse
+            await app.board.comment(task.id, text)
+    await app.board.move(task.id, route.queue_name)
+    return replace(task, queue_name=route.queue_name)
 
 
 def prefect_ui(client: PrefectClient) -> str:

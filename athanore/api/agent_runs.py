@@ -13,7 +13,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from athanore import operations
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect_link import PrefectLink
-from athanore.errors import AthanoreError
+from athanore.errors import AthanoreError, PrefectUnavailableError
 from athanore.flows import ledger, open_runs, pausing, runs
 from athanore.flows.apps import App
 from athanore.flows.open_runs import Phase
@@ -113,10 +113,25 @@ class AgentRuns:
             )  # fmt: skip
 
     async def requeue(self, task_id: str, by: str, queue_name: str | None) -> FlowRun:
-        """Give a dead letter a fresh start; see `operations.requeue`."""
+        """Give a dead letter a fresh start; see `operations.requeue`.
+
+        The board's part is not in the time that Prefect has for its own.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer; the message says what was done.
+        """
+        task = await self._app.board.task(task_id)
         async with self._prefect.client() as client:
-            done = await operations.requeue(client, self._app, task_id, by, queue_name)
-            return done.run
+            route = await operations.route_to_requeue(client, self._app, task, queue_name)
+        moved = await operations.move_back(self._app, task, route, by)
+        try:
+            async with self._prefect.client() as client:
+                return (await tasks.dispatch(client, self._app, moved)).run
+        except PrefectUnavailableError as exc:
+            raise PrefectUnavailableError(
+                f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
+                f"nothing to repeat. {exc}"
+            ) from exc
 
     async def pause(self, queue_name: str) -> tuple[str, ...]:
         """Pause a route and name its paused parts; see `operations.pause_route`."""

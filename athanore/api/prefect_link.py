@@ -60,8 +60,10 @@ class PrefectLink:
         return self._look_out is not None and not self._look_out.done()
 
     @asynccontextmanager
-    async def client(self, patience: float = _PATIENCE) -> AsyncGenerator[PrefectClient]:
-        """Use the client for something that takes a few requests.
+    async def client(self, patience: float | None = None) -> AsyncGenerator[PrefectClient]:
+        """Use the client for something that takes a few requests, and nothing but these.
+
+        Whatever else is waited for in the block, such as the board, would count as Prefect's time.
 
         Args:
             patience: seconds that all of it may take.
@@ -72,7 +74,7 @@ class PrefectLink:
         if self.is_away:
             raise PrefectUnavailableError(_AWAY)
         began = asyncio.get_running_loop().time()
-        deadline = asyncio.timeout(patience)
+        deadline = asyncio.timeout(_PATIENCE if patience is None else patience)
         try:
             async with deadline:
                 yield await self._connected()

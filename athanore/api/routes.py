@@ -6,6 +6,7 @@ Routes can be made and changed while everything runs; `athanore.deployments.live
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from athanore.api.service import ManagedDep, Service, ServiceDep
 from athanore.definitions import PROMPT, Prompt, QueueName, RouteOptions
 from athanore.deployments.live import change_route, make_route, put_route, remove_route
 from athanore.flows.registry import KnownRoute, Routes, ranked_routes
+from athanore.models import Queue
 from athanore.prompt_template import PromptTemplate
 from athanore.routes import QUEUE_OPTIONS, Route
 
@@ -115,6 +117,8 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
     """
     queue_name, options = body.queue_name, body.options()
     _refuse_secrets(service, body)
+    # Not in the time that Prefect has for its part.
+    queues = await service.board.queues()
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
         if queue_name in routes or queue_name in service.dispatcher.routes:
@@ -125,9 +129,9 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
                 else f"is there (source: {there.source}); PATCH /routes/{{queue_name}} changes it"
             )
             raise Problem(409, "route-exists", f"A route of {queue_name!r} {hint}.")
-        await _check_queues(service, body)
+        _check_queues(queues, body)
         known = make_route(service.app, queue_name, options)
-        await _check_queues(service, known.route)
+        _check_queues(queues, known.route)
         await put_route(client, service.app, known)
     response.headers["Location"] = f"/routes/{quote(queue_name, safe='')}"
     return _model({**routes, queue_name: known}, known)
@@ -150,10 +154,11 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     `in_progress_queue` cannot change while agents of the route are at work.
     """
     _refuse_secrets(service, body)
+    queues = await service.board.queues()
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
         known = _known(routes, queue_name)
-        await _check_queues(service, body)
+        _check_queues(queues, body)
         changed = await change_route(client, service.app, known, body)
     return _model({**routes, queue_name: changed}, changed)
 
@@ -220,9 +225,9 @@ def _known(routes: Routes, queue_name: str) -> KnownRoute:
     return known
 
 
-async def _check_queues(service: Service, route: Route | RouteOptions) -> None:
+def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
     """Refuse a route whose queues are not on the board."""
-    existing = [q.name for q in await service.board.queues()]
+    existing = [q.name for q in queues]
     missing = [
         (option, str(getattr(route, option)))
         for option in QUEUE_OPTIONS

@@ -1,0 +1,91 @@
+"""A board that takes longer than Prefect may: that is not taken for a Prefect that is away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import override
+
+import pytest
+
+from athanore import AgentDispatcher, JsonFileAdapter
+from athanore.api import prefect_link
+from athanore.api import routes as api_routes
+from athanore.errors import BoardUnavailableError
+from athanore.models import Queue
+from tests.api.conftest import write_prompt
+from tests.api.rig import Api, served
+from tests.harness import app_name
+
+PATIENCE = 5.0
+
+
+class Slow(JsonFileAdapter):
+    """A board on which writes, and reads of all queues, take longer than Prefect may."""
+
+    slow = False
+    refusals = 0
+
+    def _wait(self) -> None:
+        if self.slow:
+            threading.Event().wait(PATIENCE + 0.5)
+
+    @override
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        self._wait()
+        if self.refusals:
+            self.refusals -= 1
+            raise BoardUnavailableError("The board is away.")
+        super().move_task(task_id, target_queue)
+
+    @override
+    def list_queues(self) -> list[Queue]:
+        self._wait()
+        return super().list_queues()
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Slow:
+    path = tmp_path / "board.json"
+    path.write_text(
+        '{"queues": {"Todo": [], "In Progress": [], "Other": [], "Failed": '
+        '[{"id": "4711", "name": "a"}, {"id": "4712", "name": "b"}]}}'
+    )
+    return Slow(path)
+
+
+@pytest.fixture
+def api(board: Slow, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    app = AgentDispatcher(
+        name=app_name("slow"), queue_backend=board, command="true", poll_interval=86400,
+        dead_letter_queue="Failed", enable_queue_management=True,
+    )  # fmt: skip
+    app.route("Todo")(write_prompt)
+    with served(app, prefect_api) as it:
+        monkeypatch.setattr(prefect_link, "_PATIENCE", PATIENCE)
+        yield it
+
+
+def test_a_slow_board_is_not_blamed_on_prefect(api: Api, board: Slow) -> None:
+    board.slow = True
+    assert api.post("/tasks/4711/requeue", {}, 202)["state"] == "Scheduled"
+    board.slow = False
+    assert board.get_task("4711").queue_name == "Todo"
+
+
+def test_a_route_is_made_on_a_slow_board(
+    api: Api, board: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_routes, "_PATIENCE", PATIENCE)
+    board.slow = True
+    body = {"queue_name": "Nowhere", "prompt": "x", "command": "true"}
+    assert api.post("/routes", body, 404)["type"].endswith("queue-not-found")
+
+
+def test_a_requeue_that_is_repeated_says_it_once(api: Api, board: Slow) -> None:
+    board.refusals = 1
+    assert api.post("/tasks/4712/requeue", {}, 503)["type"].endswith("board-unavailable")
+    api.post("/tasks/4712/requeue", {}, 202)
+    (said,) = board.get_task("4712").comments
+    assert said.text.startswith("Requeued by")
