@@ -262,12 +262,12 @@ def sign(dispatcher: AgentDispatcher, queue_name: str, definition: RouteDefiniti
 
     A definition names a program to start, and Prefect's API may be open to more people than ours.
     """
-    key = dispatcher.settings.api_key
+    key = dispatcher.settings.signing_key
     if key is None:
         return None
     said = [dispatcher.name, queue_name, definition.source, definition.options.said()]
     text = json.dumps(said, sort_keys=True).encode()
-    return hmac.new(key.get_secret_value().encode(), text, sha256).hexdigest()
+    return hmac.new(key, text, sha256).hexdigest()
 
 
 def check_signature(

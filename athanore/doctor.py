@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from athanore import __version__, names
+from athanore import __version__, names, prefect_access
 from athanore.checks import check_agent, check_queues
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
@@ -221,6 +221,9 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
         await _server_database(url),
     ]  # fmt: skip
     if dispatcher is not None:
+        if (advice := await prefect_access.advice(dispatcher.settings, url)) is not None:
+            says, _, mend = advice.partition(": ")
+            found.append(Finding("Prefect access", Level.WARN, says, mend[:1].upper() + mend[1:]))
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         from athanore.flows.telling import telling_client

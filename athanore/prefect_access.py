@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from athanore.proxies import proxy_for
+from athanore.settings import Settings
 
 _PATIENCE = 10.0
 
@@ -30,6 +31,16 @@ async def is_open(url: str, host: str | None = None) -> bool:
             return response.status_code == 200
     except httpx.HTTPError:
         return False
+
+
+async def advice(settings: Settings, url: str) -> str | None:
+    """What to say where tokens are asked for over a Prefect that asks for nothing; None if fine."""
+    if settings.api_auth != "token" or not await is_open(url):
+        return None
+    return (
+        f"The task API asks for tokens, but Prefect answers without credentials at {url}: who "
+        f"reaches it can start, change and cancel runs all the same. To close it, {HOW_TO_CLOSE}."
+    )
 
 
 HOW_TO_CLOSE = (

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         600, gt=0, description="Seconds without a sign of life after which a worker is lost."
     )
 
+    @property
+    def signing_key(self) -> bytes | None:
+        """The operators' key, with which what is kept in Prefect is signed; None without one."""
+        return None if self.api_key is None else self.api_key.get_secret_value().encode()
+
     def agent_api_url(self, host: str, port: int) -> str:
         """The address that agents are told: `api_url`, or one made from the bound host and port."""
         if self.api_url:

@@ -1,15 +1,17 @@
 """Tokens of agent runs: what an agent shows to the task API, and dies with its attempt.
 
-A token is `ath_<flow run id>_<random>`. Only its SHA-256 is kept, in a label of the run, one per
+A token is `ath_<flow run id>_<random>`. Only a proof of it is kept, in a label of the run, one per
 attempt; so the token of an earlier attempt is still known, and known to be over.
 """
 
 from __future__ import annotations
 
+import hmac
+import json
 import re
 import secrets
+from collections.abc import Mapping
 from hashlib import sha256
-from hmac import compare_digest
 from uuid import UUID
 
 PATTERN = re.compile(r"ath_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -29,20 +31,35 @@ def run_of(token: str) -> UUID | None:
     return None if match is None else UUID(match.group(1))
 
 
-def digest(token: str) -> str:
-    """What is kept of a token: its SHA-256, in hex."""
-    return sha256(token.encode()).hexdigest()
+def proof(token: str, attempt: int, task_id: str | None, key: bytes | None) -> str:
+    """What is kept of a token, in hex: it shows that a token is the attempt's, and is none itself.
+
+    With the operators' key it is an HMAC of the token, its run, the attempt and the task, so that
+    whoever can write labels in Prefect cannot make tokens. Without a key it is a SHA-256.
+    """
+    if key is None:
+        return sha256(token.encode()).hexdigest()
+    said = json.dumps([str(run_of(token)), attempt, task_id, token])
+    return hmac.new(key, said.encode(), sha256).hexdigest()
 
 
 def label(attempt: int) -> str:
-    """The label of a run under which the digest of an attempt's token is kept."""
+    """The label of a run under which the proof of an attempt's token is kept."""
     return f"{_LABEL}{attempt}"
 
 
-def attempt_of(token: str, labels: dict[str, object]) -> int | None:
-    """The attempt that a token was made for, by the labels of its run; None if it is forged."""
-    shown = digest(token)
+def attempt_of(
+    token: str, labels: Mapping[str, object], task_id: str | None, key: bytes | None
+) -> int | None:
+    """The attempt that a token was made for, by the labels of its run; None if it is forged.
+
+    Args:
+        task_id: the task that the run names.
+        key: the operators' key, if there is one.
+    """
     for name, kept in labels.items():
-        if name.startswith(_LABEL) and compare_digest(str(kept), shown):
-            return int(name.removeprefix(_LABEL))
+        if name.startswith(_LABEL) and (number := name.removeprefix(_LABEL)).isdecimal():
+            attempt = int(number)
+            if hmac.compare_digest(str(kept), proof(token, attempt, task_id, key)):
+                return attempt
     return None

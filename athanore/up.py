@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from athanore import prefect_access
 from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.environment import board_secrets
@@ -197,6 +198,8 @@ async def at_work(
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         from athanore.flows import apps
 
+        if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
+            logger.warning("%s", advice)
         app = apps.App(reference, dispatcher, api_url)
         apps.register(app)
         try:

@@ -60,9 +60,12 @@ class Gate:
         self._app = app
         self._prefect = prefect
         self._required = app.dispatcher.settings.api_auth == "token"
+        self._key = app.dispatcher.settings.signing_key
         # Reads may rely on what was true a moment ago; writes never do, while Prefect answers.
         self._fresh: Recent[UUID, FlowRun] = Recent(1000, seconds=2)
-        self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=600)
+        # While it does not, the token of an attempt in another process may outlive it so long; of
+        # attempts in this process we know ourselves.
+        self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=60)
         # Tokens that somebody made up: they must cost Prefect little, and others not their turn.
         self._unknown: Recent[UUID, bool] = Recent(1000, seconds=5)
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
@@ -98,13 +101,18 @@ class Gate:
     async def _agent(self, token: str, run_id: UUID, *, write: bool) -> Caller | None:
         """The agent that a token belongs to; None for a read with a token that is worth nothing."""
         run = await self._run(run_id, fresh=write)
-        attempt = None if run is None else tokens.attempt_of(token, dict(run.labels))
+        task_id = None if run is None else names.task_of(run.tags)
+        attempt = None if run is None else tokens.attempt_of(token, run.labels, task_id, self._key)
         if run is None or attempt is None:
             if not write:
                 return None
-            raise Problem(401, "token-unknown", "No agent run has this token.", headers=_CHALLENGE)
-        stopping = any(c.run_id == run_id and c.reason for c in control.all_running())
-        if run.state_type is not StateType.RUNNING or stopping or attempt != ledger.attempt_of(run):
+            raise Problem(
+                401, "token-unknown",
+                "No agent run has this token. If a worker of this app has given it to you, the "
+                "worker and this API do not have the same ATHANORE_API_KEY.",
+                headers=_CHALLENGE,
+            )  # fmt: skip
+        if not self._is_alive(run) or attempt != ledger.attempt_of(run):
             if not write:
                 return None
             raise Problem(
@@ -112,26 +120,37 @@ class Gate:
                 f"The run of this token has ended or is being stopped ({run.state_name}); it may "
                 "not change anything any more. Stop working.",
             )  # fmt: skip
-        return Caller(
-            Role.AGENT, names.task_of(run.tags), run_id, queue_of(run), attempt, run.run_count
-        )
+        return Caller(Role.AGENT, task_id, run_id, queue_of(run), attempt, run.run_count)
+
+    def _is_alive(self, run: FlowRun) -> bool:
+        """Tell whether the agent of a run is at work, as far as Prefect and this process know."""
+        if run.state_type is not StateType.RUNNING:
+            return False
+        if (here := control.control_of(run.id)) is not None:
+            return here.is_heard
+        # Held and no longer registered: the attempt has ended, and Prefect is being told.
+        return not control.is_held(run.id)
 
     async def _run(self, run_id: UUID, *, fresh: bool) -> FlowRun | None:
         if not fresh and (run := self._fresh.get(run_id)) is not None:
             return run
+        ours = control.is_held(run_id) or control.is_running(run_id)
         try:
             run = await self._read(run_id)
         except PrefectUnavailableError:
             # What was known last is the best there is: an agent must be able to finish its work
             # while Prefect is away.
-            if (known := self._known.get(run_id) or control.run_here(run_id)) is not None:
+            if (here := control.control_of(run_id)) is not None and here.run is not None:
+                return here.run
+            if (known := self._known.get(run_id)) is not None:
                 return known
             if not fresh and not self._required:
                 return None  # anybody may read
             raise
         if run is None or names.app_tag(self._app.name) not in run.tags:
             return None
-        self._known.put(run_id, run)
+        if not ours:
+            self._known.put(run_id, run)
         self._fresh.put(run_id, run)
         return run
 

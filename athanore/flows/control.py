@@ -49,6 +49,11 @@ class RunControl:
         """True from the claim until the agent has ended."""
         return self._attempt is not None
 
+    @property
+    def is_heard(self) -> bool:
+        """True while what its agent sends counts: it is at work, and nobody has stopped it."""
+        return self.at_work and self.reason is None
+
     async def supervise[T](self, attempt: asyncio.Task[T]) -> T:
         """Await the attempt; `stop` cancels it.
 
@@ -120,10 +125,9 @@ def is_running(run_id: UUID) -> bool:
     return run_id in _running
 
 
-def run_here(run_id: UUID) -> FlowRun | None:
-    """Return what this process knows of a run that it works on."""
-    control = _running.get(run_id)
-    return None if control is None else control.run
+def control_of(run_id: UUID) -> RunControl | None:
+    """Return the handle on a run that this process works on."""
+    return _running.get(run_id)
 
 
 def hold(run_id: UUID) -> None:

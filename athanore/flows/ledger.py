@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore import identity, tokens
+from athanore import identity, names, tokens
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy
 
@@ -145,18 +145,21 @@ class Ledger:
         """True when this attempt may be followed by another."""
         return self.attempt <= self.policy.max_retries
 
-    async def open(self, worker: str, token: str, version: str = "") -> None:
+    async def open(
+        self, worker: str, token: str, version: str = "", *, key: bytes | None = None
+    ) -> None:
         """Note who works on the run, and bring its native policy in line with the route's.
 
         Args:
             worker: the name whose heartbeats tell other hosts that the run is worked on, or "".
-            token: the agent's token for the task API, of which a digest is kept.
+            token: the agent's token for the task API, of which a proof is kept.
             version: the worker's version of the app; the deployment may have another.
+            key: the operators' key, if there is one; see `tokens.proof`.
         """
-        digest = {tokens.label(self.attempt): tokens.digest(token)}
+        proof = tokens.proof(token, self.attempt, names.task_of(self.run.tags), key)
         who = {WORKER: worker, PROCESS: identity.process(), VERSION: version}
         start = {START: self.run.run_count, ATTEMPT: self.attempt}
-        await self._label({**who, **start, **digest})
+        await self._label({**who, **start, tokens.label(self.attempt): proof})
         await self._set_retries(self.policy.max_retries + _int(self.run, GIVEN_BACK))
 
     async def give_back(self, *, crash: bool = False) -> None:

@@ -143,7 +143,12 @@ class _Visit:
             return await self.conclusion.repeat(recorded)
         full, _ = await asyncio.gather(
             limits.no_slot(self.client, self.app.name, self.run),
-            self.ledger.open(self._worker(), self.token, self.app.version),
+            self.ledger.open(
+                self._worker(),
+                self.token,
+                self.app.version,
+                key=self.app.dispatcher.settings.signing_key,
+            ),
         )
         if self.handle.reason is control.StopReason.CANCELLED:
             return Cancelled(message=self.handle.message)  # the poll puts the task aside

@@ -102,7 +102,9 @@ class Api:
             await client.set_flow_run_state(run.id, Running())
             token = tokens.new_token(run.id)
             run = await client.read_flow_run(run.id)
-            await Ledger(client, run, route.retry).open("host-1", token)
+            await Ledger(client, run, route.retry).open(
+                "host-1", token, key=self.dispatcher.settings.signing_key
+            )
             return str(run.id), token
 
         return self.with_prefect(start)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from hashlib import sha256
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 
-from athanore import tokens
+from athanore import names, tokens
+from athanore.api.auth import Gate
+from athanore.api.prefect_link import PrefectLink
+from athanore.api.problems import Problem
+from athanore.errors import PrefectUnavailableError
 from athanore.flows import control
-from tests.api.conftest import OPERATOR
-from tests.api.rig import Api, bearer
+from athanore.flows.apps import App
+from tests.api.conftest import OPERATOR, dispatcher
+from tests.api.rig import NO_PREFECT, Api, bearer
 
 
 def new_task(api: Api) -> str:
@@ -99,6 +111,109 @@ def test_the_token_of_an_earlier_attempt_is_over(api: Api) -> None:
     comment(api, task_id, 409, token)
     api.end_run(run_id, "RUNNING")
     comment(api, task_id, 409, token)
+
+
+def test_nobody_mints_a_token_in_an_open_prefect(guarded: Api) -> None:
+    task_id = new_task(guarded)
+    run_id, token = guarded.start_run(task_id)
+    minted = f"ath_{run_id}_{'x' * 43}"
+    label: dict[str, str | int | float | bool] = {
+        tokens.label(1): sha256(minted.encode()).hexdigest()
+    }
+    comment(guarded, task_id, 201, token)
+    guarded.with_prefect(lambda client: client.update_flow_run_labels(UUID(run_id), label))
+    assert "ATHANORE_API_KEY" in comment(guarded, task_id, 401, minted)["detail"]
+
+
+def test_a_token_dies_at_once_where_the_worker_is(guarded: Api) -> None:
+    task_id = new_task(guarded)
+    run_id, token = guarded.start_run(task_id)
+    comment(guarded, task_id, 201, token)
+    control.hold(UUID(run_id))
+    try:  # the worker has the run still, and no agent of it: Prefect has yet to be told
+        comment(guarded, task_id, 409, token)
+    finally:
+        control.forget(UUID(run_id))
+
+
+class PrefectInPart:
+    """A server on a real socket that answers every request with one run, while it is there."""
+
+    def __init__(self, run: FlowRun) -> None:
+        self._answer = run.model_dump_json().encode()
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._tell, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api"
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._server.close()
+
+    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(self._answer)}"
+        writer.write(head.encode() + b"\r\n\r\n" + self._answer)
+        await writer.drain()
+        writer.close()
+
+
+async def test_a_token_dies_at_once_while_prefect_is_away(tmp_path: Path) -> None:
+    app = App("run.py:dispatcher", dispatcher(tmp_path))
+    run, token = running_run(app.name, "7")
+    over = asyncio.Event()
+    with temporary_settings({PREFECT_API_URL: NO_PREFECT}):
+        async with PrefectLink() as link:
+            gate = Gate(app, link)
+            control.hold(run.id)
+            with control.controlled(run.id, "7", run) as handle:
+                attempt = asyncio.create_task(over.wait())
+                work = asyncio.create_task(handle.supervise(attempt))
+                await asyncio.sleep(0)
+                assert handle.at_work
+                assert (await gate.identify(token, write=True)).task_id == "7"
+                over.set()
+                await work
+                with pytest.raises(Problem) as refused:
+                    await gate.identify(token, write=True)
+                assert refused.value.status == 409
+            control.forget(run.id)
+            with pytest.raises(PrefectUnavailableError):
+                await gate.identify(token, write=True)
+
+
+async def test_elsewhere_a_token_counts_for_a_minute_while_prefect_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App("run.py:dispatcher", dispatcher(tmp_path))
+    run, token = running_run(app.name, "7")
+    prefect = PrefectInPart(run)
+    async with prefect as url:
+        with temporary_settings({PREFECT_API_URL: url}):
+            async with PrefectLink() as link:
+                gate = Gate(app, link)
+                assert (await gate.identify(token, write=True)).task_id == "7"
+                await prefect.__aexit__()
+                assert (await gate.identify(token, write=True)).task_id == "7"
+                later = time.monotonic() + 60
+                monkeypatch.setattr("athanore.api.recent.monotonic", lambda: later)
+                with pytest.raises(PrefectUnavailableError):
+                    await gate.identify(token, write=True)
+
+
+def running_run(app: str, task_id: str) -> tuple[FlowRun, str]:
+    """A run at work, as Prefect tells it, and the token of its agent."""
+    run_id = uuid4()
+    token = tokens.new_token(run_id)
+    run = FlowRun(
+        id=run_id,
+        flow_id=uuid4(),
+        tags=[names.app_tag(app), names.task_tag(task_id)],
+        labels={tokens.label(1): tokens.proof(token, 1, task_id, None)},
+        run_count=1,
+        state=Running(),
+        state_type=StateType.RUNNING,
+    )
+    return run, token
 
 
 def test_another_apps_token_is_nothing_here(api: Api, guarded: Api) -> None:

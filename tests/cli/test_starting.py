@@ -151,6 +151,18 @@ def test_doctor_of_an_app_that_is_not_deployed(
     assert {"Python", "app", "task API", "API access", "PREFECT_HOME", "database"} <= set(found)
 
 
+def test_doctor_warns_of_tokens_over_an_open_prefect(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_script(tmp_path, app_name("doctor"))
+    monkeypatch.chdir(tmp_path)
+    assert "Prefect access" not in findings(cli("doctor", "--json"))
+    monkeypatch.setenv("ATHANORE_API_AUTH", "token")
+    monkeypatch.setenv("ATHANORE_API_KEY", "the operators' key")
+    level, says = findings(cli("doctor", "--json"))["Prefect access"]
+    assert level == "warn" and "PREFECT_SERVER_API_AUTH_STRING" in says
+
+
 def test_doctor_finds_what_is_wrong(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
+
 from athanore import tokens
 
 
@@ -21,15 +23,31 @@ def test_what_is_no_token_names_no_run() -> None:
         assert tokens.run_of(text) is None
 
 
-def test_the_attempt_of_a_token_is_found_by_its_digest() -> None:
+@pytest.mark.parametrize("key", [None, b"the operators' key"])
+def test_the_attempt_of_a_token_is_found_by_its_proof(key: bytes | None) -> None:
     run_id = uuid4()
     one, two = tokens.new_token(run_id), tokens.new_token(run_id)
     labels: dict[str, object] = {
         "athanore.attempt": 2,
-        tokens.label(1): tokens.digest(one),
-        tokens.label(2): tokens.digest(two),
+        "athanore.token.x": "somebody else's",
+        tokens.label(1): tokens.proof(one, 1, "7", key),
+        tokens.label(2): tokens.proof(two, 2, "7", key),
     }
-    assert tokens.attempt_of(one, labels) == 1
-    assert tokens.attempt_of(two, labels) == 2
-    assert tokens.attempt_of(tokens.new_token(run_id), labels) is None
+    assert tokens.attempt_of(one, labels, "7", key) == 1
+    assert tokens.attempt_of(two, labels, "7", key) == 2
+    assert tokens.attempt_of(tokens.new_token(run_id), labels, "7", key) is None
     assert one not in str(labels)
+
+
+def test_with_a_key_nobody_else_makes_a_token_count() -> None:
+    """Whoever can write the labels and tags of runs in Prefect tries this."""
+    key, run_id = b"the operators' key", uuid4()
+    token = tokens.new_token(run_id)
+    for kept in (
+        tokens.proof(token, 1, "7", None),
+        tokens.proof(token, 1, "7", b"a guess"),
+        tokens.proof(token, 1, "8", key),
+        tokens.proof(token, 2, "7", key),
+        tokens.proof(tokens.new_token(run_id), 1, "7", key),
+    ):
+        assert tokens.attempt_of(token, {tokens.label(1): kept}, "7", key) is None
