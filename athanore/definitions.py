@@ -64,7 +64,8 @@ type Rank = Annotated[int, Field(ge=-1_000_000, le=1_000_000), BeforeValidator(_
 PROMPT: Any = {
     "description": "A Jinja template, strict and sandboxed, with `task` (`id`, `name`, "
     "`description`, `queue_name`, `labels`, `assignees`, `comments`, `tasks`) and `attempt` "
-    "(from 1). One that names what does not exist is refused.",
+    "(from 1). It is filled once for a sample task; one that names what does not exist, or needs "
+    "too much time or memory, is refused.",
     "examples": ["Work on task {{ task.id }}: {{ task.name }}.\n{{ task.description }}"],
 }
 

@@ -18,7 +18,13 @@ from athanore.api.models import EmptyRequest
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
 from athanore.definitions import PROMPT, Prompt, QueueName, RouteOptions
-from athanore.deployments.live import change_route, make_route, put_route, remove_route
+from athanore.deployments.live import (
+    change_route,
+    is_made_over_http,
+    make_route,
+    put_route,
+    remove_route,
+)
 from athanore.flows.registry import KnownRoute, Routes, ranked_routes
 from athanore.models import Queue
 from athanore.prompt_template import PromptTemplate
@@ -171,15 +177,21 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
     deploy, as `note` says.
     """
     async with _changing, service.prefect.client(_PATIENCE) as client:
-        known = _known(await service.app.routes.read(client, fresh=True), queue_name)
-        done = await remove_route(client, service.app, known)
-    if not done and known.source == "api":
+        routes = await service.app.routes.read(client, fresh=True)
+        if queue_name in routes:
+            source = routes[queue_name].source
+        elif await is_made_over_http(client, service.app, queue_name):
+            source = "api"  # its definition is broken, and no reason to keep it
+        else:
+            source = _known(routes, queue_name).source
+        done = await remove_route(client, service.app, queue_name, source)
+    if not done and source == "api":
         service.removals.see_to(queue_name)
     note = "" if done else "Agents of it still work and may finish. "
     note += (
         "It is written in the code and comes back with the next deploy (a start of `athanore up` "
         "is one); take it out of the code to be rid of it."
-        if known.source == "code"
+        if source == "code"
         else "Tasks in its queue stay there."
     )
     return RouteRemovalModel(queue_name=queue_name, removed=done, note=note)

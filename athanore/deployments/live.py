@@ -21,6 +21,7 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
 from athanore.flows.apps import App
 from athanore.flows.registry import KnownRoute
+from athanore.prompt_template import PromptTemplate
 from athanore.routes import check_beside
 
 
@@ -55,8 +56,10 @@ async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
     """Have Prefect hold a route as it was made or changed over HTTP; it is in effect at once.
 
     Raises:
-        RouteError: it is in another route's way.
+        RouteError: its prompt cannot be written, or it is in another route's way.
     """
+    if isinstance(known.route.prompt, PromptTemplate):
+        await known.route.prompt.check()
     routes = dict(await app.routes.read(client, fresh=True))
     queue_name = known.route.queue_name
     is_new = queue_name not in routes
@@ -92,17 +95,27 @@ async def change_route(
     return changed
 
 
-async def remove_route(client: PrefectClient, app: App, known: KnownRoute) -> bool:
+async def is_made_over_http(client: PrefectClient, app: App, queue_name: str) -> bool:
+    """Tell whether Prefect holds a route that was made over HTTP, be it one that makes no sense."""
+    return any(
+        names.API_ROUTE_TAG in d.tags and not removal.is_leaving(d)
+        for d in await _deployments(client, app, queue_name)
+    )
+
+
+async def remove_route(
+    client: PrefectClient, app: App, queue_name: str, source: Literal["code", "api"]
+) -> bool:
     """Stop a route: no more polls, no more agents, what waits is cancelled; agents may finish.
 
     One that was made over HTTP is then deleted; one in the code comes back with the next deploy.
+    What Prefect holds of the route need not make sense.
 
     Returns False if agents of it still work; `finish_removal` deletes it when they are done.
     """
-    queue_name = known.route.queue_name
     app.routes.forget()
     gone = await _deployments(client, app, queue_name)
-    if known.source == "code":
+    if source == "code":
         return await removal.retire(client, app.name, queue_name, gone)
     lingering: list[str] = []
     await removal.remove(client, app.name, gone, removal.AT_ONCE, [], lingering)

@@ -63,6 +63,7 @@ class Registry:
         self._dispatcher = dispatcher
         self._known: Routes | None = None
         self._read_at = 0.0
+        self._told: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -130,9 +131,22 @@ class Registry:
         return route
 
     def _define(self, queue_name: str, parameter: Mapping[str, Any]) -> KnownRoute | None:
-        definition = read_definition(queue_name, parameter)
-        check_signature(self._dispatcher, queue_name, definition)
-        route = define(self._dispatcher, queue_name, definition)
+        """Make a route of what Prefect holds of it, which anybody may have written there.
+
+        Raises:
+            RouteError: it is no definition, or none that counts.
+        """
+        try:
+            definition = read_definition(queue_name, parameter)
+            check_signature(self._dispatcher, queue_name, definition)
+            route = define(self._dispatcher, queue_name, definition)
+        except RouteError:
+            raise
+        except Exception as exc:
+            raise RouteError(
+                f"Route {queue_name!r}: its definition in Prefect is broken: "
+                f"{type(exc).__name__}: {exc}. Delete the route and make it anew."
+            ) from exc
         if route is None:
             return None
         source = "code" if queue_name in self._dispatcher.routes else "api"
@@ -151,7 +165,10 @@ class Registry:
             try:
                 known = self._define(queue_name, parameter)
             except RouteError as exc:
-                logger.error("%s", exc)
+                # One broken definition is no other route's matter.
+                if str(exc) not in self._told:
+                    logger.error("%s", exc)
+                    self._told.add(str(exc))
                 continue
             if known is not None:
                 routes[queue_name] = known

@@ -103,10 +103,13 @@ def test_a_route_is_polled_at_once(live: Api) -> None:
         ("{{ taks.id }}", "no variable 'taks'; a prompt has task, attempt"),
         ("{{ task.titel }}", "has no 'titel'; it has id, name, queue_name"),
         ("{% for c in task.comments %}{{ c.txt }}{% endfor %}", "a comment has no 'txt'"),
-        ("{{ task.name|uper }}", "no filter 'uper'"),
+        ("{{ task.name|uper }}", "No filter named 'uper'"),
         ("{{ task.name", "line 1"),
         ("{% include 'other' %}", "stands alone"),
         ("{{ task.__class__ }}", "has no '__class__'"),
+        ("{{ " + "(" * 67 + "1" + ")" * 67 + " }}", "nested deeper than 30"),
+        ("{{ 1" + "+1" * 8000 + " }}", "nested too deep"),
+        ("{{ 9**(9**9) }}", "exponents up to 64"),
     ],
 )
 def test_a_prompt_with_a_mistake(live: Api, prompt: str, says: str) -> None:
@@ -147,6 +150,26 @@ def test_a_route_without_a_queue_on_the_board(live: Api) -> None:
     assert live.post("/routes", {"queue_name": "Nowhere"}, 422)["errors"][0]["field"] == (
         "body.prompt"
     )
+
+
+@pytest.mark.parametrize("definition", [{"source": "api", "options": {"colour": 1}}, {}, "x", 7])
+def test_a_broken_definition_breaks_nothing_else_and_can_be_deleted(
+    live: Api, definition: Any
+) -> None:
+    make(live, "Broken")
+    deployment = deployments(live, "Broken")["poll"]
+    parameters = {**deployment["parameters"], "route": definition}
+    update = DeploymentUpdate(parameters=parameters, enforce_parameter_schema=False)
+    live.with_prefect(lambda client: client.update_deployment(UUID(deployment["id"]), update))
+    live.app.routes.forget()
+    assert "Broken" not in [r["queue_name"] for r in live.get("/routes")]
+    for where in ("/status", "/board", "/agents", "/routes/Todo"):
+        live.get(where)
+    live.get("/routes/Broken", 404)
+    live.call("PATCH", "/routes/Broken", {"timeout": 1}, status=404)
+    assert live.call("DELETE", "/routes/Broken")["removed"] is True
+    assert deployments(live, "Broken") == {}
+    live.call("DELETE", "/routes/Broken", status=404)
 
 
 def test_changing_a_route_keeps_what_is_not_sent(live: Api) -> None:
