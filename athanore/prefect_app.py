@@ -27,6 +27,7 @@ from prefect.server.utilities.database import get_dialect
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+from athanore.hardening import hide_memory
 from athanore.hosts import HostPolicy
 from athanore.prefect_guard import PrefectGuard
 
@@ -92,6 +93,7 @@ def _as_prefect_has_it() -> Generator[None]:
 
 def create_app() -> PrefectGuard:
     """Return Prefect's application behind its guard, for uvicorn."""
+    hide_memory()  # the password and the database's are in its environment
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     if get_dialect(url).name == "sqlite":
         _for_good.enter_context(temporary_database_config(QueuedSqlite(url)))

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from athanore import prompt_rendering
+from athanore.agent_adapters.processes import bare_environment
 from athanore.errors import RouteError
 from athanore.models import ChecklistItem, Comment, Task
 
 _PATIENCE = 30.0  # seconds, on a busy machine; the processor time is limited in the process
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _MANY = 12
 
 _SAMPLE = Task(
@@ -67,13 +67,12 @@ class PromptTemplate:
 
 def _render(source: str, task: Task, attempts: list[int]) -> str:
     request = {"path": sys.path, "source": source, "task": asdict(task), "attempts": attempts}
-    environment = {k: os.environ[k] for k in _INHERITED if k in os.environ}
     try:
         done = subprocess.run(
             # By path and isolated: it needs Jinja and nothing else, least of all our environment.
             [sys.executable, "-I", os.path.abspath(prompt_rendering.__file__)],
             input=json.dumps(request, default=_plain), capture_output=True, text=True,
-            env=environment, cwd="/", timeout=_PATIENCE, check=False,
+            env=bare_environment(), cwd="/", timeout=_PATIENCE, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise RouteError(f"prompt: it took longer than {_PATIENCE:g} s.") from None

@@ -24,6 +24,7 @@ from athanore.checks import check_app
 from athanore.dispatcher import AgentDispatcher
 from athanore.environment import board_secrets
 from athanore.errors import AthanoreError, ConfigurationError
+from athanore.hardening import hide_memory
 from athanore.logs import calm_prefect, configure_logging
 from athanore.proxies import spare_loopback
 from athanore.server import prefect_errors, prefect_server, ui_url
@@ -106,8 +107,10 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
     """Run a service in an event loop of a thread, and its signals in the main thread.
 
     Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
+    From here on no other program of this user can look into the process.
     """
     spare_loopback()
+    hide_memory()
     stop = Stop()
     errors: list[BaseException] = []
 

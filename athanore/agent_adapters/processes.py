@@ -41,6 +41,14 @@ _HAS_PROC = os.path.exists("/proc/self/stat")
 _MARK_ENTRY = re.compile(rb"(?:^|\0)" + MARK.encode() + rb"=([^\0]*)")
 
 
+_BARE = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
+
+
+def bare_environment() -> dict[str, str]:
+    """What a Python needs to start, and nothing else: no secret is handed on with it."""
+    return {name: os.environ[name] for name in _BARE if name in os.environ}
+
+
 class Process(NamedTuple):
     """One process as it was seen; `start` (ticks or seconds) tells it from a later one."""
 

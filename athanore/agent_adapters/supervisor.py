@@ -248,6 +248,7 @@ def _spawn_reaper(families: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
+        env=processes.bare_environment(),  # agents may read it
         bufsize=0,
         start_new_session=True,
     )

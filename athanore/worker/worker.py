@@ -29,6 +29,7 @@ from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError
 from athanore.flows import apps, clearing, clock, control
 from athanore.flows.control import StopReason
+from athanore.hardening import hide_memory
 from athanore.logs import calm_prefect
 from athanore.proxies import spare_loopback
 from athanore.worker.alarms import Alarms
@@ -183,6 +184,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             control.stop(run_id, StopReason.SHUTDOWN)
 
     def _find_apps(self) -> None:
+        if not apps.all_registered():  # started by Prefect's own command
+            hide_memory()
         self._apps = apps.all_registered() or [apps.find(r) for r in apps.served_here()]
         if not self._apps:
             raise ConfigurationError(

@@ -59,7 +59,7 @@ class Tagged:
         return self.start(sys.executable, str(AGENTS / "worker.py"), mode)
 
     def alive(self) -> list[psutil.Process]:
-        """All that carry the tag: workers, their reapers and agents."""
+        """All that carry the tag: workers and agents; reapers have nothing of our environment."""
         return [p for p in psutil.process_iter() if _is_alive(p) and self._has_tag(p)]
 
     def _has_tag(self, process: psutil.Process) -> bool:
@@ -147,7 +147,8 @@ class TestKilledWorker:
         marks = {p.environ()[processes.MARK] for p in agents}
         assert len(marks) == 4
         assert not any(family.mark in marks for family in processes.orphans())
-        (reaper,) = [p for p in tagged.alive() if "processes.py" in " ".join(p.cmdline())]
+        children = psutil.Process(worker.pid).children()
+        (reaper,) = [p for p in children if "processes.py" in " ".join(p.cmdline())]
         reaper.suspend()
         worker.kill()
         worker.wait()
