@@ -223,7 +223,9 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
     if dispatcher is not None:
         if (advice := await prefect_access.advice(dispatcher.settings, url)) is not None:
             says, _, mend = advice.partition(": ")
-            found.append(Finding("Prefect access", Level.WARN, says, mend[:1].upper() + mend[1:]))
+            found.append(
+                Finding("Prefect credentials", Level.WARN, says, mend[:1].upper() + mend[1:])
+            )
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         from athanore.flows.telling import telling_client

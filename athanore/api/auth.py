@@ -156,7 +156,7 @@ class Gate:
 
     async def _read(self, run_id: UUID) -> FlowRun | None:
         """Read a run; None if there is none. Ids that were never seen take turns."""
-        if self._known.get(run_id) is not None or control.run_here(run_id) is not None:
+        if self._known.get(run_id) is not None or control.is_running(run_id):
             return await self._ask(run_id)
         async with self._strangers:
             if self._unknown.get(run_id):

@@ -37,7 +37,7 @@ async def service(stop):
     try:
         led = [m.pid for m in processes.find([family.led_by(child.pid)])]
         assert led == [child.pid], led
-        deadline = time.monotonic() + 60  # a program's environment shows up a moment after its start
+        deadline = time.monotonic() + 60  # its environment shows up a moment later
         while [m.pid for m in processes.find([family])] != [child.pid]:
             assert time.monotonic() < deadline, "it is not found by its mark"
     finally:
