@@ -70,7 +70,11 @@ def test_an_agent_is_kept_alive_by_its_own_calls_only(guarded: Api) -> None:
     run_id, token = guarded.start_run(task_id)
     _, anothers = guarded.start_run(other)
     signs: list[str] = []
-    with control.controlled(UUID(run_id), task_id) as handle:
+    with asyncio.Runner() as runner, control.controlled(UUID(run_id), task_id) as handle:
+        attempt = runner.get_loop().create_task(asyncio.Event().wait())
+        work = runner.get_loop().create_task(handle.supervise(attempt))
+        runner.run(asyncio.sleep(0))
+        assert handle.at_work and not work.done()
         handle.on_activity = lambda: signs.append("heard")
         comment(guarded, task_id, 201, OPERATOR)
         move = {"target_queue": "In Progress"}
