@@ -230,6 +230,17 @@ def test_dispatching_twice_gives_the_same_run(api: Api, task_id: str) -> None:
     assert api.post(f"/tasks/{task_id}/dispatch", {}, 202)["id"] == first["id"]
 
 
+def test_dispatching_answers_with_the_run_of_the_queue_that_the_task_is_in(
+    api: Api, task_id: str
+) -> None:
+    first = api.post(f"/tasks/{task_id}/dispatch", {}, 202)
+    api.board.move_task(task_id, "Review")
+    second = api.post(f"/tasks/{task_id}/dispatch", {}, 202)
+    assert (first["queue_name"], second["queue_name"]) == ("Todo", "Review")
+    states = {r["id"]: r["state"] for r in api.get(f"/tasks/{task_id}/runs")}
+    assert states == {first["id"]: "Superseded", second["id"]: "Scheduled"}
+
+
 def test_dispatching_is_refused_where_it_makes_no_sense(api: Api, task_id: str) -> None:
     done = api.board.get_ready_tasks(["Done"])[0].id
     assert "'Todo'" in api.post(f"/tasks/{done}/dispatch", {}, 409)["detail"]
@@ -247,7 +258,9 @@ def test_cancelling_a_run(api: Api, task_id: str) -> None:
 
 def test_cancelling_a_run_that_waits(api: Api, task_id: str) -> None:
     api.post(f"/tasks/{task_id}/dispatch", {}, 202)
-    assert api.post(f"/tasks/{task_id}/cancel", {}, 202)["state"] == "Cancelled"
+    run = api.post(f"/tasks/{task_id}/cancel", {"reason": "superseded by #42"}, 202)
+    assert run["state"] == "Cancelled"
+    assert api.get(f"/tasks/{task_id}/runs")[0]["message"] == "superseded by #42"
 
 
 def test_the_board_works_while_prefect_is_away(lonely: Api) -> None:
