@@ -157,7 +157,16 @@ class Route:
 
         A command of several words is split as a shell would split it.
         """
-        return [*shlex.split(self.command), *self.args, prompt]
+        return [*self.words(), prompt]
+
+    def words(self) -> tuple[str, ...]:
+        """The agent's program and its arguments, without the prompt; empty without a command.
+
+        Raises:
+            ValueError: the command has a quote that is not closed.
+        """
+        program = shlex.split(self.command)
+        return (*program, *self.args) if program else ()
 
     async def make_prompt(self, task: Task, attempt: int) -> str:
         """Call the prompt function with what its signature asks for.

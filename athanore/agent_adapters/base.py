@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from athanore.models import AgentEvent, AgentResult, Task
-from athanore.routes import Route
 
 
 def ignore_event(event: AgentEvent) -> None:
@@ -20,10 +19,32 @@ def ignore_sign() -> None:
     """Drop a sign of life: the default of `AgentJob.alive`."""
 
 
+class RouteView(Protocol):
+    """What an adapter may read of the route; kept for adapters written for 0.0.2.
+
+    `command` is the route's command as it was written, `args` are the words after it.
+    """
+
+    @property
+    def queue_name(self) -> str: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def args(self) -> tuple[str, ...]: ...
+    @property
+    def timeout(self) -> timedelta | None: ...
+
+    def format_command(self, prompt: str) -> list[str]:
+        """Build the argument list of the agent's program: command, args, prompt."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AgentJob:
     """All that an adapter is told about one attempt.
 
+    `command` is the agent's program and its arguments, word by word, without the prompt; it is
+    empty for a route that has none.
     `env` is the whole environment of the agent's process: what the worker has, less the secrets,
     plus ATHANORE_* and the route's own; an adapter adds only the mark of `supervise`. `timeout`
     None means no limit. `attempt` counts from 1.
@@ -32,7 +53,7 @@ class AgentJob:
     """
 
     task: Task
-    route: Route
+    route: RouteView
     prompt: str
     attempt: int = 1
     timeout: timedelta | None = None
@@ -40,6 +61,7 @@ class AgentJob:
     cwd: Path | None = None
     emit: Callable[[AgentEvent], None] = ignore_event
     alive: Callable[[], None] = ignore_sign
+    command: tuple[str, ...] = ()
 
 
 class AgentAdapter(Protocol):

@@ -45,11 +45,11 @@ class SubprocessAgentAdapter:
         """Return the program and its arguments.
 
         Raises:
-            ValueError: the route's command is not one; the message is the attempt's reason.
+            ValueError: the job has no command; the message is the attempt's reason.
         """
-        if not job.route.command.strip():
-            raise ValueError(f"route {job.route.queue_name!r} has no command")
-        return job.route.format_command(job.prompt)
+        if not job.command:
+            raise ValueError("the route has no command")
+        return [*job.command, job.prompt]
 
     def parse_line(self, job: AgentJob, stream: Stream, line: str) -> Iterable[AgentEvent]:
         """Turn a line of output into events; called for each line, so it should be quick.

@@ -291,7 +291,8 @@ class _Visit:
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
         try:
             agent = self.app.dispatcher.agent_for(route)
-        except ConfigurationError as exc:
+            command = route.words()
+        except (ConfigurationError, ValueError) as exc:
             return _hopeless(str(exc))
         job = AgentJob(
             task=claimed,
@@ -310,6 +311,7 @@ class _Visit:
             cwd=route.cwd,
             emit=transcript.emit,
             alive=transcript.touch,
+            command=command,
         )
         try:
             return await agent.run(job)

@@ -41,7 +41,14 @@ async def listen(megabytes: str) -> dict[str, object]:
 
     words = ("-I", "-S", str(NASTY), "writes", megabytes, "1000")
     route = Route("Todo", prompt, command=sys.executable, args=words)
-    job = AgentJob(Task("1", "Task", "Todo"), route, "the prompt", env=dict(os.environ), emit=count)
+    job = AgentJob(
+        Task("1", "Task", "Todo"),
+        route,
+        "the prompt",
+        env=dict(os.environ),
+        emit=count,
+        command=route.words(),
+    )
     before = peak()
     task = asyncio.create_task(SubprocessAgentAdapter().run(job))
     while not task.done():

@@ -26,7 +26,14 @@ async def agent(*words: str) -> None:
             print(event.data["text"], flush=True)
 
     route = Route("Todo", prompt, command=NASTY[0], args=(*NASTY[1:], *words))
-    job = AgentJob(Task("1", "Task", "Todo"), route, "prompt", env=dict(os.environ), emit=tell)
+    job = AgentJob(
+        Task("1", "Task", "Todo"),
+        route,
+        "prompt",
+        env=dict(os.environ),
+        emit=tell,
+        command=route.words(),
+    )
     await SubprocessAgentAdapter().run(job)
 
 

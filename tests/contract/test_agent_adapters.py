@@ -37,7 +37,13 @@ class TestSubprocessAgent(AgentAdapterContract):
                 command=sys.executable,
                 args=("-I", "-S", str(NASTY), behaviour.replace(" ", "_").lower()),
             )
-            job = AgentJob(Task("1", "Task", "Todo"), route, "the prompt", env=dict(os.environ))
+            job = AgentJob(
+                Task("1", "Task", "Todo"),
+                route,
+                "the prompt",
+                env=dict(os.environ),
+                command=route.words(),
+            )
             return Case(ImpatientAgent(), job)
 
         return make
