@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from athanore.models import Queue, Task
+from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters import base
-from athanore.queue_adapters.base import QueueAdapter, SupportsWatchers
+from athanore.queue_adapters.base import HasIdentity, QueueAdapter, SupportsWatchers
 from athanore.seen_through import seen_through
 from athanore.texts import is_storable, storable
 
@@ -106,6 +106,13 @@ class Board:
         if not isinstance(adapter, SupportsWatchers):
             return ()
         return await self.call(partial(adapter.watched_by, queue_name, watcher, place, valid_for))
+
+    async def identity(self) -> BoardIdentity | None:
+        """See `HasIdentity.board_identity`; None where the board cannot be told from others."""
+        adapter = self.adapter
+        if not isinstance(adapter, HasIdentity):
+            return None
+        return await self.call(adapter.board_identity)
 
     async def create(self, queue_name: str, name: str, description: str = "") -> Task:
         """See `QueueAdapter.create_task`."""

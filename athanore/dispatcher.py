@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import ConfigurationError, RouteError
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
@@ -49,7 +51,8 @@ class AgentDispatcher:
         max_retries: attempts after the first one that failed. Default 0.
         dead_letter_queue: where a task goes when no attempt is left. Default None: it stays.
         enable_queue_management: allow the API to change queues and routes. Default False.
-        name: namespaces everything in Prefect; two apps on one Prefect need two names.
+        name: namespaces everything in Prefect: what has one name is one app, wherever its workers
+            are. By default that of the folder of the file that makes the dispatcher.
         max_crashes: lost workers that a task survives before it counts as failed. Default 3.
         shutdown_grace: how long running agents may finish at a shutdown. Default 30.
 
@@ -71,7 +74,7 @@ class AgentDispatcher:
         dead_letter_queue: str | Inherit | None = INHERIT,
         enable_queue_management: bool | Inherit = INHERIT,
         *,
-        name: str = "athanore",
+        name: str | None = None,
         max_crashes: int = 3,
         shutdown_grace: Seconds | Inherit = INHERIT,
     ) -> None:
@@ -91,6 +94,9 @@ class AgentDispatcher:
             self.settings = Settings(**{k: v for k, v in given.items() if v is not INHERIT})  # pyright: ignore[reportArgumentType]
         except ValidationError as exc:
             raise ConfigurationError(_explain(exc)) from exc
+        self.is_named = name is not None
+        if name is None:
+            name = names.folder_name(_folder_of_caller())
         if not name.strip() or any(c in name for c in "/%&<>?#:"):
             raise ConfigurationError(
                 f"name={name!r} must not be empty nor contain any of / % & < > ? # : ; "
@@ -227,12 +233,12 @@ class AgentDispatcher:
 
     def queue_names(self) -> list[str]:
         """Every queue that the routes name, in pipeline order, each once."""
-        names: list[str] = []
+        found: list[str] = []
         for route in self._routes.values():
-            names += [route.queue_name, route.in_progress_queue]
+            found += [route.queue_name, route.in_progress_queue]
         for route in self._routes.values():
-            names += [q for q in (route.done_queue, route.on_cancel, route.dead_letter_queue) if q]
-        return list(dict.fromkeys(names))
+            found += [q for q in (route.done_queue, route.on_cancel, route.dead_letter_queue) if q]
+        return list(dict.fromkeys(found))
 
     @property
     def board(self) -> QueueAdapter:
@@ -294,6 +300,16 @@ class AgentDispatcher:
         route = replace(self._routes[queue_name], **changes)  # pyright: ignore[reportArgumentType]
         self._routes[queue_name] = route
         return route
+
+
+def _folder_of_caller() -> Path:
+    """The folder of the file in which a dispatcher is made; without a file (a console) this one."""
+    frame = inspect.currentframe()
+    frame = frame.f_back if frame else None
+    while frame is not None and frame.f_code.co_name == "__init__":  # and of subclasses
+        frame = frame.f_back
+    file = frame.f_globals.get("__file__") if frame else None
+    return Path(file).resolve().parent if file else Path.cwd()
 
 
 def _number(value: Seconds | Inherit | None) -> float | Inherit | None:

@@ -68,7 +68,7 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
         found += [await _api(dispatcher), _security(dispatcher)]
     except AthanoreError as exc:
         found.append(_fail("app", exc))
-    return [*found, _home(), *await _prefect(dispatcher)]
+    return [*found, _home(), *await _prefect(reference, dispatcher)]
 
 
 def _python() -> Finding:
@@ -126,25 +126,15 @@ def _agents(dispatcher: AgentDispatcher) -> Iterator[Finding]:
 
 async def _api(dispatcher: AgentDispatcher) -> Finding:
     host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
-    url = dispatcher.settings.agent_api_url(host, port)
+    from athanore.port_holder import app_at, taken, url_of
     from athanore.up import listen
 
     try:
         listen(host, port).close()
     except ConfigurationError as exc:
-        try:
-            answer = await _get(f"{url}/status", {})
-        except (httpx.HTTPError, ValueError):
-            return _fail("task API", exc)
-        if not isinstance(answer, dict) or "app" not in answer:
-            return _fail("task API", exc)
-        app: str = answer["app"]  # pyright: ignore[reportUnknownVariableType]
-        if app == dispatcher.name:
-            return Finding("task API", Level.OK, f"runs at {url}")
-        return Finding(
-            "task API", Level.FAIL, f"{url} is the task API of another app, {app!r}.",
-            "Set api_port= or ATHANORE_API_PORT to a free port.",
-        )  # fmt: skip
+        if await app_at(host, port) == dispatcher.name:
+            return Finding("task API", Level.OK, f"runs at {url_of(host, port)}")
+        return _fail("task API", await taken(exc, dispatcher.name, host, port))
     return Finding("task API", Level.OK, f"port {port or 'of its choice'} on {host} is free")
 
 
@@ -175,7 +165,7 @@ def _home() -> Finding:
     return Finding("PREFECT_HOME", Level.OK, str(home))
 
 
-async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
+async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[Finding]:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
@@ -233,21 +223,29 @@ async def _prefect(dispatcher: AgentDispatcher | None) -> list[Finding]:
         try:
             with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
                 async with telling_client() as client:
-                    found += await _deployed(client, dispatcher)
+                    found += await _deployed(client, reference, dispatcher)
         except AthanoreError as exc:
             found.append(_fail("Prefect", exc))
     return found
 
 
-async def _deployed(client: PrefectClient, dispatcher: AgentDispatcher) -> list[Finding]:
+async def _deployed(
+    client: PrefectClient, reference: str, dispatcher: AgentDispatcher
+) -> list[Finding]:
     """Work pools, deployments and workers of an app."""
     from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
     from prefect.exceptions import ObjectNotFound
 
+    from athanore.deployments.app_record import check_app_record
     from athanore.deployments.deploy import deployments_of
+    from athanore.flows.apps import App
     from athanore.versions import app_version
 
     found: list[Finding] = []
+    try:
+        await check_app_record(client, App(reference, dispatcher))
+    except AthanoreError as exc:
+        found.append(_fail("name", exc))
     deploy = "Run `athanore deploy`; `athanore up` does it by itself."
     versions = {d.version for d in (await deployments_of(client, dispatcher.name)).values()}
     if not versions:

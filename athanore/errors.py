@@ -55,6 +55,10 @@ class RouteError(ConfigurationError):
     """A route's options are wrong."""
 
 
+class AppTakenError(ConfigurationError):
+    """Prefect has another app of this name: one on another board, or from another place."""
+
+
 class BoardError(AthanoreError):
     """The board refused or could not do something."""
 

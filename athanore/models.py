@@ -28,6 +28,22 @@ class ChecklistItem:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardIdentity:
+    """Which board this is: the same as another if they have any mark in common.
+
+    Attributes:
+        marks: what tells the board from others, and stays (an id, an address). Several, where one
+            alone may change, or be unknown to some of those who use the board.
+        place: where it is, for people.
+        lasting: False for a board that ends with its process.
+    """
+
+    marks: tuple[str, ...]
+    place: str
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One card of a board, as its adapter read it.
 

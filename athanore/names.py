@@ -11,11 +11,14 @@ import os
 import re
 import secrets
 import socket
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from urllib.parse import unquote
 
 DEFAULT_APP = "athanore"
+"""The name of an app whose folder has none; its deployments are called as its queues are."""
 
 POLL_FLOW = "poll-route"
 AGENT_FLOW = "run-agent"
@@ -29,6 +32,9 @@ API_ROUTE_TAG = "source:api"
 LEAVING_TAG = "leaving"
 """On deployments of a route whose removal has begun."""
 
+_NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 60
+
 _UNSAFE = re.compile(r"[/%&<>?#:~\x00-\x1f\x7f]|^\.+$|^\s|\s$")
 
 
@@ -40,6 +46,17 @@ def slug(text: str) -> str:
 def unslug(name: str) -> str:
     """Undo `slug`."""
     return unquote(name.replace("~", "%"), errors="strict")
+
+
+def folder_name(folder: Path) -> str:
+    """The name of an app that is named after its folder, in characters that Prefect allows.
+
+    The root folder has no name; an app there has the default one.
+    """
+    text = unicodedata.normalize("NFC", folder.name)
+    name = _NOT_IN_A_NAME.sub("-", text)[:_LONGEST_NAME].strip("-.")
+    # Prefect keeps work pools that begin with its own name for itself.
+    return f"app-{name}" if name.lower().startswith("prefect") else name or DEFAULT_APP
 
 
 def deployment_name(app: str, queue_name: str) -> str:

@@ -14,7 +14,7 @@ from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.logs import configure_logging
 from athanore.server import find_prefect, prefect_errors, ui_url
 from athanore.settings import LogFormat
-from athanore.up import Stop, at_work, in_foreground, listen, tell_routes, work
+from athanore.up import Stop, at_work, in_foreground, listen_for, tell_routes, work
 
 if TYPE_CHECKING:
     from athanore.flows.apps import App
@@ -87,12 +87,13 @@ async def _apply_limits(app: App) -> Routes:
 
     A worker of an older version that restarts during an upgrade must not bring its limits back.
     """
-    from athanore.deployments import make_pools
+    from athanore.deployments import claim_app, make_pools
     from athanore.deployments.deploy import deployments_of
     from athanore.deployments.plan import plan
     from athanore.flows.telling import telling_client
 
     async with telling_client() as client:
+        await claim_app(client, app, serves=True)
         routes = await app.routes.read(client)
         mine = plan(app.dispatcher, app.reference, routes)
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}
@@ -132,7 +133,7 @@ def run_api(
 async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
     settings = dispatcher.settings
-    with listen(settings.api_host, settings.api_port) as api_socket:
+    with await listen_for(dispatcher) as api_socket:
         from athanore.api.server import serve_api
 
         host, port = api_socket.getsockname()[:2]
@@ -140,6 +141,7 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
         async with at_work(
             dispatcher, reference, prefect_api, settings.agent_api_url(host, port)
         ) as app:
+            await _claim_or_later(app)
             logger.info("Prefect UI: %s", ui_url(prefect_api))
             logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
             serving = asyncio.create_task(serve_api(app, api_socket))
@@ -151,6 +153,19 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 raise error
             logger.info("Stopped.")
+
+
+async def _claim_or_later(app: App) -> None:
+    """Note that this is the app of its name, if Prefect is there to note it."""
+    from athanore.deployments import claim_app
+    from athanore.flows.transport import prefect_client
+
+    try:
+        with prefect_errors():
+            async with prefect_client() as client:
+                await claim_app(client, app, serves=True)
+    except PrefectUnavailableError as exc:
+        logger.debug("%s", exc)
 
 
 async def _prefect_or_later() -> str:

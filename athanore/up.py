@@ -151,7 +151,7 @@ async def serve(
     stop.bind()
     settings = dispatcher.settings
     check_binding(settings, settings.api_host)
-    with listen(settings.api_host, settings.api_port) as api_socket:
+    with await listen_for(dispatcher) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
             server = prefect_server(_import_the_rest, board_secrets(dispatcher.board))
@@ -216,11 +216,12 @@ async def _serve_app(
     app: App, prefect_api: str, api_socket: socket.socket, stop: Stop, screen: Console | None
 ) -> None:
     from athanore.api.server import serve_api
-    from athanore.deployments import deploy, planned, poll_now
+    from athanore.deployments import claim_app, deploy, planned, poll_now
     from athanore.flows.telling import telling_client
 
     with prefect_errors():
         async with telling_client() as client:
+            await claim_app(client, app, serves=True)
             await deploy(client, await planned(client, app.dispatcher, app.reference))
             routes = await app.routes.read(client, fresh=True)
             await poll_now(client, app.name, routes)
@@ -331,6 +332,21 @@ def listen(host: str, port: int) -> socket.socket:
             "set api_port= or ATHANORE_API_PORT to a free port."
         ) from exc
     return sock
+
+
+async def listen_for(dispatcher: AgentDispatcher) -> socket.socket:
+    """Bind the port of an app's task API; see `listen`.
+
+    Raises:
+        ConfigurationError: it is in use; the message says whose it is, if that is an app's.
+    """
+    host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
+    try:
+        return listen(host, port)
+    except ConfigurationError as exc:
+        from athanore.port_holder import taken
+
+        raise await taken(exc, dispatcher.name, host, port) from exc
 
 
 def script_reference(dispatcher: AgentDispatcher) -> str:

@@ -112,15 +112,17 @@ def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Aw
     """Call an action with a Prefect client and the app that is meant.
 
     Raises:
-        ConfigurationError: see `find_app`.
+        ConfigurationError: see `find_app`; or the app of this name in Prefect is another.
         PrefectUnavailableError: see `with_prefect`.
     """
     name, dispatcher = find_app(reference)
 
     async def with_client(client: PrefectClient) -> T:
+        from athanore.deployments import check_app_record
         from athanore.flows import apps
 
         app = apps.App(name, dispatcher)
+        await check_app_record(client, app)
         apps.register(app)
         try:
             return await action(client, app)

@@ -39,6 +39,14 @@ def deploy(
         ),
     ] = 60,
     pool_type: PoolType = None,
+    new_board: Annotated[
+        bool,
+        Parameter(
+            name="--new-board",
+            negative="",
+            help="The app leaves its board for another; its open runs there are cancelled.",
+        ),
+    ] = False,
 ) -> None:
     """Make an app's work pools, queues, deployments and schedules in Prefect as the code says.
 
@@ -50,8 +58,10 @@ def deploy(
     check_routes(name, dispatcher)
 
     async def action(client: PrefectClient) -> tuple[Plan, Deployed]:
-        from athanore.deployments import deploy, planned
+        from athanore.deployments import claim_app, deploy, planned
+        from athanore.flows.apps import App
 
+        await claim_app(client, App(name, dispatcher), new_board=new_board)
         plan = await planned(client, dispatcher, name)
         done = await deploy(client, plan, drain=timedelta(seconds=drain), pool_type=pool_type)
         await _warn_of_open_prefect(client, plan)
@@ -82,8 +92,11 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
         check_routes(name, dispatcher)
 
     async def action(client: PrefectClient) -> tuple[list[Plan], list[str]]:
-        from athanore.deployments import make_pools, planned
+        from athanore.deployments import claim_app, make_pools, planned
+        from athanore.flows.apps import App
 
+        for name, dispatcher in named:
+            await claim_app(client, App(name, dispatcher))
         plans = [await planned(client, dispatcher, name) for name, dispatcher in named]
         changes: list[str] = []
         for plan in plans:

@@ -12,6 +12,7 @@ from rich.text import Text
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
 from athanore.errors import ConfigurationError
+from athanore.names import folder_name
 
 _SCRIPT = '''\
 """An Athanore app: every task in the queue Todo of board.json gets an agent.
@@ -29,6 +30,8 @@ from athanore import AgentDispatcher, JsonFileAdapter
 HERE = Path(__file__).parent
 
 dispatcher = AgentDispatcher(
+    # Everything in Prefect goes by this name: two apps need two. Best never changed again.
+    name=NAME,
     # The program that works on a task: any command. The prompt is its last argument.
     # For Claude Code: command="claude", and args=["-p"] in the route below.
     command=shlex.join([sys.executable, str(HERE / "agent.py")]),
@@ -130,9 +133,10 @@ def init(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        app = folder_name(folder.resolve())  # nothing in it would have to be quoted
         for name, text in _FILES.items():
             with (folder / name).open("x", encoding="utf-8") as file:
-                file.write(text)
+                file.write(text.replace("name=NAME", f'name="{app}"'))
         (folder / "agent.py").chmod(0o755)
     except OSError as exc:
         where = exc.filename or folder

@@ -62,6 +62,15 @@ class App:
         """The dispatcher's name, which namespaces everything in Prefect."""
         return self.dispatcher.name
 
+    @property
+    def folder(self) -> Path:
+        """Where its code is: the home of an app that has no name of its own."""
+        location = self.reference.partition(":")[0]
+        if not location.endswith(".py"):
+            found = importlib.util.find_spec(location)
+            location = (found.origin if found else None) or location
+        return Path(location).resolve().parent
+
     @cached_property
     def version(self) -> str:
         """The version of the app that this process has; see `app_version`."""

@@ -13,7 +13,33 @@ from prefect.states import Cancelled
 
 from athanore import names
 from athanore.flows import clock
-from athanore.flows.runs import NOT_TAKEN, NOTHING_READY, find_runs
+from athanore.flows.runs import (
+    NOT_TAKEN,
+    NOTHING_READY,
+    NOTHING_TO_DO,
+    SUPERSEDED,
+    WAITING,
+    find_runs,
+)
+
+ROUTE_REMOVED = "Route removed"
+"""The name of the Cancelled state of a waiting run whose route is gone."""
+
+OUR_CANCELLATIONS = frozenset({NOTHING_TO_DO, SUPERSEDED, ROUTE_REMOVED})
+"""Whoever else cancels a run that waits, wishes that its task is not worked on."""
+
+
+async def is_wished(client: PrefectClient, run: FlowRun) -> bool:
+    """Tell whether somebody cancelled a run before its agent started, whatever the state is called.
+
+    They did so while it waited, or it was asked to stop; what its flow returned is no wish.
+    """
+    if run.state_name in OUR_CANCELLATIONS:
+        return False
+    states = await client.read_flow_run_states(run.id)
+    before = [s for s in states if s.type is not StateType.CANCELLED]
+    last = max(before, key=lambda s: s.timestamp, default=None)
+    return last is not None and last.type in (*WAITING, StateType.CANCELLING)
 
 
 async def cancel_waiting(
@@ -26,7 +52,7 @@ async def cancel_waiting(
     waiting = await find_runs(client, app, NOT_TAKEN, queue_name=queue_name)
     for run in waiting:
         await client.set_flow_run_state(
-            run.id, Cancelled(name="Route removed", message=message), force=True
+            run.id, Cancelled(name=ROUTE_REMOVED, message=message), force=True
         )
     return waiting
 

@@ -135,6 +135,12 @@ class Ledger:
         self.run = run
         self.policy = policy
 
+    @classmethod
+    def as_it_is(cls, client: PrefectClient, run: FlowRun) -> Ledger:
+        """The attempts of a run whose route is not known here; its policy is what Prefect has."""
+        retries = (run.empirical_policy.retries or 0) - _int(run, GIVEN_BACK)
+        return cls(client, run, RetryPolicy(max_retries=max(0, retries)))
+
     @property
     def attempt(self) -> int:
         """The number of this attempt, from 1."""

@@ -34,6 +34,7 @@ from athanore.errors import (
     QueueNotFoundError,
 )
 from athanore.flows import apps, clock, control, hooks, ledger, pausing, runs
+from athanore.flows.clearing import is_wished
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.ledger import Holder, Ledger
 from athanore.flows.liveness import Liveness
@@ -301,7 +302,7 @@ class Recovery:
             if _age(last) > _RECOVERING:
                 await self._apart(task.id, self.return_crashed(last, task.id))
             return True
-        if last.state_type is StateType.CANCELLED and last.state_name == "Cancelled":
+        if last.state_type is StateType.CANCELLED and await is_wished(self._client, last):
             await self._apart(task.id, self._put_aside(last, task))
             return True
         return False

@@ -45,6 +45,8 @@ from athanore.services import tasks
 # limit is a net for adapters that do not: were it any closer, both would be lost.
 _LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
+# Until a run is offered again whose route the process that had it does not have.
+_ELSEWHERE = timedelta(seconds=30)
 
 
 _ENDINGS = {
@@ -83,7 +85,7 @@ async def run_agent(
         try:
             current = await found.routes.find(client, queue_name, route)
         except RouteError as exc:
-            return Cancelled(message=str(exc))
+            return await _leave_to_others(client, run, str(exc))
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
             return await _hand_over(client, found, current, task_id)
         with control.controlled(run.id, task_id, run) as handle:
@@ -91,6 +93,14 @@ async def run_agent(
                 return await _Visit(client, found, current, run, handle, task_id).perform()
             finally:
                 limits.leave(run.id)
+
+
+async def _leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> State[None]:
+    """Give back a run whose route this process lacks: a worker that has it may be coming."""
+    await Ledger.as_it_is(client, run).give_back()
+    state: State[None] = AwaitingConcurrencySlot(scheduled_time=clock.now() + _ELSEWHERE)
+    state.message = why
+    return state
 
 
 async def _hand_over(

@@ -1,4 +1,4 @@
-"""The port to a task board: one protocol of eleven methods, and three optional extras.
+"""The port to a task board: one protocol of eleven methods, and some optional extras.
 
 An adapter is synchronous, because the SDKs that people wrap are; Athanore calls it from worker
 threads, several at a time, so an adapter must be thread-safe. It knows neither Prefect nor the API.
@@ -24,7 +24,7 @@ from athanore.errors import (
     BoardUnavailableError,
     TaskMovedError,
 )
-from athanore.models import Queue, Task
+from athanore.models import BoardIdentity, Queue, Task
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +170,26 @@ class HasSecretEnv(Protocol):
     @property
     def secret_env(self) -> frozenset[str]:
         """The names of the variables that an agent must not inherit."""
+        ...
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """An adapter that can tell its board from others.
+
+    Prefect remembers an app's board; an app of the same name on another board is refused, before
+    it takes the runs of tasks that it does not have. Without this that is not checked.
+    """
+
+    def board_identity(self) -> BoardIdentity:
+        """Say which board this is; asked when an app is deployed or started, and by commands.
+
+        All who work on one board must have a mark in common, whatever host they are on and however
+        they reach it, and a copy of it has none of them.
+
+        Raises:
+            BoardUnavailableError: that cannot be told now.
+        """
         ...
 
 

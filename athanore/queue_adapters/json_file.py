@@ -5,10 +5,11 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -23,6 +24,7 @@ from athanore.errors import (
     BoardUnavailableError,
     ConfigurationError,
 )
+from athanore.models import BoardIdentity
 from athanore.queue_adapters import watchers
 from athanore.queue_adapters.atomic_file import (
     Signature,
@@ -30,6 +32,7 @@ from athanore.queue_adapters.atomic_file import (
     remove_leftovers,
     replace_file,
 )
+from athanore.queue_adapters.board_id import board_id
 from athanore.queue_adapters.document import Document, JsonQueues, ShapeError
 from athanore.queue_adapters.document_adapter import DocumentAdapter
 from athanore.queue_adapters.json_text import TextError, read_json, write_json
@@ -140,6 +143,19 @@ class JsonFileAdapter(DocumentAdapter):
         file = target.with_name(f".{target.name}.watchers")
         with self._locked(target), self._translated(f"cannot have its note {file} written"):
             return watchers.note(file, queue_name, watcher, place, valid_for)
+
+    def board_identity(self) -> BoardIdentity:
+        """Tell the file from others by the note of its id beside it, and by host and path.
+
+        The note (`.board.json.id`) goes where the folder goes: into a container, over NFS, to
+        another path. In a copy of the folder it does not count.
+        """
+        target = self._target()
+        marks = [f"{socket.gethostname()}:{target}"]
+        note = target.with_name(f".{target.name}.id")
+        with suppress(BoardError, OSError), self._locked(target):
+            marks.insert(0, board_id(note))
+        return BoardIdentity(tuple(marks), f"{target} on {socket.gethostname()}")
 
     def check_place(self) -> None:
         """Refuse a path that cannot hold a board; nothing is written.

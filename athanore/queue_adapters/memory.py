@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from athanore.models import BoardIdentity
 from athanore.queue_adapters.document import Document, JsonQueues
 from athanore.queue_adapters.document_adapter import DocumentAdapter
 
@@ -45,6 +48,11 @@ class MemoryAdapter(DocumentAdapter):
     def change_stamp(self) -> int:
         """Return the number of changes so far."""
         return self._version
+
+    def board_identity(self) -> BoardIdentity:
+        """A board of this process: another process has another, and this one ends with it."""
+        mark = f"memory:{socket.gethostname()}:{os.getpid()}"
+        return BoardIdentity((mark,), f"in the memory of process {os.getpid()}", lasting=False)
 
     def _read(self) -> Document:
         return self._board

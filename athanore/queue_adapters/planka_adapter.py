@@ -21,7 +21,7 @@ from athanore.errors import (
     QueueNotFoundError,
     TaskMovedError,
 )
-from athanore.models import Queue, Task
+from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters.planka_account import Account
 from athanore.queue_adapters.planka_board import Board, Details
 from athanore.queue_adapters.planka_cards import Cards
@@ -104,6 +104,11 @@ class PlankaAdapter:
             else:
                 self._check_editor(place.board)
                 self._queues.watch(name, place)
+
+    def board_identity(self) -> BoardIdentity:
+        """Tell the boards by Planka's ids, which do not depend on the address of the server."""
+        boards = sorted(ref.id for ref in self._queues.refs() if ref.role)
+        return BoardIdentity(tuple(f"planka:{id_}" for id_ in boards), self._client.url)
 
     # --- tasks ---
 

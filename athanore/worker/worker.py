@@ -25,6 +25,7 @@ from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from athanore import names
+from athanore.deployments.app_record import claim_app
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError
 from athanore.flows import apps, clearing, clock, control
@@ -38,6 +39,7 @@ from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.execution import Execution
 from athanore.worker.fence import fence
+from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.in_thread import in_thread
 from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
 
@@ -75,9 +77,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._apps: list[apps.App] = []
+        self._to_claim: list[apps.App] = []
         self._runs: dict[UUID, asyncio.Task[None]] = {}
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
         self._lanes = PollLanes()
+        self._foreign_runs = ForeignRuns(self._logger)
         self._flow_names: dict[UUID, str] = {}
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()
@@ -126,6 +130,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     @override
     async def setup(self) -> None:
         await super().setup()
+        for app in self._to_claim:
+            await claim_app(self.client, app, serves=True)
         self._execution = Execution(self._apps, self._logger)
         self._listening.enter_context(control.listening(self.wake))
         self._listening.enter_context(control.on_start(self._execution.started))
@@ -184,9 +190,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             control.stop(run_id, StopReason.SHUTDOWN)
 
     def _find_apps(self) -> None:
-        if not apps.all_registered():  # started by Prefect's own command
+        self._apps = apps.all_registered()
+        if not self._apps:  # started by Prefect's own command, and not by one of ours
             hide_memory()
-        self._apps = apps.all_registered() or [apps.find(r) for r in apps.served_here()]
+            self._apps = self._to_claim = [apps.find(r) for r in apps.served_here()]
         if not self._apps:
             raise ConfigurationError(
                 "The worker does not know which app to serve: set ATHANORE_APP=run.py:dispatcher, "
@@ -232,6 +239,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             try:
                 offered = await self._offered()
                 new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
+                new = await self._without_foreign(new)
                 agents = [r for r in new if await self._flow_name(r) != names.POLL_FLOW]
             except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
@@ -252,6 +260,13 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         # If our clock was set just now, we have asked for others; the answer told us the time.
         due = clock.now() + ahead
         return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
+
+    async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
+        """Leave runs of routes that this worker lacks to others; of late polls the newest do."""
+        foreign = await self._foreign_runs.among(self.client, offered)
+        if self._polls_only and (older := older_polls(foreign)):
+            self._keep(self._delete_polls(older))
+        return [r for r in offered if r not in foreign]
 
     async def _flow_name(self, run: FlowRun) -> str:
         if run.flow_id not in self._flow_names:

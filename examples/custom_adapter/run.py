@@ -10,7 +10,10 @@ from athanore import AgentDispatcher
 HERE = Path(__file__).parent
 board = SqliteAdapter(HERE / "board.sqlite3", user="sqlite")
 dispatcher = AgentDispatcher(
-    command=shlex.join(["sh", str(HERE / "agent.sh")]), poll_interval=5, queue_backend=board
+    name="custom-adapter",
+    command=shlex.join(["sh", str(HERE / "agent.sh")]),
+    poll_interval=5,
+    queue_backend=board,
 )
 
 

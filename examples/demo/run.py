@@ -9,6 +9,7 @@ from athanore import AgentDispatcher, JsonFileAdapter
 AGENT = Path(__file__).with_name("agent.py")
 
 dispatcher = AgentDispatcher(
+    name="demo",
     command=shlex.join([sys.executable, str(AGENT)]),
     poll_interval=5,
     agent_timeout=60,

@@ -8,6 +8,7 @@ from athanore import AgentDispatcher, JsonFileAdapter
 HERE = Path(__file__).parent
 
 dispatcher = AgentDispatcher(
+    name="json-shell",
     command=shlex.join(["sh", str(HERE / "agent.sh")]),
     poll_interval=5,
     agent_timeout=60,

@@ -9,6 +9,7 @@ from athanore.queue_adapters.planka import PlankaBackend
 BOARD = os.environ.get("PLANKA_BOARD", "Website.Work")
 
 dispatcher = AgentDispatcher(
+    name="planka-claude",
     poll_interval=30,
     agent_timeout=1800,
     max_retries=1,

@@ -8,6 +8,7 @@ from athanore import AgentDispatcher, JsonFileAdapter, Task
 HERE = Path(__file__).parent
 
 dispatcher = AgentDispatcher(
+    name="three-stages",
     command=shlex.join(["sh", str(HERE / "agent.sh")]),
     poll_interval=5,
     agent_timeout=60,

@@ -63,7 +63,7 @@ def test_init_makes_an_app_that_works_at_once(
 
     env = environment(tmp_path, prefect_api)
     with (
-        tidied(prefect_api, "athanore"),
+        tidied(prefect_api, "demo"),
         on_a_terminal([sys.executable, "run.py"], demo, env) as terminal,
     ):
         wait_until("the task is done", lambda: queue_of(demo / "board.json", "1") == "Done", 300)

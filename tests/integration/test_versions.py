@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -31,6 +32,12 @@ def todo(task_id: str, task_name: str) -> str:
     return {version!r}
 """
 
+NEW_ROUTE = """
+@dispatcher.route("Extra", args=["-c", "exit 0"], done_queue="Done")
+def extra(task_id: str, task_name: str) -> str:
+    return "extra"
+"""
+
 
 class Version:
     """One version of the app, in a folder of its own: `athanore` works there."""
@@ -52,8 +59,8 @@ class Version:
             "PREFECT_WORKER_QUERY_SECONDS": "2",
         }
 
-    def _start(self, command: str) -> subprocess.Popen[bytes]:
-        call = f"from athanore.cli import main; main({[command, 'run.py']})"
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+        call = f"from athanore.cli import main; main({[*command, 'run.py']})"
         with (self.folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", call], cwd=self.folder, env=self._env,
@@ -67,6 +74,10 @@ class Version:
     def deploy(self) -> None:
         """Run `athanore deploy`."""
         assert self._start("deploy").wait(120) == 0, self.log()
+
+    def dispatch(self, task_id: str) -> subprocess.Popen[bytes]:
+        """Run `athanore dispatch`."""
+        return self._start("dispatch", task_id, "--app")
 
     @contextmanager
     def worker(self) -> Generator[subprocess.Popen[bytes]]:
@@ -121,3 +132,39 @@ def test_no_task_gets_two_agents_while_two_versions_work_side_by_side(
             assert {prefect.ended(task)["state_name"] for task in tasks} == {"Completed"}
     assert sorted(task for task, _ in agents()) == sorted(tasks), "one agent each"
     assert all(board.get_task(task).comments == () for task in tasks)
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_without_the_new_route_leaves_its_runs_to_others(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    name = app_name("versions")
+    prefect = Prefect(prefect_api, name)
+    queues = {"Todo": [], "Extra": [], "In Progress": [], "Done": []}
+    (tmp_path / "board.json").write_text(json.dumps({"queues": queues}))
+    (tmp_path / "go").touch()
+    board = JsonFileAdapter(tmp_path / "board.json")
+    old = Version(tmp_path, name, prefect_api, "old", timeout=600)
+    new = Version(tmp_path, name, prefect_api, "new", timeout=600)
+    script = new.folder / "run.py"
+    script.write_text(script.read_text() + NEW_ROUTE)
+    old.deploy()
+    with old.worker():
+        new.deploy()
+        theirs = board.create_task("Extra", "For the new route").id
+        assert new.dispatch(theirs).wait(120) == 0, new.log()
+        wait_until(
+            "the old worker has seen it", lambda: "left to workers that have it" in old.log()
+        )
+        known = board.create_task("Todo", "For a route that both have").id
+        wait_until("the old one works", lambda: board.get_task(known).queue_name == "Done")
+        run = prefect.run(theirs)
+        assert run["state_type"] == "SCHEDULED"
+        with new.worker():
+            wait_until("it is done", lambda: board.get_task(theirs).queue_name == "Done")
+            prefect.ended(theirs)
+    assert board.get_task(theirs).comments == ()
+    assert not {"Cancelled", "Crashed", "Failed"} & set(prefect.states(run["id"]))
+    polls = [r["state_type"] for r in prefect.runs(kind="poll")]
+    assert "FAILED" not in polls and "CRASHED" not in polls
+    assert "ERROR" not in old.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -227,3 +228,21 @@ def test_a_replaced_option_is_checked_and_counts() -> None:
     with pytest.raises(RouteError, match="max_concurrent=0"):
         dispatcher.replace_route("Todo", max_concurrent=0)
     assert only_route(dispatcher).max_concurrent is None
+
+
+def test_an_unnamed_app_is_named_after_the_folder_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    (folder / "run.py").write_text(
+        "from athanore import AgentDispatcher\n"
+        "class Mine(AgentDispatcher):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "apps = [AgentDispatcher(), Mine(), AgentDispatcher(name='said')]\n"
+    )
+    monkeypatch.chdir(tmp_path)  # from where it is started makes no difference
+    made = runpy.run_path("two words/run.py")["apps"]
+    assert [app.name for app in made] == ["two-words", "two-words", "said"]
+    assert [app.is_named for app in made] == [False, False, True]

@@ -1,12 +1,14 @@
 """Names in Prefect are legal, distinct and can be read back."""
 
 import re
+import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from athanore import names
+from athanore import AgentDispatcher, names
 
 
 @given(st.text(min_size=1, max_size=60))
@@ -34,3 +36,27 @@ def test_keys_tell_apart_what_a_slash_could_confuse() -> None:
     assert names.is_run_key(one, "a", "b/c", "d")
     assert not names.is_run_key(one, "a", "b", "c/d")
     assert not names.is_run_key(None, "a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/home/me/lab", "lab"),
+        ("/home/me/my böard app", "my-böard-app"),
+        (unicodedata.normalize("NFD", "/tmp/Größe"), "Größe"),  # as macOS spells it
+        ("/srv/50% off: a&b", "50-off-a-b"),
+        ("/srv/.hidden", "hidden"),
+        ("/srv/???", "athanore"),
+        ("/", "athanore"),
+        ("/srv/Prefect jobs", "app-Prefect-jobs"),
+    ],
+)
+def test_an_app_is_named_after_its_folder_as_far_as_prefect_allows(folder: str, name: str) -> None:
+    assert names.folder_name(Path(folder)) == name
+
+
+@given(st.text(min_size=1).filter(lambda text: "/" not in text and "\0" not in text))
+def test_any_folder_gives_a_name_that_an_app_may_have(text: str) -> None:
+    name = names.folder_name(Path("/srv") / text)
+    assert AgentDispatcher(name=name).name == name
+    assert names.slug(name) == name

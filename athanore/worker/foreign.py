@@ -1,0 +1,58 @@
+"""Runs of routes that this worker does not have: it leaves them to the workers that do.
+
+While an app is upgraded, the workers that were not started again yet lack its new routes. Such a
+run is not even taken: it costs no attempt, and a worker that has its route finds it at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from athanore.errors import RouteError
+from athanore.flows import apps, clock
+from athanore.worker.polls import scheduled_time
+
+type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+@dataclass(slots=True)
+class ForeignRuns:
+    """Finds them among the runs that Prefect offers, and says of each route once that it does."""
+
+    logger: _Logger
+    _said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    async def among(self, client: PrefectClient, offered: Sequence[FlowRun]) -> list[FlowRun]:
+        """Return the runs that are to be left alone; a run of another app is not among them."""
+        return [run for run in offered if await self._is_foreign(client, run)]
+
+    async def _is_foreign(self, client: PrefectClient, run: FlowRun) -> bool:
+        app = apps.serving(run.tags, str(run.parameters.get("app")))
+        if app is None:
+            return False
+        route = (app.name, str(run.parameters.get("queue_name")))
+        try:
+            await app.routes.find(client, route[1], run.parameters.get("route"))
+        except RouteError as exc:
+            if route not in self._said:
+                self.logger.warning("%s Its runs are left to workers that have it.", exc)
+            self._said.add(route)
+            return True
+        self._said.discard(route)
+        return False
+
+
+def older_polls(foreign: Sequence[FlowRun]) -> list[UUID]:
+    """Of polls that are left alone, those that a newer one of their route stands for.
+
+    A route that no worker has any more would otherwise fill what Prefect offers at a time.
+    """
+    due = sorted((r for r in foreign if scheduled_time(r) <= clock.now()), key=scheduled_time)
+    newest = {run.deployment_id: run.id for run in due}
+    return [run.id for run in due if newest[run.deployment_id] != run.id]

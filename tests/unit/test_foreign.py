@@ -1,0 +1,63 @@
+"""A worker leaves runs alone whose route it does not have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import AgentDispatcher, MemoryAdapter
+from athanore.flows import apps
+from athanore.worker.foreign import ForeignRuns, older_polls
+from tests.harness import prompt
+
+NOBODY = "http://127.0.0.1:1/api"
+"""Nothing is asked of Prefect here."""
+
+
+@pytest.fixture(autouse=True)
+def app() -> Iterator[apps.App]:
+    """An app with the route `Todo`."""
+    dispatcher = AgentDispatcher("true", name="unit-foreign", queue_backend=MemoryAdapter())
+    dispatcher.route("Todo")(prompt)
+    app = apps.App("run.py:dispatcher", dispatcher)
+    apps.register(app)
+    yield app
+    apps.unregister(app)
+
+
+def run(
+    queue_name: str, app: str = "unit-foreign", late: float = 0, deployment: UUID | None = None
+) -> FlowRun:
+    """A run as Prefect offers it."""
+    due = datetime.now(UTC) - timedelta(seconds=late)
+    offered = {
+        "flow_id": uuid4(), "deployment_id": deployment, "tags": [f"app:{app}"],
+        "parameters": {"app": "run.py:dispatcher", "queue_name": queue_name},
+        "next_scheduled_start_time": due,
+    }  # fmt: skip
+    return FlowRun.model_validate(offered)
+
+
+async def test_runs_of_a_route_that_is_not_here_are_found_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known, new, refused = run("Todo"), run("Extra"), run("Extra", app="another")
+    foreign = ForeignRuns(logging.getLogger("test"))
+    async with PrefectClient(NOBODY) as client:
+        for _ in range(2):
+            assert await foreign.among(client, [known, new, refused]) == [new]
+    (record,) = caplog.records
+    assert "no route for 'Extra'" in record.getMessage()
+
+
+def test_of_late_polls_of_a_route_the_newest_stays() -> None:
+    one, two = uuid4(), uuid4()
+    oldest, older, newest = (run("Extra", late=s, deployment=one) for s in (30, 20, 10))
+    other, early = run("More", late=5, deployment=two), run("Extra", late=-60, deployment=one)
+    assert set(older_polls([newest, early, oldest, other, older])) == {oldest.id, older.id}
