@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Running
 
 from athanore import names
@@ -22,12 +23,13 @@ LOG = logging.getLogger(__name__)
 @pytest.fixture
 async def site(prefect_api: str) -> AsyncGenerator[Site]:
     """A deployed app with one task."""
-    async with site_at(prefect_api) as site:
-        apps.register(site.app)
-        try:
-            yield site
-        finally:
-            apps.unregister(site.app)
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        async with site_at(prefect_api) as site:
+            apps.register(site.app)
+            try:
+                yield site
+            finally:
+                apps.unregister(site.app)
 
 
 async def execute_for_extra(site: Site, flow: str) -> FlowRun:
