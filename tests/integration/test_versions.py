@@ -140,7 +140,7 @@ def test_a_worker_without_the_new_route_leaves_its_runs_to_others(
 ) -> None:
     name = app_name("versions")
     prefect = Prefect(prefect_api, name)
-    queues = {"Todo": [], "Extra": [], "In Progress": [], "Done": []}
+    queues: dict[str, list[str]] = {"Todo": [], "Extra": [], "In Progress": [], "Done": []}
     (tmp_path / "board.json").write_text(json.dumps({"queues": queues}))
     (tmp_path / "go").touch()
     board = JsonFileAdapter(tmp_path / "board.json")
