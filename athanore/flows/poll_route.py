@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
@@ -25,7 +25,7 @@ from athanore.routes import Route
 from athanore.services import tasks
 
 NO_SUCH_ROUTE = "No such route"
-"""The name of the Cancelled state of a poll in a process that does not have its route (yet)."""
+"""The name of the Completed state of a poll in a process that does not have its route (yet)."""
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
@@ -50,7 +50,7 @@ async def poll_route(
         async with runs.prefect_client() as client:
             current = await found.routes.find(client, queue_name, route)
     except RouteError as exc:
-        return Cancelled(name=NO_SUCH_ROUTE, message=str(exc))
+        return Completed(name=NO_SUCH_ROUTE, message=str(exc))
     poll = _Poll(found, current, get_run_logger())
     try:
         if resume:
