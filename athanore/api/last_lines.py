@@ -17,6 +17,7 @@ from athanore.api.live import EVERY_TASK, LiveEvents
 from athanore.api.prefect_link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.api.recent import Recent
+from athanore.background import tell_failure
 from athanore.errors import PrefectUnavailableError
 from athanore.models import EventKind
 
@@ -53,7 +54,8 @@ class LastLines:
         """
         self._until = asyncio.get_running_loop().time() + _LISTEN_SECONDS
         if self._listener is None or self._listener.done():
-            self._listener = asyncio.create_task(self._listen(), name="agents' last lines")
+            self._listener = asyncio.create_task(self._listen(), name="Agents' last lines")
+            self._listener.add_done_callback(tell_failure)
         found: dict[str, str] = {}
         for run in working:
             task_id = names.task_of(run.tags)

@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore.api.prefect_link import PrefectLink
+from athanore.background import tell_failure
 from athanore.errors import PrefectUnavailableError
 from athanore.flows import ledger
 
@@ -35,9 +36,11 @@ class Moves:
         try:
             await self._write(run_id, start, target_queue)
         except PrefectUnavailableError:
-            task = asyncio.create_task(self._write_later(run_id, start, target_queue))
+            work = self._write_later(run_id, start, target_queue)
+            task = asyncio.create_task(work, name=f"Telling run {run_id} of its agent's move")
             self._later.add(task)
             task.add_done_callback(self._later.discard)
+            task.add_done_callback(tell_failure)
 
     async def close(self) -> None:
         """Forget what Prefect could not be told."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from athanore.api.prefect_link import PrefectLink
+from athanore.background import kept_up
 from athanore.deployments.live import finish_removal, leaving_routes
 from athanore.errors import PrefectUnavailableError
 from athanore.flows.apps import App
@@ -31,7 +32,7 @@ class Removals:
 
     async def __aenter__(self) -> Removals:
         if self._app.routes.is_open:
-            self._begin("", self._take_up())
+            self._begin("", self._take_up)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -43,20 +44,20 @@ class Removals:
     def see_to(self, queue_name: str) -> None:
         """Finish the removal of a route as soon as its agents are done."""
         if queue_name not in self._tasks:
-            self._begin(queue_name, self._finish(queue_name))
+            self._begin(queue_name, partial(self._finish, queue_name))
 
-    def _begin(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=f"removal of route {key!r}")
+    def _begin(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
+        what = f"The removal of route {key!r}" if key else "The look for routes to be removed"
+        task = asyncio.create_task(kept_up(what, work), name=what)
         self._tasks[key] = task
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
     async def _take_up(self) -> None:
         """Go on with what an earlier server left over."""
-        with contextlib.suppress(PrefectUnavailableError):
-            async with self._prefect.client() as client:
-                left = await leaving_routes(client, self._app)
-            for queue_name in left:
-                self.see_to(queue_name)
+        async with self._prefect.client() as client:
+            left = await leaving_routes(client, self._app)
+        for queue_name in left:
+            self.see_to(queue_name)
 
     async def _finish(self, queue_name: str) -> None:
         done = False

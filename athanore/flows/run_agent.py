@@ -23,6 +23,7 @@ from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed, Failed
 from athanore import names, tokens
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.supervisor import STOP_GRACE
+from athanore.background import kept_up
 from athanore.environment import agent_environment
 from athanore.errors import (
     BoardUnavailableError,
@@ -273,7 +274,8 @@ class _Visit:
                 partial(self._work_redacted, claimed, transcript), results.append, return_state=True
             )
         )
-        stall_watch = asyncio.create_task(self._watch_for_stall(transcript))
+        watch = partial(self._watch_for_stall, transcript)
+        stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
         try:
             state = await self.handle.supervise(work)
         except asyncio.CancelledError:

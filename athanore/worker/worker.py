@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import batched
 from typing import Any, override
 from uuid import UUID
@@ -26,6 +27,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from athanore import names
 from athanore.deployments.app_record import claim_app
+from athanore.background import kept_up, tell_failure
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError
 from athanore.flows import apps, clearing, clock, control
@@ -135,17 +137,24 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._execution = Execution(self._apps, self._logger)
         self._listening.enter_context(control.listening(self.wake))
         self._listening.enter_context(control.on_start(self._execution.started))
-        self._background = [
-            asyncio.create_task(self._answer_alarms()),
-            asyncio.create_task(fence(self._transport, self._lost_after(), self._runs.keys)),
-            asyncio.create_task(watch_cancellations(self.client, self._runs.keys)),
-        ]
+        kept = {
+            "The look for due runs": self._answer_alarms,
+            "The fence": partial(fence, self._transport, self._lost_after(), self._runs.keys),
+            "The watch for cancellations": partial(
+                watch_cancellations, self.client, self._runs.keys
+            ),
+        }
         if self._polls_only:
-            apps_here = [a.name for a in self._apps]
-            self._background.append(asyncio.create_task(forget_empty_polls(self.client, apps_here)))
+            kept["The deletion of empty polls"] = partial(
+                forget_empty_polls, self.client, [a.name for a in self._apps]
+            )
         else:
-            arrivals = watch_arrivals(self.client, self._work_pool_name, self._has_arrived)
-            self._background.append(asyncio.create_task(arrivals))
+            kept["The watch for new runs"] = partial(
+                watch_arrivals, self.client, self._work_pool_name, self._has_arrived
+            )
+        self._background = [
+            asyncio.create_task(kept_up(what, work), name=what) for what, work in kept.items()
+        ]
 
     @override
     async def teardown(self, *exc_info: Any) -> None:
@@ -322,14 +331,15 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something on the side, and remember it so that it is not collected."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name="Work beside the runs")
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        task.add_done_callback(tell_failure)
 
     # -- running ------------------------------------------------------------------------------
 
     def _begin(self, run: FlowRun) -> None:
-        task = asyncio.create_task(self._execute(run), name=f"run {run.name}")
+        task = asyncio.create_task(self._execute(run), name=f"Run {run.name!r}")
         self._runs[run.id] = task
         control.hold(run.id)
 
@@ -341,6 +351,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 self._begin(following)
 
         task.add_done_callback(ended)
+        task.add_done_callback(tell_failure)
 
     async def _execute(self, run: FlowRun) -> None:
         assert self._execution is not None, "the worker has not been set up"

@@ -1,0 +1,40 @@
+"""Work beside the rest, which nobody waits for: an error in it is logged, and it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from athanore.errors import AthanoreError
+
+logger = logging.getLogger("athanore")
+
+_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+
+
+async def kept_up(what: str, work: Callable[[], Awaitable[object]], pause: float = _PAUSE) -> None:
+    """Do something until it returns, and again after an error, which is logged.
+
+    Args:
+        what: what it does, for the log: `The watch for stalls`.
+        pause: seconds before it is done again; they double each time, up to a minute.
+    """
+    while True:
+        try:
+            await work()
+            return
+        except AthanoreError as exc:
+            logger.warning("%s failed (%s); again in %g s.", what, exc, pause)
+        except Exception:
+            logger.exception("%s failed; again in %g s.", what, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def tell_failure(task: asyncio.Task[Any]) -> None:
+    """Log the error that a task ended in: the done callback of a task that nobody waits for."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("%s failed.", task.get_name(), exc_info=error)
