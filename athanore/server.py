@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
-import signal
 import subprocess
-import threading
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Mapping,
+)
 from contextlib import asynccontextmanager, contextmanager
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import httpx
 
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import default_reaper
 from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError, reason
+from athanore.own_prefect import OwnPrefect
 from athanore.proxies import by_way_of, proxy_for
-from athanore.seen_through import seen_through
 from athanore.server_process import server_command, server_environment
 
 logger = logging.getLogger("athanore")
 
-_START_TIMEOUT = 300.0
-_STOP_TIMEOUT = 10.0
 _PATIENCE = 30.0
 _SAY_AFTER = 4.0
-_SAY_EVERY = 15.0
-"""Seconds after which a person is told what is waited for, and again during a long start."""
+"""Seconds after which a person is told what is waited for."""
 
 _BUSY = frozenset({502, 503, 504})
 _REFUSED = frozenset({401, 403})
 _SHOWN = 500
-_SERVER_LINE = re.compile(r"[\d:.]+ \| \w+ +\| (?P<message>.+)")
+
+
+class PrefectServer(NamedTuple):
+    """A Prefect server that answers.
+
+    Attributes:
+        url: the address of its API.
+        watch: starts it again whenever it ends, if it is ours; see `OwnPrefect.watch`.
+    """
+
+    url: str
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 @asynccontextmanager
 async def prefect_server(
     meanwhile: Callable[[], None] | None = None, secrets: Collection[str] = ()
-) -> AsyncGenerator[str]:
-    """Yield the address of Prefect's API; start a server if PREFECT_API_URL names none.
+) -> AsyncGenerator[PrefectServer]:
+    """Yield where Prefect's API is; start a server if PREFECT_API_URL names none.
 
     A server of our own uses Prefect's settings for host, port and database (SQLite by default) and
     stops at the end. One that answers on that port already is used, and left running.
@@ -64,13 +73,13 @@ async def prefect_server(
                 f"{by_way_of(settings.api.url)} (PREFECT_API_URL). "
                 "Start it, or unset PREFECT_API_URL to have one started here."
             )
-        yield settings.api.url
+        yield PrefectServer(settings.api.url)
         return
     host, port = settings.server.api.host, settings.server.api.port
     url = f"http://{host}:{port}/api"
     if await is_prefect(url):
         logger.info("Using the Prefect server that runs at %s.", url)
-        yield url
+        yield PrefectServer(url)
         return
     if await _port_is_taken(host, port):
         raise ConfigurationError(
@@ -78,22 +87,12 @@ async def prefect_server(
             "set PREFECT_SERVER_API_PORT to a free port."
         )
     logger.info("Starting a Prefect server at %s (its first start takes a while) ...", url)
-    family = Family.new()
-    reaper = default_reaper()  # stops the server should this process be killed
-    reaper.watch(family)
-    process = _spawn(host, port, family.env, secrets)
-    reaper.watch(family.led_by(process.pid))
-    relay = _Relay(process)
+    own = OwnPrefect(url, lambda mark: _spawn(host, port, mark, secrets), lambda: is_prefect(url))
     try:
-        if meanwhile is not None:
-            meanwhile()
-        await _wait_until_ready(process, url)
-        relay.is_up = True
-        yield url
+        await own.start(meanwhile)
+        yield PrefectServer(url, own.watch)
     finally:
-        loop = asyncio.get_running_loop()
-        await seen_through(loop.run_in_executor(None, _stop, process))
-        reaper.release(family)
+        await own.stop()
 
 
 async def find_prefect() -> str:
@@ -212,62 +211,3 @@ def _spawn(
         start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-
-
-class _Relay:
-    """Logs what the server writes: in our format, and above a live view.
-
-    Once the server is up, the tracebacks below its messages are for DEBUG: most of them tell of
-    SQLite, which was locked for a moment.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self.is_up = False
-        threading.Thread(target=self._run, name="Prefect server's log", daemon=True).start()
-
-    def _run(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                text = line.decode(errors="replace").rstrip()
-                if head := _SERVER_LINE.match(text):
-                    logger.warning("Prefect server: %s", head["message"])
-                else:
-                    logger.log(logging.DEBUG if self.is_up else logging.WARNING, "  %s", text)
-
-
-async def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    loop = asyncio.get_running_loop()
-    started = told = loop.time()
-    deadline = started + _START_TIMEOUT
-    while not await is_prefect(url):
-        if loop.time() - told > _SAY_EVERY:
-            told = loop.time()
-            logger.info("The Prefect server is still starting (%.0f s so far).", told - started)
-        if process.poll() is not None:
-            raise PrefectUnavailableError(
-                f"The Prefect server ended with exit code {process.returncode} while it started; "
-                "its messages are above."
-            )
-        if loop.time() > deadline:
-            raise PrefectUnavailableError(
-                f"The Prefect server did not answer at {urlsplit(url).netloc} "
-                f"within {_START_TIMEOUT:.0f} s."
-            )
-        await asyncio.sleep(0.1)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server's whole group: TERM, a while, KILL."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(_STOP_TIMEOUT)
-            return
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()

@@ -27,7 +27,7 @@ from athanore.errors import AthanoreError, ConfigurationError
 from athanore.hardening import hide_memory
 from athanore.logs import calm_prefect, configure_logging
 from athanore.proxies import spare_loopback
-from athanore.server import prefect_errors, prefect_server, ui_url
+from athanore.server import PrefectServer, prefect_errors, prefect_server, ui_url
 from athanore.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -155,14 +155,14 @@ async def serve(
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
             server = prefect_server(_import_the_rest, board_secrets(dispatcher.board))
-            prefect_api = await _unless_stopped(stop, stack.enter_async_context(server))
-            if prefect_api is None:
+            prefect = await _unless_stopped(stop, stack.enter_async_context(server))
+            if prefect is None:
                 return
             api_url = settings.agent_api_url(host, port)
             app = await stack.enter_async_context(
-                at_work(dispatcher, reference, prefect_api, api_url)
+                at_work(dispatcher, reference, prefect.url, api_url)
             )
-            await _serve_app(app, prefect_api, api_socket, stop, screen)
+            await _serve_app(app, prefect, api_socket, stop, screen)
 
 
 def _import_the_rest() -> None:
@@ -213,7 +213,11 @@ async def at_work(
 
 
 async def _serve_app(
-    app: App, prefect_api: str, api_socket: socket.socket, stop: Stop, screen: Console | None
+    app: App,
+    prefect: PrefectServer,
+    api_socket: socket.socket,
+    stop: Stop,
+    screen: Console | None,
 ) -> None:
     from athanore.api.server import serve_api
     from athanore.deployments import claim_app, deploy, planned, poll_now
@@ -226,9 +230,11 @@ async def _serve_app(
             routes = await app.routes.read(client, fresh=True)
             await poll_now(client, app.name, routes)
     tell_routes(routes)
-    logger.info("Prefect UI: %s", ui_url(prefect_api))
+    logger.info("Prefect UI: %s", ui_url(prefect.url))
     logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
-    services = [serve_api(app, api_socket)]
+    services: list[Coroutine[Any, Any, None]] = [serve_api(app, api_socket)]
+    if prefect.watch is not None:
+        services.append(prefect.watch())
     if screen is not None:
         services.append(_show(screen, app))
     await work(app, stop, *services)

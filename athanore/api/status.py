@@ -76,6 +76,9 @@ class StatusModel(BaseModel):
     """How the server is."""
 
     app: str
+    healthy: bool = Field(
+        description="False while Prefect does not answer: no agent is started meanwhile."
+    )
     version: str
     api_url: str
     active_agents: int | None = Field(description="Null while Prefect does not answer.")
@@ -106,6 +109,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
     polls: Mapping[str, DeploymentResponse] = {} if machinery is None else machinery.deployed
     return StatusModel(
         app=service.app.name,
+        healthy=usage is not None,
         version=__version__,
         api_url=service.app.api_url,
         active_agents=active,

@@ -99,6 +99,23 @@ class Conclusion:
                 await self._ledger.close()
                 return Cancelled(message=message or "Cancelled.")
 
+    async def without_prefect(self, result: AgentResult | None) -> None:
+        """See to the board alone: the worker stops while Prefect is away.
+
+        The next worker finds the run and goes on with it.
+
+        Args:
+            result: what the attempt came to; None if it was stopped.
+        """
+        if result is not None and result.succeeded:
+            await self._succeeded()
+        elif await self._where() == self._route.in_progress_queue:
+            why = "Worker is shutting down" if result is None else f"Agent failed ({result.reason})"
+            await self._comment(
+                f"{why}, and Prefect is away; returned to queue, attempt {self._ledger.attempt}."
+            )
+            await self._move(self._route.queue_name)
+
     async def _succeeded(self) -> State[None]:
         queue = await self._where()
         route = self._route

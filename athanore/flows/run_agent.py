@@ -30,6 +30,7 @@ from athanore.errors import (
     ConfigurationError,
     DispatchError,
     NotFoundError,
+    PrefectUnavailableError,
     RouteError,
     TaskMovedError,
 )
@@ -179,19 +180,32 @@ class _Visit:
         began = monotonic()
         result = await self._attempt(claimed)
         took = monotonic() - began
-        await self._catch_up()
-        if control.outages() != outages and not await self.ledger.is_ours():
-            raise Abort("Prefect was away for so long that the run was taken over.")
-        if self.handle.reason is not None and result is None:
-            state = await self.conclusion.stopped(self.handle.reason, self.handle.message)
-        else:
-            assert result is not None
-            state = await self.conclusion.ended(result)
+        try:
+            state = await self._conclude(result, outages)
+        except PrefectUnavailableError:
+            # The worker stops and waits for Prefect no longer. One that was cut off before may
+            # have lost the task to another, which must be left alone.
+            if not self._was_cut_off():
+                await self.conclusion.without_prefect(result)
+            raise
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
         attempt = report.Attempt(claimed, self._prompt, ending, took, result)
         await report.write_page(self.client, self.app, self.run, attempt, self.log)
         return state
+
+    def _was_cut_off(self) -> bool:
+        return self.handle.reason is control.StopReason.CUT_OFF
+
+    async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
+        """See to what follows the attempt; `outages` is how many there were when it began."""
+        await self._catch_up()
+        if control.outages() != outages and not await self.ledger.is_ours():
+            raise Abort("Prefect was away for so long that the run was taken over.")
+        if self.handle.reason is not None and result is None:
+            return await self.conclusion.stopped(self.handle.reason, self.handle.message)
+        assert result is not None
+        return await self.conclusion.ended(result)
 
     def _worker(self) -> str:
         """The name under which our worker sends heartbeats; none if a stock worker runs this."""

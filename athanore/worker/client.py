@@ -14,7 +14,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
-from athanore.errors import reason
+from athanore.errors import PrefectUnavailableError, reason
 from athanore.flows import clock, control
 from athanore.flows.transport import http_transport, prefect_client
 
@@ -55,7 +55,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
         return timedelta(seconds=asyncio.get_running_loop().time() - self._away_since)
 
     def give_up(self) -> None:
-        """Let errors out from now on."""
+        """Let errors out from now on, as `PrefectUnavailableError`."""
         self._impatient = True
 
     @override
@@ -66,7 +66,11 @@ class PatientTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._transport.handle_async_request(request)
             except (*_NOT_SENT, *_AWAY) as exc:
-                if not self._was_there or self._impatient:
+                if self._impatient:
+                    # Not one of httpx's errors: Prefect's client would try for another minute.
+                    text = f"Prefect does not answer: {reason(exc)}"
+                    raise PrefectUnavailableError(text) from exc
+                if not self._was_there:
                     raise
                 if self._away_since is None:
                     self._away_since = loop.time()

@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Crashed, Pending
 from prefect.utilities.engine import propose_state
 
 from athanore import identity, names
-from athanore.errors import RouteError
+from athanore.errors import PrefectUnavailableError, RouteError
 from athanore.flows import apps
 from athanore.flows.ledger import Holder
 from athanore.flows.poll_route import poll_route
@@ -68,6 +68,8 @@ class Execution:
             if exc.response.status_code != _NOT_FOUND:
                 self._logger.exception("Run %r ended in an error of the worker.", run.name)
             # Else it is a poll that another worker has deleted, because a newer one stands for it.
+        except PrefectUnavailableError as exc:
+            self._logger.warning("Run %r was stopped without Prefect's knowing: %s", run.name, exc)
         except Exception:
             self._logger.exception("Run %r ended in an error of the worker.", run.name)
         finally:

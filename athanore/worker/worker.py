@@ -173,6 +173,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._timers.clear()
         if await self._wait_for_runs(grace):
             return
+        if self._transport is not None and self._transport.away_for:
+            # Nothing is waited for any longer: the runs see to the board, and Prefect hears of it
+            # from the next start of a worker.
+            self._transport.give_up()
         for run_id in list(self._runs):
             control.stop(run_id, StopReason.SHUTDOWN)
         if not await self._wait_for_runs(_STOP_PATIENCE) and self._transport is not None:

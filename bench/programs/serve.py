@@ -11,8 +11,8 @@ from athanore.server import prefect_server
 
 async def main() -> None:
     """Serve until stdin ends."""
-    async with prefect_server() as url:
-        sys.stdout.write(f"{url}\n")
+    async with prefect_server() as prefect:
+        sys.stdout.write(f"{prefect.url}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
 

@@ -13,6 +13,7 @@ def test_the_status(api: Api) -> None:
     before = api.get("/status")
     run_id, _ = api.start_run(task_id)
     status = api.get("/status")
+    assert status["healthy"]
     assert status["active_agents"] == before["active_agents"] + 1
     assert status["capacity"]["max_concurrent_agents"] == 3
     assert status["capacity"]["slots_free"] == max(0, 3 - status["active_agents"])

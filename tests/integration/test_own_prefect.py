@@ -1,65 +1,68 @@
-"""The Prefect server that `athanore up` starts: it pauses at once, and no web page reaches it."""
+"""An app whose own Prefect server dies, seen from outside."""
 
 from __future__ import annotations
 
-import asyncio
+import json
+import os
+import signal
+from pathlib import Path
 
-import httpx
+import psutil
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
 
-from tests.harness import app_name
+from tests.acceptance.system import System
+from tests.support import wait_until
 
+pytestmark = pytest.mark.timeout(500)
 
-def _queue(prefect_api: str) -> str:
-    """Make a work queue and return the address of it."""
-    pool = app_name("pool")
-    made = [
-        httpx.post(f"{prefect_api}/{path}", json=body, timeout=60).raise_for_status()
-        for path, body in (
-            ("work_pools/", {"name": pool, "type": "athanore"}),
-            (f"work_pools/{pool}/queues", {"name": "Todo"}),
-        )
-    ]
-    return f"{prefect_api}/work_queues/{made[-1].json()['id']}"
+SCRIPT = """\
+from athanore import AgentDispatcher, JsonFileAdapter
 
-
-@pytest.mark.postgres
-def test_a_work_queue_is_paused_and_resumed(prefect_api: str) -> None:
-    queue = _queue(prefect_api)
-    # Prefect's SQLite waits 60 s before it says that it is locked.
-    for paused in (True, False):
-        httpx.patch(queue, json={"is_paused": paused}, timeout=50).raise_for_status()
-        assert httpx.get(queue, timeout=50).json()["is_paused"] is paused
-
-
-PAGE = "http://evil.example"
-
-
-@pytest.mark.parametrize(
-    "headers", [{"Origin": PAGE}, {"Host": "evil.example:4200"}, {"Origin": "null"}]
+dispatcher = AgentDispatcher(
+    "sh", name="own", queue_backend=JsonFileAdapter("board.json"), shutdown_grace=1, poll_interval=2
 )
-def test_a_web_page_can_neither_read_nor_write(prefect_api: str, headers: dict[str, str]) -> None:
-    name = app_name("page")
-    body = b'{"name": "%s", "value": 1}' % name.encode()
-    # As a page sends it without asking: a body without a type.
-    written = httpx.post(f"{prefect_api}/variables/", content=body, headers=headers, timeout=50)
-    assert written.status_code == 403, written.text
-    assert httpx.get(f"{prefect_api}/variables/name/{name}", timeout=50).status_code == 404
-    read = httpx.get(f"{prefect_api}/admin/version", headers=headers, timeout=50)
-    assert read.status_code == 403
-    assert httpx.get(f"{prefect_api}/admin/version", timeout=50).status_code == 200
+
+@dispatcher.route("Todo", args=["-c", "touch started; sleep 600"], done_queue="Done")
+def todo(task_id: str, task_name: str) -> str:
+    return task_name
+
+dispatcher.run()
+"""
 
 
-async def _stream(prefect_api: str, **headers: str) -> None:
-    url = prefect_api.replace("http:", "ws:") + "/events/out"
-    async with asyncio.timeout(50), connect(url, additional_headers=headers, proxy=None):
-        pass
+def server_of(system: System) -> psutil.Process | None:
+    for line in system.processes():
+        pid, _, command = line.partition(": ")
+        if "athanore.prefect_app" in command:
+            return psutil.Process(int(pid))
+    return None
 
 
-async def test_a_web_page_cannot_listen_to_events(prefect_api: str) -> None:
-    await _stream(prefect_api)
-    for headers in ({"Origin": PAGE}, {"Host": "evil.example:4200"}):
-        with pytest.raises(InvalidStatus, match="403"):
-            await _stream(prefect_api, **headers)
+def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task(
+    tmp_path: Path,
+) -> None:
+    board = {"queues": {"Todo": [{"id": "1", "name": "Fix it"}], "In Progress": [], "Done": []}}
+    system = System(tmp_path / "app", SCRIPT, board)
+    try:
+        system.start()
+        wait_until("the agent works", (system.folder / "started").exists)
+        first = wait_until("there is a server", lambda: server_of(system))
+        assert first is not None
+        os.kill(first.pid, signal.SIGKILL)
+        wait_until("it is back", lambda: "The Prefect server is back" in system.log.read_text())
+        assert system.get("/status").status_code == 200
+        second = wait_until("there is another", lambda: server_of(system))
+        assert second is not None and second.pid != first.pid
+        # Stopped, it does not come back, as if the machine that it is on were gone.
+        os.kill(second.pid, signal.SIGKILL)
+        wait_until(
+            "that is noticed", lambda: system.log.read_text().count("Prefect does not answer") > 1
+        )
+        system.signal(signal.SIGTERM)
+        system.signal(signal.SIGTERM)
+        assert system.wait(100) == 0
+        (task,) = system.board()["Todo"]
+        assert "shutting down" in json.dumps(task["comments"])
+        assert system.processes() == []
+    finally:
+        system.kill()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from athanore.errors import PrefectUnavailableError
 from athanore.flows.transport import http_transport, prefect_client
+from athanore.worker.client import PatientTransport
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -120,3 +123,19 @@ async def test_a_server_elsewhere_is_reached_through_the_proxy(
             async with prefect_client() as client:
                 assert await client.api_healthcheck() is None
         assert slow.target == f"{far}/health"
+
+
+async def test_a_worker_that_stops_waits_for_a_prefect_that_is_gone_no_longer() -> None:
+    async with served() as (slow, _):
+        slow.may_answer.set()
+        transport = PatientTransport(http_transport())
+        async with prefect_client(transport) as client:
+            assert await client.api_healthcheck() is None
+            gone = "http://127.0.0.1:1/api"
+            asking = asyncio.create_task(client.request("GET", cast(Any, f"{gone}/ready")))
+            async with asyncio.timeout(60):
+                while not transport.away_for:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            transport.give_up()
+            with pytest.raises(PrefectUnavailableError):
+                await asking
