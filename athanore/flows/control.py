@@ -54,6 +54,11 @@ class RunControl:
         """True while what its agent sends counts: it is at work, and nobody has stopped it."""
         return self.at_work and self.reason is None
 
+    @property
+    def was_cut_off(self) -> bool:
+        """True once the worker has been away for so long that another may have the task."""
+        return self.reason is StopReason.CUT_OFF
+
     async def supervise[T](self, attempt: asyncio.Task[T]) -> T:
         """Await the attempt; `stop` cancels it.
 

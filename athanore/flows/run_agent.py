@@ -185,7 +185,7 @@ class _Visit:
         except PrefectUnavailableError:
             # The worker stops and waits for Prefect no longer. One that was cut off before may
             # have lost the task to another, which must be left alone.
-            if not self._was_cut_off():
+            if not self.handle.was_cut_off:
                 await self.conclusion.without_prefect(result)
             raise
         self._announce(claimed, state)
@@ -193,9 +193,6 @@ class _Visit:
         attempt = report.Attempt(claimed, self._prompt, ending, took, result)
         await report.write_page(self.client, self.app, self.run, attempt, self.log)
         return state
-
-    def _was_cut_off(self) -> bool:
-        return self.handle.reason is control.StopReason.CUT_OFF
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
         """See to what follows the attempt; `outages` is how many there were when it began."""
