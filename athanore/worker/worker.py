@@ -29,7 +29,7 @@ from athanore import names
 from athanore.deployments.app_record import claim_app
 from athanore.background import kept_up, tell_failure
 from athanore.deployments.pools import JOB_TEMPLATE
-from athanore.errors import ConfigurationError
+from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.flows import apps, clearing, clock, control
 from athanore.flows.control import StopReason
 from athanore.hardening import hide_memory
@@ -54,6 +54,7 @@ _POLLS_FIRST = timedelta(seconds=5)
 _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
 
+_NO_ANSWER = (httpx.TransportError, PrefectUnavailableError)
 _STOP_PATIENCE = timedelta(seconds=20)
 
 
@@ -120,7 +121,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._find_apps()
         with temporary_settings({"flows.heartbeat_frequency": None}):
             async with shared_client() as self._transport:
-                await super().start(run_once, with_healthcheck, printer)
+                try:
+                    await super().start(run_once, with_healthcheck, printer)
+                except* PrefectUnavailableError:
+                    if not self._draining:  # else it was asked to wait for Prefect no longer
+                        raise
 
     @property
     @override
@@ -254,7 +259,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
                 new = await self._without_foreign(new)
                 agents = [r for r in new if await self._flow_name(r) != names.POLL_FLOW]
-            except (httpx.TransportError, PrefectHTTPStatusError, ObjectNotFound) as exc:
+            except (*_NO_ANSWER, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
             self._last_polled_time = datetime.now(UTC)

@@ -60,7 +60,7 @@ def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task
         )
         system.signal(signal.SIGTERM)
         system.signal(signal.SIGTERM)
-        assert system.wait(100) == 0
+        assert system.wait(100) == 0, system.log.read_text()[-5000:]
         (task,) = system.board()["Todo"]
         assert "shutting down" in json.dumps(task["comments"])
         assert system.processes() == []
