@@ -50,7 +50,6 @@ _TIMEOUT_MARGIN = timedelta(seconds=2)
 # Until a run is offered again whose route the process that had it does not have.
 _ELSEWHERE = timedelta(seconds=30)
 
-
 _ENDINGS = {
     StateType.COMPLETED: EventKind.FINISHED,
     StateType.FAILED: EventKind.FAILED,
@@ -183,8 +182,7 @@ class _Visit:
         try:
             state = await self._conclude(result, outages)
         except PrefectUnavailableError:
-            # The worker stops and waits for Prefect no longer. One that was cut off before may
-            # have lost the task to another, which must be left alone.
+            # The worker stops without Prefect; one that was cut off may have lost the task.
             if not self.handle.was_cut_off:
                 await self.conclusion.without_prefect(result)
             raise
@@ -195,14 +193,13 @@ class _Visit:
         return state
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
-        """See to what follows the attempt; `outages` is how many there were when it began."""
         await self._catch_up()
         if control.outages() != outages and not await self.ledger.is_ours():
             raise Abort("Prefect was away for so long that the run was taken over.")
-        if self.handle.reason is not None and result is None:
-            return await self.conclusion.stopped(self.handle.reason, self.handle.message)
-        assert result is not None
-        return await self.conclusion.ended(result)
+        if result is not None:
+            return await self.conclusion.ended(result)
+        assert self.handle.reason is not None
+        return await self.conclusion.stopped(self.handle.reason, self.handle.message)
 
     def _worker(self) -> str:
         """The name under which our worker sends heartbeats; none if a stock worker runs this."""
