@@ -26,8 +26,8 @@ from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from athanore import names
-from athanore.deployments.app_record import claim_app
 from athanore.background import kept_up, tell_failure
+from athanore.deployments.app_record import claim_app
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.flows import apps, clearing, clock, control
