@@ -59,9 +59,18 @@ async def dispatch(
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
     routes = await app.routes.read(client)
-    route = _route_for(routes, task) if queue_name is None else route_of(routes, queue_name)
-    if task.queue_name != route.queue_name:
+    known = routes.get(task.queue_name)
+    route = known.route if known is not None else None
+    if queue_name is not None:
+        route = route_of(routes, queue_name)
+    if route is None or task.queue_name != route.queue_name:
         _check_idle(task, (await runs.active_by_task(client, app.name, [task.id])).get(task.id, ()))
+    if route is None:
+        raise DispatchError(
+            f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
+            f"it shall go to, or move it there: {listed(routes)}."
+        )
+    if task.queue_name != route.queue_name:
         await app.board.move(task.id, route.queue_name)
         task = replace(task, queue_name=route.queue_name)
     held = (await make_way(client, app, [task])).get(task.id)
@@ -188,16 +197,6 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
 async def _withdraw(client: PrefectClient, run: FlowRun, name: str, message: str) -> None:
     """Cancel a waiting run. Nothing is due to its task: the name tells it from a person's wish."""
     await client.set_flow_run_state(run.id, Cancelled(name=name, message=message))
-
-
-def _route_for(routes: Routes, task: Task) -> Route:
-    known = routes.get(task.queue_name)
-    if known is None:
-        raise DispatchError(
-            f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
-            f"it shall go to, or move it there: {listed(routes)}."
-        )
-    return known.route
 
 
 def _check_idle(task: Task, active: Iterable[FlowRun]) -> None:

@@ -164,6 +164,9 @@ async def test_an_agent_at_work_holds_its_task_wherever_it_is(site: Site) -> Non
     assert set(await site.polled("Urgent")) == {site.task_id}
     assert await tasks.dispatch_if_watched(site.client, site.app, site.task) is None
     assert (await site.read(run)).state_type is StateType.RUNNING
+    site.board.move_task(site.task_id, "In Progress")
+    with pytest.raises(TaskBusyError):
+        await site.dispatched()
 
 
 async def test_a_task_is_dispatched_to_another_route_by_name(site: Site) -> None:
