@@ -3,6 +3,7 @@
     AthanoreError
     +-- ConfigurationError        the set-up is wrong: mend it and start again
     |   +-- RouteError            one route's options are wrong
+    |   +-- AppTakenError         Prefect has another app of this name
     +-- BoardError                the board refused or could not do something
     |   +-- NotFoundError
     |   |   +-- TaskNotFoundError

@@ -77,19 +77,24 @@ class App:
         return app_version(self.dispatcher)
 
 
-_apps: dict[str, App] = {}
+_apps: list[App] = []
 
 
 def register(app: App) -> None:
-    """Make an app known to the flows of this process."""
-    _apps[app.name] = app
+    """Make an app known to the flows of this process; of one name, the first stays in use."""
+    _apps.append(app)
     app.watch_logs(True)
 
 
 def unregister(app: App) -> None:
     """Forget an app again."""
-    _apps.pop(app.name, None)
+    if app in _apps:
+        _apps.remove(app)
     app.watch_logs(False)
+
+
+def _named(name: str) -> App | None:
+    return next((a for a in _apps if a.name == name), None)
 
 
 def serving(tags: Iterable[str], reference: str) -> App | None:
@@ -100,8 +105,8 @@ def serving(tags: Iterable[str], reference: str) -> App | None:
     """
     name = names.app_of(tags)
     if name is not None:
-        return _apps.get(name)
-    return next((a for a in _apps.values() if a.reference == reference), None)
+        return _named(name)
+    return next((a for a in _apps if a.reference == reference), None)
 
 
 def of_run(tags: Iterable[str], reference: str) -> App:
@@ -143,7 +148,7 @@ def find(reference: str) -> App:
             f"{reference!r}. Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
         )
     app = App(reference, load(reference))
-    if known := _apps.get(app.name):
+    if known := _named(app.name):
         return known
     register(app)
     return app
@@ -213,4 +218,4 @@ def _search_in(folder: str) -> None:
 
 def all_registered() -> list[App]:
     """Return the apps of this process."""
-    return list(_apps.values())
+    return list(_apps)
