@@ -38,7 +38,7 @@ _MACHINERY = re.compile(r"Beginning (sub)?flow run |Running hook |Hook .+ finish
 _OF_POLLS = re.compile(r"View at |Finished in state (Completed|Nothing ready)\(")
 _OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
 _NO_FAILURE = re.compile(
-    r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Cancelled)\(|"
+    r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Waiting for the board|Cancelled)\(|"
     r"Finished in state [^(]+\(.*type=CANCELL(ED|ING)",
     re.DOTALL,
 )

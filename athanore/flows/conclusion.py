@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from prefect.client.schemas.objects import State
-from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
 
-from athanore.errors import DispatchError, NotFoundError, QueueNotFoundError
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    DispatchError,
+    NotFoundError,
+    QueueNotFoundError,
+)
 from athanore.flows import apps, breaker, clock, control, pausing
 from athanore.flows.control import StopReason
 from athanore.flows.ledger import Ledger
-from athanore.flows.patience import until_board_answers
+from athanore.flows.patience import say, until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy, Route
@@ -20,12 +29,20 @@ from athanore.routes import RetryPolicy, Route
 _UNPAUSED_WAIT = timedelta(minutes=15)
 """How long a task waits whose route should be paused for good, and cannot be paused."""
 
+_KEPT = "Waiting for the board"
+_ASKED_AGAIN = timedelta(minutes=15)
+"""When a route that paused itself because the board refused access asks again, by default."""
+
 
 class Conclusion:
     """Brings the end of an attempt to the board and to Prefect.
 
+    What the board refuses for now is kept, and said by a later start of the run: a task never pays
+    for its board.
+
     Args:
-        interrupted: a worker that is lost had begun with it; what it has done is not done again.
+        interrupted: a worker that is lost had begun with it; what it has done is not done again,
+            and what the board refuses is an error.
     """
 
     def __init__(
@@ -51,7 +68,26 @@ class Conclusion:
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
-        """See to what follows an attempt whose end is recorded."""
+        """See to what follows an attempt whose end is recorded.
+
+        Raises:
+            BoardError: the board refuses it; only if `interrupted`.
+        """
+        try:
+            return await self._follow(result)
+        except BoardError as exc:
+            if self._interrupted:
+                raise
+            return await self._keep(exc)
+
+    async def deliver(self, result: AgentResult) -> State[None]:
+        """Say what an earlier start of the run came to, which the board refused to hear."""
+        state = await self.follow(result)
+        if state.name != _KEPT:
+            await self._ledger.delivered()
+        return state
+
+    async def _follow(self, result: AgentResult) -> State[None]:
         if result.succeeded:
             breaker.succeeded(self._app.name, self._route)
             return await self._succeeded()
@@ -74,11 +110,10 @@ class Conclusion:
         await self._ledger.rule_out_retries()
         return _failed(result, _with_tail(result))
 
-    async def repeat(self, outcome: AgentOutcome) -> State[None]:
+    async def repeat(self, result: AgentResult) -> State[None]:
         """Return what a finished attempt came to, when the engine runs the flow once more."""
-        if outcome is AgentOutcome.SUCCEEDED:
+        if result.succeeded:
             return await self._succeeded()
-        result = AgentResult(outcome, "the agent had failed before Prefect went away")
         await self._ledger.rule_out_retries()
         return _failed(result, result.reason)
 
@@ -86,16 +121,16 @@ class Conclusion:
         """See to a task whose agent was stopped."""
         match reason:
             case StopReason.SHUTDOWN:
-                return await self._return_to_queue("Worker is shutting down")
+                return await self._handed_back("Worker is shutting down")
             case StopReason.CUT_OFF:
-                return await self._return_to_queue("Worker was cut off from Prefect")
+                return await self._handed_back("Worker was cut off from Prefect")
             case StopReason.MOVED_AWAY:
                 text = message or "the task was moved away"
-                await self._comment(f"Agent stopped: {text}.")
+                await self._even_if_refused(self._comment(f"Agent stopped: {text}."))
                 await self._ledger.close()
                 return Cancelled(message=text)
             case _:
-                await self._cancelled(message)
+                await self._even_if_refused(self._cancelled(message))
                 await self._ledger.close()
                 return Cancelled(message=message or "Cancelled.")
 
@@ -116,6 +151,53 @@ class Conclusion:
             )
             await self._move(self._route.queue_name)
 
+    async def _even_if_refused(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BoardError as exc:
+            self._log.error("The board refuses what is due to task %s: %s", self._task_id, exc)
+
+    async def _handed_back(self, why: str) -> State[None]:
+        """Return the task to its queue, or have the next start take it from where it is."""
+        try:
+            return await self._return_to_queue(why)
+        except BoardError as exc:
+            self._log.error("The task stays in progress, and is ours: %s", exc)
+            await self._ledger.keep_claim()
+            await self._ledger.give_back()
+            state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+            state.message = f"{why}; {exc}"
+            return state
+
+    async def _keep(self, refusal: BoardError) -> State[None]:
+        """Have a later start say what came of the attempt; free the slot until then."""
+        due = clock.now() + self._route.poll_interval
+        text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
+        await self._ledger.keep()
+        if isinstance(refusal, BoardAccessError):
+            due = clock.now()
+            await self._pause_for_access(refusal)
+        self._log.error("%s It is kept, and tried again.", text)
+        control.wake(due)
+        return Scheduled(name=_KEPT, scheduled_time=due, message=text)
+
+    async def _pause_for_access(self, refusal: BoardAccessError) -> None:
+        """No agent starts whose work the board would not be told of; it is asked again later."""
+        queue_name = self._route.queue_name
+        resume_at = clock.now() + (self._route.resume_after or _ASKED_AGAIN)
+        text = f"Route {queue_name!r} is paused: the board refuses access. {refusal}"
+        try:
+            await pausing.pause(
+                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+            )
+        except DispatchError as exc:
+            self._log.error("The route cannot be paused: %s", exc)
+        else:
+            self._log.error(
+                "%s It tries again at %s UTC; once that is mended: athanore resume %r",
+                text, f"{resume_at:%H:%M}", queue_name,
+            )  # fmt: skip
+
     async def _succeeded(self) -> State[None]:
         queue = await self._where()
         route = self._route
@@ -134,7 +216,7 @@ class Conclusion:
 
     async def _retry(self, result: AgentResult) -> State[None]:
         text = f"{self._retrying(result)} Moving back to source queue for retry."
-        await self._comment(_joined(text, result.output_tail))
+        await self._comment(text, result.output_tail)
         if not await self._move(self._route.queue_name):
             await self._ledger.rule_out_retries()
             return _failed(result, f"{result.reason}; there is no queue to retry it from")
@@ -177,7 +259,7 @@ class Conclusion:
                 "%s It tries again %s; once the cause is mended: athanore resume %r",
                 text, again, queue_name,
             )  # fmt: skip
-        await self._comment(_joined(f"{text} Moving back to source queue.", result.output_tail))
+        await self._comment(f"{text} Moving back to source queue.", result.output_tail)
         await self._move(queue_name)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
@@ -225,15 +307,11 @@ class Conclusion:
             return None
         return task.queue_name
 
-    async def _comment(self, text: str) -> None:
-        board = self._app.board
+    async def _comment(self, text: str, tail: str = "") -> None:
         try:
-            if self._interrupted:
-                task = await until_board_answers(lambda: board.task(self._task_id), self._log)
-                newest = task.comments[-1].text if task.comments else ""
-                if newest.startswith(text):  # the output's tail is known to the lost worker only
-                    return
-            await until_board_answers(lambda: board.comment(self._task_id, text), self._log)
+            # Of an earlier start or a lost worker: the output's tail is known to that only.
+            once = self._interrupted or self._ledger.kept() is not None
+            await say(self._app.board, self._task_id, text, self._log, tail=tail, once=once)
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc)
 
@@ -249,6 +327,12 @@ class Conclusion:
             return False
         except NotFoundError as exc:
             self._log.warning("No move: %s", exc)
+        except (BoardUnavailableError, BoardAccessError, AnswerLostError):
+            raise
+        except BoardError as exc:
+            self._log.error("The task stays where it is: %s", exc)
+            await self._comment(f"The board refuses to move the task to {queue!r}: {exc}")
+            return False
         return True
 
 

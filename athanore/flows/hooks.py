@@ -21,7 +21,7 @@ from athanore.errors import (
 )
 from athanore.flows import apps, control, runs
 from athanore.flows.ledger import Ledger
-from athanore.flows.patience import until_board_answers
+from athanore.flows.patience import say, until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
@@ -71,14 +71,12 @@ async def bury(
         if target is None
         else " Moving to dead-letter queue."
     )
-    comment = text if reason == opening else f"{text}\n{reason}"
+    tail = "" if reason == opening else reason
     try:
         task = await until_board_answers(lambda: board.task(task_id), log, BOARD_PATIENCE)
         if task.queue_name != route.in_progress_queue:
             return
-        await until_board_answers(
-            lambda: comment_once(board, task_id, comment), log, BOARD_PATIENCE
-        )
+        await say(board, task_id, text, log, tail=tail, once=True, patience=BOARD_PATIENCE)
         if target is not None and not await _move(board, task, target, log):
             target = None
         _announce(app, run, task, target, reason)
@@ -93,7 +91,7 @@ async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
     except QueueNotFoundError as exc:
         log.error("The dead letter stays where it is: %s", exc)
         text = f"The board has no queue {target!r} any more; leaving the task where it is."
-        await until_board_answers(lambda: board.comment(task.id, text), log, BOARD_PATIENCE)
+        await say(board, task.id, text, log, once=True, patience=BOARD_PATIENCE)
         return False
     return True
 

@@ -31,6 +31,8 @@ REASON = "athanore.reason"
 FINAL = "athanore.final"
 ATTEMPT = "athanore.attempt"
 CLOSED = "athanore.closed"
+DUE = "athanore.due"
+CLAIMING = "athanore.claiming"
 USAGE = "athanore.usage."
 
 # Prefect changes labels by reading and writing them back, so that of two writers one loses what it
@@ -127,6 +129,17 @@ async def has_moved_itself(client: PrefectClient, run: FlowRun) -> bool:
     return bool(await client.filter_flow_run_input(run.id, prefix, 1, set()))
 
 
+def begun_attempt_of(run: FlowRun) -> int:
+    """The number of the attempt that this start of a run is, also if it was given back since."""
+    return run.run_count - _int(run, GIVEN_BACK) + is_given_back(run)
+
+
+def awaits_the_board(run: FlowRun) -> bool:
+    """Tell whether a waiting run has to say what its attempt came to, or may have claimed."""
+    coming = run.run_count + 1 - _int(run, GIVEN_BACK)
+    return coming in (_int(run, DUE), _int(run, CLAIMING))
+
+
 class Ledger:
     """The attempts of one run."""
 
@@ -215,19 +228,45 @@ class Ledger:
             and now.labels.get(PROCESS) == identity.process()
         )
 
+    async def keep(self) -> None:
+        """Note that the board does not know yet what the attempt came to: the next start says it.
+
+        The start that follows is the same attempt, without its agent.
+        """
+        await self._label({DUE: begun_attempt_of(self.run)})
+        await self.give_back()
+
+    async def delivered(self) -> None:
+        """Note that the board knows what was kept."""
+        await self._label({DUE: 0})
+
+    def kept(self) -> AgentResult | None:
+        """What this attempt came to before this start of the run, and the board does not know."""
+        return result_of(self.run) if _int(self.run, DUE) == self.attempt else None
+
+    async def keep_claim(self) -> None:
+        """Note that the task is most likely ours, and where we put it: the next start takes it."""
+        await self._label({CLAIMING: begun_attempt_of(self.run)})
+
+    def has_claimed(self) -> bool:
+        """Tell whether an earlier start of this attempt may have claimed the task."""
+        return _int(self.run, CLAIMING) == self.attempt
+
     async def close(self) -> None:
         """Note that nothing is due to the board any more."""
         await self._label({CLOSED: True})
 
-    def recorded(self) -> AgentOutcome | None:
-        """How the run's last attempt ended, if the engine runs a finished flow once more.
+    def recorded(self) -> AgentResult | None:
+        """What the run's last attempt came to, if the engine runs a finished flow once more.
 
         Prefect does that when it could not deliver the final state for about a minute.
         """
         if self.run.empirical_policy.retry_type != "in_process":
             return None
         _, _, outcome = str(self.run.labels.get(OUTCOME, "")).partition(":")
-        return AgentOutcome(outcome) if outcome else None
+        if not outcome:
+            return None
+        return AgentResult(AgentOutcome(outcome), str(self.run.labels.get(REASON, "")) or outcome)
 
     async def _label(self, labels: dict[str, Any]) -> None:
         await self.client.update_flow_run_labels(self.run.id, labels)

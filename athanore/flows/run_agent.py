@@ -26,7 +26,8 @@ from athanore.agent_adapters.supervisor import STOP_GRACE
 from athanore.background import kept_up
 from athanore.environment import agent_environment
 from athanore.errors import (
-    BoardUnavailableError,
+    AnswerLostError,
+    BoardError,
     ConfigurationError,
     DispatchError,
     NotFoundError,
@@ -110,7 +111,7 @@ async def _hand_over(
     """A run that was started by hand hands over to the one that holds the task's lock."""
     try:
         board_task = await app.board.task(task_id)
-    except NotFoundError as exc:
+    except BoardError as exc:
         return Cancelled(message=str(exc))
     if board_task.queue_name != route.queue_name:
         return Cancelled(
@@ -165,13 +166,17 @@ class _Visit:
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
             return await self.conclusion.stopped(self.handle.reason, self.handle.message)
+        if (kept := self.ledger.kept()) is not None:
+            return await self.conclusion.deliver(kept)
         if full:
             return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
             return Cancelled(name=runs.NOTHING_TO_DO, message=str(exc))
-        except BoardUnavailableError as exc:
+        except BoardError as exc:
+            if isinstance(exc, AnswerLostError):
+                await self.ledger.keep_claim()
             return await self._later(str(exc), self.route.poll_interval)
         breaker.attempt_starts(self.app.name, self.route)
         control.started(self.run.id)
@@ -241,8 +246,9 @@ class _Visit:
 
     async def _claim(self) -> BoardTask:
         source = self.route.queue_name
-        if self.run.empirical_policy.retry_type == "reschedule":
-            # A person asked for another try of a finished run: take the task from where it is.
+        if self.ledger.has_claimed() or self.run.empirical_policy.retry_type == "reschedule":
+            # An earlier claim may have succeeded, or a person asked for another try of a finished
+            # run: take the task from where it is.
             here = (await self.app.board.task(self.task_id)).queue_name
             if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
                 source = here

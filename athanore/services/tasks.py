@@ -16,7 +16,7 @@ from prefect.states import Cancelled, Cancelling
 
 from athanore import names
 from athanore.errors import DispatchError, NotFoundError, TaskBusyError
-from athanore.flows import control, runs
+from athanore.flows import control, ledger, runs
 from athanore.flows.apps import App
 from athanore.flows.registry import Routes, listed, route_of
 from athanore.models import Task
@@ -189,6 +189,8 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     if run.state_type not in runs.NOT_TAKEN or runs.route_name(run) == queue_name:
         return True
     known = routes.get(runs.route_name(run))
+    if known is not None and ledger.awaits_the_board(run):
+        return queue_name not in routes  # its agent, or its claim, may have put the task there
     if known is None or not runs.is_retried_by_hand(run):
         return False
     return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)

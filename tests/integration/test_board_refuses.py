@@ -1,0 +1,143 @@
+"""A Planka that loses answers, takes access away, or does not take a text: no task pays for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from athanore import AgentDispatcher, AgentOutcome, AgentResult
+from athanore.agent_adapters.base import AgentJob
+from athanore.flows import patience
+from tests.harness import app_name, prompt, running
+from tests.planka.server import BOT_KEY, Server, planka_server
+from tests.support import wait_until
+
+TODO, PROGRESS, DONE, FAILED = (f"P.B.{name}" for name in ("Todo", "In Progress", "Done", "Failed"))
+LISTS = ("Todo", "In Progress", "Done", "Failed")
+
+
+class Agent:
+    """Does what is asked by task; otherwise it succeeds."""
+
+    def __init__(self) -> None:
+        self.starts = Counter[str]()
+        self.doing: dict[str, Callable[[AgentJob], AgentResult]] = {}
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        self.starts[job.task.name] += 1
+        work = self.doing.get(job.task.name)
+        return work(job) if work else AgentResult(AgentOutcome.SUCCEEDED)
+
+
+def is_in(planka: Server, card_id: str, name: str) -> None:
+    """Wait until a card is in a list; the double's tables tell, so that no fault is used up."""
+    card = planka.state.tables["cards"][card_id]
+    wait_until(f"{card['name']} is in {name}", lambda: card["listId"] == planka.list(name)["id"])
+
+
+def fails_once(job: AgentJob) -> AgentResult:
+    outcome = AgentOutcome.FAILED if job.attempt == 1 else AgentOutcome.SUCCEEDED
+    return AgentResult(outcome, "exit code 1", output_tail="last words")
+
+
+def fails(job: AgentJob) -> AgentResult:
+    return AgentResult(AgentOutcome.FAILED, "exit code 1", output_tail="bad\0words")
+
+
+@pytest.mark.postgres
+def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
+    agent = Agent()
+    with planka_server() as planka:
+        planka.board(lists=LISTS)
+        adapter = planka.adapter()
+        app = AgentDispatcher(
+            name=app_name("lost"), queue_backend=adapter, default_agent=agent, api_port=0,
+            poll_interval=2, max_concurrent_agents=1, max_retries=1, dead_letter_queue=FAILED,
+        )  # fmt: skip
+        app.route(TODO, in_progress_queue=PROGRESS, done_queue=DONE, retry_delay=0)(prompt)
+        claimed = planka.card("Todo", "claim", 1)["id"]
+        planka.fail("PATCH", f"/cards/{claimed}", "lost")
+        planka.fail("PATCH", f"/cards/{claimed}", 503, times=2)
+        planka.state.before_membership = lambda: (
+            planka.fail("GET", f"/cards/{claimed}", 503, times=3)
+            if f"PATCH /api/cards/{claimed}" not in planka.log
+            else None
+        )
+        commented = planka.card("Todo", "comment", 2)["id"]
+        planka.fail("POST", f"/cards/{commented}/comments", 504)
+        refused = planka.card("Todo", "refused", 3)["id"]
+        planka.fail("POST", f"/cards/{refused}/comments", 500, times=4)
+        nul = planka.card("Todo", "nul", 4)["id"]
+        agent.doing = {"comment": fails_once, "refused": fails_once, "nul": fails}
+        with running(app, prefect_api) as it:
+            for card in (claimed, commented, refused):
+                is_in(planka, card, "Done")
+            is_in(planka, nul, "Failed")
+            assert it.prefect.ended(nul)["state_name"] == "Failed"
+            said = "Retry 1/1: exit code 1. Moving back to source queue for retry."
+            assert it.comments(commented) == [], "one in doubt is not repeated"
+            assert it.comments(refused) == [said], "without what the board did not take"
+            assert it.comments(nul) == [
+                f"{said}\nbad\ufffdwords",
+                "Max retries (1) exhausted. Moving to dead-letter queue.\n"
+                "exit code 1\nbad\ufffdwords",
+            ]
+        assert agent.starts == {"claim": 1, "comment": 2, "refused": 2, "nul": 2}
+        adapter.close()
+
+
+def test_an_access_that_is_taken_away_in_mid_run(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ACCESS_PATIENCE", timedelta(seconds=0.1))
+    agent = Agent()
+    with planka_server() as planka:
+        board = planka.board(lists=LISTS)
+        adapter = planka.adapter()
+
+        def revoked(job: AgentJob) -> AgentResult:
+            planka.state.keys.pop(BOT_KEY, None)
+            return AgentResult(AgentOutcome.SUCCEEDED)
+
+        def removed(job: AgentJob) -> AgentResult:
+            planka.role_on(board, "")
+            return fails_once(job)
+
+        app = AgentDispatcher(
+            name=app_name("access"), queue_backend=adapter, default_agent=agent, api_port=0,
+            poll_interval=2, max_concurrent_agents=1, max_retries=1, dead_letter_queue=FAILED,
+        )  # fmt: skip
+        app.route(TODO, in_progress_queue=PROGRESS, done_queue=DONE, retry_delay=0, resume_after=2)(
+            prompt
+        )
+        first = planka.card("Todo", "revoked", 1)["id"]
+        second = planka.card("Todo", "removed", 2)["id"]
+        agent.doing = {"revoked": revoked, "removed": removed}
+        with running(app, prefect_api) as it:
+
+            def its_outcome_is_kept(task_id: str) -> None:
+                def waits() -> bool:
+                    found = it.prefect.runs(task_id)
+                    return bool(found) and found[-1]["state_name"] == "Waiting for the board"
+
+                wait_until("the outcome is kept", waits)
+
+            its_outcome_is_kept(first)
+            planka.state.keys[BOT_KEY] = planka.bot["id"]
+            is_in(planka, first, "Done")
+            assert it.prefect.ended(first)["state_name"] == "Completed"
+            its_outcome_is_kept(second)
+            planka.role_on(board, "editor")
+            is_in(planka, second, "Done")
+            assert it.prefect.ended(second)["state_name"] == "Completed"
+            assert it.comments(first) == []
+            assert it.comments(second) == [
+                "Retry 1/1: exit code 1. Moving back to source queue for retry."
+            ]
+            resumed = [r for r in it.prefect.runs(kind="poll") if r["name"] == f"resume {TODO}"]
+            assert resumed, "the route was paused"
+        assert agent.starts == {"revoked": 1, "removed": 2}
+        adapter.close()

@@ -1,0 +1,108 @@
+"""Waiting for a board: what is waited for, what is passed over, and what is never done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import override
+
+import pytest
+
+from athanore import MemoryAdapter
+from athanore.board import Board
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    InvalidTaskError,
+    TaskNotFoundError,
+)
+from athanore.flows import patience
+from athanore.flows.patience import say, until_board_answers
+
+LOG = logging.getLogger("test")
+
+
+class Moody(MemoryAdapter):
+    """A board with one task, which refuses comments as told."""
+
+    def __init__(self) -> None:
+        super().__init__({"Todo": ["x"]})
+        self.tried: list[str] = []
+        self.refuse: Callable[[str], BoardError | None] = lambda text: None
+
+    @override
+    def add_comment(self, task_id: str, text: str) -> None:
+        self.tried.append(text)
+        if error := self.refuse(text):
+            raise error
+        super().add_comment(task_id, text)
+
+    @property
+    def comments(self) -> list[str]:
+        return [comment.text for comment in self.get_task("1").comments]
+
+
+@pytest.fixture(autouse=True)
+def without_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(patience, "ACCESS_PATIENCE", timedelta(seconds=0.05))
+
+
+async def soon(work: Awaitable[None]) -> None:
+    """What waits for ever fails."""
+    await asyncio.wait_for(work, 20)
+
+
+def test_last_words_that_the_board_does_not_take_are_left_out() -> None:
+    board = Moody()
+    board.refuse = lambda text: BoardUnavailableError("status 500") if "bad" in text else None
+    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="bad words")))
+    assert board.comments == ["Retry 1/1."]
+
+
+@pytest.mark.parametrize("error", [BoardUnavailableError, InvalidTaskError, BoardError])
+def test_a_comment_that_is_refused_in_every_form_is_passed_over(error: type[BoardError]) -> None:
+    board = Moody()
+    board.refuse = lambda text: error("no")
+    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="words")))
+    assert board.comments == []
+    assert set(board.tried) == {"Retry 1/1.\nwords", "Retry 1/1."}
+
+
+def test_a_comment_whose_answer_was_lost_is_never_written_twice() -> None:
+    board = Moody()
+    board.refuse = lambda text: AnswerLostError("lost")
+    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="words")))
+    assert board.tried == ["Retry 1/1.\nwords"]
+
+
+def test_a_board_that_is_away_is_waited_for() -> None:
+    board = Moody()
+    errors: list[BoardError] = [BoardUnavailableError("away"), BoardAccessError("no key")]
+    board.refuse = lambda text: errors.pop() if errors else None
+    asyncio.run(say(Board(board), "1", "Retry 1/1.", LOG))
+    assert board.comments == ["Retry 1/1."]
+
+
+def test_a_refused_access_is_waited_for_no_longer_than_a_while() -> None:
+    async def refused() -> None:
+        raise BoardAccessError("no key")
+
+    with pytest.raises(BoardAccessError):
+        asyncio.run(until_board_answers(refused, LOG))
+
+
+def test_a_task_that_is_gone_is_told() -> None:
+    with pytest.raises(TaskNotFoundError):
+        asyncio.run(say(Board(Moody()), "2", "words", LOG))
+
+
+def test_once_is_not_twice() -> None:
+    board = Moody()
+    for _ in range(2):
+        asyncio.run(say(Board(board), "1", "Given up.", LOG, tail="words", once=True))
+    assert board.comments == ["Given up.\nwords"]
