@@ -143,6 +143,7 @@ async def route_to_requeue(
         DispatchError: the task is no dead letter, or its route is not known.
     """
     task_id = task.id
+    control.refuse_if_at_work(app.name, task_id)
     last = (await runs.last_finished_runs(client, app.name, [task_id])).get(task_id)
     held = (await tasks.make_way(client, app, [task])).get(task_id)
     if held is not None:

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
         """The operators' key, with which what is kept in Prefect is signed; None without one."""
         return None if self.api_key is None else self.api_key.get_secret_value().encode()
 
+    @property
+    def lost_after(self) -> timedelta:
+        """`worker_lost_after` as a duration."""
+        return timedelta(seconds=self.worker_lost_after)
+
     def agent_api_url(self, host: str, port: int) -> str:
         """The address that agents are told: `api_url`, or one made from the bound host and port."""
         if self.api_url:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import select
@@ -24,7 +25,7 @@ import sys
 import time
 import uuid
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 MARK = "ATHANORE_PROCESS_MARK"
@@ -34,6 +35,7 @@ GRACE = 5.0
 """Seconds between TERM and KILL."""
 
 _KILL_PATIENCE = 5.0  # seconds after which a process that KILL does not end is given up
+_OVERDUE_CHECK = 1.0  # seconds between looks for agents whose worker's lease is over
 _ORPHAN_CHECK = 2.0  # seconds between looks at the parent, should a fork hold the pipe open
 _SPAWN_GAP = 1.0  # seconds in which a process that was being started may still show up
 
@@ -65,20 +67,23 @@ class Family:
     """All processes of one agent.
 
     `mark` is unique and stands in their environment. `pid` and `start` are those of the leader, 0
-    until it is known. No member is older than `since`, the start of the worker.
+    until it is known. No member is older than `since`, the start of the worker. A `leased` one may
+    live no longer than its worker's lease.
     """
 
     mark: str
     since: float
     pid: int = 0
     start: float = 0
+    leased: bool = False
 
     @classmethod
-    def new(cls) -> Family:
+    def new(cls, *, leased: bool = False) -> Family:
         """A family that nobody belongs to yet; start its leader with `env` added."""
         me = _glance(os.getpid())
         since = me.start if me else 0
-        return cls(f"{_namespace()}_{os.getpid()}_{since}_{uuid.uuid4().hex}", since)
+        mark = f"{_namespace()}_{os.getpid()}_{since}_{uuid.uuid4().hex}"
+        return cls(mark, since, leased=leased)
 
     @property
     def env(self) -> dict[str, str]:
@@ -88,7 +93,7 @@ class Family:
     def led_by(self, pid: int) -> Family:
         """The same family with the leader that was started; without one if it is gone."""
         leader = _glance(pid)
-        return Family(self.mark, self.since, pid, leader.start) if leader else self
+        return replace(self, pid=pid, start=leader.start) if leader else self
 
 
 def snapshot() -> dict[int, Process]:
@@ -284,40 +289,80 @@ def _namespace() -> str:
         return "0"
 
 
+def steady() -> float:
+    """Seconds that go on while the machine sleeps, and that nobody can set."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class _Watched:
+    """What the reaper knows: the families that live, and until when leased ones may."""
+
+    def __init__(self) -> None:
+        self.families: dict[str, Family] = {}
+        self.until = math.inf
+
+    def read(self, line: str) -> None:
+        """Take one message: `+ mark since pid start leased`, `- mark` or `! until`."""
+        verb, *words = line.split(" ")
+        match verb:
+            case "+":
+                mark, since, pid, start, leased = words
+                family = Family(mark, float(since), int(pid), float(start), leased == "1")
+                self.families[mark] = family
+            case "-":
+                self.families.pop(words[0], None)
+            case _:
+                self.until = float(words[0])
+
+    @property
+    def overdue(self) -> list[Family]:
+        """The families whose time is over."""
+        if steady() < self.until:
+            return []
+        return [family for family in self.families.values() if family.leased]
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look, if no message comes."""
+        left = self.until - steady()
+        return min(left, _ORPHAN_CHECK) if left > 0 else _OVERDUE_CHECK
+
+
 def reap_after(worker: int, messages: int = 0) -> None:
     """Read which families live from a pipe; when the worker is gone, end those that are left.
 
-    A line is `+ mark since pid start` or `- mark`. The end of the pipe means that the worker has
-    died (or has finished: then no family is left). Nobody else holds the pipe, unless the worker
-    forked without exec: so its parenthood is looked at, too.
+    The end of the pipe means that the worker has died (or has finished: then no family is left).
+    Nobody else holds the pipe, unless the worker forked without exec: so its parenthood is looked
+    at, too. A worker whose lease is over has its agents killed although it lives: it may be stuck,
+    or stand still, while another worker starts others for its tasks.
     """
-    families: dict[str, Family] = {}
+    watched = _Watched()
     rest = b""
     while True:
-        if not select.select([messages], [], [], _ORPHAN_CHECK)[0]:
-            if os.getppid() != worker:
+        if select.select([messages], [], [], watched.pause)[0]:
+            data = os.read(messages, 65536)
+            if not data:
                 break
-            continue
-        data = os.read(messages, 65536)
-        if not data:
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                watched.read(line.decode())
+        elif os.getppid() != worker:
             break
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            verb, mark, *numbers = line.decode().split(" ")
-            if verb == "+":
-                since, pid, start = numbers
-                families[mark] = Family(mark, float(since), int(pid), float(start))
-            else:
-                families.pop(mark, None)
+        if overdue := watched.overdue:
+            _end(overdue, 0)
     # A process that was between fork and exec shows its mark only a moment later: look again.
     last_look = time.monotonic() + _SPAWN_GAP
-    while families:
-        stopping = Stopping(families.values())
-        while (pause := stopping.step()) is not None:
-            time.sleep(pause)
+    while watched.families:
+        _end(watched.families.values(), GRACE)
         if time.monotonic() > last_look:
             break
         time.sleep(0.1)
+
+
+def _end(families: Collection[Family], grace: float) -> None:
+    stopping = Stopping(families, grace)
+    while (pause := stopping.step()) is not None:
+        time.sleep(pause)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import atexit
 import contextlib
 import functools
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -59,6 +60,7 @@ class Reaper:
         self._families: dict[str, Family] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._starts: deque[float] = deque(maxlen=self._MAX_STARTS)
+        self._leases: dict[int, float] = {}
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +83,25 @@ class Reaper:
             self._families.pop(family.mark, None)
             if self._process:
                 self._send(f"- {family.mark}\n")
+
+    def lease(self, holder: object, until: float | None) -> None:
+        """Have all agents killed at a time, even if this process is stuck or stands still.
+
+        Args:
+            holder: who says so; of several, the one with most time counts.
+            until: seconds of `processes.steady`; None ends the holder's lease, and with the last
+                one agents may live for as long as this process.
+        """
+        with self._lock:
+            if until is None:
+                self._leases.pop(id(holder), None)
+            else:
+                self._leases[id(holder)] = until
+            if self._process:
+                self._send(self._until())
+
+    def _until(self) -> str:
+        return f"! {max(self._leases.values(), default=math.inf)}\n"
 
     def close(self) -> None:
         """End the process; it first stops the families that are still watched."""
@@ -109,7 +130,9 @@ class Reaper:
             return
         self._starts.append(now)
         try:
-            self._process = _spawn_reaper("".join(map(_message, self._families.values())))
+            self._process = _spawn_reaper(
+                self._until() + "".join(map(_message, self._families.values()))
+            )
         except OSError as error:
             logger.warning(
                 "The reaper cannot be started (%s): agents would survive a kill -9 of the worker.",
@@ -140,7 +163,7 @@ class Supervised:
 
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
-        self.family = Family.new()
+        self.family = Family.new(leased=True)
         reaper.watch(self.family)
 
     @property
@@ -259,7 +282,7 @@ def _spawn_reaper(families: str) -> subprocess.Popen[bytes]:
 
 
 def _message(family: Family) -> str:
-    return f"+ {family.mark} {family.since} {family.pid} {family.start}\n"
+    return f"+ {family.mark} {family.since} {family.pid} {family.start} {int(family.leased)}\n"
 
 
 def _write(process: subprocess.Popen[bytes], message: str) -> bool:

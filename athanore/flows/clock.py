@@ -11,15 +11,12 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from athanore.agent_adapters.processes import steady
+
 _TOLERANCE = 10.0
 """Seconds; a smaller difference is none: the header has no parts of them, and was on its way."""
 
 _epoch: float | None = None  # Prefect's time of day at zero of `steady`, once we have heard it
-
-
-def steady() -> float:
-    """Seconds that go on while the machine sleeps, and that nobody can set."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def now() -> datetime:

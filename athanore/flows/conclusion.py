@@ -124,6 +124,17 @@ class Conclusion:
                 return await self._handed_back("Worker is shutting down")
             case StopReason.CUT_OFF:
                 return await self._handed_back("Worker was cut off from Prefect")
+            case StopReason.DELETED:
+                return await self._handed_back(_capitalised(message))
+            case StopReason.SUSPENDED:
+                # The start after a suspension has the same number: nothing is given back.
+                return await self._handed_back(_capitalised(message), counted=True)
+            case StopReason.ENDED:
+                text = f"Agent stopped: {message}; leaving in {self._route.in_progress_queue!r}."
+                if await self._where() == self._route.in_progress_queue:
+                    await self._even_if_refused(self._comment(text))
+                await self._ledger.close()
+                return Cancelled(message=message)
             case StopReason.MOVED_AWAY:
                 text = message or "the task was moved away"
                 await self._even_if_refused(self._comment(f"Agent stopped: {text}."))
@@ -157,14 +168,15 @@ class Conclusion:
         except BoardError as exc:
             self._log.error("The board refuses what is due to task %s: %s", self._task_id, exc)
 
-    async def _handed_back(self, why: str) -> State[None]:
+    async def _handed_back(self, why: str, *, counted: bool = False) -> State[None]:
         """Return the task to its queue, or have the next start take it from where it is."""
         try:
-            return await self._return_to_queue(why)
+            return await self._return_to_queue(why, counted=counted)
         except BoardError as exc:
             self._log.error("The task stays in progress, and is ours: %s", exc)
             await self._ledger.keep_claim()
-            await self._ledger.give_back()
+            if not counted:
+                await self._ledger.give_back()
             state: State[None] = AwaitingRetry(scheduled_time=clock.now())
             state.message = f"{why}; {exc}"
             return state
@@ -265,13 +277,14 @@ class Conclusion:
         state.message = text
         return state
 
-    async def _return_to_queue(self, why: str) -> State[None]:
+    async def _return_to_queue(self, why: str, *, counted: bool = False) -> State[None]:
         queue = await self._where()
         if queue not in (self._route.in_progress_queue, self._route.queue_name):
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             return Cancelled(name="Stopped", message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
-        await self._ledger.give_back()
+        if not counted:
+            await self._ledger.give_back()
         if queue == self._route.in_progress_queue:
             await self._comment(f"{why}; returned to queue, attempt {self._ledger.attempt}.")
             if not await self._move(self._route.queue_name):
@@ -343,6 +356,10 @@ def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> 
     if policy.max_delay is not None:
         grown = min(grown, policy.max_delay.total_seconds())
     return timedelta(seconds=min(grown * (1 + random.random() * policy.jitter), 30 * 86400))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _failed(result: AgentResult, message: str) -> State[None]:

@@ -8,14 +8,22 @@ Prefect worker nobody listens, and everything still works, only later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
+
+from athanore import names
+from athanore.errors import TaskBusyError
+
+if TYPE_CHECKING:
+    from athanore.flows.lease import Lease
+    from athanore.flows.ledger import Start
 
 
 class StopReason(StrEnum):
@@ -26,6 +34,10 @@ class StopReason(StrEnum):
     SHUTDOWN = "shutdown"
     STALLED = "stalled"
     CUT_OFF = "cut-off"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+    DELETED = "deleted"
+    TAKEN_OVER = "taken-over"
 
 
 class RunControl:
@@ -33,16 +45,19 @@ class RunControl:
 
     Attributes:
         run: what Prefect said of it, with what the flow noted since.
+        start: the start of the run that works here, once that is noted in Prefect.
     """
 
     def __init__(self, run_id: UUID, task_id: str = "", run: FlowRun | None = None) -> None:
         self.run_id = run_id
         self.task_id = task_id
         self.run = run
+        self.start: Start | None = None
         self.on_activity: Callable[[], None] | None = None
         self.reason: StopReason | None = None
         self.message = ""
         self._attempt: asyncio.Task[object] | None = None
+        self._waiting: asyncio.Task[None] | None = None
 
     @property
     def at_work(self) -> bool:
@@ -73,20 +88,39 @@ class RunControl:
         finally:
             self._attempt = None
 
+    async def unless_stopped(self, wait: Coroutine[Any, Any, None]) -> None:
+        """Wait for something before the agent begins; `stop` ends the waiting."""
+        waiting = self._waiting = asyncio.create_task(wait)
+        if self.reason is not None:
+            waiting.cancel()
+        try:
+            await asyncio.wait([waiting])
+        finally:
+            waiting.cancel()
+            self._waiting = None
+
     def stop(self, reason: StopReason, message: str = "") -> None:
         """Stop the agent; the first reason counts."""
         if self.reason is None:
             self.reason = reason
             self.message = message
-            if self._attempt is not None:
-                self._attempt.cancel()
+            for task in (self._attempt, self._waiting):
+                if task is not None:
+                    task.cancel()
+
+
+class Holding(NamedTuple):
+    """Which worker of this process, as Prefect names it, has a run, and under which lease."""
+
+    worker: str
+    lease: Lease | None
 
 
 MOVED_AWAY_STATE = "Task moved away"
 """The name of the Cancelling state that a poll gives a run whose task somebody has moved."""
 
 _running: dict[UUID, RunControl] = {}
-_held: set[UUID] = set()
+_held: dict[UUID, Holding] = {}
 _stopped_early: dict[UUID, tuple[StopReason, str]] = {}
 _wakers: list[Callable[[datetime | None], None]] = []
 
@@ -125,6 +159,32 @@ def touch(run_id: UUID) -> None:
         control.on_activity()
 
 
+def start_of(run_id: UUID) -> str | None:
+    """The id of the start of a run that works in this process."""
+    control = _running.get(run_id)
+    return control.start.id if control and control.start else None
+
+
+def at_work_on(app: str, task_id: str) -> RunControl | None:
+    """Find the run of this process that works on an app's task, whatever Prefect knows of it."""
+    for control in list(_running.values()):
+        run = control.run
+        if control.task_id == task_id and run and names.app_tag(app) in run.tags:
+            return control
+    return None
+
+
+def refuse_if_at_work(app: str, task_id: str) -> None:
+    """Ask this process whether it has an agent on a task: the agent's run may be deleted.
+
+    Raises:
+        TaskBusyError: it has.
+    """
+    if (handle := at_work_on(app, task_id)) is not None:
+        name = handle.run.name if handle.run else ""
+        raise TaskBusyError(task_id, str(handle.run_id), name)
+
+
 def is_running(run_id: UUID) -> bool:
     """Tell whether a run is at work in this process."""
     return run_id in _running
@@ -135,9 +195,14 @@ def control_of(run_id: UUID) -> RunControl | None:
     return _running.get(run_id)
 
 
-def hold(run_id: UUID) -> None:
+def hold(run_id: UUID, worker: str, lease: Lease | None = None) -> None:
     """Note that a worker of this process has taken a run."""
-    _held.add(run_id)
+    _held[run_id] = Holding(worker, lease)
+
+
+def holding(run_id: UUID) -> Holding | None:
+    """Tell which worker of this process has a run."""
+    return _held.get(run_id)
 
 
 def is_held(run_id: UUID) -> bool:
@@ -147,7 +212,7 @@ def is_held(run_id: UUID) -> bool:
 
 def forget(run_id: UUID) -> None:
     """Drop what is remembered of a run that has ended."""
-    _held.discard(run_id)
+    _held.pop(run_id, None)
     _stopped_early.pop(run_id, None)
 
 

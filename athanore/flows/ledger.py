@@ -8,11 +8,13 @@ and the label remembers how often, so that the attempt's number stays what a per
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore import identity, names, tokens
 from athanore.models import AgentOutcome, AgentResult
@@ -26,6 +28,8 @@ WORKER = "athanore.worker"
 VERSION = "athanore.version"
 PROCESS = "athanore.process"
 START = "athanore.start"
+START_ID = "athanore.start-id"
+LEFT = "athanore.left"
 OUTCOME = "athanore.outcome"
 REASON = "athanore.reason"
 FINAL = "athanore.final"
@@ -39,9 +43,22 @@ USAGE = "athanore.usage."
 # wrote. They are the worker's; what the task API has to say of a run is an input of the run.
 _MOVED = "athanore-moved"
 
+_NOT_FOUND = 404
+
+
+class Start(NamedTuple):
+    """One start of a run: its id, the run's count of starts, and the process that works on it.
+
+    A start after a suspension has another id, and the same count.
+    """
+
+    id: str
+    number: int
+    process: str
+
 
 class Holder(NamedTuple):
-    """Who works on a run: a name that has heartbeats ("" without them), and a process."""
+    """Who works on a run: a worker, as Prefect names it ("" for a stock one), and a process."""
 
     worker: str
     process: str
@@ -56,7 +73,7 @@ class Holder(NamedTuple):
         return cls(*match.groups()) if match else None
 
 
-_TAKEN = re.compile(r"Taken by worker (\S+) \((\S+)\)")
+_TAKEN = re.compile(r"Taken by worker (.*) \((\S+)\)")
 
 
 def _int(run: FlowRun, label: str) -> int:
@@ -85,6 +102,8 @@ def crashes_of(run: FlowRun) -> int:
 
 def outcome_of(run: FlowRun) -> AgentOutcome | None:
     """How the run's current attempt ended, if that was noted before its worker was lost."""
+    if last_start_of(run) is not None and _int(run, DUE) != attempt_of(run):
+        return None  # noted by a start that had lost the run to this one
     attempt, _, outcome = str(run.labels.get(OUTCOME, "")).partition(":")
     return AgentOutcome(outcome) if outcome and attempt == str(attempt_of(run)) else None
 
@@ -107,6 +126,23 @@ def holder_of(run: FlowRun) -> Holder | None:
     if _int(run, START) != run.run_count or PROCESS not in run.labels:
         return None
     return Holder(str(run.labels.get(WORKER)), str(run.labels[PROCESS]))
+
+
+def last_start_of(run: FlowRun) -> str | None:
+    """The id of the last start that may have had an agent, if it has not noted that it let go."""
+    start = str(run.labels.get(START_ID, ""))
+    return start if start and run.labels.get(LEFT) != start else None
+
+
+def is_given_up(run: FlowRun, start: Start) -> bool:
+    """Tell whether somebody else has the run now, or has declared the start over."""
+    labels = run.labels
+    if labels.get(LEFT) == start.id:
+        return True
+    # Labels of an earlier start are there if ours got lost: Prefect does not merge them atomically.
+    if _int(run, START) < start.number:
+        return False
+    return labels.get(START_ID) != start.id or labels.get(PROCESS) != start.process
 
 
 def is_closed(run: FlowRun) -> bool:
@@ -141,12 +177,19 @@ def awaits_the_board(run: FlowRun) -> bool:
 
 
 class Ledger:
-    """The attempts of one run."""
+    """The attempts of one run.
+
+    Attributes:
+        start: the start that this process has opened.
+        is_deleted: the run is gone from Prefect; nothing can be noted any more.
+    """
 
     def __init__(self, client: PrefectClient, run: FlowRun, policy: RetryPolicy) -> None:
         self.client = client
         self.run = run
         self.policy = policy
+        self.start: Start | None = None
+        self.is_deleted = False
 
     @classmethod
     def as_it_is(cls, client: PrefectClient, run: FlowRun) -> Ledger:
@@ -177,8 +220,11 @@ class Ledger:
         """
         proof = tokens.proof(token, self.attempt, names.task_of(self.run.tags), key)
         who = {WORKER: worker, PROCESS: identity.process(), VERSION: version}
-        start = {START: self.run.run_count, ATTEMPT: self.attempt}
-        await self._label({**who, **start, tokens.label(self.attempt): proof})
+        state = self.run.state
+        start = Start(str(state.id if state else uuid4()), self.run.run_count, identity.process())
+        noted = {START: start.number, START_ID: start.id, ATTEMPT: self.attempt}
+        await self._label({**who, **noted, tokens.label(self.attempt): proof})
+        self.start = start
         await self._set_retries(self.policy.max_retries + _int(self.run, GIVEN_BACK))
 
     async def give_back(self, *, crash: bool = False) -> None:
@@ -190,7 +236,7 @@ class Ledger:
             labels |= {GIVEN_BACK: given, GIVEN_BACK_START: start}
         if crash and _int(self.run, CRASHES_START) != start:
             labels |= {CRASHES: _int(self.run, CRASHES) + 1, CRASHES_START: start}
-        if labels:
+        if labels := labels | self._left():
             await self._label(labels)
         await self._set_retries(self.policy.max_retries + given)
 
@@ -201,7 +247,7 @@ class Ledger:
     async def record(self, result: AgentResult) -> None:
         """Note durably how the attempt ended, before anything is done about it.
 
-        What the attempts of a run used is summed.
+        Its agent is dead by then. What the attempts of a run used is summed.
         """
         known = outcome_of(self.run) is not None
         labels: dict[str, Any] = {
@@ -217,15 +263,24 @@ class Ledger:
             elif isinstance(value, int | float) and not known:
                 earlier = so_far if isinstance(so_far, int | float) else 0
                 labels[f"{USAGE}{key}"] = earlier + value
-        await self._label(labels)
+        await self._label(labels | self._left())
+
+    async def leave(self) -> None:
+        """Note that no agent of the run's last start is alive, so that another may begin."""
+        start = self.start.id if self.start else last_start_of(self.run)
+        if start and self.run.labels.get(LEFT) != start:
+            await self._label({LEFT: start})
+
+    def _left(self) -> dict[str, Any]:
+        return {LEFT: self.start.id} if self.start else {}
 
     async def is_ours(self) -> bool:
         """Tell, after Prefect was away, whether nobody has taken the run over meanwhile."""
         now = await self.client.read_flow_run(self.run.id)
         return (
             now.state_type in (StateType.RUNNING, StateType.CANCELLING)
-            and now.run_count == self.run.run_count
-            and now.labels.get(PROCESS) == identity.process()
+            and self.start is not None
+            and not is_given_up(now, self.start)
         )
 
     async def keep(self) -> None:
@@ -238,7 +293,7 @@ class Ledger:
 
     async def delivered(self) -> None:
         """Note that the board knows what was kept."""
-        await self._label({DUE: 0})
+        await self._label({DUE: 0} | self._left())
 
     def kept(self) -> AgentResult | None:
         """What this attempt came to before this start of the run, and the board does not know."""
@@ -254,7 +309,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Note that nothing is due to the board any more."""
-        await self._label({CLOSED: True})
+        await self._label({CLOSED: True} | self._left())
 
     def recorded(self) -> AgentResult | None:
         """What the run's last attempt came to, if the engine runs a finished flow once more.
@@ -269,12 +324,25 @@ class Ledger:
         return AgentResult(AgentOutcome(outcome), str(self.run.labels.get(REASON, "")) or outcome)
 
     async def _label(self, labels: dict[str, Any]) -> None:
-        await self.client.update_flow_run_labels(self.run.id, labels)
+        await self._unless_deleted(self.client.update_flow_run_labels(self.run.id, labels))
         self.run.labels.update(labels)
 
     async def _set_retries(self, retries: int) -> None:
         policy = self.run.empirical_policy
         if (policy.retries or 0) != retries:
             policy = policy.model_copy(update={"retries": retries})
-            await self.client.update_flow_run(self.run.id, empirical_policy=policy)
+            await self._unless_deleted(
+                self.client.update_flow_run(self.run.id, empirical_policy=policy)
+            )
             self.run.empirical_policy = policy
+
+    async def _unless_deleted(self, request: Awaitable[object]) -> None:
+        """Note that the run is gone; the board hears of what its agent came to all the same."""
+        try:
+            await request
+        except ObjectNotFound:
+            self.is_deleted = True
+        except PrefectHTTPStatusError as exc:
+            if exc.response.status_code != _NOT_FOUND:
+                raise
+            self.is_deleted = True

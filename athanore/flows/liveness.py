@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+type WorkerKey = tuple[str, str]
+"""A worker's pool, and its name there."""
+
 
 @dataclass(slots=True)
 class _Watched:
     heartbeat: datetime | None
     silent: timedelta = timedelta(0)
+    seen: bool = False
 
 
 @dataclass(slots=True)
@@ -29,10 +33,10 @@ class Liveness:
 
     lost_after: timedelta
     longest_gap: timedelta = timedelta(seconds=60)
-    _workers: dict[str, _Watched] = field(default_factory=dict[str, _Watched])
+    _workers: dict[WorkerKey, _Watched] = field(default_factory=dict[tuple[str, str], _Watched])
     _last_look: float | None = None
 
-    def observe(self, heartbeats: Mapping[str, datetime | None]) -> None:
+    def observe(self, heartbeats: Mapping[WorkerKey, datetime | None]) -> None:
         """Note the latest heartbeat of every worker, as Prefect has them now."""
         now = time.monotonic()
         gap = timedelta(seconds=0 if self._last_look is None else now - self._last_look)
@@ -41,12 +45,17 @@ class Liveness:
         for name in {*heartbeats, *self._workers}:
             heartbeat = heartbeats.get(name)
             watched = self._workers.setdefault(name, _Watched(heartbeat))
+            watched.seen |= heartbeat is not None
             if heartbeat != watched.heartbeat:
                 watched.heartbeat, watched.silent = heartbeat, timedelta(0)
             else:
                 watched.silent += gap
 
-    def is_lost(self, name: str) -> bool:
+    def has_seen(self, name: WorkerKey) -> bool:
+        """Tell whether Prefect has ever named this worker to us, so that its silence is one."""
+        return name in self._workers and self._workers[name].seen
+
+    def is_lost(self, name: WorkerKey) -> bool:
         """Tell whether a worker has been silent for too long; one that we never saw starts now."""
         watched = self._workers.setdefault(name, _Watched(None))
         return watched.silent >= self.lost_after

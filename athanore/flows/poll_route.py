@@ -136,6 +136,8 @@ class _Poll:
         wanted: list[runs.Dispatch] = []
         now = clock.now()
         for place, task in enumerate(due):
+            if control.at_work_on(self.app.name, task.id) is not None:
+                continue  # though its run is deleted
             last = finished.get(task.id)
             if last is not None and await recovery.resume(last, task):
                 continue

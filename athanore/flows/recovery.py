@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -33,26 +34,21 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows import apps, clock, control, hooks, ledger, pausing, runs
+from athanore.flows import apps, clock, control, hooks, ledger, lost, pausing, runs, starts
 from athanore.flows.clearing import is_wished
 from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Holder, Ledger
-from athanore.flows.liveness import Liveness
+from athanore.flows.ledger import Ledger
+from athanore.flows.lost import LostWorkers, age_of
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.routes import Route
 
-# Between two requests of a healthy run: Pending to Running, Running to the claim.
-_STARTING = timedelta(seconds=60)
-# A start that is younger has most likely just not noted itself; looking closer costs a request.
-_NOTING = timedelta(seconds=5)
 # Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
 _RECOVERING = timedelta(seconds=30)
 # What agents did while Prefect was away is noted there by then; before, nobody knows of it.
 _CATCHING_UP = timedelta(seconds=10)
 _SWEEP_EVERY = 30.0
 
-_liveness: dict[str, Liveness] = {}
 _settled: dict[tuple[str, str], set[str]] = {}
 _next_sweep: dict[tuple[str, str], float] = {}
 
@@ -65,6 +61,7 @@ class Recovery:
         self._app = app
         self._route = route
         self._log = log
+        self._workers = LostWorkers(client, app)
         self.notes: list[str] = []
 
     async def look(self, ready: Sequence[Task], in_progress: Sequence[Task]) -> None:
@@ -73,12 +70,12 @@ class Recovery:
         active = await runs.find_runs(
             self._client, self._app.name, states, queue_name=self._route.queue_name
         )
-        holders = {run.id: await self._holder(run) for run in active}
-        await self._observe_workers([h for h in holders.values() if h is not None])
+        gone = await self.look_for_lost(active)
         queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
         for run in active:
-            looked = self._look_at_run(run, holders[run.id], queues)
-            await self._apart(names.task_of(run.tags), looked)
+            task_id = names.task_of(run.tags)  # none: started by hand, on its way to hand over
+            if task_id and run.id not in gone and run.state_type is StateType.RUNNING:
+                await self._apart(task_id, self._check_place(run, task_id, queues.get(task_id)))
         held = {names.task_of(r.tags) for r in active}
         await self._look_at_tasks([t for t in in_progress if t.id not in held])
         await self._look_at_polls()
@@ -116,47 +113,18 @@ class Recovery:
 
     # -- runs that should be at work ----------------------------------------------------------
 
-    async def _look_at_run(
-        self, run: FlowRun, holder: Holder | None, queues: dict[str, str]
-    ) -> None:
-        task_id = names.task_of(run.tags)
-        if task_id is None:
-            return  # started by hand, on its way to hand over
-        if self._is_gone(run, holder):
+    async def look_for_lost(self, active: Sequence[FlowRun]) -> set[UUID]:
+        """Put right those runs of the route whose worker is lost, and return their ids."""
+        found = await self._workers.find_lost(active)
+        for run, sure in found:
+            task_id = names.task_of(run.tags)
+            if task_id is None:
+                continue  # started by hand, on its way to hand over
             if run.state_type is not StateType.PENDING:
-                await self.recover(run, task_id)
+                await self._apart(task_id, self.recover(run, task_id, sure=sure))
             elif await self._now(run) is not None:
                 await self._reschedule(run, "Its worker was lost before it began.")
-        elif run.state_type is StateType.RUNNING:
-            await self._check_place(run, task_id, queues.get(task_id))
-
-    async def _holder(self, run: FlowRun) -> Holder | None:
-        """Find out who has a run; None if nobody has said so (yet)."""
-        if run.state_type is StateType.PENDING:
-            return Holder.parse(run.state.message if run.state else None)
-        if (holder := ledger.holder_of(run)) is not None or _age(run) < _NOTING:
-            return holder
-        # The worker was lost, or is slow, before the flow noted it; it left its name when it took
-        # the run.
-        states = await self._client.read_flow_run_states(run.id)
-        taken = [s for s in states if s.type is StateType.PENDING]
-        newest = max(taken, key=lambda s: s.timestamp, default=None)
-        return Holder.parse(newest.message) if newest else None
-
-    def _is_gone(self, run: FlowRun, holder: Holder | None) -> bool:
-        """Tell whether nobody works on a run that says so."""
-        if control.is_held(run.id) or control.is_running(run.id):
-            return False
-        age = _age(run)
-        if holder is None:
-            return age > 2 * _STARTING  # a stock worker's, which says nothing
-        if holder.process == identity.process():
-            return age > _STARTING  # ours, and we know nothing of it
-        gone = identity.is_gone(holder.process)
-        if gone is not None:
-            return gone
-        # A stock worker's process on another host has no heartbeat that we could miss.
-        return bool(holder.worker) and self._watch.is_lost(holder.worker)
+        return {run.id for run, _ in found}
 
     async def _now(self, run: FlowRun) -> FlowRun | None:
         """Read a run again; None if it has changed its state since it was judged."""
@@ -164,21 +132,13 @@ class Recovery:
         same = now.state is not None and run.state is not None and now.state.id == run.state.id
         return now if same else None
 
-    @property
-    def _watch(self) -> Liveness:
-        after = timedelta(seconds=self._app.dispatcher.settings.worker_lost_after)
-        return _liveness.setdefault(self._app.name, Liveness(after))
+    async def recover(self, run: FlowRun, task_id: str, *, sure: bool = True) -> None:
+        """Mark a run of a lost worker as Crashed and see to its task; one caller wins.
 
-    async def _observe_workers(self, holders: Sequence[Holder]) -> None:
-        """Look at the workers' heartbeats, if any run is on a host that we cannot look into."""
-        if all(identity.is_gone(h.process) is not None for h in holders):
-            return
-        pool = names.agents_pool(self._app.name)
-        workers = await self._client.read_workers_for_work_pool(pool, offset=0, limit=200)
-        self._watch.observe({w.name.split(" ")[0]: w.last_heartbeat_time for w in workers})
-
-    async def recover(self, run: FlowRun, task_id: str) -> None:
-        """Mark a run of a lost worker as Crashed and see to its task; one caller wins."""
+        Args:
+            sure: no agent of the run can be alive. Else the worker, if it is there after all, is
+                given the time to hear of it first, and a later look returns the task.
+        """
         if stopped := await stop_orphans():
             self._log.warning("Stopped the agents of %s lost run(s).", stopped)
         # That took a while: meanwhile another poll may have done all of this, and the next worker
@@ -191,6 +151,8 @@ class Recovery:
         )
         if answer.status is not SetStateStatus.ACCEPT:
             return
+        if sure:
+            await Ledger(self._client, now, self._route.retry).leave()
         if run.state_type is StateType.CANCELLING:
             await self._finish_cancellation(now, task_id)
         else:
@@ -205,7 +167,13 @@ class Recovery:
         await self._client.set_flow_run_state(run.id, state, force=True)
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
-        """Give the task of a crashed run back, or finish what its attempt had come to."""
+        """Give the task of a crashed run back, or finish what its attempt had come to.
+
+        Not while the start that had it may have an agent: a person or an automation may have set
+        the state.
+        """
+        if not await starts.is_over(self._client, self._app, run):
+            return
         book = Ledger(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
         if (result := ledger.result_of(run)) is not None:
@@ -282,7 +250,7 @@ class Recovery:
         if control.is_held(run.id) or control.is_running(run.id):
             return control.is_at_work(run.id)
         since = run.state.timestamp if run.state else None
-        if since is None or _age(run) < _NOTING:
+        if since is None or age_of(run) < lost.NOTING:
             return False
         attempts = await self._client.read_task_runs(
             task_run_filter=TaskRunFilter(
@@ -299,7 +267,7 @@ class Recovery:
         if ledger.is_closed(last) or last.parameters.get("queue_name") != self._route.queue_name:
             return False
         if last.state_type is StateType.CRASHED:
-            if _age(last) > _RECOVERING:
+            if age_of(last) > _RECOVERING:
                 await self._apart(task.id, self.return_crashed(last, task.id))
             return True
         if last.state_type is StateType.CANCELLED and await is_wished(self._client, last):
@@ -350,11 +318,12 @@ class Recovery:
     async def _is_being_closed(self, run: FlowRun) -> bool:
         """Tell whether somebody else sees to the end of a run just now: its hook, another poll."""
         if run.state_type is StateType.CRASHED:
-            return _age(run) < _RECOVERING
+            over = await starts.is_over(self._client, self._app, run)
+            return not over or age_of(run) < _RECOVERING
         holder = ledger.holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
             return False
-        return _age(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
+        return age_of(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
 
     async def _close(self, run: FlowRun, task_id: str) -> None:
         match run.state_type:
@@ -381,12 +350,6 @@ class Recovery:
         for run in await runs.find_polls(
             self._client, self._app.name, self._route.queue_name, (StateType.PENDING, *runs.WORKING)
         ):
-            if self._is_gone(run, await self._holder(run)) and await self._now(run) is not None:
-                lost = Crashed(message="The worker was lost during this poll.")
-                await self._client.set_flow_run_state(run.id, lost)
-
-
-def _age(run: FlowRun) -> timedelta:
-    """How long the run has been in its state."""
-    since = run.state.timestamp if run.state else None
-    return timedelta(0) if since is None else clock.now() - since
+            if await self._workers.has_lost(run) and await self._now(run) is not None:
+                crashed = Crashed(message="The worker was lost during this poll.")
+                await self._client.set_flow_run_state(run.id, crashed)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, cast
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
-from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed, Failed
+from prefect.states import AwaitingConcurrencySlot, Cancelled
 
 from athanore import names, tokens
 from athanore.agent_adapters.base import AgentJob
@@ -29,27 +28,41 @@ from athanore.errors import (
     AnswerLostError,
     BoardError,
     ConfigurationError,
-    DispatchError,
     NotFoundError,
     PrefectUnavailableError,
     RouteError,
     TaskMovedError,
 )
-from athanore.flows import activity, apps, breaker, clock, control, hooks, limits, report, runs
+from athanore.flows import (
+    activity,
+    apps,
+    breaker,
+    clock,
+    control,
+    hooks,
+    ledger,
+    letting_go,
+    limits,
+    report,
+    runs,
+    starts,
+)
+from athanore.flows.attempt_task import attempt_task
+from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Ledger
+from athanore.flows.lease import Lease, kept
 from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.services import tasks
+
+# A worker hears within some seconds that its run has another start.
+_EARLIER_START_PAUSE = timedelta(seconds=3)
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
 # limit is a net for adapters that do not: were it any closer, both would be lost.
 _LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
-# Until a run is offered again whose route the process that had it does not have.
-_ELSEWHERE = timedelta(seconds=30)
 
 _ENDINGS = {
     StateType.COMPLETED: EventKind.FINISHED,
@@ -87,42 +100,17 @@ async def run_agent(
         try:
             current = await found.routes.find(client, queue_name, route)
         except RouteError as exc:
-            return await _leave_to_others(client, run, str(exc))
+            return await leave_to_others(client, run, str(exc))
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
-            return await _hand_over(client, found, current, task_id)
+            return await hand_over(client, found, current, task_id)
+        # Asked before this start is known here; Prefect need not know of the other one any more.
+        other = control.at_work_on(found.name, task_id)
         with control.controlled(run.id, task_id, run) as handle:
             try:
-                return await _Visit(client, found, current, run, handle, task_id).perform()
+                visit = _Visit(client, found, current, run, handle, task_id)
+                return await visit.perform(other)
             finally:
                 limits.leave(run.id)
-
-
-async def _leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> State[None]:
-    """Give back a run whose route this process lacks: a worker that has it may be coming."""
-    await Ledger.as_it_is(client, run).give_back()
-    state: State[None] = AwaitingConcurrencySlot(scheduled_time=clock.now() + _ELSEWHERE)
-    state.message = why
-    return state
-
-
-async def _hand_over(
-    client: PrefectClient, app: apps.App, route: Route, task_id: str
-) -> State[None]:
-    """A run that was started by hand hands over to the one that holds the task's lock."""
-    try:
-        board_task = await app.board.task(task_id)
-    except BoardError as exc:
-        return Cancelled(message=str(exc))
-    if board_task.queue_name != route.queue_name:
-        return Cancelled(
-            message=f"Task {task_id!r} is in {board_task.queue_name!r}; "
-            f"this route takes tasks from {route.queue_name!r}."
-        )
-    try:
-        run = (await tasks.dispatch(client, app, board_task)).run
-    except DispatchError as exc:
-        return Cancelled(message=str(exc))
-    return Completed(name="HandedOver", message=f"The task's run is {run.name!r} ({run.id}).")
 
 
 class _Visit:
@@ -146,33 +134,62 @@ class _Visit:
         self.log = get_run_logger()
         self._last_event = 0
         self._prompt = ""
+        self._was_at_work = False
         self.token = tokens.new_token(run.id)
-        self.ledger = Ledger(client, run, route.retry)
+        self.ledger = ledger.Ledger(client, run, route.retry)
         self.conclusion = Conclusion(app, route, self.ledger, task_id, self.log)
 
-    async def perform(self) -> State[None]:
+    async def perform(self, other: control.RunControl | None) -> State[None]:
+        """Make the start, unless an earlier one (here: `other`) may have a living agent."""
         if (recorded := self.ledger.recorded()) is not None:
             return await self.conclusion.repeat(recorded)
+        here = "an agent of this task is still at work here" if other else None
+        if earlier := here or await starts.earlier(self.client, self.app, self.run):
+            return await self._later(earlier, _EARLIER_START_PAUSE)
+        holding = control.holding(self.run.id)
+        async with AsyncExitStack() as stack:
+            lease = holding.lease if holding else None
+            if holding is None:  # a stock worker's, which sees to nothing
+                lease = Lease(self.app.dispatcher.settings.lost_after)
+                await stack.enter_async_context(kept(lease, lambda: [self.run.id]))
+            try:
+                return await self._start(holding.worker if holding else "", lease)
+            except Exception:
+                if self.ledger.start is not None:
+                    await self.ledger.leave()
+                raise
+
+    async def _start(self, worker: str, lease: Lease | None) -> State[None]:
+        # An earlier start that is dead, and did not get to say what becomes of the task.
+        self._was_at_work = ledger.last_start_of(self.run) is not None
         full, _ = await asyncio.gather(
             limits.no_slot(self.client, self.app.name, self.run),
             self.ledger.open(
-                self._worker(),
+                worker,
                 self.token,
                 self.app.version,
                 key=self.app.dispatcher.settings.signing_key,
             ),
         )
+        if self.ledger.is_deleted:
+            raise Abort("The run was deleted.")
+        self.handle.start = self.ledger.start
+        kept_result = self.ledger.kept()
+        if full and kept_result is None and self.handle.reason is None:
+            return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
+        if lease is not None and self.handle.reason is None:
+            await self.handle.unless_stopped(lease.held())
         if self.handle.reason is control.StopReason.CANCELLED:
+            await self.ledger.leave()
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
-            return await self.conclusion.stopped(self.handle.reason, self.handle.message)
-        if (kept := self.ledger.kept()) is not None:
-            return await self.conclusion.deliver(kept)
-        if full:
-            return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
+            return await self._conclude(None, control.outages())
+        if kept_result is not None:
+            return await self.conclusion.deliver(kept_result)
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
+            await self.ledger.leave()
             return Cancelled(name=runs.NOTHING_TO_DO, message=str(exc))
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
@@ -181,9 +198,13 @@ class _Visit:
         breaker.attempt_starts(self.app.name, self.route)
         control.started(self.run.id)
         outages = control.outages()
+        lapses = lease.lapses if lease is not None else 0
         began = monotonic()
         result = await self._attempt(claimed)
         took = monotonic() - began
+        if lease is not None and lease.lapses != lapses:
+            result = letting_go.unless_killed(self.handle, result)
+            outages = -1
         try:
             state = await self._conclude(result, outages)
         except PrefectUnavailableError:
@@ -199,16 +220,16 @@ class _Visit:
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
         await self._catch_up()
-        if control.outages() != outages and not await self.ledger.is_ours():
+        unsure = control.outages() != outages
+        if result is None:
+            parts = (self.app, self.route, self.ledger, self.handle, self.log)
+            return await letting_go.stopped(*parts, unsure=unsure)
+        if unsure and not await letting_go.is_ours(self.ledger):
             raise Abort("Prefect was away for so long that the run was taken over.")
-        if result is not None:
-            return await self.conclusion.ended(result)
-        assert self.handle.reason is not None
-        return await self.conclusion.stopped(self.handle.reason, self.handle.message)
-
-    def _worker(self) -> str:
-        """The name under which our worker sends heartbeats; none if a stock worker runs this."""
-        return names.worker_name() if control.is_held(self.run.id) else ""
+        state = await self.conclusion.ended(result)
+        if self.ledger.is_deleted:
+            await letting_go.run_deleted(self.app, self.route, self.ledger, state, self.log)
+        return state
 
     async def _catch_up(self) -> None:
         """Conclude the attempt as the route says now: it may have been changed over HTTP."""
@@ -246,7 +267,8 @@ class _Visit:
 
     async def _claim(self) -> BoardTask:
         source = self.route.queue_name
-        if self.ledger.has_claimed() or self.run.empirical_policy.retry_type == "reschedule":
+        came_before = self._was_at_work or self.ledger.has_claimed()
+        if came_before or self.run.empirical_policy.retry_type == "reschedule":
             # An earlier claim may have succeeded, or a person asked for another try of a finished
             # run: take the task from where it is.
             here = (await self.app.board.task(self.task_id)).queue_name
@@ -277,7 +299,7 @@ class _Visit:
             )
         )
         limit = self.route.timeout
-        attempt = _attempt.with_options(
+        attempt = attempt_task.with_options(
             name=f"attempt {self.ledger.attempt}",
             timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
         )
@@ -379,24 +401,6 @@ class _Visit:
         self.handle.stop(
             control.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
         )
-
-
-@task(name="attempt", persist_result=False, cache_policy=NO_CACHE, retries=0)
-async def _attempt(
-    work: Callable[[], Awaitable[AgentResult]], keep: Callable[[AgentResult], None]
-) -> State[None]:
-    """One attempt of the agent, so that Prefect shows its state and duration."""
-    started = monotonic()
-    result = await work()
-    keep(result)
-    took = f"{monotonic() - started:.1f} s"
-    match result.outcome:
-        case AgentOutcome.SUCCEEDED:
-            return Completed(message=f"finished after {took}")
-        case AgentOutcome.TIMED_OUT:
-            return Failed(name="TimedOut", message=f"{result.reason} after {took}")
-        case _:
-            return Failed(message=f"{result.reason} after {took}")
 
 
 def _hopeless(reason: str) -> AgentResult:

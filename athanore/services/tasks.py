@@ -58,6 +58,7 @@ async def dispatch(
         TaskBusyError: an agent works on the task.
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
+    control.refuse_if_at_work(app.name, task.id)
     routes = await app.routes.read(client)
     known = routes.get(task.queue_name)
     route = known.route if known is not None else None
@@ -151,7 +152,7 @@ async def cancel_left_behind(
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
         now = await client.read_flow_run(run.id)
-        if now.state_type in runs.NOT_TAKEN:
+        if now.state_type in runs.NOT_TAKEN and ledger.last_start_of(now) is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             message = f"The task {place} and no longer in {route.queue_name!r}."
             await _withdraw(client, now, runs.NOTHING_TO_DO, message)
@@ -188,6 +189,8 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     """Tell whether an active run holds its task, which is in this queue."""
     if run.state_type not in runs.NOT_TAKEN or runs.route_name(run) == queue_name:
         return True
+    if ledger.last_start_of(run) is not None:
+        return True  # it was suspended, and its agent is being stopped
     known = routes.get(runs.route_name(run))
     if known is not None and ledger.awaits_the_board(run):
         return queue_name not in routes  # its agent, or its claim, may have put the task there

@@ -39,10 +39,12 @@ class Execution:
 
     Args:
         served: the apps whose runs it takes; no run makes this process import another.
+        worker: the worker's name in Prefect, under which it sends heartbeats.
     """
 
-    def __init__(self, served: Sequence[apps.App], logger: _Logger) -> None:
+    def __init__(self, served: Sequence[apps.App], logger: _Logger, worker: str) -> None:
         self._served = served
+        self._worker = worker
         self._logger = logger
         self._starting: set[UUID] = set()
         self._starts = asyncio.Semaphore(_AT_ONCE)
@@ -56,7 +58,7 @@ class Execution:
                 self._logger.error("%s", refusal)
                 await propose_state(client, Crashed(message=refusal), flow_run_id=run.id)
                 return
-            taken = str(Holder(names.worker_name(), identity.process()))
+            taken = str(Holder(self._worker, identity.process()))
             state = await propose_state(client, Pending(message=taken), flow_run_id=run.id)
             if state.is_pending():
                 await self._run(client, run, flow_name)

@@ -32,6 +32,8 @@ from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.flows import apps, clearing, clock, control
 from athanore.flows.control import StopReason
+from athanore.flows.lease import Lease, kept
+from athanore.flows.sweep import sweep
 from athanore.hardening import hide_memory
 from athanore.logs import calm_prefect
 from athanore.proxies import spare_loopback
@@ -40,7 +42,6 @@ from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.execution import Execution
-from athanore.worker.fence import fence
 from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.in_thread import in_thread
 from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
@@ -94,6 +95,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._transport: PatientTransport | None = None
         self._background: list[asyncio.Task[None]] = []
         self._listening = ExitStack()
+        self._lease: Lease | None = None
 
     @classmethod
     @override
@@ -139,26 +141,29 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         await super().setup()
         for app in self._to_claim:
             await claim_app(self.client, app, serves=True)
-        self._execution = Execution(self._apps, self._logger)
+        self._execution = Execution(self._apps, self._logger, self.name)
         self._listening.enter_context(control.listening(self.wake))
         self._listening.enter_context(control.on_start(self._execution.started))
-        kept = {
-            "The look for due runs": self._answer_alarms,
-            "The fence": partial(fence, self._transport, self._lost_after(), self._runs.keys),
-            "The watch for cancellations": partial(
-                watch_cancellations, self.client, self._runs.keys
-            ),
-        }
+        beside = {"The look for due runs": self._answer_alarms}
         if self._polls_only:
-            kept["The deletion of empty polls"] = partial(
+            beside["The deletion of empty polls"] = partial(
                 forget_empty_polls, self.client, [a.name for a in self._apps]
             )
+            for app in self._apps:
+                beside[f"The look for lost workers of {app.name!r}"] = partial(
+                    sweep, self.client, app
+                )
         else:
-            kept["The watch for new runs"] = partial(
+            self._lease = Lease(timedelta(seconds=self._lost_after()))
+            beside["The lease"] = partial(self._keep_lease, self._lease)
+            beside["The watch for cancellations"] = partial(
+                watch_cancellations, self.client, self._runs.keys
+            )
+            beside["The watch for new runs"] = partial(
                 watch_arrivals, self.client, self._work_pool_name, self._has_arrived
             )
         self._background = [
-            asyncio.create_task(kept_up(what, work), name=what) for what, work in kept.items()
+            asyncio.create_task(kept_up(what, work), name=what) for what, work in beside.items()
         ]
 
     @override
@@ -169,6 +174,17 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await super().teardown(*exc_info)
+
+    async def _keep_lease(self, lease: Lease) -> None:
+        """Send heartbeats and keep the lease on this worker's runs; runs until cancelled."""
+        async with kept(lease, self._runs.keys, self._send_heartbeat):
+            await asyncio.Event().wait()
+
+    async def _send_heartbeat(self, client: PrefectClient) -> None:
+        # Beside those of the base class, which are not acknowledged where they go over a websocket.
+        await client.send_worker_heartbeat(
+            self._work_pool_name, self.name, self.heartbeat_interval_seconds
+        )
 
     async def drain(self, grace: timedelta) -> None:
         """Take no more runs; let those that are here finish, and stop those that do not in time."""
@@ -350,7 +366,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def _begin(self, run: FlowRun) -> None:
         task = asyncio.create_task(self._execute(run), name=f"Run {run.name!r}")
         self._runs[run.id] = task
-        control.hold(run.id)
+        control.hold(run.id, self.name, self._lease)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
@@ -376,7 +392,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Run one flow run, as the base class would ask for it."""
         if task_status is not None:
             task_status.started(0)
-        control.hold(flow_run.id)
+        control.hold(flow_run.id, self.name, self._lease)
         try:
             await self._execute(flow_run)
         finally:

@@ -33,7 +33,7 @@ from athanore.deployments import deploy
 from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
-from athanore.flows import clearing, ledger, recovery, runs
+from athanore.flows import clearing, ledger, lost, recovery, runs
 from athanore.flows.apps import App
 from athanore.flows.conclusion import Conclusion
 from athanore.flows.control import MOVED_AWAY_STATE, StopReason
@@ -62,7 +62,7 @@ def alive() -> Generator[Holder]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at runs closely although they have just begun."""
-    monkeypatch.setattr(recovery, "_NOTING", timedelta(0))
+    monkeypatch.setattr(lost, "NOTING", timedelta(0))
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,9 @@ async def test_a_poll_that_knows_only_an_old_visit_makes_the_next(site: Site) ->
 async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
     site: Site, worker: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "_liveness", {site.app.name: Liveness(timedelta(0))})
+    monkeypatch.setattr(lost, "_liveness", {site.app.name: Liveness(timedelta(0))})
+    if worker:
+        await site.client.send_worker_heartbeat(names.agents_pool(site.app.name), worker, 30)
     run = await site.at_work(Holder(worker, "of-another-host:42:7"))
     await site.poll()
     assert (await site.run(run)).state_name == state

@@ -154,6 +154,29 @@ def test_a_task_that_kills_its_workers_ends_in_the_dead_letter_queue(
         site.close()
 
 
+def test_a_worker_that_stands_still_has_its_agent_killed_and_gives_the_task_back(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    site = Site(tmp_path, prefect_api)
+    site.env["ATHANORE_WORKER_LOST_AFTER"] = "16"
+    try:
+        worker = site.start()
+        wait_until("the agent works", site.lines, 90)
+        agent = psutil.Process(int(site.lines()[0][2]))
+        worker.send_signal(signal.SIGSTOP)
+        wait_until(
+            "the agent is killed",  # and stays a zombie: its parent stands still
+            lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE,
+        )
+        site.hang.unlink()
+        worker.send_signal(signal.SIGCONT)
+        wait_until("the task is done", lambda: site.board.get_task("1").queue_name == "Done")
+        assert site.comments() == ["Worker was cut off from Prefect; returned to queue, attempt 1."]
+        assert [line[:2] for line in site.lines()] == [["start", "1"], ["start", "1"], ["end", "1"]]
+    finally:
+        site.close()
+
+
 def test_cards_that_people_put_in_progress_are_theirs(tmp_path: Path, prefect_api: str) -> None:
     site = Site(tmp_path, prefect_api)
     site.hang.unlink()

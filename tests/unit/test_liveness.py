@@ -10,6 +10,7 @@ import pytest
 from athanore.flows import liveness
 from athanore.flows.liveness import Liveness
 
+W = ("pool", "AthanoreWorker 3f2c")
 BEAT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -35,35 +36,35 @@ def watched(clock: Clock, *steps: tuple[float, datetime | None]) -> Liveness:
     watch = Liveness(timedelta(seconds=100))
     for pause, beat in steps:
         clock.now += pause
-        watch.observe({} if beat is None else {"w": beat})
+        watch.observe({} if beat is None else {W: beat})
     return watch
 
 
 def test_a_silent_worker_is_lost_after_its_time(clock: Clock) -> None:
-    assert not watched(clock, (0, BEAT), (50, BEAT), (49, BEAT)).is_lost("w")
-    assert watched(clock, (0, BEAT), (50, BEAT), (50, BEAT)).is_lost("w")
+    assert not watched(clock, (0, BEAT), (50, BEAT), (49, BEAT)).is_lost(W)
+    assert watched(clock, (0, BEAT), (50, BEAT), (50, BEAT)).is_lost(W)
 
 
 def test_a_heartbeat_starts_the_time_anew(clock: Clock) -> None:
     later = BEAT + timedelta(seconds=1)
-    assert not watched(clock, (0, BEAT), (60, BEAT), (60, later), (60, later)).is_lost("w")
+    assert not watched(clock, (0, BEAT), (60, BEAT), (60, later), (60, later)).is_lost(W)
 
 
 def test_a_worker_that_prefect_has_forgotten_is_silent(clock: Clock) -> None:
-    assert watched(clock, (0, BEAT), (50, None), (50, None), (50, None)).is_lost("w")
+    assert watched(clock, (0, BEAT), (50, None), (50, None), (50, None)).is_lost(W)
 
 
 def test_time_in_which_nobody_could_look_counts_little(clock: Clock) -> None:
-    assert not watched(clock, (0, BEAT), (3600, BEAT)).is_lost("w")
+    assert not watched(clock, (0, BEAT), (3600, BEAT)).is_lost(W)
 
 
 def test_one_that_was_never_seen_gets_its_time(clock: Clock) -> None:
     watch = watched(clock, (0, None))
-    assert not watch.is_lost("w")
+    assert not watch.is_lost(W)
     for _ in range(2):
         clock.now += 50
         watch.observe({})
-    assert watch.is_lost("w")
+    assert watch.is_lost(W)
 
 
 def test_a_step_of_the_wall_clock_changes_nothing(
@@ -74,5 +75,5 @@ def test_a_step_of_the_wall_clock_changes_nothing(
     for step in (86_400, -86_400):
         monkeypatch.setattr(time, "time", lambda step=step: now + step)
         clock.now += 10
-        watch.observe({"w": BEAT})
-    assert not watch.is_lost("w")
+        watch.observe({W: BEAT})
+    assert not watch.is_lost(W)

@@ -224,6 +224,18 @@ class TestReaper:
         reaper.close()
         assert await asyncio.to_thread(agent.wait, 60) == -signal.SIGTERM
 
+    async def test_it_kills_the_agents_of_a_worker_whose_lease_is_over_and_no_other_process(
+        self, tagged: Tagged, reaper: Reaper
+    ) -> None:
+        """As when the worker stands still: nothing but the time makes it do so."""
+        families = [Family.new(leased=True), Family.new()]
+        agent, server = [await self.agent(tagged, family) for family in families]
+        for family in families:
+            reaper.watch(family)
+        reaper.lease(self, processes.steady() + 0.5)
+        assert await asyncio.to_thread(agent.wait, 60) == -signal.SIGKILL
+        assert server.poll() is None
+
     async def test_a_stuck_one_is_replaced(self, tagged: Tagged, reaper: Reaper) -> None:
         family = Family.new()
         agent = await self.agent(tagged, family)

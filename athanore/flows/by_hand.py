@@ -1,0 +1,46 @@
+"""Runs that are not this process's to perform: started by hand, or of a route that it lacks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
+
+from athanore.errors import BoardError, DispatchError
+from athanore.flows import apps, clock
+from athanore.flows.ledger import Ledger
+from athanore.routes import Route
+from athanore.services import tasks
+
+# Until a run is offered again whose route the process that had it does not have.
+_ELSEWHERE = timedelta(seconds=30)
+
+
+async def leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> State[None]:
+    """Give back a run whose route this process lacks: a worker that has it may be coming."""
+    await Ledger.as_it_is(client, run).give_back()
+    state: State[None] = AwaitingConcurrencySlot(scheduled_time=clock.now() + _ELSEWHERE)
+    state.message = why
+    return state
+
+
+async def hand_over(
+    client: PrefectClient, app: apps.App, route: Route, task_id: str
+) -> State[None]:
+    """A run that was started by hand hands over to the one that holds the task's lock."""
+    try:
+        board_task = await app.board.task(task_id)
+    except BoardError as exc:
+        return Cancelled(message=str(exc))
+    if board_task.queue_name != route.queue_name:
+        return Cancelled(
+            message=f"Task {task_id!r} is in {board_task.queue_name!r}; "
+            f"this route takes tasks from {route.queue_name!r}."
+        )
+    try:
+        run = (await tasks.dispatch(client, app, board_task)).run
+    except DispatchError as exc:
+        return Cancelled(message=str(exc))
+    return Completed(name="HandedOver", message=f"The task's run is {run.name!r} ({run.id}).")

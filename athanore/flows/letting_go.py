@@ -1,0 +1,143 @@
+"""What becomes of a start that does not end by itself: stopped, or of a run that is deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Suspended
+
+from athanore.errors import BoardError
+from athanore.flows import hooks, ledger
+from athanore.flows.apps import App
+from athanore.flows.conclusion import Conclusion
+from athanore.flows.control import RunControl, StopReason
+from athanore.flows.ledger import Ledger
+from athanore.flows.transcript import Log
+from athanore.models import AgentResult
+from athanore.routes import Route
+
+_NOT_OURS = frozenset(
+    {StopReason.TAKEN_OVER, StopReason.SUSPENDED, StopReason.ENDED, StopReason.DELETED}
+)
+"""Why an agent is stopped whose run has a state that somebody else has set."""
+
+
+async def is_ours(book: Ledger) -> bool:
+    """Tell whether a run is still that start's; one that was deleted is nobody else's."""
+    try:
+        return await book.is_ours()
+    except ObjectNotFound:
+        return True
+
+
+def unless_killed(handle: RunControl, result: AgentResult | None) -> AgentResult | None:
+    """What an attempt came to whose lease was over: most likely the reaper has killed the agent."""
+    if result is None or result.succeeded or handle.reason is not None:
+        return result
+    handle.stop(StopReason.CUT_OFF)
+    return None
+
+
+async def stopped(
+    app: App, route: Route, book: Ledger, handle: RunControl, log: Log, *, unsure: bool
+) -> State[Any]:
+    """See to the task of an agent that was stopped, and return the state of its run.
+
+    Args:
+        unsure: Prefect was away, so that the run may have been taken over.
+
+    Raises:
+        Abort: the state is not ours to set.
+    """
+    reason, message = handle.reason, handle.message
+    assert reason is not None, "nobody has stopped it"
+    unsure = unsure or reason is StopReason.CUT_OFF
+    if unsure and reason not in _NOT_OURS and not await is_ours(book):
+        reason, message = StopReason.TAKEN_OVER, "its run was taken over"
+    if reason not in _NOT_OURS:
+        conclusion = Conclusion(app, route, book, handle.task_id, log)
+        return await conclusion.stopped(reason, message)
+    log.warning("The agent was stopped: %s.", message)
+    await _let_go(app, route, book, reason, message, log)
+    raise Abort(f"The agent was stopped: {message}.")
+
+
+async def run_deleted(app: App, route: Route, book: Ledger, state: State[Any], log: Log) -> None:
+    """Bury the task of a deleted run, if that was its last attempt: no hook does it.
+
+    Raises:
+        Abort: there is no run any more that could have a state.
+    """
+    if state.is_failed():
+        await _bury(app, route, book, state.message or "failed", log)
+    raise Abort("The run was deleted in Prefect; its task has been seen to.")
+
+
+async def _let_go(
+    app: App, route: Route, book: Ledger, reason: StopReason, message: str, log: Log
+) -> None:
+    """See to the task of a start whose run is not its own any more; its agent is dead."""
+    conclusion = Conclusion(app, route, book, str(book.run.parameters["task_id"]), log)
+    if reason is StopReason.DELETED:
+        await conclusion.stopped(reason, message)
+        return
+    try:
+        now = await book.client.read_flow_run(book.run.id)
+    except ObjectNotFound:
+        book.is_deleted = True
+        await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
+        return
+    if book.start is None or ledger.is_given_up(now, book.start):
+        return  # whoever has the run now sees to the task
+    if ledger.is_closed(now):
+        pass  # whoever ended the run has seen to it
+    elif reason is StopReason.ENDED:
+        await _ended(app, route, book, conclusion, now, message, log)
+    elif reason is StopReason.SUSPENDED:
+        await conclusion.stopped(reason, message)
+        await _make_resumable(book.client, now)
+    await book.leave()
+
+
+async def _ended(
+    app: App,
+    route: Route,
+    book: Ledger,
+    conclusion: Conclusion,
+    now: FlowRun,
+    message: str,
+    log: Log,
+) -> None:
+    """Somebody has set a final state by hand."""
+    match now.state_type:
+        case StateType.CANCELLED:
+            said = now.state.message if now.state else None
+            await conclusion.stopped(StopReason.CANCELLED, said or "")
+        case StateType.FAILED:
+            text = f"Agent stopped: {message}."
+            if await _bury(app, route, book, text, log, opening=text):
+                await book.close()
+        case _:
+            await conclusion.stopped(StopReason.ENDED, message)
+
+
+async def _make_resumable(client: PrefectClient, run: FlowRun) -> None:
+    """A pause in place is continued by its process, and that has stopped: make it a suspension."""
+    state = run.state
+    if state is None or state.type is not StateType.PAUSED or state.state_details.pause_reschedule:
+        return
+    await client.set_flow_run_state(run.id, Suspended(message=state.message), force=True)
+
+
+async def _bury(
+    app: App, route: Route, book: Ledger, reason: str, log: Log, opening: str | None = None
+) -> bool:
+    try:
+        await hooks.bury(app, route, book.run, reason, log, opening=opening)
+    except BoardError as exc:
+        log.error("The dead letter waits for the next poll: %s", exc)
+        return False
+    return True
