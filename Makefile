@@ -1,13 +1,17 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test mutations chaos bench lint docs constraints clean
+.PHONY: help install demo check test-quick test test-nightly test-oldest mutations chaos bench lint docs constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# The oldest Prefect that pyproject.toml allows has an environment of its own.
+OLDEST := .venv-oldest
+# Four files of tests at a time: most of their time they wait.
+PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## set up .venv with a Python 3.13 or newer
 
@@ -18,8 +22,27 @@ $(STAMP): pyproject.toml constraints.txt deployments/setup-venv
 demo: $(STAMP)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
 	@$(PY) examples/demo/demo.py $(if $(KEEP),--keep)
 
-test: $(STAMP)  ## run the tests, three files at a time (ARGS="-k board -x": what else pytest is told)
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+check: $(STAMP)  ## the linters, beside the tests that need no server: in a minute
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint test-quick
+
+test-quick: $(STAMP)
+	@$(PY) $(PYTEST) -m "not nightly" tests/unit tests/contract tests/planka tests/docs $(ARGS)
+
+test: $(STAMP)  ## the tests that must pass before a merge (ARGS="-k board -x": what else pytest is told)
+	@$(PY) $(PYTEST) -m "not nightly" $(ARGS)
+
+test-nightly: $(STAMP)  ## all other tests: PostgreSQL, browsers, real agents, generated input (ARGS=...)
+	@$(PY) $(PYTEST) -m nightly $(ARGS)
+
+test-oldest: $(OLDEST)/.installed  ## the smoke set on the oldest Prefect that is supported (ARGS=...)
+	@$(OLDEST)/bin/python $(PYTEST) -m "smoke and not nightly" $(ARGS)
+
+$(OLDEST)/.installed: pyproject.toml constraints.txt deployments/setup-venv
+	@mkdir -p .cache
+	@oldest=$$(sed -n 's/.*"prefect>=\([0-9.]*\),.*/\1/p' pyproject.toml); \
+	  sed "s/^prefect==.*/prefect==$$oldest/" constraints.txt >.cache/constraints-oldest.txt
+	@deployments/setup-venv $(OLDEST) .cache/constraints-oldest.txt
+	@touch $@
 
 mutations: $(STAMP)  ## bring each mended fault back, and see the suite notice it (ARGS="D28": some)
 	@$(PY) -m tests.mutations $(ARGS)
@@ -47,4 +70,4 @@ constraints: $(STAMP)  ## write down the versions that are installed
 	@mv constraints.new constraints.txt
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .demo dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache site .cache
+	rm -rf $(VENV) $(OLDEST) .demo dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache site .cache

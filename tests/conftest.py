@@ -1,24 +1,26 @@
 """Fixtures for every layer: the Prefect server that `athanore up` starts, and how tests get it.
 
 Tests run on SQLite, as users do from the first day. What depends on the database (what writes at
-the same time, is ordered, is recovered) is marked `postgres`, and runs on PostgreSQL as well.
+the same time, is ordered, is recovered) is marked `postgres`, and runs at night on PostgreSQL too.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
 from tests import postgres
+from tests.gates import Gates
 from tests.postgres import POSTGRESQL, SQLITE
-from tests.support import prefect_server
+from tests.prefect_servers import PORT, OthersServers, OwnServers, Servers, SharedServers
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,51 +34,30 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
     home = os.environ["PREFECT_HOME"] = mkdtemp(prefix="athanore-tests-")
     config.add_cleanup(partial(shutil.rmtree, home, ignore_errors=True))
-    config.addinivalue_line("markers", "postgres: runs on SQLite, and on PostgreSQL as well")
+    config.pluginmanager.register(Gates(config))
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SharedServers())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `postgres` on both databases."""
+    """Run what is marked `postgres` on both databases, on PostgreSQL at night."""
     marked = metafunc.definition.get_closest_marker("postgres") is not None
     if marked and "database" in metafunc.fixturenames:
-        kinds = [SQLITE, POSTGRESQL]
+        kinds = [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.nightly)]
         metafunc.parametrize("database", kinds, indirect=True, scope="session")
 
 
-class PrefectServers:
-    """The session's Prefect servers, one a database, each started when it is first needed."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder = folder
-        self._stack = stack
-        self._urls: dict[str, str] = {}
-
-    def home(self, database: str) -> Path:
-        """The PREFECT_HOME of a server."""
-        return self._folder / database
-
-    def url(self, database: str) -> str:
-        """The address of a server's API."""
-        if database not in self._urls:
-            self._urls[database] = self._stack.enter_context(self._server(database))
-        return self._urls[database]
-
-    @contextmanager
-    def _server(self, database: str) -> Generator[str]:
-        if database == SQLITE:
-            with prefect_server(self.home(database)) as api:
-                yield api
-            return
-        postgres.require()
-        with postgres.database() as url, prefect_server(self.home(database), url) as api:
-            yield api
-
-
 @pytest.fixture(scope="session")
-def prefect_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServers]:
+def prefect_servers(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
     """The Prefect servers of the session."""
+    told: dict[str, Any] = getattr(pytestconfig, "workerinput", {})
+    if PORT in told:
+        yield OthersServers(told[PORT])
+        return
     with ExitStack() as stack:
-        yield PrefectServers(tmp_path_factory.mktemp("prefect"), stack)
+        yield OwnServers(tmp_path_factory.mktemp("prefect"), stack)
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +67,14 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(prefect_servers: PrefectServers, database: str) -> Path:
+def prefect_home(prefect_servers: Servers, database: str) -> Path:
     """The PREFECT_HOME of the server at `prefect_api`."""
     return prefect_servers.home(database)
 
 
 @pytest.fixture(scope="session")
-def prefect_api(prefect_servers: PrefectServers, database: str) -> str:
+def prefect_api(prefect_servers: Servers, database: str) -> str:
     """The address of the API of a Prefect server as `athanore up` starts it."""
+    if database == POSTGRESQL:
+        postgres.require()
     return prefect_servers.url(database)

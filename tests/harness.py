@@ -17,14 +17,14 @@ from athanore import AgentDispatcher, Task
 from athanore.flows import apps
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.up import Stop, serve
-from tests.support import wait_until
+from tests.support import of_this_process, wait_until
 
 _numbers = itertools.count(1)
 
 
 def app_name(prefix: str = "t") -> str:
     """A name that no other test uses, so that tests can share one Prefect."""
-    return f"{prefix}{next(_numbers)}"
+    return of_this_process(f"{prefix}{next(_numbers)}")
 
 
 def prompt(task_id: str, task_name: str) -> str:

@@ -40,6 +40,11 @@ def free_port() -> int:
     raise AssertionError("there is no free port")
 
 
+def of_this_process(name: str) -> str:
+    """A name that tests in another process of pytest-xdist do not use: they share one Prefect."""
+    return name + os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
 def wait_until[T](what: str, condition: Callable[[], T], seconds: float = 120) -> T:
     """Return the condition's first true value; fail with `what` when it takes too long."""
     deadline = time.monotonic() + seconds

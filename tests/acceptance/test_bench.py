@@ -14,6 +14,7 @@ SOME = ["requests", "board", "events"]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.nightly
 def test_a_tiny_bench_fills_its_table(prefect_api: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     chosen = [word for key in SOME for word in ("--only", key)]

@@ -77,17 +77,20 @@ def test_a_queue_that_the_board_does_not_have(tmp_path: Path) -> None:
     assert "Did you mean 'Todo'? It has: 'Todo', 'In Progress', 'Done'." in message
 
 
+@pytest.mark.nightly
 def test_another_queue_of_a_route_that_the_board_does_not_have(tmp_path: Path) -> None:
     message = fails(tmp_path, route='"Todo", dead_letter_queue="Failed"')
     assert "the board has no queue 'Failed' (dead_letter_queue)" in message
 
 
+@pytest.mark.nightly
 def test_a_command_that_is_not_on_path(tmp_path: Path) -> None:
     board = 'queue_backend=JsonFileAdapter("board.json")'
     message = fails(tmp_path, f'command="my-agnet --fast", {board}')
     assert "the command 'my-agnet' is not found on PATH" in message
 
 
+@pytest.mark.nightly
 def test_a_command_with_an_open_quote(tmp_path: Path) -> None:
     board = 'queue_backend=JsonFileAdapter("board.json")'
     message = fails(tmp_path, f'command="my-agent \'x", {board}')
@@ -95,26 +98,31 @@ def test_a_command_with_an_open_quote(tmp_path: Path) -> None:
     assert "No closing quotation" in message
 
 
+@pytest.mark.nightly
 def test_a_route_with_neither_command_nor_agent(tmp_path: Path) -> None:
     message = fails(tmp_path, 'queue_backend=JsonFileAdapter("board.json")')
     assert "Route 'Todo' has nothing to run: pass command=" in message
 
 
+@pytest.mark.nightly
 def test_no_board(tmp_path: Path) -> None:
     assert "pass queue_backend=" in fails(tmp_path, 'command="true"')
 
 
+@pytest.mark.nightly
 def test_no_route(tmp_path: Path) -> None:
     only = 'dispatcher = AgentDispatcher(command="true", queue_backend=JsonFileAdapter("b.json"))'
     assert "The dispatcher has no routes" in fails(tmp_path, more=only)
 
 
+@pytest.mark.nightly
 def test_a_dispatcher_that_prefect_could_not_name(tmp_path: Path) -> None:
     assert "as a global variable" in fails(
         tmp_path, more="dispatchers = [globals().pop('dispatcher')]\ndispatchers[0].run()"
     )
 
 
+@pytest.mark.nightly
 def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     message = fails(tmp_path, 'command="true", queue_backend=JsonFileAdapter("folder")')
@@ -136,12 +144,14 @@ def test_the_port_of_the_task_api_is_in_use(tmp_path: Path, taken_port: int) -> 
     assert "ATHANORE_API_PORT" in message
 
 
+@pytest.mark.nightly
 def test_the_port_of_prefect_is_in_use_by_something_else(tmp_path: Path, taken_port: int) -> None:
     message = fails(tmp_path, PREFECT_SERVER_API_PORT=str(taken_port))
     assert f"Port {taken_port}" in message
     assert "PREFECT_SERVER_API_PORT" in message
 
 
+@pytest.mark.nightly
 def test_a_prefect_server_that_does_not_answer(tmp_path: Path, taken_port: int) -> None:
     url = f"http://127.0.0.1:{taken_port}/api"
     assert f"No Prefect server answers at {url}" in fails(tmp_path, PREFECT_API_URL=url)

@@ -12,6 +12,7 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from tests.api.rig import Api, served
+from tests.support import of_this_process
 
 ODD = "Größe 50%/a.b & c"
 
@@ -21,14 +22,14 @@ def dispatcher(
 ) -> AgentDispatcher:
     """An app with a JSON board, three routes and a task.
 
-    All tests share its name and so its deployments, because making them takes Prefect a while; so
-    every board counts its tasks from another number.
+    All tests of a process share its name and so its deployments, because making them takes Prefect
+    a while; so every board counts its tasks from another number.
     """
     first = {"id": str(random.randrange(10**6, 10**9) * 1000), "name": "Finished already"}
     queues = {"Todo": [], "In Progress": [], "Review": [], "Done": [first], ODD: []}
     (path / "board.json").write_text(json.dumps({"queues": queues}))
     app = AgentDispatcher(
-        name=name,
+        name=of_this_process(name),
         queue_backend=JsonFileAdapter(path / "board.json", user="eve"),
         command="true",
         poll_interval=timedelta(days=30),

@@ -121,6 +121,7 @@ def _name_what_exists(case: schemathesis.Case, board: QueueAdapter) -> None:
 # The API's own thread uses `random` while hypothesis watches for that.
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.timeout(900)
+@pytest.mark.nightly
 def test_no_answer_is_a_surprise(schema: schemathesis.BaseSchema, board: QueueAdapter) -> None:
     """Generated requests, valid and not: no 5xx, and every answer is as the document says."""
     for result in schema.get_all_operations():

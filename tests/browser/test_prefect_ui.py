@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Response
 
+pytestmark = pytest.mark.nightly
+
 _OPENS = """url => new Promise(done => {
     const socket = new WebSocket(url);
     socket.onopen = () => done(true);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -116,9 +117,18 @@ class ClaudeRig:
                 continue
         return found
 
+    def called(self, name: str) -> int:
+        """How many living processes of a program there are; one may end while they are counted."""
+        found = 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += process.name() == name
+        return found
+
     def cli(self) -> psutil.Process:
         """The running CLI: the one whose parent is this process."""
-        return next(p for p in self.processes() if p.ppid() == os.getpid())
+        children = psutil.Process().children()
+        return next(p for p in self.processes() if p in children)
 
 
 @contextmanager

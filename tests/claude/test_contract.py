@@ -19,6 +19,8 @@ if CLI is None:
 
 from athanore.agent_adapters.claude import ClaudeAgentAdapter  # noqa: E402
 
+pytestmark = pytest.mark.nightly
+
 FOREVER = "nohup tail -f /dev/null >/dev/null 2>&1 &"
 STUBBORN = f"trap '' TERM; {FOREVER} (exec {FOREVER})"
 

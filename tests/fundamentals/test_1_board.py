@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from athanore import JsonFileAdapter
+
+pytestmark = pytest.mark.smoke
 
 
 def test_a_board_is_a_json_file(tmp_path: Path) -> None:

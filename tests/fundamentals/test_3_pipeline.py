@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from athanore import AgentDispatcher, MemoryAdapter, ScriptedAgent
 from tests.harness import app_name, running
+
+pytestmark = pytest.mark.smoke
 
 
 def test_a_task_goes_from_stage_to_stage(prefect_api: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from athanore import AgentDispatcher, MemoryAdapter, ScriptedAgent
 from athanore.agent_adapters.scripted import Fail
 from tests.harness import app_name, running
+
+pytestmark = pytest.mark.smoke
 
 
 def test_a_task_that_always_fails_ends_in_the_dead_letter_queue(prefect_api: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from athanore import (
     AgentDispatcher,
     AgentEvent,
@@ -12,6 +14,8 @@ from athanore import (
     MemoryAdapter,
 )
 from tests.harness import app_name, running
+
+pytestmark = pytest.mark.smoke
 
 
 class Typist:

@@ -17,6 +17,7 @@ SEED = "2"
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.nightly
 def test_a_killed_worker_and_server_leave_nothing_lost_doubled_or_stuck(tmp_path: Path) -> None:
     postgres.require()  # on SQLite the server needs minutes for this
     with postgres.database() as url, closing(Site(tmp_path / "site", SEED, 6, url)) as site:

@@ -105,6 +105,7 @@ async def test_the_first_polls_are_scheduled_when_a_deploy_returns(prefect_api: 
         assert waiting == [], "a paused route was scheduled"
 
 
+@pytest.mark.smoke
 async def test_a_second_deploy_changes_nothing(prefect_api: str) -> None:
     name = app_name("deploy")
     dispatcher = app(name, "Todo", "Review", priorities=[2, 1])
@@ -173,6 +174,7 @@ async def test_the_codes_limits_win(prefect_api: str) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.smoke
 async def test_a_pause_survives_a_deploy(prefect_api: str) -> None:
     name = app_name("deploy")
     async with connected(prefect_api, name) as client:
@@ -226,6 +228,7 @@ async def test_a_removed_route_leaves_waiting_tasks_in_their_queue(prefect_api: 
 
 
 @pytest.mark.postgres
+@pytest.mark.smoke
 async def test_a_removed_route_stays_until_its_agents_have_finished(prefect_api: str) -> None:
     name = app_name("deploy")
     dispatcher = app(name, "Todo", "Review")
@@ -317,6 +320,7 @@ async def test_runs_carry_the_apps_version(prefect_api: str) -> None:
         assert after.deployment_version == app_version(new)
 
 
+@pytest.mark.smoke
 async def test_pools_for_prefects_own_worker(prefect_api: str) -> None:
     name = app_name("deploy")
     dispatcher = app(name, "Todo")

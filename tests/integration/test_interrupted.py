@@ -162,6 +162,7 @@ async def site(prefect_api: str) -> AsyncGenerator[Site]:
         yield site
 
 
+@pytest.mark.smoke
 async def test_a_start_whose_worker_died_before_it_began_is_made_again(site: Site) -> None:
     run = await site.dispatched()
     await site.put(run, Pending(message=str(DEAD)))
@@ -226,6 +227,7 @@ async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
     assert (await site.run(run)).state_name == state
 
 
+@pytest.mark.smoke
 async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site) -> None:
     run = await site.at_work(DEAD)
     for _ in range(2):
@@ -255,6 +257,7 @@ async def test_a_crash_that_nobody_saw_to_is_recovered(
 
 
 @pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.smoke
 async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: bool) -> None:
     run = await site.at_work(DEAD)
     await site.label(run, outcome="1:failed", reason="exit code 1")
@@ -503,6 +506,7 @@ async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive:
 
 
 @pytest.mark.postgres
+@pytest.mark.smoke
 async def test_what_the_api_and_the_worker_note_of_a_run_is_all_kept(site: Site) -> None:
     """PostgreSQL lets two writers of labels read the same ones; one of them loses what it wrote."""
     run = await site.at_work(DEAD)

@@ -70,6 +70,7 @@ def test_a_task_that_comes_later_in_a_more_urgent_queue_goes_first(prefect_api: 
     assert priorities["Urgent"] < priorities["Normal"] < priorities["Low"] < priorities["default"]
 
 
+@pytest.mark.smoke
 def test_the_limits_hold_over_all_routes_and_for_each(prefect_api: str) -> None:
     agent = Counts()
     app = make(agent, ["A", "B"], max_concurrent_agents=3)
@@ -142,6 +143,7 @@ def test_a_limit_changed_in_prefect_takes_effect_and_loses_no_run(prefect_api: s
     assert not agent.twice
 
 
+@pytest.mark.smoke
 def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str) -> None:
     class FailsOnce(Counts):
         async def run(self, job: AgentJob) -> AgentResult:

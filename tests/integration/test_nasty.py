@@ -26,6 +26,8 @@ BEHAVIOURS: dict[str, tuple[tuple[str, ...], str]] = {
     "closes its pipes": (("closes_pipes",), "Failed"),
     "dies": (("dies_of", "SIGSEGV"), "Failed"),
 }
+FEW = ("writes without end", "leaves a daemon", "deaf")
+"""For the gate; `tests/unit/test_subprocess_agent.py` has the others without Prefect."""
 AT_ONCE = 20
 
 
@@ -55,9 +57,18 @@ def _logged(prefect: Prefect, run_id: str) -> int:
 
 
 @pytest.mark.timeout(400)
-def test_whatever_an_agent_does(prefect_api: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("behaviours", "at_once"),
+    [
+        pytest.param(FEW, 5, id="few"),
+        pytest.param(tuple(BEHAVIOURS), AT_ONCE, id="all", marks=pytest.mark.nightly),
+    ],
+)
+def test_whatever_an_agent_does(
+    prefect_api: str, tmp_path: Path, behaviours: tuple[str, ...], at_once: int
+) -> None:
     name = app_name("nasty")
-    queues = [*BEHAVIOURS, "exits at once", "In Progress", "Done", "Failed"]
+    queues = [*behaviours, "exits at once", "In Progress", "Done", "Failed"]
     board = MemoryAdapter(queues)
     (tmp_path / "end").touch()
     dispatcher = AgentDispatcher(
@@ -65,7 +76,8 @@ def test_whatever_an_agent_does(prefect_api: str, tmp_path: Path) -> None:
         max_concurrent_agents=4, agent_timeout=90, dead_letter_queue="Failed",
     )  # fmt: skip
     env = {"NASTY_SITE": name, "MAY_END": str(tmp_path / "end")}
-    for queue, (words, _) in BEHAVIOURS.items():
+    for queue in behaviours:
+        words, _ = BEHAVIOURS[queue]
         timeout = 2 if queue == "deaf" else 90
         dispatcher.route(
             queue, args=("-I", "-S", str(NASTY), *words), done_queue="Done", env=env,
@@ -74,12 +86,12 @@ def test_whatever_an_agent_does(prefect_api: str, tmp_path: Path) -> None:
     dispatcher.route(
         "exits at once", args=("-I", "-S", str(NASTY), "exits", "0"), done_queue="Done", env=env
     )(prompt)
-    tasks = {queue: board.create_task(queue, queue).id for queue in BEHAVIOURS}
-    quick = [board.create_task("exits at once", f"quick {n}").id for n in range(AT_ONCE)]
+    tasks = {queue: board.create_task(queue, queue).id for queue in behaviours}
+    quick = [board.create_task("exits at once", f"quick {n}").id for n in range(at_once)]
     memory = psutil.Process().memory_info().rss
     with running(dispatcher, prefect_api) as it:
-        for queue, (_, place) in BEHAVIOURS.items():
-            it.in_queue(tasks[queue], place, 150)
+        for queue in behaviours:
+            it.in_queue(tasks[queue], BEHAVIOURS[queue][1], 150)
         for task_id in quick:
             it.in_queue(task_id, "Done", 150)
         for task_id in quick:

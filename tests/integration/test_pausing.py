@@ -86,6 +86,7 @@ def events_arrive(prefect_api: str) -> Generator[None]:
         yield
 
 
+@pytest.mark.smoke
 async def test_a_route_that_paused_itself_says_why_whatever_people_write(site: Site) -> None:
     await site.pauses_itself()
     assert (await site.reasons())["Todo"].startswith(REASON)

@@ -59,6 +59,7 @@ class Outcome:
         return AgentResult(self.outcome, "exit code 2")
 
 
+@pytest.mark.smoke
 def test_a_slow_poll_neither_overlaps_itself_nor_starves_another(prefect_api: str) -> None:
     board = SlowBoard()
     app = AgentDispatcher(

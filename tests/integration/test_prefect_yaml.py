@@ -146,6 +146,7 @@ def test_a_prefect_yaml_of_somebody_else(text: str, words: str, tmp_path: Path) 
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.smoke
 def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
     prefect = Prefect(site.prefect_api, "example")
     assert "created work pool 'example-agents' (limit 2)" in site.run("athanore", "pools")

@@ -108,6 +108,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.smoke
 def test_a_killed_worker_takes_its_agent_along_and_the_task_is_done_by_the_next(
     tmp_path: Path, prefect_api: str
 ) -> None:

@@ -54,6 +54,7 @@ def only_task(dispatcher: AgentDispatcher) -> str:
 
 
 @pytest.mark.postgres
+@pytest.mark.smoke
 def test_a_failed_attempt_is_repeated_in_the_same_run(prefect_api: str) -> None:
     agent = Fails(times=2)
     dispatcher = app(agent, max_retries=3)
@@ -73,6 +74,7 @@ def test_a_failed_attempt_is_repeated_in_the_same_run(prefect_api: str) -> None:
     assert states[-1] == "Completed"
 
 
+@pytest.mark.smoke
 def test_an_exhausted_task_goes_to_the_dead_letter_queue(prefect_api: str) -> None:
     agent = Fails(times=9)
     dispatcher = app(agent, max_retries=1, dead_letter_queue="Failed")

@@ -61,6 +61,7 @@ def said(it: Running, task_id: str) -> str:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.smoke
 def test_it_works_like_any_other(
     prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

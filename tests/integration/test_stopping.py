@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
@@ -44,6 +45,7 @@ def make(agent: Hangs, poll_interval: float = 5, **options: object) -> tuple[Age
     return dispatcher, task.id
 
 
+@pytest.mark.smoke
 def test_cancelling_the_run_in_prefect_stops_the_agent_and_leaves_the_task(
     prefect_api: str,
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_run_cancelled_while_it_waits_is_not_started_by_the_next_poll(prefect_
     assert agent.started == [1]
 
 
+@pytest.mark.smoke
 def test_a_shutdown_returns_the_task_and_does_not_count_as_a_retry(prefect_api: str) -> None:
     agent = Hangs(times=1)
     dispatcher, task_id = make(agent, done_queue="Done")

@@ -16,6 +16,8 @@ from athanore.flows import apps
 from athanore.worker.foreign import ForeignRuns, older_polls
 from tests.harness import prompt
 
+pytestmark = pytest.mark.smoke
+
 NOBODY = "http://127.0.0.1:1/api"
 """Nothing is asked of Prefect here."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,6 +28,8 @@ from athanore.errors import (
 )
 from athanore.models import Queue
 from athanore.queue_adapters.json_file import JsonFileAdapter
+
+pytestmark = pytest.mark.nightly
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 names = texts.filter(lambda text: bool(text.strip()))

@@ -12,6 +12,8 @@ from athanore import AgentDispatcher, MemoryAdapter
 from athanore.prefect_access import is_open
 from athanore.up import at_work
 
+pytestmark = pytest.mark.smoke
+
 
 @asynccontextmanager
 async def answering(status: str) -> AsyncGenerator[str]:

@@ -12,6 +12,8 @@ from athanore.doctor import Level
 from athanore.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
 from athanore.server import is_prefect
 
+pytestmark = pytest.mark.smoke
+
 
 @asynccontextmanager
 async def _server(only_as: str | None) -> AsyncGenerator[str]:

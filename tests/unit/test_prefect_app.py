@@ -12,6 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from athanore.prefect_app import QueuedSqlite
 
+pytestmark = pytest.mark.smoke
+
 _WRITERS = 8
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from athanore.server_process import server_environment
+
+pytestmark = pytest.mark.smoke
 
 BASE = {
     "PATH": "/bin",

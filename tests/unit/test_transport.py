@@ -15,6 +15,8 @@ from athanore.errors import PrefectUnavailableError
 from athanore.flows.transport import http_transport, prefect_client
 from athanore.worker.client import PatientTransport
 
+pytestmark = pytest.mark.smoke
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 

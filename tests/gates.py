@@ -1,0 +1,100 @@
+"""Which tests run when: the gate that every change passes, and the rest, which runs at night.
+
+What is marked `nightly` is the rest (`make test-nightly`); everything else is the gate
+(`make test`). So each test belongs to exactly one of the two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+MARKS = {
+    "nightly": "runs at night, not before every merge",
+    "postgres": "runs on SQLite, and at night on PostgreSQL as well",
+    "smoke": "one of the few that run on the oldest supported versions as well",
+}
+
+NO_RERUNS = ("unit", "contract", "api")
+"""Folders whose tests fail when they fail once, whatever --reruns says."""
+
+LONGEST_FIRST = (
+    "integration/test_interrupted.py",
+    "integration/test_automations.py",
+    "integration/test_outage.py",
+    "integration/test_clock.py",
+    "acceptance/test_story.py",
+    "integration/test_claude_agent.py",
+    "integration/test_prefect_yaml.py",
+    "integration/test_retries.py",
+    "integration/test_limits.py",
+    "api/test_openapi.py",
+    "browser/test_board_page.py",
+    "integration/test_chaos.py",
+    "integration/test_versions.py",
+    "integration/test_recovery.py",
+    "cli/test_tasks.py",
+    "cli/test_starting.py",
+    "integration/test_nasty.py",
+    "integration/test_deploy.py",
+    "examples/test_examples.py",
+    "integration/test_stopping.py",
+    "acceptance/test_demo.py",
+)
+"""The files that take longest, most of them by waiting. Begun first, they do not end alone."""
+
+_HERE = Path(__file__).parent
+
+
+class Gates:
+    """The part of pytest that knows the gates."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._tests: dict[str, set[str]] = {}
+        for mark, meaning in MARKS.items():
+            config.addinivalue_line("markers", f"{mark}: {meaning}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Put the longest files first where several processes share them, and rule reruns out."""
+        if hasattr(config, "workerinput"):
+            items.sort(key=_place)
+        for item in items:
+            if not may_be_repeated(_path(item)):
+                item.add_marker(pytest.mark.flaky(reruns=0))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test's marks."""
+        self._tests[report.nodeid] = {mark for mark in MARKS if mark in report.keywords}
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print how many tests were run of each mark."""
+        if self._tests:
+            terminalreporter.write_line(tally(list(self._tests.values())))
+
+
+def tally(tests: list[set[str]]) -> str:
+    """How many tests have each mark, in words."""
+    marks = Counter(mark for test in tests for mark in test)
+    gate = sum("nightly" not in test for test in tests)
+    counts = ", ".join(f"{mark} {marks[mark]}" for mark in MARKS)
+    return f"Tests by mark: gate {gate}, {counts}."
+
+
+def may_be_repeated(path: str) -> bool:
+    """Tell whether a test that failed may be tried again; `path` is relative to this folder."""
+    return path.split("/")[0] not in NO_RERUNS
+
+
+def _path(item: pytest.Item) -> str:
+    path = item.path
+    return path.relative_to(_HERE).as_posix() if path.is_relative_to(_HERE) else path.as_posix()
+
+
+def _place(item: pytest.Item) -> int:
+    path = _path(item)
+    return LONGEST_FIRST.index(path) if path in LONGEST_FIRST else len(LONGEST_FIRST)
