@@ -133,7 +133,7 @@ def test_a_token_dies_at_once_where_the_worker_is(guarded: Api) -> None:
     task_id = new_task(guarded)
     run_id, token = guarded.start_run(task_id)
     comment(guarded, task_id, 201, token)
-    control.hold(UUID(run_id))
+    control.hold(UUID(run_id), "a worker")
     try:  # the worker has the run still, and no agent of it: Prefect has yet to be told
         comment(guarded, task_id, 409, token)
     finally:
@@ -168,7 +168,7 @@ async def test_a_token_dies_at_once_while_prefect_is_away(tmp_path: Path) -> Non
     with temporary_settings({PREFECT_API_URL: NO_PREFECT}):
         async with PrefectLink() as link:
             gate = Gate(app, link)
-            control.hold(run.id)
+            control.hold(run.id, "a worker")
             with control.controlled(run.id, "7", run) as handle:
                 attempt = asyncio.create_task(over.wait())
                 work = asyncio.create_task(handle.supervise(attempt))

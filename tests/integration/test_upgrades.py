@@ -40,7 +40,7 @@ async def execute_for_extra(site: Site, flow: str) -> FlowRun:
     if flow == names.AGENT_FLOW:
         parameters["task_id"] = site.task_id
     run = await site.client.create_flow_run_from_deployment(found.id, parameters=parameters)
-    await Execution([site.app], LOG).execute(site.client, run, flow)
+    await Execution([site.app], LOG, "a worker").execute(site.client, run, flow)
     return await site.run(run)
 
 
