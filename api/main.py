@@ -7,7 +7,7 @@ import os
 
 from athanore.api.app import create_api
 from athanore.errors import ConfigurationError
-from athanore.flows import apps
+from athanore.runtime import apps
 
 reference = os.environ.get("ATHANORE_APP", "")
 if not reference:

@@ -1,17 +1,16 @@
 """Athanore watches the queues of a task board and has AI agents do the work, on Prefect."""
 
-__version__ = "0.1.0"
-
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.scripted import ScriptedAgent
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
-from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
+from athanore.launch.app import AgentDispatcher
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.routes import NO_DEAD_LETTER, Route
+from athanore.version import __version__
 
 __all__ = [
     "NO_DEAD_LETTER",
@@ -34,4 +33,5 @@ __all__ = [
     "ScriptedAgent",
     "SubprocessAgentAdapter",
     "Task",
+    "__version__",
 ]

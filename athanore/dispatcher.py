@@ -278,19 +278,6 @@ class AgentDispatcher:
                 )
         return agent
 
-    def run(self, debug: bool = False) -> None:
-        """Run everything in the foreground: Prefect if none runs, the worker, the task API.
-
-        Returns after Ctrl-C or SIGTERM, when running agents have finished or were stopped. A
-        mistake in the set-up ends the process with one line and exit code 2.
-
-        Args:
-            debug: log at DEBUG level.
-        """
-        from athanore.up import run_app
-
-        run_app(self, debug=debug)
-
     def replace_route(self, queue_name: str, **changes: object) -> Route:
         """Change options of a registered route and return it as it is now.
 

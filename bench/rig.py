@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 import psutil
 
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import default_reaper
+from athanore.processes.family import Family
+from athanore.processes.supervisor import default_reaper
 from tests import postgres
 from tests.support import clean_environment, free_port, stop_group, wait_until
 

@@ -22,9 +22,9 @@ import httpx
 import psutil
 
 from athanore import JsonFileAdapter
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import default_reaper
-from athanore.server_process import server_command, server_environment
+from athanore.launch.server_process import server_command, server_environment
+from athanore.processes.family import Family
+from athanore.processes.supervisor import default_reaper
 from tests.support import clean_environment, free_port, wait_until
 
 APP = "chaos"
@@ -152,7 +152,7 @@ class Service:
         with suppress(psutil.Error):
             for child in psutil.Process(pid).children():
                 with suppress(psutil.Error):  # an agent that has just ended
-                    if "processes.py" in " ".join(child.cmdline()):
+                    if "family.py" in " ".join(child.cmdline()):
                         child.kill()
         return self.signal(signal.SIGKILL)
 

@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore import AgentDispatcher, Task
-from athanore.flows import apps
+from athanore import Task
+from athanore.dispatcher import AgentDispatcher
+from athanore.launch.foreground import Stop, serve
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.up import Stop, serve
+from athanore.runtime import apps
 from tests.support import of_this_process, wait_until
 
 _numbers = itertools.count(1)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import default_reaper
-from athanore.server_process import server_command, server_environment
+from athanore.launch.server_process import server_command, server_environment
+from athanore.processes.family import Family
+from athanore.processes.supervisor import default_reaper
 
 POLL = 0.05
 

@@ -14,8 +14,8 @@ from typing import IO, Any, ClassVar, Literal
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.output import LineSplitter, Tail
 from athanore.agent_adapters.program import exit_code, explain, judge, not_started, spawn
-from athanore.agent_adapters.supervisor import STOP_GRACE, supervise
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.processes.supervisor import STOP_GRACE, supervise
 
 logger = logging.getLogger(__name__)
 

@@ -8,30 +8,30 @@ from functools import partial
 
 from fastapi import Depends, FastAPI
 
-from athanore import __version__
-from athanore.api import (
+from athanore.api import problems
+from athanore.api.document import describe
+from athanore.api.monitoring.instruments import Measured
+from athanore.api.page import page
+from athanore.api.routers import (
     agents,
     board,
     events,
     guide,
     metrics,
-    page,
-    problems,
     queues,
     routes,
     status,
     tasks,
     webhooks,
 )
-from athanore.api.auth import authenticate
-from athanore.api.document import describe
-from athanore.api.guard import Guard, check_binding
-from athanore.api.instruments import Measured
-from athanore.api.paths import RawPaths
-from athanore.api.redaction import Redaction
+from athanore.api.security.auth import authenticate
+from athanore.api.security.guard import Guard, check_binding
+from athanore.api.security.paths import RawPaths
+from athanore.api.security.redaction import Redaction
 from athanore.api.service import Service
-from athanore.flows.apps import App
-from athanore.hosts import HostPolicy
+from athanore.http_client.hosts import HostPolicy
+from athanore.runtime.apps import App
+from athanore.version import __version__
 
 
 def create_api(app: App) -> FastAPI:

@@ -11,10 +11,10 @@ from typing import override
 import uvicorn
 
 from athanore.api.app import create_api
-from athanore.api.guard import check_binding
+from athanore.api.security.guard import check_binding
 from athanore.errors import AthanoreError
-from athanore.flows import control
-from athanore.flows.apps import App
+from athanore.runtime import local_runs
+from athanore.runtime.apps import App
 
 _GRACE = 5
 
@@ -48,7 +48,7 @@ async def serve_api(app: App, sock: socket.socket) -> None:
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")
     try:
-        with control.serving_api():
+        with local_runs.serving_api():
             await asyncio.shield(serving)
     except asyncio.CancelledError:
         api.state.service.stop()

@@ -11,29 +11,29 @@ from fastapi import Depends, Request
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 
-from athanore.api.activity import Activity
-from athanore.api.agent_runs import AgentRuns, TaskRuns, run_model
-from athanore.api.auth import Gate
-from athanore.api.board_view import BoardView
 from athanore.api.comment_keys import CommentKeys
-from athanore.api.event_log import Announcer
-from athanore.api.finished import FinishedRuns
+from athanore.api.events.activity import Activity
+from athanore.api.events.event_log import Announcer
+from athanore.api.events.last_lines import LastLines
+from athanore.api.events.live import LiveEvents
+from athanore.api.events.progress import ProgressReports
 from athanore.api.idempotency import Once, key_reused
-from athanore.api.instruments import Metrics
-from athanore.api.last_lines import LastLines
-from athanore.api.live import LiveEvents
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
-from athanore.api.moves import Moves
-from athanore.api.prefect_link import PrefectLink
+from athanore.api.monitoring.finished import FinishedRuns
+from athanore.api.monitoring.instruments import Metrics
+from athanore.api.page.snapshot import Snapshots
+from athanore.api.prefect.agent_runs import AgentRuns, TaskRuns, run_model
+from athanore.api.prefect.link import PrefectLink
+from athanore.api.prefect.moves import Moves
+from athanore.api.prefect.removals import Removals
 from athanore.api.problems import Problem, problem_of
-from athanore.api.progress import ProgressReports
-from athanore.api.removals import Removals
-from athanore.api.snapshot import Snapshots
-from athanore.board import Board
+from athanore.api.security.auth import Gate
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import BoardError, PrefectUnavailableError, TaskNotFoundError
-from athanore.flows.apps import App
 from athanore.models import Task
+from athanore.runtime.apps import App
+from athanore.runtime.board import Board
+from athanore.runtime.board_view import BoardView
 
 _SHOWN_IDS = 50
 _MAX_AGE_OF_IDS = 60.0  # seconds: they only help whoever mistyped one

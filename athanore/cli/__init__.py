@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
-from athanore import __version__
 from athanore.cli import acting, deploying, looking, serving, starting, task_views
 from athanore.errors import (
     AthanoreError,
@@ -20,7 +19,8 @@ from athanore.errors import (
     NotFoundError,
     PrefectUnavailableError,
 )
-from athanore.proxies import spare_loopback
+from athanore.http_client.proxies import spare_loopback
+from athanore.version import __version__
 
 _GROUPS = {
     "Begin": (starting.init, starting.doctor),

@@ -13,7 +13,7 @@ from athanore.errors import ConfigurationError, DispatchError
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from athanore.flows.apps import App
+    from athanore.runtime.apps import App
     from athanore.services.tasks import Dispatched
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
@@ -82,7 +82,7 @@ def requeue(
         raise ConfigurationError("Name one task, or say --all.")
 
     async def action(client: PrefectClient, found: App) -> int:
-        from athanore import operations
+        from athanore.services import operations
 
         if task is not None:
             done = await operations.requeue(client, found, task, user(), queue)
@@ -109,7 +109,7 @@ def pause(queue: QueueName, /, *, app: AppOption = None) -> None:
     """Pause a route: no polls, and no agent starts. Running agents are left alone."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.operations import pause_route
+        from athanore.services.operations import pause_route
 
         await pause_route(client, found, queue)
 
@@ -121,7 +121,7 @@ def resume(queue: QueueName, /, *, app: AppOption = None) -> None:
     """Let a paused route go on, whoever paused it."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.operations import resume_route
+        from athanore.services.operations import resume_route
 
         await resume_route(client, found, queue)
 
@@ -130,8 +130,8 @@ def resume(queue: QueueName, /, *, app: AppOption = None) -> None:
 
 
 async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:
-    from athanore.flows.pausing import paused_parts
-    from athanore.operations import run_url
+    from athanore.runs.pausing import paused_parts
+    from athanore.services.operations import run_url
 
     verb = "Dispatched" if done.created else "Already waiting:"
     say(f"{verb} {done.run.name!r} to the agent of {done.route!r}.  {run_url(client, done.run)}")

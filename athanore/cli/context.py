@@ -18,7 +18,7 @@ from athanore.errors import AthanoreError, ConfigurationError
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from athanore.flows.apps import App
+    from athanore.runtime.apps import App
 
 type AppArgument = Annotated[
     str | None, Parameter(name="APP", help="The app, as run.py:dispatcher.")
@@ -53,7 +53,7 @@ def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
     Raises:
         ConfigurationError: there is no such app, or its module cannot be imported.
     """
-    from athanore.flows import apps
+    from athanore.runtime import apps
 
     name = app_name(reference)
     try:
@@ -92,13 +92,13 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
         AthanoreError: it refused a request.
     """
 
-    from athanore.server import find_prefect, prefect_errors
+    from athanore.launch.prefect_server import find_prefect, prefect_errors
 
     async def connect() -> T:
         api = await find_prefect()
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        from athanore.flows.telling import telling_client
+        from athanore.runs.telling import telling_client
 
         with temporary_settings({PREFECT_API_URL: api}):
             async with telling_client() as client:
@@ -119,7 +119,7 @@ def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Aw
 
     async def with_client(client: PrefectClient) -> T:
         from athanore.deployments import check_app_record
-        from athanore.flows import apps
+        from athanore.runtime import apps
 
         app = apps.App(name, dispatcher)
         await check_app_record(client, app)

@@ -59,7 +59,7 @@ def deploy(
 
     async def action(client: PrefectClient) -> tuple[Plan, Deployed]:
         from athanore.deployments import claim_app, deploy, planned
-        from athanore.flows.apps import App
+        from athanore.runtime.apps import App
 
         await claim_app(client, App(name, dispatcher), new_board=new_board)
         plan = await planned(client, dispatcher, name)
@@ -93,7 +93,7 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
 
     async def action(client: PrefectClient) -> tuple[list[Plan], list[str]]:
         from athanore.deployments import claim_app, make_pools, planned
-        from athanore.flows.apps import App
+        from athanore.runtime.apps import App
 
         for name, dispatcher in named:
             await claim_app(client, App(name, dispatcher))
@@ -207,7 +207,7 @@ def automations(
 async def _warn_of_open_prefect(client: PrefectClient, plan: Plan) -> None:
     """Say so where anybody may change what the process pools of an app start."""
     from athanore.deployments.pools import PROCESS_TYPE
-    from athanore.prefect_access import HOW_TO_CLOSE, is_open
+    from athanore.launch.prefect_access import HOW_TO_CLOSE, is_open
 
     pools = [await client.read_work_pool(p.name) for p in plan.pools]
     found = [p.name for p in pools if p.type == PROCESS_TYPE]

@@ -9,17 +9,25 @@ from rich.text import Text
 
 from athanore.cli.context import AppOption, AsJson, find_app, with_app, with_prefect
 from athanore.cli.output import console, plain, print_json, print_table, say
-from athanore.display import ago, duration, origin, overview_view, show_live, state_text, until
 from athanore.errors import ConfigurationError
+from athanore.launch.display import (
+    ago,
+    duration,
+    origin,
+    overview_view,
+    show_live,
+    state_text,
+    until,
+)
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
-    from athanore.flows.apps import App
-    from athanore.flows.registry import KnownRoute
     from athanore.models import Task
-    from athanore.operations import DeadLetter
-    from athanore.overview import Overview, RunView
+    from athanore.runtime.apps import App
+    from athanore.runtime.route_registry import KnownRoute
+    from athanore.services.operations import DeadLetter
+    from athanore.services.overview import Overview, RunView
 
 
 def status(
@@ -37,7 +45,7 @@ def status(
         )
 
     async def action(client: PrefectClient, found: App) -> Overview:
-        from athanore.overview import overview
+        from athanore.services.overview import overview
 
         if watch:
             await show_live(console(), client, found)
@@ -62,12 +70,12 @@ def tasks(
     """List the board's open tasks, queue by queue, and what runs for each."""
 
     async def action(client: PrefectClient, found: App) -> list[tuple[Task, RunView | None]]:
-        from athanore.flows import runs
-        from athanore.overview import run_view
+        from athanore.runs import store
+        from athanore.services.overview import run_view
 
         wanted = queue or [q.name for q in await found.board.queues()]
         listed = await found.board.ready_tasks(wanted)
-        active = await runs.active_runs(client, found.name)
+        active = await store.active_runs(client, found.name)
         return [(t, run_view(client, active[t.id]) if t.id in active else None) for t in listed]
 
     seen = with_app(app, action)
@@ -85,7 +93,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
 
     Prefect is asked only where routes may be made over HTTP (enable_queue_management).
     """
-    from athanore.flows.registry import Registry, ranked_routes
+    from athanore.runtime.route_registry import Registry, ranked_routes
 
     _, dispatcher = find_app(app)
     registry = Registry(dispatcher)
@@ -116,7 +124,7 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the tasks that were given up: why, after how many attempts, and what was said last."""
 
     async def action(client: PrefectClient, found: App) -> list[DeadLetter]:
-        from athanore import operations
+        from athanore.services import operations
 
         return await operations.dead_letters(client, found)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.text import Text
 
-from athanore.display import Cell, table
+from athanore.launch.display import Cell, table
 
 _WIDE = 200
 
@@ -53,7 +53,7 @@ def _value(value: object) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
-    """Print rows under headings; see `athanore.display.table`."""
+    """Print rows under headings; see `athanore.launch.display.table`."""
     out = console()
     if title:
         out.print(Text(title, "bold"))

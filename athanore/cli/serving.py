@@ -25,7 +25,7 @@ def up(
 
     Ctrl-C stops it; running agents may finish first. A second Ctrl-C stops them, too.
     """
-    from athanore.up import run_app
+    from athanore.launch.foreground import run_app
 
     name, dispatcher = find_app(app)
     run_app(dispatcher, reference=name, debug=debug, log_format=log_format)
@@ -38,7 +38,7 @@ def worker(
 
     On SIGTERM or Ctrl-C it takes no more work, and its agents may finish within shutdown_grace.
     """
-    from athanore.roles import run_worker
+    from athanore.launch.parts import run_worker
 
     name, dispatcher = find_app(app)
     run_worker(dispatcher, name, debug=debug, log_format=log_format)
@@ -48,7 +48,7 @@ def api(
     app: AppArgument = None, /, *, debug: Debug = False, log_format: LogFormatOption = None
 ) -> None:
     """Serve the task API, which agents use, on api_host:api_port."""
-    from athanore.roles import run_api
+    from athanore.launch.parts import run_api
 
     name, dispatcher = find_app(app)
     run_api(dispatcher, name, debug=debug, log_format=log_format)

@@ -159,7 +159,7 @@ def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:
 
     The exit code is 1 if something fails.
     """
-    from athanore.doctor import Level, examine
+    from athanore.launch.doctor import Level, examine
 
     findings = asyncio.run(examine(app_name(app), lambda name: find_app(name)[1]))
     if json:

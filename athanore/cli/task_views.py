@@ -15,16 +15,16 @@ from rich.text import Text
 from athanore.cli.acting import TaskId
 from athanore.cli.context import AppOption, AsJson, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
-from athanore.display import ago, state_text, until
 from athanore.errors import DispatchError
+from athanore.launch.display import ago, state_text, until
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, Log
 
-    from athanore.flows.apps import App
     from athanore.models import Task
-    from athanore.overview import RunView
+    from athanore.runtime.apps import App
+    from athanore.services.overview import RunView
 
 _LOOK_EVERY = 0.5
 _LATE = timedelta(seconds=10)
@@ -38,7 +38,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
     """Show a task: description, checklist, comments, and its agent runs."""
 
     async def action(client: PrefectClient, found: App) -> tuple[Task, list[RunView]]:
-        from athanore.overview import run_view
+        from athanore.services.overview import run_view
 
         read = await found.board.task(task)
         return read, [run_view(client, r) for r in await _runs(client, found, task, _SHOWN_RUNS)]
@@ -116,7 +116,7 @@ async def _runs(client: PrefectClient, app: App, task_id: str, limit: int) -> li
     """The task's runs, the newest first."""
     from prefect.client.schemas.sorting import FlowRunSort
 
-    from athanore.flows import runs
+    from athanore.runs import store as runs
 
     states = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
     return await runs.find_runs(
@@ -159,7 +159,7 @@ async def _lines(client: PrefectClient, run_id: UUID, follow: bool) -> AsyncIter
 
 
 def _finished() -> tuple[object, ...]:
-    from athanore.flows import runs
+    from athanore.runs import store as runs
 
     return runs.FINISHED
 

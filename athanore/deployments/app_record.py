@@ -30,11 +30,12 @@ from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from prefect.states import Cancelled
 from pydantic import TypeAdapter, ValidationError
 
-from athanore import identity, names
+from athanore import names
 from athanore.errors import AppTakenError, BoardError
-from athanore.flows import clock, ledger, runs
-from athanore.flows.apps import App
 from athanore.models import BoardIdentity
+from athanore.processes import identity
+from athanore.runs import clock, record, store
+from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore")
 
@@ -221,10 +222,10 @@ async def _leave_board(client: PrefectClient, name: str) -> None:
     """Settle an app's runs: the tasks of its new board are others, even with equal ids."""
     message = "The app has left the board of this task."
     unfinished = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-    for run in await runs.find_runs(client, name, (*runs.WAITING, *runs.WORKING, *unfinished)):
-        if ledger.is_closed(run):
+    for run in await store.find_runs(client, name, (*store.WAITING, *store.WORKING, *unfinished)):
+        if record.is_closed(run):
             continue
-        await client.update_flow_run_labels(run.id, {ledger.CLOSED: True})
+        await client.update_flow_run_labels(run.id, {record.CLOSED: True})
         if run.state_type not in unfinished:
             left = Cancelled(name=BOARD_LEFT, message=message)
             await client.set_flow_run_state(run.id, left, force=True)

@@ -25,8 +25,8 @@ from athanore.deployments.plan import DeploymentPlan, Plan, plan
 from athanore.deployments.pools import PROCESS_TYPE, make_pools
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
-from athanore.flows.registry import Registry, app_deployments
 from athanore.flows.run_agent import run_agent
+from athanore.runtime.route_registry import Registry, deployments_of
 
 logger = logging.getLogger("athanore.deployments")
 
@@ -126,13 +126,6 @@ async def _put_all(
         done.changes.append(f"{'created' if there is None else 'updated'} deployment {key!r}")
         if there is not None and removal.is_leaving(there):
             await removal.take_back(client, there)
-
-
-async def deployments_of(
-    client: PrefectClient, app: str, *tags: str
-) -> dict[tuple[UUID, str], DeploymentResponse]:
-    """Return an app's deployments by flow id and name; with tags, those that have all of them."""
-    return {(d.flow_id, d.name): d for d in await app_deployments(client, app, *tags)}
 
 
 async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:

@@ -14,15 +14,15 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
 from athanore import names
-from athanore.definitions import RouteDefinition, RouteOptions, define, sign
 from athanore.deployments import removal
-from athanore.deployments.deploy import deploy_route, deployments_of, poll_now
+from athanore.deployments.deploy import deploy_route, poll_now
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
-from athanore.flows.apps import App
-from athanore.flows.registry import KnownRoute
-from athanore.prompt_template import PromptTemplate
 from athanore.routes import check_beside
+from athanore.runtime.apps import App
+from athanore.runtime.definitions import RouteDefinition, RouteOptions, define, sign
+from athanore.runtime.prompt_template import PromptTemplate
+from athanore.runtime.route_registry import KnownRoute, deployments_of
 
 
 def make_route(

@@ -8,10 +8,10 @@ from typing import Any
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.flows.pausing import queue_description
-from athanore.flows.registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.routes import Route
-from athanore.versions import app_version
+from athanore.runs.pausing import queue_description
+from athanore.runtime.route_registry import KnownRoute, Registry, Routes, ranked_routes
+from athanore.runtime.versions import app_version
 
 AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"
 POLL_ENTRYPOINT = "athanore.flows.poll_route.poll_route"

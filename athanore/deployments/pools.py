@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import WorkQueueFilter
 from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from athanore.deployments.plan import PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
-from athanore.flows.apps import APP_VARIABLE
+from athanore.runs.work_queues import queues_of
+from athanore.runtime.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"
 PROCESS_TYPE = "process"
@@ -46,9 +46,6 @@ def job_template(pool_type: str, app: str) -> dict[str, Any] | None:
             "variables": {"type": "object", "properties": {}, "additionalProperties": False},
         }
     return None
-
-
-_PAGE = 200
 
 
 async def make_pools(
@@ -163,21 +160,6 @@ async def _order_queues(
             await client.update_work_queue(queue.id, priority=priority)
             if queue.name in planned and queue.priority != priority:
                 changes.append(f"work queue {queue.name!r}: priority {priority}")
-
-
-async def queues_of(client: PrefectClient, pool: str) -> list[WorkQueue]:
-    """Return all work queues of a pool."""
-    found: list[WorkQueue] = []
-    while True:
-        page = await client.read_work_queues(
-            work_pool_name=pool,
-            work_queue_filter=WorkQueueFilter(),
-            limit=_PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
 
 
 async def _create_queue(client: PrefectClient, pool: str, wanted: QueuePlan) -> None:

@@ -18,14 +18,14 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.flows import clearing, pausing, runs
+from athanore.runs import clearing, pausing, store
 
 _LOOK_EVERY = 0.5
 
 AT_ONCE = timedelta(0)
 """Do not wait for running agents."""
 
-_AT_WORK = (StateType.PENDING, *runs.WORKING)
+_AT_WORK = (StateType.PENDING, *store.WORKING)
 
 
 def is_leaving(deployment: DeploymentResponse) -> bool:
@@ -113,7 +113,7 @@ async def _drained(
 
 async def at_work(client: PrefectClient, app: str, route: str) -> bool:
     """Tell whether any run of a route is at work, or about to be."""
-    return bool(await runs.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
+    return bool(await store.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
 
 
 async def _delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:

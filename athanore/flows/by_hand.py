@@ -9,9 +9,10 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
 
 from athanore.errors import BoardError, DispatchError
-from athanore.flows import apps, clock
-from athanore.flows.ledger import Ledger
 from athanore.routes import Route
+from athanore.runs import clock
+from athanore.runs.record import Ledger
+from athanore.runtime import apps
 from athanore.services import tasks
 
 # Until a run is offered again whose route the process that had it does not have.

@@ -11,7 +11,6 @@ from prefect.events import emit_event
 from prefect.logging.loggers import flow_run_logger
 
 from athanore import names
-from athanore.board import Board
 from athanore.errors import (
     BoardError,
     DispatchError,
@@ -19,12 +18,14 @@ from athanore.errors import (
     RouteError,
     TaskNotFoundError,
 )
-from athanore.flows import apps, control, runs
-from athanore.flows.ledger import Ledger
-from athanore.flows.patience import say, until_board_answers
+from athanore.flows.retry import say, until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
+from athanore.runs import store
+from athanore.runs.record import Ledger
+from athanore.runtime import apps, local_runs
+from athanore.runtime.board import Board
 from athanore.services import tasks
 
 BOARD_PATIENCE = timedelta(seconds=60)
@@ -46,9 +47,9 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     except BoardError as exc:
         log.error("The dead-letter move waits for the next poll: %s", exc)
         return
-    async with runs.prefect_client() as client:
+    async with store.prefect_client() as client:
         await Ledger(client, flow_run, route.retry).close()
-    control.wake()
+    local_runs.wake()
 
 
 async def bury(
@@ -132,7 +133,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     task_id = str(flow_run.parameters["task_id"])
     try:
         task = await app.board.task(task_id)
-        async with runs.prefect_client() as client:
+        async with store.prefect_client() as client:
             await tasks.dispatch_if_watched(client, app, task)
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
@@ -142,7 +143,7 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route] | None:
     parameters = flow_run.parameters
     app = apps.of_run(flow_run.tags, str(parameters["app"]))
     try:
-        async with runs.prefect_client() as client:
+        async with store.prefect_client() as client:
             route = await app.routes.find(
                 client, str(parameters["queue_name"]), parameters.get("route")
             )

@@ -10,14 +10,15 @@ from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Suspended
 
 from athanore.errors import BoardError
-from athanore.flows import hooks, ledger
-from athanore.flows.apps import App
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.control import RunControl, StopReason
-from athanore.flows.ledger import Ledger
+from athanore.flows import hooks
+from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult
 from athanore.routes import Route
+from athanore.runs import record
+from athanore.runs.record import Ledger
+from athanore.runtime.apps import App
+from athanore.runtime.local_runs import RunControl, StopReason
 
 _NOT_OURS = frozenset(
     {StopReason.TAKEN_OVER, StopReason.SUSPENDED, StopReason.ENDED, StopReason.DELETED}
@@ -90,9 +91,9 @@ async def _let_go(
         book.is_deleted = True
         await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
         return
-    if book.start is None or ledger.is_given_up(now, book.start):
+    if book.start is None or record.is_given_up(now, book.start):
         return  # whoever has the run now sees to the task
-    if ledger.is_closed(now):
+    if record.is_closed(now):
         pass  # whoever ended the run has seen to it
     elif reason is StopReason.ENDED:
         await _ended(app, route, book, conclusion, now, message, log)

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, Worker
 
-from athanore import identity
-from athanore.flows import apps, clock, control, ledger
-from athanore.flows.ledger import Holder
-from athanore.flows.liveness import Liveness, WorkerKey
+from athanore.processes import identity
+from athanore.runs import clock, record
+from athanore.runs.record import Holder
+from athanore.runtime import apps, local_runs
+from athanore.runtime.liveness import Liveness, WorkerKey
 
 # Between two requests of a healthy run: Pending to Running, Running to the claim.
 _STARTING = timedelta(seconds=60)
@@ -47,7 +48,7 @@ class LostWorkers:
         """Find out who has a run; None if nobody has said so (yet)."""
         if run.state_type is StateType.PENDING:
             return Holder.parse(run.state.message if run.state else None)
-        if (holder := ledger.holder_of(run)) is not None or age_of(run) < NOTING:
+        if (holder := record.holder_of(run)) is not None or age_of(run) < NOTING:
             return holder
         # The worker was lost, or is slow, before the flow noted it; it left its name when it took
         # the run.
@@ -58,7 +59,7 @@ class LostWorkers:
 
     def _is_gone(self, run: FlowRun, holder: Holder | None) -> bool:
         """Tell whether nobody works on a run that says so."""
-        if control.is_held(run.id) or control.is_running(run.id):
+        if local_runs.is_held(run.id) or local_runs.is_running(run.id):
             return False
         age = age_of(run)
         if holder is None:

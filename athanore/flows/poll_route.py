@@ -16,12 +16,14 @@ from prefect.states import Completed, Failed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
-from athanore.flows import apps, clock, control, pausing, report, runs
+from athanore.flows import reports
+from athanore.flows.conflicts import rivals
 from athanore.flows.recovery import Recovery
-from athanore.flows.rivals import rivals
 from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
+from athanore.runs import clock, pausing, store
+from athanore.runtime import apps, local_runs
 from athanore.services import tasks
 
 NO_SUCH_ROUTE = "No such route"
@@ -41,13 +43,13 @@ async def poll_route(
         queue_name: the watched queue; the app has a route for it.
         app: where the app's code is; see `run_agent`.
         resume: if the route paused itself, let it go on first.
-        route: what was said of the route over HTTP; see `athanore.definitions`.
+        route: what was said of the route over HTTP; see `athanore.runtime.definitions`.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     found = apps.of_run(run.tags if run else (), app)
     try:
-        async with runs.prefect_client() as client:
+        async with store.prefect_client() as client:
             current = await found.routes.find(client, queue_name, route)
     except RouteError as exc:
         return Completed(name=NO_SUCH_ROUTE, message=str(exc))
@@ -77,7 +79,7 @@ class _Poll:
 
     async def resume_route(self) -> None:
         """Let a route go on that paused itself and was to try again now."""
-        async with runs.prefect_client() as client:
+        async with store.prefect_client() as client:
             if await pausing.resume_by_itself(client, self.app.name, self.route.queue_name):
                 self.notes.append("resumed by itself")
 
@@ -87,7 +89,7 @@ class _Poll:
         _board_is_back(self.app.name, self.log)
         ready = [t for t in seen if t.queue_name == route.queue_name]
         in_progress = [t for t in seen if t.queue_name == route.in_progress_queue]
-        async with runs.prefect_client() as client:
+        async with store.prefect_client() as client:
             recovery = Recovery(client, self.app, route, self.log)
             await recovery.look(ready, in_progress)
             self.notes += recovery.notes
@@ -108,7 +110,7 @@ class _Poll:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.queue_name, message)
             return Completed(message=message)
-        return Completed(name=runs.NOTHING_READY, message=message)
+        return Completed(name=store.NOTHING_READY, message=message)
 
     async def _look_for_rivals(self, client: PrefectClient) -> None:
         for place in await rivals(client, self.app, self.route):
@@ -126,27 +128,27 @@ class _Poll:
         seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
         seen |= dict.fromkeys(self.created, "dispatched")
         run_ids = {task_id: run.id for task_id, run in active.items()} | self.created
-        await report.write_table(
+        await reports.write_table(
             client, self.app, self.route.queue_name, self.poll_id, ready, seen, run_ids, self.log
         )
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
-        finished = await runs.last_finished_runs(client, self.app.name, [t.id for t in due])
-        wanted: list[runs.Dispatch] = []
+        finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])
+        wanted: list[store.Dispatch] = []
         now = clock.now()
         for place, task in enumerate(due):
-            if control.at_work_on(self.app.name, task.id) is not None:
+            if local_runs.at_work_on(self.app.name, task.id) is not None:
                 continue  # though its run is deleted
             last = finished.get(task.id)
             if last is not None and await recovery.resume(last, task):
                 continue
-            visit = str(last.id) if last else runs.FIRST_VISIT
+            visit = str(last.id) if last else store.FIRST_VISIT
             at = now - timedelta(milliseconds=len(due) - place)
-            wanted.append(runs.Dispatch(task, visit, at))
+            wanted.append(store.Dispatch(task, visit, at))
         for some in batched(wanted, _CREATED_TOGETHER, strict=False):
             try:
-                created, refused = await runs.dispatch_all(
+                created, refused = await store.dispatch_all(
                     client, self.app.name, self.route, some, self.poll_id
                 )
             except DispatchError as exc:
@@ -154,7 +156,7 @@ class _Poll:
             else:
                 self.created |= created
                 self.notes += refused
-                control.wake()
+                local_runs.wake()
 
 
 _boards_away: set[str] = set()

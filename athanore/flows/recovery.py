@@ -24,8 +24,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.states import AwaitingRetry, Cancelling, Crashed
 
-from athanore import identity, names
-from athanore.agent_adapters.supervisor import stop_orphans
+from athanore import names
 from athanore.errors import (
     BoardAccessError,
     BoardError,
@@ -34,14 +33,18 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows import apps, clock, control, hooks, ledger, lost, pausing, runs, starts
-from athanore.flows.clearing import is_wished
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Ledger
+from athanore.flows import hooks, lost
 from athanore.flows.lost import LostWorkers, age_of
+from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
+from athanore.processes import identity
+from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
+from athanore.runs import clock, pausing, record, store
+from athanore.runs.clearing import is_wished
+from athanore.runs.record import Ledger
+from athanore.runtime import apps, local_runs, starts
 
 # Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
 _RECOVERING = timedelta(seconds=30)
@@ -66,8 +69,8 @@ class Recovery:
 
     async def look(self, ready: Sequence[Task], in_progress: Sequence[Task]) -> None:
         """Find what is wrong with the route's runs and tasks, and put it right."""
-        states = (StateType.PENDING, *runs.WORKING)
-        active = await runs.find_runs(
+        states = (StateType.PENDING, *store.WORKING)
+        active = await store.find_runs(
             self._client, self._app.name, states, queue_name=self._route.queue_name
         )
         gone = await self.look_for_lost(active)
@@ -147,7 +150,7 @@ class Recovery:
         if now is None:
             return
         answer = await self._client.set_flow_run_state(
-            run.id, Crashed(message=f"Worker {run.labels.get(ledger.WORKER, '')} was lost.")
+            run.id, Crashed(message=f"Worker {run.labels.get(record.WORKER, '')} was lost.")
         )
         if answer.status is not SetStateStatus.ACCEPT:
             return
@@ -163,7 +166,7 @@ class Recovery:
         book = Ledger(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
         message = (run.state.message if run.state else None) or ""
-        state = await conclusion.stopped(control.StopReason.CANCELLED, message)
+        state = await conclusion.stopped(local_runs.StopReason.CANCELLED, message)
         await self._client.set_flow_run_state(run.id, state, force=True)
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
@@ -176,7 +179,7 @@ class Recovery:
             return
         book = Ledger(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
-        if (result := ledger.result_of(run)) is not None:
+        if (result := record.result_of(run)) is not None:
             await self._finish(run, conclusion, result, task_id)
             return
         try:
@@ -186,7 +189,7 @@ class Recovery:
         if place not in (self._route.in_progress_queue, self._route.queue_name):
             await book.close()
             return
-        crashes = ledger.crashes_of(run) + 1
+        crashes = record.crashes_of(run) + 1
         allowed = self._route.retry.max_crashes
         if place == self._route.in_progress_queue and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
@@ -216,12 +219,12 @@ class Recovery:
     async def _reschedule(self, run: FlowRun, why: str) -> None:
         state = AwaitingRetry(scheduled_time=clock.now(), message=why)
         await self._client.set_flow_run_state(run.id, state, force=True)
-        control.wake()
+        local_runs.wake()
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
         in_progress = self._route.in_progress_queue
-        if control.since_return() < _CATCHING_UP:
+        if local_runs.since_return() < _CATCHING_UP:
             return
         # Until a run has claimed its task, the task is rightly elsewhere.
         if queue == in_progress or not await self._has_claimed(run):
@@ -233,22 +236,22 @@ class Recovery:
             queue = None
         now = await self._client.read_flow_run(run.id)
         ended = now.state_type is not StateType.RUNNING or now.run_count != run.run_count
-        let_go = ledger.outcome_of(now) is not None or ledger.is_given_back(now)
+        let_go = record.outcome_of(now) is not None or record.is_given_back(now)
         if queue == in_progress or ended or let_go:
             return
-        if await ledger.has_moved_itself(self._client, now):
+        if await record.has_moved_itself(self._client, now):
             return
-        if control.is_running(run.id) and not control.is_at_work(run.id):
+        if local_runs.is_running(run.id) and not local_runs.is_at_work(run.id):
             return
         text = "the task was deleted" if queue is None else f"the task was moved to {queue!r}"
-        state = Cancelling(name=control.MOVED_AWAY_STATE, message=text)
+        state = Cancelling(name=local_runs.MOVED_AWAY_STATE, message=text)
         await self._client.set_flow_run_state(run.id, state, force=True)
         self.notes.append(f"{run.name!r}: agent stopped, {text}")
 
     async def _has_claimed(self, run: FlowRun) -> bool:
         """Tell whether this start of a run has got as far as its agent."""
-        if control.is_held(run.id) or control.is_running(run.id):
-            return control.is_at_work(run.id)
+        if local_runs.is_held(run.id) or local_runs.is_running(run.id):
+            return local_runs.is_at_work(run.id)
         since = run.state.timestamp if run.state else None
         if since is None or age_of(run) < lost.NOTING:
             return False
@@ -264,7 +267,7 @@ class Recovery:
 
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
-        if ledger.is_closed(last) or last.parameters.get("queue_name") != self._route.queue_name:
+        if record.is_closed(last) or last.parameters.get("queue_name") != self._route.queue_name:
             return False
         if last.state_type is StateType.CRASHED:
             if age_of(last) > _RECOVERING:
@@ -300,14 +303,14 @@ class Recovery:
         settled = _settled.setdefault((self._app.name, self._route.queue_name), set())
         settled &= {t.id for t in idle}
         open_tasks = [t.id for t in idle if t.id not in settled]
-        last = await runs.last_finished_runs(self._client, self._app.name, open_tasks)
-        waiting = await runs.active_runs(self._client, self._app.name, open_tasks)
+        last = await store.last_finished_runs(self._client, self._app.name, open_tasks)
+        waiting = await store.active_runs(self._client, self._app.name, open_tasks)
         for task_id in open_tasks:
             run = last.get(task_id)
             if task_id in waiting:
                 continue
             ours = run is not None and run.parameters.get("queue_name") == self._route.queue_name
-            if run is None or not ours or run.state is None or ledger.is_closed(run):
+            if run is None or not ours or run.state is None or record.is_closed(run):
                 settled.add(task_id)
                 continue
             if await self._is_being_closed(run):
@@ -320,7 +323,7 @@ class Recovery:
         if run.state_type is StateType.CRASHED:
             over = await starts.is_over(self._client, self._app, run)
             return not over or age_of(run) < _RECOVERING
-        holder = ledger.holder_of(run)
+        holder = record.holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
             return False
         return age_of(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
@@ -347,8 +350,11 @@ class Recovery:
         _next_sweep[key] = monotonic() + _SWEEP_EVERY
         with suppress(DispatchError):
             await pausing.forget_old_mark(self._client, *key)
-        for run in await runs.find_polls(
-            self._client, self._app.name, self._route.queue_name, (StateType.PENDING, *runs.WORKING)
+        for run in await store.find_polls(
+            self._client,
+            self._app.name,
+            self._route.queue_name,
+            (StateType.PENDING, *store.WORKING),
         ):
             if await self._workers.has_lost(run) and await self._now(run) is not None:
                 crashed = Crashed(message="The worker was lost during this poll.")

@@ -19,11 +19,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 from prefect.states import AwaitingConcurrencySlot, Cancelled
 
-from athanore import names, tokens
+from athanore import names
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.supervisor import STOP_GRACE
-from athanore.background import kept_up
-from athanore.environment import agent_environment
 from athanore.errors import (
     AnswerLostError,
     BoardError,
@@ -33,28 +30,21 @@ from athanore.errors import (
     RouteError,
     TaskMovedError,
 )
-from athanore.flows import (
-    activity,
-    apps,
-    breaker,
-    clock,
-    control,
-    hooks,
-    ledger,
-    letting_go,
-    limits,
-    report,
-    runs,
-    starts,
-)
+from athanore.flows import hooks, letting_go, reports
 from athanore.flows.attempt_task import attempt_task
 from athanore.flows.by_hand import hand_over, leave_to_others
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.lease import Lease, kept
+from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
+from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
+from athanore.runs import activity, clock, record, slots, store, tokens
+from athanore.runtime import apps, breaker, local_runs, starts
+from athanore.runtime.background import kept_up
+from athanore.runtime.environment import agent_environment
+from athanore.runtime.lease import Lease
+from athanore.runtime.lease_keeper import kept
 
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
@@ -88,7 +78,7 @@ async def run_agent(
         app: where the app's code is, as `run.py:dispatcher`, for a process that has not loaded it;
             whose run it is, its tags say.
         route: what was said of the route over HTTP when the run was created; what is said now
-            counts as long as the route is there. See `athanore.definitions`.
+            counts as long as the route is there. See `athanore.runtime.definitions`.
     """
     task_id = str(task_id)
     context = FlowRunContext.get()
@@ -96,7 +86,7 @@ async def run_agent(
         raise ConfigurationError("run_agent only works as a Prefect flow run.")
     run: FlowRun = context.flow_run
     found = apps.of_run(run.tags, app)
-    async with runs.prefect_client() as client:
+    async with store.prefect_client() as client:
         try:
             current = await found.routes.find(client, queue_name, route)
         except RouteError as exc:
@@ -104,13 +94,13 @@ async def run_agent(
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
             return await hand_over(client, found, current, task_id)
         # Asked before this start is known here; Prefect need not know of the other one any more.
-        other = control.at_work_on(found.name, task_id)
-        with control.controlled(run.id, task_id, run) as handle:
+        other = local_runs.at_work_on(found.name, task_id)
+        with local_runs.controlled(run.id, task_id, run) as handle:
             try:
                 visit = _Visit(client, found, current, run, handle, task_id)
                 return await visit.perform(other)
             finally:
-                limits.leave(run.id)
+                slots.leave(run.id)
 
 
 class _Visit:
@@ -122,7 +112,7 @@ class _Visit:
         app: apps.App,
         route: Route,
         run: FlowRun,
-        handle: control.RunControl,
+        handle: local_runs.RunControl,
         task_id: str,
     ) -> None:
         self.client = client
@@ -136,17 +126,17 @@ class _Visit:
         self._prompt = ""
         self._was_at_work = False
         self.token = tokens.new_token(run.id)
-        self.ledger = ledger.Ledger(client, run, route.retry)
+        self.ledger = record.Ledger(client, run, route.retry)
         self.conclusion = Conclusion(app, route, self.ledger, task_id, self.log)
 
-    async def perform(self, other: control.RunControl | None) -> State[None]:
+    async def perform(self, other: local_runs.RunControl | None) -> State[None]:
         """Make the start, unless an earlier one (here: `other`) may have a living agent."""
         if (recorded := self.ledger.recorded()) is not None:
             return await self.conclusion.repeat(recorded)
         here = "an agent of this task is still at work here" if other else None
         if earlier := here or await starts.earlier(self.client, self.app, self.run):
             return await self._later(earlier, _EARLIER_START_PAUSE)
-        holding = control.holding(self.run.id)
+        holding = local_runs.holding(self.run.id)
         async with AsyncExitStack() as stack:
             lease = holding.lease if holding else None
             if holding is None:  # a stock worker's, which sees to nothing
@@ -161,9 +151,9 @@ class _Visit:
 
     async def _start(self, worker: str, lease: Lease | None) -> State[None]:
         # An earlier start that is dead, and did not get to say what becomes of the task.
-        self._was_at_work = ledger.last_start_of(self.run) is not None
+        self._was_at_work = record.last_start_of(self.run) is not None
         full, _ = await asyncio.gather(
-            limits.no_slot(self.client, self.app.name, self.run),
+            slots.no_slot(self.client, self.app.name, self.run),
             self.ledger.open(
                 worker,
                 self.token,
@@ -179,25 +169,25 @@ class _Visit:
             return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
         if lease is not None and self.handle.reason is None:
             await self.handle.unless_stopped(lease.held())
-        if self.handle.reason is control.StopReason.CANCELLED:
+        if self.handle.reason is local_runs.StopReason.CANCELLED:
             await self.ledger.leave()
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
-            return await self._conclude(None, control.outages())
+            return await self._conclude(None, local_runs.outages())
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
             await self.ledger.leave()
-            return Cancelled(name=runs.NOTHING_TO_DO, message=str(exc))
+            return Cancelled(name=store.NOTHING_TO_DO, message=str(exc))
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
                 await self.ledger.keep_claim()
             return await self._later(str(exc), self.route.poll_interval)
         breaker.attempt_starts(self.app.name, self.route)
-        control.started(self.run.id)
-        outages = control.outages()
+        local_runs.started(self.run.id)
+        outages = local_runs.outages()
         lapses = lease.lapses if lease is not None else 0
         began = monotonic()
         result = await self._attempt(claimed)
@@ -214,13 +204,13 @@ class _Visit:
             raise
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
-        attempt = report.Attempt(claimed, self._prompt, ending, took, result)
-        await report.write_page(self.client, self.app, self.run, attempt, self.log)
+        attempt = reports.Attempt(claimed, self._prompt, ending, took, result)
+        await reports.write_page(self.client, self.app, self.run, attempt, self.log)
         return state
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
         await self._catch_up()
-        unsure = control.outages() != outages
+        unsure = local_runs.outages() != outages
         if result is None:
             parts = (self.app, self.route, self.ledger, self.handle, self.log)
             return await letting_go.stopped(*parts, unsure=unsure)
@@ -259,7 +249,7 @@ class _Visit:
         """Give the slot back and be offered again; not counted as an attempt."""
         await self.ledger.give_back()
         due = clock.now() + delay
-        control.wake(due)
+        local_runs.wake(due)
         self.log.info("Waiting: %s", why)
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
         state.message = why
@@ -317,7 +307,7 @@ class _Visit:
         except asyncio.CancelledError:
             if self.handle.reason is None:
                 raise
-            if self.handle.reason is control.StopReason.STALLED:
+            if self.handle.reason is local_runs.StopReason.STALLED:
                 return _cut_short(AgentOutcome.STALLED, self.handle.message, transcript)
             return None
         finally:
@@ -396,10 +386,10 @@ class _Visit:
             return
         while True:
             await transcript.silence(limit)
-            if control.api_is_here() or not await self._has_called(transcript):
+            if local_runs.api_is_here() or not await self._has_called(transcript):
                 break
         self.handle.stop(
-            control.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
+            local_runs.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
         )
 
 

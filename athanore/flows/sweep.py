@@ -10,9 +10,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.errors import BoardError, BoardUnavailableError, RouteError
-from athanore.flows import runs
-from athanore.flows.apps import App
 from athanore.flows.recovery import Recovery
+from athanore.runs import store
+from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
 
@@ -36,7 +36,7 @@ async def sweep(client: PrefectClient, app: App) -> None:
 
 async def look_once(client: PrefectClient, app: App) -> None:
     """Put right all runs of an app whose worker is lost."""
-    active = await runs.find_runs(client, app.name, (StateType.PENDING, *runs.WORKING))
+    active = await store.find_runs(client, app.name, (StateType.PENDING, *store.WORKING))
     by_route: dict[str, list[FlowRun]] = defaultdict(list)
     for run in active:
         by_route[str(run.parameters.get("queue_name"))].append(run)

@@ -16,7 +16,7 @@ from prefect.events import emit_event
 
 from athanore.agent_adapters.output import Tail
 from athanore.models import AgentEvent, EventKind
-from athanore.redaction import Redactor
+from athanore.runtime.redaction import Redactor
 
 _GATHER_SECONDS = 0.1
 _MAX_BATCH_CHARS = 16_000

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from athanore.models import BoardIdentity
-from athanore.queue_adapters.document import Document, JsonQueues
-from athanore.queue_adapters.document_adapter import DocumentAdapter
+from athanore.queue_adapters.document.adapter import DocumentAdapter
+from athanore.queue_adapters.document.document import Document, JsonQueues
 
 type MemoryTask = str | Mapping[str, Any]
 

@@ -16,11 +16,12 @@ from prefect.states import Cancelled, Cancelling
 
 from athanore import names
 from athanore.errors import DispatchError, NotFoundError, TaskBusyError
-from athanore.flows import control, ledger, runs
-from athanore.flows.apps import App
-from athanore.flows.registry import Routes, listed, route_of
 from athanore.models import Task
 from athanore.routes import Route
+from athanore.runs import record, store
+from athanore.runtime import local_runs
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import Routes, listed, route_of
 
 _LEFT_AT_ONCE = 50
 """How many runs of tasks that have left the queue a poll cancels: each takes some requests."""
@@ -58,14 +59,16 @@ async def dispatch(
         TaskBusyError: an agent works on the task.
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
-    control.refuse_if_at_work(app.name, task.id)
+    local_runs.refuse_if_at_work(app.name, task.id)
     routes = await app.routes.read(client)
     known = routes.get(task.queue_name)
     route = known.route if known is not None else None
     if queue_name is not None:
         route = route_of(routes, queue_name)
     if route is None or task.queue_name != route.queue_name:
-        _check_idle(task, (await runs.active_by_task(client, app.name, [task.id])).get(task.id, ()))
+        _check_idle(
+            task, (await store.active_by_task(client, app.name, [task.id])).get(task.id, ())
+        )
     if route is None:
         raise DispatchError(
             f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
@@ -76,11 +79,11 @@ async def dispatch(
         task = replace(task, queue_name=route.queue_name)
     held = (await make_way(client, app, [task])).get(task.id)
     if held is not None:
-        if held.state_type in runs.WORKING or runs.route_name(held) != route.queue_name:
+        if held.state_type in store.WORKING or store.route_name(held) != route.queue_name:
             raise TaskBusyError(task.id, str(held.id), held.name)
         return Dispatched(held, route.queue_name, created=False)
-    run = await runs.dispatch(client, app.name, route, task)
-    control.wake()
+    run = await store.dispatch(client, app.name, route, task)
+    local_runs.wake()
     return Dispatched(run, route.queue_name, created=True)
 
 
@@ -108,7 +111,7 @@ async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> di
             afterwards has not claimed its task, and cannot do so from another queue.
     """
     held: dict[str, FlowRun] = {}
-    active = await runs.active_by_task(client, app.name, [t.id for t in tasks])
+    active = await store.active_by_task(client, app.name, [t.id for t in tasks])
     if not active:
         return held
     routes = await app.routes.read(client)
@@ -116,8 +119,8 @@ async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> di
         for run in active.get(task.id, ()):
             if not _holds(run, task.queue_name, routes):
                 message = f"Superseded: the task is in {task.queue_name!r}."
-                await _withdraw(client, run, runs.SUPERSEDED, message)
-            elif task.id not in held or run.state_type in runs.WORKING:
+                await _withdraw(client, run, store.SUPERSEDED, message)
+            elif task.id not in held or run.state_type in store.WORKING:
                 held[task.id] = run
     return held
 
@@ -132,11 +135,11 @@ async def cancel_left_behind(
     """
     mine = [
         r for r in held.values()
-        if r.state_type in runs.NOT_TAKEN and runs.route_name(r) == route.queue_name
+        if r.state_type in store.NOT_TAKEN and store.route_name(r) == route.queue_name
     ]  # fmt: skip
-    if await runs.count_waiting(client, app.name, route.queue_name) <= len(mine):
+    if await store.count_waiting(client, app.name, route.queue_name) <= len(mine):
         return 0
-    waiting = await runs.find_runs(client, app.name, runs.NOT_TAKEN, queue_name=route.queue_name)
+    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, queue_name=route.queue_name)
     routes = await app.routes.read(client)
     suspects = [r for r in waiting if names.task_of(r.tags) not in held]
     cancelled = 0
@@ -152,10 +155,10 @@ async def cancel_left_behind(
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
         now = await client.read_flow_run(run.id)
-        if now.state_type in runs.NOT_TAKEN and ledger.last_start_of(now) is None:
+        if now.state_type in store.NOT_TAKEN and record.last_start_of(now) is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             message = f"The task {place} and no longer in {route.queue_name!r}."
-            await _withdraw(client, now, runs.NOTHING_TO_DO, message)
+            await _withdraw(client, now, store.NOTHING_TO_DO, message)
             cancelled += 1
     return cancelled
 
@@ -169,7 +172,7 @@ async def cancel(client: PrefectClient, app: App, task_id: str, reason: str) -> 
     Raises:
         DispatchError: no run of the task waits or works.
     """
-    run = (await runs.active_runs(client, app.name, [task_id])).get(task_id)
+    run = (await store.active_runs(client, app.name, [task_id])).get(task_id)
     if run is None:
         raise DispatchError(
             f"No agent works on task {task_id!r} or waits to; there is nothing to cancel."
@@ -187,14 +190,14 @@ async def cancel(client: PrefectClient, app: App, task_id: str, reason: str) -> 
 
 def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     """Tell whether an active run holds its task, which is in this queue."""
-    if run.state_type not in runs.NOT_TAKEN or runs.route_name(run) == queue_name:
+    if run.state_type not in store.NOT_TAKEN or store.route_name(run) == queue_name:
         return True
-    if ledger.last_start_of(run) is not None:
+    if record.last_start_of(run) is not None:
         return True  # it was suspended, and its agent is being stopped
-    known = routes.get(runs.route_name(run))
-    if known is not None and ledger.awaits_the_board(run):
+    known = routes.get(store.route_name(run))
+    if known is not None and record.awaits_the_board(run):
         return queue_name not in routes  # its agent, or its claim, may have put the task there
-    if known is None or not runs.is_retried_by_hand(run):
+    if known is None or not store.is_retried_by_hand(run):
         return False
     return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)
 
@@ -206,5 +209,5 @@ async def _withdraw(client: PrefectClient, run: FlowRun, name: str, message: str
 
 def _check_idle(task: Task, active: Iterable[FlowRun]) -> None:
     for run in active:
-        if run.state_type not in runs.NOT_TAKEN:
+        if run.state_type not in store.NOT_TAKEN:
             raise TaskBusyError(task.id, str(run.id), run.name)

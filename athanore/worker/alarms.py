@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from datetime import datetime
 
-from athanore.flows import clock
+from athanore.runs import clock
 
 _GATHER = 0.03
 """Seconds; alarms that go off that soon after one another are one."""

@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
-from athanore.flows.lease import look
+from athanore.runtime.lease_keeper import look
 
 logger = logging.getLogger("athanore.worker")
 

@@ -15,8 +15,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
 from athanore.errors import PrefectUnavailableError, reason
-from athanore.flows import clock, control
-from athanore.flows.transport import http_transport, prefect_client
+from athanore.runs import clock
+from athanore.runs.transports import http_transport, prefect_client
+from athanore.runtime import local_runs
 
 logger = logging.getLogger("athanore.worker")
 
@@ -74,7 +75,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
                     raise
                 if self._away_since is None:
                     self._away_since = loop.time()
-                    control.note_outage()
+                    local_runs.note_outage()
                     logger.warning("Prefect does not answer (%s); waiting for it.", reason(exc))
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
@@ -83,7 +84,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
             if self._away_since is not None:
                 logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
                 self._away_since = None
-                control.note_return()
+                local_runs.note_return()
             if response.status_code not in _BUSY or self._impatient:
                 return response
             await response.aclose()

@@ -19,13 +19,14 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed, Pending
 from prefect.utilities.engine import propose_state
 
-from athanore import identity, names
+from athanore import names
 from athanore.errors import PrefectUnavailableError, RouteError
-from athanore.flows import apps
-from athanore.flows.ledger import Holder
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
+from athanore.processes import identity
 from athanore.routes import Route
+from athanore.runs.record import Holder
+from athanore.runtime import apps
 
 _FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]

@@ -15,7 +15,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import RouteError
-from athanore.flows import apps, clock
+from athanore.runs import clock
+from athanore.runtime import apps
 from athanore.worker.polls import scheduled_time
 
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]

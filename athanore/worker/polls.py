@@ -12,8 +12,8 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.flows import clearing, clock
-from athanore.flows.pausing import RESUME
+from athanore.runs import clearing, clock
+from athanore.runs.pausing import RESUME
 
 logger = logging.getLogger("athanore.worker")
 

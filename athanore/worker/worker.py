@@ -26,17 +26,19 @@ from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from athanore import names
-from athanore.background import kept_up, tell_failure
 from athanore.deployments.app_record import claim_app
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.flows import apps, clearing, clock, control
-from athanore.flows.control import StopReason
-from athanore.flows.lease import Lease, kept
 from athanore.flows.sweep import sweep
-from athanore.hardening import hide_memory
+from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
-from athanore.proxies import spare_loopback
+from athanore.processes.hardening import hide_memory
+from athanore.runs import clearing, clock
+from athanore.runtime import apps, local_runs
+from athanore.runtime.background import kept_up, tell_failure
+from athanore.runtime.lease import Lease
+from athanore.runtime.lease_keeper import kept
+from athanore.runtime.local_runs import StopReason
 from athanore.worker.alarms import Alarms
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
@@ -142,8 +144,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for app in self._to_claim:
             await claim_app(self.client, app, serves=True)
         self._execution = Execution(self._apps, self._logger, self.name)
-        self._listening.enter_context(control.listening(self.wake))
-        self._listening.enter_context(control.on_start(self._execution.started))
+        self._listening.enter_context(local_runs.listening(self.wake))
+        self._listening.enter_context(local_runs.on_start(self._execution.started))
         beside = {"The look for due runs": self._answer_alarms}
         if self._polls_only:
             beside["The deletion of empty polls"] = partial(
@@ -199,7 +201,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             # from the next start of a worker.
             self._transport.give_up()
         for run_id in list(self._runs):
-            control.stop(run_id, StopReason.SHUTDOWN)
+            local_runs.stop(run_id, StopReason.SHUTDOWN)
         if not await self._wait_for_runs(_STOP_PATIENCE) and self._transport is not None:
             # Prefect or the board is away: the next start of a worker sees to what is left.
             self._transport.give_up()
@@ -221,7 +223,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def stop_agents(self) -> None:
         """Cut the grace period of a drain short."""
         for run_id in list(self._runs):
-            control.stop(run_id, StopReason.SHUTDOWN)
+            local_runs.stop(run_id, StopReason.SHUTDOWN)
 
     def _find_apps(self) -> None:
         self._apps = apps.all_registered()
@@ -366,11 +368,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def _begin(self, run: FlowRun) -> None:
         task = asyncio.create_task(self._execute(run), name=f"Run {run.name!r}")
         self._runs[run.id] = task
-        control.hold(run.id, self.name, self._lease)
+        local_runs.hold(run.id, self.name, self._lease)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
-            control.forget(run.id)
+            local_runs.forget(run.id)
             self.wake(clock.now() + _GATHER_ENDS)  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
@@ -392,9 +394,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Run one flow run, as the base class would ask for it."""
         if task_status is not None:
             task_status.started(0)
-        control.hold(flow_run.id, self.name, self._lease)
+        local_runs.hold(flow_run.id, self.name, self._lease)
         try:
             await self._execute(flow_run)
         finally:
-            control.forget(flow_run.id)
+            local_runs.forget(flow_run.id)
         return AthanoreWorkerResult(identifier=str(flow_run.id), status_code=0)

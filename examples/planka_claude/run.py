@@ -3,8 +3,8 @@
 import os
 
 from athanore import AgentDispatcher
-from athanore.agent_adapters.claude import ClaudeAgentAdapter
-from athanore.queue_adapters.planka import PlankaBackend
+from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter
+from athanore.queue_adapters.planka.backend import PlankaBackend
 
 BOARD = os.environ.get("PLANKA_BOARD", "Website.Work")
 

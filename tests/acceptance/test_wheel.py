@@ -12,7 +12,7 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"athanore"}
     assert "athanore/py.typed" in names
     others = [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
-    assert {n for n in others if not n.startswith("athanore/api/web/")} == set()
+    assert {n for n in others if not n.startswith("athanore/api/page/web/")} == set()
     assert {n.rsplit("/", 1)[1] for n in others} >= {"board.html", "board.css", "board.js"}
 
 

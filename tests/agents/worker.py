@@ -9,8 +9,8 @@ from pathlib import Path
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.program import spawn
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
-from athanore.agent_adapters.supervisor import default_reaper, supervise
 from athanore.models import AgentEvent, EventKind, Task
+from athanore.processes.supervisor import default_reaper, supervise
 from athanore.routes import Route
 
 NASTY = [sys.executable, "-I", "-S", str(Path(__file__).with_name("nasty.py"))]

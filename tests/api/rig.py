@@ -15,15 +15,15 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
-from athanore import AgentDispatcher, tokens
 from athanore.api.server import serve_api
 from athanore.deployments import deploy, planned
 from athanore.deployments.plan import plan
-from athanore.flows import runs
-from athanore.flows.apps import App
-from athanore.flows.ledger import Ledger
+from athanore.dispatcher import AgentDispatcher
+from athanore.launch.foreground import listen
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.up import listen
+from athanore.runs import store, tokens
+from athanore.runs.record import Ledger
+from athanore.runtime.apps import App
 from tests.harness import Prefect
 
 _deployed: set[tuple[str, str]] = set()
@@ -97,7 +97,7 @@ class Api:
         async def start(client: PrefectClient) -> tuple[str, str]:
             task = self.board.get_task(task_id)
             route = self.dispatcher.routes[task.queue_name]
-            run = await runs.dispatch(client, self.app.name, route, task)
+            run = await store.dispatch(client, self.app.name, route, task)
             await client.set_flow_run_state(run.id, Pending())
             await client.set_flow_run_state(run.id, Running())
             token = tokens.new_token(run.id)

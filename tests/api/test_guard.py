@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from athanore.api.guard import check_binding
+from athanore.api.security.guard import check_binding
 from athanore.errors import ConfigurationError
-from athanore.hosts import HostPolicy
+from athanore.http_client.hosts import HostPolicy
 from athanore.settings import Settings
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, served

@@ -21,8 +21,8 @@ from schemathesis.core.result import Ok
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.api.app import create_api
-from athanore.flows.apps import App
 from athanore.queue_adapters.base import QueueAdapter
+from athanore.runtime.apps import App
 from tests.api.conftest import OPERATOR, dispatcher
 from tests.api.rig import Api, bearer, served
 

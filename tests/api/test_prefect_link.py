@@ -11,11 +11,12 @@ import pytest
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore import AgentDispatcher, MemoryAdapter, tokens
-from athanore.api.auth import Gate, Role
-from athanore.api.prefect_link import PrefectLink
+from athanore import AgentDispatcher, MemoryAdapter
+from athanore.api.prefect.link import PrefectLink
+from athanore.api.security.auth import Gate, Role
 from athanore.errors import PrefectUnavailableError
-from athanore.flows.apps import App
+from athanore.runs import tokens
+from athanore.runtime.apps import App
 
 
 class Server:

@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
 
-from athanore import names, tokens
-from athanore.definitions import RouteDefinition, RouteOptions
+from athanore import names
+from athanore.runs import tokens
+from athanore.runtime.definitions import RouteDefinition, RouteOptions
 from tests.api.conftest import ODD, OPERATOR, dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until

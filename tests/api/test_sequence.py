@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from athanore.api.event_log import AgentEventModel, LoggedEvent
-from athanore.api.sequence import GAP_SECONDS, Cursor, Progress, Sequencer
+from athanore.api.events.event_log import AgentEventModel, LoggedEvent
+from athanore.api.events.sequence import GAP_SECONDS, Cursor, Progress, Sequencer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

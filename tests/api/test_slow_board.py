@@ -10,8 +10,8 @@ from typing import override
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
-from athanore.api import prefect_link
-from athanore.api import routes as api_routes
+from athanore.api.prefect import link
+from athanore.api.routers import routes as api_routes
 from athanore.errors import BoardUnavailableError
 from athanore.models import Queue
 from tests.api.conftest import write_prompt
@@ -63,7 +63,7 @@ def api(board: Slow, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     )  # fmt: skip
     app.route("Todo")(write_prompt)
     with served(app, prefect_api) as it:
-        monkeypatch.setattr(prefect_link, "_PATIENCE", PATIENCE)
+        monkeypatch.setattr(link, "_PATIENCE", PATIENCE)
         yield it
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.errors import BoardUnavailableError
-from athanore.flows import clock
+from athanore.runs import clock
 from tests.api.conftest import dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until

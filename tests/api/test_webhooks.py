@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher
-from athanore.environment import is_secret
+from athanore.runtime.environment import is_secret
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.harness import prompt

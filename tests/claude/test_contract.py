@@ -17,7 +17,7 @@ if CLI is None:
         "claude-agent-sdk, which bundles the real CLI, is not installed", allow_module_level=True
     )
 
-from athanore.agent_adapters.claude import ClaudeAgentAdapter  # noqa: E402
+from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter  # noqa: E402
 
 pytestmark = pytest.mark.nightly
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from athanore import MemoryAdapter
-from athanore.flows import apps
+from athanore.runtime import apps
 from tests.cli.rig import Cli, write_script
 from tests.harness import Running, app_name, running
 from tests.support import wait_until

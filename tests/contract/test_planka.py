@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.queue_adapters.planka import PlankaBackend
+from athanore.queue_adapters.planka.backend import PlankaBackend
 from athanore.testing.queue_contract import QueueAdapterContract
 from tests.planka.server import ADMIN_KEY, planka_server
 from tests.planka.site import Site, fresh_board, site_with_users

@@ -9,7 +9,7 @@ import pytest
 
 from athanore.models import Task
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.testing import QueueAdapterContract
 

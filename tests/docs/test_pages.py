@@ -82,7 +82,7 @@ def test_every_command_is_in_the_table() -> None:
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("claude_code_sdk") is None:
-        stand_in = ModuleType("athanore.agent_adapters.claude")
+        stand_in = ModuleType("athanore.agent_adapters.claude.adapter")
         vars(stand_in)["ClaudeAgentAdapter"] = lambda **_: ScriptedAgent()  # pyright: ignore[reportUnknownLambdaType]
         monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
     monkeypatch.chdir(tmp_path)
@@ -134,7 +134,7 @@ def test_the_messages_that_are_explained_are_ours() -> None:
 
 def test_the_agents_environment_is_told() -> None:
     told = re.findall(r"`(ATHANORE_\w+)`", (DOCS / "agents.md").read_text())
-    source = (ROOT / "athanore/environment.py").read_text()
+    source = (ROOT / "athanore/runtime/environment.py").read_text()
     given = set(re.findall(r'"(ATHANORE_\w+)"[:\]]', source))
     assert set(told) == given
 
@@ -143,7 +143,7 @@ def test_the_arguments_of_the_claude_adapter_are_told() -> None:
     page = (DOCS / "agents.md").read_text()
     told = re.findall(r"`(\w+)`", page[page.index("Its arguments:") :].partition(". Claude")[0])
     # Without an SDK the module cannot be imported.
-    tree = ast.parse((ROOT / "athanore/agent_adapters/claude.py").read_text())
+    tree = ast.parse((ROOT / "athanore/agent_adapters/claude/adapter.py").read_text())
     classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     methods = [n for n in classes["ClaudeAgentAdapter"].body if isinstance(n, ast.FunctionDef)]
     (init,) = [n for n in methods if n.name == "__init__"]

@@ -11,10 +11,11 @@ from types import ModuleType
 
 import pytest
 
-from athanore import AgentDispatcher, ScriptedAgent
-from athanore.flows import apps
+from athanore import ScriptedAgent
+from athanore.dispatcher import AgentDispatcher
 from athanore.queue_adapters.base import QueueAdapter, SupportsPrepare
-from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.queue_adapters.planka.backend import PlankaAdapter
+from athanore.runtime import apps
 from athanore.testing import QueueAdapterContract
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
 from tests.harness import app_name, running
@@ -80,7 +81,7 @@ def test_planka_and_claude(
     tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = ScriptedAgent()
-    claude = "athanore.agent_adapters.claude"
+    claude = "athanore.agent_adapters.claude.adapter"
     if not any(_installed(sdk) for sdk in ("claude_agent_sdk", "claude_code_sdk")):
         stand_in = ModuleType(claude)
         vars(stand_in)["ClaudeAgentAdapter"] = lambda **_: agent  # pyright: ignore[reportUnknownLambdaType]

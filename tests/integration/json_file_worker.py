@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from athanore.errors import TaskMovedError
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 
 WORKERS = 8
 OPERATIONS = 500

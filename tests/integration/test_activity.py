@@ -10,7 +10,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore.flows import activity
+from athanore.runs import activity
 
 
 @pytest.mark.parametrize("hours", [0, 3, -3])

@@ -12,11 +12,11 @@ from prefect.client.orchestration import PrefectClient
 from athanore import AgentDispatcher, JsonFileAdapter, QueueAdapter
 from athanore.deployments import check_app_record, claim_app, deploy
 from athanore.deployments.app_record import BOARD_LEFT
-from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
-from athanore.flows import ledger, runs
-from athanore.flows.apps import App
+from athanore.runs import record, store
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import deployments_of
 from tests.harness import app_name, prompt
 
 
@@ -96,12 +96,12 @@ async def test_runs_on_a_board_that_an_app_leaves_are_settled(
     await claim_app(client, old)
     await deploy(client, plan(old.dispatcher, old.reference))
     task = old.dispatcher.board.create_task("Todo", "Of the old board")
-    run = await runs.dispatch(client, name, old.dispatcher.routes["Todo"], task)
+    run = await store.dispatch(client, name, old.dispatcher.routes["Todo"], task)
     with pytest.raises(AppTakenError, match="--new-board"):
         await claim_app(client, new)
     await claim_app(client, new, new_board=True)
     after = await client.read_flow_run(run.id)
-    assert (after.state_name, ledger.is_closed(after)) == (BOARD_LEFT, True)
+    assert (after.state_name, record.is_closed(after)) == (BOARD_LEFT, True)
     with pytest.raises(AppTakenError):
         await claim_app(client, old)
     for deployment in (await deployments_of(client, name)).values():

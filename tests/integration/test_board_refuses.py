@@ -10,7 +10,7 @@ import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult
 from athanore.agent_adapters.base import AgentJob
-from athanore.flows import patience
+from athanore.flows import retry
 from tests.harness import app_name, prompt, running
 from tests.planka.server import BOT_KEY, Server, planka_server
 from tests.support import wait_until
@@ -92,7 +92,7 @@ def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
 def test_an_access_that_is_taken_away_in_mid_run(
     prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "ACCESS_PATIENCE", timedelta(seconds=0.1))
+    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.1))
     agent = Agent()
     with planka_server() as planka:
         board = planka.board(lists=LISTS)

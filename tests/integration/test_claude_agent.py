@@ -28,7 +28,7 @@ if CLI is None:
     )
 
 from athanore.agent_adapters.base import AgentJob  # noqa: E402
-from athanore.agent_adapters.claude import ClaudeAgentAdapter  # noqa: E402
+from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter  # noqa: E402
 
 # claude-code-sdk never closes its message streams.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")

@@ -20,11 +20,11 @@ from prefect.workers.process import ProcessJobConfiguration
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, ConfigurationError, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.deployments import Deployed, deploy
-from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
-from athanore.deployments.pools import queues_of
-from athanore.flows import pausing, runs
-from athanore.versions import app_version
+from athanore.runs import pausing, store
+from athanore.runs.work_queues import queues_of
+from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.versions import app_version
 from tests.harness import app_name, running
 
 QUEUES = ["Todo", "Review", "Docs", "Extra", "In Progress", "Done", "Failed"]
@@ -86,14 +86,14 @@ async def everything(client: PrefectClient, name: str) -> dict[str, Any]:
 async def agent_run(client: PrefectClient, dispatcher: AgentDispatcher, queue: str) -> FlowRun:
     """Have a task in a queue, and the agent run that waits for it."""
     task = dispatcher.board.create_task(queue, f"A task in {queue}")
-    return await runs.dispatch(client, dispatcher.name, dispatcher.routes[queue], task)
+    return await store.dispatch(client, dispatcher.name, dispatcher.routes[queue], task)
 
 
 async def test_the_first_polls_are_scheduled_when_a_deploy_returns(prefect_api: str) -> None:
     name = app_name("at-once")
     async with connected(prefect_api, name) as client:
         await put(client, app(name, "Todo", poll_interval=600))
-        polls = await runs.find_polls(client, name, "Todo", runs.WAITING)
+        polls = await store.find_polls(client, name, "Todo", store.WAITING)
         assert len(polls) >= 3, "a worker's first look would find nothing"
         due = min(p.expected_start_time for p in polls if p.expected_start_time)
         assert due <= datetime.now(UTC) + timedelta(seconds=600)
@@ -101,7 +101,7 @@ async def test_the_first_polls_are_scheduled_when_a_deploy_returns(prefect_api: 
         (poll,) = [d for d in (await deployments_of(client, name)).values() if d.schedules]
         await client.pause_deployment(poll.id)
         await put(client, app(name, "Todo", poll_interval=900))
-        waiting = await runs.find_polls(client, name, "Todo", runs.WAITING)
+        waiting = await store.find_polls(client, name, "Todo", store.WAITING)
         assert waiting == [], "a paused route was scheduled"
 
 

@@ -18,12 +18,12 @@ from prefect.states import AwaitingRetry, Completed, Pending, Running
 
 from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.deployments import deploy
-from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
-from athanore.flows import clock, runs
-from athanore.flows.apps import App
 from athanore.flows.recovery import Recovery
+from athanore.runs import clock, store
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import deployments_of
 from athanore.services import tasks
 from tests.harness import app_name, prompt
 
@@ -105,7 +105,7 @@ async def test_a_waiting_run_of_another_route_does_not_hold_its_task(site: Site)
     site.board.move_task(site.task_id, "Urgent")
     new = await tasks.dispatch(site.client, site.app, site.task)
     assert (new.route, new.created) == ("Urgent", True)
-    assert runs.route_name(new.run) == "Urgent"
+    assert store.route_name(new.run) == "Urgent"
     before = await site.read(old)
     assert (before.state_type, before.state_name) == (StateType.CANCELLED, "Superseded")
     assert "'Urgent'" in ((before.state and before.state.message) or "")
@@ -140,7 +140,7 @@ async def test_a_poll_cancels_the_waiting_run_of_a_task_that_has_left(site: Site
     stays = site.board.create_task("Todo", "Stays")
     other = (await tasks.dispatch(site.client, site.app, stays)).run
     assert set(await site.polled("Todo")) == {stays.id}
-    assert (await site.read(left)).state_name == runs.NOTHING_TO_DO
+    assert (await site.read(left)).state_name == store.NOTHING_TO_DO
     assert (await site.read(other)).state_type is StateType.SCHEDULED
 
 
@@ -188,8 +188,8 @@ async def test_a_batch_tells_of_the_runs_that_it_made_beside_a_busy_task(site: S
     second = await site.dispatched()
     await site.client.set_flow_run_state(second.id, Running(), force=True)
     others = [site.board.create_task("Todo", f"Task {n}") for n in range(3)]
-    due = [runs.Dispatch(t, runs.FIRST_VISIT) for t in (site.task, *others)]
-    created, refused = await runs.dispatch_all(site.client, site.app.name, route, due, None)
+    due = [store.Dispatch(t, store.FIRST_VISIT) for t in (site.task, *others)]
+    created, refused = await store.dispatch_all(site.client, site.app.name, route, due, None)
     assert set(created) == {t.id for t in others}
     assert refused == [str(TaskBusyError(site.task_id, str(second.id), second.name))]
 

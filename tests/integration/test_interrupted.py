@@ -20,26 +20,21 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Failed, Pending, Running
 
-from athanore import (
-    AgentDispatcher,
-    AgentOutcome,
-    AgentResult,
-    MemoryAdapter,
-    identity,
-    names,
-    operations,
-)
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.deployments import deploy
-from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
-from athanore.flows import clearing, ledger, lost, recovery, runs
-from athanore.flows.apps import App
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.control import MOVED_AWAY_STATE, StopReason
-from athanore.flows.ledger import Holder, Ledger
-from athanore.flows.liveness import Liveness
+from athanore.flows import lost, recovery
+from athanore.flows.outcome import Conclusion
 from athanore.flows.recovery import Recovery
+from athanore.processes import identity
+from athanore.runs import clearing, record, store
+from athanore.runs.record import Holder, Ledger
+from athanore.runtime.apps import App
+from athanore.runtime.liveness import Liveness
+from athanore.runtime.local_runs import MOVED_AWAY_STATE, StopReason
+from athanore.runtime.route_registry import deployments_of
+from athanore.services import operations
 from tests.harness import app_name, prompt
 
 pytestmark = pytest.mark.postgres
@@ -89,14 +84,14 @@ class Site:
 
     async def dispatched(self) -> FlowRun:
         task = self.board.get_task(self.task_id)
-        return await runs.dispatch(self.client, self.app.name, self.route, task)
+        return await store.dispatch(self.client, self.app.name, self.route, task)
 
     async def started(self, holder: Holder) -> FlowRun:
         """A run that a worker has taken and started, and whose flow has noted itself."""
         run = await self.dispatched()
         run = await self.started_again(run, holder)
-        noted = {ledger.WORKER: holder.worker, ledger.PROCESS: holder.process}
-        await self.client.update_flow_run_labels(run.id, {**noted, ledger.START: run.run_count})
+        noted = {record.WORKER: holder.worker, record.PROCESS: holder.process}
+        await self.client.update_flow_run_labels(run.id, {**noted, record.START: run.run_count})
         return await self.client.read_flow_run(run.id)
 
     async def started_again(self, run: FlowRun, holder: Holder) -> FlowRun:
@@ -168,7 +163,7 @@ async def test_a_start_whose_worker_died_before_it_began_is_made_again(site: Sit
     await site.put(run, Pending(message=str(DEAD)))
     await site.poll()
     after = await site.run(run)
-    assert (after.state_name, ledger.crashes_of(after)) == ("AwaitingRetry", 0)
+    assert (after.state_name, record.crashes_of(after)) == ("AwaitingRetry", 0)
     assert (site.place, site.comments) == ("Todo", [])
 
 
@@ -187,7 +182,7 @@ async def test_a_worker_that_died_before_its_flow_noted_itself_is_known_all_the_
     run = await site.started_again(await site.dispatched(), DEAD)
     await site.poll()
     after = await site.run(run)
-    assert (after.state_name, ledger.crashes_of(after)) == ("AwaitingRetry", 1)
+    assert (after.state_name, record.crashes_of(after)) == ("AwaitingRetry", 1)
 
 
 async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
@@ -208,10 +203,10 @@ async def test_a_poll_that_knows_only_an_old_visit_makes_the_next(site: Site) ->
     await site.put(visits[0], Cancelled())
     visits.append(await site.dispatched())
     await site.put(visits[1], Cancelled())
-    due = runs.Dispatch(site.board.get_task(site.task_id), runs.FIRST_VISIT)
-    created, refused = await runs.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    due = store.Dispatch(site.board.get_task(site.task_id), store.FIRST_VISIT)
+    created, refused = await store.dispatch_all(site.client, site.app.name, site.route, [due], None)
     assert refused == [] and created[site.task_id] not in {run.id for run in visits}
-    again, _ = await runs.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    again, _ = await store.dispatch_all(site.client, site.app.name, site.route, [due], None)
     assert again == created
 
 
@@ -233,7 +228,7 @@ async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site)
     for _ in range(2):
         await site.ledger(await site.run(run)).give_back(crash=True)
     after = await site.run(run)
-    assert (ledger.crashes_of(after), ledger.attempt_of(after)) == (1, 1)
+    assert (record.crashes_of(after), record.attempt_of(after)) == (1, 1)
     assert after.empirical_policy.retries == 3, "one start was given back"
 
 
@@ -269,7 +264,7 @@ async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: 
     after = await site.run(run)
     assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
     assert site.comments == [f"{said}\nits last words"]
-    assert ledger.crashes_of(after) == 0, "the agent had ended"
+    assert record.crashes_of(after) == 0, "the agent had ended"
 
 
 async def test_a_hopeless_failure_stays_one_when_its_worker_is_lost(site: Site) -> None:
@@ -324,7 +319,7 @@ async def test_a_task_that_its_run_hands_back_is_not_taken_for_moved_away(
 
 async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: Holder) -> None:
     deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
-    poll_id = await runs.deployment_id(site.client, deployment)
+    poll_id = await store.deployment_id(site.client, deployment)
     lost = await site.client.create_flow_run_from_deployment(poll_id)
     other = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(lost, DEAD)
@@ -336,12 +331,12 @@ async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: 
 
 async def test_only_polls_that_nobody_has_taken_are_deleted(site: Site, alive: Holder) -> None:
     deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
-    poll_id = await runs.deployment_id(site.client, deployment)
+    poll_id = await store.deployment_id(site.client, deployment)
     taken = await site.client.create_flow_run_from_deployment(poll_id)
     waiting = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(taken, alive)
     await clearing.delete_waiting(site.client, [taken.id, waiting.id])
-    found = await runs.find_polls(site.client, site.app.name, "Todo", list(StateType))
+    found = await store.find_polls(site.client, site.app.name, "Todo", list(StateType))
     assert taken.id in {r.id for r in found}
     assert waiting.id not in {r.id for r in found}
 
@@ -383,7 +378,7 @@ async def test_a_task_that_is_handed_back_says_why(
     state = await site.conclusion(run).stopped(reason, "")
     assert (state.name, site.place) == ("AwaitingRetry", "Todo")
     assert site.comments == [f"{words}; returned to queue, attempt 1."]
-    assert ledger.is_given_back(await site.run(run))
+    assert record.is_given_back(await site.run(run))
 
 
 @pytest.mark.parametrize(
@@ -404,7 +399,7 @@ async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
     site.board.move_task(site.task_id, "Done")
     state = await site.conclusion(run).stopped(reason, "by hand")
     assert (state.type, state.name, site.place) == (StateType.CANCELLED, name, "Done")
-    assert not ledger.is_given_back(await site.run(run)), "the attempt has done its work"
+    assert not record.is_given_back(await site.run(run)), "the attempt has done its work"
     assert site.comments == said
 
 
@@ -427,7 +422,7 @@ async def test_a_dead_letter_whose_queue_is_gone_stays_with_a_comment(site: Site
             "The board has no queue 'Failed' any more; leaving the task where it is.",
         ],
     )
-    assert ledger.is_closed(await site.run(run))
+    assert record.is_closed(await site.run(run))
     (letter,) = await operations.dead_letters(site.client, site.app)
     assert (letter.task_id, letter.reason) == (site.task_id, "exit code 1")
 
@@ -441,7 +436,7 @@ async def test_a_cancelled_task_whose_queue_is_gone_is_put_aside_all_the_same(
     assert await recovery.resume(run, site.board.get_task(site.task_id))
     assert site.place == "In Progress"
     assert "No queue is called 'Cancelled'" in site.comments[-1]
-    assert ledger.is_closed(await site.run(run))
+    assert record.is_closed(await site.run(run))
 
 
 class Refuses(MemoryAdapter):
@@ -488,8 +483,8 @@ async def test_a_board_that_is_away_stops_the_poll(prefect_api: str) -> None:
 
 async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive: Holder) -> None:
     run = await site.at_work(alive)
-    await ledger.note_move(site.client, run.id, run.run_count, "Done")
-    assert await ledger.has_moved_itself(site.client, run)
+    await record.note_move(site.client, run.id, run.run_count, "Done")
+    assert await record.has_moved_itself(site.client, run)
     attempt = PrefectTask(name="attempt 1", fn=prompt)
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
@@ -513,11 +508,11 @@ async def test_what_the_api_and_the_worker_note_of_a_run_is_all_kept(site: Site)
     for number in range(10):
         await asyncio.gather(
             site.client.update_flow_run_labels(run.id, {f"athanore.{number}": number}),
-            ledger.note_move(site.client, run.id, run.run_count + number, "Done"),
+            record.note_move(site.client, run.id, run.run_count + number, "Done"),
         )
     after = await site.run(run)
     for number in range(10):
         assert after.labels[f"athanore.{number}"] == number
-        assert await ledger.has_moved_itself(
+        assert await record.has_moved_itself(
             site.client, after.model_copy(update={"run_count": run.run_count + number})
         )

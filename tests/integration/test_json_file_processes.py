@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 
 WORKERS = 8
 OPERATIONS = 4_000

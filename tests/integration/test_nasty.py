@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter, MemoryAdapter
-from athanore.agent_adapters.processes import MARK
+from athanore.processes.family import MARK
 from tests.harness import Prefect, app_name, prompt, running
 
 NASTY = Path(__file__).parent.parent / "agents" / "nasty.py"

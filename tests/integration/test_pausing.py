@@ -15,12 +15,12 @@ from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.deployments import deploy
-from athanore.deployments.deploy import deployments_of
 from athanore.deployments.plan import plan
-from athanore.flows import clock, pausing
-from athanore.flows.apps import App
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Ledger, attempt_of
+from athanore.flows.outcome import Conclusion
+from athanore.runs import clock, pausing
+from athanore.runs.record import Ledger, attempt_of
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import deployments_of
 from athanore.services import tasks
 from tests.harness import app_name, prompt
 

@@ -20,7 +20,7 @@ from prefect.flows import load_flow_from_entrypoint
 from athanore.deployments.plan import AGENT_ENTRYPOINT, POLL_ENTRYPOINT, plan
 from athanore.deployments.prefect_yaml import apps_in, prefect_yaml
 from athanore.errors import ConfigurationError
-from athanore.flows import apps
+from athanore.runtime import apps
 from tests.harness import Prefect, app_name
 from tests.support import clean_environment, free_port, stop_group, wait_until
 

@@ -9,7 +9,7 @@ import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.agent_adapters.scripted import Emit, Fail, Say, ScriptedAgent
-from athanore.flows.report import table_key
+from athanore.flows.reports import table_key
 from athanore.models import AgentEvent, EventKind
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until

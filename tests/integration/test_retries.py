@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from athanore import NO_DEAD_LETTER, AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
-from athanore.flows import pausing
 from athanore.models import AgentEvent, EventKind
+from athanore.runs import pausing
 from tests.harness import Prefect, app_name, prompt, running
 from tests.support import wait_until
 

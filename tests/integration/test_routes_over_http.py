@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
-from athanore.flows import apps
+from athanore.runtime import apps
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 

@@ -14,12 +14,15 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running, Scheduled, Suspended
 
-from athanore import AgentOutcome, AgentResult, identity, names
-from athanore.flows import ledger, lost, recovery, starts
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Holder
-from athanore.flows.liveness import Liveness
+from athanore import AgentOutcome, AgentResult, names
+from athanore.flows import lost, recovery
+from athanore.flows.outcome import Conclusion
 from athanore.flows.sweep import look_once
+from athanore.processes import identity
+from athanore.runs import record
+from athanore.runs.record import Holder
+from athanore.runtime import starts
+from athanore.runtime.liveness import Liveness
 from athanore.services import tasks
 from tests.integration.test_interrupted import DEAD, LOG, Site, site_at
 
@@ -43,7 +46,7 @@ async def opened(site: Site, holder: Holder) -> FlowRun:
     """A run whose agent works, and that has noted its start."""
     run = await site.at_work(holder)
     assert run.state is not None
-    await site.client.update_flow_run_labels(run.id, {ledger.START_ID: str(run.state.id)})
+    await site.client.update_flow_run_labels(run.id, {record.START_ID: str(run.state.id)})
     return await site.run(run)
 
 
@@ -148,9 +151,9 @@ async def test_what_a_start_noted_after_it_lost_its_run_says_nothing_of_the_next
     late = site.ledger(run)
     await late.open("", "token")
     after = await site.run(run)
-    await site.client.update_flow_run_labels(run.id, {ledger.START_ID: str(uuid4())})
+    await site.client.update_flow_run_labels(run.id, {record.START_ID: str(uuid4())})
     await late.record(AgentResult(AgentOutcome.SUCCEEDED))
-    assert ledger.outcome_of(await site.run(after)) is None
+    assert record.outcome_of(await site.run(after)) is None
 
 
 @pytest.mark.parametrize("outcome", list(AgentOutcome))

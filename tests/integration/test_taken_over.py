@@ -10,11 +10,11 @@ import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names, operations
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import TaskBusyError
-from athanore.flows import apps
-from athanore.services import tasks
+from athanore.runtime import apps
+from athanore.services import operations, tasks
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 

@@ -12,8 +12,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Running
 
 from athanore import names
-from athanore.flows import apps, ledger
 from athanore.flows.recovery import Recovery
+from athanore.runs import record
+from athanore.runtime import apps
 from athanore.worker.execution import Execution
 from tests.integration.test_interrupted import DEAD, Site, site_at
 
@@ -40,7 +41,7 @@ async def execute_for_extra(site: Site, flow: str) -> FlowRun:
     if flow == names.AGENT_FLOW:
         parameters["task_id"] = site.task_id
     run = await site.client.create_flow_run_from_deployment(found.id, parameters=parameters)
-    await Execution([site.app], LOG, "a worker").execute(site.client, run, flow)
+    await Execution([site.app], LOG, "host-1").execute(site.client, run, flow)
     return await site.run(run)
 
 
@@ -49,7 +50,7 @@ async def test_an_agent_run_whose_route_is_not_here_is_given_back_uncounted(site
     assert run.state_name == "AwaitingConcurrencySlot"
     assert run.state is not None and "no route for 'Extra'" in str(run.state.message)
     again = await site.put(run, Running())
-    assert (again.run_count, ledger.attempt_of(again)) == (2, 1)
+    assert (again.run_count, record.attempt_of(again)) == (2, 1)
     assert site.comments == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.queue_adapters.planka.backend import PlankaAdapter
 from tests.planka.server import Server, planka_server
 
 

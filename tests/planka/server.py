@@ -13,7 +13,7 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from athanore.queue_adapters.planka import PlankaAdapter, PlankaBackend
+from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
 from tests.planka.app import make_app
 from tests.planka.state import Row, State
 from tests.support import wait_until

@@ -10,9 +10,9 @@ import pytest
 
 from athanore.errors import InvalidTaskError, TaskMovedError
 from athanore.models import ChecklistItem
-from athanore.queue_adapters import planka_adapter
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.queue_adapters.planka import adapter as planka_adapter
+from athanore.queue_adapters.planka.backend import PlankaAdapter
 from tests.planka.server import BOT_KEY, Server
 from tests.planka.site import Site, post
 

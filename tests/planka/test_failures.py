@@ -23,7 +23,7 @@ from athanore.errors import (
 )
 from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.planka import PlankaAdapter, PlankaBackend
+from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
 from tests.planka.server import (
     PASSWORD,
     SLOW,

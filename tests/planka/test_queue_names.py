@@ -6,8 +6,8 @@ import pytest
 
 from athanore.errors import ConfigurationError, InvalidTaskError, QueueNotFoundError
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.planka import PlankaAdapter
-from athanore.queue_adapters.planka_queues import AmbiguousQueueError, UnknownBoardError
+from athanore.queue_adapters.planka.backend import PlankaAdapter
+from athanore.queue_adapters.planka.queues import AmbiguousQueueError, UnknownBoardError
 from tests.planka.server import Server
 
 

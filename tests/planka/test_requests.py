@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.queue_adapters.planka.backend import PlankaAdapter
 from tests.planka.server import Server
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from athanore.queue_adapters.planka import PlankaAdapter
+from athanore.queue_adapters.planka.backend import PlankaAdapter
 from tests.planka.server import Server
 from tests.planka.state import Row
 

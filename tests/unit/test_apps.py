@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
-from athanore.flows import apps
+from athanore.runtime import apps
 
 APP = """\
 from pathlib import Path

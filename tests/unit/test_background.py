@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from athanore.background import kept_up, tell_failure
 from athanore.errors import PrefectUnavailableError
+from athanore.runtime.background import kept_up, tell_failure
 
 
 async def test_work_that_fails_is_logged_and_done_again(caplog: pytest.LogCaptureFixture) -> None:

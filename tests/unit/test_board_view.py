@@ -8,9 +8,9 @@ from collections.abc import Hashable, Sequence
 import pytest
 
 from athanore import MemoryAdapter, Task
-from athanore.api.board_view import BoardView
-from athanore.api.snapshot import fair_shares
-from athanore.board import Board
+from athanore.api.page.snapshot import fair_shares
+from athanore.runtime.board import Board
+from athanore.runtime.board_view import BoardView
 
 
 class Counting(MemoryAdapter):

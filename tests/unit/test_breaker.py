@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from athanore import AgentOutcome, AgentResult
-from athanore.flows import breaker
 from athanore.routes import Route
+from athanore.runtime import breaker
 from tests.harness import app_name, prompt
 
 ROUTE = Route("Todo", prompt, pause_after_failures=3)

@@ -9,7 +9,7 @@ import pytest
 
 from athanore import AgentDispatcher, ConfigurationError, JsonFileAdapter, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.checks import check_app
+from athanore.launch.checks import check_app
 from athanore.models import AgentOutcome, AgentResult
 
 

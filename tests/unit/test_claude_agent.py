@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from athanore.agent_adapters.claude_messages import VALUE_LIMIT, Stopped, Transcript
-from athanore.agent_adapters.claude_prompt import task_api_lesson, token_header
-from athanore.agent_adapters.claude_sdk import find_cli
+from athanore.agent_adapters.claude.messages import VALUE_LIMIT, Stopped, Transcript
+from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
+from athanore.agent_adapters.claude.sdk import find_cli
 from athanore.models import AgentEvent, AgentOutcome, EventKind
 
 type Json = dict[str, Any]
@@ -73,7 +73,7 @@ def test_every_message_is_a_sign_of_life_though_it_is_no_event() -> None:
 def test_without_an_sdk_the_import_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['claude_agent_sdk'] = sys.modules['claude_code_sdk'] = None\n"
-        "import athanore.agent_adapters.claude"
+        "import athanore.agent_adapters.claude.adapter"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1

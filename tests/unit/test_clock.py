@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from athanore.flows import clock
+from athanore.runs import clock
 
 NEARLY = timedelta(seconds=5)
 

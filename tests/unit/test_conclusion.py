@@ -10,9 +10,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
-from athanore.flows.apps import App
-from athanore.flows.conclusion import Conclusion
-from athanore.flows.ledger import Ledger
+from athanore.flows.outcome import Conclusion
+from athanore.runs.record import Ledger
+from athanore.runtime.apps import App
 from tests.harness import prompt
 
 SUCCESS = AgentResult(AgentOutcome.SUCCEEDED)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from athanore import MemoryAdapter, Route, Task
-from athanore.environment import agent_environment, is_secret, known_secrets
+from athanore.runtime.environment import agent_environment, is_secret, known_secrets
 
 TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
 

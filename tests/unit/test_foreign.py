@@ -12,7 +12,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.flows import apps
+from athanore.runtime import apps
 from athanore.worker.foreign import ForeignRuns, older_polls
 from tests.harness import prompt
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import Reaper
+from athanore.processes.family import Family
+from athanore.processes.supervisor import Reaper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc and prctl")
 
 SCRIPT = """
 import ctypes, os, subprocess, time
-from athanore import identity
-from athanore.agent_adapters import processes
-from athanore.up import in_foreground
+from athanore.processes import identity
+from athanore.processes import family as processes
+from athanore.launch.foreground import in_foreground
 
 if os.getuid() == 0:  # root reads everything
     os.setgroups([])

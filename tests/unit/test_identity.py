@@ -9,8 +9,7 @@ from typing import NoReturn
 import psutil
 import pytest
 
-from athanore import identity
-from athanore.agent_adapters import processes
+from athanore.processes import family, identity
 
 
 def test_this_process_is_there() -> None:
@@ -41,7 +40,7 @@ def test_nothing_is_claimed_while_no_descriptor_is_left_to_look_with(
     def too_many(*_: object) -> NoReturn:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(processes, "_read", too_many)
+    monkeypatch.setattr(family, "_read", too_many)
     assert identity.is_gone(mine) is None
 
 

@@ -27,9 +27,9 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.models import ChecklistItem, Comment
-from athanore.queue_adapters import json_file
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file import adapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_malformed_tasks_are_reported_once_skipped_and_kept(
 ) -> None:
     bad: list[Any] = ["text", None, {"name": "no id"}, {"id": "9"}, task("8", ""), task(True)]
     board = board_of(path, Todo=[bad[0], task("1"), *bad[1:], task("2")], Done=[])
-    with caplog.at_level(logging.WARNING, "athanore.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
         assert [t.id for t in board.get_ready_tasks(["Todo"])] == ["1", "2"]
         board.move_task("1", "Done")
         path.write_text(path.read_text() + "\n")
@@ -350,7 +350,7 @@ def test_copy_with_the_same_id_never_passes_for_the_task_at_work(
 ) -> None:
     copy, original = task("1", "copy"), task("1", "original")
     board = board_of(path, user=None, Todo=[copy, original, task("2")], Doing=[])
-    with caplog.at_level(logging.WARNING, "athanore.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
         assert [t.name for t in board.get_ready_tasks(["Todo"])] == ["original", "task"]
     assert "'1' is used again" in caplog.text
     claim_task(board, "1", source_queue="Todo", target_queue="Doing")
@@ -367,7 +367,7 @@ def test_many_broken_tasks_make_one_short_warning(
 ) -> None:
     bad = [{"name": f"{n} " + "x" * 100_000} for n in range(200)]
     board = board_of(path, Todo=[*bad, task("1")])
-    with caplog.at_level(logging.WARNING, "athanore.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
         board.add_comment("1", "x")
     (record,) = caplog.records
     assert "195 more" in record.getMessage()
@@ -414,14 +414,14 @@ def test_edit_in_the_middle_of_a_change_is_kept(
 ) -> None:
     board = board_of(path, Todo=[task("1")])
     edited = json.dumps({"queues": {"Todo": [task("2", "from a person"), task("1")]}})
-    write_json = json_file.write_json
+    write_json = adapter.write_json
 
     def edit_first(value: object) -> bytes:
         if content(path)["queues"]["Todo"][0]["id"] == "1":
             edit(path, edited)
         return write_json(value)
 
-    monkeypatch.setattr(json_file, "write_json", edit_first)
+    monkeypatch.setattr(adapter, "write_json", edit_first)
     board.add_comment("1", "hello")
     person, ours = content(path)["queues"]["Todo"]
     assert person == task("2", "from a person")
@@ -439,9 +439,9 @@ def test_half_written_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyP
         waits.append(seconds)
         path.write_text(text)
 
-    monkeypatch.setattr(json_file.time, "sleep", finish)
+    monkeypatch.setattr(adapter.time, "sleep", finish)
     assert board.get_task("1").name == "task"
-    assert waits == [json_file.EDIT_POLL]
+    assert waits == [adapter.EDIT_POLL]
 
 
 def test_file_that_is_away_for_a_moment_is_waited_for(
@@ -454,7 +454,7 @@ def test_file_that_is_away_for_a_moment_is_waited_for(
     def put_back(seconds: float) -> None:
         backup.rename(path)
 
-    monkeypatch.setattr(json_file.time, "sleep", put_back)
+    monkeypatch.setattr(adapter.time, "sleep", put_back)
     board.add_comment("1", "x")
     assert len(content(path)["queues"]["Todo"][0]["comments"]) == 1
 
@@ -482,7 +482,7 @@ def test_nothing_is_parsed_while_nothing_changes(
     def parse(text: bytes) -> Any:
         raise AssertionError(f"parsed {len(text)} bytes again")
 
-    monkeypatch.setattr(json_file, "read_json", parse)
+    monkeypatch.setattr(adapter, "read_json", parse)
     board.move_task("1", "Done")
     board.add_comment("1", "y")
     assert board.get_task("1").queue_name == "Done"
@@ -648,7 +648,7 @@ def test_change_of_the_working_folder_does_not_matter(
 def test_lock_that_is_never_free_is_an_error_that_names_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_file, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(adapter, "LOCK_TIMEOUT", 0.05)
     board = board_of(path, Todo=[task("1")])
     lock = path.with_name(".board.json.lock")
     with lock.open("w") as holder:

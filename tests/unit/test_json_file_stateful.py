@@ -27,7 +27,7 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.models import Queue
-from athanore.queue_adapters.json_file import JsonFileAdapter
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 
 pytestmark = pytest.mark.nightly
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -12,11 +12,12 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore.agent_adapters.processes import GRACE
-from athanore.flows import clock as our_clock
-from athanore.flows import control
-from athanore.flows.control import StopReason
-from athanore.flows.lease import Lease, Terms, kept
+from athanore.processes.family import GRACE
+from athanore.runs import clock as our_clock
+from athanore.runtime import local_runs
+from athanore.runtime.lease import Lease, Terms
+from athanore.runtime.lease_keeper import kept
+from athanore.runtime.local_runs import StopReason
 
 
 class Clock:
@@ -30,12 +31,18 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Iterator[Clock]:
+    yield Clock()
+    while _made:  # the reaper of this process would kill the agents of later tests
+        _made.pop().close()
+
+
+_made: list[Lease] = []
 
 
 def lease(clock: Clock, seconds: float = 600) -> Lease:
-    return Lease(timedelta(seconds=seconds), clock)
+    _made.append(Lease(timedelta(seconds=seconds), clock))
+    return _made[-1]
 
 
 @pytest.mark.parametrize("seconds", [1, 6, 30, 60, 120, 600, 86_400])
@@ -169,7 +176,7 @@ async def test_agents_are_stopped_when_nothing_is_answered_any_more() -> None:
     it = Lease(timedelta(seconds=2))
     run_id = uuid4()
     async with server() as prefect, kept(it, lambda: [run_id], heartbeat):
-        with control.controlled(run_id, "1") as handle:
+        with local_runs.controlled(run_id, "1") as handle:
             prefect.may_answer.set()
             await asyncio.wait_for(it.held(), 60)
             prefect.may_answer.clear()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from athanore.flows import liveness
-from athanore.flows.liveness import Liveness
+from athanore.runtime import liveness
+from athanore.runtime.liveness import Liveness
 
 W = ("pool", "AthanoreWorker 3f2c")
 BEAT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.prefect_access import is_open
-from athanore.up import at_work
+from athanore.launch.foreground import at_work
+from athanore.launch.prefect_access import is_open
 
 pytestmark = pytest.mark.smoke
 

@@ -11,7 +11,6 @@ from typing import override
 import pytest
 
 from athanore import MemoryAdapter
-from athanore.board import Board
 from athanore.errors import (
     AnswerLostError,
     BoardAccessError,
@@ -20,8 +19,9 @@ from athanore.errors import (
     InvalidTaskError,
     TaskNotFoundError,
 )
-from athanore.flows import patience
-from athanore.flows.patience import say, until_board_answers
+from athanore.flows import retry
+from athanore.flows.retry import say, until_board_answers
+from athanore.runtime.board import Board
 
 LOG = logging.getLogger("test")
 
@@ -48,8 +48,8 @@ class Moody(MemoryAdapter):
 
 @pytest.fixture(autouse=True)
 def without_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(patience, "ACCESS_PATIENCE", timedelta(seconds=0.05))
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.05))
 
 
 async def soon(work: Awaitable[None]) -> None:

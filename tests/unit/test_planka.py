@@ -20,10 +20,10 @@ from athanore.queue_adapters.base import (
     SupportsClaim,
     SupportsPrepare,
 )
-from athanore.queue_adapters.planka import PlankaAdapter, PlankaBackend
-from athanore.queue_adapters.planka_cache import Cache
-from athanore.queue_adapters.planka_client import RetryingTransport
-from athanore.queue_adapters.planka_queues import is_id
+from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
+from athanore.queue_adapters.planka.cache import Cache
+from athanore.queue_adapters.planka.client import RetryingTransport
+from athanore.queue_adapters.planka.queues import is_id
 
 URL = "https://planka.example.com"
 LONG, NEVER = timedelta(days=1), timedelta(0)
@@ -102,7 +102,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_the_adapter_is_public() -> None:
-    assert PlankaAdapter.__module__.startswith("athanore.queue_adapters.planka")
+    assert PlankaAdapter.__module__.startswith("athanore.queue_adapters.planka.")
 
 
 @pytest.mark.parametrize(

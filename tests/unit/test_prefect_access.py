@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from athanore.doctor import Level
-from athanore.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
-from athanore.server import is_prefect
+from athanore.launch.doctor import Level
+from athanore.launch.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
+from athanore.launch.prefect_server import is_prefect
 
 pytestmark = pytest.mark.smoke
 

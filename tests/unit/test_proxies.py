@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from athanore.proxies import by_way_of, proxy_for
+from athanore.http_client.proxies import by_way_of, proxy_for
 
 HTTP, HTTPS, ALL = "http://proxy:1", "http://proxy:2", "http://proxy:3"
 

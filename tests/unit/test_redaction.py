@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from athanore import logs, tokens
-from athanore.redaction import RedactedLogs, Redactor
+from athanore import logs
+from athanore.runs import tokens
+from athanore.runtime.redaction import RedactedLogs, Redactor
 
 SECRET = 'pass"word-ü'
 

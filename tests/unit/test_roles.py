@@ -8,16 +8,16 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore import roles
 from athanore.errors import PrefectUnavailableError
-from athanore.up import Stop
+from athanore.launch import parts
+from athanore.launch.foreground import Stop
 
 NAMED = "http://127.0.0.1:9/api"
 
 
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
-    monkeypatch.setattr(roles, "_PREFECT_INTERVAL", 0.01)
+    monkeypatch.setattr(parts, "_PREFECT_INTERVAL", 0.01)
     return Stop()
 
 
@@ -33,7 +33,7 @@ async def test_a_prefect_that_goes_away_while_a_worker_starts_is_waited_for(
         return "there"
 
     with temporary_settings({PREFECT_API_URL: NAMED}):
-        assert await roles.once_prefect_answers(ask, stop) == "there"
+        assert await parts.once_prefect_answers(ask, stop) == "there"
     said = [r.getMessage() for r in caplog.records]
     assert said == ["Prefect does not answer any more: gone. The worker waits for it."]
 
@@ -48,7 +48,7 @@ async def test_a_worker_that_waits_for_prefect_can_be_stopped(stop: Stop) -> Non
         raise httpx.ConnectError("gone")
 
     with temporary_settings({PREFECT_API_URL: NAMED}):
-        waiting = asyncio.create_task(roles.once_prefect_answers(ask, stop))
+        waiting = asyncio.create_task(parts.once_prefect_answers(ask, stop))
         await asked.wait()
         stop.request()
         assert await waiting is None

@@ -22,12 +22,12 @@ import anyio
 import psutil
 import pytest
 
-from athanore.agent_adapters import processes
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, LineSplitter
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
-from athanore.agent_adapters.supervisor import default_reaper
 from athanore.models import AgentEvent, AgentOutcome, EventKind, Task
+from athanore.processes import family
+from athanore.processes.supervisor import default_reaper
 from athanore.routes import Route
 from athanore.testing.agent_contract import Attempt, Case
 
@@ -158,7 +158,7 @@ class TestCannotStart:
         assert await self.refused(job) == "the route has no command"
 
     async def test_a_lack_of_descriptors_may_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(processes, "_KILL_PATIENCE", 0.1)  # seconds that it looks for one
+        monkeypatch.setattr(family, "_KILL_PATIENCE", 0.1)  # seconds that it looks for one
         await attempt_at("succeeds").run()  # the reaper runs
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         taken = os.dup(0)
@@ -181,7 +181,7 @@ class TestWhatTheAgentGets:
         await attempt.run()
         assert attempt.lines() == [
             f"cwd {tmp_path}",
-            f"env {['ATHANORE_CONTRACT', processes.MARK, 'LC_CTYPE', 'ONE']}",
+            f"env {['ATHANORE_CONTRACT', family.MARK, 'LC_CTYPE', 'ONE']}",
             "prompt 'the prompt'",
             "leads True",
         ]
@@ -330,7 +330,7 @@ class TestNothingIsLeft:
     async def test_of_a_child_that_kept_only_its_parent(
         self, look: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(processes, "_HAS_PROC", look == "proc")
+        monkeypatch.setattr(family, "_HAS_PROC", look == "proc")
         attempt = attempt_at("escapes")
         task = await attempt.start()
         (leader,) = attempt.processes()
@@ -341,7 +341,7 @@ class TestNothingIsLeft:
         assert not any(map(_alive, children))
 
     async def test_without_proc(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(processes, "_HAS_PROC", False)
+        monkeypatch.setattr(family, "_HAS_PROC", False)
         attempt = attempt_at("daemonises")
         assert (await attempt.run()).succeeded
         assert attempt.processes() == []

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from athanore.agent_adapters import processes
-from athanore.agent_adapters.processes import Family
-from athanore.agent_adapters.supervisor import Reaper, stop, stop_orphans, supervise
+from athanore.processes import family as processes
+from athanore.processes.family import Family
+from athanore.processes.supervisor import Reaper, stop, stop_orphans, supervise
 
 AGENTS = Path(__file__).parent.parent / "agents"
 NASTY = [sys.executable, "-I", "-S", str(AGENTS / "nasty.py")]
@@ -148,7 +148,7 @@ class TestKilledWorker:
         assert len(marks) == 4
         assert not any(family.mark in marks for family in processes.orphans())
         children = psutil.Process(worker.pid).children()
-        (reaper,) = [p for p in children if "processes.py" in " ".join(p.cmdline())]
+        (reaper,) = [p for p in children if "family.py" in " ".join(p.cmdline())]
         reaper.suspend()
         worker.kill()
         worker.wait()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from athanore.errors import reason
-from athanore.flows.telling import TellingTransport
+from athanore.runs.telling import TellingTransport
 
 
 class Server:

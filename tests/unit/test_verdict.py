@@ -21,12 +21,13 @@ from prefect.states import (
     Suspended,
 )
 
-from athanore.flows import ledger, verdict
-from athanore.flows.control import MOVED_AWAY_STATE, RunControl, StopReason
-from athanore.flows.ledger import Start
+from athanore.runs import record
+from athanore.runs.record import Start
+from athanore.runtime import verdict
+from athanore.runtime.local_runs import MOVED_AWAY_STATE, RunControl, StopReason
 
 MINE = Start("mine", 2, "host:1:1")
-OWN: dict[str, Any] = {ledger.START: 2, ledger.START_ID: "mine", ledger.PROCESS: "host:1:1"}
+OWN: dict[str, Any] = {record.START: 2, record.START_ID: "mine", record.PROCESS: "host:1:1"}
 
 
 def run(state: State[Any], **labels: Any) -> FlowRun:

@@ -15,11 +15,11 @@ import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
-from athanore.agent_adapters.claude import ClaudeAgentAdapter
+from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter
 from athanore.agent_adapters.scripted import Fail, Say, ScriptedAgent
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy, Route
-from athanore.versions import app_version
+from athanore.runtime.versions import app_version
 
 
 def prompt(task_id: str, task_name: str) -> str:

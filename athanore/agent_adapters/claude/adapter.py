@@ -1,0 +1,259 @@
+"""`ClaudeAgentAdapter`: runs Claude Code as the agent, through claude-agent-sdk or its predecessor.
+
+Needs the extra `claude`: `pip install "./athanore[claude]"` beside a clone of Athanore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.claude.messages import Stopped, Transcript
+from athanore.agent_adapters.claude.process import ClaudeProcess
+from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
+from athanore.agent_adapters.claude.sdk import converse, find_cli, installed_sdk
+from athanore.errors import ConfigurationError
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.processes.supervisor import supervise
+from athanore.seen_through import seen_through
+
+SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
+"""Names the session to resume, where the worker that ran the last attempt is another one."""
+
+_REMEMBERED_SESSIONS = 1000
+_FAREWELL = 5.0  # seconds in which the CLI saves its session after its last word
+_STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbose")
+_OWN_FLAGS = frozenset(
+    {"output-format", "input-format", "verbose", "print", "resume", "append-system-prompt"}
+)
+_OUTER_CLAUDE = frozenset(
+    {
+        "CLAUDECODE",
+        "CLAUDE_CODE_CHILD_NOTES_DIR",
+        "CLAUDE_CODE_CHILD_SESSION",
+        "CLAUDE_CODE_MESSAGING_SOCKET",
+        "CLAUDE_CODE_MESSAGING_TOKEN",
+        "CLAUDE_CODE_SESSION_ATTENDED",
+        "CLAUDE_CODE_SESSION_ID",
+        "CLAUDE_PID",
+    }
+)
+_INSTALL_THE_CLI = (
+    "Install claude-agent-sdk, which brings the CLI, or put the `claude` program on the agent's "
+    "PATH (npm install -g @anthropic-ai/claude-code), or pass cli_path=."
+)
+
+installed_sdk()  # so that the import already says what to install
+
+
+class ClaudeAgentAdapter:
+    """Runs Claude Code on the prompt, with the `.claude/` configuration of its folder and user.
+
+    The agent is taught how to read, comment on and move its task over the task API. It calls it
+    with curl, so Bash must be allowed: by `permission_mode="bypassPermissions"`, by
+    `allowed_tools=["Bash(curl:*)"]`, or in `.claude/settings.json`. Its token is in a file that
+    only this user may read and that is removed after the attempt; the calls name it (`-H @file`),
+    because a command with a variable in it would be refused.
+
+    Failures that another attempt cannot mend are not retried: no CLI, a CLI that does not start, a
+    missing subagent, a tool that was refused and never used with success after it, a reached
+    budget, and API errors that blame the request (400, 401, 403, 404).
+
+    Args:
+        subagent: run as this agent of `.claude/agents/` (or a built-in one).
+        model: model or alias (`"sonnet"`).
+        permission_mode: `"acceptEdits"`, `"bypassPermissions"`, `"dontAsk"`, `"plan"`, ...
+            Nobody is there to ask: what the mode does not allow is refused.
+        max_turns: most turns of one attempt.
+        max_budget_usd: most dollars of one attempt, as the CLI counts them.
+        cwd: folder to work in; None for the route's.
+        resume_on_retry: a retry goes on with the session of the last attempt, if this worker ran
+            it or ATHANORE_CLAUDE_SESSION names it; else, and when it is gone, it starts afresh.
+        allowed_tools: tools and rules that need no permission (`"Bash(curl:*)"`).
+        disallowed_tools: tools and rules that are refused.
+        append_system_prompt: more text for the system prompt.
+        cli_path: the `claude` program; None for the SDK's own, or the one on the agent's PATH.
+        extra_args: further options of the CLI, without dashes; None for one without a value.
+
+    Raises:
+        ImportError: neither SDK is installed.
+        ConfigurationError: a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        subagent: str | None = None,
+        model: str | None = None,
+        permission_mode: str | None = None,
+        max_turns: int | None = None,
+        max_budget_usd: float | None = None,
+        cwd: str | Path | None = None,
+        *,
+        resume_on_retry: bool = False,
+        allowed_tools: Sequence[str] = (),
+        disallowed_tools: Sequence[str] = (),
+        append_system_prompt: str = "",
+        cli_path: str | Path | None = None,
+        extra_args: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self._sdk = installed_sdk()
+        _check_limits(max_turns, max_budget_usd)
+        if owned := sorted(_OWN_FLAGS & set(extra_args or ())):
+            raise ConfigurationError(f"extra_args: the adapter sets {', '.join(owned)} itself.")
+        # Under their own names, so that they count for the app's version.
+        self._subagent = subagent
+        self._model = model
+        self._permission_mode = permission_mode
+        self._max_turns = max_turns
+        self._max_budget_usd = max_budget_usd
+        self._cwd = None if cwd is None else Path(cwd)
+        self._resume_on_retry = resume_on_retry
+        self._allowed_tools = _words("allowed_tools", allowed_tools)
+        self._disallowed_tools = _words("disallowed_tools", disallowed_tools)
+        self._append_system_prompt = append_system_prompt
+        self._cli_path = None if cli_path is None else str(cli_path)
+        self._extra_args = dict(extra_args or {})
+        self._sessions: dict[str, str] = {}
+
+    @property
+    def _flags(self) -> list[str]:
+        flags = _flags(
+            {
+                "agent": self._subagent,
+                "model": self._model,
+                "permission-mode": self._permission_mode,
+                "max-turns": self._max_turns,
+                "max-budget-usd": self._max_budget_usd,
+                "allowedTools": self._allowed_tools,
+                "disallowedTools": self._disallowed_tools,
+            }
+        )
+        extra = self._extra_args.items()
+        return flags + [f"--{f}" if value is None else f"--{f}={value}" for f, value in extra]
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        """Run one attempt; the port's docstring says what that means."""
+        limit = None if job.timeout is None else job.timeout.total_seconds()
+        deadline = None if limit is None else time.monotonic() + limit
+        session = self._session_to_resume(job)
+        transcript = Transcript(job.emit, job.alive)
+        result = await self._attempt(job, transcript, deadline, session)
+        if session and not transcript.started and (result.exit_code or 0) > 0:
+            text = f"The session {session} cannot be resumed; starting afresh."
+            job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stderr", "text": text}))
+            transcript = Transcript(job.emit, job.alive)
+            result = await self._attempt(job, transcript, deadline, None)
+        return result
+
+    async def _attempt(
+        self, job: AgentJob, transcript: Transcript, deadline: float | None, session: str | None
+    ) -> AgentResult:
+        cwd = self._cwd or job.cwd
+        if cwd is not None and not cwd.is_dir():
+            return _set_up_failure(f"the folder {str(cwd)!r} does not exist")
+        cli = self._cli_path or await asyncio.to_thread(find_cli, self._sdk, job.env)
+        if cli is None:
+            return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
+        process = ClaudeProcess(transcript)
+        try:
+            with token_header(job.env) as header:
+                command = self._command(cli, task_api_lesson(job.env, header), session)
+                stopped = await self._follow(job, process, transcript, deadline, command, cwd)
+        except FileNotFoundError:
+            return _set_up_failure(f"there is no Claude CLI at {cli!r}", _INSTALL_THE_CLI)
+        except OSError as exc:
+            return _set_up_failure(f"the Claude CLI cannot be started: {exc}")
+        finally:
+            await seen_through(asyncio.ensure_future(process.close_down()))
+            self._remember(job, transcript.session_id)
+        result = transcript.verdict(process.exit_code, stopped)
+        if result.succeeded:
+            self._sessions.pop(job.task.id, None)
+        return result
+
+    async def _follow(
+        self,
+        job: AgentJob,
+        process: ClaudeProcess,
+        transcript: Transcript,
+        deadline: float | None,
+        command: list[str],
+        cwd: Path | None,
+    ) -> Stopped | None:
+        """Run the CLI to its end, or say why it was stopped; nothing of it lives afterwards."""
+        async with supervise() as agent:
+            pid = await process.start(agent, command, _environment(job.env, cwd), cwd)
+            started = {"pid": pid, "command": shlex.join([command[0], *self._flags])}
+            job.emit(AgentEvent(EventKind.STARTED, started))
+            talk = process.spawn(
+                converse(self._sdk, process, transcript, job.prompt, self._subagent)
+            )
+            talk.add_done_callback(lambda _: process.silent.set())
+            stopped = await _watch(process, deadline)
+            if stopped is None and process.exit_code is None:
+                stopped = Stopped.BROKE_OFF
+                if talk.done() and (error := talk.exception()):
+                    transcript.take_stderr(f"{type(error).__name__}: {error}")
+            return stopped
+
+    def _command(self, cli: str, lesson: str, session: str | None) -> list[str]:
+        prompt = "\n\n".join(filter(None, (lesson, self._append_system_prompt)))
+        moving = {"append-system-prompt": prompt or None, "resume": session}
+        return [cli, *_STREAM, *self._flags, *_flags(moving)]
+
+    def _session_to_resume(self, job: AgentJob) -> str | None:
+        if not self._resume_on_retry or job.attempt <= 1:
+            return None
+        return self._sessions.get(job.task.id) or job.env.get(SESSION_VARIABLE) or None
+
+    def _remember(self, job: AgentJob, session: str | None) -> None:
+        if self._resume_on_retry and session:
+            self._sessions.pop(job.task.id, None)
+            self._sessions[job.task.id] = session
+            while len(self._sessions) > _REMEMBERED_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+
+
+async def _watch(process: ClaudeProcess, deadline: float | None) -> Stopped | None:
+    """Wait for the end of the CLI, or say why to stop it."""
+    ends = {process.spawn(process.wait()), process.spawn(process.silent.wait())}
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if not done:
+        return Stopped.TIMED_OUT
+    # Its last words after its end, or its end after the last words.
+    await asyncio.wait(ends, timeout=_FAREWELL)
+    return None
+
+
+def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:
+    """Exactly the job's environment, less what a Claude Code around the worker left in it."""
+    exact = {key: value for key, value in env.items() if key not in _OUTER_CLAUDE}
+    exact["CLAUDE_CODE_ENTRYPOINT"] = "sdk-py"
+    return exact if cwd is None else exact | {"PWD": str(cwd)}
+
+
+def _flags(options: Mapping[str, object]) -> list[str]:
+    # As one word, so that a value that begins with a dash stays a value.
+    return [f"--{flag}={value}" for flag, value in options.items() if value is not None]
+
+
+def _set_up_failure(reason: str, advice: str = "") -> AgentResult:
+    return AgentResult(AgentOutcome.FAILED, reason, output_tail=advice, retryable=False)
+
+
+def _check_limits(max_turns: int | None, max_budget_usd: float | None) -> None:
+    if max_turns is not None and max_turns < 1:
+        raise ConfigurationError(f"max_turns={max_turns!r} must be at least 1.")
+    if max_budget_usd is not None and max_budget_usd <= 0:
+        raise ConfigurationError(f"max_budget_usd={max_budget_usd!r} must be more than 0.")
+
+
+def _words(option: str, words: Sequence[str]) -> str | None:
+    if isinstance(words, str):
+        raise ConfigurationError(f"{option}={words!r} must be a list: [{words!r}].")
+    return ",".join(words) or None

@@ -1,0 +1,38 @@
+"""Telling the worker of an agent, which may be another process, that the agent has called."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic
+from uuid import UUID
+
+from prefect.settings import get_current_settings
+
+from athanore.api.recent import Recent
+from athanore.runs import activity
+from athanore.runtime import local_runs
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import Routes
+
+_REMEMBERED = 1000
+_SHARE = 3  # notes in a stall_timeout
+
+
+class Activity:
+    """Notes the calls of agents, seldom enough to cost nothing."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._noted: Recent[UUID, float] = Recent(_REMEMBERED, seconds=86400)
+
+    def note(self, routes: Routes, queue_name: str, run_id: UUID, task_id: str) -> None:
+        """Note a call of the agent of a run."""
+        local_runs.touch(run_id)
+        known = routes.get(queue_name)
+        limit: timedelta | None = None if known is None else known.route.stall_timeout
+        if limit is None or local_runs.is_running(run_id) or not get_current_settings().api.url:
+            return
+        last = self._noted.get(run_id)
+        if last is None or monotonic() - last >= limit.total_seconds() / _SHARE:
+            self._noted.put(run_id, monotonic())
+            activity.note_call(self._app.name, run_id, task_id)

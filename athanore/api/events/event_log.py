@@ -1,0 +1,161 @@
+"""Agents' events in Prefect: what one is, how those of a task are read, and how ours are sent."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID, uuid4
+
+from prefect.events import Event, emit_event
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, Field
+
+from athanore import names
+from athanore.api.prefect.link import PrefectLink
+from athanore.models import EventKind
+
+PREFIX = "athanore.agent."
+_RUN = "prefect.flow-run."
+_PAGE = 50
+_COUNTED_TASKS = 10_000
+
+
+class AgentEventModel(BaseModel):
+    """Something that happened in an agent's life."""
+
+    id: str
+    kind: str = Field(description=f"One of {', '.join(EventKind)}; more may come.")
+    at: datetime
+    run_id: str | None = Field(description="The agent run, where the sender knew it.")
+    data: dict[str, Any] = Field(
+        description="`output` has `lines`: a list of `{stream, text}`, gathered over a moment; "
+        "`tool-use` has `name` and `input`; `cost` has `cost_usd`, `input_tokens` and the like; "
+        "`progress` has `percent` and `text`; `comment` has `text`; "
+        "`moved` has `from_queue` and `to_queue`; `dead-lettered` has `queue` and `reason`; "
+        "`finished`, `failed`, `retrying` and `cancelled` have `message`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as Prefect keeps it. Events of one source are numbered from 1 without gaps."""
+
+    model: AgentEventModel
+    source: str | None
+    number: int
+    task_id: str | None = None
+
+    @classmethod
+    def read(cls, event: Event) -> LoggedEvent:
+        """Understand an event of Prefect's."""
+        payload = dict(event.payload)
+        number, source = payload.pop("seq", None), payload.pop("src", None)
+        run = event.resource_in_role.get("flow-run")
+        run_id = run.id.removeprefix(_RUN) if run is not None else None
+        start = event.resource.get("athanore.start")
+        if source is None and run_id is not None and start is not None:
+            source = f"{run_id[:13]}.{start}"
+        numbered = isinstance(number, int) and source is not None
+        return cls(
+            AgentEventModel(
+                id=str(event.id),
+                kind=event.event.removeprefix(PREFIX),
+                at=event.occurred,
+                run_id=run_id,
+                data=payload,
+            ),
+            str(source) if numbered else None,
+            number if isinstance(number, int) else 0,
+            event.resource.get("athanore.task-id"),
+        )
+
+
+async def read_events(
+    prefect: PrefectLink, resource: str, since: datetime, order: Literal["ASC", "DESC"] = "ASC"
+) -> AsyncGenerator[list[LoggedEvent]]:
+    """Read what Prefect's database has of a task's events, page by page.
+
+    Events get there up to 5 s after they were sent.
+
+    Raises:
+        PrefectUnavailableError: Prefect did not answer.
+    """
+    query = {
+        "occurred": {
+            "since": since.isoformat(),
+            "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        },
+        "event": {"prefix": [PREFIX]},
+        "resource": {"id": [resource]},
+        "order": order,
+    }
+    async with prefect.client() as client:
+        response = await client.request(
+            "POST", "/events/filter", json={"filter": query, "limit": _PAGE}
+        )
+    while True:
+        page = response.json()
+        found = [LoggedEvent.read(Event.model_validate(e)) for e in page["events"]]
+        if found:
+            yield found
+        next_page = page.get("next_page")
+        if not next_page or not found:
+            return
+        token = parse_qs(urlsplit(str(next_page)).query)["page-token"][0]
+        async with prefect.client() as client:
+            response = await client.request(
+                "GET", "/events/filter/next", params={"page-token": token}
+            )
+
+
+async def newest_events(
+    prefect: PrefectLink, resource: str, since: datetime, count: int
+) -> list[AgentEventModel]:
+    """Return the newest events of a task since a moment, the oldest of them first."""
+    found: list[AgentEventModel] = []
+    async for page in read_events(prefect, resource, since, "DESC"):
+        found += [e.model for e in page]
+        if len(found) >= count:
+            break
+    return sorted(found[:count], key=lambda e: e.at)
+
+
+class Announcer:
+    """Sends what the API did to a task as an event of the task's agent."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._counts: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    def announce(
+        self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
+    ) -> None:
+        """Send one event; it never raises for a Prefect that is away."""
+        if not get_current_settings().api.url:
+            return  # Prefect's client would start a server of its own
+        source, count = self._counts.pop(task_id, (f"api-{uuid4().hex[:12]}", 0))
+        self._counts[task_id] = (source, count + 1)
+        if len(self._counts) > _COUNTED_TASKS:
+            self._counts.popitem(last=False)
+        related: list[dict[str, str]] = []
+        if run_id is not None:
+            related = [
+                {
+                    "prefect.resource.id": f"{_RUN}{run_id}",
+                    "prefect.resource.role": "flow-run",
+                }
+            ]
+        emit_event(
+            event=f"{PREFIX}{kind}",
+            resource={
+                "prefect.resource.id": names.task_resource(self._app, task_id),
+                "athanore.app": self._app,
+                "athanore.task-id": task_id,
+            },
+            related=related,
+            payload={"seq": count + 1, "src": source, **data},
+        )

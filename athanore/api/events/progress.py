@@ -1,0 +1,111 @@
+"""How far agents say they are: a progress artifact for each run in Prefect, and events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+)
+from prefect.client.schemas.sorting import ArtifactSort
+
+from athanore.api.events.event_log import Announcer
+from athanore.api.prefect.link import PrefectLink
+from athanore.api.recent import Recent
+from athanore.models import EventKind
+
+logger = logging.getLogger("athanore.api")
+
+_TYPE = "progress"
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an agent says of its run."""
+
+    run_id: UUID
+    task_id: str
+    percent: float
+    text: str
+
+
+class ProgressReports:
+    """Writes the newest report of each run, at most one a second; reports in between are dropped.
+
+    A report never fails: it is a courtesy to those who look, and not worth an agent's retry.
+    """
+
+    def __init__(self, prefect: PrefectLink, announcer: Announcer) -> None:
+        self._prefect = prefect
+        self._announcer = announcer
+        self._newest: dict[UUID, Progress] = {}
+        self._writers: dict[UUID, asyncio.Task[None]] = {}
+        self._artifacts: Recent[UUID, UUID] = Recent(1000, seconds=86_400)
+        self._closing = asyncio.Event()
+
+    def take(self, progress: Progress) -> None:
+        """Take a report, to be written soon."""
+        run_id = progress.run_id
+        self._newest[run_id] = progress
+        if run_id not in self._writers:
+            self._writers[run_id] = asyncio.create_task(self._write(run_id))
+
+    async def close(self) -> None:
+        """Write what is still to be written."""
+        self._closing.set()
+        await asyncio.gather(*self._writers.values())
+
+    async def _write(self, run_id: UUID) -> None:
+        try:
+            while (progress := self._newest.pop(run_id, None)) is not None:
+                data = {"percent": progress.percent, "text": progress.text}
+                self._announcer.announce(progress.task_id, EventKind.PROGRESS, data, run_id)
+                try:
+                    async with self._prefect.client() as client:
+                        await self._put(client, progress)
+                except Exception as exc:
+                    logger.warning("Progress of run %s was not written: %s", run_id, exc)
+                try:
+                    async with asyncio.timeout(_PAUSE):
+                        await self._closing.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            del self._writers[run_id]
+
+    async def _put(self, client: PrefectClient, progress: Progress) -> None:
+        """Renew the run's artifact, or make it; another process may have made it."""
+        artifact = self._artifacts.get(progress.run_id)
+        if artifact is None:
+            found = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    type=ArtifactFilterType(any_=[_TYPE]),
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[progress.run_id]),
+                ),
+                sort=ArtifactSort.CREATED_DESC,
+                limit=1,
+            )
+            artifact = found[0].id if found else None
+        if artifact is None:
+            # Without a key: it is shown with its run, and not in the list of all artifacts.
+            made = await client.create_artifact(
+                ArtifactCreate(
+                    type=_TYPE,
+                    description=progress.text,
+                    data=progress.percent,
+                    flow_run_id=progress.run_id,
+                )
+            )
+            artifact = made.id
+        else:
+            update = ArtifactUpdate(data=progress.percent, description=progress.text)
+            await client.update_artifact(artifact, update)
+        self._artifacts.put(progress.run_id, artifact)

@@ -1,0 +1,105 @@
+"""The instruments that `GET /metrics` shows to Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter as Counted
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from athanore.api.monitoring.finished import Finished
+from athanore.runs.open_runs import Phase
+
+_RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
+_WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
+_PHASES: tuple[Phase, ...] = ("waiting", "retrying", "working", "stopping")
+
+
+class Metrics:
+    """The metrics of one API process. The counters start when it does."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self.registry = CollectorRegistry()
+        self.up = self._gauge("prefect_up", "1 while the Prefect server answers.")
+        self.board_up = self._gauge("board_up", "1 while the board answers.")
+        self.tasks = self._gauge("tasks", "Open tasks on the board.", "queue")
+        self.dead_letters = self._gauge(
+            "dead_letters", "Tasks in a queue for dead letters.", "queue"
+        )
+        self.runs = self._gauge("runs", "Agent runs that have not ended.", "route", "phase")
+        self.slots = self._gauge("agent_slots", "How many agents may work at once.")
+        self.workers = self._gauge("workers_online", "Workers with a recent heartbeat.")
+        self.paused = self._gauge("route_paused", "1 while a route is paused.", "route")
+        self.polls = self._gauge("poll_interval_seconds", "How often it is polled.", "route")
+        self.finished = self._counter("runs_finished", "Agent runs that ended.", "route", "state")
+        self.retries = self._counter("retries", "Attempts that were repeats.", "route")
+        self.crashes = self._counter("crashes", "Workers that were lost under a run.", "route")
+        self.seconds = self._histogram(
+            "run_seconds", "How long the agents of a run worked.", _RUN_SECONDS, "route"
+        )
+        self.latency = self._histogram(
+            "dispatch_latency_seconds", "From when a run was due to its start.",
+            _WAIT_SECONDS, "route",
+        )  # fmt: skip
+        self.usage = self._counter("usage", "What agents reported of cost and tokens.", "kind")
+        self.requests = self._counter("api_requests", "Requests answered.", "method", "status")
+        self.request_seconds = self._histogram(
+            "api_request_seconds", "How long the answer of a request began to take.",
+            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10), "method",
+        )  # fmt: skip
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"athanore_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"athanore_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"athanore_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def count(self, run: Finished) -> None:
+        """Count a run that has ended, unless that was before this process began."""
+        if run.ended < self._started:
+            return
+        self.finished.labels(run.route, run.state).inc()
+        self.retries.labels(run.route).inc(run.retries)
+        self.crashes.labels(run.route).inc(run.crashes)
+        self.seconds.labels(run.route).observe(run.seconds)
+        self.latency.labels(run.route).observe(run.latency)
+        for kind, value in run.usage.items():
+            self.usage.labels(kind).inc(max(0.0, value))
+
+    def show_runs(self, routes: Iterable[str], counts: Counted[tuple[str, Phase]]) -> None:
+        """Set the gauges of the runs that are under way, by route and phase."""
+        for route in routes:
+            for phase in _PHASES:
+                self.runs.labels(route, phase).set(counts[route, phase])
+
+
+class Measured:
+    """Middleware: requests and how long they take; a stream counts until it begins."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, method = monotonic(), scope["method"]
+        method = method if method in ("GET", "POST", "PATCH", "DELETE") else "other"
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.requests.labels(method, str(message["status"])).inc()
+                self._metrics.request_seconds.labels(method).observe(monotonic() - began)
+            await send(message)
+
+        await self._app(scope, receive, measured)

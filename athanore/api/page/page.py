@@ -1,0 +1,82 @@
+"""The board page: one template, one stylesheet, one script, and a strict policy for them.
+
+Everything that people or agents wrote reaches the page as JSON (`GET /board`) and is set as text,
+never as HTML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from athanore.api.prefect.agent_runs import prefect_ui
+from athanore.dispatcher import AgentDispatcher
+from athanore.version import __version__
+
+_WEB = Path(__file__).with_name("web")
+_STATIC = _WEB / "static"
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+_templates = Environment(
+    loader=FileSystemLoader(_WEB), autoescape=True, undefined=StrictUndefined, auto_reload=False
+)
+
+
+class PageFiles(StaticFiles):
+    """The stylesheet, the script and the icon; a page asks for them with their digest."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=_STATIC)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Serve a file that may be kept for a day: its address changes with it."""
+        response = await super().get_response(path, scope)
+        headers = MutableHeaders(raw=response.raw_headers)
+        headers["Cache-Control"] = "public, max-age=86400"
+        headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def board_page(dispatcher: AgentDispatcher) -> HTMLResponse:
+    """The page itself; it holds nothing that a caller without a token must not see."""
+    text = _templates.get_template("board.html").render(
+        app=dispatcher.name,
+        version=__version__,
+        digest=_digest(),
+        prefect_ui=prefect_ui(),
+    )
+    return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"})
+
+
+@cache
+def _digest() -> str:
+    """A digest of the files that the page loads."""
+    whole = hashlib.sha256()
+    for path in sorted(_STATIC.iterdir()):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]

@@ -1,0 +1,375 @@
+"""The whole board in one answer: queues, cards, and what Prefect knows of each.
+
+Made at most once a second however many look, and only while somebody looks; less often where it
+takes long, so that a large board does not keep the server busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Literal
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from pydantic import BaseModel, Field
+
+from athanore.api.events.last_lines import LastLines
+from athanore.api.prefect.agent_runs import prefect_ui, queue_of, run_url, worker_of
+from athanore.api.prefect.link import PrefectLink
+from athanore.errors import BoardError, PrefectUnavailableError
+from athanore.models import Queue, Task
+from athanore.routes import Route
+from athanore.runs import open_runs, record, store
+from athanore.runs.open_runs import Phase, phase_of
+from athanore.runtime.apps import App
+from athanore.runtime.board_view import BoardView, Picture
+from athanore.runtime.route_registry import Routes
+from athanore.services import operations, overview
+
+_FRESH_SECONDS = 1.0
+_FRESH_FOR_COST = 4  # times as long as it took to make
+_MACHINERY_SECONDS = 5.0
+_LETTERS_SECONDS = 10.0
+_MAX_CARDS = 2000
+
+type Action = Literal["dispatch", "cancel", "requeue"]
+
+
+class BoardRouteModel(BaseModel):
+    """The route that watches a queue."""
+
+    agent: str = Field(description="What is started for a task.")
+    poll_interval: float = Field(description="Seconds.")
+    deployed: bool
+    paused: list[Literal["polls", "agents"]] = Field(description="Which of its parts are paused.")
+    pause_reason: str | None = Field(description="Why it paused itself; null if it did not.")
+
+
+class BoardQueueModel(BaseModel):
+    """A queue: a column of the board."""
+
+    name: str
+    task_count: int
+    hidden: int = Field(description="How many of its tasks are not among the cards.")
+    kind: Literal["watched", "in-progress", "dead-letter", "other"]
+    route: BoardRouteModel | None = Field(description="Null for a queue that no route watches.")
+
+
+class CardRunModel(BaseModel):
+    """The agent run of a card."""
+
+    id: str
+    phase: Phase
+    attempt: int = Field(description="The current or last attempt, from 1.")
+    max_attempts: int
+    since: datetime | None = Field(description="When it came into this phase.")
+    due: datetime | None = Field(description="When a waiting run or a retry may start.")
+    message: str = Field(description="Why it waits or is repeated; often empty.")
+    last_line: str | None = Field(description="What its agent said last.")
+    route: str = Field(description="The queue that the task was taken from.")
+    worker: str | None
+    url: str | None = Field(description="The run in Prefect's UI.")
+
+
+class CardLetterModel(BaseModel):
+    """Why a task was given up."""
+
+    reason: str
+    attempts: int | None = Field(description="Null for a task that a person put there.")
+    since: datetime | None
+    route: str | None
+    url: str | None = Field(description="The run in Prefect's UI.")
+
+
+class CardModel(BaseModel):
+    """A task on the board."""
+
+    id: str
+    name: str
+    queue_name: str
+    labels: list[str]
+    assignees: list[str]
+    run: CardRunModel | None
+    dead_letter: CardLetterModel | None
+    actions: list[Action] = Field(description="What can be done with it now.")
+
+
+class BoardModel(BaseModel):
+    """The board as it is now."""
+
+    app: str
+    queues: list[BoardQueueModel] = Field(
+        description="In board order; of a board with more than 40 queues only those that routes "
+        "name."
+    )
+    cards: list[CardModel] = Field(
+        description=f"Queue by queue, in board order; {_MAX_CARDS} at most. Of queues that are too "
+        "long the first tasks, where a route takes tasks from them or works in them, else the last."
+    )
+    max_concurrent_agents: int | None
+    active_agents: int | None = Field(description="Null while Prefect does not answer.")
+    workers: list[str] = Field(description="The workers that are online.")
+    board_error: str | None = Field(
+        description="Why the board cannot be read; the cards are then those of the last time."
+    )
+    prefect_error: str | None = Field(description="Why nothing is known of agents.")
+    ui_url: str | None = Field(description="Prefect's UI.")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The board as JSON, and a tag that changes with it."""
+
+    body: bytes
+    etag: str
+
+
+class _Kept[T]:
+    """A value that is read anew when it is older than so many seconds, or its key has changed.
+
+    A value that took long to read is kept for longer. `waited` is for the reader to set: seconds of
+    the reading in which nothing was done.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.waited = 0.0
+        self._seconds = seconds
+        self._entry: tuple[float, object, T] | None = None
+
+    async def get(self, key: object, read: Callable[[], Awaitable[T]]) -> T:
+        if self._entry is not None:
+            until, known, value = self._entry
+            if monotonic() < until and known == key:
+                return value
+        self.waited = 0.0
+        began = monotonic()
+        value = await read()
+        cost = monotonic() - began - self.waited
+        self._entry = (monotonic() + max(self._seconds, _FRESH_FOR_COST * cost), key, value)
+        return value
+
+    def forget(self) -> None:
+        self._entry = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What Prefect says of the tasks."""
+
+    open: open_runs.OpenRuns
+    letters: dict[str, operations.DeadLetter]
+    requeueable: frozenset[str]
+    lines: dict[str, str]
+    machinery: overview.Machinery
+    routes: Routes
+
+
+type _Letters = tuple[dict[str, operations.DeadLetter], frozenset[str]]
+
+
+class Snapshots:
+    """Makes the snapshot that all readers share."""
+
+    def __init__(self, app: App, prefect: PrefectLink, view: BoardView, lines: LastLines) -> None:
+        self._app = app
+        self._view = view
+        self._prefect = prefect
+        self._lines = lines
+        self._lock = asyncio.Lock()
+        self._snapshot: _Kept[Snapshot] = _Kept(_FRESH_SECONDS)
+        self._machinery: _Kept[overview.Machinery] = _Kept(_MACHINERY_SECONDS)
+        self._letters: _Kept[_Letters] = _Kept(_LETTERS_SECONDS)
+
+    async def get(self) -> Snapshot:
+        """Return the board as it was at most a second ago."""
+        async with self._lock:
+            return await self._snapshot.get(None, self._make)
+
+    def outdated(self) -> None:
+        """Have the next reader see what was changed just now."""
+        for kept in (self._snapshot, self._machinery, self._letters):
+            kept.forget()
+
+    async def _make(self) -> Snapshot:
+        body = (await self._read()).model_dump_json().encode()
+        return Snapshot(body, f'"{hashlib.sha256(body).hexdigest()[:24]}"')
+
+    async def _read(self) -> BoardModel:
+        app = self._app
+        board_error = prefect_error = None
+        try:
+            await self._view.read()
+        except BoardError as exc:
+            board_error = str(exc)
+        picture = self._view.last
+        routes = app.routes.remembered()
+        tasks = _shown(picture, routes)
+        known: _Known | None = None
+        asked = monotonic()
+        try:
+            known = await self._ask_prefect(tasks)
+        except PrefectUnavailableError as exc:
+            prefect_error = str(exc)
+            self._snapshot.waited = monotonic() - asked
+        machinery = None if known is None else known.machinery
+        routes = routes if known is None else known.routes
+        hidden = Counter(t.queue_name for t in picture.tasks)
+        hidden.subtract(t.queue_name for t in tasks)
+        return BoardModel(
+            app=app.name,
+            queues=[_queue(q, hidden[q.name], routes, machinery) for q in picture.queues],
+            cards=[_card(t, known) for t in tasks],
+            max_concurrent_agents=app.dispatcher.settings.max_concurrent_agents
+            if machinery is None
+            else machinery.limit,
+            active_agents=None if known is None else len(known.open.working),
+            workers=[] if machinery is None else list(machinery.workers),
+            board_error=board_error,
+            prefect_error=prefect_error,
+            ui_url=prefect_ui(),
+        )
+
+    async def _ask_prefect(self, tasks: list[Task]) -> _Known:
+        """Ask in a few steps: each has a patience of its own, so that none takes another's."""
+        app = self._app
+        async with self._prefect.client() as client:
+            routes = await app.routes.read(client)
+            machinery = await self._machinery.get(
+                tuple(routes), lambda: overview.look_at_machinery(client, app, routes)
+            )
+        async with self._prefect.client() as client:
+            found = await open_runs.of_tasks(client, app.name, [t.id for t in tasks])
+        places = operations.resting_places(routes)
+        idle = [t for t in tasks if t.queue_name in places and t.id not in found.by_task]
+        async with self._prefect.client() as client:
+            letters, requeueable = await self._letters.get(
+                tuple((t.id, t.queue_name) for t in idle),
+                lambda: self._read_letters(client, routes, idle),
+            )
+        lines = self._lines.of(found.working)
+        return _Known(found, letters, requeueable, lines, machinery, routes)
+
+    async def _read_letters(
+        self, client: PrefectClient, routes: Routes, idle: list[Task]
+    ) -> _Letters:
+        last = await store.last_finished_runs(client, self._app.name, [t.id for t in idle])
+        letters = {t.id: operations.dead_letter(client, routes, t, last.get(t.id)) for t in idle}
+        return (
+            {task_id: letter for task_id, letter in letters.items() if letter is not None},
+            frozenset(t.id for t in idle if operations.requeue_target(routes, t, last.get(t.id))),
+        )
+
+
+def _shown(picture: Picture, routes: Routes) -> list[Task]:
+    """The tasks that are cards: all where they are not too many, else some of each long queue."""
+    by_queue: dict[str, list[Task]] = {q.name: [] for q in picture.queues}
+    for task in picture.tasks:
+        by_queue.setdefault(task.queue_name, []).append(task)
+    share = fair_shares({name: len(tasks) for name, tasks in by_queue.items()}, _MAX_CARDS)
+    worked_in = {*routes, *(k.route.in_progress_queue for k in routes.values())}
+    shown: list[Task] = []
+    for name, tasks in by_queue.items():
+        first = 0 if name in worked_in else len(tasks) - share[name]
+        shown += tasks[first : first + share[name]]
+    return shown
+
+
+def fair_shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
+    """Share out a total: the small get all that they need, the large what is left, evenly."""
+    shares: dict[str, int] = {}
+    for place, name in enumerate(sorted(sizes, key=lambda n: sizes[n])):
+        shares[name] = min(sizes[name], total // (len(sizes) - place))
+        total -= shares[name]
+    return shares
+
+
+def _queue(
+    queue: Queue, hidden: int, routes: Routes, machinery: overview.Machinery | None
+) -> BoardQueueModel:
+    route = routes[queue.name].route if queue.name in routes else None
+    others = [k.route for k in routes.values()]
+    kind = "other"
+    if route is not None:
+        kind = "watched"
+    elif any(r.in_progress_queue == queue.name for r in others):
+        kind = "in-progress"
+    elif any(r.dead_letter_queue == queue.name for r in others):
+        kind = "dead-letter"
+    return BoardQueueModel(
+        name=queue.name,
+        task_count=queue.task_count,
+        hidden=hidden,
+        kind=kind,
+        route=None if route is None else _route_model(route, machinery),
+    )
+
+
+def _card(task: Task, known: _Known | None) -> CardModel:
+    run = letter = None
+    actions: list[Action] = []
+    if known is not None:
+        found = known.open.by_task.get(task.id)
+        run = None if found is None else _run(found, known.routes, known.lines.get(task.id))
+        letter = None if run is not None else known.letters.get(task.id)
+        if run is not None:
+            actions = [] if run.phase == "stopping" else ["cancel"]
+        elif task.queue_name in known.routes:
+            actions = ["dispatch"]
+        elif task.id in known.requeueable:
+            actions = ["requeue"]
+    return CardModel(
+        id=task.id,
+        name=task.name,
+        queue_name=task.queue_name,
+        labels=list(task.labels),
+        assignees=list(task.assignees),
+        run=run,
+        dead_letter=None if letter is None else _letter_model(letter),
+        actions=actions,
+    )
+
+
+def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
+    known = routes.get(queue_of(run))
+    phase = phase_of(run)
+    attempt = record.attempt_of(run)
+    return CardRunModel(
+        id=str(run.id),
+        phase=phase,
+        attempt=attempt,
+        max_attempts=attempt if known is None else known.route.retry.max_retries + 1,
+        since=run.state.timestamp if run.state else None,
+        due=run.next_scheduled_start_time if phase in ("waiting", "retrying") else None,
+        message=(run.state.message or "").partition("\n")[0][:500] if run.state else "",
+        last_line=line if phase in ("working", "stopping") else None,
+        route=queue_of(run),
+        worker=worker_of(run),
+        url=run_url(run),
+    )
+
+
+def _route_model(route: Route, machinery: overview.Machinery | None) -> BoardRouteModel:
+    paused = () if machinery is None else machinery.paused.get(route.queue_name, ())
+    return BoardRouteModel(
+        agent=route.describe(),
+        poll_interval=route.poll_interval.total_seconds(),
+        deployed=machinery is not None and route.queue_name in machinery.deployed,
+        paused=[part for part in ("polls", "agents") if part in paused],
+        pause_reason=None if machinery is None else machinery.pause_reasons.get(route.queue_name),
+    )
+
+
+def _letter_model(letter: operations.DeadLetter) -> CardLetterModel:
+    return CardLetterModel(
+        reason=letter.reason,
+        attempts=letter.attempts,
+        since=letter.since,
+        route=letter.route,
+        url=letter.run_url,
+    )

@@ -1,0 +1,217 @@
+"""Agent runs as the API shows them, read from Prefect."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from athanore.api.models import RunModel, RunRecordModel
+from athanore.api.prefect.link import PrefectLink
+from athanore.errors import AthanoreError, PrefectUnavailableError
+from athanore.models import Task
+from athanore.runs import open_runs, pausing, record, store
+from athanore.runs.links import ui_url
+from athanore.runs.open_runs import Phase
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import Routes
+from athanore.services import operations, tasks
+from athanore.services.overview import Machinery, look_at_machinery
+
+logger = logging.getLogger("athanore.api")
+
+_ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
+_FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRuns:
+    """What Prefect knows of a task: its active run, and its newest one in any state."""
+
+    active: FlowRun | None
+    newest: FlowRun | None
+
+    @property
+    def retry_count(self) -> int:
+        """How often the newest run repeated its attempt."""
+        return 0 if self.newest is None else record.retry_count_of(self.newest)
+
+
+class AgentRuns:
+    """Finds and creates the agent runs of one app."""
+
+    def __init__(self, app: App, prefect: PrefectLink) -> None:
+        self._app = app
+        self._prefect = prefect
+
+    async def routes(self, *, fresh: bool = False) -> Routes:
+        """Return all routes, those of the code and those made over HTTP.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer, and the app has to ask it.
+        """
+        registry = self._app.routes
+        if not registry.is_open:
+            return registry.in_code()
+        async with self._prefect.client() as client:
+            return await registry.read(client, fresh=fresh)
+
+    async def working(self) -> list[FlowRun]:
+        """Return the runs whose agents are at work, on any worker, the oldest first.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await store.find_runs(client, self._app.name, store.WORKING)
+
+    async def count(self, routes: Iterable[str]) -> Counter[tuple[str, Phase]]:
+        """Count the open runs of each route in each phase.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await open_runs.count(client, self._app.name, routes)
+
+    async def machinery(self) -> Machinery:
+        """Return what the app has in Prefect.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await look_at_machinery(client, self._app, await self._app.routes.read(client))
+
+    async def of_task(self, task_id: str) -> TaskRuns:
+        """Return what Prefect knows of a task.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        found = await self.history(task_id)
+        active = [r for r in found if r.state_type not in store.FINISHED]
+        at_work = [r for r in active if r.state_type in store.WORKING]
+        chosen = (at_work or active or [None])[0]
+        return TaskRuns(chosen, chosen or (found[0] if found else None))
+
+    async def history(self, task_id: str) -> list[FlowRun]:
+        """Return the newest runs of a task, the newest first.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        async with self._prefect.client() as client:
+            return await store.find_runs(
+                client, self._app.name, _ALL, task_ids=[task_id],
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
+            )  # fmt: skip
+
+    async def requeue(self, task_id: str, by: str, queue_name: str | None) -> FlowRun:
+        """Give a dead letter a fresh start; see `operations.requeue`.
+
+        The board's part is not in the time that Prefect has for its own.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer; the message says what was done.
+        """
+        task = await self._app.board.task(task_id)
+        async with self._prefect.client() as client:
+            route = await operations.route_to_requeue(client, self._app, task, queue_name)
+        moved = await operations.move_back(self._app, task, route, by)
+        try:
+            async with self._prefect.client() as client:
+                return (await tasks.dispatch(client, self._app, moved)).run
+        except PrefectUnavailableError as exc:
+            raise PrefectUnavailableError(
+                f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
+                f"nothing to repeat. {exc}"
+            ) from exc
+
+    async def pause(self, queue_name: str) -> tuple[str, ...]:
+        """Pause a route and name its paused parts; see `operations.pause_route`."""
+        async with self._prefect.client() as client:
+            await operations.pause_route(client, self._app, queue_name)
+            return await pausing.paused_parts(client, self._app.name, queue_name)
+
+    async def resume(self, queue_name: str) -> tuple[str, ...]:
+        """Let a route go on and name what is still paused; see `operations.resume_route`."""
+        async with self._prefect.client() as client:
+            await operations.resume_route(client, self._app, queue_name)
+            return await pausing.paused_parts(client, self._app.name, queue_name)
+
+    async def dispatch(self, task: Task) -> FlowRun:
+        """Create the agent run of a task, or return the one that waits; see `tasks.dispatch`."""
+        async with self._prefect.client() as client:
+            return (await tasks.dispatch(client, self._app, task)).run
+
+    async def cancel(self, task_id: str, reason: str) -> FlowRun:
+        """Cancel the active run of a task and return it as it is then; see `tasks.cancel`."""
+        async with self._prefect.client() as client:
+            done = await tasks.cancel(client, self._app, task_id, reason)
+            return await client.read_flow_run(done.run.id)
+
+    async def dispatch_if_due(self, task: Task) -> FlowRun | None:
+        """Create the agent run of a task that has come into a watched queue.
+
+        Does nothing while an agent works on the task: the end of its run sees to it. A Prefect that
+        is away is no error either: the next poll does it.
+        """
+        try:
+            if task.queue_name not in await self.routes():
+                return None
+            async with self._prefect.client() as client:
+                done = await tasks.dispatch_if_watched(client, self._app, task)
+        except AthanoreError as exc:
+            logger.warning("The next poll dispatches task %r: %s", task.id, exc)
+            return None
+        return None if done is None else done.run
+
+
+def run_model(run: FlowRun) -> RunModel:
+    """A run for an answer."""
+    return RunModel(
+        id=str(run.id), name=run.name, state=run.state_name or "",
+        queue_name=queue_of(run), attempt=record.attempt_of(run),
+        worker=worker_of(run), url=run_url(run),
+    )  # fmt: skip
+
+
+def run_record(run: FlowRun) -> RunRecordModel:
+    """A run for a list of past ones."""
+    return RunRecordModel(
+        **run_model(run).model_dump(),
+        message=(run.state.message or "") if run.state else "",
+        started_at=run.start_time, ended_at=run.end_time,
+    )  # fmt: skip
+
+
+def queue_of(run: FlowRun) -> str:
+    """The route that a run belongs to."""
+    named = run.parameters.get("queue_name")
+    if isinstance(named, str):
+        return named
+    return next((t.removeprefix("route:") for t in run.tags if t.startswith("route:")), "")
+
+
+def worker_of(run: FlowRun) -> str | None:
+    """Who runs it: the worker's name, once it has started; None for Prefect's own workers."""
+    return str(run.labels.get(record.WORKER) or "") or None
+
+
+def run_url(run: FlowRun) -> str | None:
+    """The run's page in Prefect's UI."""
+    base = prefect_ui()
+    return f"{base}/runs/flow-run/{run.id}" if base else None
+
+
+def prefect_ui() -> str | None:
+    """The address of Prefect's UI, if Prefect's address is known."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api.url
+    return ui_url(api) if api else None

@@ -1,0 +1,74 @@
+"""The endpoint that streams what a task's agent does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from athanore.api.events.sequence import Cursor
+from athanore.api.problems import documented
+from athanore.api.routers.stream import TaskStream
+from athanore.api.service import ServiceDep
+
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`; `end` has none."},
+        "event": {"type": "string", "description": "The kind of event, or `end`."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
+
+router = APIRouter(tags=["agents"])
+
+
+@router.get(
+    "/tasks/{task_id:id}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The stream.",
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
+        },
+        204: {"description": "Nothing more will come; do not reconnect."},
+        **documented(404),
+    },
+)
+async def stream_events(
+    task_id: str,
+    service: ServiceDep,
+    follow: Annotated[
+        bool, Query(description="Go on with the task's next run when this one has ended.")
+    ] = False,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="The id of the last event that you got: the stream goes on after it."),
+    ] = None,
+) -> Response:
+    """Stream the events of a task's agent, as server-sent events.
+
+    The stream begins with the start of the task's current or last run, and ends with that run: the
+    last event is `end`. Each event is named after its kind; its data is the same JSON as in
+    `GET /agents/{task_id}`. A `Last-Event-ID` that is none of ours counts as none. 204 means that
+    nothing more will come, so do not reconnect.
+    """
+    await service.task(task_id)
+    stream = TaskStream(service, task_id, _cursor(last_event_id), follow=follow)
+    if not await stream.open():
+        return Response(status_code=204)
+    return StreamingResponse(
+        stream.lines(),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+def _cursor(last_event_id: str | None) -> Cursor | None:
+    try:
+        return Cursor.decode(last_event_id) if last_event_id else None
+    except ValueError:
+        return None

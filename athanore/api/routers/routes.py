@@ -1,0 +1,324 @@
+"""Endpoints of routes: which queues are watched, and what is started for their tasks.
+
+Routes can be made and changed while everything runs; `athanore.deployments.live` does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response, status
+from pydantic import BaseModel, Field
+
+from athanore.api.models import EmptyRequest
+from athanore.api.problems import Problem, documented
+from athanore.api.service import ManagedDep, Service, ServiceDep
+from athanore.deployments.live import (
+    change_route,
+    is_made_over_http,
+    make_route,
+    put_route,
+    remove_route,
+)
+from athanore.models import Queue
+from athanore.routes import QUEUE_OPTIONS, Route
+from athanore.runtime.definitions import PROMPT, Prompt, QueueName, RouteOptions
+from athanore.runtime.prompt_template import PromptTemplate
+from athanore.runtime.route_registry import KnownRoute, Routes, ranked_routes
+
+_PATIENCE = 30.0  # seconds for the twenty requests to Prefect that a change takes
+
+router = APIRouter(tags=["routes"])
+
+_changing = asyncio.Lock()  # one change at a time: each sets the order of all routes
+
+
+class RouteRequest(RouteOptions):
+    """A route to make."""
+
+    queue_name: QueueName = Field(description="The queue to watch.", examples=["Triage"])
+    prompt: Prompt = Field(**PROMPT)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def options(self) -> RouteOptions:
+        """The options without the queue."""
+        return RouteOptions.model_validate(
+            self.model_dump(exclude_unset=True, exclude={"queue_name"})
+        )
+
+
+class RouteRemovalModel(BaseModel):
+    """What became of a route that is to be no more."""
+
+    queue_name: str
+    removed: bool = Field(
+        description="False while agents of it still work; it goes when they are done."
+    )
+    note: str
+
+
+class RouteModel(BaseModel):
+    """A route with all its options; durations are seconds."""
+
+    queue_name: str = Field(description="The watched queue.")
+    in_progress_queue: str
+    agent: str = Field(description="What is started: the command, or the agent adapter.")
+    command: str
+    args: list[str]
+    prompt: str = Field(description="The function that writes the prompt, or the template.")
+    source: Literal["code", "api"] = Field(description="Where the route was written.")
+    changed: list[str] = Field(
+        description="The options of a route in the code that were changed over HTTP."
+    )
+    note: str | None = Field(description="What to know of such changes: how long they last.")
+    poll_interval: float
+    timeout: float | None
+    stall_timeout: float | None
+    priority: int | None
+    rank: int = Field(description="The place in the order in which slots are given, from 1.")
+    max_concurrent: int | None
+    max_retries: int
+    retry_delay: float | None
+    retry_backoff: float
+    retry_max_delay: float | None
+    retry_jitter: float
+    max_crashes: int
+    dead_letter_queue: str | None
+    done_queue: str | None
+    on_cancel: str | None
+    pause_after_failures: int
+    resume_after: float | None = Field(
+        description="After how long a route that paused itself tries again; null: by hand only."
+    )
+    cwd: str | None
+    env: list[str] = Field(description="The names of the variables that the route sets.")
+
+
+class RoutePauseModel(BaseModel):
+    """What of a route is paused."""
+
+    queue_name: str
+    paused: list[Literal["polls", "agents"]] = Field(
+        description="`polls`: its queue is not looked at; `agents`: none is started. Empty: it "
+        "is at work."
+    )
+
+
+@router.get("/routes")
+async def list_routes(service: ServiceDep) -> list[RouteModel]:
+    """List the routes: those of the code in the order of their registration, then the others."""
+    routes = await service.runs.routes()
+    return [_model(routes, k) for k in routes.values()]
+
+
+@router.post("/routes", status_code=status.HTTP_201_CREATED, responses=documented(404, 409))
+async def create_route(body: RouteRequest, service: ManagedDep, response: Response) -> RouteModel:
+    """Watch a queue: it is polled at once, by every worker of the app, and after every restart.
+
+    Options that are not sent are the app's. 404: a queue that it names is not on the board. 409:
+    the queue has a route already. 422: an option is wrong, or the prompt names what does not exist.
+    """
+    queue_name, options = body.queue_name, body.options()
+    _refuse_secrets(service, body)
+    # Not in the time that Prefect has for its part.
+    queues = await service.board.queues()
+    async with _changing, service.prefect.client(_PATIENCE) as client:
+        routes = await service.app.routes.read(client, fresh=True)
+        if queue_name in routes or queue_name in service.dispatcher.routes:
+            there = routes.get(queue_name)
+            hint = (
+                "was taken away until the next deploy; deploy the app to bring it back"
+                if there is None
+                else f"is there (source: {there.source}); PATCH /routes/{{queue_name}} changes it"
+            )
+            raise Problem(409, "route-exists", f"A route of {queue_name!r} {hint}.")
+        _check_queues(queues, body)
+        known = make_route(service.app, queue_name, options)
+        _check_queues(queues, known.route)
+        await put_route(client, service.app, known)
+    response.headers["Location"] = f"/routes/{quote(queue_name, safe='')}"
+    return _model({**routes, queue_name: known}, known)
+
+
+@router.get("/routes/{queue_name:name}", responses=documented(404))
+async def get_route(queue_name: str, service: ServiceDep) -> RouteModel:
+    """Read one route."""
+    routes = await service.runs.routes()
+    return _model(routes, _known(routes, queue_name))
+
+
+@router.patch("/routes/{queue_name:name}", responses=documented(404, 409))
+async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep) -> RouteModel:
+    """Change options of a route; those that are not sent stay as they are.
+
+    Null brings back what the app (or, of a route in the code, the code) says; `timeout: null` means
+    no limit. What was said of a route in the code lasts until the next deploy, as `note` says.
+    Running agents are left alone; what they come to is seen to as the route says then. 409:
+    `in_progress_queue` cannot change while agents of the route are at work.
+    """
+    _refuse_secrets(service, body)
+    queues = await service.board.queues()
+    async with _changing, service.prefect.client(_PATIENCE) as client:
+        routes = await service.app.routes.read(client, fresh=True)
+        known = _known(routes, queue_name)
+        _check_queues(queues, body)
+        changed = await change_route(client, service.app, known, body)
+    return _model({**routes, queue_name: changed}, changed)
+
+
+@router.delete("/routes/{queue_name:name}", responses=documented(404))
+async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalModel:
+    """Watch a queue no more. Agents at work may finish; waiting ones do not start.
+
+    Their tasks stay in the queue. A route that is written in the code comes back with the next
+    deploy, as `note` says.
+    """
+    async with _changing, service.prefect.client(_PATIENCE) as client:
+        routes = await service.app.routes.read(client, fresh=True)
+        if queue_name in routes:
+            source = routes[queue_name].source
+        elif await is_made_over_http(client, service.app, queue_name):
+            source = "api"  # its definition is broken, and no reason to keep it
+        else:
+            source = _known(routes, queue_name).source
+        done = await remove_route(client, service.app, queue_name, source)
+    if not done and source == "api":
+        service.removals.see_to(queue_name)
+    note = "" if done else "Agents of it still work and may finish. "
+    note += (
+        "It is written in the code and comes back with the next deploy (a start of `athanore up` "
+        "is one); take it out of the code to be rid of it."
+        if source == "code"
+        else "Tasks in its queue stay there."
+    )
+    return RouteRemovalModel(queue_name=queue_name, removed=done, note=note)
+
+
+@router.post("/routes/{queue_name:id}/pause", responses=documented(404, 409))
+async def pause_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
+    """Pause a route: no polls, and no agent starts; running agents are left alone.
+
+    For operators where tokens are required. 409: the route is not deployed.
+    """
+    _known(await service.runs.routes(), queue_name)
+    return _paused(service, queue_name, await service.runs.pause(queue_name))
+
+
+@router.post("/routes/{queue_name:id}/resume", responses=documented(404, 409))
+async def resume_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
+    """Let a paused route go on, whoever paused it.
+
+    For operators where tokens are required. 409: the route is not deployed.
+    """
+    _known(await service.runs.routes(), queue_name)
+    return _paused(service, queue_name, await service.runs.resume(queue_name))
+
+
+def _paused(service: Service, queue_name: str, parts: tuple[str, ...]) -> RoutePauseModel:
+    service.snapshots.outdated()
+    return RoutePauseModel(
+        queue_name=queue_name, paused=[p for p in ("polls", "agents") if p in parts]
+    )
+
+
+def _known(routes: Routes, queue_name: str) -> KnownRoute:
+    known = routes.get(queue_name)
+    if known is None:
+        existing = list(routes)
+        raise Problem(
+            404, "route-not-found",
+            f"No route watches {queue_name!r}. "
+            f"Watched are: {', '.join(repr(n) for n in existing) or 'no queues'}.",
+            existing=existing,
+        )  # fmt: skip
+    return known
+
+
+def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
+    """Refuse a route whose queues are not on the board."""
+    existing = [q.name for q in queues]
+    missing = [
+        (option, str(getattr(route, option)))
+        for option in QUEUE_OPTIONS
+        if getattr(route, option, None) not in (None, False, *existing)
+    ]
+    if missing:
+        said = ", ".join(f"{value!r} ({option})" for option, value in missing)
+        raise Problem(
+            404, "queue-not-found",
+            f"The board has no queue {said}. It has: "
+            f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
+            errors=[
+                {"field": f"body.{o}", "message": f"the board has no queue {v!r}"}
+                for o, v in missing
+            ],
+            existing=existing,
+        )  # fmt: skip
+
+
+def _refuse_secrets(service: Service, body: BaseModel) -> None:
+    """A route is kept in Prefect for all to read, as it is: nothing in it is replaced."""
+    text = body.model_dump_json(exclude_unset=True)
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise Problem(
+            422, "invalid-route", "The route contains the character U+0000; leave it out."
+        )
+    if service.redactor.text(text) != text:
+        raise Problem(
+            422, "secret-in-route",
+            "The route contains a secret that Athanore knows (a token, a password of the board). "
+            "Routes are kept in Prefect as they are: give secrets to the worker's environment.",
+        )  # fmt: skip
+
+
+def _model(routes: Routes, known: KnownRoute) -> RouteModel:
+    order = [k.route.queue_name for k in ranked_routes(routes)]
+    route, retry, prompt = known.route, known.route.retry, known.route.prompt
+    written = (
+        prompt.source
+        if isinstance(prompt, PromptTemplate)
+        else getattr(prompt, "__qualname__", repr(prompt))
+    )
+    note = None
+    if known.changed:
+        note = (
+            f"The code has this route; the change of {', '.join(known.changed)} lasts until the "
+            "next deploy (a start of `athanore up` is one). Change the code to keep it."
+        )
+    return RouteModel(
+        queue_name=route.queue_name,
+        in_progress_queue=route.in_progress_queue,
+        agent=route.describe(),
+        command=route.command,
+        args=list(route.args),
+        prompt=written,
+        source=known.source,
+        changed=list(known.changed),
+        note=note,
+        poll_interval=route.poll_interval.total_seconds(),
+        timeout=_seconds(route.timeout),
+        stall_timeout=_seconds(route.stall_timeout),
+        priority=route.priority,
+        rank=order.index(route.queue_name) + 1,
+        max_concurrent=route.max_concurrent,
+        max_retries=retry.max_retries,
+        retry_delay=_seconds(retry.delay),
+        retry_backoff=retry.backoff,
+        retry_max_delay=_seconds(retry.max_delay),
+        retry_jitter=retry.jitter,
+        max_crashes=retry.max_crashes,
+        dead_letter_queue=route.dead_letter_queue,
+        done_queue=route.done_queue,
+        on_cancel=route.on_cancel,
+        pause_after_failures=route.pause_after_failures,
+        resume_after=_seconds(route.resume_after),
+        cwd=None if route.cwd is None else str(route.cwd),
+        env=sorted(route.env),
+    )
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()

@@ -1,0 +1,157 @@
+"""The endpoint that says how the server is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from prefect.client.schemas.responses import DeploymentResponse
+from pydantic import BaseModel, Field
+
+from athanore.api.monitoring.finished import Finished
+from athanore.api.prefect.agent_runs import prefect_ui
+from athanore.api.prefect.next_polls import next_poll
+from athanore.api.service import ServiceDep
+from athanore.errors import PrefectUnavailableError
+from athanore.services.overview import Machinery
+from athanore.version import __version__
+
+router = APIRouter(tags=["status"])
+
+
+class CapacityModel(BaseModel):
+    """How many agents may work at once, and how many do."""
+
+    max_concurrent_agents: int
+    active_agents: int | None = Field(description="Null while Prefect does not answer.")
+    slots_free: int | None = Field(description="Null while Prefect does not answer.")
+
+
+class RouteTimingModel(BaseModel):
+    """When a queue is looked at."""
+
+    queue_name: str
+    poll_interval: float = Field(description="Seconds.")
+    next_poll: datetime | None = Field(
+        default=None, description="Null while the route is paused or Prefect does not answer."
+    )
+
+
+class PausedRouteModel(BaseModel):
+    """A route whose agents are not started."""
+
+    queue_name: str
+    reason: str | None = Field(
+        description="Why it paused itself, and when it tries again; null if a person paused it."
+    )
+
+
+class TimingModel(BaseModel):
+    """Since when the server runs, and when it looks at the queues."""
+
+    started_at: datetime
+    uptime: float = Field(description="Seconds.")
+    poll_interval: float = Field(description="Seconds; the default of the routes.")
+    routes: list[RouteTimingModel]
+
+
+class PrefectModel(BaseModel):
+    """The Prefect server."""
+
+    reachable: bool
+    ui_url: str | None
+
+
+class UsageModel(BaseModel):
+    """What the agents of the last 24 hours used, as far as their adapters know."""
+
+    runs: int = Field(description="How many agent runs ended.")
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+class StatusModel(BaseModel):
+    """How the server is."""
+
+    app: str
+    healthy: bool = Field(
+        description="False while Prefect does not answer: no agent is started meanwhile."
+    )
+    version: str
+    api_url: str
+    active_agents: int | None = Field(description="Null while Prefect does not answer.")
+    capacity: CapacityModel
+    timing: TimingModel
+    prefect: PrefectModel
+    paused_routes: list[PausedRouteModel] | None = Field(
+        description="Null while Prefect does not answer."
+    )
+    last_day: UsageModel | None = Field(description="Null while Prefect does not answer.")
+
+
+@router.get("/status")
+async def get_status(service: ServiceDep) -> StatusModel:
+    """Tell capacity, timing, running agents, and where Prefect is."""
+    limit = service.dispatcher.settings.max_concurrent_agents
+    active: int | None = None
+    machinery: Machinery | None = None
+    usage: UsageModel | None = None
+    routes = service.app.routes.in_code()
+    try:
+        routes = await service.runs.routes()
+        active = len(await service.runs.working())
+        machinery = await service.runs.machinery()
+        usage = _usage(await service.finished.last_day())
+    except PrefectUnavailableError:
+        pass
+    polls: Mapping[str, DeploymentResponse] = {} if machinery is None else machinery.deployed
+    return StatusModel(
+        app=service.app.name,
+        healthy=usage is not None,
+        version=__version__,
+        api_url=service.app.api_url,
+        active_agents=active,
+        capacity=CapacityModel(
+            max_concurrent_agents=limit,
+            active_agents=active,
+            slots_free=None if active is None else max(0, limit - active),
+        ),
+        timing=TimingModel(
+            started_at=service.started_at,
+            uptime=(datetime.now(UTC) - service.started_at).total_seconds(),
+            poll_interval=service.dispatcher.settings.poll_interval,
+            routes=[
+                RouteTimingModel(
+                    queue_name=r.queue_name,
+                    poll_interval=r.poll_interval.total_seconds(),
+                    next_poll=next_poll(polls[r.queue_name]) if r.queue_name in polls else None,
+                )
+                for r in (k.route for k in routes.values())
+            ],
+        ),
+        prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
+        paused_routes=None if machinery is None else _paused(machinery, routes),
+        last_day=usage,
+    )
+
+
+def _paused(machinery: Machinery, routes: Iterable[str]) -> list[PausedRouteModel]:
+    return [
+        PausedRouteModel(queue_name=name, reason=machinery.pause_reasons.get(name))
+        for name in routes
+        if "agents" in machinery.paused.get(name, ())
+    ]
+
+
+def _usage(finished: list[Finished]) -> UsageModel:
+    def total(kind: str) -> float:
+        return sum(run.usage.get(kind, 0) for run in finished)
+
+    return UsageModel(
+        runs=len(finished),
+        cost_usd=round(total("cost_usd"), 6),
+        input_tokens=int(total("input_tokens")),
+        output_tokens=int(total("output_tokens")),
+    )

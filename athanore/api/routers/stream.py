@@ -1,0 +1,156 @@
+"""One reader's stream of a task's events: from Prefect's database first, then live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import names
+from athanore.api.events.event_log import LoggedEvent, read_events
+from athanore.api.events.live import Subscription
+from athanore.api.events.sequence import WINDOW, Cursor, Progress, Sequencer
+from athanore.api.service import Service
+from athanore.errors import PrefectUnavailableError
+from athanore.runs import store
+from athanore.runs.clock import now
+
+KEEP_ALIVE = 15.0
+_LOOK_EVERY = 5.0
+_LOOK_SOON = 1.0  # when an event is missing, or the run is about to end
+_LAG = timedelta(seconds=15)
+_QUIET_AFTER_LAST_WORD = 2.0
+_QUIET_AFTER_RUN = 8.0
+_LAST_WORDS = frozenset({"finished", "failed", "cancelled", "dead-lettered"})
+
+
+class TaskStream:
+    """Yields a task's events as server-sent events.
+
+    Args:
+        cursor: after which event to go on; None begins with the newest run of the task.
+        follow: go on when the run has ended, with the task's next one.
+    """
+
+    def __init__(
+        self, service: Service, task_id: str, cursor: Cursor | None, *, follow: bool
+    ) -> None:
+        self._service = service
+        self._task_id = task_id
+        self._resource = names.task_resource(service.app.name, task_id)
+        self._follow = follow
+        self._cursor = cursor
+        self._sequencer = Sequencer(cursor)
+        self._progress = Progress(cursor)
+        self._since = now()
+        self._run: FlowRun | None = None
+        self._last_word = False
+
+    async def open(self) -> bool:
+        """Find the run to follow; return False if there is nothing more to come.
+
+        Raises:
+            PrefectUnavailableError: Prefect did not answer.
+        """
+        self._run = (await self._service.runs.of_task(self._task_id)).newest
+        if self._cursor is not None:
+            self._since = self._cursor.at - WINDOW
+        elif self._run is not None:
+            self._since = (self._run.created or self._since) - timedelta(seconds=1)
+        if self._follow or self._cursor is None or not _is_over(self._run):
+            return True
+        probe = Sequencer(self._cursor)
+        async for page in read_events(self._service.prefect, self._resource, self._since):
+            if any(probe.offer(e, 0) for e in page):
+                return True
+        return probe.has_gap
+
+    async def lines(self) -> AsyncGenerator[str]:
+        """Yield the stream's text, in whole events."""
+        yield "retry: 2000\n: connected\n\n"
+        async with self._service.live.subscribe(self._resource) as live:
+            await live.connected()
+            async for event in self._catch_up():
+                yield self._text(event)
+            async for piece in self._go_on(live):
+                yield piece
+        if not live.closed:
+            yield self._end()
+
+    async def _catch_up(self) -> AsyncGenerator[LoggedEvent]:
+        clock = asyncio.get_running_loop().time
+        began = now()
+        try:
+            async for page in read_events(self._service.prefect, self._resource, self._since):
+                for event in page:
+                    for due in self._sequencer.offer(event, clock()):
+                        yield due
+        except PrefectUnavailableError:
+            return
+        for due in self._sequencer.settle(clock()):
+            yield due
+        self._since = began - _LAG
+
+    async def _go_on(self, live: Subscription) -> AsyncGenerator[str]:
+        """Yield what comes until the run is over or the server stops."""
+        clock = asyncio.get_running_loop().time
+        next_look = clock() + _LOOK_SOON
+        spoke = heard = clock()
+        look = False
+        while not live.closed and not await self._is_done(clock() - heard, look):
+            event = await live.next(max(0.05, min(next_look, spoke + KEEP_ALIVE) - clock()))
+            due = [] if event is None else self._sequencer.offer(event, clock())
+            look = live.lost or next_look <= clock()
+            if look:
+                live.lost = False
+                due += [e async for e in self._catch_up()]
+                due += self._sequencer.overdue(clock())
+                next_look = clock() + _LOOK_EVERY
+            for logged in due:
+                yield self._text(logged)
+            if self._sequencer.has_gap or self._last_word:
+                next_look = min(next_look, clock() + _LOOK_SOON)
+            if due:
+                spoke = heard = clock()
+            elif clock() - spoke >= KEEP_ALIVE:
+                yield ": keep-alive\n\n"
+                spoke = clock()
+
+    async def _is_done(self, quiet: float, look: bool) -> bool:
+        """Tell whether the run is over and everything of it was given on.
+
+        Args:
+            quiet: seconds since the last event.
+            look: it is time to look even though nothing hints at the end.
+        """
+        if self._follow:
+            return False
+        if not _is_over(self._run) and self._run is not None:
+            if not (look or (self._last_word and quiet < 1)):
+                return False
+            try:
+                async with self._service.prefect.client() as client:
+                    self._run = await client.read_flow_run(self._run.id)
+            except PrefectUnavailableError:
+                return False
+        if not _is_over(self._run) or self._sequencer.has_gap:
+            return False
+        ended = None if self._run is None else self._run.end_time
+        if ended is None or now() - ended > _LAG:
+            return True
+        return quiet > (_QUIET_AFTER_LAST_WORD if self._last_word else _QUIET_AFTER_RUN)
+
+    def _text(self, event: LoggedEvent) -> str:
+        self._last_word = event.model.kind in _LAST_WORDS
+        head = f"id: {self._progress.passed(event)}\nevent: {event.model.kind}\n"
+        return f"{head}data: {event.model.model_dump_json()}\n\n"
+
+    def _end(self) -> str:
+        state = None if self._run is None else self._run.state_name
+        return f'event: end\ndata: {{"state": "{state or "no run"}"}}\n\n'
+
+
+def _is_over(run: FlowRun | None) -> bool:
+    return run is None or run.state_type in store.FINISHED

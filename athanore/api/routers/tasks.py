@@ -1,0 +1,223 @@
+"""Endpoints of tasks: what an agent needs for its work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Response, status
+
+from athanore.api.events.progress import Progress
+from athanore.api.idempotency import IdempotencyKey
+from athanore.api.models import (
+    CancelRequest,
+    CommentModel,
+    CommentRequest,
+    EmptyRequest,
+    MoveRequest,
+    ProgressRequest,
+    RequeueRequest,
+    RunModel,
+    RunRecordModel,
+    TaskModel,
+    TaskRequest,
+    TaskSummary,
+    TaskUpdate,
+    summary_of,
+)
+from athanore.api.prefect.agent_runs import run_model, run_record
+from athanore.api.problems import Problem, documented
+from athanore.api.security.auth import CallerDep, Role
+from athanore.api.service import ServiceDep
+from athanore.errors import TaskNotFoundError
+from athanore.models import EventKind
+from athanore.runs import store
+
+router = APIRouter(tags=["tasks"])
+
+
+@router.get("/tasks", responses=documented(404))
+async def list_tasks(
+    service: ServiceDep,
+    queue: Annotated[
+        list[str] | None, Query(description="Only tasks of this queue; may be repeated.")
+    ] = None,
+) -> list[TaskSummary]:
+    """List the open tasks, queue by queue, in board order."""
+    wanted = queue or [q.name for q in await service.board.queues()]
+    return [summary_of(t) for t in await service.board.ready_tasks(list(dict.fromkeys(wanted)))]
+
+
+@router.post("/tasks", status_code=status.HTTP_201_CREATED, responses=documented(404))
+async def create_task(
+    body: TaskRequest,
+    service: ServiceDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> TaskModel:
+    """Create a task; if its queue is watched, an agent is dispatched at once."""
+    clean = service.redactor.text
+
+    async def create() -> TaskModel:
+        task = await service.board.create(
+            body.queue_name, clean(body.name), clean(body.description)
+        )
+        run = await service.runs.dispatch_if_due(task)
+        return await service.whole(task, run)
+
+    created = await service.once.do(idempotency_key, "create", body, create)
+    response.headers["Location"] = f"/tasks/{quote(created.id, safe='')}"
+    return created
+
+
+@router.post(
+    "/tasks/{task_id:id}/comments",
+    status_code=status.HTTP_201_CREATED,
+    responses=documented(404),
+)
+async def add_comment(
+    task_id: str,
+    body: CommentRequest,
+    service: ServiceDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> CommentModel:
+    """Post a comment on a task."""
+    text = service.redactor.text(body.comment)
+
+    async def comment() -> CommentModel:
+        try:
+            is_new = await service.comment_once(task_id, idempotency_key, text)
+        except TaskNotFoundError as exc:
+            raise await service.no_such_task(exc) from exc
+        if is_new:
+            data = {"text": text, "by": caller.role}
+            service.announcer.announce(task_id, EventKind.COMMENT, data, caller.run_id)
+        return CommentModel(text=text)
+
+    return await service.once.do(idempotency_key, f"comment on {task_id}", body, comment)
+
+
+@router.post(
+    "/tasks/{task_id:id}/progress",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def report_progress(
+    task_id: str, body: ProgressRequest, service: ServiceDep, caller: CallerDep
+) -> ProgressRequest:
+    """Say how far the work on a task is: shown on its card, and in Prefect with its agent run.
+
+    At most one report a second is written, the newest. 409: no agent works on the task.
+    """
+    report = body.model_copy(update={"text": service.redactor.text(body.text)})
+    run_id = caller.run_id if caller.task_id == task_id else None
+    if run_id is None:
+        await service.task(task_id)
+        known = await service.runs.of_task(task_id)
+        if known.active is None or known.active.state_type not in store.WORKING:
+            raise Problem(
+                409, "no-agent", f"No agent works on task {task_id!r}, so there is no progress."
+            )
+        run_id = known.active.id
+    service.progress.take(Progress(run_id, task_id, report.percent, report.text))
+    return report
+
+
+@router.post("/tasks/{task_id:id}/move", responses=documented(404))
+async def move_task(
+    task_id: str, body: MoveRequest, service: ServiceDep, caller: CallerDep
+) -> TaskModel:
+    """Move a task to another queue; if that is watched, the next agent is dispatched at once.
+
+    An agent that moves its own task ends its work by that: the next agent starts when it is done.
+    It is known by its token. A task that somebody else moves is taken away from its agent, which is
+    stopped at the next poll.
+    """
+    before = await service.task(task_id)
+    own = caller.run_id if caller.task_id == task_id else None
+    if own is not None and caller.start is not None:
+        await service.moves.note(own, caller.start, body.target_queue)
+    await service.board.move(task_id, body.target_queue)
+    task = await service.task(task_id)
+    data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": caller.role}
+    service.announcer.announce(task_id, EventKind.MOVED, data, caller.run_id)
+    # The end of the agent's own run sees to the next one.
+    run = None if own is not None else await service.runs.dispatch_if_due(task)
+    return await service.whole(task, run)
+
+
+@router.post(
+    "/tasks/{task_id:id}/dispatch",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -> RunModel:
+    """Have an agent work on a task now, instead of at the next poll of its queue.
+
+    A run that waits already is returned as it is. 409: the task's queue is not watched, or an agent
+    works on the task.
+    """
+    run = await service.runs.dispatch(await service.task(task_id))
+    service.snapshots.outdated()
+    return run_model(run)
+
+
+@router.post(
+    "/tasks/{task_id:id}/cancel",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def cancel_task(task_id: str, body: CancelRequest, service: ServiceDep) -> RunModel:
+    """Stop the agent of a task. The task goes where its route says (`on_cancel`), or stays.
+
+    The agent is stopped a moment after the answer. 409: no agent works on the task or waits to. A
+    task that stays in a watched queue is dispatched again by the next poll: move it away as well.
+    """
+    await service.task(task_id)
+    run = await service.runs.cancel(task_id, service.redactor.text(body.reason))
+    service.snapshots.outdated()
+    return run_model(run)
+
+
+@router.post(
+    "/tasks/{task_id:id}/requeue",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=documented(404, 409),
+)
+async def requeue_task(
+    task_id: str, body: RequeueRequest, service: ServiceDep, caller: CallerDep
+) -> RunModel:
+    """Give a dead letter a fresh start: back to its queue, with all its attempts.
+
+    For operators where tokens are required. 409: a run of the task waits or works, or the task is
+    no dead letter and no `queue_name` was sent.
+    """
+    await service.task(task_id)
+    by = "an operator" if caller.role is Role.OPERATOR else "the task API"
+    run = await service.runs.requeue(task_id, by, body.queue_name)
+    service.snapshots.outdated()
+    return run_model(run)
+
+
+@router.get("/tasks/{task_id:id}/runs", responses=documented(404))
+async def list_runs(task_id: str, service: ServiceDep) -> list[RunRecordModel]:
+    """List the newest agent runs of a task, past and present, the newest first."""
+    await service.task(task_id)
+    return [run_record(r) for r in await service.runs.history(task_id)]
+
+
+@router.get("/tasks/{task_id:id}", responses=documented(404))
+async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
+    """Read a task, whole: description, comments, checklist, and the agent run if there is one."""
+    return await service.whole(await service.task(task_id))
+
+
+@router.patch("/tasks/{task_id:id}", responses=documented(404))
+async def update_task(task_id: str, body: TaskUpdate, service: ServiceDep) -> TaskModel:
+    """Set fields of a task; those that are not sent stay as they are."""
+    try:
+        task = await service.board.update(task_id, **body.cleaned(service.redactor.text))
+    except TaskNotFoundError as exc:
+        raise await service.no_such_task(exc) from exc
+    return await service.whole(task)

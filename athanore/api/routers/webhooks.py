@@ -1,0 +1,102 @@
+"""What a board tells by itself: a change there has the queues that it concerns polled at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hmac import compare_digest
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
+from pydantic import BaseModel, Field
+
+from athanore import names
+from athanore.api.problems import Problem, documented
+from athanore.api.security.auth import credential_of
+from athanore.api.service import ServiceDep
+from athanore.queue_adapters.base import SupportsWebhook
+
+router = APIRouter(tags=["webhooks"])
+
+_RUN_NAME = "webhook poll"
+# A burst of changes makes one poll, at the end of the second.
+_WINDOW = timedelta(seconds=1)
+
+
+class WebhookAnswer(BaseModel):
+    """What a webhook has led to."""
+
+    polled: list[str] = Field(description="The watched queues that are polled at once.")
+
+
+_bearer = HTTPBearer(
+    scheme_name="webhook", description="`ATHANORE_WEBHOOK_TOKEN`.", auto_error=False
+)
+
+
+def _authenticate(
+    request: Request,
+    service: ServiceDep,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    secret = service.dispatcher.settings.webhook_token
+    if secret is None:
+        raise Problem(
+            404, "webhooks-off", "Webhooks are off: the app was started without "
+            "ATHANORE_WEBHOOK_TOKEN, the token that the board is to send.",
+        )  # fmt: skip
+    credential = credential_of(request) or ""
+    if not compare_digest(credential.encode(), secret.get_secret_value().encode()):
+        raise Problem(
+            401, "token-unknown", "The webhook must send ATHANORE_WEBHOOK_TOKEN as bearer token.",
+            headers={"WWW-Authenticate": 'Bearer realm="athanore"'},
+        )  # fmt: skip
+
+
+@router.post(
+    "/webhooks/planka",
+    status_code=202,
+    dependencies=[Depends(_authenticate)],
+    responses=documented(404),
+)
+async def planka(
+    payload: Annotated[dict[str, Any], Body(description="What Planka sends.")],
+    service: ServiceDep,
+) -> WebhookAnswer:
+    """Take an event of Planka's webhook, and poll the watched queues that it concerns.
+
+    Our own changes concern none. A paused route stays paused.
+    """
+    adapter = service.board.adapter
+    if not isinstance(adapter, SupportsWebhook):
+        raise Problem(404, "no-webhooks", "The board of this app is not a Planka board.")
+    watched = list(await service.runs.routes())
+    affected = await service.board.call(partial(adapter.affected_queues, payload, watched))
+    if not affected:
+        return WebhookAnswer(polled=[])
+    async with service.prefect.client() as client:
+        app = service.app.name
+        return WebhookAnswer(polled=[q for q in affected if await _poll_soon(client, app, q)])
+
+
+async def _poll_soon(client: PrefectClient, app: str, queue_name: str) -> bool:
+    """Create a poll run of a route; False if the route is paused, or not deployed."""
+    deployed_as = names.deployment_name(app, queue_name)
+    try:
+        deployment = await client.read_deployment_by_name(f"{names.POLL_FLOW}/{deployed_as}")
+    except ObjectNotFound:
+        return False
+    if deployment.paused:
+        return False
+    window = int(datetime.now(UTC).timestamp() // _WINDOW.total_seconds()) + 1
+    await client.create_flow_run_from_deployment(
+        deployment.id,
+        name=_RUN_NAME,
+        state=Scheduled(scheduled_time=datetime.fromtimestamp(0, UTC) + window * _WINDOW),
+        idempotency_key=f"athanore-webhook/{deployment.id}/{window}",
+    )
+    return True

@@ -1,0 +1,241 @@
+"""Who calls: an agent with the token of its run, an operator with the key, or anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+
+from athanore import names
+from athanore.api.prefect.agent_runs import queue_of
+from athanore.api.prefect.link import PrefectLink
+from athanore.api.problems import Problem
+from athanore.api.recent import Recent
+from athanore.errors import PrefectUnavailableError
+from athanore.runs import record, tokens
+from athanore.runtime import local_runs
+from athanore.runtime.apps import App
+
+_STRANGERS_AT_ONCE = 4
+_READS = frozenset({"GET", "HEAD"})
+_OPERATORS_ONLY = re.compile(r"/tasks/[^/]+/requeue")
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="athanore"'}
+
+
+class Role(StrEnum):
+    """What a caller is."""
+
+    ANYBODY = "anybody"
+    AGENT = "agent"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request; all but the role is known of agents.
+
+    `start` is the start of the run that the attempt belongs to.
+    """
+
+    role: Role
+    task_id: str | None = None
+    run_id: UUID | None = None
+    queue_name: str | None = None
+    attempt: int | None = None
+    start: int | None = None
+
+
+class Gate:
+    """Tells who calls, and refuses what a caller may not do."""
+
+    def __init__(self, app: App, prefect: PrefectLink) -> None:
+        self._app = app
+        self._prefect = prefect
+        self._required = app.dispatcher.settings.api_auth == "token"
+        self._key = app.dispatcher.settings.signing_key
+        # Reads may rely on what was true a moment ago; writes never do, while Prefect answers.
+        self._fresh: Recent[UUID, FlowRun] = Recent(1000, seconds=2)
+        # While it does not, the token of an attempt in another process may outlive it so long; of
+        # attempts in this process we know ourselves.
+        self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=60)
+        # Tokens that somebody made up: they must cost Prefect little, and others not their turn.
+        self._unknown: Recent[UUID, bool] = Recent(1000, seconds=5)
+        self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
+
+    async def identify(self, credential: str | None, *, write: bool) -> Caller:
+        """Tell who a caller is by the bearer token that it sent.
+
+        Raises:
+            Problem: 401, the token is missing or unknown; 409, it belongs to a run that is over.
+            PrefectUnavailableError: the token cannot be checked now.
+        """
+        if credential is not None:
+            key = self._app.dispatcher.settings.api_key
+            if key is not None and compare_digest(
+                credential.encode(), key.get_secret_value().encode()
+            ):
+                return Caller(Role.OPERATOR)
+            if (run_id := tokens.run_of(credential)) is not None:
+                caller = await self._agent(credential, run_id, write=write)
+                if caller is not None:
+                    return caller
+        if not self._required:
+            return Caller(Role.ANYBODY)
+        raise Problem(
+            401, "token-needed" if credential is None else "token-unknown",
+            "Send the header `Authorization: Bearer $ATHANORE_TOKEN`; an agent finds its token in "
+            "that variable, an operator uses ATHANORE_API_KEY."
+            if credential is None
+            else "This token is not known, or its run is over.",
+            headers=_CHALLENGE,
+        )  # fmt: skip
+
+    async def _agent(self, token: str, run_id: UUID, *, write: bool) -> Caller | None:
+        """The agent that a token belongs to; None for a read with a token that is worth nothing."""
+        run = await self._run(run_id, fresh=write)
+        task_id = None if run is None else names.task_of(run.tags)
+        attempt = None if run is None else tokens.attempt_of(token, run.labels, task_id, self._key)
+        if run is None or attempt is None:
+            if not write:
+                return None
+            raise Problem(
+                401, "token-unknown",
+                "No agent run has this token. If a worker of this app has given it to you, the "
+                "worker and this API do not have the same ATHANORE_API_KEY.",
+                headers=_CHALLENGE,
+            )  # fmt: skip
+        if not self._is_alive(run) or attempt != record.attempt_of(run):
+            if not write:
+                return None
+            raise Problem(
+                409, "run-ended",
+                f"The run of this token has ended or is being stopped ({run.state_name}); it may "
+                "not change anything any more. Stop working.",
+            )  # fmt: skip
+        return Caller(Role.AGENT, task_id, run_id, queue_of(run), attempt, run.run_count)
+
+    def _is_alive(self, run: FlowRun) -> bool:
+        """Tell whether the agent of a run is at work, as far as Prefect and this process know."""
+        if run.state_type is not StateType.RUNNING:
+            return False
+        if (here := local_runs.control_of(run.id)) is not None:
+            return here.is_heard
+        # Held and no longer registered: the attempt has ended, and Prefect is being told.
+        return not local_runs.is_held(run.id)
+
+    async def _run(self, run_id: UUID, *, fresh: bool) -> FlowRun | None:
+        if not fresh and (run := self._fresh.get(run_id)) is not None:
+            return run
+        ours = local_runs.is_held(run_id) or local_runs.is_running(run_id)
+        try:
+            run = await self._read(run_id)
+        except PrefectUnavailableError:
+            # What was known last is the best there is: an agent must be able to finish its work
+            # while Prefect is away.
+            if (here := local_runs.control_of(run_id)) is not None and here.run is not None:
+                return here.run
+            if (known := self._known.get(run_id)) is not None:
+                return known
+            if not fresh and not self._required:
+                return None  # anybody may read
+            raise
+        if run is None or names.app_tag(self._app.name) not in run.tags:
+            return None
+        if not ours:
+            self._known.put(run_id, run)
+        self._fresh.put(run_id, run)
+        return run
+
+    async def _read(self, run_id: UUID) -> FlowRun | None:
+        """Read a run; None if there is none. Ids that were never seen take turns."""
+        if self._known.get(run_id) is not None or local_runs.is_running(run_id):
+            return await self._ask(run_id)
+        async with self._strangers:
+            if self._unknown.get(run_id):
+                return None
+            run = await self._ask(run_id)
+            if run is None:
+                self._unknown.put(run_id, True)
+            return run
+
+    async def _ask(self, run_id: UUID) -> FlowRun | None:
+        try:
+            async with self._prefect.client() as client:
+                return await client.read_flow_run(run_id)
+        except ObjectNotFound:
+            return None
+
+    def check_write(self, caller: Caller, path: str, task_id: str | None) -> None:
+        """Refuse what an agent may not change, where tokens are required.
+
+        Raises:
+            Problem: 403, with what it may do.
+        """
+        if not self._required or caller.role is not Role.AGENT:
+            return
+        own = task_id is not None and task_id == caller.task_id
+        if path == "/tasks" or (own and not _OPERATORS_ONLY.fullmatch(path)):
+            return
+        raise Problem(
+            403, "not-your-task",
+            f"Your token is for task {caller.task_id!r}: you may change that one and create new "
+            "ones, and read everything.",
+        )  # fmt: skip
+
+
+_bearer = HTTPBearer(
+    scheme_name="token",
+    description="`ATHANORE_TOKEN` of an agent's environment, or the operators' `ATHANORE_API_KEY`. "
+    'Needed only where the API runs with `api_auth="token"`.',
+    auto_error=False,
+)
+
+
+def credential_of(request: Request) -> str | None:
+    """The bearer token that a request carries."""
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def authenticate(
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """Identify the caller of an endpoint and check what it may do."""
+    gate = request.app.state.service.gate
+    assert isinstance(gate, Gate)
+    write = request.method not in _READS
+    if write and request.method != "DELETE":
+        _check_content_type(request)
+    caller = await gate.identify(credential_of(request), write=write)
+    if caller.task_id is not None and caller.run_id is not None:
+        # An agent that calls is not stalled.
+        service = request.app.state.service
+        routes = service.app.routes.remembered()
+        service.activity.note(routes, caller.queue_name or "", caller.run_id, caller.task_id)
+    if write:
+        gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
+    return caller
+
+
+def _check_content_type(request: Request) -> None:
+    """A web page cannot send JSON to another site without asking first, so JSON is demanded."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem(
+            415, "not-json",
+            "Send JSON with the header `Content-Type: application/json` "
+            f"(yours is {media_type or 'missing'!r}).",
+        )  # fmt: skip
+
+
+type CallerDep = Annotated[Caller, Depends(authenticate)]

@@ -1,0 +1,56 @@
+"""Others that watch the same queue: another Prefect, or another app.
+
+The lock on a task is a key in one Prefect's database, for one app. Two of them on one queue would
+each start an agent for a task. Where the board can tell, that is noticed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import VariableCreate
+from prefect.exceptions import ObjectAlreadyExists
+
+from athanore.errors import BoardError
+from athanore.routes import Route
+from athanore.runtime.apps import App
+
+_PREFECT_ID = "athanore_prefect_id"
+"""The variable in Prefect that tells one Prefect from another, whatever address it has."""
+
+_LOOK_EVERY = 60.0
+_prefect_ids: dict[str, str] = {}
+_looked: dict[tuple[str, str], float] = {}
+
+
+async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]:
+    """Tell who else watches a route's queue; once a minute, and nobody in between."""
+    key = (app.name, route.queue_name)
+    if time.monotonic() - _looked.get(key, float("-inf")) < _LOOK_EVERY:
+        return ()
+    _looked[key] = time.monotonic()
+    watcher = f"{await _prefect_id(client)}/{app.name}"
+    place = f"the app {app.name!r} on the Prefect at {str(client.api_url).rstrip('/')}"
+    valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval
+    try:
+        return await app.board.watched_by(route.queue_name, watcher, place, valid_for)
+    except BoardError:
+        return ()  # the polls say enough of that
+
+
+async def _prefect_id(client: PrefectClient) -> str:
+    address = str(client.api_url)
+    while address not in _prefect_ids:
+        known = await client.read_variable_by_name(_PREFECT_ID)
+        if known is not None:
+            _prefect_ids[address] = str(known.value)
+            break
+        try:
+            await client.create_variable(VariableCreate(name=_PREFECT_ID, value=str(uuid4())))
+        except ObjectAlreadyExists:
+            continue  # somebody else was faster
+    return _prefect_ids[address]

@@ -1,0 +1,376 @@
+"""What follows an attempt: the comment, the move, and the state that the run ends in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable
+from datetime import timedelta
+
+from prefect.client.schemas.objects import State
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
+
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    DispatchError,
+    NotFoundError,
+    QueueNotFoundError,
+)
+from athanore.flows.retry import say, until_board_answers
+from athanore.flows.transcript import Log
+from athanore.models import AgentOutcome, AgentResult
+from athanore.routes import RetryPolicy, Route
+from athanore.runs import clock, pausing
+from athanore.runs.record import Ledger
+from athanore.runtime import apps, breaker, local_runs
+from athanore.runtime.local_runs import StopReason
+
+_UNPAUSED_WAIT = timedelta(minutes=15)
+"""How long a task waits whose route should be paused for good, and cannot be paused."""
+
+_KEPT = "Waiting for the board"
+_ASKED_AGAIN = timedelta(minutes=15)
+"""When a route that paused itself because the board refused access asks again, by default."""
+
+
+class Conclusion:
+    """Brings the end of an attempt to the board and to Prefect.
+
+    What the board refuses for now is kept, and said by a later start of the run: a task never pays
+    for its board.
+
+    Args:
+        interrupted: a worker that is lost had begun with it; what it has done is not done again,
+            and what the board refuses is an error.
+    """
+
+    def __init__(
+        self,
+        app: apps.App,
+        route: Route,
+        ledger: Ledger,
+        task_id: str,
+        log: Log,
+        *,
+        interrupted: bool = False,
+    ) -> None:
+        self._app = app
+        self._route = route
+        self._ledger = ledger
+        self._task_id = task_id
+        self._log = log
+        self._interrupted = interrupted
+
+    async def ended(self, result: AgentResult) -> State[None]:
+        """Record an attempt that ended by itself, and see to what follows."""
+        await self._ledger.record(result)
+        return await self.follow(result)
+
+    async def follow(self, result: AgentResult) -> State[None]:
+        """See to what follows an attempt whose end is recorded.
+
+        Raises:
+            BoardError: the board refuses it; only if `interrupted`.
+        """
+        try:
+            return await self._follow(result)
+        except BoardError as exc:
+            if self._interrupted:
+                raise
+            return await self._keep(exc)
+
+    async def deliver(self, result: AgentResult) -> State[None]:
+        """Say what an earlier start of the run came to, which the board refused to hear."""
+        state = await self.follow(result)
+        if state.name != _KEPT:
+            await self._ledger.delivered()
+        return state
+
+    async def _follow(self, result: AgentResult) -> State[None]:
+        if result.succeeded:
+            breaker.succeeded(self._app.name, self._route)
+            return await self._succeeded()
+        queue = await self._where()
+        if queue is None:
+            return Cancelled(message=f"{result.reason}; the task is gone from the board.")
+        if self._interrupted and queue == self._route.queue_name and self._may_retry(result):
+            return self._awaiting_retry(result)  # it had been moved back already
+        if queue != self._route.in_progress_queue:
+            await self._comment(
+                f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
+                "leaving it there."
+            )
+            await self._ledger.rule_out_retries()
+            return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
+        if breaker.failed(self._app.name, self._route, self._task_id, result):
+            return await self._pause_route(result)
+        if self._may_retry(result):
+            return await self._retry(result)
+        await self._ledger.rule_out_retries()
+        return _failed(result, _with_tail(result))
+
+    async def repeat(self, result: AgentResult) -> State[None]:
+        """Return what a finished attempt came to, when the engine runs the flow once more."""
+        if result.succeeded:
+            return await self._succeeded()
+        await self._ledger.rule_out_retries()
+        return _failed(result, result.reason)
+
+    async def stopped(self, reason: StopReason, message: str) -> State[None]:
+        """See to a task whose agent was stopped."""
+        match reason:
+            case StopReason.SHUTDOWN:
+                return await self._handed_back("Worker is shutting down")
+            case StopReason.CUT_OFF:
+                return await self._handed_back("Worker was cut off from Prefect")
+            case StopReason.DELETED:
+                return await self._handed_back(_capitalised(message))
+            case StopReason.SUSPENDED:
+                # The start after a suspension has the same number: nothing is given back.
+                return await self._handed_back(_capitalised(message), counted=True)
+            case StopReason.ENDED:
+                text = f"Agent stopped: {message}; leaving in {self._route.in_progress_queue!r}."
+                if await self._where() == self._route.in_progress_queue:
+                    await self._even_if_refused(self._comment(text))
+                await self._ledger.close()
+                return Cancelled(message=message)
+            case StopReason.MOVED_AWAY:
+                text = message or "the task was moved away"
+                await self._even_if_refused(self._comment(f"Agent stopped: {text}."))
+                await self._ledger.close()
+                return Cancelled(message=text)
+            case _:
+                await self._even_if_refused(self._cancelled(message))
+                await self._ledger.close()
+                return Cancelled(message=message or "Cancelled.")
+
+    async def without_prefect(self, result: AgentResult | None) -> None:
+        """See to the board alone: the worker stops while Prefect is away.
+
+        The next worker finds the run and goes on with it.
+
+        Args:
+            result: what the attempt came to; None if it was stopped.
+        """
+        if result is not None and result.succeeded:
+            await self._succeeded()
+        elif await self._where() == self._route.in_progress_queue:
+            why = "Worker is shutting down" if result is None else f"Agent failed ({result.reason})"
+            await self._comment(
+                f"{why}, and Prefect is away; returned to queue, attempt {self._ledger.attempt}."
+            )
+            await self._move(self._route.queue_name)
+
+    async def _even_if_refused(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BoardError as exc:
+            self._log.error("The board refuses what is due to task %s: %s", self._task_id, exc)
+
+    async def _handed_back(self, why: str, *, counted: bool = False) -> State[None]:
+        """Return the task to its queue, or have the next start take it from where it is."""
+        try:
+            return await self._return_to_queue(why, counted=counted)
+        except BoardError as exc:
+            self._log.error("The task stays in progress, and is ours: %s", exc)
+            await self._ledger.keep_claim()
+            if not counted:
+                await self._ledger.give_back()
+            state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+            state.message = f"{why}; {exc}"
+            return state
+
+    async def _keep(self, refusal: BoardError) -> State[None]:
+        """Have a later start say what came of the attempt; free the slot until then."""
+        due = clock.now() + self._route.poll_interval
+        text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
+        await self._ledger.keep()
+        if isinstance(refusal, BoardAccessError):
+            due = clock.now()
+            await self._pause_for_access(refusal)
+        self._log.error("%s It is kept, and tried again.", text)
+        local_runs.wake(due)
+        return Scheduled(name=_KEPT, scheduled_time=due, message=text)
+
+    async def _pause_for_access(self, refusal: BoardAccessError) -> None:
+        """No agent starts whose work the board would not be told of; it is asked again later."""
+        queue_name = self._route.queue_name
+        resume_at = clock.now() + (self._route.resume_after or _ASKED_AGAIN)
+        text = f"Route {queue_name!r} is paused: the board refuses access. {refusal}"
+        try:
+            await pausing.pause(
+                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+            )
+        except DispatchError as exc:
+            self._log.error("The route cannot be paused: %s", exc)
+        else:
+            self._log.error(
+                "%s It tries again at %s UTC; once that is mended: athanore resume %r",
+                text, f"{resume_at:%H:%M}", queue_name,
+            )  # fmt: skip
+
+    async def _succeeded(self) -> State[None]:
+        queue = await self._where()
+        route = self._route
+        if queue == route.in_progress_queue:
+            if route.done_queue is None:
+                await self._comment(
+                    f"Agent finished without moving the task; leaving it in {queue!r}."
+                )
+            elif await self._move(route.done_queue):
+                queue = route.done_queue
+        place = "is gone from the board" if queue is None else f"is in {queue!r}"
+        return Completed(message=f"Attempt {self._ledger.attempt} succeeded; the task {place}.")
+
+    def _may_retry(self, result: AgentResult) -> bool:
+        return result.retryable and self._ledger.attempts_left
+
+    async def _retry(self, result: AgentResult) -> State[None]:
+        text = f"{self._retrying(result)} Moving back to source queue for retry."
+        await self._comment(text, result.output_tail)
+        if not await self._move(self._route.queue_name):
+            await self._ledger.rule_out_retries()
+            return _failed(result, f"{result.reason}; there is no queue to retry it from")
+        return self._awaiting_retry(result)
+
+    def _retrying(self, result: AgentResult) -> str:
+        return f"Retry {self._ledger.attempt}/{self._route.retry.max_retries}: {result.reason}."
+
+    def _awaiting_retry(self, result: AgentResult) -> State[None]:
+        delay = retry_delay(self._route.retry, self._ledger.attempt, self._route.poll_interval)
+        due = clock.now() + delay
+        local_runs.wake(due)
+        state: State[None] = AwaitingRetry(scheduled_time=due)
+        state.message = self._retrying(result)
+        return state
+
+    async def _pause_route(self, result: AgentResult) -> State[None]:
+        """Too many tasks have failed alike: stop the route instead of giving its tasks up."""
+        queue_name = self._route.queue_name
+        count = self._route.pause_after_failures
+        what = "a task failed" if count == 1 else f"{count} tasks in a row failed alike"
+        text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
+        await self._ledger.give_back()
+        after = self._route.resume_after
+        resume_at = None if after is None else clock.now() + after
+        due = clock.now()
+        try:
+            await pausing.pause(
+                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+            )
+        except DispatchError as exc:
+            # Its tasks are kept all the same, and none of them is tried again for a while.
+            due += after or _UNPAUSED_WAIT
+            text = f"Route {queue_name!r} should be paused ({what}: {result.reason}), and cannot be"
+            text = f"{text}: {exc} This task is tried again at {due:%Y-%m-%d %H:%M} UTC."
+            self._log.error("%s", text)
+        else:
+            again = "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC"
+            self._log.error(
+                "%s It tries again %s; once the cause is mended: athanore resume %r",
+                text, again, queue_name,
+            )  # fmt: skip
+        await self._comment(f"{text} Moving back to source queue.", result.output_tail)
+        await self._move(queue_name)
+        state: State[None] = AwaitingRetry(scheduled_time=due)
+        state.message = text
+        return state
+
+    async def _return_to_queue(self, why: str, *, counted: bool = False) -> State[None]:
+        queue = await self._where()
+        if queue not in (self._route.in_progress_queue, self._route.queue_name):
+            place = "is gone from the board" if queue is None else f"is in {queue!r}"
+            return Cancelled(name="Stopped", message=f"{why}; the task {place}.")
+        # Noted first: a poll must not take the move for a person's.
+        if not counted:
+            await self._ledger.give_back()
+        if queue == self._route.in_progress_queue:
+            await self._comment(f"{why}; returned to queue, attempt {self._ledger.attempt}.")
+            if not await self._move(self._route.queue_name):
+                await self._ledger.close()
+                return Cancelled(name="Nowhere to go", message=f"{why}; its queue is gone.")
+        state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+        state.message = f"{why}."
+        return state
+
+    async def _cancelled(self, message: str) -> None:
+        queue = await self._where()
+        why = f" ({message})" if message else ""
+        if queue != self._route.in_progress_queue:
+            if queue not in (None, self._route.queue_name):
+                await self._comment(
+                    f"Cancelled{why}: agent stopped; the task was in {queue!r} by then."
+                )
+            return
+        target = self._route.on_cancel
+        if target is None:
+            await self._comment(
+                f"Cancelled{why}: agent stopped; leaving in {self._route.in_progress_queue!r}."
+            )
+        else:
+            await self._comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
+            await self._move(target)
+
+    async def _where(self) -> str | None:
+        """The task's queue, or None if the task is gone."""
+        try:
+            task = await until_board_answers(lambda: self._app.board.task(self._task_id), self._log)
+        except NotFoundError:
+            return None
+        return task.queue_name
+
+    async def _comment(self, text: str, tail: str = "") -> None:
+        try:
+            # Of an earlier start or a lost worker: the output's tail is known to that only.
+            once = self._interrupted or self._ledger.kept() is not None
+            await say(self._app.board, self._task_id, text, self._log, tail=tail, once=once)
+        except NotFoundError as exc:
+            self._log.warning("No comment: %s", exc)
+
+    async def _move(self, queue: str) -> bool:
+        """Move the task; False, with a comment, if the board has no such queue any more."""
+        try:
+            await until_board_answers(lambda: self._app.board.move(self._task_id, queue), self._log)
+        except QueueNotFoundError as exc:
+            self._log.error("The task stays where it is: %s", exc)
+            await self._comment(
+                f"The board has no queue {queue!r} any more; leaving the task where it is."
+            )
+            return False
+        except NotFoundError as exc:
+            self._log.warning("No move: %s", exc)
+        except (BoardUnavailableError, BoardAccessError, AnswerLostError):
+            raise
+        except BoardError as exc:
+            self._log.error("The task stays where it is: %s", exc)
+            await self._comment(f"The board refuses to move the task to {queue!r}: {exc}")
+            return False
+        return True
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> timedelta:
+    """The time until the attempt after `attempt`: delay, backoff, cap, jitter."""
+    base = poll_interval if policy.delay is None else policy.delay
+    grown = base.total_seconds() * policy.backoff ** min(attempt - 1, 64)
+    if policy.max_delay is not None:
+        grown = min(grown, policy.max_delay.total_seconds())
+    return timedelta(seconds=min(grown * (1 + random.random() * policy.jitter), 30 * 86400))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _failed(result: AgentResult, message: str) -> State[None]:
+    name = {AgentOutcome.TIMED_OUT: "TimedOut", AgentOutcome.STALLED: "Stalled"}.get(result.outcome)
+    return Failed(name=name, message=message) if name else Failed(message=message)
+
+
+def _with_tail(result: AgentResult) -> str:
+    return _joined(result.reason, result.output_tail)
+
+
+def _joined(text: str, tail: str) -> str:
+    return f"{text}\n{tail}" if tail.strip() else text

@@ -1,0 +1,190 @@
+"""What people read of a run in Prefect's UI: a page for each agent run, a table for each route.
+
+Both are Prefect artifacts. The page is one for all attempts of a run, and is brought up to date at
+the end of each; the table is written by a poll that found something new. Neither may fail a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import ArtifactSort
+
+from athanore import names
+from athanore.flows.transcript import Log
+from athanore.models import AgentResult, Task
+from athanore.runs import record
+from athanore.runtime import apps
+
+# A page has no key: it would be listed among all artifacts, and belongs to its run alone.
+_PAGE = "markdown"
+_MAX_PROMPT = 20_000
+_MAX_TEXT = 5_000
+_MAX_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The end of one start of a run: `ending` says in a few words what came of it."""
+
+    task: Task
+    prompt: str
+    ending: str
+    seconds: float
+    result: AgentResult | None
+
+
+def table_key(app: str, queue_name: str) -> str:
+    """The key of a route's table: Prefect takes small letters, digits and dashes only."""
+    readable = re.sub(r"[^a-z0-9]+", "-", queue_name.lower()).strip("-")
+    digest = hashlib.sha256(names.route_resource(app, queue_name).encode()).hexdigest()[:8]
+    return "-".join(filter(None, ("route", readable[:60], digest)))
+
+
+async def write_page(
+    client: PrefectClient, app: apps.App, run: FlowRun, attempt: Attempt, log: Log
+) -> None:
+    """Make or renew the page of a run. An error is logged, never raised."""
+    try:
+        await _write_page(client, app, run, attempt)
+    except Exception as exc:
+        log.warning("The run's page in Prefect was not written: %s", exc)
+
+
+async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attempt: Attempt) -> None:
+    earlier = await _read(client, run) if run.run_count > 1 else None
+    rows = dict(earlier[1]) if earlier else {}
+    number = record.attempt_of(run)
+    rows[str(run.run_count)] = json.dumps([number, attempt.ending, round(attempt.seconds, 1)])
+    text = app.redactor.text(_page(app, run, attempt, rows))
+    title = f"{attempt.task.name}: {attempt.ending}"[:200]
+    if earlier is not None:
+        update = ArtifactUpdate(data=text, description=app.redactor.text(title), metadata_=rows)
+        await client.update_artifact(earlier[0], update)
+        return
+    await client.create_artifact(
+        ArtifactCreate(
+            type=_PAGE,
+            description=app.redactor.text(title),
+            data=text,
+            metadata_=rows,
+            flow_run_id=run.id,
+        )
+    )
+
+
+async def write_table(
+    client: PrefectClient,
+    app: apps.App,
+    queue_name: str,
+    poll_id: UUID | None,
+    tasks: Sequence[Task],
+    seen: Mapping[str, str],
+    run_ids: Mapping[str, UUID],
+    log: Log,
+) -> None:
+    """Write what a poll saw in its queue. An error is logged, never raised.
+
+    Args:
+        seen: what was done about a task, by its id.
+        run_ids: the tasks' runs.
+    """
+    rows = [
+        {
+            "task": t.id,
+            "name": t.name,
+            "labels": ", ".join(t.labels),
+            "seen": seen.get(t.id, ""),
+            "run": f"[open](/runs/flow-run/{run_ids[t.id]})" if t.id in run_ids else "",
+        }
+        for t in tasks[:_MAX_ROWS]
+    ]
+    try:
+        await client.create_artifact(
+            ArtifactCreate(
+                key=table_key(app.name, queue_name),
+                type="table",
+                description=f"What the last poll that found something new saw in {queue_name!r}.",
+                data=app.redactor.text(json.dumps(rows, ensure_ascii=False)),
+                flow_run_id=poll_id,
+            )
+        )
+    except Exception as exc:
+        log.warning("The route's table in Prefect was not written: %s", exc)
+
+
+async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, str]] | None:
+    """The id of a run's page, and the rows of its earlier starts."""
+    found = await client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            type=ArtifactFilterType(any_=[_PAGE]),
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]),
+        ),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
+    return (found[0].id, dict(found[0].metadata_ or {})) if found else None
+
+
+def _page(app: apps.App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> str:
+    task, result = attempt.task, attempt.result
+    address = f"{app.api_url}/#task/{quote(task.id, safe='')}"
+    parts = [
+        f"# {_line(task.name)}",
+        f"Task `{_line(task.id)}` from **{_line(task.queue_name)}** "
+        f"([on the board page]({address})), in run "
+        f"[{_line(run.name)}](/runs/flow-run/{run.id}).",
+        "## Attempts",
+        _table(("Attempt", "What came of it", "Took"), _attempts(rows)),
+    ]
+    usage: Mapping[str, Any] = {} if result is None else result.usage
+    numbers = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, int | float)]
+    if numbers:
+        parts += ["## Tokens and cost", _table(("", "Last attempt"), numbers)]
+    if result is not None and result.output_tail.strip():
+        parts += ["## Last output", _fenced(result.output_tail, _MAX_TEXT)]
+    if attempt.prompt:
+        parts += ["## Prompt", _fenced(attempt.prompt, _MAX_PROMPT)]
+    if task.description.strip():
+        parts += ["## Description", _fenced(task.description, _MAX_TEXT)]
+    return "\n\n".join(parts)
+
+
+def _attempts(rows: Mapping[str, str]) -> Iterable[tuple[Any, ...]]:
+    for start in sorted(rows, key=int):
+        number, ending, seconds = json.loads(rows[start])
+        yield number, ending, f"{seconds} s"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_line(str(c)) for c in line) + " |" for line in lines)
+
+
+def _line(text: str) -> str:
+    """Text that can stand in a heading or a table, and is not Markdown of its own."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _fenced(text: str, limit: int) -> str:
+    """Text as it is, in a fence that nothing in it can close."""
+    if len(text) > limit:
+        text = f"{text[:limit]}\n... ({len(text) - limit} more characters)"
+    longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

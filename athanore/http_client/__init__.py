@@ -1,0 +1,1 @@
+"""What boards and forges share of HTTP."""

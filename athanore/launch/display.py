@@ -1,0 +1,172 @@
+"""How things look on a terminal: tables, times, states, and an app as a whole, live if wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from athanore.errors import reason
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from athanore.runtime.apps import App
+    from athanore.runtime.route_registry import KnownRoute
+    from athanore.services.overview import Overview, RouteView, RunView
+
+type Cell = str | Text | int | None
+
+_LOOK_EVERY = 3.0
+_REDRAWN_A_SECOND = 2
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Rows under headings; texts are taken as they are, never as markup."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        found.add_column(column, overflow="fold")
+    for row in rows:
+        found.add_row(
+            *(c if isinstance(c, Text) else Text("" if c is None else str(c)) for c in row)
+        )
+    return found
+
+
+def ago(moment: datetime | None) -> str:
+    """The time since a moment: `45 s`, `12 min`, `3 h`, `2 d`."""
+    return "" if moment is None else duration((datetime.now(UTC) - moment).total_seconds())
+
+
+def until(moment: datetime | None) -> str:
+    """The time until a moment; `now` if it has come."""
+    if moment is None:
+        return ""
+    left = (moment - datetime.now(UTC)).total_seconds()
+    return "now" if left <= 0 else f"in {duration(left)}"
+
+
+def duration(seconds: float) -> str:
+    """A duration in its largest unit that says enough."""
+    for unit, size in (("d", 172_800), ("h", 7200), ("min", 120)):
+        if seconds >= size:
+            return f"{seconds / (size / 2):.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def state_text(state: str) -> Text:
+    """A state in its colour."""
+    styles = {
+        "Running": "green", "Completed": "green", "Failed": "red", "Crashed": "red",
+        "TimedOut": "red", "Stalled": "red", "Cancelled": "dim", "Cancelling": "yellow",
+        "AwaitingRetry": "yellow", "Late": "yellow", "paused": "yellow",
+    }  # fmt: skip
+    return Text(state, styles.get(state.split(" ")[0], ""))
+
+
+def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
+    """An app as a whole: routes, what runs and waits, dead letters.
+
+    Args:
+        rows: at most so many runs; those at work come first. By default all of them.
+    """
+    limit = "" if seen.limit is None else f" of {seen.limit}"
+    columns = ("queue", "tasks", "waiting", "working", "retrying", "")
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (seen.app, "bold"),
+            f": {seen.working}{limit} agents at work; workers: ",
+            ", ".join(seen.workers) if seen.workers
+            else ("none online; start `athanore worker`", "yellow"),
+        ),
+        Text(f"Prefect: {seen.ui_url}\n", "dim"),
+        table(columns, map(_route_row, seen.routes)),
+    ]  # fmt: skip
+    if seen.runs:
+        order = sorted(seen.runs, key=_rank)
+        runs = table(("task", "name", "queue", "state", "for", "says"), map(_run_row, order[:rows]))
+        for column in runs.columns[:-1]:
+            column.overflow, column.max_width = "ellipsis", 30
+        for column in (runs.columns[1], runs.columns[-1]):
+            column.no_wrap, column.overflow = True, "ellipsis"
+        parts.append(runs)
+        if rows is not None and len(order) > rows:
+            parts.append(Text(f"and {len(order) - rows} more; see `athanore status`", "dim"))
+    if seen.dead_letters:
+        count = len(seen.dead_letters)
+        letters = f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`."
+        parts.append(Text(letters, "red"))
+    if seen.board_error:
+        parts.append(Text(f"The board cannot be read: {seen.board_error}", "yellow"))
+    return Group(*parts)
+
+
+async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
+    """Show how an app is doing until cancelled; what is printed meanwhile appears above.
+
+    The picture is read every 3 s; times go on in between.
+    """
+    from athanore.services.overview import overview
+
+    seen: Overview | None = None
+    trouble = ""
+
+    def draw() -> RenderableType:
+        if seen is None:
+            return Text(trouble, "yellow")
+        view = overview_view(seen, max(3, screen.height // 2 - len(seen.routes)))
+        return Group("", view, Text(trouble, "yellow")) if trouble else Group("", view)
+
+    with Live(
+        console=screen, get_renderable=draw, refresh_per_second=_REDRAWN_A_SECOND, transient=True
+    ):
+        while True:
+            try:
+                seen, trouble = await overview(client, app), ""
+            except Exception as exc:  # a view must not end what it shows
+                trouble = f"Prefect does not tell how it is now: {reason(exc)}"
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # a library kept it to itself
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+def origin(route: KnownRoute | RouteView) -> str:
+    """What is not the code's about a route: that it was made, or changed, over HTTP."""
+    if route.source == "api":
+        return "made over HTTP"
+    return f"changed over HTTP: {', '.join(route.changed)}" if route.changed else ""
+
+
+def _rank(run: RunView) -> int:
+    """Those at work first, then retries, then the rest."""
+    return 0 if run.due is None else 1 if run.state == "AwaitingRetry" else 2
+
+
+def _route_row(route: RouteView) -> tuple[Cell, ...]:
+    if not route.deployed:
+        state = Text("not deployed", "red")
+    elif route.paused:
+        state = state_text(f"paused ({', '.join(route.paused)})")
+        if route.pause_reason:
+            state.append(f"\n{route.pause_reason}")
+    else:
+        state = Text(origin(route), "dim")
+    tasks = "?" if route.tasks is None else route.tasks
+    return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
+
+
+def _run_row(run: RunView) -> tuple[Cell, ...]:
+    state = state_text(run.state)
+    if run.attempt > 1:
+        state.append(f", attempt {run.attempt}", "dim")
+    if run.due is not None:
+        state.append(f", due {until(run.due)}")
+    said = run.message if run.due is not None else run.last_line
+    return run.task_id, run.name, run.route, state, ago(run.since), Text(said, "dim")

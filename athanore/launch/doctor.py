@@ -1,0 +1,350 @@
+"""What an app needs, looked at from outside: each part with what is wrong and how to mend it.
+
+Nothing is started, made or changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from athanore import names
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AthanoreError, ConfigurationError
+from athanore.http_client.hosts import is_loopback
+from athanore.http_client.proxies import by_way_of, proxy_for
+from athanore.launch import prefect_access
+from athanore.launch.checks import check_agent, check_queues
+from athanore.launch.prefect_access import FOREIGN_HOST, is_open
+from athanore.launch.prefect_server import is_prefect, prefect_errors, prefect_headers
+from athanore.queue_adapters.base import SupportsPrepare
+from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
+from athanore.version import __version__
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+_PATIENCE = 10.0
+_TESTED_PREFECT = ("3.8.", "3.9.")
+
+
+class Level(StrEnum):
+    """How bad a finding is: `warn` works for now, `fail` does not."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what, what is so, and for a bad one how to mend it."""
+
+    what: str
+    level: Level
+    says: str
+    mend: str = ""
+
+
+async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> list[Finding]:
+    """Look at everything that an app needs.
+
+    Args:
+        reference: the app, as `run.py:dispatcher`.
+        load: imports it; what it raises is a finding.
+    """
+    found = [_python()]
+    dispatcher: AgentDispatcher | None = None
+    try:
+        dispatcher = await asyncio.to_thread(load, reference)
+        found += [_app(reference, dispatcher)]
+        found += await asyncio.to_thread(lambda: [_board(dispatcher), *_agents(dispatcher)])
+        found += [await _api(dispatcher), _security(dispatcher)]
+    except AthanoreError as exc:
+        found.append(_fail("app", exc))
+    return [*found, _home(), *await _prefect(reference, dispatcher)]
+
+
+def _python() -> Finding:
+    return Finding(
+        "Python", Level.OK, f"{platform.python_version()}, with Athanore {__version__}"
+    )  # fmt: skip
+
+
+def _app(reference: str, dispatcher: AgentDispatcher) -> Finding:
+    count = len(dispatcher.routes)
+    if not count and not dispatcher.settings.enable_queue_management:
+        return Finding(
+            "app", Level.FAIL, f"{reference} has no routes.",
+            'Decorate a prompt function with @dispatcher.route("Todo").',
+        )  # fmt: skip
+    listed = ", ".join(map(repr, dispatcher.routes)) or "its routes are made over HTTP"
+    return Finding("app", Level.OK, f"{reference}: {listed}")
+
+
+def _board(dispatcher: AgentDispatcher) -> Finding:
+    try:
+        board = dispatcher.board
+        where = type(board).__name__
+        if isinstance(board, JsonFileAdapter):
+            where = str(board.path)
+            board.check_place()
+            if not board.path.exists():
+                return Finding("board", Level.OK, f"{where} is made at the first start")
+            queues = board.list_queues()
+        else:
+            queues = board.list_queues()
+            if isinstance(board, SupportsPrepare):
+                board.prepare(dispatcher.queue_names())  # a board that is there is only checked
+        check_queues(dispatcher, [q.name for q in queues])
+    except AthanoreError as exc:
+        return _fail("board", exc)
+    except Exception as exc:
+        return Finding(
+            "board", Level.FAIL, f"{type(exc).__name__}: {exc}",
+            "The adapter raises what is no error of athanore.errors; see docs/adapters.md.",
+        )  # fmt: skip
+    tasks = sum(q.task_count for q in queues)
+    return Finding("board", Level.OK, f"{where}: {len(queues)} queues, {tasks} tasks")
+
+
+def _agents(dispatcher: AgentDispatcher) -> Iterator[Finding]:
+    for route in dispatcher.routes.values():
+        try:
+            check_agent(dispatcher, route)
+        except ConfigurationError as exc:
+            yield _fail("agent", exc)
+        else:
+            yield Finding("agent", Level.OK, f"{route.queue_name!r}: {route.describe()}")
+
+
+async def _api(dispatcher: AgentDispatcher) -> Finding:
+    host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
+    from athanore.launch.foreground import listen
+    from athanore.launch.port_holder import app_at, taken, url_of
+
+    try:
+        listen(host, port).close()
+    except ConfigurationError as exc:
+        if await app_at(host, port) == dispatcher.name:
+            return Finding("task API", Level.OK, f"runs at {url_of(host, port)}")
+        return _fail("task API", await taken(exc, dispatcher.name, host, port))
+    return Finding("task API", Level.OK, f"port {port or 'of its choice'} on {host} is free")
+
+
+def _security(dispatcher: AgentDispatcher) -> Finding:
+    from athanore.api.security.guard import check_binding
+
+    settings = dispatcher.settings
+    try:
+        check_binding(settings, settings.api_host)
+    except ConfigurationError as exc:
+        return _fail("API access", exc)
+    if settings.api_auth == "token":
+        return Finding("API access", Level.OK, "every caller needs a token")
+    assert is_loopback(settings.api_host)
+    return Finding("API access", Level.OK, "open to every program on this machine, and to no other")
+
+
+def _home() -> Finding:
+    from prefect.settings import get_current_settings
+
+    home = get_current_settings().home
+    place = next(p for p in (home, *home.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "PREFECT_HOME", Level.FAIL, f"{home} cannot be written.",
+            "Set PREFECT_HOME to a folder of your own.",
+        )  # fmt: skip
+    return Finding("PREFECT_HOME", Level.OK, str(home))
+
+
+async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[Finding]:
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    host, port = settings.server.api.host, settings.server.api.port
+    url = settings.api.url or f"http://{host}:{port}/api"
+    mine = version("prefect")
+    if not mine.startswith(_TESTED_PREFECT):
+        return [
+            Finding(
+                "Prefect",
+                Level.FAIL,
+                f"version {mine} is none of the tested {' and '.join(_TESTED_PREFECT)}*.",
+                "Install Athanore anew: it asks for a Prefect that fits.",
+            )
+        ]
+    if not await is_prefect(url, _PATIENCE):
+        if settings.api.url:
+            return [
+                Finding(
+                    "Prefect", Level.FAIL,
+                    f"no server answers at {url}{by_way_of(url)} (PREFECT_API_URL).",
+                    "Start it, or unset PREFECT_API_URL to have `athanore up` start one.",
+                )
+            ]  # fmt: skip
+        return [
+            Finding(
+                "Prefect", Level.WARN, f"{mine}; no server runs at {url}.",
+                "`athanore up` starts one; `prefect server start` does, too.",
+            ),
+            _database(_own_database(), "would be used"),
+        ]  # fmt: skip
+    try:
+        server = await _get(f"{url}/admin/version", prefect_headers())
+    except (httpx.HTTPError, ValueError) as exc:
+        return [Finding("Prefect", Level.FAIL, f"{url} does not answer any more: {exc}")]
+    level = Level.OK if server == mine else Level.WARN
+    found = [
+        Finding(
+            "Prefect", level, f"{server} at {url}, {mine} here",
+            "" if level is Level.OK else "Give server and workers the same version.",
+        ),
+        await _web_pages(url),
+        await _server_database(url),
+    ]  # fmt: skip
+    if dispatcher is not None:
+        if (advice := await prefect_access.advice(dispatcher.settings, url)) is not None:
+            says, _, mend = advice.partition(": ")
+            found.append(
+                Finding("Prefect credentials", Level.WARN, says, mend[:1].upper() + mend[1:])
+            )
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        from athanore.runs.telling import telling_client
+
+        try:
+            with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
+                async with telling_client() as client:
+                    found += await _deployed(client, reference, dispatcher)
+        except AthanoreError as exc:
+            found.append(_fail("Prefect", exc))
+    return found
+
+
+async def _deployed(
+    client: PrefectClient, reference: str, dispatcher: AgentDispatcher
+) -> list[Finding]:
+    """Work pools, deployments and workers of an app."""
+    from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+    from prefect.exceptions import ObjectNotFound
+
+    from athanore.deployments.app_record import check_app_record
+    from athanore.runtime.apps import App
+    from athanore.runtime.route_registry import deployments_of
+    from athanore.runtime.versions import app_version
+
+    found: list[Finding] = []
+    try:
+        await check_app_record(client, App(reference, dispatcher))
+    except AthanoreError as exc:
+        found.append(_fail("name", exc))
+    deploy = "Run `athanore deploy`; `athanore up` does it by itself."
+    versions = {d.version for d in (await deployments_of(client, dispatcher.name)).values()}
+    if not versions:
+        found.append(Finding("deployments", Level.WARN, "nothing is deployed yet.", deploy))
+    elif versions != {app_version(dispatcher)}:
+        listed = ", ".join(sorted(v or "none" for v in versions))
+        says = f"version {listed} is deployed; the code here is {app_version(dispatcher)}."
+        found.append(Finding("deployments", Level.WARN, says, deploy))
+    else:
+        found.append(Finding("deployments", Level.OK, f"version {app_version(dispatcher)}"))
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    for name in (names.agents_pool(dispatcher.name), names.polls_pool(dispatcher.name)):
+        try:
+            pool = await client.read_work_pool(name)
+        except ObjectNotFound:
+            found.append(Finding("work pool", Level.WARN, f"{name} is not there yet.", deploy))
+            continue
+        workers = await client.read_workers_for_work_pool(
+            name, worker_filter=online, offset=0, limit=200
+        )
+        limit = "" if pool.concurrency_limit is None else f", at most {pool.concurrency_limit}"
+        says = f"{name} (type {pool.type}{limit})"
+        if pool.is_paused:
+            mend = f"prefect work-pool resume {name}"
+            found.append(Finding("work pool", Level.WARN, f"{says} is paused.", mend))
+        elif not workers:
+            mend = "Start `athanore worker` (or `athanore up`)."
+            found.append(Finding("work pool", Level.WARN, f"{says} has no worker online.", mend))
+        else:
+            says = f"{says}; workers: {', '.join(w.name for w in workers)}"
+            found.append(Finding("work pool", Level.OK, says))
+    return found
+
+
+async def _web_pages(url: str) -> Finding:
+    """Whether a web page could call the server: it would do so under a name of its own."""
+    what = "Prefect access"
+    if url.startswith("https:") or not await is_open(url, FOREIGN_HOST):
+        return Finding(what, Level.OK, "a web page cannot reach it under a name of its own")
+    return Finding(
+        what, Level.WARN,
+        f"{url} answers without a password and under any name: a web page that somebody here "
+        "opens can read, start and cancel runs.",
+        "Let `athanore up` start the server, set PREFECT_SERVER_API_AUTH_STRING, or put a reverse "
+        "proxy before it that checks the Host header; see docs/security.md.",
+    )  # fmt: skip
+
+
+async def _server_database(url: str) -> Finding:
+    """The database of a server that runs; it tells its kind, if anything, and hides the rest."""
+    try:
+        settings = await _get(f"{url}/admin/settings", prefect_headers())
+        database: dict[str, Any] = settings["server"]["database"]
+    except (httpx.HTTPError, KeyError, TypeError, ValueError):
+        return Finding("database", Level.OK, "not told by this server (Prefect Cloud, say)")
+    if driver := database.get("driver"):
+        return _database(str(driver), "is used")
+    if not database.get("connection_url"):
+        return _database("sqlite", "is used")
+    own = _own_database()
+    if own == "sqlite":
+        return Finding("database", Level.OK, "set on the server, which does not tell its kind")
+    return _database(own, "is used, as far as this environment tells")
+
+
+def _own_database() -> str:
+    """The database that a server started from here would use."""
+    from prefect.settings import get_current_settings
+
+    database = get_current_settings().server.database
+    if database.connection_url is not None:
+        return database.connection_url.get_secret_value().partition(":")[0]
+    return database.driver or "sqlite"
+
+
+def _database(kind: str, what: str) -> Finding:
+    if kind.startswith("postgresql"):
+        return Finding("database", Level.OK, f"PostgreSQL {what}")
+    return Finding(
+        "database", Level.OK, f"SQLite {what}: fine for one machine and a few agents; else see "
+        "PostgreSQL in docs/deploying.md",
+    )  # fmt: skip
+
+
+async def _get(url: str, headers: dict[str, str]) -> Any:
+    """GET JSON.
+
+    Raises:
+        httpx.HTTPError: nothing fitting answers.
+        ValueError: the answer is no JSON.
+    """
+    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
+    async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE, headers=headers) as client:
+        return (await client.get(url)).raise_for_status().json()
+
+
+def _fail(what: str, error: AthanoreError) -> Finding:
+    """A finding from an error, whose message says what to mend after its first part."""
+    says, _, mend = " ".join(str(error).split()).partition("; ")
+    return Finding(what, Level.FAIL, says, mend[:1].upper() + mend[1:])

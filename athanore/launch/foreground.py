@@ -1,0 +1,381 @@
+"""Everything in one process, in the foreground: what `dispatcher.run()` and `athanore up` do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AthanoreError, ConfigurationError
+from athanore.http_client.proxies import spare_loopback
+from athanore.launch import prefect_access
+from athanore.launch.checks import check_app
+from athanore.launch.prefect_server import PrefectServer, prefect_errors, prefect_server
+from athanore.logs import calm_prefect, configure_logging
+from athanore.processes.hardening import hide_memory
+from athanore.runs.links import ui_url
+from athanore.runtime.environment import board_secrets
+from athanore.settings import LogFormat
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from athanore.runtime.apps import App
+    from athanore.runtime.route_registry import Routes
+
+logger = logging.getLogger("athanore")
+
+_LAST_WORDS = timedelta(seconds=5)
+
+
+class Stop:
+    """Asks a service to stop: once gently, twice at once. Usable from a signal handler."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gentle = asyncio.Event()
+        self._now = asyncio.Event()
+        self._requests = 0
+
+    def bind(self) -> None:
+        """Use the running loop; requests that came before count."""
+        self._loop = asyncio.get_running_loop()
+        self._apply()
+
+    def request(self) -> None:
+        """Ask to stop; a second request cuts the grace period short."""
+        self._requests += 1
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._apply)
+
+    def _apply(self) -> None:
+        if self._requests >= 1:
+            self._gentle.set()
+        if self._requests >= 2:
+            self._now.set()
+
+    async def requested(self) -> None:
+        """Wait for the first request."""
+        await self._gentle.wait()
+
+    async def at_once(self) -> None:
+        """Wait for the second request."""
+        await self._now.wait()
+
+
+def run_app(
+    dispatcher: AgentDispatcher,
+    *,
+    reference: str | None = None,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
+) -> None:
+    """Run an app in the foreground until Ctrl-C or SIGTERM.
+
+    Args:
+        reference: where the app is, as `run.py:dispatcher`; found out by itself for a script.
+        log_format: see `configure_logging`; by default what the settings say.
+
+    Raises:
+        SystemExit: with 2 after a mistake in the set-up, whose one line is on stderr.
+    """
+    screen = configure_logging(debug, log_format or dispatcher.settings.log_format)
+    try:
+        check_app(dispatcher)
+        app_reference = reference or script_reference(dispatcher)
+        in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
+    except AthanoreError as exc:
+        sys.stderr.write(f"athanore: {exc}\n")
+        raise SystemExit(2) from None
+
+
+def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    """Run a service in an event loop of a thread, and its signals in the main thread.
+
+    Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
+    From here on no other program of this user can look into the process.
+    """
+    spare_loopback()
+    hide_memory()
+    stop = Stop()
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            asyncio.run(service(stop))
+        except BaseException as exc:
+            errors.append(exc)
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        stop.request()
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(target), name="athanore")
+    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        thread.start()
+        while thread.is_alive():
+            # A join without a limit would keep the handlers from running.
+            thread.join(timeout=0.5)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if errors:
+        raise errors[0]
+
+
+async def serve(
+    dispatcher: AgentDispatcher, reference: str, stop: Stop, screen: Console | None = None
+) -> None:
+    """Run the Prefect server if need be, the worker and the task API, until asked to stop.
+
+    Args:
+        screen: shows live how the app is doing.
+    """
+    from athanore.api.security.guard import check_binding
+
+    stop.bind()
+    settings = dispatcher.settings
+    check_binding(settings, settings.api_host)
+    with await listen_for(dispatcher) as api_socket:
+        host, port = api_socket.getsockname()[:2]
+        async with AsyncExitStack() as stack:
+            server = prefect_server(_import_the_rest, board_secrets(dispatcher.board))
+            prefect = await _unless_stopped(stop, stack.enter_async_context(server))
+            if prefect is None:
+                return
+            api_url = settings.agent_api_url(host, port)
+            app = await stack.enter_async_context(
+                at_work(dispatcher, reference, prefect.url, api_url)
+            )
+            await _serve_app(app, prefect, api_socket, stop, screen)
+
+
+def _import_the_rest() -> None:
+    """Import what is needed once Prefect is there: that takes seconds, as its server's start.
+
+    Not in a thread: two that import parts of Prefect may wait for each other.
+    """
+    for module in ("athanore.api.server", "athanore.deployments", "athanore.worker"):
+        import_module(module)
+
+
+async def _unless_stopped[T](stop: Stop, start: Coroutine[Any, Any, T]) -> T | None:
+    """Wait for a start that may take long; None if it was cut short by a request to stop."""
+    starting = asyncio.create_task(start)
+    stopping = asyncio.create_task(stop.requested())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+    return None if starting.cancelled() else starting.result()
+
+
+@asynccontextmanager
+async def at_work(
+    dispatcher: AgentDispatcher, reference: str, prefect_api: str, api_url: str = ""
+) -> AsyncGenerator[App]:
+    """Let the flows of this process find the app, and use the Prefect server at this address.
+
+    Args:
+        api_url: where agents reach the task API; by default what the settings say.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    calm_prefect()
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        from athanore.runtime import apps
+
+        if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
+            logger.warning("%s", advice)
+        app = apps.App(reference, dispatcher, api_url)
+        apps.register(app)
+        try:
+            yield app
+        finally:
+            apps.unregister(app)
+            await _send_the_rest()
+
+
+async def _serve_app(
+    app: App,
+    prefect: PrefectServer,
+    api_socket: socket.socket,
+    stop: Stop,
+    screen: Console | None,
+) -> None:
+    from athanore.api.server import serve_api
+    from athanore.deployments import claim_app, deploy, planned, poll_now
+    from athanore.runs.telling import telling_client
+
+    with prefect_errors():
+        async with telling_client() as client:
+            await claim_app(client, app, serves=True)
+            await deploy(client, await planned(client, app.dispatcher, app.reference))
+            routes = await app.routes.read(client, fresh=True)
+            await poll_now(client, app.name, routes)
+    tell_routes(routes)
+    logger.info("Prefect UI: %s", ui_url(prefect.url))
+    logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+    services: list[Coroutine[Any, Any, None]] = [serve_api(app, api_socket)]
+    if prefect.watch is not None:
+        services.append(prefect.watch())
+    if screen is not None:
+        services.append(_show(screen, app))
+    await work(app, stop, *services)
+
+
+async def _show(screen: Console, app: App) -> None:
+    from athanore.launch.display import show_live
+    from athanore.runs.transports import prefect_client
+
+    async with prefect_client() as client:
+        await show_live(screen, client, app)
+
+
+def tell_routes(routes: Routes) -> None:
+    """Log what is watched."""
+    for route in (k.route for k in routes.values()):
+        logger.info(
+            "Watching %r every %g s: %s",
+            route.queue_name, route.poll_interval.total_seconds(), route.describe(),
+        )  # fmt: skip
+
+
+async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> None:
+    """Run the app's two workers, and services beside them, until asked to stop or one ends.
+
+    At a stop running agents may finish within `shutdown_grace`.
+    """
+    from athanore import names
+    from athanore.worker import AthanoreWorker
+
+    workers = [
+        AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}")
+        for pool in (names.agents_pool(app.name), names.polls_pool(app.name))
+    ]
+    beside = [asyncio.create_task(service) for service in services]
+    started = [asyncio.create_task(w.start(printer=_to_log)) for w in workers]
+    stopping = asyncio.create_task(stop.requested())
+    try:
+        await asyncio.wait([stopping, *beside, *started], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await _shut_down(app, workers, started, stop)
+        for task in beside:
+            task.cancel()
+        results = await asyncio.gather(*beside, *started, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _shut_down(
+    app: App, workers: list[Any], started: list[asyncio.Task[None]], stop: Stop
+) -> None:
+    grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
+    if count := sum(w.agent_count for w in workers):
+        logger.info(
+            "Stopping: %s agent%s may finish within %g s (Ctrl-C again: stop now).",
+            count, "" if count == 1 else "s", grace.total_seconds(),
+        )  # fmt: skip
+    drains = asyncio.gather(*(w.drain(grace) for w in workers))
+    hurry = asyncio.create_task(stop.at_once())
+    await asyncio.wait([drains, hurry], return_when=asyncio.FIRST_COMPLETED)
+    if not drains.done():
+        for worker in workers:
+            worker.stop_agents()
+        await drains
+    hurry.cancel()
+    for task in started:
+        task.cancel()
+    await asyncio.wait(started)
+    logger.info("Stopped.")
+
+
+async def _send_the_rest() -> None:
+    """Send the logs and events that still wait; without a server Prefect would try for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        sent = service.drain_all(timeout=_LAST_WORDS.total_seconds())
+        if inspect.isawaitable(sent):
+            await sent
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the task API's port before anything else starts.
+
+    Raises:
+        ConfigurationError: the port is in use, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(128)
+    except OSError as exc:
+        sock.close()
+        raise ConfigurationError(
+            f"The task API cannot listen on {host}:{port} ({exc.strerror or exc}); "
+            "set api_port= or ATHANORE_API_PORT to a free port."
+        ) from exc
+    return sock
+
+
+async def listen_for(dispatcher: AgentDispatcher) -> socket.socket:
+    """Bind the port of an app's task API; see `listen`.
+
+    Raises:
+        ConfigurationError: it is in use; the message says whose it is, if that is an app's.
+    """
+    host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
+    try:
+        return listen(host, port)
+    except ConfigurationError as exc:
+        from athanore.launch.port_holder import taken
+
+        raise await taken(exc, dispatcher.name, host, port) from exc
+
+
+def script_reference(dispatcher: AgentDispatcher) -> str:
+    """Find out how the running script names its dispatcher: `run.py:dispatcher`.
+
+    Raises:
+        ConfigurationError: the dispatcher is no global variable of the script.
+    """
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    if main is not None and file:
+        for name, value in vars(main).items():
+            if value is dispatcher:
+                path = Path(file).resolve()
+                here = Path.cwd()
+                shown = path.relative_to(here) if path.is_relative_to(here) else path
+                return f"{shown}:{name}"
+    raise ConfigurationError(
+        "dispatcher.run() needs the dispatcher as a global variable of the script that is run, "
+        "so that Prefect can name it (run.py:dispatcher)."
+    )
+
+
+def _to_log(*words: Any, **_: Any) -> None:
+    logger.debug(" ".join(str(w) for w in words))

@@ -1,0 +1,183 @@
+"""The processes of a production set-up, each on its own: the worker, and the task API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import ConfigurationError, PrefectUnavailableError
+from athanore.launch.checks import check_app
+from athanore.launch.foreground import Stop, at_work, in_foreground, listen_for, tell_routes, work
+from athanore.launch.prefect_server import find_prefect, prefect_errors
+from athanore.logs import configure_logging
+from athanore.runs.links import ui_url
+from athanore.settings import LogFormat
+
+if TYPE_CHECKING:
+    from athanore.runtime.apps import App
+    from athanore.runtime.route_registry import Routes
+
+logger = logging.getLogger("athanore")
+
+_PREFECT_INTERVAL = 3.0
+
+
+def run_worker(
+    dispatcher: AgentDispatcher,
+    reference: str,
+    *,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
+) -> None:
+    """Serve both work pools of an app until Ctrl-C or SIGTERM; running agents may then finish.
+
+    Raises:
+        ConfigurationError: the app cannot work as it is; the message says what to mend.
+        PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
+    """
+    configure_logging(debug, log_format or dispatcher.settings.log_format)
+    check_app(dispatcher)
+    settings = dispatcher.settings
+    if settings.api_port == 0 and not settings.api_url:
+        raise ConfigurationError(
+            "api_port=0 leaves this worker's agents without the address of the task API; "
+            "set api_url= (ATHANORE_API_URL) or a fixed api_port=."
+        )
+    in_foreground(lambda stop: _worker(dispatcher, reference, stop))
+
+
+async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
+    stop.bind()
+    prefect_api = await once_prefect_answers(find_prefect, stop)
+    if prefect_api is None:
+        return
+    async with at_work(dispatcher, reference, prefect_api) as app:
+        if await once_prefect_answers(lambda: _apply_limits(app), stop) is None:
+            return
+        logger.info("Agents reach the task API at %s.", app.api_url)
+        await work(app, stop)
+
+
+async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -> T | None:
+    """Ask Prefect for something; wait for one that is named and away. None when told to stop."""
+    from prefect.settings import get_current_settings
+
+    waiting = False
+    while True:
+        try:
+            with prefect_errors():
+                return await ask()
+        except PrefectUnavailableError as exc:
+            if not get_current_settings().api.url:
+                raise
+            if not waiting:
+                logger.warning("%s The worker waits for it.", exc)
+            waiting = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.requested(), _PREFECT_INTERVAL)
+            logger.info("Stopped.")
+            return None
+
+
+async def _apply_limits(app: App) -> Routes:
+    """Set the pools' limits from the code, unless another version of the app is deployed.
+
+    A worker of an older version that restarts during an upgrade must not bring its limits back.
+    """
+    from athanore.deployments import claim_app, make_pools
+    from athanore.deployments.plan import plan
+    from athanore.runs.telling import telling_client
+    from athanore.runtime.route_registry import deployments_of
+
+    async with telling_client() as client:
+        await claim_app(client, app, serves=True)
+        routes = await app.routes.read(client)
+        mine = plan(app.dispatcher, app.reference, routes)
+        versions = {d.version for d in (await deployments_of(client, app.name)).values()}
+        if not versions or mine.version in versions:
+            await make_pools(client, mine.pools)
+    tell_routes(routes)
+    if not versions:
+        logger.warning(
+            "No route of %r is deployed yet; run `athanore deploy %s`.", app.name, app.reference
+        )
+    elif versions != {mine.version}:
+        logger.warning(
+            "This worker has version %s of %r; deployed is %s.",
+            mine.version, app.name, ", ".join(sorted(v or "none" for v in versions)),
+        )  # fmt: skip
+    return routes
+
+
+def run_api(
+    dispatcher: AgentDispatcher,
+    reference: str,
+    *,
+    debug: bool = False,
+    log_format: LogFormat | None = None,
+) -> None:
+    """Serve the task API alone until Ctrl-C or SIGTERM.
+
+    Raises:
+        ConfigurationError: the app cannot work as it is, or the port is taken.
+        PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
+    """
+    configure_logging(debug, log_format or dispatcher.settings.log_format)
+    check_app(dispatcher)
+    in_foreground(lambda stop: _api(dispatcher, reference, stop))
+
+
+async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
+    stop.bind()
+    settings = dispatcher.settings
+    with await listen_for(dispatcher) as api_socket:
+        from athanore.api.server import serve_api
+
+        host, port = api_socket.getsockname()[:2]
+        prefect_api = await _prefect_or_later()
+        async with at_work(
+            dispatcher, reference, prefect_api, settings.agent_api_url(host, port)
+        ) as app:
+            await _claim_or_later(app)
+            logger.info("Prefect UI: %s", ui_url(prefect_api))
+            logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+            serving = asyncio.create_task(serve_api(app, api_socket))
+            stopping = asyncio.create_task(stop.requested())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            if not serving.cancelled() and (error := serving.exception()) is not None:
+                raise error
+            logger.info("Stopped.")
+
+
+async def _claim_or_later(app: App) -> None:
+    """Note that this is the app of its name, if Prefect is there to note it."""
+    from athanore.deployments import claim_app
+    from athanore.runs.transports import prefect_client
+
+    try:
+        with prefect_errors():
+            async with prefect_client() as client:
+                await claim_app(client, app, serves=True)
+    except PrefectUnavailableError as exc:
+        logger.debug("%s", exc)
+
+
+async def _prefect_or_later() -> str:
+    """Find Prefect; one that is named and away may come back: the board's part works without."""
+    from prefect.settings import get_current_settings
+
+    try:
+        return await find_prefect()
+    except PrefectUnavailableError as exc:
+        named = get_current_settings().api.url
+        if not named:
+            raise
+        logger.warning("%s Dispatch waits until it does.", exc)
+        return named

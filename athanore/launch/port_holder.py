@@ -1,0 +1,65 @@
+"""Who has the port that the task API is to have: this app, another one, or something else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import httpx
+import psutil
+
+from athanore.errors import ConfigurationError
+from athanore.http_client.proxies import proxy_for
+
+_PATIENCE = 10.0
+_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+async def app_at(host: str, port: int) -> str | None:
+    """Return the name of the app whose task API answers there; None for anything else.
+
+    No key is sent: nobody knows who listens. An API that needs one is not recognised.
+    """
+    url = url_of(host, port)
+    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
+    try:
+        async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
+            answer = (await client.get(f"{url}/status")).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    app = answer.get("app") if isinstance(answer, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return app if isinstance(app, str) else None
+
+
+async def taken(error: ConfigurationError, name: str, host: str, port: int) -> ConfigurationError:
+    """Say who has the port, for an app of this name that cannot have it.
+
+    Args:
+        error: what is said if that is not found out.
+    """
+    found = await app_at(host, port)
+    if found is None:
+        return error
+    url, process = url_of(host, port), _process(port)
+    who = "" if process is None else f" (process {process})"
+    if found == name:
+        return ConfigurationError(f"The app {name!r} runs here already: {url}{who}.")
+    return ConfigurationError(
+        f"{url} is the task API of another app, {found!r}{who}; "
+        "set api_port= or ATHANORE_API_PORT to a free port."
+    )
+
+
+def url_of(host: str, port: int) -> str:
+    """Where to ask what listens at an address."""
+    host = _WILDCARDS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _process(port: int) -> int | None:
+    """Who listens on a port, where the system tells."""
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            listens = connection.status == psutil.CONN_LISTEN
+            if listens and getattr(connection.laddr, "port", None) == port:
+                return connection.pid
+    return None

@@ -1,0 +1,1 @@
+"""What Prefect keeps for us: runs, their records, pauses, slots, and its clock."""

@@ -1,0 +1,90 @@
+"""Runs that are of no use any more: cancelled while they wait, or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelled
+
+from athanore import names
+from athanore.runs import clock
+from athanore.runs.store import (
+    NOT_TAKEN,
+    NOTHING_READY,
+    NOTHING_TO_DO,
+    SUPERSEDED,
+    WAITING,
+    find_runs,
+)
+
+ROUTE_REMOVED = "Route removed"
+"""The name of the Cancelled state of a waiting run whose route is gone."""
+
+OUR_CANCELLATIONS = frozenset({NOTHING_TO_DO, SUPERSEDED, ROUTE_REMOVED})
+"""Whoever else cancels a run that waits, wishes that its task is not worked on."""
+
+
+async def is_wished(client: PrefectClient, run: FlowRun) -> bool:
+    """Tell whether somebody cancelled a run before its agent started, whatever the state is called.
+
+    They did so while it waited, or it was asked to stop; what its flow returned is no wish.
+    """
+    if run.state_name in OUR_CANCELLATIONS:
+        return False
+    states = await client.read_flow_run_states(run.id)
+    before = [s for s in states if s.type is not StateType.CANCELLED]
+    last = max(before, key=lambda s: s.timestamp, default=None)
+    return last is not None and last.type in (*WAITING, StateType.CANCELLING)
+
+
+async def cancel_waiting(
+    client: PrefectClient, app: str, queue_name: str, message: str
+) -> list[FlowRun]:
+    """Cancel the runs of a route that no worker has taken, and return them.
+
+    A Pending run is left alone: the engine that has it would run it all the same.
+    """
+    waiting = await find_runs(client, app, NOT_TAKEN, queue_name=queue_name)
+    for run in waiting:
+        await client.set_flow_run_state(
+            run.id, Cancelled(name=ROUTE_REMOVED, message=message), force=True
+        )
+    return waiting
+
+
+async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
+    """Delete up to 50 runs in one request.
+
+    Those that a worker has taken meanwhile, perhaps another one, are left alone.
+    """
+    wanted = {
+        "id": {"any_": [str(i) for i in ids]},
+        "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
+    }
+    await _delete(client, wanted)
+
+
+async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
+    """Delete polls that found nothing and ended longer ago than that; return how many."""
+    before = clock.now() - age
+    query = {
+        "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
+        "state": {"name": {"any_": [NOTHING_READY]}},
+        "end_time": {"before_": before.isoformat()},
+    }
+    total = 0
+    while deleted := await _delete(client, query):
+        total += deleted
+    return total
+
+
+async def _delete(client: PrefectClient, flow_runs: dict[str, Any]) -> int:
+    """Delete up to 50 runs that match a filter, which Prefect's client has no method for."""
+    path = cast(Any, "/flow_runs/bulk_delete")
+    response = await client.request("POST", path, json={"flow_runs": flow_runs})
+    return len(response.json()["deleted"])

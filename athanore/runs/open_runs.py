@@ -1,0 +1,129 @@
+"""Runs that have not ended, read at a cost that does not grow with how many of them wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from athanore import names
+from athanore.runs import store
+
+type Phase = Literal["waiting", "working", "stopping", "retrying"]
+
+RETRYING = "AwaitingRetry"
+"""The name of Prefect's state of a run that waits for its next attempt."""
+
+_PAGE = 200
+
+
+def phase_of(run: FlowRun) -> Phase:
+    """What a run that has not ended does."""
+    if run.state_type is StateType.CANCELLING:
+        return "stopping"
+    if run.state_type is StateType.RUNNING:
+        return "working"
+    return "retrying" if run.state_name == RETRYING else "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRuns:
+    """The runs that work, and those of the given tasks that wait, by task."""
+
+    by_task: dict[str, FlowRun]
+    working: list[FlowRun]
+
+
+async def of_tasks(
+    client: PrefectClient, app: str, task_ids: Iterable[str], page: int = _PAGE
+) -> OpenRuns:
+    """Read all runs that work, and those of some tasks that wait.
+
+    One request where few runs are open; else one for each page of working runs, and for each page
+    of tasks.
+    """
+    first = await store.find_runs(client, app, (*store.WAITING, *store.WORKING), limit=page)
+    if len(first) < page:
+        working = [run for run in first if run.state_type in store.WORKING]
+        return OpenRuns(_by_task(first), working)
+    working = await store.find_runs(client, app, store.WORKING)
+    known = _by_task([*first, *working])
+    wanted = [t for t in dict.fromkeys(task_ids) if t not in known]
+    for start in range(0, len(wanted), page):
+        tags = [names.task_tag(t) for t in wanted[start : start + page]]
+        known |= _by_task(await _waiting(client, app, tags))
+    return OpenRuns(known, working)
+
+
+async def count(
+    client: PrefectClient, app: str, queues: Iterable[str], page: int = _PAGE
+) -> Counter[tuple[str, Phase]]:
+    """Count the open runs of each route in each phase.
+
+    One request where few runs are open; else one for each page of working runs, and two for each
+    route.
+
+    Args:
+        queues: the queues of the app's routes.
+    """
+    first = await store.find_runs(client, app, (*store.WAITING, *store.WORKING), limit=page)
+    if len(first) < page:
+        return _tally(first)
+    counts = _tally(await store.find_runs(client, app, store.WORKING))
+    for queue in queues:
+        retrying = await _count_waiting(client, app, queue, {"any_": [RETRYING]})
+        counts[queue, "retrying"] = retrying
+        counts[queue, "waiting"] = await _count_waiting(
+            client, app, queue, {"not_any_": [RETRYING]}
+        )
+    return counts
+
+
+def _tally(found: Iterable[FlowRun]) -> Counter[tuple[str, Phase]]:
+    # Runs that were started by hand have no task yet; they only hand over.
+    of_tasks = (run for run in found if names.task_of(run.tags) is not None)
+    return Counter((str(run.parameters.get("queue_name", "")), phase_of(run)) for run in of_tasks)
+
+
+def _by_task(found: Iterable[FlowRun]) -> dict[str, FlowRun]:
+    """The runs by their tasks; a working one before a waiting one."""
+    known: dict[str, FlowRun] = {}
+    for run in found:
+        task_id = names.task_of(run.tags)
+        if task_id is not None and (task_id not in known or run.state_type in store.WORKING):
+            known[task_id] = run
+    return known
+
+
+async def _waiting(client: PrefectClient, app: str, task_tags: list[str]) -> list[FlowRun]:
+    """Read up to a page of runs that wait, of a page of tasks."""
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[names.app_tag(app), names.AGENT_TAG], any_=task_tags),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(store.WAITING))),
+        ),
+        limit=len(task_tags),
+    )
+
+
+async def _count_waiting(
+    client: PrefectClient, app: str, queue: str, state_name: dict[str, list[str]]
+) -> int:
+    query: dict[str, Any] = {
+        "flow_runs": {
+            "tags": {"all_": [names.app_tag(app), names.AGENT_TAG, names.route_tag(queue)]},
+            "state": {"type": {"any_": [s.value for s in store.WAITING]}, "name": state_name},
+        }
+    }
+    response = await client.request("POST", cast(Any, "/flow_runs/count"), json=query)
+    return int(response.json())

@@ -1,0 +1,88 @@
+"""What an agent's process inherits: the worker's environment, less every secret that we know."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from athanore.http_client.proxies import without_proxy_for_loopback
+from athanore.models import Task
+from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
+from athanore.routes import Route
+
+_SECRET = re.compile(
+    r"""
+    ATHANORE_(API_KEY|TOKEN|WEBHOOK_TOKEN)
+    | PREFECT_API_(KEY|AUTH_STRING)
+    | PREFECT_SERVER_API_AUTH_STRING
+    | PREFECT_(API|SERVER)_DATABASE_\w+
+    | PREFECT_CLIENT_CUSTOM_HEADERS
+    | PREFECT_\w*(PASSWORD|SECRET|TOKEN)\w*
+    | PREFECT__\w+
+    """,
+    re.VERBOSE,
+)
+
+
+def board_secrets(adapter: QueueAdapter | None) -> frozenset[str]:
+    """The environment variables that hold the board's credentials."""
+    return adapter.secret_env if isinstance(adapter, HasSecretEnv) else frozenset()
+
+
+def is_secret(name: str, adapter: QueueAdapter | None = None) -> bool:
+    """Tell whether an environment variable must not reach an agent."""
+    return name in board_secrets(adapter) or _SECRET.fullmatch(name) is not None
+
+
+def agent_environment(
+    route: Route,
+    task: Task,
+    *,
+    attempt: int,
+    api_url: str,
+    token: str = "",
+    adapter: QueueAdapter | None = None,
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Build the whole environment of one agent.
+
+    Args:
+        token: what the agent shows to the task API; see `athanore.runs.tokens`.
+        base: what is inherited; the process's own environment by default.
+    """
+    inherited = os.environ if base is None else base
+    env = {k: v for k, v in inherited.items() if not is_secret(k, adapter)}
+    env.update(
+        {
+            "ATHANORE_API_URL": api_url,
+            "ATHANORE_TASK_ID": task.id,
+            "ATHANORE_TASK_NAME": task.name.replace("\0", ""),
+            "ATHANORE_QUEUE": route.queue_name,
+            "ATHANORE_ATTEMPT": str(attempt),
+        }
+    )
+    if token:
+        env["ATHANORE_TOKEN"] = token
+    env.update(route.env)
+    # The task API is mostly on this machine, and a proxy would look for it on its own.
+    return env | without_proxy_for_loopback(env)
+
+
+_MIN_SECRET = 8
+REDACTED = "[redacted]"
+
+
+def known_secrets(
+    adapter: QueueAdapter | None = None, base: Mapping[str, str] | None = None
+) -> frozenset[str]:
+    """The values of the secrets in the environment, which must show up nowhere.
+
+    Values under 8 characters are left out: they would be found in every other word.
+    """
+    environment = os.environ if base is None else base
+    return frozenset(
+        value
+        for name, value in environment.items()
+        if len(value) >= _MIN_SECRET and is_secret(name, adapter)
+    )

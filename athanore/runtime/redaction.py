@@ -1,0 +1,119 @@
+"""Keeping secrets out of what is said: answers, logs, events, comments.
+
+Redacted are the values of the secrets that we know (ours, Prefect's, the board's) and the tokens of
+agents. It is a net under people's care, not a substitute: a secret that is encoded, or broken over
+two lines, passes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, cast, override
+
+from athanore.dispatcher import AgentDispatcher
+from athanore.logs import RUN_FIELDS
+from athanore.runs import tokens
+from athanore.runtime.environment import REDACTED, known_secrets
+from athanore.texts import storable
+
+
+class Redactor:
+    """Replaces the values of the secrets that we know, and every token of an agent.
+
+    Args:
+        secrets: the values; the longest are replaced first, as one may contain another.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            # As it stands in a text, and as JSON may write it.
+            forms |= {
+                secret,
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+            }
+        self._forms = sorted(forms, key=len, reverse=True)
+
+    @classmethod
+    def of(cls, dispatcher: AgentDispatcher) -> Redactor:
+        """A redactor that knows our secrets, Prefect's and the board's."""
+        from prefect.settings import get_current_settings
+
+        known = set(known_secrets(dispatcher.board))
+        ours, prefect = dispatcher.settings, get_current_settings().api
+        for secret in (ours.api_key, ours.webhook_token, prefect.key, prefect.auth_string):
+            if secret is not None and secret.get_secret_value():
+                known.add(secret.get_secret_value())
+        return cls(known)
+
+    def text(self, value: str) -> str:
+        """The text without secrets, and without what Prefect or a board could not store.
+
+        Everything that agents and people say passes here, on its way to either.
+        """
+        return storable(self._redacted(value))
+
+    def _redacted(self, value: str) -> str:
+        for form in self._forms:
+            if form in value:
+                value = value.replace(form, REDACTED)
+        return tokens.PATTERN.sub(REDACTED, value) if "ath_" in value else value
+
+    def data(self, value: bytes) -> bytes:
+        """UTF-8 text without secrets."""
+        if b"ath_" not in value and not any(f.encode() in value for f in self._forms):
+            return value
+        text = self._redacted(value.decode("utf-8", "surrogateescape"))
+        return text.encode("utf-8", "surrogateescape")
+
+    def value[T](self, value: T) -> T:
+        """A value as JSON has them, with every text in it redacted, the keys as well."""
+        return cast(T, self._clean(value))
+
+    def _clean(self, value: object) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            fields = cast(Mapping[object, object], value)
+            return {self._clean(k): self._clean(v) for k, v in fields.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(v) for v in cast(Iterable[object], value)]
+        return value
+
+
+class RedactedLogs(logging.Filter):
+    """Redacts the lines of a logger: all that a formatter may print of a record.
+
+    An exception that names a secret is kept as text only, since a handler that renders it by itself
+    would print the secret again.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        clean = self._redactor.text
+        try:
+            message = record.getMessage()
+        except Exception:
+            # The arguments do not fit; logging would report that with all of them.
+            message = f"{record.msg} {record.args!r}"
+        record.msg, record.args = clean(message), None
+        error = record.exc_info
+        if error and error[1] is not None and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(error)
+        if record.exc_text:
+            text, record.exc_text = record.exc_text, clean(record.exc_text)
+            if record.exc_text != text:
+                record.exc_info = None
+        if record.stack_info:
+            record.stack_info = clean(record.stack_info)
+        for name in RUN_FIELDS:
+            if isinstance(value := getattr(record, name, None), str):
+                setattr(record, name, clean(value))
+        return True

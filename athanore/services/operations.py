@@ -1,0 +1,214 @@
+"""What people do with tasks and routes, from the command line, the API or a board page.
+
+Every function takes a Prefect client and an app, does one thing, and says what came of it; nothing
+is printed here.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from athanore.errors import AnswerLostError, DispatchError, TaskBusyError
+from athanore.models import Task
+from athanore.routes import Route
+from athanore.runs import pausing, record, store
+from athanore.runs.links import ui_url
+from athanore.runs.store import route_name
+from athanore.runtime import local_runs
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import Routes, listed, route_of
+from athanore.services import tasks
+from athanore.services.tasks import Dispatched
+
+_GIVEN_UP = (StateType.FAILED, StateType.CRASHED)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A task that was given up: in a dead-letter queue, or left in progress.
+
+    `route`, `attempts` and what follows are None or empty for a task that a person put there.
+    """
+
+    task_id: str
+    task_name: str
+    queue_name: str
+    route: str | None
+    reason: str
+    attempts: int | None
+    last_output: str
+    since: datetime | None
+    run_id: str | None
+    run_url: str | None
+
+
+async def pause_route(client: PrefectClient, app: App, queue_name: str) -> None:
+    """Stop a route's polls, and start no more agents; running agents are left alone.
+
+    Raises:
+        NotFoundError: no route watches the queue.
+        DispatchError: the route is not deployed.
+    """
+    route_of(await app.routes.read(client), queue_name)
+    await pausing.pause(client, app.name, queue_name)
+
+
+async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None:
+    """Let a paused route go on.
+
+    Raises:
+        NotFoundError: no route watches the queue.
+        DispatchError: the route is not deployed.
+    """
+    route_of(await app.routes.read(client), queue_name)
+    await pausing.resume(client, app.name, queue_name)
+    local_runs.wake()
+
+
+async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
+    """Return the tasks that were given up, queue by queue, in board order."""
+    routes = await app.routes.read(client)
+    # One that is gone from the board is no reason not to tell of the others.
+    there = [q.name for q in await app.board.queues()]
+    resting = await app.board.ready_tasks([q for q in there if q in resting_places(routes)])
+    active = await store.active_runs(client, app.name, [t.id for t in resting])
+    idle = [t for t in resting if t.id not in active]
+    last = await store.last_finished_runs(client, app.name, [t.id for t in idle])
+    letters = [dead_letter(client, routes, t, last.get(t.id)) for t in idle]
+    return [letter for letter in letters if letter is not None]
+
+
+def resting_places(routes: Routes) -> set[str]:
+    """The queues where a task may lie that was given up."""
+    return _graves(routes) | {k.route.in_progress_queue for k in routes.values()}
+
+
+def dead_letter(
+    client: PrefectClient, routes: Routes, task: Task, last: FlowRun | None
+) -> DeadLetter | None:
+    """What is known of an idle task in a resting place; None if it was not given up.
+
+    Args:
+        last: the task's newest finished run.
+    """
+    given_up = last is not None and last.state_type in _GIVEN_UP
+    if not given_up and task.queue_name not in _graves(routes):
+        return None
+    return _dead_letter(client, task, last if given_up else None)
+
+
+def requeue_target(routes: Routes, task: Task, last: FlowRun | None) -> Route | None:
+    """The route that `requeue` starts again by default; None if that is not known."""
+    try:
+        return _route_of_dead_letter(routes, task, last)
+    except DispatchError:
+        return None
+
+
+def _graves(routes: Routes) -> set[str]:
+    """The dead-letter queues; not one that a route watches, which sees to its tasks."""
+    graves = {k.route.dead_letter_queue for k in routes.values() if k.route.dead_letter_queue}
+    return graves - set(routes)
+
+
+async def requeue(
+    client: PrefectClient, app: App, task_id: str, by: str, queue_name: str | None = None
+) -> Dispatched:
+    """Give a task that was given up, or left in progress, a fresh start with all its attempts.
+
+    Args:
+        by: who does it, for the comment on the task.
+        queue_name: the route that starts again; by default the one that gave the task up.
+
+    Raises:
+        NotFoundError, TaskBusyError, DispatchError: see `route_to_requeue`.
+    """
+    task = await app.board.task(task_id)
+    route = await route_to_requeue(client, app, task, queue_name)
+    return await tasks.dispatch(client, app, await move_back(app, task, route, by))
+
+
+async def route_to_requeue(
+    client: PrefectClient, app: App, task: Task, queue_name: str | None
+) -> Route:
+    """Find the route that a dead letter goes back to; the board is not asked.
+
+    Raises:
+        NotFoundError: no route watches `queue_name`.
+        TaskBusyError: a run of the task waits or works.
+        DispatchError: the task is no dead letter, or its route is not known.
+    """
+    task_id = task.id
+    local_runs.refuse_if_at_work(app.name, task_id)
+    last = (await store.last_finished_runs(client, app.name, [task_id])).get(task_id)
+    held = (await tasks.make_way(client, app, [task])).get(task_id)
+    if held is not None:
+        raise TaskBusyError(task_id, str(held.id), held.name)
+    routes = await app.routes.read(client)
+    return route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
+
+
+async def move_back(app: App, task: Task, route: Route, by: str) -> Task:
+    """Say on a dead letter that it is requeued, and move it; a repetition says it once only."""
+    text = f"Requeued by {by}: fresh start in {route.queue_name!r}."
+    if not task.comments or task.comments[-1].text != text:
+        with suppress(AnswerLostError):  # it is there, or missing; twice would be worse
+            await app.board.comment(task.id, text)
+    await app.board.move(task.id, route.queue_name)
+    return replace(task, queue_name=route.queue_name)
+
+
+def prefect_ui(client: PrefectClient) -> str:
+    """The address of Prefect's UI."""
+    return ui_url(str(client.api_url).rstrip("/"))
+
+
+def run_url(client: PrefectClient, run: FlowRun) -> str:
+    """The run's page in Prefect's UI."""
+    return f"{prefect_ui(client)}/runs/flow-run/{run.id}"
+
+
+def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> Route:
+    if last is not None and (known := routes.get(route_name(last))) is not None:
+        if task.queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue):
+            return known.route
+    else:
+        sources = [k.route for k in routes.values() if k.route.dead_letter_queue == task.queue_name]
+        if len(sources) == 1:
+            return sources[0]
+        if sources:
+            raise DispatchError(
+                f"Task {task.id!r} has no run that says where it came from; say which queue it "
+                f"shall go to: {listed(r.queue_name for r in sources)}."
+            )
+    raise DispatchError(
+        f"Task {task.id!r} is in {task.queue_name!r} and is no dead letter; "
+        f"to have an agent work on it all the same, dispatch it to a queue: {listed(routes)}."
+    )
+
+
+def _dead_letter(client: PrefectClient, task: Task, run: FlowRun | None) -> DeadLetter:
+    if run is None or run.state is None:
+        return DeadLetter(
+            task.id,
+            task.name,
+            task.queue_name,
+            None,
+            "put here by hand",
+            None,
+            "",
+            None,
+            None,
+            None,
+        )
+    reason, _, output = (run.state.message or run.state_name or "failed").partition("\n")
+    return DeadLetter(
+        task_id=task.id, task_name=task.name, queue_name=task.queue_name, route=route_name(run),
+        reason=reason, attempts=record.attempt_of(run), last_output=output,
+        since=run.state.timestamp, run_id=str(run.id), run_url=run_url(client, run),
+    )  # fmt: skip
