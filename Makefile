@@ -7,8 +7,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # The oldest Prefect that pyproject.toml allows has an environment of its own.
 OLDEST := .venv-oldest
-# Four files of tests at a time: most of their time they wait.
-PYTEST := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+# So many files of tests at a time; those that need a server wait most of the time, so that four fit two cores.
+PYTEST := -m pytest --dist loadfile --no-loadscope-reorder -n
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,16 +26,16 @@ check: $(STAMP)  ## the linters, beside the tests that need no server: in a minu
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint test-quick
 
 test-quick: $(STAMP)
-	@$(PY) $(PYTEST) -m "not nightly" tests/unit tests/contract tests/planka tests/docs $(ARGS)
+	@$(PY) $(PYTEST) 2 -m "not nightly" tests/unit tests/contract tests/planka tests/docs $(ARGS)
 
 test: $(STAMP)  ## the tests that must pass before a merge (ARGS="-k board -x": what else pytest is told)
-	@$(PY) $(PYTEST) -m "not nightly" $(ARGS)
+	@$(PY) $(PYTEST) 4 -m "not nightly" $(ARGS)
 
 test-nightly: $(STAMP)  ## all other tests: PostgreSQL, browsers, real agents, generated input (ARGS=...)
-	@$(PY) $(PYTEST) -m nightly $(ARGS)
+	@$(PY) $(PYTEST) 4 -m nightly $(ARGS)
 
 test-oldest: $(OLDEST)/.installed  ## the smoke set on the oldest Prefect that is supported (ARGS=...)
-	@$(OLDEST)/bin/python $(PYTEST) -m "smoke and not nightly" $(ARGS)
+	@$(OLDEST)/bin/python $(PYTEST) 4 -m "smoke and not nightly" $(ARGS)
 
 $(OLDEST)/.installed: pyproject.toml constraints.txt deployments/setup-venv
 	@mkdir -p .cache

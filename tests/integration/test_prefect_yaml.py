@@ -177,7 +177,7 @@ def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
 
 @pytest.mark.timeout(400)
 def test_two_workers_share_a_board(site: Site) -> None:
-    site.run("athanore", "deploy", EXAMPLE)
+    site.run("athanore", "deploy", "--new-board", EXAMPLE)
     assert "nothing to change" in site.run("athanore", "deploy", EXAMPLE)
     with ExitStack() as stack:
         api = stack.enter_context(site.started("athanore", "api", EXAMPLE))
