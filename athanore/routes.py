@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from athanore.errors import RouteError
 from athanore.models import Task
+from athanore.texts import operand
 
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter
@@ -155,9 +156,11 @@ class Route:
     def format_command(self, prompt: str) -> list[str]:
         """Build the argument list of the agent's program: command, args, prompt. No shell is used.
 
-        A command of several words is split as a shell would split it.
+        A command of several words is split as a shell would split it. A prompt that begins with a
+        dash gets a newline before it, so that it is no option, unless the word before it is `--`.
         """
-        return [*self.words(), prompt]
+        words = self.words()
+        return [*words, prompt if words[-1:] == ("--",) else operand(prompt)]
 
     def words(self) -> tuple[str, ...]:
         """The agent's program and its arguments, without the prompt; empty without a command.

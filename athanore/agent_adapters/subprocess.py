@@ -8,6 +8,7 @@ import logging
 import shlex
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from athanore.agent_adapters.output import LineSplitter, Tail
 from athanore.agent_adapters.program import exit_code, explain, judge, not_started, spawn
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
+from athanore.texts import operand
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,9 @@ class SubprocessAgentAdapter:
     def build_command(self, job: AgentJob) -> list[str]:
         """Return the program and its arguments.
 
+        In `job.prompt` a newline stands before a dash at its beginning, so that it can be no
+        option; where the word before the prompt is `--` the newline is taken away again.
+
         Raises:
             ValueError: the job has no command; the message is the attempt's reason.
         """
@@ -59,10 +64,16 @@ class SubprocessAgentAdapter:
         """
         return (_output(stream, line),)
 
+    def _command(self, job: AgentJob) -> list[str]:
+        safe = operand(job.prompt)
+        words = self.build_command(replace(job, prompt=safe))
+        exact = {i for i in range(1, len(words)) if words[i - 1] == "--" and words[i] == safe}
+        return [job.prompt if i in exact else word for i, word in enumerate(words)]
+
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; see `AgentAdapter.run`."""
         try:
-            command = self.build_command(job)
+            command = self._command(job)
         except ValueError as error:
             return not_started(str(error))
         async with contextlib.AsyncExitStack() as afterwards:
@@ -141,6 +152,7 @@ class _Following:
         splitter = LineSplitter()
         try:
             while chunk := await reader.read(_CHUNK):
+                self._job.alive()  # a dot, or a line that is drawn again, is no line
                 for count, line in enumerate(splitter.feed(chunk), 1):
                     self._tell(stream, line)
                     if count % _LINES_PER_TURN == 0:
@@ -177,5 +189,8 @@ def _output(stream: Stream, line: str) -> AgentEvent:
 
 def _started(pid: int, command: list[str], prompt: str) -> AgentEvent:
     """The first event: the pid and the command, without the prompt."""
-    words = [word.replace(prompt, "...") if prompt else word for word in command]
+    words = [
+        word.replace(operand(prompt), "...").replace(prompt, "...") if prompt else word
+        for word in command
+    ]
     return AgentEvent(EventKind.STARTED, {"pid": pid, "command": shlex.join(words)})

@@ -199,6 +199,42 @@ class TestWhatTheAgentGets:
         assert "the prompt" not in str(started.data)
 
 
+class TestThePromptIsNoOption:
+    @pytest.mark.parametrize(
+        ("args", "text", "told"),
+        [
+            (["-p"], "Fix it", ["-p", "Fix it"]),
+            (["-p"], "--help", ["-p", "\n--help"]),
+            (["-p"], "-p", ["-p", "\n-p"]),
+            ([], "---\ntitle: x", ["\n---\ntitle: x"]),
+            ([], "--", ["\n--"]),
+            (["exec", "--"], "--help", ["exec", "--", "--help"]),
+            (["--"], "--", ["--", "--"]),
+            (["--"], "\n-p", ["--", "\n-p"]),
+        ],
+    )
+    async def test_of_a_route(self, args: list[str], text: str, told: list[str]) -> None:
+        command = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' agent"
+        route = Route("Todo", prompt, command=command, args=tuple(args))
+        job = replace(job_for(), prompt=text, command=route.words())
+        attempt = Attempt(Case(SubprocessAgentAdapter(), job))
+        assert (await attempt.run()).succeeded
+        assert json.loads(attempt.lines()[0]) == ["agent", *told]
+        assert route.format_command(text)[-1] == told[-1]
+        shown = str(attempt.events[0].data["command"])
+        assert shown.endswith(" ...")
+
+    async def test_of_an_adapter_that_builds_the_command_itself(self) -> None:
+        class Reordered(SubprocessAgentAdapter):
+            def build_command(self, job: AgentJob) -> list[str]:
+                return ["echo", job.prompt, "--", job.prompt]
+
+        job = replace(job_for(), prompt="-n")
+        attempt = Attempt(Case(Reordered(), job))
+        await attempt.run()
+        assert attempt.lines() == ["", "-n -- -n"]
+
+
 class TestOutput:
     async def test_invalid_utf8_is_replaced_and_a_partial_last_line_counts(self) -> None:
         attempt = attempt_at("invalid_utf8")
@@ -226,6 +262,18 @@ class TestOutput:
         assert (told["lines"], told["size"]) == (megabytes * 1000, megabytes * 1_000_000)
         assert told["turns"] > megabytes
         assert told["grown"] < 20_000_000
+
+    async def test_bytes_without_a_newline_are_signs_of_life(self) -> None:
+        for where in ("", ">&2"):
+            heard = asyncio.Event()
+            job = job_for("-c", rf"printf '\r 10%%' {where}; sleep 1000", command="sh")
+            job = replace(job, alive=heard.set, timeout=timedelta(seconds=20))
+            attempt = asyncio.create_task(ImpatientAgent().run(job))
+            ends = {attempt, asyncio.create_task(heard.wait())}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert not attempt.done(), where
+            attempt.cancel()
+            await asyncio.wait(ends)
 
     async def test_very_many_short_lines_do_not_starve_the_loop(self) -> None:
         turns = told = worst = 0
