@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 _PATIENCE = 10.0
-_TESTED_PREFECT = ("3.8.", "3.9.")
+_TESTED_PREFECT = ("3.8", "3.9")
 
 
 class Level(StrEnum):
@@ -167,6 +167,19 @@ def _home() -> Finding:
     return Finding("PREFECT_HOME", Level.OK, str(home))
 
 
+def judge_prefect(installed: str) -> Finding | None:
+    """Say that a version of Prefect is not one that Athanore is tested with, if it is not."""
+    if installed.startswith(tuple(f"{tested}." for tested in _TESTED_PREFECT)):
+        return None
+    return Finding(
+        "Prefect",
+        Level.FAIL,
+        f"version {installed} is installed; Athanore is tested with "
+        f"{' and '.join(_TESTED_PREFECT)}.",
+        "Install Athanore anew: it asks for a Prefect that fits.",
+    )
+
+
 async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[Finding]:
     from prefect.settings import get_current_settings
 
@@ -174,15 +187,8 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
     host, port = settings.server.api.host, settings.server.api.port
     url = settings.api.url or f"http://{host}:{port}/api"
     mine = version("prefect")
-    if not mine.startswith(_TESTED_PREFECT):
-        return [
-            Finding(
-                "Prefect",
-                Level.FAIL,
-                f"version {mine} is none of the tested {' and '.join(_TESTED_PREFECT)}*.",
-                "Install Athanore anew: it asks for a Prefect that fits.",
-            )
-        ]
+    if unfit := judge_prefect(mine):
+        return [unfit]
     if not await is_prefect(url, _PATIENCE):
         if settings.api.url:
             return [
