@@ -1,4 +1,4 @@
-"""What an agent's process inherits: the worker's environment, less every secret that we know."""
+"""The environment of an agent: the worker's, less secrets and what tells of its launcher."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from athanore.http_client.proxies import without_proxy_for_loopback
 from athanore.models import Task
 from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
 from athanore.routes import Route
+from athanore.runtime.inheritance import WITHOUT_TERMINAL, is_of_the_launcher
 
 _SECRET = re.compile(
     r"""
@@ -52,7 +53,12 @@ def agent_environment(
         base: what is inherited; the process's own environment by default.
     """
     inherited = os.environ if base is None else base
-    env = {k: v for k, v in inherited.items() if not is_secret(k, adapter)}
+    env = {
+        name: value
+        for name, value in inherited.items()
+        if not is_secret(name, adapter) and not is_of_the_launcher(name)
+    }
+    env.update(WITHOUT_TERMINAL)
     env.update(
         {
             "ATHANORE_API_URL": api_url,

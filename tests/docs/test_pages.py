@@ -25,6 +25,7 @@ from prefect.cli._app import _app as prefect_app  # pyright: ignore[reportPrivat
 from api.reference import reference
 from athanore import AgentDispatcher, ScriptedAgent
 from athanore.cli import make_app
+from athanore.runtime.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 from athanore.settings import Settings
 from tests.docs.pages import DOCS, GENERATED, ROOT, Block, blocks, commands, pages, shell_blocks
 
@@ -137,6 +138,15 @@ def test_the_agents_environment_is_told() -> None:
     source = (ROOT / "athanore/runtime/environment.py").read_text()
     given = set(re.findall(r'"(ATHANORE_\w+)"[:\]]', source))
     assert set(told) == given
+
+
+def test_what_agents_do_not_inherit_is_told() -> None:
+    page = (DOCS / "agents.md").read_text()
+    part = page[page.index("### What it does not inherit") : page.index("## How it ends")]
+    rows = re.findall(r"^\| ([^|]+) \| (`.+`) \|$", part, re.MULTILINE)
+    told = {what: tuple(re.findall(r"`([^`]+)`", names)) for what, names in rows}
+    assert told == dict(OF_THE_LAUNCHER)
+    assert dict(re.findall(r"`(\w+)=(\w+)`", part)) == dict(WITHOUT_TERMINAL)
 
 
 def test_the_arguments_of_the_claude_adapter_are_told() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from athanore import MemoryAdapter, Route, Task
 from athanore.runtime.environment import agent_environment, is_secret, known_secrets
+from athanore.runtime.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 
 TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
 
@@ -37,6 +40,7 @@ def test_an_agent_learns_where_it_is() -> None:
         "ATHANORE_QUEUE": "Todo",
         "ATHANORE_ATTEMPT": "2",
         "ATHANORE_TOKEN": "ath_1",
+        **WITHOUT_TERMINAL,
     }
 
 
@@ -109,3 +113,56 @@ def test_a_proxy_of_the_routes_own_is_not_asked_for_this_machine_either() -> Non
 
 def test_without_a_proxy_nothing_is_added() -> None:
     assert "no_proxy" not in environment(None, http_proxy="", HOME="/home/me")
+
+
+LAUNCHERS = [
+    "PWD", "OLDPWD", "DIRENV_DIFF",
+    "GIT_DIR", "GIT_INDEX_FILE", "GIT_CONFIG_KEY_0", "GIT_AUTHOR_DATE",
+    "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID",
+    "CODEX_SANDBOX_NETWORK_DISABLED",
+    "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX",
+    "COLORTERM", "COLUMNS", "TERM_PROGRAM", "TMUX", "TMUX_PANE", "STY", "VSCODE_IPC_HOOK_CLI",
+    "EDITOR", "GIT_EDITOR", "FORCE_COLOR", "CLICOLOR_FORCE",
+    "SHLVL", "SSH_TTY", "SSH_CONNECTION",
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "LISTEN_FDS", "MAKEFLAGS", "npm_lifecycle_event",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_what_tells_of_the_launcher_is_not_inherited(name: str) -> None:
+    assert name not in environment(None, **{name: "the launcher's"})
+    route = Route("Todo", prompt, env={name: "on purpose"})
+    assert environment(route, **{name: "the launcher's"})[name] == "on purpose"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "DISPLAY",
+        "XDG_RUNTIME_DIR", "GIT_AUTHOR_NAME", "GIT_SSH_COMMAND", "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CONFIG_DIR", "PYTHONUNBUFFERED", "NODE_OPTIONS",
+        "NVM_DIR", "ANTHROPIC_API_KEY", "ATHANORE_CLAUDE_SESSION",
+    ],
+)  # fmt: skip
+def test_what_tells_of_the_machine_is_inherited(name: str) -> None:
+    assert environment(None, **{name: "the machine's"})[name] == "the machine's"
+
+
+def test_what_says_that_there_is_no_terminal_replaces_what_said_that_there_is_one() -> None:
+    assert environment(TERM="xterm-256color", PAGER="less").items() >= WITHOUT_TERMINAL.items()
+    route = Route("Todo", prompt, env={"TERM": "xterm", "NO_COLOR": ""})
+    env = environment(route)
+    assert (env["TERM"], env["NO_COLOR"]) == ("xterm", "")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_all_that_git_calls_local_to_a_repository_is_left_out() -> None:
+    asked = ["git", "rev-parse", "--local-env-vars"]
+    local = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    assert "GIT_DIR" in local
+    assert not set(local) & set(environment(None, **dict.fromkeys(local, "x")))
+
+
+def test_each_variable_stands_in_one_place() -> None:
+    listed = [name for names in OF_THE_LAUNCHER.values() for name in names]
+    assert len(listed) == len(set(listed))

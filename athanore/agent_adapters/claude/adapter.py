@@ -30,18 +30,6 @@ _STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbo
 _OWN_FLAGS = frozenset(
     {"output-format", "input-format", "verbose", "print", "resume", "append-system-prompt"}
 )
-_OUTER_CLAUDE = frozenset(
-    {
-        "CLAUDECODE",
-        "CLAUDE_CODE_CHILD_NOTES_DIR",
-        "CLAUDE_CODE_CHILD_SESSION",
-        "CLAUDE_CODE_MESSAGING_SOCKET",
-        "CLAUDE_CODE_MESSAGING_TOKEN",
-        "CLAUDE_CODE_SESSION_ATTENDED",
-        "CLAUDE_CODE_SESSION_ID",
-        "CLAUDE_PID",
-    }
-)
 _INSTALL_THE_CLI = (
     "Install claude-agent-sdk, which brings the CLI, or put the `claude` program on the agent's "
     "PATH (npm install -g @anthropic-ai/claude-code), or pass cli_path=."
@@ -231,9 +219,8 @@ async def _watch(process: ClaudeProcess, deadline: float | None) -> Stopped | No
 
 
 def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:
-    """Exactly the job's environment, less what a Claude Code around the worker left in it."""
-    exact = {key: value for key, value in env.items() if key not in _OUTER_CLAUDE}
-    exact["CLAUDE_CODE_ENTRYPOINT"] = "sdk-py"
+    """The job's environment, and what the SDK adds to it."""
+    exact = {"CLAUDE_CODE_ENTRYPOINT": "sdk-py", **env}
     return exact if cwd is None else exact | {"PWD": str(cwd)}
 
 
