@@ -120,12 +120,13 @@ def test_the_agent_of_a_deleted_run_is_stopped_and_its_task_returned(prefect_api
         run_id = at_work(it, agent, task_id)
         httpx.delete(f"{it.prefect.url}/flow_runs/{run_id}", timeout=30).raise_for_status()
         wait_until("the agent is being stopped", lambda: agent.stopped)
-        # Prefect knows of nobody who works on the task; this process does.
-        for again in ("dispatch", "requeue"):
-            with pytest.raises(TaskBusyError):
-                asyncio.run(by_hand(it, again, task_id))
-        assert it.place(task_id) == "In Progress"
-        agent.may_end.set()
+        try:  # Prefect knows of nobody who works on the task; this process does.
+            for again in ("dispatch", "requeue"):
+                with pytest.raises(TaskBusyError):
+                    asyncio.run(by_hand(it, again, task_id))
+            assert it.place(task_id) == "In Progress"
+        finally:
+            agent.may_end.set()
         it.in_queue(task_id, "Done")
         assert it.comments(task_id) == [
             "Its run was deleted in Prefect; returned to queue, attempt 1."
