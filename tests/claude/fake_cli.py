@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -59,6 +60,40 @@ def work_without_a_word() -> None:
     tell(RESULT)
 
 
+def stay_after_the_result() -> None:
+    """Give a result and do not end."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    tell(RESULT)
+    signal.pause()
+
+
+def leave_a_child_after_the_result() -> None:
+    """Give a result and end, while a child holds standard output."""
+    tell(RESULT)
+    subprocess.Popen(["sleep", "1000"])
+
+
+def die_and_leave_a_child() -> None:
+    """Crash, while a child holds standard output."""
+    subprocess.Popen(["sleep", "1000"])
+    sys.exit(3)
+
+
+def take_another_turn() -> None:
+    """Give a result, wait for a command in the background, and take another turn that is slow."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    task = {"type": "system", "task_id": "b", "uuid": "u", "session_id": "s", "description": "d"}
+    tell(task | {"subtype": "task_started", "task_type": "local_bash"})
+    tell(RESULT)
+    time.sleep(1.5)
+    end = {"status": "completed", "output_file": "", "summary": ""}
+    tell(task | end | {"subtype": "task_notification"})
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    time.sleep(1.5)
+    tell({"type": "assistant", "message": {"id": "4", "content": [{"type": "text", "text": "2"}]}})
+    tell(RESULT | {"total_cost_usd": 0.75})
+
+
 def end_too_early() -> None:
     """End well, but without a result."""
 
@@ -82,6 +117,10 @@ ACTS: dict[str, Callable[[], None]] = {
         say_odd_things,
         fall_silent,
         work_without_a_word,
+        stay_after_the_result,
+        leave_a_child_after_the_result,
+        die_and_leave_a_child,
+        take_another_turn,
         end_too_early,
         say_more_and_die,
         end_in_an_error,

@@ -10,6 +10,8 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -461,6 +463,47 @@ async def test_who_says_nothing_is_the_engines_to_stop(sdk: str, fake_cli: Path)
     with claude_rig([]) as rig:
         result = await claude.run(rig.job(stall_timeout=0.1))
     assert result.outcome is AgentOutcome.SUCCEEDED, "the agent may have called the task API"
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome", "cost"),
+    [
+        ("stay_after_the_result", AgentOutcome.SUCCEEDED, 0.5),
+        ("leave_a_child_after_the_result", AgentOutcome.SUCCEEDED, 0.5),
+        ("die_and_leave_a_child", AgentOutcome.FAILED, None),
+        ("take_another_turn", AgentOutcome.SUCCEEDED, 0.75),
+    ],
+)
+@pytest.mark.smoke
+async def test_a_cli_that_stays_after_its_result_is_done(
+    sdk: str,
+    fake_cli: Path,
+    act: str,
+    outcome: AgentOutcome,
+    cost: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClaudeAgentAdapter, "linger", timedelta(seconds=0.5))
+    claude = adapter(permission_mode=None, cli_path=fake_cli, extra_args={act: None})
+    with claude_rig([]) as rig:
+        async with asyncio.timeout(40):
+            result = await claude.run(rig.job())
+        assert (result.outcome, result.usage.get("cost_usd")) == (outcome, cost)
+        assert rig.processes() == []
+
+
+@pytest.mark.smoke
+async def test_a_cli_that_stays_after_its_result_is_not_stalled(sdk: str, fake_cli: Path) -> None:
+    signs: list[int] = []
+    act: dict[str, str | None] = {"stay_after_the_result": None}
+    claude = adapter(permission_mode=None, cli_path=fake_cli, extra_args=act)
+    with claude_rig([]) as rig:
+        job = replace(rig.job(timeout=60), alive=lambda: signs.append(1))
+        attempt = asyncio.create_task(claude.run(job))
+        await eventually(lambda: len(signs) > 5 or attempt.done(), "more signs than messages")
+        assert len(signs) > 5
+        attempt.cancel()
+        await asyncio.wait([attempt])
 
 
 async def test_a_cli_without_a_result_has_failed(sdk: str, fake_cli: Path) -> None:

@@ -51,6 +51,10 @@ def result(subtype: str = "success", *, is_error: bool = False, **more: Any) -> 
     return {"type": "result", "subtype": subtype, "is_error": is_error, "num_turns": 1, **more}
 
 
+def background(subtype: str, **more: Any) -> Json:
+    return {"type": "system", "subtype": subtype, "task_id": "b", **more}
+
+
 class Following:
     """A transcript that has heard some messages, and the events that it told."""
 
@@ -229,6 +233,42 @@ def test_an_error_result_is_a_failure(end: Json, reason: str, retryable: bool) -
 
 def test_a_good_result_stands_whatever_the_exit_code() -> None:
     assert Following(init(), result()).transcript.verdict(-15, Stopped.BROKE_OFF).succeeded
+
+
+@pytest.mark.parametrize(
+    ("messages", "finished", "lingers"),
+    [
+        ([], False, False),
+        ([result()], True, True),
+        ([result(is_error=True)], True, True),
+        ([result(), {"type": "rate_limit_event"}], True, True),
+        ([result(), init()], False, False),
+        ([result(), assistant(text("more"))], False, False),
+        ([result(), {"type": "stream_event"}], False, False),
+        ([result(), assistant(text("of a subagent"), child=True)], True, True),
+        ([background("task_started"), result()], True, False),
+        ([background("task_started"), result(), background("task_notification")], True, True),
+        ([background("task_started"), result(), background("task_updated")], True, False),
+        (
+            [
+                background("task_started"),
+                result(),
+                background("task_updated", patch={"status": "killed"}),
+            ],
+            True,
+            True,
+        ),
+        ([result(), init(), result()], True, True),
+    ],
+)
+def test_when_a_cli_is_done_with_its_work(
+    messages: list[Json], finished: bool, lingers: bool
+) -> None:
+    transcript = Following(init(), *messages).transcript
+    assert (transcript.finished, transcript.lingers(0)) == (finished, lingers)
+    assert not transcript.lingers(1000)
+    timed_out = transcript.verdict(-15, Stopped.TIMED_OUT).outcome is AgentOutcome.TIMED_OUT
+    assert timed_out is not finished
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ Needs the extra `claude`: `pip install "./athanore[claude]"` beside a clone of A
 from __future__ import annotations
 
 import asyncio
+import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
@@ -26,6 +29,7 @@ SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
 
 _REMEMBERED_SESSIONS = 1000
 _FAREWELL = 5.0  # seconds in which the CLI saves its session after its last word
+_LOOK = 0.5  # seconds between looks at a CLI that may have finished, and stays
 _STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbose")
 _OWN_FLAGS = frozenset(
     {"output-format", "input-format", "verbose", "print", "resume", "append-system-prompt"}
@@ -70,6 +74,12 @@ class ClaudeAgentAdapter:
     Raises:
         ImportError: neither SDK is installed.
         ConfigurationError: a value is out of its range.
+    """
+
+    linger: ClassVar[timedelta] = timedelta(seconds=10)
+    """How long the CLI may stay after its last result; then it is stopped, and the result counts.
+
+    It stays for longer while a command or a subagent of its own works in the background.
     """
 
     def __init__(
@@ -181,12 +191,33 @@ class ClaudeAgentAdapter:
                 converse(self._sdk, process, transcript, job.prompt, self._subagent)
             )
             talk.add_done_callback(lambda _: process.silent.set())
-            stopped = await _watch(process, deadline)
+            stopped = await self._watch(process, transcript, deadline)
             if stopped is None and process.exit_code is None:
                 stopped = Stopped.BROKE_OFF
                 if talk.done() and (error := talk.exception()):
                     transcript.take_stderr(f"{type(error).__name__}: {error}")
             return stopped
+
+    async def _watch(
+        self, process: ClaudeProcess, transcript: Transcript, deadline: float | None
+    ) -> Stopped | None:
+        """Wait for the end of the CLI, or say why to stop it."""
+        ends = {process.spawn(process.wait()), process.spawn(process.silent.wait())}
+        done: Collection[object] = ()
+        while not done and process.exit_code is None:
+            left = math.inf if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return Stopped.TIMED_OUT
+            if transcript.lingers(self.linger.total_seconds()):
+                return Stopped.LINGERED
+            if transcript.finished:  # no stall: its work is done
+                transcript.hear()
+            done, _ = await asyncio.wait(
+                ends, timeout=min(left, _LOOK), return_when=asyncio.FIRST_COMPLETED
+            )
+        # Its last words after its end, or its end after the last words.
+        await asyncio.wait(ends, timeout=_FAREWELL)
+        return None
 
     def _command(self, cli: str, lesson: str, session: str | None) -> list[str]:
         prompt = "\n\n".join(filter(None, (lesson, self._append_system_prompt)))
@@ -204,18 +235,6 @@ class ClaudeAgentAdapter:
             self._sessions[job.task.id] = session
             while len(self._sessions) > _REMEMBERED_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
-
-
-async def _watch(process: ClaudeProcess, deadline: float | None) -> Stopped | None:
-    """Wait for the end of the CLI, or say why to stop it."""
-    ends = {process.spawn(process.wait()), process.spawn(process.silent.wait())}
-    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-    done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    if not done:
-        return Stopped.TIMED_OUT
-    # Its last words after its end, or its end after the last words.
-    await asyncio.wait(ends, timeout=_FAREWELL)
-    return None
 
 
 def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:

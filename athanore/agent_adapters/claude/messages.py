@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
@@ -21,6 +22,7 @@ type Json = dict[str, Any]
 VALUE_LIMIT = 8 * 1024
 """Characters of a tool's input or result in an event."""
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
+_ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
 
 
 class Stopped(Enum):
@@ -28,6 +30,7 @@ class Stopped(Enum):
 
     TIMED_OUT = auto()
     BROKE_OFF = auto()
+    LINGERED = auto()
 
 
 class Transcript:
@@ -45,6 +48,8 @@ class Transcript:
         self._refused: dict[str, None] = {}
         self._result: Json | None = None
         self._after_result = False
+        self._finished: float | None = None
+        self._background: set[str] = set()
         self._turns = 0
         self._input_tokens = 0
         self._last_stderr = ""
@@ -64,9 +69,13 @@ class Transcript:
             case "system":
                 self._take_system(message)
             case "assistant":
+                self._begin_turn(message)
                 self._take_assistant(message)
             case "user":
+                self._begin_turn(message)
                 self._take_tool_results(message)
+            case "stream_event":
+                self._begin_turn(message)
             case "result":
                 self._take_result(message)
             case _:
@@ -76,6 +85,24 @@ class Transcript:
         """Follow one line of the CLI's standard error."""
         self._last_stderr = line.strip() or self._last_stderr
         self._say("stderr", line)
+
+    def hear(self) -> None:
+        """Take a sign of life that is no message."""
+        self._alive()
+
+    @property
+    def finished(self) -> bool:
+        """True while the last turn has its result and no further one has begun."""
+        return self._finished is not None
+
+    def lingers(self, seconds: float) -> bool:
+        """Tell whether the CLI has been finished for so long, with nothing to wait for.
+
+        While a command or a subagent works in the background, another turn will follow its end.
+        """
+        if self._finished is None or self._background:
+            return False
+        return time.monotonic() - self._finished >= seconds
 
     def usage(self) -> Json:
         """Cost, tokens, turns and session so far; the cost is known only after a result."""
@@ -87,7 +114,7 @@ class Transcript:
 
     def verdict(self, exit_code: int | None, stopped: Stopped | None = None) -> AgentResult:
         """Say how the run ended, now that the CLI is gone."""
-        if stopped is Stopped.TIMED_OUT:
+        if stopped is Stopped.TIMED_OUT and not self.finished:
             return self._end(AgentOutcome.TIMED_OUT, "timed out", exit_code)
         if self.missing_subagent is not None:
             names = ", ".join(self.agents or ()) or "none"
@@ -112,11 +139,33 @@ class Transcript:
             found = (_object(agent).get("name") for agent in cast("list[object]", agents))
             self.agents = [name for name in found if isinstance(name, str)]
 
+    def _begin_turn(self, message: Json) -> None:
+        if not message.get("parent_tool_use_id"):  # not one of a subagent in the background
+            self._finished = None
+
+    def _take_background(self, message: Json) -> None:
+        task = str(message.get("task_id"))
+        ended = _object(message.get("patch")).get("status") in _ENDED_TASKS
+        if message.get("subtype") == "task_started":
+            self._background.add(task)
+        elif message.get("subtype") == "task_notification" or ended:
+            self._background.discard(task)
+            if self.finished:  # and not since the result: its end may begin another turn
+                self._finished = time.monotonic()
+
     def _take_system(self, message: Json) -> None:
-        if message.get("subtype") == "permission_denied":
-            self._refuse(message.get("tool_name"))
-        if message.get("subtype") != "init":
-            return
+        match message.get("subtype"):
+            case "permission_denied":
+                self._refuse(message.get("tool_name"))
+            case "task_started" | "task_updated" | "task_notification":
+                self._take_background(message)
+            case "init":
+                self._begin_turn(message)
+                self._take_init(message)
+            case _:
+                pass
+
+    def _take_init(self, message: Json) -> None:
         again, self.started = self.started, True
         self.session_id = message.get("session_id", self.session_id)
         self.model = message.get("model", self.model)
@@ -168,6 +217,7 @@ class Transcript:
         before = int((self._result or {}).get("num_turns") or 0)
         self._result = message | {"num_turns": before + int(message.get("num_turns") or 0)}
         self._after_result = False
+        self._finished = time.monotonic()
         self.session_id = message.get("session_id", self.session_id)
         self._emit(AgentEvent(EventKind.COST, self.usage()))
 

@@ -77,7 +77,10 @@ class ClaudeProcess:
         return None if self._process is None else self._process.returncode
 
     async def wait(self) -> None:
-        """Wait until the CLI itself has ended."""
+        """Wait until the CLI itself has ended; while others hold its pipes, asyncio does not say.
+
+        `exit_code` is there as soon as it has ended.
+        """
         if self._process is not None:
             await self._process.wait()
 
@@ -95,6 +98,7 @@ class ClaudeProcess:
         assert process.stderr is not None
         splitter = LineSplitter()
         while chunk := await process.stderr.read(_CHUNK):
+            self._transcript.hear()
             for line in splitter.feed(chunk):
                 self._transcript.take_stderr(line)
         for line in splitter.close():
