@@ -18,13 +18,14 @@ import httpx
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError
+from athanore.errors import AthanoreError, ConfigurationError, reason
+from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
-from athanore.http_client.proxies import by_way_of, proxy_for
 from athanore.launch import prefect_access
 from athanore.launch.checks import check_agent, check_queues
 from athanore.launch.prefect_access import FOREIGN_HOST, is_open
-from athanore.launch.prefect_server import is_prefect, prefect_errors, prefect_headers
+from athanore.launch.prefect_probe import tell, trouble_at
+from athanore.launch.prefect_server import prefect_errors
 from athanore.queue_adapters.base import SupportsPrepare
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.version import __version__
@@ -129,13 +130,13 @@ def _agents(dispatcher: AgentDispatcher) -> Iterator[Finding]:
 async def _api(dispatcher: AgentDispatcher) -> Finding:
     host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
     from athanore.launch.foreground import listen
-    from athanore.launch.port_holder import app_at, taken, url_of
+    from athanore.launch.port_holder import app_at, taken
 
     try:
         listen(host, port).close()
     except ConfigurationError as exc:
         if await app_at(host, port) == dispatcher.name:
-            return Finding("task API", Level.OK, f"runs at {url_of(host, port)}")
+            return Finding("task API", Level.OK, f"runs at {address_of(host, port)}")
         return _fail("task API", await taken(exc, dispatcher.name, host, port))
     return Finding("task API", Level.OK, f"port {port or 'of its choice'} on {host} is free")
 
@@ -181,23 +182,20 @@ def judge_prefect(installed: str) -> Finding | None:
 
 
 async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[Finding]:
-    from prefect.settings import get_current_settings
+    from athanore.runs.links import named_api, own_api
 
-    settings = get_current_settings()
-    host, port = settings.server.api.host, settings.server.api.port
-    url = settings.api.url or f"http://{host}:{port}/api"
     mine = version("prefect")
     if unfit := judge_prefect(mine):
         return [unfit]
-    if not await is_prefect(url, _PATIENCE):
-        if settings.api.url:
-            return [
-                Finding(
-                    "Prefect", Level.FAIL,
-                    f"no server answers at {url}{by_way_of(url)} (PREFECT_API_URL).",
-                    "Start it, or unset PREFECT_API_URL to have `athanore up` start one.",
-                )
-            ]  # fmt: skip
+    try:
+        named = named_api()
+        url = named or own_api()
+        trouble = await trouble_at(url, _PATIENCE)
+    except ConfigurationError as exc:
+        return [_fail("Prefect", exc)]
+    if trouble is not None:
+        if named or trouble.answers:
+            return [Finding("Prefect", Level.FAIL, trouble.says, trouble.mend)]
         return [
             Finding(
                 "Prefect", Level.WARN, f"{mine}; no server runs at {url}.",
@@ -206,13 +204,14 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
             _database(_own_database(), "would be used"),
         ]  # fmt: skip
     try:
-        server = await _get(f"{url}/admin/version", prefect_headers())
+        server = await tell(url, "/admin/version", _PATIENCE)
     except (httpx.HTTPError, ValueError) as exc:
-        return [Finding("Prefect", Level.FAIL, f"{url} does not answer any more: {exc}")]
+        says = f"{without_login(url)} does not answer any more: {reason(exc)}"
+        return [Finding("Prefect", Level.FAIL, says)]
     level = Level.OK if server == mine else Level.WARN
     found = [
         Finding(
-            "Prefect", level, f"{server} at {url}, {mine} here",
+            "Prefect", level, f"{server} at {without_login(url)}, {mine} here",
             "" if level is Level.OK else "Give server and workers the same version.",
         ),
         await _web_pages(url),
@@ -295,8 +294,8 @@ async def _web_pages(url: str) -> Finding:
         return Finding(what, Level.OK, "a web page cannot reach it under a name of its own")
     return Finding(
         what, Level.WARN,
-        f"{url} answers without a password and under any name: a web page that somebody here "
-        "opens can read, start and cancel runs.",
+        f"{without_login(url)} answers without a password and under any name: a web page that "
+        "somebody here opens can read, start and cancel runs.",
         "Let `athanore up` start the server, set PREFECT_SERVER_API_AUTH_STRING, or put a reverse "
         "proxy before it that checks the Host header; see docs/security.md.",
     )  # fmt: skip
@@ -305,7 +304,7 @@ async def _web_pages(url: str) -> Finding:
 async def _server_database(url: str) -> Finding:
     """The database of a server that runs; it tells its kind, if anything, and hides the rest."""
     try:
-        settings = await _get(f"{url}/admin/settings", prefect_headers())
+        settings = await tell(url, "/admin/settings", _PATIENCE)
         database: dict[str, Any] = settings["server"]["database"]
     except (httpx.HTTPError, KeyError, TypeError, ValueError):
         return Finding("database", Level.OK, "not told by this server (Prefect Cloud, say)")
@@ -336,18 +335,6 @@ def _database(kind: str, what: str) -> Finding:
         "database", Level.OK, f"SQLite {what}: fine for one machine and a few agents; else see "
         "PostgreSQL in docs/deploying.md",
     )  # fmt: skip
-
-
-async def _get(url: str, headers: dict[str, str]) -> Any:
-    """GET JSON.
-
-    Raises:
-        httpx.HTTPError: nothing fitting answers.
-        ValueError: the answer is no JSON.
-    """
-    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
-    async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE, headers=headers) as client:
-        return (await client.get(url)).raise_for_status().json()
 
 
 def _fail(what: str, error: AthanoreError) -> Finding:

@@ -171,13 +171,13 @@ async def _claim_or_later(app: App) -> None:
 
 async def _prefect_or_later() -> str:
     """Find Prefect; one that is named and away may come back: the board's part works without."""
-    from prefect.settings import get_current_settings
+    from athanore.runs.links import named_api
 
     try:
         return await find_prefect()
     except PrefectUnavailableError as exc:
-        named = get_current_settings().api.url
-        if not named:
+        named = named_api()
+        if named is None:
             raise
         logger.warning("%s Dispatch waits until it does.", exc)
         return named

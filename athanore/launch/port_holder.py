@@ -8,10 +8,10 @@ import httpx
 import psutil
 
 from athanore.errors import ConfigurationError
+from athanore.http_client.addresses import address_of
 from athanore.http_client.proxies import proxy_for
 
 _PATIENCE = 10.0
-_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 async def app_at(host: str, port: int) -> str | None:
@@ -19,7 +19,7 @@ async def app_at(host: str, port: int) -> str | None:
 
     No key is sent: nobody knows who listens. An API that needs one is not recognised.
     """
-    url = url_of(host, port)
+    url = address_of(host, port)
     transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
     try:
         async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
@@ -39,7 +39,7 @@ async def taken(error: ConfigurationError, name: str, host: str, port: int) -> C
     found = await app_at(host, port)
     if found is None:
         return error
-    url, process = url_of(host, port), _process(port)
+    url, process = address_of(host, port), _process(port)
     who = "" if process is None else f" (process {process})"
     if found == name:
         return ConfigurationError(f"The app {name!r} runs here already: {url}{who}.")
@@ -47,12 +47,6 @@ async def taken(error: ConfigurationError, name: str, host: str, port: int) -> C
         f"{url} is the task API of another app, {found!r}{who}; "
         "set api_port= or ATHANORE_API_PORT to a free port."
     )
-
-
-def url_of(host: str, port: int) -> str:
-    """Where to ask what listens at an address."""
-    host = _WILDCARDS.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _process(port: int) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import httpx
 
-from athanore.http_client.proxies import proxy_for
+from athanore.http_client.addresses import without_login
+from athanore.runs.transports import probe_transport
 from athanore.settings import Settings
 
 _PATIENCE = 10.0
@@ -24,10 +25,10 @@ async def is_open(url: str, host: str | None = None) -> bool:
             pages can reach the API (by DNS rebinding).
     """
     headers = {} if host is None else {"Host": host}
-    transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"), proxy=proxy_for(url))
+    asked = without_login(url)
     try:
-        async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
-            response = await client.get(f"{url}/admin/version", headers=headers)
+        async with httpx.AsyncClient(transport=probe_transport(asked), timeout=_PATIENCE) as client:
+            response = await client.get(f"{asked}/admin/version", headers=headers)
             return response.status_code == 200
     except httpx.HTTPError:
         return False
@@ -38,8 +39,9 @@ async def advice(settings: Settings, url: str) -> str | None:
     if settings.api_auth != "token" or not await is_open(url):
         return None
     return (
-        f"The task API asks for tokens, but Prefect answers without credentials at {url}: who "
-        f"reaches it can start, change and cancel runs all the same. To close it, {HOW_TO_CLOSE}."
+        "The task API asks for tokens, but Prefect answers without credentials at "
+        f"{without_login(url)}: who reaches it can start, change and cancel runs all the same. "
+        f"To close it, {HOW_TO_CLOSE}."
     )
 
 

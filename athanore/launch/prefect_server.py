@@ -19,19 +19,14 @@ from typing import Any, NamedTuple
 import httpx
 
 from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError, reason
-from athanore.http_client.proxies import by_way_of, proxy_for
 from athanore.launch.own_prefect import OwnPrefect
+from athanore.launch.prefect_probe import is_prefect, trouble_at
 from athanore.launch.server_process import server_command, server_environment
 
 logger = logging.getLogger("athanore")
 
 _PATIENCE = 30.0
-_SAY_AFTER = 4.0
-"""Seconds after which a person is told what is waited for."""
-
 _BUSY = frozenset({502, 503, 504})
-_REFUSED = frozenset({401, 403})
-_SHOWN = 500
 
 
 class PrefectServer(NamedTuple):
@@ -61,26 +56,25 @@ async def prefect_server(
 
     Raises:
         PrefectUnavailableError: the configured server does not answer, or ours does not start.
-        ConfigurationError: the port is taken by something else.
+        ConfigurationError: the port is taken by something else, or PREFECT_API_URL is no address.
     """
     from prefect.settings import get_current_settings
 
-    settings = get_current_settings()
-    if settings.api.url:
-        if not await is_prefect(settings.api.url):
-            raise PrefectUnavailableError(
-                f"No Prefect server answers at {settings.api.url}"
-                f"{by_way_of(settings.api.url)} (PREFECT_API_URL). "
-                "Start it, or unset PREFECT_API_URL to have one started here."
-            )
-        yield PrefectServer(settings.api.url)
+    from athanore.runs.links import named_api, own_api
+
+    if (named := named_api()) is not None:
+        if (trouble := await trouble_at(named)) is not None:
+            raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
+        yield PrefectServer(named)
         return
-    host, port = settings.server.api.host, settings.server.api.port
-    url = f"http://{host}:{port}/api"
-    if await is_prefect(url):
+    api, url = get_current_settings().server.api, own_api()
+    host, port = api.host, api.port
+    if (trouble := await trouble_at(url)) is None:
         logger.info("Using the Prefect server that runs at %s.", url)
         yield PrefectServer(url)
         return
+    if trouble.answers:
+        logger.warning("%s", trouble.says)
     if await _port_is_taken(host, port):
         raise ConfigurationError(
             f"Port {port} on {host} is taken by something that is not a Prefect server; "
@@ -100,54 +94,21 @@ async def find_prefect() -> str:
 
     Raises:
         PrefectUnavailableError: none answers, at PREFECT_API_URL or on Prefect's default port.
+        ConfigurationError: PREFECT_API_URL is no address.
     """
-    from prefect.settings import get_current_settings
+    from athanore.runs.links import named_api, own_api
 
-    settings = get_current_settings()
-    if settings.api.url:
-        if await is_prefect(settings.api.url, _PATIENCE):
-            return settings.api.url
-        raise PrefectUnavailableError(
-            f"No Prefect server answers at {settings.api.url}"
-            f"{by_way_of(settings.api.url)} (PREFECT_API_URL)."
-        )
-    url = f"http://{settings.server.api.host}:{settings.server.api.port}/api"
-    if await is_prefect(url, _PATIENCE):
+    named = named_api()
+    url = named or own_api()
+    trouble = await trouble_at(url, _PATIENCE)
+    if trouble is None:
         return url
+    if named or trouble.answers:
+        raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
     raise PrefectUnavailableError(
         f"No Prefect server answers at {url}; start one (`prefect server start`), "
         "or set PREFECT_API_URL."
     )
-
-
-async def is_prefect(url: str, patience: float = 5) -> bool:
-    """Tell whether a Prefect API answers at this address.
-
-    Args:
-        patience: seconds that a server that is there may take for it.
-    """
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(
-        _SAY_AFTER, logger.warning, "Waiting for an answer of the Prefect server at %s ...", url
-    )
-    try:
-        # To load the certificates takes longer than the request, so only where they are needed.
-        transport = httpx.AsyncHTTPTransport(verify=url.startswith("https:"), proxy=proxy_for(url))
-        timeout = httpx.Timeout(patience, connect=5)
-        async with httpx.AsyncClient(
-            timeout=timeout, headers=prefect_headers(), transport=transport
-        ) as client:
-            response = await client.get(f"{url}/admin/version")
-            if response.status_code in _REFUSED:
-                logger.warning(
-                    "What answers at %s refuses (%d): %s",
-                    url, response.status_code, response.text[:_SHOWN],
-                )  # fmt: skip
-            return response.status_code == 200 and isinstance(response.json(), str)
-    except (httpx.HTTPError, ValueError):
-        return False
-    finally:
-        timer.cancel()
 
 
 @contextmanager
@@ -168,21 +129,6 @@ def prefect_errors() -> Generator[None]:
         if exc.response.status_code in _BUSY:
             raise PrefectUnavailableError(f"Prefect cannot answer now: {exc}") from exc
         raise AthanoreError(f"Prefect refuses: {exc}") from exc
-
-
-def prefect_headers() -> dict[str, str]:
-    """The headers that Prefect's API wants to see, from Prefect's settings."""
-    from base64 import b64encode
-
-    from prefect.settings import get_current_settings
-
-    api = get_current_settings().api
-    if api.auth_string:
-        credentials = b64encode(api.auth_string.get_secret_value().encode()).decode()
-        return {"Authorization": f"Basic {credentials}"}
-    if api.key:
-        return {"Authorization": f"Bearer {api.key.get_secret_value()}"}
-    return {}
 
 
 async def _port_is_taken(host: str, port: int) -> bool:

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Collection, Mapping
 
+from athanore.http_client.addresses import address_of
+
 _STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Nothing ready")
 _STATE_EVENTS_STAY = 6 * 3600
 """Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
@@ -36,18 +38,20 @@ def server_environment(
         base: what is inherited; this process's own environment by default.
         secrets: names of further variables that it must not get, the board's credentials.
     """
-    origin = f"http://{host}:{port}"
+    origin = address_of(host, port)
     inherited = os.environ if base is None else base
+    people = inherited.get("PREFECT_UI_URL", "").strip().rstrip("/") or origin
     return {
         # A web page must not be able to create runs: only the server's own UI may call it.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        # Where the UI finds the API; by itself Prefect would name the address that is bound.
+        "PREFECT_UI_API_URL": f"{people}/api",
         **_defaults(),
         **{
             name: value
             for name, value in inherited.items()
             if not name.startswith("ATHANORE_") and name not in secrets
         },
-        "PREFECT_UI_API_URL": f"{origin}/api",
     }
 
 

@@ -18,6 +18,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import get_current_settings
 
+from athanore.errors import ConfigurationError, reason
 from athanore.http_client.proxies import proxy_for
 
 _CONNECTIONS = 16
@@ -55,6 +56,16 @@ def http_transport(retries: int = 0) -> Connections:
             verify=verify, http2=api.enable_http2, limits=_LIMITS, proxy=proxy, retries=retries
         )
     )
+
+
+def probe_transport(url: str) -> httpx.AsyncHTTPTransport:
+    """Make a transport for a single question to a server that may or may not be Prefect's.
+
+    It is as `http_transport`, but loads the certificates only where they are needed, since that
+    takes longer than the request. So it must not follow redirects.
+    """
+    verify = _certificates() if url.lower().startswith("https:") else False
+    return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy_for(url))
 
 
 class _GiveBack(Protocol):
@@ -151,10 +162,20 @@ async def _close(connection: httpx.AsyncBaseTransport) -> None:
 
 
 def _certificates() -> ssl.SSLContext:
-    """Read the certificates once: that takes longer than a request."""
+    """Read the certificates once: that takes longer than a request.
+
+    Raises:
+        ConfigurationError: the file that is set has none.
+    """
     api = get_current_settings().api
     if api.tls_insecure_skip_verify:
         return httpx.create_ssl_context(verify=False)
     if api.ssl_cert_file:
-        return ssl.create_default_context(cafile=api.ssl_cert_file)
+        try:
+            return ssl.create_default_context(cafile=api.ssl_cert_file)
+        except OSError as exc:
+            raise ConfigurationError(
+                f"PREFECT_API_SSL_CERT_FILE (or SSL_CERT_FILE): no certificates can be read from "
+                f"{api.ssl_cert_file!r}: {reason(exc)}."
+            ) from exc
     return httpx.create_ssl_context()

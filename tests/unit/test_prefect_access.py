@@ -10,7 +10,6 @@ import pytest
 
 from athanore.launch.doctor import Level
 from athanore.launch.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
-from athanore.launch.prefect_server import is_prefect
 
 pytestmark = pytest.mark.smoke
 
@@ -40,10 +39,3 @@ async def _server(only_as: str | None) -> AsyncGenerator[str]:
 async def test_doctor_asks_under_a_foreign_name(only_as: str | None, level: Level) -> None:
     async with _server(only_as) as url:
         assert (await web_pages(url)).level is level
-
-
-async def test_a_server_that_refuses_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
-    async with _server("another") as url:
-        assert not await is_prefect(url)
-    assert "refuses (403)" in caplog.text
-    assert "You have another name for me." in caplog.text
