@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prefect.settings import (
     PREFECT_API_URL,
@@ -116,6 +118,6 @@ def test_the_ui_is_told_what_people_have_set() -> None:
     ],
 )
 def test_the_address_of_the_ui_has_no_login(api: str, ui: str | None, shown: str) -> None:
-    settings = {PREFECT_API_URL: api} | ({} if ui is None else {PREFECT_UI_URL: ui})
+    settings: dict[Any, str] = {PREFECT_API_URL: api} | ({} if ui is None else {PREFECT_UI_URL: ui})
     with temporary_settings(settings):
         assert ui_url(api) == shown
