@@ -89,7 +89,7 @@ class Reaper:
 
         Args:
             holder: who says so; of several, the one with most time counts.
-            until: seconds of `processes.steady`; None ends the holder's lease, and with the last
+            until: seconds of `family.steady`; None ends the holder's lease, and with the last
                 one agents may live for as long as this process.
         """
         with self._lock:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher
+from athanore.api.routers.routes import RouteModel
+from athanore.runtime.definitions import RouteOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "routes.md"
 
@@ -31,3 +33,9 @@ def test_every_option_is_listed_with_its_default(
     parameters = [p for n, p in inspect.signature(function).parameters.items() if n != "self"]
     expected = {p.name: "required" if p.default is p.empty else repr(p.default) for p in parameters}
     assert table(heading) == expected
+
+
+def test_every_option_can_be_said_and_read_over_http() -> None:
+    options = set(inspect.signature(AgentDispatcher.route).parameters) - {"self", "queue_name"}
+    assert set(RouteOptions.model_fields) == (options - {"agent"}) | {"prompt"}
+    assert options <= set(RouteModel.model_fields)

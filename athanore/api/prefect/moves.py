@@ -32,7 +32,7 @@ class Moves:
         self._later: set[asyncio.Task[None]] = set()
 
     async def note(self, run_id: UUID, start: int, target_queue: str) -> None:
-        """Note on an agent's run that it moves its task; see `ledger.note_move`."""
+        """Note on an agent's run that it moves its task; see `record.note_move`."""
         try:
             await self._write(run_id, start, target_queue)
         except PrefectUnavailableError:
