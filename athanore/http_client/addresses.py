@@ -52,9 +52,12 @@ def without_login(address: str) -> str:
 
 
 def passwords_in(address: str) -> frozenset[str]:
-    """The password in an address, as it is written there and as it is meant."""
+    """The password in an address, as it is written there and as it is meant.
+
+    An address may lack its scheme, as that of a proxy sometimes does.
+    """
     try:
-        written = _split(address).password
+        written = _split(address if "//" in address else f"//{address}").password
     except ValueError:
         return frozenset()
     return frozenset({written, unquote(written)}) if written else frozenset()

@@ -11,6 +11,8 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from athanore.http_client.addresses import without_login
+
 # Not "[::1]", which httpx cannot read there.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -22,7 +24,10 @@ def proxy_for(url: str) -> str | None:
     if not host or _is_here(host) or proxy_bypass(host):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
+    if not proxy:
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"  # other programs read it so, too
 
 
 def by_way_of(url: str) -> str:
@@ -30,9 +35,8 @@ def by_way_of(url: str) -> str:
     proxy = proxy_for(url)
     if proxy is None:
         return ""
-    parts = urlsplit(proxy)
     # Its password, if it has one, is nobody's business.
-    return f" through the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f" through the proxy {without_login(proxy)}"
 
 
 def without_proxy_for_loopback(environment: Mapping[str, str]) -> dict[str, str]:

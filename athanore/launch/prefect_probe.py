@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from base64 import b64encode
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import httpx
 
 from athanore.errors import reason
 from athanore.http_client.addresses import without_login
+from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.proxies import by_way_of
 
 logger = logging.getLogger("athanore")
@@ -108,11 +108,9 @@ async def _ask(url: str, path: str, patience: float) -> httpx.Response:
 
 def _no_answer(url: str, error: httpx.HTTPError) -> Trouble:
     shown = without_login(url)
-    refused = _of_certificate(error)
-    if refused is not None:
+    if (refused := refused_certificate(error)) is not None:
         return Trouble(
-            f"The certificate of the server at {shown}{by_way_of(url)} is refused: "
-            f"{refused.verify_message}.",
+            f"The certificate of the server at {shown}{by_way_of(url)} is refused: {refused}.",
             "Set PREFECT_API_SSL_CERT_FILE to a file with the certificate of its authority.",
             answers=True,
         )
@@ -122,13 +120,6 @@ def _no_answer(url: str, error: httpx.HTTPError) -> Trouble:
         "Start it, or mend PREFECT_API_URL; without that variable, `athanore up` starts a server.",
         answers=False,
     )
-
-
-def _of_certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
-    return cause
 
 
 def _unlike_prefect(url: str, response: httpx.Response) -> Trouble | None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
+from athanore.http_client.addresses import passwords_in, without_login
 from athanore.http_client.proxies import without_proxy_for_loopback
 from athanore.models import Task
 from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
@@ -24,6 +25,9 @@ _SECRET = re.compile(
     """,
     re.VERBOSE,
 )
+
+_ADDRESS = re.compile(r"(ATHANORE|PREFECT|PLANKA)_\w*URL")
+"""Variables whose addresses may have a login in them that is ours, and not an agent's."""
 
 
 def board_secrets(adapter: QueueAdapter | None) -> frozenset[str]:
@@ -54,7 +58,7 @@ def agent_environment(
     """
     inherited = os.environ if base is None else base
     env = {
-        name: value
+        name: without_login(value) if _ADDRESS.fullmatch(name) else value
         for name, value in inherited.items()
         if not is_secret(name, adapter) and not is_of_the_launcher(name)
     }
@@ -84,11 +88,13 @@ def known_secrets(
 ) -> frozenset[str]:
     """The values of the secrets in the environment, which must show up nowhere.
 
+    The passwords in addresses are among them, also those of proxies, which agents do inherit.
+
     Values under 8 characters are left out: they would be found in every other word.
     """
     environment = os.environ if base is None else base
-    return frozenset(
-        value
-        for name, value in environment.items()
-        if len(value) >= _MIN_SECRET and is_secret(name, adapter)
-    )
+    found = {value for name, value in environment.items() if is_secret(name, adapter)}
+    for name, value in environment.items():
+        if _ADDRESS.fullmatch(name) or name.lower().endswith("_proxy"):
+            found |= passwords_in(value)
+    return frozenset(value for value in found if len(value) >= _MIN_SECRET)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast, override
 
 from athanore.dispatcher import AgentDispatcher
+from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
 from athanore.runs import tokens
 from athanore.runtime.environment import REDACTED, known_secrets
@@ -44,6 +45,8 @@ class Redactor:
 
         known = set(known_secrets(dispatcher.board))
         ours, prefect = dispatcher.settings, get_current_settings().api
+        for address in (prefect.url, get_current_settings().ui_url, ours.api_url):
+            known |= passwords_in(address or "")
         for secret in (ours.api_key, ours.webhook_token, prefect.key, prefect.auth_string):
             if secret is not None and secret.get_secret_value():
                 known.add(secret.get_secret_value())

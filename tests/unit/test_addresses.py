@@ -73,6 +73,7 @@ def test_what_is_no_address_is_named_without_its_password(written: str) -> None:
         ("https://me:hidden@x.example/api", "https://x.example/api", {"hidden"}),
         ("https://me:hid%2Fden@[::1]:1/api", "https://[::1]:1/api", {"hid%2Fden", "hid/den"}),
         ("https://token@x.example", "https://x.example", set[str]()),
+        ("https://[me:hidden@x.example", "https://x.example", set[str]()),
         ("https://x.example/@you", "https://x.example/@you", set[str]()),
         ("", "", set[str]()),
     ],

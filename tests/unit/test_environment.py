@@ -91,6 +91,19 @@ def test_short_values_are_not_taken_for_secrets_to_redact() -> None:
     assert known_secrets(BoardWithToken(), base) == {"long enough"}
 
 
+@pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_UI_URL", "PLANKA_URL"])
+def test_a_login_in_an_address_of_ours_is_not_handed_on(name: str) -> None:
+    base = {name: "https://me:long%20enough@x.example/api"}
+    assert environment(None, **base)[name] == "https://x.example/api"
+    assert known_secrets(None, base) == {"long%20enough", "long enough"}
+
+
+@pytest.mark.parametrize("proxy", ["http://me:long-enough@proxy:1", "me:long-enough@proxy:1"])
+def test_the_password_of_a_proxy_is_a_secret_that_agents_need(proxy: str) -> None:
+    assert environment(None, HTTPS_PROXY=proxy)["HTTPS_PROXY"] == proxy
+    assert known_secrets(None, {"HTTPS_PROXY": proxy}) == {"long-enough"}
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [

@@ -24,6 +24,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://api.example/api", {"HTTPS_PROXY": HTTPS, "http_proxy": HTTP}, HTTP),
         ("http://api.example/api", {"ALL_PROXY": ALL}, ALL),
         ("http://api.example/api", {"ALL_PROXY": ALL, "NO_PROXY": "example.org,.example"}, None),
+        ("http://api.example/api", {"http_proxy": " proxy:1 "}, HTTP),
+        ("http://api.example/api", {"http_proxy": " "}, None),
         ("http://127.0.0.1:4200/api", {"http_proxy": HTTP}, None),
         ("http://[::1]:4200/api", {"http_proxy": HTTP}, None),
         ("http://localhost:4200/api", {"http_proxy": HTTP}, None),

@@ -12,9 +12,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from athanore.errors import ConfigurationError
+from athanore.http_client.addresses import read_address, without_login
 from athanore.queue_adapters.planka.adapter import SECRET_ENV, PlankaAdapter
 from athanore.queue_adapters.planka.client import Password, PlankaClient, Token
 
@@ -52,17 +52,9 @@ class PlankaBackend:
         Raises:
             ConfigurationError: the address or the credentials are missing or make no sense.
         """
-        try:
-            address = urlsplit(self.url)
-            usable = address.scheme in ("http", "https") and bool(address.hostname)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigurationError(
-                f"PlankaBackend: url={self.url!r} must be an address like https://planka.example.com."
-            )
+        address = read_address(self.url, "PlankaBackend: url", "https://planka.example.com")
         client = PlankaClient(
-            self.url.rstrip("/"),
+            address,
             self._credentials(),
             timeout=self.timeout,
             retry_delays=self.retry_delays,
@@ -81,6 +73,6 @@ class PlankaBackend:
             return Password(username, password)
         missing = "its password (PLANKA_PASSWORD)" if username else "credentials"
         raise ConfigurationError(
-            f"Planka at {self.url} needs {missing}. Set PLANKA_TOKEN to an API key of the user, or "
-            "PLANKA_USER and PLANKA_PASSWORD, or give them to PlankaBackend."
+            f"Planka at {without_login(self.url)} needs {missing}. Set PLANKA_TOKEN to an API "
+            "key of the user, or PLANKA_USER and PLANKA_PASSWORD, or give them to PlankaBackend."
         )

@@ -21,6 +21,9 @@ from athanore.errors import (
     InvalidTaskError,
     NotFoundError,
 )
+from athanore.http_client.addresses import without_login
+from athanore.http_client.certificates import refused_certificate
+from athanore.http_client.proxies import by_way_of, proxy_for
 
 try:
     from plankapy.v2.api import PlankaEndpoints
@@ -130,14 +133,16 @@ class PlankaClient:
         timeout: timedelta,
         retry_delays: Sequence[timedelta],
     ) -> None:
-        self.url = url
+        self.url = without_login(url)
         self._credentials = credentials
         self._lock = threading.Lock()
         self._session: str | None = None
         self._http = httpx.Client(
             base_url=url,
             timeout=httpx.Timeout(timeout.total_seconds(), connect=5),
-            transport=RetryingTransport(httpx.HTTPTransport(limits=_LIMITS), retry_delays),
+            transport=RetryingTransport(
+                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays
+            ),
         )
         if isinstance(credentials, Token):
             self._http.headers["X-Api-Key"] = credentials.value
@@ -196,12 +201,17 @@ def _translated(url: str) -> Generator[None]:
     except httpx.HTTPStatusError as exc:
         raise _from_status(url, exc.response) from exc
     except httpx.TransportError as exc:
+        if (refused := refused_certificate(exc)) is not None:
+            raise BoardUnavailableError(
+                f"The certificate of the server at {url}{by_way_of(url)} is refused: {refused}. "
+                "Set SSL_CERT_FILE to a file with the certificate of its authority."
+            ) from exc
         reason = str(exc) or type(exc).__name__
         if _may_be_done(exc.request, not isinstance(exc, _NOT_SENT)):
             raise _lost(exc.request, reason) from exc
         raise BoardUnavailableError(
-            f"Planka at {url} did not answer ({reason}). Check that the server runs and that the "
-            "address is right."
+            f"Planka at {url}{by_way_of(url)} did not answer ({reason}). Check that the server "
+            "runs and that the address is right."
         ) from exc
     except (httpx.DecodingError, ValueError, KeyError) as exc:  # no JSON, or not Planka's
         raise NotPlankaError(_not_planka(url)) from exc
@@ -236,7 +246,7 @@ def _from_status(url: str, response: httpx.Response) -> Exception:
         case _ if status == 429 or status >= 500:
             return BoardUnavailableError(f"Planka at {url} has trouble (status {status}): {said}")
         case _ if response.has_redirect_location:
-            target = response.headers["location"]
+            target = without_login(str(response.headers["location"]))
             return ConfigurationError(f"Planka's url={url!r} leads on to {target!r}: use that one.")
         case _:
             return BoardError(f"Planka refused {request.method} with status {status}: {said}")
