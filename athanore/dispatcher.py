@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,7 +30,7 @@ from athanore.routes import (
     check_prompt_function,
     ranked,
 )
-from athanore.settings import Settings, seconds
+from athanore.settings import Settings, explain, seconds
 
 type Seconds = float | timedelta
 
@@ -90,10 +93,12 @@ class AgentDispatcher:
             "enable_queue_management": enable_queue_management,
             "shutdown_grace": _number(shutdown_grace),
         }
+        _tell_mistakes_in_one_line()
+        given = {option: value for option, value in given.items() if value is not INHERIT}
         try:
-            self.settings = Settings(**{k: v for k, v in given.items() if v is not INHERIT})  # pyright: ignore[reportArgumentType]
+            self.settings = Settings(**given)  # pyright: ignore[reportArgumentType]
         except ValidationError as exc:
-            raise ConfigurationError(_explain(exc)) from exc
+            raise ConfigurationError(explain(exc, given)) from None
         self.is_named = name is not None
         if name is None:
             name = names.folder_name(_folder_of_caller())
@@ -289,14 +294,38 @@ class AgentDispatcher:
         return route
 
 
-def _folder_of_caller() -> Path:
-    """The folder of the file in which a dispatcher is made; without a file (a console) this one."""
+def _module_of_caller() -> dict[str, Any]:
+    """The globals of the module in which a dispatcher is made; for functions of `__init__`."""
     frame = inspect.currentframe()
-    frame = frame.f_back if frame else None
+    frame = frame.f_back.f_back if frame and frame.f_back else None
     while frame is not None and frame.f_code.co_name == "__init__":  # and of subclasses
         frame = frame.f_back
-    file = frame.f_globals.get("__file__") if frame else None
+    return frame.f_globals if frame else {}
+
+
+def _folder_of_caller() -> Path:
+    """The folder of the file in which a dispatcher is made; without a file (a console) this one."""
+    file = _module_of_caller().get("__file__")
     return Path(file).resolve().parent if file else Path.cwd()
+
+
+def _tell_mistakes_in_one_line() -> None:
+    """Have a mistake that ends this script told as commands tell it, with exit code 2.
+
+    The script makes its dispatcher before it calls `run()`, which tells mistakes so.
+    """
+    module = _module_of_caller()
+    is_script = module.get("__name__") == "__main__" and "__file__" in module
+    if is_script and sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _end
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, ConfigurationError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stderr.write(f"athanore: {' '.join(str(error).split())}\n")
+    raise SystemExit(2)
 
 
 def _number(value: Seconds | Inherit | None) -> float | Inherit | None:
@@ -313,10 +342,3 @@ def _words(queue_name: str, args: Sequence[str]) -> tuple[str, ...]:
             f"Route {queue_name!r}: args={args!r} must be a list of words: {args.split()!r}."
         )
     return tuple(args)
-
-
-def _explain(error: ValidationError) -> str:
-    """Render pydantic's findings in one line each."""
-    return "; ".join(
-        f"{'.'.join(str(p) for p in e['loc'])}={e['input']!r}: {e['msg']}" for e in error.errors()
-    )

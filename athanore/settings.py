@@ -5,19 +5,32 @@ An explicit argument of `AgentDispatcher` wins over a setting.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 type LogFormat = Literal["auto", "text", "json"]
+
+_PREFIX = "ATHANORE_"
+
+
+def trimmed(secret: object) -> object:
+    """A secret without blanks and newlines round it, which no header can carry; None if empty."""
+    return (secret.strip() or None) if isinstance(secret, str) else secret
+
+
+_Secret = Annotated[SecretStr | None, BeforeValidator(trimmed)]
 
 
 class Settings(BaseSettings):
     """Everything that can be set from outside a script; durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ATHANORE_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
 
     command: str = Field("", description="Base command of all routes.")
     poll_interval: float = Field(30, gt=0, description="Seconds between polls of a queue.")
@@ -39,8 +52,8 @@ class Settings(BaseSettings):
     api_auth: Literal["open", "token"] = Field(
         "open", description="`token` asks every caller of the API for a token."
     )
-    api_key: SecretStr | None = Field(None, description="Operators' key for the task API.")
-    webhook_token: SecretStr | None = Field(
+    api_key: _Secret = Field(None, description="Operators' key for the task API.")
+    webhook_token: _Secret = Field(
         None, min_length=8, description="Bearer token of the board's webhooks; none: they are off."
     )
 
@@ -75,3 +88,20 @@ class Settings(BaseSettings):
 def seconds(value: float | None) -> timedelta | None:
     """A duration from a number of seconds; None stays None."""
     return None if value is None else timedelta(seconds=value)
+
+
+def explain(error: ValidationError, given: Mapping[str, object]) -> str:
+    """Say in one line which values are wrong: of which variable, or of which argument in `given`.
+
+    The value of a secret is not shown.
+    """
+    said: list[str] = []
+    for found in error.errors():
+        option = ".".join(str(part) for part in found["loc"])
+        name = option if option in given else _PREFIX + option.upper()
+        value = "..." if option in _SECRETS else repr(found["input"])
+        said.append(f"{name}={value}: {found['msg']}")
+    return "; ".join(said)
+
+
+_SECRETS = ("api_key", "webhook_token")

@@ -40,10 +40,11 @@ async def serve_api(app: App, sock: socket.socket) -> None:
     if sock.family != socket.AF_UNIX:
         check_binding(app.dispatcher.settings, str(sock.getsockname()[0]))
     api = create_api(app)
+    # Left out, workers= and forwarded_allow_ips= would come from variables for other servers.
     config = uvicorn.Config(
-        api, lifespan="on", ws="none", log_config=None, log_level="warning",
-        access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE,
+        api, workers=1, forwarded_allow_ips="", lifespan="on", ws="none",
+        log_config=None, log_level="warning", access_log=False, server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from contextlib import suppress
 
 import httpx
@@ -12,22 +14,24 @@ from athanore.http_client.addresses import address_of
 from athanore.http_client.proxies import proxy_for
 
 _PATIENCE = 10.0
+_GUIDE = re.compile(r"Athanore task API of the app ('[^\n]*'|\"[^\n]*\")\.\n")
 
 
 async def app_at(host: str, port: int) -> str | None:
     """Return the name of the app whose task API answers there; None for anything else.
 
-    No key is sent: nobody knows who listens. An API that needs one is not recognised.
+    No key is sent: nobody knows who listens. So the guide is asked, which needs none.
     """
     url = address_of(host, port)
     transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
     try:
         async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
-            answer = (await client.get(f"{url}/status")).raise_for_status().json()
-    except (httpx.HTTPError, ValueError):
+            answer = (await client.get(f"{url}/")).raise_for_status()
+        found = _GUIDE.match(answer.text)
+        name = ast.literal_eval(found[1]) if found else None
+    except (httpx.HTTPError, ValueError, SyntaxError):
         return None
-    app = answer.get("app") if isinstance(answer, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return app if isinstance(app, str) else None
+    return name if isinstance(name, str) else None
 
 
 async def taken(error: ConfigurationError, name: str, host: str, port: int) -> ConfigurationError:

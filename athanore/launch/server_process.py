@@ -13,6 +13,8 @@ _STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Not
 _STATE_EVENTS_STAY = 6 * 3600
 """Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
 
+_OF_OTHER_SERVERS = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
+
 
 def server_command(host: str, port: int) -> list[str]:
     """The command line that serves Prefect in the foreground."""
@@ -40,6 +42,7 @@ def server_environment(
     """
     origin = address_of(host, port)
     inherited = os.environ if base is None else base
+    # Ours all come before what is inherited: what somebody has set wins.
     people = inherited.get("PREFECT_UI_URL", "").strip().rstrip("/") or origin
     return {
         # A web page must not be able to create runs: only the server's own UI may call it.
@@ -50,9 +53,16 @@ def server_environment(
         **{
             name: value
             for name, value in inherited.items()
-            if not name.startswith("ATHANORE_") and name not in secrets
+            if name not in secrets and not _is_kept_back(name, value)
         },
     }
+
+
+def _is_kept_back(name: str, value: str) -> bool:
+    if name.startswith("PREFECT_"):
+        return not value.strip()  # as if it were not set, and our default counts
+    # The server is configured by its command line; these are meant for somebody else's uvicorn.
+    return name.startswith(("ATHANORE_", "UVICORN_")) or name in _OF_OTHER_SERVERS
 
 
 def _defaults() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.conftest import dispatcher
+from athanore.launch.port_holder import app_at
+from tests.api.conftest import OPERATOR, dispatcher
 from tests.api.rig import NO_PREFECT, served
 from tests.support import free_port, wait_until
 
@@ -25,6 +27,28 @@ def test_the_port_is_free_again_when_the_server_has_stopped(tmp_path: Path) -> N
         url = api.url
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def test_variables_for_other_servers_do_not_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "auto")
+    monkeypatch.setenv("UVICORN_WORKERS", "4")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "nobody")
+    with served(dispatcher(tmp_path)) as api:
+        assert api.get("/queues")
+
+
+@pytest.mark.parametrize("auth", ["open", "token"])
+def test_who_has_the_port_is_found_out_without_a_key(
+    auth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_API_AUTH", auth)
+    monkeypatch.setenv("ATHANORE_API_KEY", OPERATOR)
+    with served(dispatcher(tmp_path, "it's here")) as api:
+        address = httpx.URL(api.url)
+        found = asyncio.run(app_at(address.host, address.port or 0))
+        assert found == api.app.name
 
 
 def test_an_open_stream_does_not_keep_the_server_from_stopping(

@@ -22,7 +22,7 @@ from athanore.queue_adapters.base import (
 )
 from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
 from athanore.queue_adapters.planka.cache import Cache
-from athanore.queue_adapters.planka.client import RetryingTransport
+from athanore.queue_adapters.planka.client import Password, RetryingTransport, Token
 from athanore.queue_adapters.planka.queues import is_id
 
 URL = "https://planka.example.com"
@@ -55,6 +55,22 @@ def test_credentials_are_read_when_the_adapter_is_made(monkeypatch: pytest.Monke
         backend.create_adapter()
     monkeypatch.setenv("PLANKA_TOKEN", "key")
     backend.create_adapter().close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"PLANKA_TOKEN": " t\r\n"}, Token("t")),
+        ({"PLANKA_USER": "u\n", "PLANKA_PASSWORD": "p\n"}, Password("u", "p")),
+        ({"PLANKA_TOKEN": "\n", "PLANKA_USER": "u", "PLANKA_PASSWORD": "p"}, Password("u", "p")),
+    ],
+)
+def test_blanks_and_newlines_round_credentials_are_cut(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: Token | Password
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert PlankaBackend(URL)._credentials() == expected  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(

@@ -28,3 +28,21 @@ def test_the_server_has_no_credentials_but_its_own() -> None:
 def test_its_settings_may_be_overridden() -> None:
     assert server_environment("127.0.0.1", 1, {})["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert server_environment("127.0.0.1", 1, BASE)["PREFECT_SERVER_ANALYTICS_ENABLED"] == "true"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "UVICORN_WORKERS", "UVICORN_LIMIT_MAX_REQUESTS",
+     "UVICORN_SSL_KEYFILE", "UVICORN_PORT"],
+)  # fmt: skip
+def test_what_is_meant_for_other_servers_does_not_reach_it(name: str) -> None:
+    assert name not in server_environment("127.0.0.1", 1, {name: "4"})
+
+
+def test_each_of_our_defaults_may_be_overridden_and_an_empty_value_is_none() -> None:
+    ours = server_environment("127.0.0.1", 1, {})
+    assert "PREFECT_UI_API_URL" in ours
+    assert server_environment("127.0.0.1", 1, dict.fromkeys(ours, "theirs")) == dict.fromkeys(
+        ours, "theirs"
+    )
+    assert server_environment("127.0.0.1", 1, dict.fromkeys(ours, " ")) == ours

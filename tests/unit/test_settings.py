@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from athanore import AgentDispatcher
+from athanore.errors import ConfigurationError
 from athanore.settings import Settings
 
 
@@ -67,3 +70,83 @@ def test_agents_are_told_an_address_that_they_can_reach(bound: str, told: str) -
 def test_agents_are_told_the_address_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATHANORE_API_URL", "https://proxy.example/athanore/")
     assert AgentDispatcher().settings.agent_api_url("::", 1) == "https://proxy.example/athanore"
+
+
+VARIABLES = [f"ATHANORE_{name.upper()}" for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_an_empty_variable_is_unset(
+    name: str, where: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unset = AgentDispatcher().settings
+    if where == ".env":
+        (elsewhere / ".env").write_text(f"{name}=\n")
+    else:
+        monkeypatch.setenv(name, "")
+    assert AgentDispatcher().settings == unset
+
+
+@pytest.mark.parametrize("name", ["api_key", "webhook_token"])
+@pytest.mark.parametrize("value", ["secret-123\n", "secret-123\r\n", " secret-123\t"])
+def test_blanks_and_newlines_round_a_secret_are_cut(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ATHANORE_{name.upper()}", value)
+    settings = AgentDispatcher().settings
+    assert getattr(settings, name).get_secret_value() == "secret-123"
+    assert (settings.signing_key or b"secret-123") == b"secret-123"
+
+
+@pytest.mark.parametrize("name", ["api_key", "webhook_token"])
+def test_a_secret_of_blanks_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ATHANORE_{name.upper()}", " \n")
+    assert getattr(AgentDispatcher().settings, name) is None
+
+
+WRONG = {
+    "ATHANORE_POLL_INTERVAL": "soon",
+    "ATHANORE_AGENT_TIMEOUT": "-1",
+    "ATHANORE_MAX_CONCURRENT_AGENTS": "0",
+    "ATHANORE_ENABLE_QUEUE_MANAGEMENT": "perhaps",
+    "ATHANORE_API_PORT": "70000",
+    "ATHANORE_API_AUTH": "password",
+    "ATHANORE_WEBHOOK_TOKEN": "short",
+    "ATHANORE_LOG_FORMAT": "xml",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_names_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, WRONG[name])
+    with pytest.raises(ConfigurationError) as caught:
+        AgentDispatcher()
+    secret = name == "ATHANORE_WEBHOOK_TOKEN"
+    assert str(caught.value).startswith(f"{name}={'...' if secret else repr(WRONG[name])}: ")
+    assert not secret or WRONG[name] not in str(caught.value)
+
+
+def test_a_wrong_argument_names_the_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATHANORE_POLL_INTERVAL", "soon")
+    with pytest.raises(ConfigurationError, match=r"^api_port=-1: "):
+        AgentDispatcher(api_port=-1, poll_interval=1)
+
+
+def _script(folder: Path, text: str, **env: str) -> subprocess.CompletedProcess[str]:
+    (folder / "run.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "run.py"], cwd=folder, env=env,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_script_tells_a_wrong_value_in_one_line(elsewhere: Path) -> None:
+    text = "from athanore import AgentDispatcher\nAgentDispatcher()\nraise KeyError('own')\n"
+    found = _script(elsewhere, text, ATHANORE_AGENT_TIMEOUT="1h")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("athanore: ATHANORE_AGENT_TIMEOUT='1h': ")
+    assert len(found.stderr.splitlines()) == 1
+    other = _script(elsewhere, text, ATHANORE_AGENT_TIMEOUT="")
+    assert other.returncode == 1
+    assert "Traceback" in other.stderr and "KeyError: 'own'" in other.stderr

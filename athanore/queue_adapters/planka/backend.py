@@ -64,11 +64,11 @@ class PlankaBackend:
     def _credentials(self) -> Token | Password:
         if self.token and self.username:
             raise ConfigurationError("PlankaBackend: give a token or a username, not both.")
-        token = self.token or (None if self.username else os.environ.get("PLANKA_TOKEN"))
+        token = self.token or (None if self.username else _variable("PLANKA_TOKEN"))
         if token:
             return Token(token.strip())
-        username = self.username or os.environ.get("PLANKA_USER")
-        password = self.password or os.environ.get("PLANKA_PASSWORD")
+        username = self.username or _variable("PLANKA_USER")
+        password = self.password or _variable("PLANKA_PASSWORD")
         if username and password:
             return Password(username, password)
         missing = "its password (PLANKA_PASSWORD)" if username else "credentials"
@@ -76,3 +76,8 @@ class PlankaBackend:
             f"Planka at {without_login(self.url)} needs {missing}. Set PLANKA_TOKEN to an API "
             "key of the user, or PLANKA_USER and PLANKA_PASSWORD, or give them to PlankaBackend."
         )
+
+
+def _variable(name: str) -> str | None:
+    """A variable without the newline that it has from a file; None if nothing is left."""
+    return os.environ.get(name, "").strip() or None
