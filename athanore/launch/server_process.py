@@ -42,7 +42,6 @@ def server_environment(
     """
     origin = address_of(host, port)
     inherited = os.environ if base is None else base
-    # Ours all come before what is inherited: what somebody has set wins.
     people = inherited.get("PREFECT_UI_URL", "").strip().rstrip("/") or origin
     return {
         # A web page must not be able to create runs: only the server's own UI may call it.
@@ -50,6 +49,7 @@ def server_environment(
         # Where the UI finds the API; by itself Prefect would name the address that is bound.
         "PREFECT_UI_API_URL": f"{people}/api",
         **_defaults(),
+        # Last of all, so that what somebody has set wins.
         **{
             name: value
             for name, value in inherited.items()
