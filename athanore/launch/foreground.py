@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import inspect
 import logging
 import signal
@@ -26,6 +27,7 @@ from athanore.launch import prefect_access
 from athanore.launch.checks import check_app
 from athanore.launch.prefect_server import PrefectServer, prefect_errors, prefect_server
 from athanore.logs import calm_prefect, configure_logging
+from athanore.processes import inherited
 from athanore.processes.hardening import hide_memory
 from athanore.runs.links import ui_url
 from athanore.runtime.environment import board_secrets
@@ -85,7 +87,7 @@ def run_app(
     debug: bool = False,
     log_format: LogFormat | None = None,
 ) -> None:
-    """Run an app in the foreground until Ctrl-C or SIGTERM.
+    """Run an app in the foreground until Ctrl-C, SIGTERM or SIGHUP (its terminal is closed).
 
     Args:
         reference: where the app is, as `run.py:dispatcher`; found out by itself for a script.
@@ -110,6 +112,7 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
     Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
     From here on no other program of this user can look into the process.
     """
+    inherited.put_right()
     spare_loopback()
     hide_memory()
     stop = Stop()
@@ -126,7 +129,7 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=lambda: context.run(target), name="athanore")
-    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, on_signal) for s in inherited.endings()}
     try:
         thread.start()
         while thread.is_alive():
@@ -245,8 +248,13 @@ async def _show(screen: Console, app: App) -> None:
     from athanore.launch.display import show_live
     from athanore.runs.transports import prefect_client
 
-    async with prefect_client() as client:
-        await show_live(screen, client, app)
+    try:
+        async with prefect_client() as client:
+            await show_live(screen, client, app)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        await asyncio.Event().wait()  # the terminal is gone; whether we end is for SIGHUP to say
 
 
 def tell_routes(routes: Routes) -> None:

@@ -174,6 +174,7 @@ class Stopping:
         self._families = families
         self._deadline = time.monotonic() + grace
         self._told: set[tuple[int, float]] = set()
+        self._seen: set[tuple[int, float]] = set()
         self._pause = 0.01
 
     def step(self) -> float | None:
@@ -185,7 +186,9 @@ class Stopping:
         except OSError:  # a descriptor may come free
             self.blind = True
             return None if overdue > _KILL_PATIENCE else 0.1
+        self._seen.update((process.pid, process.start) for process in self.left)
         if not self.left or overdue > _KILL_PATIENCE:
+            self._reap()
             return None
         for process in self.left:
             if overdue >= 0:
@@ -195,6 +198,32 @@ class Stopping:
                 self._told.add((process.pid, process.start))
         self._pause = min(self._pause * 2, 0.25)
         return self._pause if overdue >= 0 else min(self._pause, -overdue)
+
+    def _reap(self) -> None:
+        leaders = {family.pid for family in self._families}
+        if 0 in leaders:  # unknown: whoever started it will wait for it
+            leaders |= {pid for pid, _ in self._seen}
+        with contextlib.suppress(OSError):
+            reap_adopted({(pid, start) for pid, start in self._seen if pid not in leaders})
+
+
+def reap_adopted(strangers: Collection[tuple[int, float]]) -> None:
+    """Wait for dead children that we did not start: as pid 1 we get those whose parents died.
+
+    By pid, and never for any child: somebody would miss the exit code of his own. A child of ours
+    is in our session or leads its own, so one in another session is adopted.
+
+    Args:
+        strangers: pids and starts of processes that we certainly did not start.
+    """
+    ours = os.getsid(0)
+    for process in snapshot().values():
+        if not process.dead or process.parent != os.getpid():
+            continue
+        adopted = process.session not in (ours, process.pid)
+        if adopted or (process.pid, process.start) in strangers:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

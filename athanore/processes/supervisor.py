@@ -36,6 +36,7 @@ import anyio
 
 from athanore.processes import family as processes
 from athanore.processes.family import Family, Stopping
+from athanore.processes.inherited import give_back_limits
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ class Supervised:
         Its session and process group belong to the agent where it leads them itself; otherwise it,
         its descendants and whatever carries the mark.
         """
+        give_back_limits(pid)
         self.family = self.family.led_by(pid)
         self._reaper.watch(self.family)
 

@@ -1,0 +1,53 @@
+"""State that a process has from its launcher and cannot work with, put right at its start."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import threading
+
+MOST_DESCRIPTORS = 65536
+"""Open files and connections that a process of ours may have, where the hard limit allows it."""
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INHERITED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def put_right() -> None:
+    """Take signals and open enough files, whatever the launcher left us; in the main thread.
+
+    A launcher that ignores SIGCHLD would have the kernel throw the exit codes of agents away, and
+    one that blocks signals would have us never stop. The soft limit of descriptors is 1024 for
+    the sake of old programs, and too low for many agents.
+    """
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDINGS, signal.SIGCHLD))
+    if not hasattr(resource, "prlimit"):  # not Linux: agents could not have theirs back
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def endings() -> list[signal.Signals]:
+    """The signals that ask this process to end; SIGHUP only if the launcher hears it (no nohup)."""
+    return [s for s in _ENDINGS if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN]
+
+
+def give_back_limits(pid: int) -> None:
+    """Give a child the limit of descriptors that we had from our launcher, if we raised it.
+
+    Programs that use select(2), or close all that might be open, want the low one.
+    """
+    if not hasattr(resource, "prlimit"):
+        return
+    # It may be gone, or have become another user's.
+    with contextlib.suppress(OSError):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        if soft > _INHERITED != resource.RLIM_INFINITY:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (_INHERITED, hard))
