@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import PrefectClient
@@ -20,7 +18,6 @@ from prefect.exceptions import Abort
 from prefect.states import AwaitingConcurrencySlot, Cancelled
 
 from athanore import names
-from athanore.agent_adapters.base import AgentJob
 from athanore.errors import (
     AnswerLostError,
     BoardError,
@@ -31,28 +28,20 @@ from athanore.errors import (
     TaskMovedError,
 )
 from athanore.flows import hooks, letting_go, reports
-from athanore.flows.attempt_task import attempt_task
+from athanore.flows.attempt import AgentAttempt
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Transcript
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
-from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
-from athanore.runs import activity, clock, record, slots, store, tokens
+from athanore.runs import clock, record, slots, store, tokens
 from athanore.runtime import apps, breaker, local_runs, starts
-from athanore.runtime.background import kept_up
-from athanore.runtime.environment import agent_environment
 from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
 
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
-
-# The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
-# limit is a net for adapters that do not: were it any closer, both would be lost.
-_LAST_WORDS = timedelta(seconds=5)
-_TIMEOUT_MARGIN = timedelta(seconds=2)
 
 _ENDINGS = {
     StateType.COMPLETED: EventKind.FINISHED,
@@ -123,7 +112,6 @@ class _Visit:
         self.task_id = task_id
         self.log = get_run_logger()
         self._last_event = 0
-        self._prompt = ""
         self._was_at_work = False
         self.token = tokens.new_token(run.id)
         self.ledger = record.Ledger(client, run, route.retry)
@@ -190,7 +178,12 @@ class _Visit:
         outages = local_runs.outages()
         lapses = lease.lapses if lease is not None else 0
         began = monotonic()
-        result = await self._attempt(claimed)
+        transcript = self._transcript(claimed)
+        attempt = AgentAttempt(
+            self.client, self.app, self.route, self.ledger, self.handle, self.log
+        )
+        result = await attempt.perform(claimed, self.token, transcript)
+        self._last_event = transcript.sequence
         took = monotonic() - began
         if lease is not None and lease.lapses != lapses:
             result = letting_go.unless_killed(self.handle, result)
@@ -204,8 +197,8 @@ class _Visit:
             raise
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
-        attempt = reports.Attempt(claimed, self._prompt, ending, took, result)
-        await reports.write_page(self.client, self.app, self.run, attempt, self.log)
+        page = reports.Attempt(claimed, attempt.prompt, ending, took, result)
+        await reports.write_page(self.client, self.app, self.run, page, self.log)
         return state
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
@@ -267,139 +260,6 @@ class _Visit:
         claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
         self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.ledger.attempt)
         return claimed
-
-    def _margin(self) -> timedelta:
-        """How much longer than its timeout an attempt may take until it is over."""
-        try:
-            agent = self.app.dispatcher.agent_for(self.route)
-        except ConfigurationError:
-            agent = None
-        grace = getattr(agent, "stop_grace", None)
-        grace = grace if isinstance(grace, timedelta) else STOP_GRACE
-        return grace + _LAST_WORDS + _TIMEOUT_MARGIN
-
-    async def _attempt(self, claimed: BoardTask) -> AgentResult | None:
-        """Run the agent once, as a Prefect task; None when it was stopped."""
-        transcript = self._transcript(claimed)
-        self.handle.on_activity = transcript.touch
-        transcript.emit(
-            AgentEvent(
-                EventKind.CLAIMED,
-                {"queue": self.route.queue_name, "attempt": self.ledger.attempt},
-            )
-        )
-        limit = self.route.timeout
-        attempt = attempt_task.with_options(
-            name=f"attempt {self.ledger.attempt}",
-            timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
-        )
-        results: list[AgentResult] = []
-        run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
-        work = asyncio.create_task(
-            run_attempt(
-                partial(self._work_redacted, claimed, transcript), results.append, return_state=True
-            )
-        )
-        watch = partial(self._watch_for_stall, transcript)
-        stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
-        try:
-            state = await self.handle.supervise(work)
-        except asyncio.CancelledError:
-            if self.handle.reason is None:
-                raise
-            if self.handle.reason is local_runs.StopReason.STALLED:
-                return _cut_short(AgentOutcome.STALLED, self.handle.message, transcript)
-            return None
-        finally:
-            stall_watch.cancel()
-            transcript.close()
-            self._last_event = transcript.sequence
-        if results:
-            return results[0]
-        if state.name == "TimedOut":
-            return _cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
-        return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
-
-    async def _work(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
-        route, attempt = self.route, self.ledger.attempt
-        try:
-            prompt = self._prompt = await route.make_prompt(claimed, attempt)
-        except Exception as exc:
-            self.log.exception("The prompt function failed.")
-            return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
-        try:
-            agent = self.app.dispatcher.agent_for(route)
-            command = route.words()
-        except (ConfigurationError, ValueError) as exc:
-            return _hopeless(str(exc))
-        job = AgentJob(
-            task=claimed,
-            route=route,
-            prompt=prompt,
-            attempt=attempt,
-            timeout=route.timeout,
-            env=agent_environment(
-                route,
-                claimed,
-                attempt=attempt,
-                api_url=self.app.api_url,
-                token=self.token,
-                adapter=self.app.board.adapter,
-            ),
-            cwd=route.cwd,
-            emit=transcript.emit,
-            alive=transcript.touch,
-            command=command,
-        )
-        try:
-            return await agent.run(job)
-        except Exception as exc:
-            self.log.exception("%s failed.", type(agent).__name__)
-            reason = f"{type(agent).__name__} raised {type(exc).__name__}: {exc}"
-            return AgentResult(AgentOutcome.FAILED, reason)
-
-    async def _work_redacted(self, claimed: BoardTask, transcript: Transcript) -> AgentResult:
-        """What is said of the attempt goes to comments, states and labels."""
-        result, clean = await self._work(claimed, transcript), self.app.redactor
-        return replace(
-            result,
-            reason=clean.text(result.reason),
-            output_tail=clean.text(result.output_tail),
-            usage=clean.value(dict(result.usage)),
-        )
-
-    async def _has_called(self, transcript: Transcript) -> bool:
-        """Tell whether the agent has called a task API of another process since it was heard."""
-        heard = transcript.last_activity
-        for pause in (0.0, activity.LAG.total_seconds()):
-            await asyncio.sleep(pause)
-            ago = await activity.since_last_call(self.client, self.run.id)
-            if ago is not None:
-                transcript.touch(ago)
-            if transcript.last_activity > heard:
-                return True
-        return False
-
-    async def _watch_for_stall(self, transcript: Transcript) -> None:
-        limit = self.route.stall_timeout
-        if limit is None:
-            return
-        while True:
-            await transcript.silence(limit)
-            if local_runs.api_is_here() or not await self._has_called(transcript):
-                break
-        self.handle.stop(
-            local_runs.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
-        )
-
-
-def _hopeless(reason: str) -> AgentResult:
-    return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
-
-
-def _cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
-    """The result of an attempt whose adapter was stopped before it could return one."""
-    return AgentResult(outcome, reason, output_tail=transcript.last_words(), usage=transcript.usage)
 
 
 def _related(run: FlowRun) -> list[dict[str, str]]:
