@@ -19,13 +19,13 @@ from tests.api.rig import served
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
+pytestmark = pytest.mark.nightly
+
 ATTACK = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
 
 # It works until a file of its task's name is there; then it does what the file says.
 AGENT = """
 import json, os, sys, time, urllib.request
-
-pytestmark = pytest.mark.nightly
 task, base = os.environ["ATHANORE_TASK_ID"], os.environ["ATHANORE_API_URL"]
 print("<b>Reading</b> the task " + task, flush=True)
 while not os.path.exists(f"{sys.argv[1]}/{task}"):
