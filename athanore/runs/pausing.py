@@ -63,17 +63,18 @@ async def pause(
     """
     poll, agent = await _deployments(client, app, queue_name)
     queue = await _work_queue(client, agent)
+    shown = reason
     if not reason:
         await forget_mark(client, app, queue_name)
     elif queue is not None and queue.is_paused:
         return  # by a person, or because another task of the route failed in the same way
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
-        reason = f"{reason}{again}"
-        await _mark(client, app, queue_name, reason)
+        shown = f"{reason}{again}"
+        await _mark(client, app, queue_name, shown)
     await client.pause_deployment(poll.id)
     if queue is not None:
-        description = reason or queue_description(queue_name)
+        description = shown or queue_description(queue_name)
         await client.update_work_queue(queue.id, is_paused=True, description=description)
     if resume_at is not None:
         await client.create_flow_run_from_deployment(
