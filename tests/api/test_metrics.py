@@ -41,6 +41,9 @@ def record(api: Api, run_id: str, cost: float) -> None:
         await ledger.record(
             AgentResult(AgentOutcome.SUCCEEDED, "", usage={**USAGE, "cost_usd": cost})
         )
+        await (
+            ledger.leave()
+        )  # which the flow's ledger, that knows its start, does in the same write
 
     api.with_prefect(work)
 

@@ -122,7 +122,7 @@ def test_a_prompt_with_a_mistake(live: Api, prompt: str, says: str) -> None:
     ("options", "says"),
     [
         ({"prompt": " "}, "body.prompt"),
-        ({"prompt": "a\0b"}, "U+0000"),
+        ({"prompt": "a\0b"}, "body.prompt"),
         ({"timeout": 0}, "body.timeout"),
         ({"max_retries": -1}, "body.max_retries"),
         ({"priority": 1.5}, "body.priority"),
