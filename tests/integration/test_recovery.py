@@ -223,7 +223,8 @@ def test_a_worker_waits_for_the_prefect_that_it_was_told_of(
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:
-        wait_until("it says so", lambda: f"{away} (PREFECT_API_URL). The worker" in log.read_text())
+        wait_until("it says so", lambda: "The worker waits for it." in log.read_text())
+        assert f"No Prefect server answers at {away}." in log.read_text()
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
