@@ -134,7 +134,8 @@ def test_people_are_told(
     ]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_run_that_fell_silent_is_crashed_and_others_are_not(
     prefect_api: str, told: tuple[str, Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,21 +164,24 @@ def test_a_run_that_fell_silent_is_crashed_and_others_are_not(
                 "force": True,
             },
         )
-        last = monotonic()
+        last = last_of_killed = monotonic()
 
         def state(run_id: str) -> tuple[str, str]:
             run = api.prefect.get(f"/flow_runs/{run_id}")
             return run["state_type"], run["state"]["message"] or ""
 
         def is_crashed() -> bool:
-            nonlocal last
+            nonlocal last, last_of_killed
             if monotonic() - last > 1:
                 last = monotonic()
                 beat(api.prefect, beating)
+            # A busy Prefect may not have read the automation yet when the first one came.
+            if monotonic() - last_of_killed > 60:
+                last_of_killed = monotonic()
+                beat(api.prefect, killed)
             return state(killed)[0] == "CRASHED"
 
-        # Prefect looks at what did not happen after all events that it still has to take in.
-        wait_until("the silent run is crashed", is_crashed, 400)
+        wait_until("the silent run is crashed", is_crashed, 240)
         assert "No heartbeat for 0.25 minutes" in state(killed)[1]
         assert [state(r)[0] for r in (quiet, beating, retrying)] == [
             "RUNNING", "RUNNING", "SCHEDULED",
