@@ -110,7 +110,7 @@ subprocess.Popen(tail)
 subprocess.Popen(tail, start_new_session=True)
 if os.fork() == 0:
     os.setsid()
-    subprocess.Popen(["true"])
+    ended = subprocess.Popen(["true"])  # kept: Popen.__del__ would reap it
     os._exit(0)
 os.wait()
 os._exit(3)
