@@ -21,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError
+from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
 from athanore.http_client.proxies import spare_loopback
 from athanore.launch import prefect_access
 from athanore.launch.checks import check_app
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("athanore")
 
 _LAST_WORDS = timedelta(seconds=5)
+_BOARD_INTERVAL = timedelta(seconds=2)
 
 
 class Stop:
@@ -75,6 +76,12 @@ class Stop:
         """Wait for the first request."""
         await self._gentle.wait()
 
+    async def requested_within(self, limit: timedelta) -> bool:
+        """Wait for the first request for so long; tell whether it has come."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gentle.wait(), limit.total_seconds())
+        return self._gentle.is_set()
+
     async def at_once(self) -> None:
         """Wait for the second request."""
         await self._now.wait()
@@ -98,7 +105,6 @@ def run_app(
     """
     screen = configure_logging(debug, log_format or dispatcher.settings.log_format)
     try:
-        check_app(dispatcher)
         app_reference = reference or script_reference(dispatcher)
         in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
     except AthanoreError as exc:
@@ -154,6 +160,8 @@ async def serve(
 
     stop.bind()
     settings = dispatcher.settings
+    if not await app_is_checked(dispatcher, stop):
+        return
     check_binding(settings, settings.api_host)
     with await listen_for(dispatcher) as api_socket:
         host, port = api_socket.getsockname()[:2]
@@ -167,6 +175,57 @@ async def serve(
                 at_work(dispatcher, reference, prefect.url, api_url)
             )
             await _serve_app(app, prefect, api_socket, stop, screen)
+
+
+async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
+    """See `check_app`; wait for a board that is away or broken. False when told to stop.
+
+    Raises:
+        ConfigurationError: something has to be mended before a start.
+        BoardError: the board can be reached, and refuses.
+    """
+    waiting = ""
+    while True:
+        try:
+            if await _unless_stopped(stop, _in_thread(check_app, dispatcher)) is None:
+                return False
+        except BoardUnavailableError as exc:
+            if (problem := reason(exc)) != waiting:
+                logger.warning("%s The start waits for it.", problem)
+            waiting = problem
+        else:
+            if waiting:
+                logger.info("The board can be read; the start goes on.")
+            return True
+        if await stop.requested_within(_BOARD_INTERVAL):
+            logger.info("Stopped.")
+            return False
+
+
+async def _in_thread(check: Callable[[AgentDispatcher], None], dispatcher: AgentDispatcher) -> bool:
+    """Run a check in a thread that keeps nothing from ending: a board may take long to answer."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[bool] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if result.done():
+            return
+        if error is None:
+            result.set_result(True)
+        else:
+            result.set_exception(error)
+
+    def run() -> None:
+        error = None
+        try:
+            check(dispatcher)
+        except BaseException as exc:
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name="athanore-check", daemon=True).start()
+    return await result
 
 
 def _import_the_rest() -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.launch.checks import check_app
-from athanore.launch.foreground import Stop, at_work, in_foreground, listen_for, tell_routes, work
+from athanore.launch.foreground import (
+    Stop,
+    app_is_checked,
+    at_work,
+    in_foreground,
+    listen_for,
+    tell_routes,
+    work,
+)
 from athanore.launch.prefect_server import find_prefect, prefect_errors
 from athanore.logs import configure_logging
 from athanore.runs.links import ui_url
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("athanore")
 
-_PREFECT_INTERVAL = 3.0
+_PREFECT_INTERVAL = timedelta(seconds=3)
 
 
 def run_worker(
@@ -40,7 +47,6 @@ def run_worker(
         PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
     """
     configure_logging(debug, log_format or dispatcher.settings.log_format)
-    check_app(dispatcher)
     settings = dispatcher.settings
     if settings.api_port == 0 and not settings.api_url:
         raise ConfigurationError(
@@ -52,6 +58,8 @@ def run_worker(
 
 async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
+    if not await app_is_checked(dispatcher, stop):
+        return
     prefect_api = await once_prefect_answers(find_prefect, stop)
     if prefect_api is None:
         return
@@ -77,8 +85,7 @@ async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -
             if not waiting:
                 logger.warning("%s The worker waits for it.", exc)
             waiting = True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.requested(), _PREFECT_INTERVAL)
+        if await stop.requested_within(_PREFECT_INTERVAL):
             logger.info("Stopped.")
             return None
 
@@ -127,12 +134,13 @@ def run_api(
         PrefectUnavailableError: PREFECT_API_URL is not set, and no server is on Prefect's port.
     """
     configure_logging(debug, log_format or dispatcher.settings.log_format)
-    check_app(dispatcher)
     in_foreground(lambda stop: _api(dispatcher, reference, stop))
 
 
 async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
+    if not await app_is_checked(dispatcher, stop):
+        return
     settings = dispatcher.settings
     with await listen_for(dispatcher) as api_socket:
         from athanore.api.server import serve_api

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.system import ROOT, System
+from tests.support import wait_until
 
 BOARD: dict[str, dict[str, list[object]]] = {"queues": {"Todo": [], "In Progress": [], "Done": []}}
 SCRIPT = """
@@ -129,13 +133,31 @@ def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     assert f"{tmp_path / 'folder'} is a folder" in message
 
 
-def test_a_board_that_is_broken(tmp_path: Path) -> None:
+def test_a_start_waits_for_a_board_that_is_broken(tmp_path: Path) -> None:
+    system = System(tmp_path, SCRIPT.format(
+        dispatcher='command="true", queue_backend=JsonFileAdapter("board.json")',
+        route='"Todo"', more="",
+    ))  # fmt: skip
     broken = '{"queues": {"Todo": [}}'
-    (tmp_path / "broken.json").write_text(broken)
-    message = fails(tmp_path, 'command="true", queue_backend=JsonFileAdapter("broken.json")')
-    assert str(tmp_path / "broken.json") in message
-    assert "line 1" in message
-    assert (tmp_path / "broken.json").read_text() == broken
+    system.board_file.write_text(broken)
+
+    def mend_once_told() -> None:
+        wait_until("there is a log", system.log.exists, 60)
+        wait_until("it says so", lambda: "line 1" in system.log.read_text(), 60)
+        assert "board.json is broken" in system.log.read_text()
+        assert system.board_file.read_text() == broken
+        system.board_file.write_text(json.dumps(BOARD))
+
+    with ThreadPoolExecutor() as pool:
+        mending = pool.submit(mend_once_told)
+        try:
+            system.start()
+            mending.result()
+            system.signal(signal.SIGINT)
+            assert system.wait() == 0
+        finally:
+            system.kill()
+    assert system.log.read_text().count("is broken") == 1
 
 
 def test_the_port_of_the_task_api_is_in_use(tmp_path: Path, taken_port: int) -> None:
