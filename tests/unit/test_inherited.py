@@ -59,8 +59,13 @@ def ignore_hangup() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def nothing() -> None:
+def hear_hangups() -> None:
+    """Also where the tests themselves run under nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def nothing() -> None:
+    """Leave nothing but what every launcher leaves."""
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,12 @@ def test_what_a_launcher_may_leave(
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = LOW if launcher is lower_limits else soft
     command = [sys.executable, "-c", APP, str(tmp_path / "begin")]
-    with subprocess.Popen(command, stdout=PIPE, text=True, preexec_fn=launcher) as app:
+
+    def begin() -> None:
+        hear_hangups()
+        launcher()
+
+    with subprocess.Popen(command, stdout=PIPE, text=True, preexec_fn=begin) as app:
         try:
             assert app.stdout
             told = json.loads(app.stdout.readline())
