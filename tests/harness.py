@@ -15,7 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import Task
 from athanore.dispatcher import AgentDispatcher
-from athanore.launch.foreground import Stop, serve
+from athanore.launch.foreground import serve
+from athanore.launch.stopping import Stop
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime import apps
 from tests.support import of_this_process, wait_until

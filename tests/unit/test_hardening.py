@@ -18,7 +18,7 @@ SCRIPT = """
 import ctypes, os, subprocess, time
 from athanore.processes import identity
 from athanore.processes import family as processes
-from athanore.launch.foreground import in_foreground
+from athanore.launch.stopping import in_foreground
 
 if os.getuid() == 0:  # root reads everything
     os.setgroups([])

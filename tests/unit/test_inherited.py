@@ -21,7 +21,7 @@ LOW = 256
 
 APP = """
 import asyncio, json, os, resource, signal, sys
-from athanore.launch.foreground import in_foreground
+from athanore.launch.stopping import in_foreground
 from athanore.processes.supervisor import supervise
 from athanore.agent_adapters.program import exit_code, spawn
 

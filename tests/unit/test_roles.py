@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.errors import PrefectUnavailableError
 from athanore.launch import parts
-from athanore.launch.foreground import Stop
+from athanore.launch.stopping import Stop
 
 NAMED = "http://127.0.0.1:9/api"
 

@@ -1,0 +1,95 @@
+"""Running a service until a signal asks it to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from athanore.http_client.proxies import spare_loopback
+from athanore.processes import inherited
+from athanore.processes.hardening import hide_memory
+
+
+class Stop:
+    """Asks a service to stop: once gently, twice at once. Usable from a signal handler."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gentle = asyncio.Event()
+        self._now = asyncio.Event()
+        self._requests = 0
+
+    def bind(self) -> None:
+        """Use the running loop; requests that came before count."""
+        self._loop = asyncio.get_running_loop()
+        self._apply()
+
+    def request(self) -> None:
+        """Ask to stop; a second request cuts the grace period short."""
+        self._requests += 1
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._apply)
+
+    def _apply(self) -> None:
+        if self._requests >= 1:
+            self._gentle.set()
+        if self._requests >= 2:
+            self._now.set()
+
+    async def requested(self) -> None:
+        """Wait for the first request."""
+        await self._gentle.wait()
+
+    async def requested_within(self, limit: timedelta) -> bool:
+        """Wait for the first request for so long; tell whether it has come."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gentle.wait(), limit.total_seconds())
+        return self._gentle.is_set()
+
+    async def at_once(self) -> None:
+        """Wait for the second request."""
+        await self._now.wait()
+
+
+def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    """Run a service in an event loop of a thread, and its signals in the main thread.
+
+    Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
+    From here on no other program of this user can look into the process.
+    """
+    inherited.put_right()
+    spare_loopback()
+    hide_memory()
+    stop = Stop()
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            asyncio.run(service(stop))
+        except BaseException as exc:
+            errors.append(exc)
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        stop.request()
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(target), name="athanore")
+    previous = {s: signal.signal(s, on_signal) for s in inherited.endings()}
+    try:
+        thread.start()
+        while thread.is_alive():
+            # A join without a limit would keep the handlers from running.
+            thread.join(timeout=0.5)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if errors:
+        raise errors[0]
