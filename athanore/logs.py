@@ -35,12 +35,10 @@ _STYLES = {
 }
 
 _MACHINERY = re.compile(r"Beginning (sub)?flow run |Running hook |Hook .+ finished running ")
-_OF_POLLS = re.compile(r"View at |Finished in state (Completed|Nothing ready)\(")
+_OF_POLLS = re.compile(r"View at |Finished in state (Completed\(|.*, type=COMPLETED\)$)", re.DOTALL)
 _OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
 _NO_FAILURE = re.compile(
-    r"Finished in state (AwaitingRetry|AwaitingConcurrencySlot|Waiting for the board|Cancelled)\(|"
-    r"Finished in state [^(]+\(.*type=CANCELL(ED|ING)",
-    re.DOTALL,
+    r"Finished in state (Cancelled\(|.*type=(SCHEDULED|CANCELLED|CANCELLING)\)$)", re.DOTALL
 )
 
 

@@ -35,12 +35,10 @@ from athanore.errors import AppTakenError, BoardError
 from athanore.models import BoardIdentity
 from athanore.processes import identity
 from athanore.runs import clock, record, store
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore")
-
-BOARD_LEFT = "Board left"
-"""The name of the Cancelled state of a run whose app has left its board."""
 
 # From its note until its workers are seen in Prefect.
 _STARTING = timedelta(seconds=60)
@@ -227,7 +225,7 @@ async def _leave_board(client: PrefectClient, name: str) -> None:
             continue
         await client.update_flow_run_labels(run.id, {record.CLOSED: True})
         if run.state_type not in unfinished:
-            left = Cancelled(name=BOARD_LEFT, message=message)
+            left = Cancelled(name=StateName.BOARD_LEFT, message=message)
             await client.set_flow_run_state(run.id, left, force=True)
 
 

@@ -26,6 +26,7 @@ from prefect.settings import get_current_settings
 
 from athanore import names
 from athanore.errors import ConfigurationError
+from athanore.runs.states import PrefectState, event_of
 
 MISSED_HEARTBEATS = 3
 """So many heartbeats in a row may be missing at least before a run counts as dead."""
@@ -124,7 +125,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
             "late run",
             f"Tells of an agent run that has not started {late} after it became late. Where agents "
             "are busy for longer than that, raise the time or max_concurrent_agents.",
-            _silence(app, "prefect.flow-run.Late", patience.late),
+            _silence(app, event_of(PrefectState.LATE), patience.late),
             tell(f"No agent has started on this task for {late}. `athanore doctor` may say why."),
         ),
         _automation(
@@ -138,7 +139,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
                 type="change-flow-run-state",
                 state=StateType.CRASHED,
                 force=False,
-                name="Crashed",
+                name=PrefectState.CRASHED,
                 message=f"No heartbeat for {lost}: its process is lost.",
             ),
         ),

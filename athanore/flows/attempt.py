@@ -28,6 +28,7 @@ from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
 from athanore.runs import activity
 from athanore.runs.record import Ledger
+from athanore.runs.states import PrefectState
 from athanore.runtime import apps, local_runs
 from athanore.runtime.background import kept_up
 from athanore.runtime.environment import agent_environment
@@ -51,7 +52,7 @@ async def attempt_task(
         case AgentOutcome.SUCCEEDED:
             return Completed(message=f"finished after {took}")
         case AgentOutcome.TIMED_OUT:
-            return Failed(name="TimedOut", message=f"{result.reason} after {took}")
+            return Failed(name=PrefectState.TIMED_OUT, message=f"{result.reason} after {took}")
         case _:
             return Failed(message=f"{result.reason} after {took}")
 
@@ -125,7 +126,7 @@ class AgentAttempt:
             transcript.close()
         if results:
             return results[0]
-        if state.name == "TimedOut":
+        if state.name == PrefectState.TIMED_OUT:
             return _cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
 

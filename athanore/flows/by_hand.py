@@ -12,6 +12,7 @@ from athanore.errors import BoardError, DispatchError
 from athanore.routes import Route
 from athanore.runs import clock
 from athanore.runs.record import Ledger
+from athanore.runs.states import StateName
 from athanore.runtime import apps
 from athanore.services import tasks
 
@@ -44,4 +45,6 @@ async def hand_over(
         run = (await tasks.dispatch(client, app, board_task)).run
     except DispatchError as exc:
         return Cancelled(message=str(exc))
-    return Completed(name="HandedOver", message=f"The task's run is {run.name!r} ({run.id}).")
+    return Completed(
+        name=StateName.HANDED_OVER, message=f"The task's run is {run.name!r} ({run.id})."
+    )

@@ -24,6 +24,7 @@ from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.record import Ledger
+from athanore.runs.states import StateName
 from athanore.runtime import apps, local_runs
 from athanore.runtime.board import Board
 from athanore.services import tasks
@@ -127,7 +128,7 @@ async def comment_once(board: Board, task_id: str, text: str) -> None:
 
 async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Dispatch the task at once if the agent moved it to a queue that another route watches."""
-    if state.name == "HandedOver":
+    if state.name == StateName.HANDED_OVER:
         return
     app = apps.of_run(flow_run.tags, str(flow_run.parameters["app"]))
     task_id = str(flow_run.parameters["task_id"])

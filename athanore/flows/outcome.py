@@ -24,15 +24,19 @@ from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clock, pausing
 from athanore.runs.record import Ledger
+from athanore.runs.states import PrefectState, StateName
 from athanore.runtime import apps, breaker, local_runs
 from athanore.runtime.local_runs import StopReason
 
 _UNPAUSED_WAIT = timedelta(minutes=15)
 """How long a task waits whose route should be paused for good, and cannot be paused."""
 
-_KEPT = "Waiting for the board"
 _ASKED_AGAIN = timedelta(minutes=15)
 """When a route that paused itself because the board refused access asks again, by default."""
+_FAILURES = {
+    AgentOutcome.TIMED_OUT: PrefectState.TIMED_OUT,
+    AgentOutcome.STALLED: StateName.STALLED,
+}
 
 
 class Conclusion:
@@ -84,7 +88,7 @@ class Conclusion:
     async def deliver(self, result: AgentResult) -> State[None]:
         """Say what an earlier start of the run came to, which the board refused to hear."""
         state = await self.follow(result)
-        if state.name != _KEPT:
+        if state.name != StateName.WAITING_FOR_BOARD:
             await self._ledger.delivered()
         return state
 
@@ -192,7 +196,7 @@ class Conclusion:
             await self._pause_for_access(refusal)
         self._log.error("%s It is kept, and tried again.", text)
         local_runs.wake(due)
-        return Scheduled(name=_KEPT, scheduled_time=due, message=text)
+        return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
 
     async def _pause_for_access(self, refusal: BoardAccessError) -> None:
         """No agent starts whose work the board would not be told of; it is asked again later."""
@@ -282,7 +286,7 @@ class Conclusion:
         queue = await self._where()
         if queue not in (self._route.in_progress_queue, self._route.queue_name):
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
-            return Cancelled(name="Stopped", message=f"{why}; the task {place}.")
+            return Cancelled(name=StateName.STOPPED, message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
         if not counted:
             await self._ledger.give_back()
@@ -290,7 +294,7 @@ class Conclusion:
             await self._comment(f"{why}; returned to queue, attempt {self._ledger.attempt}.")
             if not await self._move(self._route.queue_name):
                 await self._ledger.close()
-                return Cancelled(name="Nowhere to go", message=f"{why}; its queue is gone.")
+                return Cancelled(name=StateName.NOWHERE_TO_GO, message=f"{why}; its queue is gone.")
         state: State[None] = AwaitingRetry(scheduled_time=clock.now())
         state.message = f"{why}."
         return state
@@ -364,8 +368,8 @@ def _capitalised(text: str) -> str:
 
 
 def _failed(result: AgentResult, message: str) -> State[None]:
-    name = {AgentOutcome.TIMED_OUT: "TimedOut", AgentOutcome.STALLED: "Stalled"}.get(result.outcome)
-    return Failed(name=name, message=message) if name else Failed(message=message)
+    name = _FAILURES.get(result.outcome, PrefectState.FAILED)
+    return Failed(name=name, message=message)
 
 
 def _with_tail(result: AgentResult) -> str:

@@ -23,11 +23,9 @@ from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import clock, pausing, store
+from athanore.runs.states import StateName
 from athanore.runtime import apps, local_runs
 from athanore.services import tasks
-
-NO_SUCH_ROUTE = "No such route"
-"""The name of the Completed state of a poll in a process that does not have its route (yet)."""
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
@@ -52,7 +50,7 @@ async def poll_route(
         async with store.prefect_client() as client:
             current = await found.routes.find(client, queue_name, route)
     except RouteError as exc:
-        return Completed(name=NO_SUCH_ROUTE, message=str(exc))
+        return Completed(name=StateName.NO_SUCH_ROUTE, message=str(exc))
     poll = _Poll(found, current, get_run_logger())
     try:
         if resume:
@@ -62,7 +60,7 @@ async def poll_route(
         return _board_is_away(found.name, exc, poll.log)
     except BoardError as exc:
         poll.log.error("%s", exc)
-        return Failed(name="BoardRefused", message=str(exc))
+        return Failed(name=StateName.BOARD_REFUSED, message=str(exc))
 
 
 class _Poll:
@@ -110,7 +108,7 @@ class _Poll:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.queue_name, message)
             return Completed(message=message)
-        return Completed(name=store.NOTHING_READY, message=message)
+        return Completed(name=StateName.NOTHING_READY, message=message)
 
     async def _look_for_rivals(self, client: PrefectClient) -> None:
         for place in await rivals(client, self.app, self.route):
@@ -167,7 +165,7 @@ def _board_is_away(app: str, error: BoardUnavailableError, log: Log) -> State[No
     if app not in _boards_away:
         log.error("The board is away; nothing is dispatched until it is back: %s", error)
         _boards_away.add(app)
-    return Failed(name="BoardUnavailable", message=str(error))
+    return Failed(name=StateName.BOARD_UNAVAILABLE, message=str(error))
 
 
 def _board_is_back(app: str, log: Log) -> None:

@@ -44,6 +44,7 @@ from athanore.routes import Route
 from athanore.runs import clock, pausing, record, store
 from athanore.runs.clearing import is_wished
 from athanore.runs.record import Ledger
+from athanore.runs.states import StateName
 from athanore.runtime import apps, local_runs, starts
 
 # Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
@@ -244,7 +245,7 @@ class Recovery:
         if local_runs.is_running(run.id) and not local_runs.is_at_work(run.id):
             return
         text = "the task was deleted" if queue is None else f"the task was moved to {queue!r}"
-        state = Cancelling(name=local_runs.MOVED_AWAY_STATE, message=text)
+        state = Cancelling(name=StateName.MOVED_AWAY, message=text)
         await self._client.set_flow_run_state(run.id, state, force=True)
         self.notes.append(f"{run.name!r}: agent stopped, {text}")
 
@@ -281,7 +282,7 @@ class Recovery:
     async def _put_aside(self, run: FlowRun, task: Task) -> None:
         """A person cancelled the waiting run: no poll starts the task against their will."""
         reason = (run.state.message if run.state else None) or ""
-        why = f"Cancelled ({reason})" if reason else "Cancelled"
+        why = f"Cancelled{f' ({reason})' if reason else ''}"
         target = self._route.on_cancel or self._route.in_progress_queue
         text = f"{why} before an agent started; moving to {target!r}. Move it back to run it."
         await hooks.comment_once(self._app.board, task.id, text)

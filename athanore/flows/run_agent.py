@@ -36,6 +36,7 @@ from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
 from athanore.runs import clock, record, slots, store, tokens
+from athanore.runs.states import StateName
 from athanore.runtime import apps, breaker, local_runs, starts
 from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
@@ -168,7 +169,7 @@ class _Visit:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
             await self.ledger.leave()
-            return Cancelled(name=store.NOTHING_TO_DO, message=str(exc))
+            return Cancelled(name=StateName.NOTHING_TO_DO, message=str(exc))
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
                 await self.ledger.keep_claim()

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from athanore.errors import reason
+from athanore.runs.states import PrefectState, StateName
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -64,10 +65,18 @@ def duration(seconds: float) -> str:
 def state_text(state: str) -> Text:
     """A state in its colour."""
     styles = {
-        "Running": "green", "Completed": "green", "Failed": "red", "Crashed": "red",
-        "TimedOut": "red", "Stalled": "red", "Cancelled": "dim", "Cancelling": "yellow",
-        "AwaitingRetry": "yellow", "Late": "yellow", "paused": "yellow",
-    }  # fmt: skip
+        PrefectState.RUNNING: "green",
+        PrefectState.COMPLETED: "green",
+        PrefectState.FAILED: "red",
+        PrefectState.CRASHED: "red",
+        PrefectState.TIMED_OUT: "red",
+        StateName.STALLED: "red",
+        PrefectState.CANCELLED: "dim",
+        PrefectState.CANCELLING: "yellow",
+        PrefectState.AWAITING_RETRY: "yellow",
+        PrefectState.LATE: "yellow",
+        "paused": "yellow",
+    }
     return Text(state, styles.get(state.split(" ")[0], ""))
 
 
@@ -146,7 +155,7 @@ def origin(route: KnownRoute | RouteView) -> str:
 
 def _rank(run: RunView) -> int:
     """Those at work first, then retries, then the rest."""
-    return 0 if run.due is None else 1 if run.state == "AwaitingRetry" else 2
+    return 0 if run.due is None else 1 if run.state == PrefectState.AWAITING_RETRY else 2
 
 
 def _route_row(route: RouteView) -> tuple[Cell, ...]:

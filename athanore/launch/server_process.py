@@ -8,8 +8,16 @@ import sys
 from collections.abc import Collection, Mapping
 
 from athanore.http_client.addresses import address_of
+from athanore.runs.states import PrefectState, StateName, event_of
 
-_STATES_OF_POLLS = ("Scheduled", "Late", "Pending", "Running", "Completed", "Nothing ready")
+_STATES_OF_POLLS = (
+    PrefectState.SCHEDULED,
+    PrefectState.LATE,
+    PrefectState.PENDING,
+    PrefectState.RUNNING,
+    PrefectState.COMPLETED,
+    StateName.NOTHING_READY,
+)
 _STATE_EVENTS_STAY = 6 * 3600
 """Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
 
@@ -72,7 +80,7 @@ def _defaults() -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # Most of what polls leave behind; the states themselves stay with their runs.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
-            {f"prefect.flow-run.{state}": _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
+            {event_of(state): _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
         ),
         # A task that waits for a slot is not late. To mark a run costs as much as to start it.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",

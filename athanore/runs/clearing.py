@@ -13,20 +13,8 @@ from prefect.states import Cancelled
 
 from athanore import names
 from athanore.runs import clock
-from athanore.runs.store import (
-    NOT_TAKEN,
-    NOTHING_READY,
-    NOTHING_TO_DO,
-    SUPERSEDED,
-    WAITING,
-    find_runs,
-)
-
-ROUTE_REMOVED = "Route removed"
-"""The name of the Cancelled state of a waiting run whose route is gone."""
-
-OUR_CANCELLATIONS = frozenset({NOTHING_TO_DO, SUPERSEDED, ROUTE_REMOVED})
-"""Whoever else cancels a run that waits, wishes that its task is not worked on."""
+from athanore.runs.states import NOBODYS_WISH, StateName
+from athanore.runs.store import NOT_TAKEN, WAITING, find_runs
 
 
 async def is_wished(client: PrefectClient, run: FlowRun) -> bool:
@@ -34,7 +22,7 @@ async def is_wished(client: PrefectClient, run: FlowRun) -> bool:
 
     They did so while it waited, or it was asked to stop; what its flow returned is no wish.
     """
-    if run.state_name in OUR_CANCELLATIONS:
+    if run.state_name in NOBODYS_WISH:
         return False
     states = await client.read_flow_run_states(run.id)
     before = [s for s in states if s.type is not StateType.CANCELLED]
@@ -52,7 +40,7 @@ async def cancel_waiting(
     waiting = await find_runs(client, app, NOT_TAKEN, queue_name=queue_name)
     for run in waiting:
         await client.set_flow_run_state(
-            run.id, Cancelled(name=ROUTE_REMOVED, message=message), force=True
+            run.id, Cancelled(name=StateName.ROUTE_REMOVED, message=message), force=True
         )
     return waiting
 
@@ -74,7 +62,7 @@ async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) ->
     before = clock.now() - age
     query = {
         "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
-        "state": {"name": {"any_": [NOTHING_READY]}},
+        "state": {"name": {"any_": [StateName.NOTHING_READY]}},
         "end_time": {"before_": before.isoformat()},
     }
     total = 0

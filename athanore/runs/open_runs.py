@@ -18,11 +18,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore import names
 from athanore.runs import store
+from athanore.runs.states import PrefectState
 
 type Phase = Literal["waiting", "working", "stopping", "retrying"]
-
-RETRYING = "AwaitingRetry"
-"""The name of Prefect's state of a run that waits for its next attempt."""
 
 _PAGE = 200
 
@@ -33,7 +31,7 @@ def phase_of(run: FlowRun) -> Phase:
         return "stopping"
     if run.state_type is StateType.RUNNING:
         return "working"
-    return "retrying" if run.state_name == RETRYING else "waiting"
+    return "retrying" if run.state_name == PrefectState.AWAITING_RETRY else "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,10 @@ async def count(
         return _tally(first)
     counts = _tally(await store.find_runs(client, app, store.WORKING))
     for queue in queues:
-        retrying = await _count_waiting(client, app, queue, {"any_": [RETRYING]})
+        retrying = await _count_waiting(client, app, queue, {"any_": [PrefectState.AWAITING_RETRY]})
         counts[queue, "retrying"] = retrying
         counts[queue, "waiting"] = await _count_waiting(
-            client, app, queue, {"not_any_": [RETRYING]}
+            client, app, queue, {"not_any_": [PrefectState.AWAITING_RETRY]}
         )
     return counts
 

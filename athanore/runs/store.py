@@ -32,6 +32,7 @@ from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import clock, transports
+from athanore.runs.states import PrefectState
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
 WORKING = (StateType.RUNNING, StateType.CANCELLING)
@@ -39,15 +40,6 @@ NOT_TAKEN = (StateType.SCHEDULED, StateType.PAUSED)
 """Waiting, and no worker has it: a Pending run's engine would go on though it was cancelled."""
 
 FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-
-NOTHING_READY = "Nothing ready"
-"""The name of the Completed state of a poll that found nothing to do."""
-
-NOTHING_TO_DO = "Nothing to do"
-"""The name of the Cancelled state of a run whose task was elsewhere when its turn came."""
-
-SUPERSEDED = "Superseded"
-"""The name of the Cancelled state of a waiting run whose task has come to another route."""
 
 FIRST_VISIT = "first"
 """The visit of a task that has no finished run."""
@@ -336,7 +328,11 @@ async def dispatch_all(
                 "tags": [names.task_tag(task.id)],
                 "labels": {} if poll is None else {POLL: str(poll)},
                 "idempotency_key": names.run_key(app, route.queue_name, task.id, visit),
-                "state": {"type": "SCHEDULED", "name": "Scheduled", "state_details": details},
+                "state": {
+                    "type": "SCHEDULED",
+                    "name": PrefectState.SCHEDULED,
+                    "state_details": details,
+                },
             }
         )
     deployment = await deployment_id(client, name)

@@ -116,9 +116,6 @@ class Holding(NamedTuple):
     lease: Lease | None
 
 
-MOVED_AWAY_STATE = "Task moved away"
-"""The name of the Cancelling state that a poll gives a run whose task somebody has moved."""
-
 _running: dict[UUID, RunControl] = {}
 _held: dict[UUID, Holding] = {}
 _stopped_early: dict[UUID, tuple[StopReason, str]] = {}

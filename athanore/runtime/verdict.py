@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.runs import record
+from athanore.runs.states import StateName
 from athanore.runtime import local_runs
 from athanore.runtime.local_runs import RunControl, StopReason
 
@@ -59,6 +60,6 @@ def judge(start: record.Start, now: FlowRun | None) -> Verdict | None:
 
 def _cancelling(run: FlowRun) -> Verdict:
     state = run.state
-    moved = state is not None and state.name == local_runs.MOVED_AWAY_STATE
+    moved = state is not None and state.name == StateName.MOVED_AWAY
     reason = StopReason.MOVED_AWAY if moved else StopReason.CANCELLED
     return reason, (state.message or "") if state else ""

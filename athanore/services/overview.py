@@ -25,6 +25,7 @@ from athanore import names
 from athanore.errors import BoardError
 from athanore.runs import pausing, record
 from athanore.runs import store as runs
+from athanore.runs.states import PrefectState
 from athanore.runs.work_queues import queues_of
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import KnownRoute, deployments_of
@@ -148,7 +149,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     def route_view(queue_name: str, known: KnownRoute) -> RouteView:
         mine = [r for r in active if operations.route_name(r) == queue_name]
         at_work = sum(r.state_type in runs.WORKING for r in mine)
-        retrying = sum(r.state_name == "AwaitingRetry" for r in mine)
+        retrying = sum(r.state_name == PrefectState.AWAITING_RETRY for r in mine)
         return RouteView(
             queue_name=queue_name,
             source=known.source,

@@ -19,6 +19,7 @@ from athanore.errors import DispatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import record, store
+from athanore.runs.states import StateName
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes, listed, route_of
@@ -119,7 +120,7 @@ async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> di
         for run in active.get(task.id, ()):
             if not _holds(run, task.queue_name, routes):
                 message = f"Superseded: the task is in {task.queue_name!r}."
-                await _withdraw(client, run, store.SUPERSEDED, message)
+                await _withdraw(client, run, StateName.SUPERSEDED, message)
             elif task.id not in held or run.state_type in store.WORKING:
                 held[task.id] = run
     return held
@@ -158,7 +159,7 @@ async def cancel_left_behind(
         if now.state_type in store.NOT_TAKEN and record.last_start_of(now) is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             message = f"The task {place} and no longer in {route.queue_name!r}."
-            await _withdraw(client, now, store.NOTHING_TO_DO, message)
+            await _withdraw(client, now, StateName.NOTHING_TO_DO, message)
             cancelled += 1
     return cancelled
 
@@ -202,7 +203,7 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)
 
 
-async def _withdraw(client: PrefectClient, run: FlowRun, name: str, message: str) -> None:
+async def _withdraw(client: PrefectClient, run: FlowRun, name: StateName, message: str) -> None:
     """Cancel a waiting run. Nothing is due to its task: the name tells it from a person's wish."""
     await client.set_flow_run_state(run.id, Cancelled(name=name, message=message))
 

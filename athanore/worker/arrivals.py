@@ -11,9 +11,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from athanore.runs.states import PrefectState, event_of
+
 logger = logging.getLogger("athanore.worker")
 
-_QUERY = EventFilter(event=EventNameFilter(name=["prefect.flow-run.Scheduled"]))
+_QUERY = EventFilter(event=EventNameFilter(name=[event_of(PrefectState.SCHEDULED)]))
 _RUN_PREFIX = "prefect.flow-run."
 _RECONNECT_PAUSE = 2.0
 

@@ -11,11 +11,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from athanore.runs.states import PrefectState, event_of
 from athanore.runtime.lease_keeper import look
 
 logger = logging.getLogger("athanore.worker")
 
-_EVENTS = [f"prefect.flow-run.{state}" for state in ("Cancelling", "Suspended", "Paused")]
+_STATES = (PrefectState.CANCELLING, PrefectState.SUSPENDED, PrefectState.PAUSED)
+_EVENTS = [event_of(state) for state in _STATES]
 _RUN_PREFIX = "prefect.flow-run."
 _RECONNECT_PAUSE = 2.0
 

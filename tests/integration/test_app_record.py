@@ -11,10 +11,10 @@ from prefect.client.orchestration import PrefectClient
 
 from athanore import AgentDispatcher, JsonFileAdapter, QueueAdapter
 from athanore.deployments import check_app_record, claim_app, deploy
-from athanore.deployments.app_record import BOARD_LEFT
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
 from athanore.runs import record, store
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
 from tests.harness import app_name, prompt
@@ -101,7 +101,7 @@ async def test_runs_on_a_board_that_an_app_leaves_are_settled(
         await claim_app(client, new)
     await claim_app(client, new, new_board=True)
     after = await client.read_flow_run(run.id)
-    assert (after.state_name, record.is_closed(after)) == (BOARD_LEFT, True)
+    assert (after.state_name, record.is_closed(after)) == (StateName.BOARD_LEFT, True)
     with pytest.raises(AppTakenError):
         await claim_app(client, old)
     for deployment in (await deployments_of(client, name)).values():

@@ -22,6 +22,7 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.flows.recovery import Recovery
 from athanore.runs import clock, store
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
 from athanore.services import tasks
@@ -140,7 +141,7 @@ async def test_a_poll_cancels_the_waiting_run_of_a_task_that_has_left(site: Site
     stays = site.board.create_task("Todo", "Stays")
     other = (await tasks.dispatch(site.client, site.app, stays)).run
     assert set(await site.polled("Todo")) == {stays.id}
-    assert (await site.read(left)).state_name == store.NOTHING_TO_DO
+    assert (await site.read(left)).state_name == StateName.NOTHING_TO_DO
     assert (await site.read(other)).state_type is StateType.SCHEDULED
 
 

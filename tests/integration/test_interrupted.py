@@ -30,9 +30,10 @@ from athanore.flows.recovery import Recovery
 from athanore.processes import identity
 from athanore.runs import clearing, record, store
 from athanore.runs.record import Holder, Ledger
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.liveness import Liveness
-from athanore.runtime.local_runs import MOVED_AWAY_STATE, StopReason
+from athanore.runtime.local_runs import StopReason
 from athanore.runtime.route_registry import deployments_of
 from athanore.services import operations
 from tests.harness import app_name, prompt
@@ -497,7 +498,7 @@ async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive:
         task=attempt, flow_run_id=run.id, dynamic_key="2", state=Running()
     )
     await site.poll()
-    assert (await site.run(run)).state_name == MOVED_AWAY_STATE
+    assert (await site.run(run)).state_name == StateName.MOVED_AWAY
 
 
 @pytest.mark.postgres

@@ -12,8 +12,9 @@ from prefect.states import Scheduled
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.runs import clearing, store
+from athanore.runs import clearing
 from athanore.runs.pausing import RESUME
+from athanore.runs.states import StateName
 from athanore.worker.polls import PollLanes
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
@@ -91,13 +92,13 @@ async def test_polls_that_found_nothing_are_deleted_and_others_stay(prefect_api:
             names = [r["state_name"] for r in it.prefect.runs(kind="poll") if r["end_time"]]
             return {name: names.count(name) for name in names}
 
-        wait_until("polls found nothing", lambda: ended().get(store.NOTHING_READY, 0) >= 2)
+        wait_until("polls found nothing", lambda: ended().get(StateName.NOTHING_READY, 0) >= 2)
         it.stop.request()
         it.stopped()
         before = ended()
         assert await _delete(prefect_api, app.name, timedelta(hours=1)) == 0
         deleted = await _delete(prefect_api, app.name, timedelta(0))
-        assert deleted == before.pop(store.NOTHING_READY)
+        assert deleted == before.pop(StateName.NOTHING_READY)
         assert ended() == before
         assert before["Completed"] >= 1
         assert it.prefect.run(task.id)["state_type"] == "COMPLETED"

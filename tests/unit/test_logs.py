@@ -63,7 +63,13 @@ def seen() -> Iterator[list[logging.LogRecord]]:
         ("flow", AGENT, "INFO", "View at http://127.0.0.1:4200", "INFO"),
         ("flow", POLL, "INFO", "View at http://127.0.0.1:4200", "DEBUG"),
         ("flow", POLL, "INFO", "Finished in state Completed('0 ready')", "DEBUG"),
-        ("flow", POLL, "INFO", "Finished in state Nothing ready('0 ready')", "DEBUG"),
+        (
+            "flow",
+            POLL,
+            "INFO",
+            "Finished in state Nothing ready('0 ready', type=COMPLETED)",
+            "DEBUG",
+        ),
         ("flow", POLL, "INFO", "Todo: 3 ready, 3 dispatched, 0 under way", "INFO"),
     ],
 )

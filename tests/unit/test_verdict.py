@@ -23,8 +23,9 @@ from prefect.states import (
 
 from athanore.runs import record
 from athanore.runs.record import Start
+from athanore.runs.states import StateName
 from athanore.runtime import verdict
-from athanore.runtime.local_runs import MOVED_AWAY_STATE, RunControl, StopReason
+from athanore.runtime.local_runs import RunControl, StopReason
 
 MINE = Start("mine", 2, "host:1:1")
 OWN: dict[str, Any] = {record.START: 2, record.START_ID: "mine", record.PROCESS: "host:1:1"}
@@ -41,7 +42,7 @@ def run(state: State[Any], **labels: Any) -> FlowRun:
         (Running(), None),
         (Running(name="Retrying"), None),
         (Cancelling(), StopReason.CANCELLED),
-        (Cancelling(name=MOVED_AWAY_STATE), StopReason.MOVED_AWAY),
+        (Cancelling(name=StateName.MOVED_AWAY), StopReason.MOVED_AWAY),
         (Suspended(), StopReason.SUSPENDED),
         (Paused(), StopReason.SUSPENDED),
         (Scheduled(), StopReason.SUSPENDED),
