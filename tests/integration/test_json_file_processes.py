@@ -18,7 +18,7 @@ WORKERS = 8
 OPERATIONS = 4_000
 KILLS = 40
 CLAIMABLE = 200
-DEADLINE = 150
+DEADLINE = 500
 """Seconds after which the processes count as stuck."""
 
 type Entry = dict[str, Any]

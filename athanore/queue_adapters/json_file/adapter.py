@@ -34,8 +34,10 @@ from athanore.queue_adapters.json_file.atomic_file import (
     remove_leftovers,
     replace_file,
 )
+from athanore.queue_adapters.json_file.beside import check_lock, prepare_lock
 from athanore.queue_adapters.json_file.board_id import board_id
 from athanore.queue_adapters.json_file.json_text import TextError, read_json, write_json
+from athanore.queue_adapters.json_file.mounts import is_mounted
 
 logger = logging.getLogger("athanore.runtime.board")
 
@@ -53,6 +55,11 @@ ABSENCE_PATIENCE = 0.1
 
 EDIT_POLL = 0.01
 """Seconds between looks at a file that an editor is writing."""
+
+_LOCK_ADVICE = (
+    "have its owner give it the group and the mode of the board, or delete it while nothing that "
+    "uses the board runs."
+)
 
 REPORTED_PROBLEMS = 5
 """How many unreadable tasks one warning describes."""
@@ -110,8 +117,8 @@ class JsonFileAdapter(DocumentAdapter):
         """Check that the file can be used; create a missing one with these queues.
 
         Raises:
-            ConfigurationError: the path is no file, its folder is missing, or neither may be
-                written.
+            ConfigurationError: the path is no file, its folder is missing, one of them or the
+                lock may not be written, or the file is mounted by itself.
             BoardBrokenError: the file is damaged.
             BoardUnavailableError: it cannot be read or created now (the disk is full).
         """
@@ -142,7 +149,7 @@ class JsonFileAdapter(DocumentAdapter):
         target = self._target()
         file = target.with_name(f".{target.name}.watchers")
         with self._locked(target), self._translated(f"cannot have its note {file} written"):
-            return watchers.note(file, queue_name, watcher, place, valid_for)
+            return watchers.note(file, target, queue_name, watcher, place, valid_for)
 
     def board_identity(self) -> BoardIdentity:
         """Tell the file from others by the note of its id beside it, and by host and path.
@@ -154,15 +161,15 @@ class JsonFileAdapter(DocumentAdapter):
         marks = [f"{socket.gethostname()}:{target}"]
         note = target.with_name(f".{target.name}.id")
         with suppress(BoardError, OSError), self._locked(target):
-            marks.insert(0, board_id(note))
+            marks.insert(0, board_id(note, target))
         return BoardIdentity(tuple(marks), f"{target} on {socket.gethostname()}")
 
     def check_place(self) -> None:
         """Refuse a path that cannot hold a board; nothing is written.
 
         Raises:
-            ConfigurationError: the path is no file, its folder is missing, or neither may be
-                written.
+            ConfigurationError: the path is no file, its folder is missing, one of them or the
+                lock may not be written, or the file is mounted by itself.
         """
         target = self._target()
         board = f"The board {self.path}"
@@ -180,6 +187,18 @@ class JsonFileAdapter(DocumentAdapter):
                 raise ConfigurationError(
                     f"{board} cannot be changed: no permission to write {path}."
                 )
+        if is_mounted(target):
+            raise ConfigurationError(
+                f"{board} is mounted by itself, so that it can be neither replaced nor locked; "
+                "mount its folder instead."
+            )
+        try:
+            check_lock(_lock_of(target))
+        except OSError as exc:
+            raise ConfigurationError(
+                f"{board} cannot be changed: its lock {_lock_of(target)} cannot be taken: "
+                f"{exc.strerror or exc}; {_LOCK_ADVICE}"
+            ) from exc
 
     # --- reading ---
 
@@ -281,7 +300,7 @@ class JsonFileAdapter(DocumentAdapter):
     @contextmanager
     def _locked(self, target: Path) -> Generator[None]:
         """Hold the board against other threads and processes."""
-        lock_file = target.with_name(f".{target.name}.lock")
+        lock_file = _lock_of(target)
         busy = (
             f"The board {self.path} is busy: the lock {lock_file} was not free within "
             f"{LOCK_TIMEOUT:g} seconds; nothing was changed."
@@ -293,7 +312,7 @@ class JsonFileAdapter(DocumentAdapter):
             lock = FileLock(lock_file)
             try:
                 with self._translated(f"cannot be changed: its lock {lock_file} cannot be taken"):
-                    os.stat(target.parent)  # FileLock would create a folder that is missing
+                    prepare_lock(lock_file, target)
                     lock.acquire(
                         timeout=max(0.0, deadline - time.monotonic()), poll_interval=LOCK_POLL
                     )
@@ -322,6 +341,10 @@ class JsonFileAdapter(DocumentAdapter):
             raise BoardUnavailableError(
                 f"The board {self.path} {what}: {exc.strerror or exc}."
             ) from exc
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
 
 
 def _may_change(path: Path) -> bool:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from athanore.queue_adapters.json_file.renaming import exchange
+
 
 class Signature(NamedTuple):
-    """What changes when a file is edited or replaced."""
+    """What changes when a file is edited or replaced.
+
+    A program can set the time of the last edit back, and not that of the last change of any kind.
+    """
 
     mtime_ns: int
     size: int
     inode: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Signature:
         """Take it from a stat."""
-        return cls(status.st_mtime_ns, status.st_size, status.st_ino)
+        return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns)
+
+    def is_renamed(self, other: Signature | None) -> bool:
+        """Tell whether this is the other state of a file, but for its name: that leaves a time."""
+        return other is not None and self[:3] == other[:3]
 
     @classmethod
     def at(cls, path: Path) -> Signature | None:
@@ -37,7 +48,8 @@ class Signature(NamedTuple):
 
         A time in the future is no reason to wait for it.
         """
-        return abs(time.time_ns() - self.mtime_ns) < 50_000_000
+        now = time.time_ns()
+        return min(abs(now - self.mtime_ns), abs(now - self.ctime_ns)) < 50_000_000
 
 
 def read_file(path: Path) -> tuple[bytes, Signature]:
@@ -54,8 +66,9 @@ def read_file(path: Path) -> tuple[bytes, Signature]:
 def replace_file(target: Path, data: bytes, expected: Signature | None) -> Signature | None:
     """Replace a file durably, unless it is no longer as expected (None: it does not exist).
 
-    Mode and, where allowed, owner are kept. Returns the new signature, which differs from that of
-    every earlier state; None if the file has changed meanwhile, and is left as it is.
+    Mode, group, attributes and, where allowed, owner are kept. Returns the new signature, which
+    differs from that of every earlier state; None if the file has changed meanwhile, and is left
+    as it is.
 
     Raises:
         OSError: the file could not be written; it is as it was.
@@ -73,15 +86,33 @@ def replace_file(target: Path, data: bytes, expected: Signature | None) -> Signa
             now = max(time.time_ns(), expected.mtime_ns + 1 if expected else 0)
             os.utime(file.fileno(), ns=(now, now))
             os.fsync(file.fileno())
+            written = Signature.of(os.fstat(file.fileno()))
+            if Signature.at(target) != expected:
+                return None
+            if not put_in_place(temporary, target, written, expected):
+                return None
             signature = Signature.of(os.fstat(file.fileno()))
-        if Signature.at(target) != expected:
-            return None
-        os.replace(temporary, target)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
     _sync_folder(target.parent)
-    return signature
+    # An edit right after the rename is none of ours: it has to show.
+    return signature if signature.is_renamed(written) else written
+
+
+def put_in_place(
+    temporary: Path, target: Path, written: Signature, expected: Signature | None
+) -> bool:
+    """Rename a new file to its place, if what is there is still as expected."""
+    if expected is None or not exchange(temporary, target):
+        os.replace(temporary, target)
+        return True
+    if expected.is_renamed(Signature.at(temporary)):
+        return True
+    exchange(temporary, target)
+    if not written.is_renamed(Signature.at(temporary)):
+        exchange(temporary, target)  # somebody has replaced ours meanwhile: theirs is the newest
+    return False
 
 
 def remove_leftovers(target: Path) -> None:
@@ -97,12 +128,22 @@ def _prefix(target: Path) -> str:
 
 
 def _copy_access(source: Path, descriptor: int) -> None:
-    """Give a new file the mode and the owner of the one that it replaces."""
+    """Give a new file what the one that it replaces has, each thing as far as we may."""
     status, own = os.stat(source), os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (own.st_uid, own.st_gid):
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != own.st_uid:
         with suppress(PermissionError):
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+            os.fchown(descriptor, status.st_uid, -1)
+    if status.st_gid != own.st_gid:
+        try:
+            os.fchown(descriptor, -1, status.st_gid)
+        except PermissionError:
+            mode &= ~stat.S_IRWXG  # what was for one group is not for another
+    if sys.platform == "linux":
+        for name in os.listxattr(source):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(source, name))
+    os.fchmod(descriptor, mode)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from athanore.queue_adapters.json_file.atomic_file import Signature, replace_file
+from athanore.queue_adapters.json_file.beside import read_note, write_note
 
 
-def board_id(note: Path) -> str:
+def board_id(note: Path, board: Path) -> str:
     """Return the id in a note; it is made where there is none, or only one that was copied here.
 
     The note names the folder in which it was made by its inode. That stays when the folder is
@@ -18,14 +18,13 @@ def board_id(note: Path) -> str:
     The caller holds the board's lock.
 
     Raises:
-        OSError: the note cannot be read or written.
+        OSError: the note cannot be written.
     """
     inode = str(os.stat(note.parent).st_ino)
-    signature = Signature.at(note)
-    known, _, made_in = note.read_text().strip().partition(" ") if signature else ("", "", "")
+    text = (read_note(note) or b"").decode(errors="replace")
+    known, _, made_in = text.strip().partition(" ")
     if known and made_in == inode:
         return known
     new = str(uuid4())
-    if replace_file(note, f"{new} {inode}\n".encode(), signature) is None:
-        raise OSError(f"{note} is being written by somebody else")
+    write_note(note, f"{new} {inode}\n".encode(), board)
     return new
