@@ -53,11 +53,12 @@ chaos: $(STAMP)  ## kill, freeze and break things while hundreds of tasks run (S
 bench: $(STAMP)  ## measure what everything costs (ARGS="--only idle": some of it)
 	@$(PY) -m bench $(ARGS)
 
-lint: $(STAMP)  ## linters, types, import rules, declared dependencies
+lint: $(STAMP)  ## linters, types, import rules, declared dependencies, dead code
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/deptry --no-ansi athanore
+	@$(VENV)/bin/vulture
 	@$(VENV)/bin/pyright
 
 docs: $(STAMP)  ## build the documentation site in site/; a warning is an error

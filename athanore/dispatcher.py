@@ -6,7 +6,6 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -282,16 +281,6 @@ class AgentDispatcher:
                     "dispatcher or the route, or agent= to the route."
                 )
         return agent
-
-    def replace_route(self, queue_name: str, **changes: object) -> Route:
-        """Change options of a registered route and return it as it is now.
-
-        Raises:
-            RouteError: an option is wrong.
-        """
-        route = replace(self._routes[queue_name], **changes)  # pyright: ignore[reportArgumentType]
-        self._routes[queue_name] = route
-        return route
 
 
 def _module_of_caller() -> dict[str, Any]:

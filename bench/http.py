@@ -15,7 +15,6 @@ class Load:
     """What a server made of a number of requests."""
 
     per_second: float
-    p50: float
     p99: float
 
 
@@ -52,7 +51,7 @@ async def load(url: str, count: int, connections: int, body: bytes | None = None
     began = time.perf_counter()
     await asyncio.gather(*(connection() for _ in range(connections)))
     took = time.perf_counter() - began
-    return Load(len(times) / took, percentile(times, 0.5), percentile(times, 0.99))
+    return Load(len(times) / took, percentile(times, 0.99))
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -32,9 +32,6 @@ DONE = "Done"
 NOTHING = "true"
 """The agent program that does nothing."""
 
-QUERY_SECONDS = 10
-"""How often Prefect's workers ask for runs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sizes:

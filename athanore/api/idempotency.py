@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Annotated, Any
 
+from cachetools import TTLCache
 from fastapi import Header
 from pydantic import BaseModel, StringConstraints
 
 from athanore.api.problems import Problem
-from athanore.api.recent import Recent
 
 _REMEMBERED = 10_000
 _SECONDS = 24 * 3600
@@ -30,8 +30,8 @@ class Once:
     """Remembers what came of requests that carried a key."""
 
     def __init__(self) -> None:
-        self._done: Recent[tuple[str, str], tuple[str, asyncio.Task[Any]]] = Recent(
-            _REMEMBERED, _SECONDS
+        self._done: TTLCache[tuple[str, str], tuple[str, asyncio.Task[Any]]] = TTLCache(
+            _REMEMBERED, ttl=_SECONDS
         )
 
     async def do[T](
@@ -53,7 +53,7 @@ class Once:
         known = self._done.get((scope, key))
         if known is None:
             task: asyncio.Task[T] = asyncio.create_task(_run(action))
-            self._done.put((scope, key), (shown, task))
+            self._done[(scope, key)] = (shown, task)
         else:
             first, task = known
             if first != shown:
@@ -61,7 +61,7 @@ class Once:
         try:
             return await asyncio.shield(task)
         except Exception:
-            self._done.drop((scope, key))
+            self._done.pop((scope, key), None)
             raise
 
 

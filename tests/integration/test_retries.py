@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import httpx
 import pytest
@@ -37,14 +37,16 @@ class Fails:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
-def app(agent: AgentAdapter, **route: object) -> AgentDispatcher:
+def app(
+    agent: AgentAdapter, write: Callable[[str, str], str] = prompt, **route: object
+) -> AgentDispatcher:
     board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed", "Other"])
     board.create_task("Todo", "Fix it")
     dispatcher = AgentDispatcher(
         name=app_name("retry"), queue_backend=board, poll_interval=5, api_port=0
     )
     options = {"done_queue": "Done", "retry_delay": 0, **route}
-    dispatcher.route("Todo", agent=agent, **options)(prompt)  # pyright: ignore[reportArgumentType]
+    dispatcher.route("Todo", agent=agent, **options)(write)  # pyright: ignore[reportArgumentType]
     return dispatcher
 
 
@@ -118,12 +120,10 @@ def test_a_hopeless_failure_is_not_repeated(prefect_api: str) -> None:
 
 
 def test_a_prompt_function_that_raises_fails_at_once_and_says_so(prefect_api: str) -> None:
-    dispatcher = app(Fails(0), max_retries=5, dead_letter_queue="Failed")
-
     def broken(task_id: str, task_name: str) -> str:
         raise KeyError(f"no template for {task_name}")
 
-    dispatcher.replace_route("Todo", prompt=broken)
+    dispatcher = app(Fails(0), broken, max_retries=5, dead_letter_queue="Failed")
     task_id = only_task(dispatcher)
     with running(dispatcher, prefect_api) as it:
         it.in_queue(task_id, "Failed")

@@ -28,7 +28,7 @@ if "fail" in sys.argv[1]:
 """
 
 
-def app(folder: Path, name: str) -> AgentDispatcher:
+def app(folder: Path, name: str, program: str = "", done_queue: str = "Triage") -> AgentDispatcher:
     board = JsonFileAdapter(folder / "board.json")
     board.prepare(["Todo", "In Progress", "Triage", "Done", "Failed"])
     dispatcher = AgentDispatcher(
@@ -39,7 +39,7 @@ def app(folder: Path, name: str) -> AgentDispatcher:
         api_port=0,
         enable_queue_management=True,
     )
-    dispatcher.route("Todo", args=["-c", ""], done_queue="Triage")(prompt)
+    dispatcher.route("Todo", args=["-u", "-c", program], done_queue=done_queue)(prompt)
     return dispatcher
 
 
@@ -139,8 +139,7 @@ def test_a_chatty_agent_is_coalesced(prefect_api: str, tmp_path: Path) -> None:
         "    for n in range(300): print(f'line {batch * 300 + n:05} ' + 'x' * 80)\n"
         "    time.sleep(0.3)\n"
     )
-    dispatcher = app(tmp_path, app_name("chatty"))
-    dispatcher.replace_route("Todo", args=("-u", "-c", program), done_queue="Done")
+    dispatcher = app(tmp_path, app_name("chatty"), program, "Done")
     with running(dispatcher, prefect_api) as it:
         task_id = create(it, "Todo", "talk")
         it.in_queue(task_id, "Done", 120)

@@ -220,16 +220,6 @@ def test_args_that_are_one_string_are_refused_with_the_list_to_write() -> None:
         AgentDispatcher().route("Todo", args="--agent x")(prompt)
 
 
-def test_a_replaced_option_is_checked_and_counts() -> None:
-    dispatcher = AgentDispatcher()
-    dispatcher.route("Todo")(prompt)
-    dispatcher.replace_route("Todo", priority=7)
-    assert only_route(dispatcher).priority == 7
-    with pytest.raises(RouteError, match="max_concurrent=0"):
-        dispatcher.replace_route("Todo", max_concurrent=0)
-    assert only_route(dispatcher).max_concurrent is None
-
-
 def test_an_unnamed_app_is_named_after_the_folder_of_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
+from cachetools import TTLCache
 from prefect.settings import get_current_settings
 
-from athanore.api.recent import Recent
 from athanore.runs import activity
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
@@ -23,7 +23,7 @@ class Activity:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._noted: Recent[UUID, float] = Recent(_REMEMBERED, seconds=86400)
+        self._noted: TTLCache[UUID, float] = TTLCache(_REMEMBERED, ttl=86400)
 
     def note(self, routes: Routes, queue_name: str, run_id: UUID, task_id: str) -> None:
         """Note a call of the agent of a run."""
@@ -34,5 +34,5 @@ class Activity:
             return
         last = self._noted.get(run_id)
         if last is None or monotonic() - last >= limit.total_seconds() / _SHARE:
-            self._noted.put(run_id, monotonic())
+            self._noted[run_id] = monotonic()
             activity.note_call(self._app.name, run_id, task_id)

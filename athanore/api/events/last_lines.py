@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from cachetools import TTLCache
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
@@ -16,7 +17,6 @@ from athanore.api.events.event_log import AgentEventModel, newest_events
 from athanore.api.events.live import EVERY_TASK, LiveEvents
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
-from athanore.api.recent import Recent
 from athanore.errors import PrefectUnavailableError
 from athanore.models import EventKind
 from athanore.runtime.background import tell_failure
@@ -40,8 +40,8 @@ class LastLines:
         self._app = app
         self._live = live
         self._prefect = prefect
-        self._lines: Recent[str, str] = Recent(2000, seconds=86_400)
-        self._looked_up: Recent[UUID, bool] = Recent(2000, seconds=86_400)
+        self._lines: TTLCache[str, str] = TTLCache(2000, ttl=86_400)
+        self._looked_up: TTLCache[UUID, bool] = TTLCache(2000, ttl=86_400)
         self._look_ups: dict[UUID, asyncio.Task[None]] = {}
         self._few_at_once = asyncio.Semaphore(_AT_ONCE)
         self._until = 0.0
@@ -61,7 +61,7 @@ class LastLines:
             task_id = names.task_of(run.tags)
             if task_id is None:
                 continue
-            if self._looked_up.get(run.id) is None and run.id not in self._look_ups:
+            if run.id not in self._looked_up and run.id not in self._look_ups:
                 self._look_ups[run.id] = asyncio.create_task(self._look_up(run, task_id))
             if line := self._lines.get(task_id):
                 found[task_id] = line
@@ -92,7 +92,7 @@ class LastLines:
         resource = names.task_resource(self._app, task_id)
         since = run.created - timedelta(seconds=1)
         events = await newest_events(self._prefect, resource, since, _FIRST_LOOK)
-        self._looked_up.put(run.id, True)
+        self._looked_up[run.id] = True
         if not self._lines.get(task_id):
             for event in events:
                 self._note(task_id, event)
@@ -112,9 +112,9 @@ class LastLines:
 
     def _note(self, task_id: str, event: AgentEventModel) -> None:
         if event.kind == EventKind.CLAIMED:
-            self._lines.drop(task_id)
+            self._lines.pop(task_id, None)
         elif (line := last_line(event.kind, event.data)) is not None:
-            self._lines.put(task_id, line)
+            self._lines[task_id] = line
 
 
 def last_line(kind: str, data: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from uuid import UUID
 
+from cachetools import TTLCache
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
@@ -18,7 +19,6 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore.api.events.event_log import Announcer
 from athanore.api.prefect.link import PrefectLink
-from athanore.api.recent import Recent
 from athanore.models import EventKind
 
 logger = logging.getLogger("athanore.api")
@@ -48,7 +48,7 @@ class ProgressReports:
         self._announcer = announcer
         self._newest: dict[UUID, Progress] = {}
         self._writers: dict[UUID, asyncio.Task[None]] = {}
-        self._artifacts: Recent[UUID, UUID] = Recent(1000, seconds=86_400)
+        self._artifacts: TTLCache[UUID, UUID] = TTLCache(1000, ttl=86_400)
         self._closing = asyncio.Event()
 
     def take(self, progress: Progress) -> None:
@@ -108,4 +108,4 @@ class ProgressReports:
         else:
             update = ArtifactUpdate(data=progress.percent, description=progress.text)
             await client.update_artifact(artifact, update)
-        self._artifacts.put(progress.run_id, artifact)
+        self._artifacts[progress.run_id] = artifact

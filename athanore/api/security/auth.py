@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from hmac import compare_digest
+from time import monotonic
 from typing import Annotated
 from uuid import UUID
 
+from cachetools import TTLCache
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -19,7 +22,6 @@ from athanore import names
 from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
-from athanore.api.recent import Recent
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import record, tokens
 from athanore.runtime import local_runs
@@ -55,20 +57,26 @@ class Caller:
 
 
 class Gate:
-    """Tells who calls, and refuses what a caller may not do."""
+    """Tells who calls, and refuses what a caller may not do.
 
-    def __init__(self, app: App, prefect: PrefectLink) -> None:
+    Args:
+        timer: seconds of a clock that only goes forward.
+    """
+
+    def __init__(
+        self, app: App, prefect: PrefectLink, timer: Callable[[], float] = monotonic
+    ) -> None:
         self._app = app
         self._prefect = prefect
         self._required = app.dispatcher.settings.api_auth == "token"
         self._key = app.dispatcher.settings.signing_key
         # Reads may rely on what was true a moment ago; writes never do, while Prefect answers.
-        self._fresh: Recent[UUID, FlowRun] = Recent(1000, seconds=2)
+        self._fresh: TTLCache[UUID, FlowRun] = TTLCache(1000, 2, timer)
         # While it does not, the token of an attempt in another process may outlive it so long; of
         # attempts in this process we know ourselves.
-        self._known: Recent[UUID, FlowRun] = Recent(1000, seconds=60)
+        self._known: TTLCache[UUID, FlowRun] = TTLCache(1000, 60, timer)
         # Tokens that somebody made up: they must cost Prefect little, and others not their turn.
-        self._unknown: Recent[UUID, bool] = Recent(1000, seconds=5)
+        self._unknown: TTLCache[UUID, bool] = TTLCache(1000, 5, timer)
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
 
     async def identify(self, credential: str | None, *, write: bool) -> Caller:
@@ -151,8 +159,8 @@ class Gate:
         if run is None or names.app_tag(self._app.name) not in run.tags:
             return None
         if not ours:
-            self._known.put(run_id, run)
-        self._fresh.put(run_id, run)
+            self._known[run_id] = run
+        self._fresh[run_id] = run
         return run
 
     async def _read(self, run_id: UUID) -> FlowRun | None:
@@ -164,7 +172,7 @@ class Gate:
                 return None
             run = await self._ask(run_id)
             if run is None:
-                self._unknown.put(run_id, True)
+                self._unknown[run_id] = True
             return run
 
     async def _ask(self, run_id: UUID) -> FlowRun | None:
