@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +16,19 @@ from pydantic import ValidationError
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import ConfigurationError, RouteError
+from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.routes import (
-    INHERIT,
-    NO_DEAD_LETTER,
-    Inherit,
-    NoDeadLetter,
+    MAX_CRASHES,
+    QUEUE_OPTIONS,
     PromptFunction,
-    RetryPolicy,
     Route,
+    RouteOptions,
     check_beside,
     check_prompt_function,
     ranked,
 )
-from athanore.settings import Settings, explain, seconds
-
-type Seconds = float | timedelta
+from athanore.settings import Settings, explain
 
 
 class AgentDispatcher:
@@ -77,7 +74,7 @@ class AgentDispatcher:
         enable_queue_management: bool | Inherit = INHERIT,
         *,
         name: str | None = None,
-        max_crashes: int = 3,
+        max_crashes: int = MAX_CRASHES,
         shutdown_grace: Seconds | Inherit = INHERIT,
     ) -> None:
         given: dict[str, object] = {
@@ -118,98 +115,32 @@ class AgentDispatcher:
         self._board: QueueAdapter | None = None
         self._board_lock = threading.Lock()
 
-    def route(
-        self,
-        queue_name: str,
-        *,
-        in_progress_queue: str = "In Progress",
-        args: Sequence[str] = (),
-        command: str | None = None,
-        agent: AgentAdapter | None = None,
-        timeout: Seconds | Inherit | None = INHERIT,
-        poll_interval: Seconds | None = None,
-        priority: int | None = None,
-        max_retries: int | None = None,
-        dead_letter_queue: str | NoDeadLetter | None = None,
-        done_queue: str | None = None,
-        on_cancel: str | None = None,
-        stall_timeout: Seconds | None = None,
-        max_concurrent: int | None = None,
-        retry_delay: Seconds | None = None,
-        retry_backoff: float = 1.0,
-        retry_max_delay: Seconds | None = None,
-        retry_jitter: float = 0.0,
-        max_crashes: int | None = None,
-        pause_after_failures: int = 5,
-        resume_after: Seconds | None = 900,
-        cwd: str | Path | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> Callable[[PromptFunction], PromptFunction]:
+    @takes(RouteOptions)
+    def route(self, options: RouteOptions) -> Callable[[PromptFunction], PromptFunction]:
         """Watch a queue; the decorated function writes the prompt for each of its tasks.
 
         The function takes `(task_id, task_name)`, and may take `task` and `attempt` beside them;
-        it may be async. It stays callable as it was. `docs/routes.md` explains every option.
+        it may be async. It stays callable as it was. `RouteOptions` and `docs/routes.md` explain
+        every option; only `queue_name` is required, and may be given by its place.
 
         Raises:
             RouteError: an option is wrong, or the queue has a route already.
         """
 
         def register(function: PromptFunction) -> PromptFunction:
-            check_prompt_function(queue_name, function)
-            retry = RetryPolicy(
-                max_retries=self.settings.max_retries if max_retries is None else max_retries,
-                delay=_duration(retry_delay),
-                backoff=retry_backoff,
-                max_delay=_duration(retry_max_delay),
-                jitter=retry_jitter,
-                max_crashes=self.max_crashes if max_crashes is None else max_crashes,
-            )
-            dead_letter = (
-                None
-                if dead_letter_queue is NO_DEAD_LETTER
-                else dead_letter_queue or self.settings.dead_letter_queue
-            )
-            self.add_route(
-                Route(
-                    queue_name=queue_name,
-                    prompt=function,
-                    in_progress_queue=in_progress_queue,
-                    command=self.settings.command if command is None else command,
-                    args=_words(queue_name, args),
-                    agent=agent,
-                    poll_interval=_duration(poll_interval)
-                    or timedelta(seconds=self.settings.poll_interval),
-                    timeout=seconds(self.settings.agent_timeout)
-                    if timeout is INHERIT
-                    else _duration(timeout),
-                    stall_timeout=_duration(stall_timeout),
-                    priority=priority,
-                    max_concurrent=max_concurrent,
-                    retry=retry,
-                    dead_letter_queue=dead_letter,
-                    done_queue=done_queue,
-                    on_cancel=on_cancel,
-                    pause_after_failures=pause_after_failures,
-                    resume_after=_duration(resume_after),
-                    cwd=None if cwd is None else Path(cwd),
-                    env=dict(env or {}),
-                )
-            )
+            check_prompt_function(options.queue_name, function)
+            self.add_route(Route.of(options, function, self._inherited))
             return function
 
         return register
 
     def default_route(self, queue_name: str, prompt: PromptFunction) -> Route:
         """A route with no options of its own: everything is the dispatcher's, or the default."""
-        return Route(
-            queue_name=queue_name,
-            prompt=prompt,
-            command=self.settings.command,
-            poll_interval=timedelta(seconds=self.settings.poll_interval),
-            timeout=seconds(self.settings.agent_timeout),
-            retry=RetryPolicy(self.settings.max_retries, max_crashes=self.max_crashes),
-            dead_letter_queue=self.settings.dead_letter_queue,
-        )
+        return Route.of(RouteOptions(queue_name), prompt, self._inherited)
+
+    def _inherited(self, argument: str) -> object:
+        """What a route inherits of the dispatcher."""
+        return getattr(self.settings if argument in Settings.model_fields else self, argument)
 
     def add_route(self, route: Route) -> None:
         """Register a route that was made by hand.
@@ -237,12 +168,14 @@ class AgentDispatcher:
 
     def queue_names(self) -> list[str]:
         """Every queue that the routes name, in pipeline order, each once."""
-        found: list[str] = []
-        for route in self._routes.values():
-            found += [route.queue_name, route.in_progress_queue]
-        for route in self._routes.values():
-            found += [q for q in (route.done_queue, route.on_cancel, route.dead_letter_queue) if q]
-        return list(dict.fromkeys(found))
+        first, rest = QUEUE_OPTIONS[:2], QUEUE_OPTIONS[2:]
+        found = [
+            getattr(route, option)
+            for options in (first, rest)
+            for route in self._routes.values()
+            for option in options
+        ]
+        return list(dict.fromkeys(queue for queue in found if queue))
 
     @property
     def board(self) -> QueueAdapter:
@@ -319,15 +252,3 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 def _number(value: Seconds | Inherit | None) -> float | Inherit | None:
     return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def _duration(value: Seconds | None) -> timedelta | None:
-    return value if isinstance(value, timedelta) else seconds(value)
-
-
-def _words(queue_name: str, args: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(args, str):
-        raise RouteError(
-            f"Route {queue_name!r}: args={args!r} must be a list of words: {args.split()!r}."
-        )
-    return tuple(args)

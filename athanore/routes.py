@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 from athanore.errors import RouteError
 from athanore.models import Task
+from athanore.options import (
+    INHERIT,
+    NO_DEAD_LETTER,
+    QUEUE,
+    Inherit,
+    NoDeadLetter,
+    Option,
+    Options,
+    Seconds,
+    count,
+    duration,
+    folder,
+    number,
+    options_of,
+    queue,
+    rank,
+    text,
+    thing,
+    variables,
+    words,
+)
 from athanore.texts import operand
 
 if TYPE_CHECKING:
@@ -20,26 +40,8 @@ if TYPE_CHECKING:
 
 type PromptFunction = Callable[..., str | Awaitable[str]]
 
-
-class _Sentinel(Enum):
-    INHERIT = "INHERIT"
-    NO_DEAD_LETTER = "NO_DEAD_LETTER"
-
-    def __repr__(self) -> str:
-        return self.value
-
-
-type Inherit = Literal[_Sentinel.INHERIT]
-type NoDeadLetter = Literal[_Sentinel.NO_DEAD_LETTER]
-
-INHERIT: Final = _Sentinel.INHERIT
-"""The value of an option that was not given: the dispatcher's, or the settings'."""
-
-QUEUE_OPTIONS = ("queue_name", "in_progress_queue", "done_queue", "on_cancel", "dead_letter_queue")
-"""The options of a route that name queues of the board."""
-
-NO_DEAD_LETTER: Final = _Sentinel.NO_DEAD_LETTER
-"""Switches a global `dead_letter_queue` off for one route."""
+MAX_CRASHES = 3
+"""How many lost workers a task survives by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,94 +65,203 @@ class RetryPolicy:
     max_crashes: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One watched queue and what is done with its tasks; all options are resolved.
+@dataclass(frozen=True)
+class RouteOptions:
+    """What `@dispatcher.route(...)` takes: the one place where the options are written down.
 
-    Made by `AgentDispatcher.route`; `docs/routes.md` explains every option.
+    Durations are seconds or `timedelta`, and kept as `timedelta`. Where an option inherits, the
+    dispatcher's argument counts, and behind it the setting of that name. An option with a wrong
+    value raises `RouteError`, which names the route, the option, the value and the rule.
+    """
+
+    queue_name: str
+    """The queue to watch. One route a queue."""
+
+    _: KW_ONLY
+
+    in_progress_queue: Option[str, str] = queue("In Progress", column="in progress")
+    """Where a task is while an agent works on it. Several routes may share it.
+
+    Default: `In Progress`. Must not be empty, nor a queue that a route watches."""
+
+    args: Option[Sequence[str], tuple[str, ...]] = words()
+    """Words after the command and before the prompt.
+
+    Default: none. Must be a list, not one text."""
+
+    command: Option[str | None, str] = text(inherits="command")
+    """Another command than the dispatcher's. Split as a shell would; no shell is run.
+
+    Default: inherits `command`."""
+
+    agent: Option[AgentAdapter | None, AgentAdapter | None] = thing("an agent adapter")
+    """The agent adapter; else `default_agent`, else a subprocess.
+
+    Default: inherits `default_agent`. It cannot be said over HTTP."""
+
+    timeout: Option[Seconds | Inherit | None, timedelta | None] = duration(
+        INHERIT, inherits="agent_timeout", none=True, column="timeout", empty="none"
+    )
+    """How long an attempt may take; `None` means no limit. Then TERM, 5 s, KILL.
+
+    Seconds or a `timedelta`, more than 0. Default: inherits `agent_timeout`."""
+
+    poll_interval: Option[Seconds | None, timedelta] = duration(
+        inherits="poll_interval", column="poll"
+    )
+    """Time between polls of this queue; `None` inherits.
+
+    Seconds or a `timedelta`, more than 0. Default: inherits `poll_interval`."""
+
+    priority: Option[int | None, int | None] = rank()
+    """Lower is served first. Ties, and routes without one (they come last), in order of
+    registration.
+
+    A whole number. Default: none."""
+
+    max_retries: Option[int | None, int] = count(inherits="max_retries", column="retries")
+    """Attempts after the first; `None` inherits.
+
+    0 or more. Default: inherits `max_retries`."""
+
+    dead_letter_queue: Option[str | NoDeadLetter | None, str | None] = queue(
+        inherits="dead_letter_queue",
+        none=True,
+        no=NO_DEAD_LETTER,
+        column="dead letters",
+        empty="left in place",
+    )
+    """Where an exhausted task goes; `None` inherits, `NO_DEAD_LETTER` switches it off.
+
+    Default: inherits `dead_letter_queue`. Must not be the watched queue."""
+
+    done_queue: Option[str | None, str | None] = queue(none=True)
+    """Where a task goes whose agent succeeded without moving it; `None` leaves it, with a comment.
+
+    Default: none. Must not be the watched queue."""
+
+    on_cancel: Option[str | None, str | None] = queue(none=True)
+    """Where a task goes whose run a person cancelled; `None` leaves it in progress.
+
+    Default: none. Must not be the watched queue."""
+
+    stall_timeout: Option[Seconds | None, timedelta | None] = duration(none=True)
+    """Stops an agent that has produced neither output nor a call of the task API with its token
+    for so long: a failure.
+
+    Seconds or a `timedelta`, more than 0. Default: none."""
+
+    max_concurrent: Option[int | None, int | None] = count(least=1, none=True, column="at once")
+    """Agents of this route at once, beside the dispatcher's limit.
+
+    At least 1. Default: no limit of its own."""
+
+    retry_delay: Option[Seconds | None, timedelta | None] = duration(zero=True, none=True)
+    """Time before a retry; `None` means the route's next poll.
+
+    Seconds or a `timedelta`, 0 or more. Default: none."""
+
+    retry_backoff: Option[float, float] = number(1.0, 1, 1000)
+    """Each further delay is the last one times this.
+
+    From 1 to 1000. Default: 1, which is always the same delay."""
+
+    retry_max_delay: Option[Seconds | None, timedelta | None] = duration(none=True)
+    """The cap that backoff grows to.
+
+    Seconds or a `timedelta`, more than 0. Default: none."""
+
+    retry_jitter: Option[float, float] = number(0.0, 0, 1)
+    """Up to this share of the delay is added at random.
+
+    From 0 to 1; 0.2 is a fifth. Default: 0."""
+
+    max_crashes: Option[int | None, int] = count(inherits="max_crashes", otherwise=MAX_CRASHES)
+    """Lost workers that a task survives, apart from its retries; `None` inherits.
+
+    0 or more. Default: inherits `max_crashes`."""
+
+    pause_after_failures: Option[int, int] = count(5, least=1)
+    """So many like failures in a row, over as many tasks, pause the route.
+
+    At least 1. Default: 5."""
+
+    resume_after: Option[Seconds | None, timedelta | None] = duration(900, none=True)
+    """A route that paused itself tries again after so many seconds; `None`: only `athanore resume`
+    ends it.
+
+    Seconds or a `timedelta`, more than 0. Default: 900."""
+
+    cwd: Option[str | Path | None, Path | None] = folder()
+    """The agent's working folder; the worker's by default.
+
+    A path. Default: none."""
+
+    env: Option[Mapping[str, str] | None, Mapping[str, str]] = variables()
+    """Variables that are added to the agent's environment. Those said over HTTP are kept in Prefect
+    as they are, so put no secrets there.
+
+    Names and values, both texts. Default: none."""
+
+    def __post_init__(self) -> None:
+        if not self.queue_name.strip():
+            raise RouteError(f"A route needs a queue to watch; queue_name={self.queue_name!r}.")
+        for name in QUEUE_OPTIONS:
+            if name != "queue_name" and getattr(self, name) == self.queue_name:
+                raise RouteError(
+                    f"Route {self.queue_name!r}: {name}={self.queue_name!r} is the queue that the "
+                    "route watches; its tasks would be dispatched in circles."
+                )
+
+
+OPTIONS: Options = options_of(RouteOptions)
+"""All options of a route by name."""
+
+QUEUE_OPTIONS = ("queue_name", *(name for name, o in OPTIONS.items() if o.kind is QUEUE))
+"""The options of a route that name queues of the board."""
+
+
+@dataclass(frozen=True)
+class Route(RouteOptions):
+    """One watched queue, what is done with its tasks, and who writes the prompt.
+
+    Made by `AgentDispatcher.route`, with the dispatcher's values where its options inherit. One
+    that is made by hand inherits the defaults of the settings.
+
+    Attributes:
+        prompt: the function that writes the prompt; see `make_prompt`.
 
     Raises:
         RouteError: an option is wrong; the message names the route, the option and the value.
     """
 
-    queue_name: str
     prompt: PromptFunction
-    in_progress_queue: str = "In Progress"
-    command: str = ""
-    args: tuple[str, ...] = ()
-    agent: AgentAdapter | None = None
-    poll_interval: timedelta = timedelta(seconds=30)
-    timeout: timedelta | None = None
-    stall_timeout: timedelta | None = None
-    priority: int | None = None
-    max_concurrent: int | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    dead_letter_queue: str | None = None
-    done_queue: str | None = None
-    on_cancel: str | None = None
-    pause_after_failures: int = 5
-    resume_after: timedelta | None = timedelta(minutes=15)
-    cwd: Path | None = None
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def __post_init__(self) -> None:
-        def check(ok: bool, option: str, value: object, rule: str) -> None:
-            if not ok:
-                raise RouteError(f"Route {self.queue_name!r}: {option}={value!r} {rule}.")
+    @classmethod
+    def of(
+        cls, options: RouteOptions, prompt: PromptFunction, inherited: Callable[[str], object]
+    ) -> Route:
+        """A route with given options.
 
-        def positive(value: timedelta | None) -> bool:
-            return value is None or value > timedelta(0)
+        Args:
+            inherited: the dispatcher's value for the name of one of its arguments.
+        """
+        given = dict(vars(options))
+        for name, option in OPTIONS.items():
+            if option.is_inherited(given[name]):
+                given[name] = inherited(option.inherits)
+        return cls(prompt=prompt, **given)
 
-        if not self.queue_name.strip():
-            raise RouteError(f"A route needs a queue to watch; queue_name={self.queue_name!r}.")
-        check(
-            bool(self.in_progress_queue.strip()),
-            "in_progress_queue",
-            self.in_progress_queue,
-            "must not be empty",
-        )
-        for option in ("in_progress_queue", "dead_letter_queue", "done_queue", "on_cancel"):
-            value = getattr(self, option)
-            check(
-                value != self.queue_name,
-                option,
-                value,
-                "is the queue that the route watches; its tasks would be dispatched in circles",
-            )
-        for option in ("poll_interval", "timeout", "stall_timeout", "resume_after"):
-            value = getattr(self, option)
-            check(positive(value), option, _seconds(value), "must be more than 0 seconds")
-        check(
-            self.max_concurrent is None or self.max_concurrent >= 1,
-            "max_concurrent",
-            self.max_concurrent,
-            "must be at least 1",
-        )
-        check(
-            self.retry.max_retries >= 0, "max_retries", self.retry.max_retries, "must be 0 or more"
-        )
-        check(
-            self.retry.delay is None or self.retry.delay >= timedelta(0),
-            "retry_delay",
-            _seconds(self.retry.delay),
-            "must be 0 seconds or more",
-        )
-        check(self.retry.backoff >= 1, "retry_backoff", self.retry.backoff, "must be at least 1")
-        check(
-            positive(self.retry.max_delay),
-            "retry_max_delay",
-            _seconds(self.retry.max_delay),
-            "must be more than 0 seconds",
-        )
-        check(0 <= self.retry.jitter <= 1, "retry_jitter", self.retry.jitter, "must be from 0 to 1")
-        check(
-            self.retry.max_crashes >= 0, "max_crashes", self.retry.max_crashes, "must be 0 or more"
-        )
-        check(
-            self.pause_after_failures >= 1,
-            "pause_after_failures",
-            self.pause_after_failures,
-            "must be at least 1",
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often a failed attempt is repeated, and when."""
+        return RetryPolicy(
+            max_retries=self.max_retries,
+            delay=self.retry_delay,
+            backoff=self.retry_backoff,
+            max_delay=self.retry_max_delay,
+            jitter=self.retry_jitter,
+            max_crashes=self.max_crashes,
         )
 
     def format_command(self, prompt: str) -> list[str]:
@@ -256,7 +367,3 @@ def check_prompt_function(queue_name: str, function: PromptFunction) -> None:
             f"Route {queue_name!r}: {name}{inspect.signature(function)} must take "
             "(task_id, task_name), and may take task and attempt beside them."
         )
-
-
-def _seconds(value: timedelta | None) -> float | None:
-    return None if value is None else value.total_seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.models import Task
+    from athanore.options import Options
     from athanore.runtime.apps import App
     from athanore.runtime.route_registry import KnownRoute
     from athanore.services.operations import DeadLetter
@@ -93,6 +95,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
 
     Prefect is asked only where routes may be made over HTTP (enable_queue_management).
     """
+    from athanore.routes import OPTIONS
     from athanore.runtime.route_registry import Registry, ranked_routes
 
     _, dispatcher = find_app(app)
@@ -102,22 +105,11 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
     if json:
         print_json([_route_fields(k) for k in ranked])
         return
+    columns = {name: o for name, o in OPTIONS.items() if o.column}
     print_table(
-        (
-            "queue", "in progress", "agent", "poll", "timeout", "at once", "retries",
-            "dead letters", "",
-        ),
-        (
-            (
-                r.queue_name, r.in_progress_queue, r.describe(),
-                duration(r.poll_interval.total_seconds()),
-                "none" if r.timeout is None else duration(r.timeout.total_seconds()),
-                "" if r.max_concurrent is None else r.max_concurrent,
-                r.retry.max_retries, r.dead_letter_queue or "left in place", origin(k),
-            )
-            for k, r in ((k, k.route) for k in ranked)
-        ),
-    )  # fmt: skip
+        ("queue", "agent", *(o.column for o in columns.values()), ""),
+        ((k.route.queue_name, k.route.describe(), *_cells(k, columns), origin(k)) for k in ranked),
+    )
 
 
 def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
@@ -161,19 +153,22 @@ def _task_fields(task: Task) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _cells(known: KnownRoute, columns: Options) -> list[str]:
+    cells: list[str] = []
+    for name, option in columns.items():
+        value: object = getattr(known.route, name)
+        text = duration(value.total_seconds()) if isinstance(value, timedelta) else str(value)
+        cells.append(option.empty if value is None else text)
+    return cells
+
+
 def _route_fields(known: KnownRoute) -> dict[str, object]:
-    route, timeout = known.route, known.route.timeout
+    from athanore.options import shown
+
     return {
-        "queue_name": route.queue_name,
+        "queue_name": known.route.queue_name,
         "source": known.source,
         "changed": known.changed,
-        "in_progress_queue": route.in_progress_queue,
-        "agent": route.describe(),
-        "priority": route.priority,
-        "poll_interval": route.poll_interval.total_seconds(),
-        "timeout": None if timeout is None else timeout.total_seconds(),
-        "max_concurrent": route.max_concurrent,
-        "max_retries": route.retry.max_retries,
-        "dead_letter_queue": route.dead_letter_queue,
-        "done_queue": route.done_queue,
+        "agent": known.route.describe(),
+        **shown(known.route),
     }

@@ -12,53 +12,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
+    create_model,
 )
 
+from athanore import routes
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
-from athanore.routes import Route
+from athanore.options import description_over_http, options_of
+from athanore.routes import OPTIONS, Route
 from athanore.runtime.prompt_template import PromptTemplate
-from athanore.settings import seconds
 
-_YEAR = 366 * 86400
-
-# No program and no database can be given a NUL.
-type Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-# Something to be seen, as in `athanore.api.models`.
-type QueueName = Annotated[
-    str,
-    StringConstraints(
-        min_length=1, max_length=500, pattern=r"^[^\x00]*[^\s\x00-\x1f\x85][^\x00]*$"
-    ),
-]
 type Prompt = Annotated[
     str,
     StringConstraints(
         min_length=1, max_length=50_000, pattern=r"^[^\x00]*[^\s\x00-\x1f\x85][^\x00]*$"
     ),
 ]
-type Seconds = Annotated[float, Field(ge=0.1, le=_YEAR, allow_inf_nan=False)]
-type Delay = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
-
-
-def _whole(value: object) -> object:
-    """JSON knows one kind of number: 3.0 is an integer in its schemas."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-type Count = Annotated[int, Field(ge=0, le=10_000), BeforeValidator(_whole)]
-type Some = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
-type Rank = Annotated[int, Field(ge=-1_000_000, le=1_000_000), BeforeValidator(_whole)]
 
 
 PROMPT: Any = {
@@ -70,7 +47,7 @@ PROMPT: Any = {
 }
 
 
-class RouteOptions(BaseModel):
+class SentOptions(BaseModel):
     """The options of a route over HTTP; durations are seconds.
 
     Those that are not sent, and those that are null, are what the dispatcher says (or, of a route
@@ -80,85 +57,15 @@ class RouteOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: Prompt | None = Field(default=None, **PROMPT)
-    in_progress_queue: QueueName | None = Field(
-        default=None, description='Where a task is while an agent works on it: "In Progress".'
-    )
-    command: Text | None = Field(
-        default=None,
-        description="The program to start, split as a shell would; no shell is run.",
-        examples=["claude"],
-    )
-    args: list[Text] | None = Field(
-        default=None, description="Words after the command and before the prompt."
-    )
-    timeout: Seconds | None = Field(
-        default=None, description="How long an attempt may take; null for no limit."
-    )
-    poll_interval: Seconds | None = Field(default=None, description="Time between polls.")
-    priority: Rank | None = Field(
-        default=None, description="Lower is served first; null comes last."
-    )
-    max_retries: Count | None = Field(default=None, description="Attempts after the first.")
-    dead_letter_queue: QueueName | Literal[False] | None = Field(
-        default=None,
-        description="Where an exhausted task goes; false leaves it in progress, with a comment.",
-    )
-    done_queue: QueueName | None = Field(
-        default=None, description="Where a task goes whose agent succeeded without moving it."
-    )
-    on_cancel: QueueName | None = Field(
-        default=None, description="Where a task goes whose run a person cancelled."
-    )
-    stall_timeout: Seconds | None = Field(
-        default=None,
-        description="Stops an agent that has produced neither output nor a call of the task API "
-        "with its token for so long.",
-    )
-    max_concurrent: Some | None = Field(
-        default=None, description="Agents of this route at once, beside the app's limit."
-    )
-    retry_delay: Delay | None = Field(
-        default=None, description="Time before a retry; null means the next poll."
-    )
-    retry_backoff: Annotated[float, Field(ge=1, le=1000)] | None = Field(
-        default=None, description="Each further delay is the last one times this: 1."
-    )
-    retry_max_delay: Seconds | None = Field(
-        default=None, description="The cap that backoff grows to."
-    )
-    retry_jitter: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="Up to this share of the delay is added at random: 0."
-    )
-    max_crashes: Count | None = Field(
-        default=None, description="Lost workers that a task survives, apart from its retries."
-    )
-    pause_after_failures: Some | None = Field(
-        default=None, description="So many like failures in a row pause the route: 5."
-    )
-    resume_after: Seconds | None = Field(
-        default=None,
-        description="After how long a route that paused itself tries again (900); null: by hand "
-        "only.",
-    )
-    cwd: Text | None = Field(
-        default=None, description="The agent's working folder; the worker's by default."
-    )
-    env: (
-        dict[Annotated[str, StringConstraints(min_length=1, pattern=r"^[^=\x00]*$")], Text] | None
-    ) = Field(
-        default=None,
-        description="Variables that are added to the agent's environment. They are kept in "
-        "Prefect as they are, so put no secrets here.",
-    )
 
     def said(self) -> dict[str, Any]:
         """The options that were sent, as JSON holds them."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    def merged(self, changes: RouteOptions) -> RouteOptions:
+    def merged(self, changes: SentOptions) -> RouteOptions:
         """These options after a change; null takes back what was said before."""
         options = {**self.said(), **changes.said()}
-        kept = {k: v for k, v in options.items() if v is not None or k in _NULL_COUNTS}
+        kept = {k: v for k, v in options.items() if v is not None or _null_counts(k)}
         return RouteOptions.model_validate(kept)
 
     def applied_to(self, route: Route) -> Route:
@@ -168,40 +75,37 @@ class RouteOptions(BaseModel):
             RouteError: an option is wrong; the message names it.
         """
         changes: dict[str, Any] = {}
-        retry: dict[str, Any] = {}
         for name, value in self.said().items():
-            if value is None and name not in _NULL_COUNTS:
+            if value is None and not _null_counts(name):
                 continue
-            if name in _DURATIONS:
-                value = seconds(value)
-            if (field := _RETRY.get(name)) is not None:
-                retry[field] = value
+            option = OPTIONS.get(name)
+            if option is None:  # the prompt
+                changes[name] = PromptTemplate(str(value))
             else:
-                changes[name] = _CONVERT[name](value) if name in _CONVERT and value else value
-        if changes.get("dead_letter_queue") is False:
-            changes["dead_letter_queue"] = None
-        if retry:
-            changes["retry"] = replace(route.retry, **retry)
+                changes[name] = option.no if value is False else value
         return replace(route, **changes)
 
 
-# Where null is a value, and not the absence of one.
-_NULL_COUNTS = {
-    "timeout", "priority", "done_queue", "on_cancel", "stall_timeout", "max_concurrent",
-    "retry_delay", "retry_max_delay", "resume_after", "cwd",
-}  # fmt: skip
-_DURATIONS = {
-    "timeout", "poll_interval", "stall_timeout", "retry_delay", "retry_max_delay", "resume_after",
-}  # fmt: skip
-_RETRY = {
-    "max_retries": "max_retries",
-    "retry_delay": "delay",
-    "retry_backoff": "backoff",
-    "retry_max_delay": "max_delay",
-    "retry_jitter": "jitter",
-    "max_crashes": "max_crashes",
-}
-_CONVERT: dict[str, Any] = {"prompt": PromptTemplate, "args": tuple, "cwd": Path}
+def _null_counts(name: str) -> bool:
+    return name in OPTIONS and OPTIONS[name].null_counts
+
+
+def sent_options(schema: type, base: type[BaseModel] = SentOptions) -> type[Any]:
+    """The model of a class of options in requests: each may be left out, or be null."""
+    sent: dict[str, Any] = {}
+    for name, option in options_of(schema).items():
+        kind: Any = option.kind.sent
+        if kind is not None:
+            kind = kind | Literal[False] | None if option.no is not None else kind | None
+            description = description_over_http(schema, name)
+            sent[name] = (kind, Field(default=None, description=description))
+    return create_model("RouteOptions", __base__=base, __doc__=base.__doc__, **sent)
+
+
+if TYPE_CHECKING:
+    RouteOptions = SentOptions
+else:
+    RouteOptions = sent_options(routes.RouteOptions)
 
 
 class RouteDefinition(BaseModel):

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from athanore import AgentDispatcher, Route, ScriptedAgent, Task
 from athanore.errors import RouteError
-from athanore.routes import RetryPolicy
 
 TASK = Task(id="7", name="Fix crash", queue_name="Todo", description="It crashes.")
 
@@ -125,28 +124,37 @@ def test_a_route_says_what_it_starts(route: Route, description: str) -> None:
     assert route.describe() == description
 
 
-@pytest.mark.parametrize(
-    ("option", "changes"),
-    [
-        ("queue_name", {"queue_name": " "}),
-        ("in_progress_queue", {"in_progress_queue": ""}),
-        ("in_progress_queue", {"in_progress_queue": "Todo"}),
-        ("dead_letter_queue", {"dead_letter_queue": "Todo"}),
-        ("done_queue", {"done_queue": "Todo"}),
-        ("on_cancel", {"on_cancel": "Todo"}),
-        ("poll_interval", {"poll_interval": timedelta(0)}),
-        ("timeout", {"timeout": timedelta(seconds=-1)}),
-        ("stall_timeout", {"stall_timeout": timedelta(0)}),
-        ("max_concurrent", {"max_concurrent": 0}),
-        ("pause_after_failures", {"pause_after_failures": 0}),
-        ("max_retries", {"retry": RetryPolicy(max_retries=-1)}),
-        ("retry_delay", {"retry": RetryPolicy(delay=timedelta(seconds=-1))}),
-        ("retry_backoff", {"retry": RetryPolicy(backoff=0.5)}),
-        ("retry_max_delay", {"retry": RetryPolicy(max_delay=timedelta(0))}),
-        ("retry_jitter", {"retry": RetryPolicy(jitter=1.5)}),
-        ("max_crashes", {"retry": RetryPolicy(max_crashes=-1)}),
-    ],
-)
-def test_a_wrong_option_is_refused_by_its_name(option: str, changes: dict[str, Any]) -> None:
+WRONG: list[tuple[str, Any]] = [
+    ("queue_name", " "),
+    ("in_progress_queue", ""),
+    ("in_progress_queue", "Todo"),
+    ("dead_letter_queue", "Todo"),
+    ("done_queue", "Todo"),
+    ("on_cancel", "Todo"),
+    ("poll_interval", timedelta(0)),
+    ("timeout", timedelta(seconds=-1)),
+    ("timeout", "soon"),
+    ("stall_timeout", timedelta(0)),
+    ("max_concurrent", 0),
+    ("pause_after_failures", 0),
+    ("pause_after_failures", "5"),
+    ("max_retries", -1),
+    ("max_retries", 1.5),
+    ("retry_delay", -1),
+    ("retry_backoff", 0.5),
+    ("retry_max_delay", 0),
+    ("retry_jitter", 1.5),
+    ("max_crashes", -1),
+    ("command", 7),
+    ("env", {"A": 1}),
+    ("cwd", 7),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), WRONG)
+def test_a_wrong_option_is_refused_by_its_name(option: str, value: object) -> None:
     with pytest.raises(RouteError, match=f"{option}="):
-        replace(Route("Todo", prompt), **changes)
+        replace(Route("Todo", prompt), **{option: value})
+    with pytest.raises(RouteError, match=f"{option}="):
+        given: dict[str, Any] = {"queue_name": "Todo", option: value}
+        AgentDispatcher().route(**given)(prompt)

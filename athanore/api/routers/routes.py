@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response, status
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from athanore import routes
 from athanore.api.models import EmptyRequest
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
@@ -25,8 +25,9 @@ from athanore.deployments.live import (
     remove_route,
 )
 from athanore.models import Queue
+from athanore.options import QueueName, description_over_http, options_of, shown
 from athanore.routes import QUEUE_OPTIONS, Route
-from athanore.runtime.definitions import PROMPT, Prompt, QueueName, RouteOptions
+from athanore.runtime.definitions import PROMPT, Prompt, RouteOptions
 from athanore.runtime.prompt_template import PromptTemplate
 from athanore.runtime.route_registry import KnownRoute, Routes, ranked_routes
 
@@ -60,41 +61,35 @@ class RouteRemovalModel(BaseModel):
     note: str
 
 
-class RouteModel(BaseModel):
+class _RouteModel(BaseModel):
     """A route with all its options; durations are seconds."""
 
     queue_name: str = Field(description="The watched queue.")
-    in_progress_queue: str
     agent: str = Field(description="What is started: the command, or the agent adapter.")
-    command: str
-    args: list[str]
     prompt: str = Field(description="The function that writes the prompt, or the template.")
     source: Literal["code", "api"] = Field(description="Where the route was written.")
     changed: list[str] = Field(
         description="The options of a route in the code that were changed over HTTP."
     )
     note: str | None = Field(description="What to know of such changes: how long they last.")
-    poll_interval: float
-    timeout: float | None
-    stall_timeout: float | None
-    priority: int | None
     rank: int = Field(description="The place in the order in which slots are given, from 1.")
-    max_concurrent: int | None
-    max_retries: int
-    retry_delay: float | None
-    retry_backoff: float
-    retry_max_delay: float | None
-    retry_jitter: float
-    max_crashes: int
-    dead_letter_queue: str | None
-    done_queue: str | None
-    on_cancel: str | None
-    pause_after_failures: int
-    resume_after: float | None = Field(
-        description="After how long a route that paused itself tries again; null: by hand only."
-    )
-    cwd: str | None
-    env: list[str] = Field(description="The names of the variables that the route sets.")
+
+
+def shown_options(schema: type) -> type[Any]:
+    """The model of a class of options in answers."""
+    shown: dict[str, Any] = {}
+    for name, option in options_of(schema).items():
+        kind: Any = option.kind.shown
+        if option.kind.sent is not None:
+            kind = kind | None if option.none else kind
+            shown[name] = (kind, Field(description=description_over_http(schema, name)))
+    return create_model("RouteModel", __base__=_RouteModel, __doc__=_RouteModel.__doc__, **shown)
+
+
+if TYPE_CHECKING:
+    RouteModel = _RouteModel
+else:
+    RouteModel = shown_options(routes.RouteOptions)
 
 
 class RoutePauseModel(BaseModel):
@@ -276,7 +271,7 @@ def _refuse_secrets(service: Service, body: BaseModel) -> None:
 
 def _model(routes: Routes, known: KnownRoute) -> RouteModel:
     order = [k.route.queue_name for k in ranked_routes(routes)]
-    route, retry, prompt = known.route, known.route.retry, known.route.prompt
+    route, prompt = known.route, known.route.prompt
     written = (
         prompt.source
         if isinstance(prompt, PromptTemplate)
@@ -290,35 +285,11 @@ def _model(routes: Routes, known: KnownRoute) -> RouteModel:
         )
     return RouteModel(
         queue_name=route.queue_name,
-        in_progress_queue=route.in_progress_queue,
         agent=route.describe(),
-        command=route.command,
-        args=list(route.args),
         prompt=written,
         source=known.source,
         changed=list(known.changed),
         note=note,
-        poll_interval=route.poll_interval.total_seconds(),
-        timeout=_seconds(route.timeout),
-        stall_timeout=_seconds(route.stall_timeout),
-        priority=route.priority,
         rank=order.index(route.queue_name) + 1,
-        max_concurrent=route.max_concurrent,
-        max_retries=retry.max_retries,
-        retry_delay=_seconds(retry.delay),
-        retry_backoff=retry.backoff,
-        retry_max_delay=_seconds(retry.max_delay),
-        retry_jitter=retry.jitter,
-        max_crashes=retry.max_crashes,
-        dead_letter_queue=route.dead_letter_queue,
-        done_queue=route.done_queue,
-        on_cancel=route.on_cancel,
-        pause_after_failures=route.pause_after_failures,
-        resume_after=_seconds(route.resume_after),
-        cwd=None if route.cwd is None else str(route.cwd),
-        env=sorted(route.env),
+        **shown(route),
     )
-
-
-def _seconds(value: timedelta | None) -> float | None:
-    return None if value is None else value.total_seconds()

@@ -1,0 +1,57 @@
+"""How an option of a route is written down, and what is made from that."""
+
+from athanore.options.described import description_over_http, descriptions, summary
+from athanore.options.kinds import (
+    QUEUE,
+    QueueName,
+    count,
+    duration,
+    folder,
+    number,
+    queue,
+    rank,
+    text,
+    thing,
+    variables,
+    words,
+)
+from athanore.options.option import (
+    INHERIT,
+    NO_DEAD_LETTER,
+    Inherit,
+    NoDeadLetter,
+    Option,
+    Options,
+    Seconds,
+    options_of,
+    shown,
+    takes,
+)
+
+__all__ = [
+    "INHERIT",
+    "NO_DEAD_LETTER",
+    "QUEUE",
+    "Inherit",
+    "NoDeadLetter",
+    "Option",
+    "Options",
+    "QueueName",
+    "Seconds",
+    "count",
+    "description_over_http",
+    "descriptions",
+    "duration",
+    "folder",
+    "number",
+    "options_of",
+    "queue",
+    "rank",
+    "shown",
+    "summary",
+    "takes",
+    "text",
+    "thing",
+    "variables",
+    "words",
+]
