@@ -63,10 +63,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue of a board and how many tasks are in it."""
+    """One queue of a board and how many tasks are in it.
+
+    `is_open` is False where the board has closed the queue, so that its tasks are never ready.
+    """
 
     name: str
     task_count: int
+    is_open: bool = True
 
 
 class AgentOutcome(StrEnum):

@@ -59,6 +59,10 @@ def folder_name(folder: Path) -> str:
     return f"app-{name}" if name.lower().startswith("prefect") else name or DEFAULT_APP
 
 
+WEBHOOK_POLL = "webhook poll"
+"""The name of a poll that a change on the board has asked for: it is looked for at once."""
+
+
 def deployment_name(app: str, queue_name: str) -> str:
     """The name of a route's two deployments: the queue's, after the app's unless it is default."""
     return slug(queue_name) if app == DEFAULT_APP else f"{app}:{slug(queue_name)}"

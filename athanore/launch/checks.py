@@ -9,8 +9,9 @@ from pathlib import Path
 
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import ConfigurationError
-from athanore.queue_adapters.base import SupportsPrepare
+from athanore.errors import ConfigurationError, QueueNotFoundError
+from athanore.models import Queue
+from athanore.queue_adapters.base import QueueAdapter, SupportsPrepare
 from athanore.routes import QUEUE_OPTIONS, Route
 
 
@@ -31,28 +32,55 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     board = dispatcher.board
     if isinstance(board, SupportsPrepare):
         board.prepare(dispatcher.queue_names())
-    check_queues(dispatcher, [q.name for q in board.list_queues()])
+    check_queues(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
 
 
-def check_queues(dispatcher: AgentDispatcher, existing: list[str]) -> None:
-    """Check that the board has every queue that the routes name.
+def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
+    """Check that the board has every queue that the routes name; return all that it has.
+
+    The board must be prepared: a name may mean something to it only then.
 
     Raises:
-        ConfigurationError: it has not.
+        ConfigurationError: it has not, or a watched one is closed.
     """
+    board = dispatcher.board
+    queues = board.list_queues()
+    existing = {q.name: q for q in queues}
     for route in dispatcher.routes.values():
         for option in QUEUE_OPTIONS:
             wanted: str | None = getattr(route, option)
-            if wanted is None or wanted in existing:
+            if wanted is None:
                 continue
-            close = get_close_matches(wanted, existing, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ConfigurationError(
-                f"Route {route.queue_name!r}: the board has no queue {wanted!r} ({option}).{hint} "
-                f"It has: {', '.join(repr(q) for q in existing) or 'none'}."
-            )
+            queue = existing.get(wanted) or _queue(board, wanted)
+            where = f"Route {route.queue_name!r}"
+            if queue is None:
+                close = get_close_matches(wanted, existing, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ConfigurationError(
+                    f"{where}: the board has no queue {wanted!r} ({option}).{hint} "
+                    f"It has: {', '.join(repr(q) for q in existing) or 'none'}."
+                )
+            if queue.name != wanted:
+                raise ConfigurationError(
+                    f"{where}: the queue {wanted!r} ({option}) is called {queue.name!r} in another "
+                    "option; call it the same in all of them."
+                )
+            if option == "queue_name" and not queue.is_open:
+                raise ConfigurationError(
+                    f"{where}: the queue is closed on the board, and no task in it is ever ready; "
+                    "open it there (a list of Planka: make it active)."
+                )
+    return queues
+
+
+def _queue(board: QueueAdapter, name: str) -> Queue | None:
+    """Ask the board for a queue that it lists under another name, if at all."""
+    try:
+        return board.get_queue(name)
+    except QueueNotFoundError:
+        return None
 
 
 def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:

@@ -67,7 +67,7 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
     try:
         dispatcher = await asyncio.to_thread(load, reference)
         found += [_app(reference, dispatcher)]
-        found += await asyncio.to_thread(lambda: [_board(dispatcher), *_agents(dispatcher)])
+        found += await asyncio.to_thread(lambda: [board_finding(dispatcher), *_agents(dispatcher)])
         found += [await _api(dispatcher), _security(dispatcher)]
     except AthanoreError as exc:
         found.append(_fail("app", exc))
@@ -91,7 +91,8 @@ def _app(reference: str, dispatcher: AgentDispatcher) -> Finding:
     return Finding("app", Level.OK, f"{reference}: {listed}")
 
 
-def _board(dispatcher: AgentDispatcher) -> Finding:
+def board_finding(dispatcher: AgentDispatcher) -> Finding:
+    """Look at an app's board, and at the queues that its routes name."""
     try:
         board = dispatcher.board
         where = type(board).__name__
@@ -100,12 +101,9 @@ def _board(dispatcher: AgentDispatcher) -> Finding:
             board.check_place()
             if not board.path.exists():
                 return Finding("board", Level.OK, f"{where} is made at the first start")
-            queues = board.list_queues()
-        else:
-            queues = board.list_queues()
-            if isinstance(board, SupportsPrepare):
-                board.prepare(dispatcher.queue_names())  # a board that is there is only checked
-        check_queues(dispatcher, [q.name for q in queues])
+        elif isinstance(board, SupportsPrepare):
+            board.prepare(dispatcher.queue_names())  # a board that is there is only checked
+        queues = check_queues(dispatcher)
     except AthanoreError as exc:
         return _fail("board", exc)
     except Exception as exc:

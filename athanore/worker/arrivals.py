@@ -20,8 +20,13 @@ _RUN_PREFIX = "prefect.flow-run."
 _RECONNECT_PAUSE = 2.0
 
 
-async def watch_arrivals(client: PrefectClient, pool: str, arrived: Callable[[UUID], None]) -> None:
+async def watch_arrivals(
+    client: PrefectClient, pool: str, arrived: Callable[[UUID], None], name: str | None = None
+) -> None:
     """Call `arrived` with the id of each run that is scheduled in a pool; runs until cancelled.
+
+    Args:
+        name: only of runs that are called so.
 
     Without it such a run would wait for the worker's next regular look, up to ten seconds. What the
     stream misses is found then.
@@ -32,6 +37,8 @@ async def watch_arrivals(client: PrefectClient, pool: str, arrived: Callable[[UU
             async with get_events_subscriber(filter=_QUERY) as events:
                 async for event in events:
                     # Prefect's stream has no filter for related resources.
+                    if name is not None and event.resource.name != name:
+                        continue
                     if any(resource.id == pool_resource for resource in event.related):
                         arrived(UUID(event.resource.id.removeprefix(_RUN_PREFIX)))
         except Exception as exc:

@@ -151,6 +151,13 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             beside["The deletion of empty polls"] = partial(
                 forget_empty_polls, self.client, [a.name for a in self._apps]
             )
+            beside["The watch for polls that a webhook asks for"] = partial(
+                watch_arrivals,
+                self.client,
+                self._work_pool_name,
+                lambda _: self._alarms.set(),
+                names.WEBHOOK_POLL,
+            )
             for app in self._apps:
                 beside[f"The look for lost workers of {app.name!r}"] = partial(
                     sweep, self.client, app

@@ -47,3 +47,27 @@ async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> 
             await asyncio.gather(watch, return_exceptions=True)
     while not heard.empty():
         assert heard.get_nowait() in created
+
+
+async def test_the_worker_of_polls_hears_of_those_that_a_webhook_asks_for(prefect_api: str) -> None:
+    heard: asyncio.Queue[UUID] = asyncio.Queue()
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        async with get_client() as client, asyncio.timeout(60):
+            app, _ = await _app(client)
+            poll = await client.read_deployment_by_name(
+                f"{names.POLL_FLOW}/{names.deployment_name(app.name, 'Todo')}"
+            )
+            pool = names.polls_pool(app.name)
+            watch = asyncio.create_task(
+                watch_arrivals(client, pool, heard.put_nowait, names.WEBHOOK_POLL)
+            )
+            asked: set[UUID] = set()
+            while heard.empty():
+                await client.create_flow_run_from_deployment(poll.id, name="by the schedule")
+                run = await client.create_flow_run_from_deployment(poll.id, name=names.WEBHOOK_POLL)
+                asked.add(run.id)
+                await asyncio.sleep(0.2)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+    while not heard.empty():
+        assert heard.get_nowait() in asked

@@ -33,6 +33,7 @@ class Double:
         """Every request that is answered; `own_id` is called `id` in errors."""
         return {
             "POST /access-tokens": self.create_access_token,
+            "DELETE /access-tokens/me": self.delete_access_token,
             "GET /bootstrap": self.bootstrap,
             "GET /users/me": self.me,
             "POST /users": self.create_user,
@@ -76,6 +77,11 @@ class Double:
             raise Refusal(401, "E_UNAUTHORIZED", "Invalid credentials")
         user = next(u for u in self.state.users.values() if u["username"] == name)
         return {"item": self.state.new_session(user["id"])}
+
+    def delete_access_token(self, me: Row, _body: Row) -> Row:
+        last = next(token for token, user in self.state.sessions.items() if user == me["id"])
+        del self.state.sessions[last]
+        return {"item": last}
 
     def bootstrap(self, _me: Row, _body: Row) -> Row:
         return {"item": {"oidc": None, "version": self.version}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -417,3 +418,53 @@ def test_an_answer_that_takes_too_long_is_unavailable(planka: Server) -> None:
         with pytest.raises(BoardError, match="may have been done"):
             adapter.add_comment("1", "x")
         adapter.close()
+
+
+# --- signing in and out ---
+
+
+@pytest.mark.parametrize("how", ["closed", "forgotten"])
+def test_a_session_does_not_outlive_its_adapter(planka: Server, how: str) -> None:
+    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    adapter.prepare([TODO])
+    assert planka.state.sessions
+    if how == "closed":
+        adapter.close()
+    del adapter
+    gc.collect()
+    assert planka.state.sessions == {}
+
+
+def test_signing_out_of_a_planka_that_is_gone_is_no_error() -> None:
+    with planka_server() as planka:
+        planka.board(lists=("Todo",))
+        adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+        adapter.prepare([TODO])
+    adapter.close()
+
+
+@pytest.mark.parametrize("status", [404, 301, 429, 418])
+def test_only_a_refusal_is_called_a_wrong_password(planka: Server, status: int) -> None:
+    planka.fail("POST", "/access-tokens", status, times=3)
+    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    with pytest.raises(AthanoreError) as caught:
+        adapter.list_queues()
+    adapter.close()
+    assert "user's name and password" not in str(caught.value)
+    assert not isinstance(caught.value, BoardAccessError)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "schl\u00fcssel", "a\x00b"])
+def test_what_can_be_no_key_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(ConfigurationError, match="PLANKA_TOKEN") as caught:
+        PlankaBackend("http://127.0.0.1:1", token=token).create_adapter()
+    assert token not in str(caught.value)
+
+
+def test_a_proxy_that_does_not_know_the_path_is_not_a_missing_card(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    card = planka.card("Todo", "a")
+    planka.fail("GET", "/cards/", 404)
+    with pytest.raises(BoardUnavailableError, match="does not answer like Planka"):
+        adapter.get_task(card["id"])

@@ -59,3 +59,27 @@ def test_a_payload_that_makes_no_sense_affects_nothing(
     adapter: PlankaAdapter, nonsense: object
 ) -> None:
     assert adapter.affected_queues(nonsense, WATCHED) == []
+
+
+def test_what_nobody_watches_costs_no_request(planka: Server, adapter: PlankaAdapter) -> None:
+    adapter.prepare([TODO, DONE])
+    adapter.affected_queues(payload("cardCreate", planka.admin, planka.card("Todo", "x")), WATCHED)
+    before = len(planka.log)
+    for number in range(20):
+        other = payload("cardCreate", planka.admin, planka.card("In Progress", f"y{number}"))
+        assert adapter.affected_queues(other, [TODO, DONE]) == []
+    assert len(planka.log) == before
+
+
+def test_a_list_that_takes_the_name_of_a_watched_one_is_watched(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    adapter.prepare([TODO])
+    old, new = planka.list("Todo"), planka.list("Done")
+    planka.state.touch(old, name="Old")
+    planka.state.touch(new, name="Todo")
+    adapter.affected_queues(payload("listUpdate", planka.admin, new), [TODO])
+    card = planka.state.add_card(planka.admin, new, {"name": "x"})
+    assert adapter.affected_queues(payload("cardCreate", planka.admin, card), [TODO]) == [TODO]
+    card = planka.state.add_card(planka.admin, old, {"name": "y"})
+    assert adapter.affected_queues(payload("cardCreate", planka.admin, card), [TODO]) == []

@@ -22,7 +22,6 @@ from athanore.queue_adapters.base import SupportsWebhook
 
 router = APIRouter(tags=["webhooks"])
 
-_RUN_NAME = "webhook poll"
 # A burst of changes makes one poll, at the end of the second.
 _WINDOW = timedelta(seconds=1)
 
@@ -95,7 +94,7 @@ async def _poll_soon(client: PrefectClient, app: str, queue_name: str) -> bool:
     window = int(datetime.now(UTC).timestamp() // _WINDOW.total_seconds()) + 1
     await client.create_flow_run_from_deployment(
         deployment.id,
-        name=_RUN_NAME,
+        name=names.WEBHOOK_POLL,
         state=Scheduled(scheduled_time=datetime.fromtimestamp(0, UTC) + window * _WINDOW),
         idempotency_key=f"athanore-webhook/{deployment.id}/{window}",
     )

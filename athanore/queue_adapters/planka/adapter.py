@@ -327,7 +327,8 @@ class PlankaAdapter:
     def affected_queues(self, payload: object, queue_names: Sequence[str]) -> list[str]:
         """Say which of the queues a webhook's payload may have changed; none if it was us.
 
-        Their boards are read anew then. A payload that makes no sense affects none.
+        Their boards are read anew by the next poll. A payload that makes no sense affects none. A
+        card in a list that nobody watches costs no request.
 
         Raises:
             BoardUnavailableError: Planka did not answer.
@@ -338,13 +339,14 @@ class PlankaAdapter:
         boards = {str(item["boardId"]) for item in items if "boardId" in item}
         if not boards or _mapping(event.get("user")).get("id") == self._account.id:
             return []
-        for board_id in boards:
-            self._queues.forget(board_id)
-        affected: list[str] = []
-        for name in queue_names:
-            with suppress(QueueNotFoundError):
-                if self._queues.resolve(name).column.id in lists:
-                    affected.append(name)
+        if not any("listId" in item for item in items):  # a list itself may have another name now
+            for board_id in boards:
+                self._queues.forget(board_id)
+                self._queues.forget_names(board_id)
+        affected = [name for name in queue_names if self._queues.list_id(name) in lists]
+        if affected:
+            for board_id in boards:
+                self._queues.forget(board_id)
         return affected
 
     # --- helpers ---
@@ -356,7 +358,8 @@ class PlankaAdapter:
 
     def _queue(self, place: Place) -> Queue:
         count = len(place.board.cards_in(place.column.id))
-        return Queue(self._queues.name_of(place.board, place.column), count)
+        name = self._queues.name_of(place.board, place.column)
+        return Queue(name, count, is_open=place.column.type == "active")
 
     def _fresh_place(self, queue_name: str) -> Place:
         board_id = self._queues.resolve(queue_name).board.id

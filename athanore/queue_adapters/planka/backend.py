@@ -9,6 +9,7 @@ Needs the extra `planka`: `pip install "./athanore[planka]"` beside a clone of A
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -66,6 +67,11 @@ class PlankaBackend:
             raise ConfigurationError("PlankaBackend: give a token or a username, not both.")
         token = self.token or (None if self.username else _variable("PLANKA_TOKEN"))
         if token:
+            if not re.fullmatch(r"[!-~]+", token.strip()):
+                raise ConfigurationError(
+                    f"Planka at {without_login(self.url)}: the API key (token, PLANKA_TOKEN) has "
+                    "blanks, line breaks or characters that no key has; copy it again."
+                )
             return Token(token.strip())
         username = self.username or _variable("PLANKA_USER")
         password = self.password or _variable("PLANKA_PASSWORD")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
+from weakref import finalize
 
 import httpx
 
@@ -21,6 +22,7 @@ from athanore.errors import (
     InvalidTaskError,
     NotFoundError,
 )
+from athanore.errors import reason as said_by
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.proxies import by_way_of, proxy_for
@@ -39,6 +41,8 @@ _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _REPEATABLE: Final = frozenset({"GET", "PATCH"})
 _GATEWAY: Final = frozenset({502, 503, 504})
 _MAYBE_DONE: Final = frozenset({502, 504})
+_LOGIN_REFUSED: Final = frozenset({400, 401, 403})
+_SIGN_OUT_SECONDS: Final = 2
 _UNCLEAR: Final = "athanore.unclear"
 """The extension of a request of which an earlier sending may have been done."""
 
@@ -147,6 +151,8 @@ class PlankaClient:
         if isinstance(credentials, Token):
             self._http.headers["X-Api-Key"] = credentials.value
         self.api = PlankaEndpoints(self._http)
+        # Each session stays in Planka for a year: it ends with the client, or with the process.
+        self._end = finalize(self, _end, self._http)
 
     def call[**P](self, endpoint: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Json:
         """Make one of `api`'s calls, signed in, and return its JSON.
@@ -173,8 +179,8 @@ class PlankaClient:
         return cast("Json", answer)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Sign out, and close the connections."""
+        self._end()
 
     def _sign_in(self, expired: str | None) -> str | None:
         """Sign in with the password, unless there is a session other than the `expired` one."""
@@ -193,6 +199,17 @@ class PlankaClient:
             return self._session
 
 
+def _end(http: httpx.Client) -> None:
+    """End a client, which must not keep a process from ending."""
+    try:
+        if "Authorization" in http.headers:
+            http.delete("api/access-tokens/me", timeout=_SIGN_OUT_SECONDS)
+    except httpx.HTTPError:
+        pass  # the session expires
+    finally:
+        http.close()
+
+
 @contextmanager
 def _translated(url: str) -> Generator[None]:
     """The one place where errors of httpx and plankapy become Athanore's."""
@@ -206,7 +223,7 @@ def _translated(url: str) -> Generator[None]:
                 f"The certificate of the server at {url}{by_way_of(url)} is refused: {refused}. "
                 "Set SSL_CERT_FILE to a file with the certificate of its authority."
             ) from exc
-        reason = str(exc) or type(exc).__name__
+        reason = said_by(exc)
         if _may_be_done(exc.request, not isinstance(exc, _NOT_SENT)):
             raise _lost(exc.request, reason) from exc
         raise BoardUnavailableError(
@@ -220,7 +237,8 @@ def _translated(url: str) -> Generator[None]:
 def _from_status(url: str, response: httpx.Response) -> Exception:
     status, request = response.status_code, response.request
     said = _message(response)
-    if request.url.path.endswith("/access-tokens") and status < 500:
+    signs_in = request.url.path.endswith("/access-tokens")
+    if signs_in and status in _LOGIN_REFUSED:
         return BoardAccessError(
             f"Planka at {url} refuses the user's name and password: {said} Mend them, accept the "
             "terms of use once in the browser, or use an API key (PLANKA_TOKEN)."
@@ -235,6 +253,8 @@ def _from_status(url: str, response: httpx.Response) -> Exception:
             return BoardAccessError(
                 f"The Planka user may not do this: {said} Make the user an editor of the board."
             )
+        case 404 if signs_in or not isinstance(_json(response), dict):  # what is missing is told
+            return NotPlankaError(_not_planka(url))
         case 404:
             return MissingError(said)
         case 409:
@@ -254,16 +274,20 @@ def _from_status(url: str, response: httpx.Response) -> Exception:
 
 def _message(response: httpx.Response) -> str:
     """What Planka says about an error, with the problems it found; its body may be anything."""
-    try:
-        body = response.json()
-    except ValueError:
-        return f"{response.reason_phrase or 'no reason was given'}."
+    body = _json(response)
     if not isinstance(body, dict):
-        return "no reason was given."
+        return f"{response.reason_phrase or 'no reason was given'}."
     answer = cast("Json", body)
     found = cast("list[object]", answer.get("problems") or [])
     problems = " ".join(" ".join(str(problem).split()) for problem in found)
     return f"{str(answer.get('message') or 'no reason was given').rstrip('.')}. {problems}".strip()
+
+
+def _json(response: httpx.Response) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def _may_be_done(request: httpx.Request, last_is_unclear: bool) -> bool:

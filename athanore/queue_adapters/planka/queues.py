@@ -101,6 +101,7 @@ class Queues:
         self._refs = Cache(self._load_refs, NAMES_MAX_AGE)
         self._watched: dict[str, str] = {}
         self._watched_boards: dict[str, str] = {}
+        self._list_ids: dict[str, tuple[str, str]] = {}  # board and list, by a queue's name
         self.forget = self._boards.forget
         self.update = self._boards.update
 
@@ -197,8 +198,25 @@ class Queues:
     def watch(self, name: str, place: Place) -> None:
         """Remember that a route calls the list so, and have its tasks say the same."""
         self._watched_boards[place.board.id] = self.prefix(place.board)
+        self._list_ids[name] = (place.board.id, place.column.id)
         if name != self.name_of(place.board, place.column):
             self._watched.setdefault(place.column.id, name)
+
+    def list_id(self, name: str) -> str | None:
+        """The id of the list that a watched queue's name means; looked up if need be."""
+        if name not in self._list_ids:
+            try:
+                place = self.resolve(name)
+            except QueueNotFoundError:
+                return None
+            self._list_ids[name] = (place.board.id, place.column.id)
+        return self._list_ids[name][1]
+
+    def forget_names(self, board_id: str) -> None:
+        """Have the lists of a board looked up again: one was made, renamed or deleted."""
+        for name, (board, _) in list(self._list_ids.items()):
+            if board == board_id:
+                self._list_ids.pop(name, None)
 
     def check_watched(self) -> None:
         """Make sure that every board that was watched can still be seen.
