@@ -29,6 +29,7 @@ from athanore.routes import (
     ranked,
 )
 from athanore.settings import Settings, explain
+from athanore.texts import shown
 
 
 class AgentDispatcher:
@@ -246,7 +247,7 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
     if not isinstance(error, ConfigurationError):
         sys.__excepthook__(kind, error, trace)
         return
-    sys.stderr.write(f"athanore: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"athanore: {shown(' '.join(str(error).split()))}\n")
     raise SystemExit(2)
 
 

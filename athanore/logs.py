@@ -7,7 +7,6 @@ in the log that Prefect's UI shows; nothing is withheld from the latter.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from athanore.settings import LogFormat
+from athanore.texts import as_json, shown
 
 logger = logging.getLogger("athanore")
 
@@ -134,6 +134,10 @@ class LineFormatter(logging.Formatter):
             record.message = "\n".join(f"{run}: {line}" for line in record.message.splitlines())
         return super().formatMessage(record)
 
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (ISO 8601, UTC), level, logger, message, and the run's names."""
@@ -156,7 +160,7 @@ class JsonFormatter(logging.Formatter):
             fields["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack"] = record.stack_info
-        return json.dumps(fields, ensure_ascii=False)
+        return as_json(fields)
 
 
 class TerminalHandler(logging.Handler):

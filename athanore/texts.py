@@ -1,11 +1,31 @@
-"""Texts of people and agents, made fit for where they go: a database, a command line."""
+"""Texts of people and agents, cleaned where they come in and escaped for where they go.
+
+In: `readable` for what agents write, `storable` for what is on the board already. Out: `shown` for
+a terminal, `as_json` for JSON that a terminal may show, `markdown` for a line in Prefect's UI,
+`operand` for an argument. `cut` bounds a text and says so.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import datetime
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+
+# ECMA-48. A string that nothing ends (OSC, DCS, APC, PM, SOS) loses its beginning only.
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]")
+_HAS_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]|[\x00\ud800-\udfff]")
+
+# Besides control characters those that turn the direction of what follows.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKDOWN = re.compile(r"([\\`*_~\[\]<>|#!&])")
 
 
 def storable(text: str) -> str:
@@ -17,6 +37,77 @@ def storable(text: str) -> str:
 def is_storable(text: str) -> bool:
     """Tell whether a text has neither U+0000 nor a lone surrogate."""
     return ("\x00" not in text) if text.isascii() else _UNSTORABLE.search(text) is None
+
+
+def readable(text: str) -> str:
+    """What a terminal would show of a text in the end, without colours, and fit to be stored.
+
+    Terminal sequences and other control characters are taken out, but not newlines and tabs. Of a
+    line that was drawn again (a progress bar) the last state is left.
+    """
+    if _HAS_CONTROL.search(text) is None:
+        return text
+    text = _SEQUENCE.sub("", text)
+    if "\r" in text:
+        text = "\n".join(map(_last_drawn, text.split("\n")))
+    if "\b" in text:
+        text = _rubbed_out(text)
+    return storable(_CONTROL.sub("", text))
+
+
+def _last_drawn(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def _rubbed_out(text: str) -> str:
+    kept: list[str] = []
+    for character in text:
+        if character != "\b":
+            kept.append(character)
+        elif kept and kept[-1] != "\n":
+            kept.pop()
+    return "".join(kept)
+
+
+def shown(text: str) -> str:
+    r"""The text as a terminal may show it: nothing in it does anything there but `\n` and `\t`.
+
+    Control characters, those that turn the direction of text, and lone surrogates are written out,
+    as in `\x1b`.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSEEN.sub(_written_out, text.replace("\r\n", "\n"))
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """JSON in which each character that `shown` would write out is escaped; times are ISO 8601."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=_value)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def markdown(text: str) -> str:
+    """The text on one line for a heading or a table, and no Markdown of its own."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def cut(text: str, limit: int) -> str:
+    """At most so many characters of a text; if it had more, that is said at its end."""
+    return text if len(text) <= limit else f"{text[:limit]}... [{len(text) - limit} more cut]"
+
+
+def cut_lines(text: str, width: int, lines: int) -> str:
+    """The last so many lines of a text, each cut as `cut` does."""
+    return "\n".join(cut(line, width) for line in text.split("\n")[-lines:])
 
 
 def operand(text: str) -> str:

@@ -6,6 +6,7 @@ module of its own, and Prefect is imported only by a command that needs it, so t
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,6 +21,7 @@ from athanore.errors import (
     PrefectUnavailableError,
 )
 from athanore.http_client.proxies import spare_loopback
+from athanore.texts import shown
 from athanore.version import __version__
 
 _GROUPS = {
@@ -73,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after `athanore`; by default those of this process.
     """
     spare_loopback()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal or a pipe with another encoding cannot show is written out.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = make_app()(sys.argv[1:] if arguments is None else arguments)
     except CycloptsError as exc:
@@ -91,5 +96,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    sys.stderr.write(f"athanore: {' '.join(text.split())}\n")
+    sys.stderr.write(f"athanore: {shown(' '.join(text.split()))}\n")
     raise SystemExit(code) from None

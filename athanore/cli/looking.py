@@ -18,6 +18,7 @@ from athanore.launch.display import (
     overview_view,
     show_live,
     state_text,
+    text,
     until,
 )
 
@@ -141,9 +142,9 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
 
 def _run_text(run: RunView | None) -> Text:
     if run is None:
-        return Text("")
+        return text()
     due = f", due {until(run.due)}" if run.due is not None else f" for {ago(run.since)}"
-    return Text(f"{run.state}{due} (attempt {run.attempt})", state_text(run.state).style)
+    return state_text(f"{run.state}{due} (attempt {run.attempt})")
 
 
 def _task_fields(task: Task) -> dict[str, object]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
 from typing import Any, cast
 
 from rich.console import Console
-from rich.text import Text
 
-from athanore.launch.display import Cell, table
+from athanore.launch.display import Cell, table, text
+from athanore.texts import as_json
 
 _WIDE = 200
 
@@ -24,19 +22,19 @@ def console() -> Console:
     return Console(highlight=False, width=_WIDE, soft_wrap=True)
 
 
-def say(text: str, style: str = "") -> None:
+def say(words: str, style: str = "") -> None:
     """Print a line for a person."""
-    console().print(Text(text, style), soft_wrap=True)
+    console().print(text((words, style)), soft_wrap=True)
 
 
-def warn(text: str) -> None:
+def warn(words: str) -> None:
     """Print a line for a person to standard error."""
-    Console(stderr=True, highlight=False).print(Text(text, "yellow"), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(text((words, "yellow")), soft_wrap=True)
 
 
 def print_json(value: object) -> None:
     """Print dataclasses, lists and plain values as JSON; times are ISO 8601."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False, default=_value) + "\n")
+    sys.stdout.write(as_json(plain(value), indent=2) + "\n")
 
 
 def plain(value: object) -> Any:
@@ -48,14 +46,10 @@ def plain(value: object) -> Any:
     return value
 
 
-def _value(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
     """Print rows under headings; see `athanore.launch.display.table`."""
     out = console()
     if title:
-        out.print(Text(title, "bold"))
+        out.print(text((title, "bold")))
     shown = table(columns, rows)
-    out.print(shown if shown.row_count else Text("  none\n", "dim"))
+    out.print(shown if shown.row_count else text(("  none\n", "dim")))

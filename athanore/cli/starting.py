@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.text import Text
 
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
 from athanore.errors import ConfigurationError
+from athanore.launch.display import text
 from athanore.names import folder_name
 
 _SCRIPT = '''\
@@ -134,9 +134,9 @@ def init(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         app = folder_name(folder.resolve())  # nothing in it would have to be quoted
-        for name, text in _FILES.items():
+        for name, content in _FILES.items():
             with (folder / name).open("x", encoding="utf-8") as file:
-                file.write(text.replace("name=NAME", f'name="{app}"'))
+                file.write(content.replace("name=NAME", f'name="{app}"'))
         (folder / "agent.py").chmod(0o755)
     except OSError as exc:
         where = exc.filename or folder
@@ -168,7 +168,7 @@ def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:
         out = console()
         styles = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
         for finding in findings:
-            line = Text.assemble(
+            line = text(
                 (f"{finding.level:<5}", styles[finding.level]), f"{finding.what:<13} ", finding.says
             )
             out.print(line, soft_wrap=True)

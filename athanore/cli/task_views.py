@@ -16,7 +16,8 @@ from athanore.cli.acting import TaskId
 from athanore.cli.context import AppOption, AsJson, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import DispatchError
-from athanore.launch.display import ago, state_text, until
+from athanore.launch.display import ago, state_text, text, until
+from athanore.texts import as_json
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -167,14 +168,10 @@ def _finished() -> tuple[object, ...]:
 def _text(log: Log) -> Text:
     level, style = _LEVELS.get(log.level // 10 * 10, ("CRITICAL", "red"))
     when = log.timestamp.astimezone().strftime("%H:%M:%S")
-    return Text.assemble(
-        (f"{when} ", "dim"), (f"{level:<7} ", style or "dim"), (log.message, style)
-    )
+    return text((f"{when} ", "dim"), (f"{level:<7} ", style or "dim"), (log.message, style))
 
 
 def _json_line(log: Log) -> str:
-    import json
-
     level = _LEVELS.get(log.level // 10 * 10, ("CRITICAL", ""))[0]
     fields = {"timestamp": log.timestamp.isoformat(), "level": level, "message": log.message}
-    return json.dumps(fields, ensure_ascii=False)
+    return as_json(fields)

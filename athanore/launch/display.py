@@ -15,6 +15,7 @@ from rich.text import Text
 
 from athanore.errors import reason
 from athanore.runs.states import PrefectState, StateName
+from athanore.texts import cut, shown
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -25,20 +26,29 @@ if TYPE_CHECKING:
 
 type Cell = str | Text | int | None
 
+_MAX_CELL = 300
 _LOOK_EVERY = 3.0
 _REDRAWN_A_SECOND = 2
 
 
+def text(*parts: str | tuple[str, str]) -> Text:
+    """Words for a terminal, each with a style if wanted: what they hold is shown and not obeyed."""
+    styled = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((shown(words), style) for words, style in styled))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Rows under headings; texts are taken as they are, never as markup."""
+    """Rows under headings; texts are taken as they are, never as markup, and long ones are cut."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         found.add_column(column, overflow="fold")
     for row in rows:
-        found.add_row(
-            *(c if isinstance(c, Text) else Text("" if c is None else str(c)) for c in row)
-        )
+        found.add_row(*(c if isinstance(c, Text) else text(_cell(c)) for c in row))
     return found
+
+
+def _cell(value: str | int | None) -> str:
+    return "" if value is None else cut(str(value), _MAX_CELL)
 
 
 def ago(moment: datetime | None) -> str:
@@ -77,7 +87,7 @@ def state_text(state: str) -> Text:
         PrefectState.LATE: "yellow",
         "paused": "yellow",
     }
-    return Text(state, styles.get(state.split(" ")[0], ""))
+    return text((state, styles.get(state.split(" ")[0], "")))
 
 
 def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
@@ -89,13 +99,13 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
     limit = "" if seen.limit is None else f" of {seen.limit}"
     columns = ("queue", "tasks", "waiting", "working", "retrying", "")
     parts: list[RenderableType] = [
-        Text.assemble(
+        text(
             (seen.app, "bold"),
             f": {seen.working}{limit} agents at work; workers: ",
             ", ".join(seen.workers) if seen.workers
             else ("none online; start `athanore worker`", "yellow"),
         ),
-        Text(f"Prefect: {seen.ui_url}\n", "dim"),
+        text((f"Prefect: {seen.ui_url}\n", "dim")),
         table(columns, map(_route_row, seen.routes)),
     ]  # fmt: skip
     if seen.runs:
@@ -107,13 +117,13 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
             column.no_wrap, column.overflow = True, "ellipsis"
         parts.append(runs)
         if rows is not None and len(order) > rows:
-            parts.append(Text(f"and {len(order) - rows} more; see `athanore status`", "dim"))
+            parts.append(text((f"and {len(order) - rows} more; see `athanore status`", "dim")))
     if seen.dead_letters:
         count = len(seen.dead_letters)
         letters = f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`."
-        parts.append(Text(letters, "red"))
+        parts.append(text((letters, "red")))
     if seen.board_error:
-        parts.append(Text(f"The board cannot be read: {seen.board_error}", "yellow"))
+        parts.append(text((f"The board cannot be read: {seen.board_error}", "yellow")))
     return Group(*parts)
 
 
@@ -129,9 +139,9 @@ async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
 
     def draw() -> RenderableType:
         if seen is None:
-            return Text(trouble, "yellow")
+            return text((trouble, "yellow"))
         view = overview_view(seen, max(3, screen.height // 2 - len(seen.routes)))
-        return Group("", view, Text(trouble, "yellow")) if trouble else Group("", view)
+        return Group("", view, text((trouble, "yellow"))) if trouble else Group("", view)
 
     with Live(
         console=screen, get_renderable=draw, refresh_per_second=_REDRAWN_A_SECOND, transient=True
@@ -160,13 +170,13 @@ def _rank(run: RunView) -> int:
 
 def _route_row(route: RouteView) -> tuple[Cell, ...]:
     if not route.deployed:
-        state = Text("not deployed", "red")
+        state = text(("not deployed", "red"))
     elif route.paused:
         state = state_text(f"paused ({', '.join(route.paused)})")
         if route.pause_reason:
-            state.append(f"\n{route.pause_reason}")
+            state.append_text(text(f"\n{route.pause_reason}"))
     else:
-        state = Text(origin(route), "dim")
+        state = text((origin(route), "dim"))
     tasks = "?" if route.tasks is None else route.tasks
     return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
 
@@ -178,4 +188,11 @@ def _run_row(run: RunView) -> tuple[Cell, ...]:
     if run.due is not None:
         state.append(f", due {until(run.due)}")
     said = run.message if run.due is not None else run.last_line
-    return run.task_id, run.name, run.route, state, ago(run.since), Text(said, "dim")
+    return (
+        run.task_id,
+        run.name,
+        run.route,
+        state,
+        ago(run.since),
+        text((cut(said, _MAX_CELL), "dim")),
+    )

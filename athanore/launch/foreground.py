@@ -27,6 +27,7 @@ from athanore.logs import calm_prefect, configure_logging
 from athanore.runs.links import ui_url
 from athanore.runtime.environment import board_secrets
 from athanore.settings import LogFormat
+from athanore.texts import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +62,7 @@ def run_app(
         app_reference = reference or script_reference(dispatcher)
         in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
     except AthanoreError as exc:
-        sys.stderr.write(f"athanore: {exc}\n")
+        sys.stderr.write(f"athanore: {shown(str(exc))}\n")
         raise SystemExit(2) from None
 
 

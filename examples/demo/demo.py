@@ -70,7 +70,8 @@ def main() -> int:
         console.print(f"\n[red]The demo failed:[/] {escape(str(error))}")
         if log.exists():
             console.print(f"The last lines of {log}:")
-            console.print("\n".join(log.read_text().splitlines()[-15:]), markup=False)
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            console.print("\n".join(lines[-15:]), markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped.")
@@ -86,7 +87,7 @@ def prepare(folder: Path) -> None:
             raise DemoError(f"{folder} is not empty and not from an earlier demo")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    (folder / "board.json").write_text(json.dumps(BOARD, indent=2) + "\n")
+    (folder / "board.json").write_text(json.dumps(BOARD, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

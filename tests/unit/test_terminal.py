@@ -1,0 +1,220 @@
+"""What a terminal is shown: no text of agents or people does anything there."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from rich.console import Console
+
+from athanore import logs
+from athanore.cli import output
+from athanore.launch import display
+from athanore.services.overview import Overview, RouteView, RunView
+from athanore.texts import shown
+
+HOSTILE = (
+    "\x1b]0;title\x07",
+    "\x1b]52;c;cm0gLXJm\x07",
+    "\x1b[2J\x1b[31mred\x1b[0m",
+    "\x9b2J",
+    "\x9d0;x\x9c",
+    "\x1bP1$r\x1b\\",
+    "a\0b",
+    "over\rwritten",
+    "back\b\b\b\bspace",
+    "bell\x07",
+    "\x7f",
+    "\u202egnp.exe",
+    "\u2066x\u2069",
+    "half \ud83d pair",
+    "\x0e",
+    "\x0b\x0c",
+)
+WORDS = " ".join(HOSTILE)
+
+
+def text_of(console: Console) -> str:
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def on_screen(thing: Any) -> str:
+    """What is drawn, without the colours that a terminal would get."""
+    console = Console(file=io.StringIO(), width=4000, soft_wrap=True, no_color=True)
+    console.print(thing)
+    return text_of(console)
+
+
+def filled[T](kind: type[T], **fields: object) -> T:
+    """A dataclass with hostile words in each text of it."""
+    hints = get_type_hints(kind, vars(sys.modules[kind.__module__]) | {"UUID": str})
+    values: dict[str, object] = {
+        name: WORDS if hint is str else (WORDS,) if "str" in str(hint) else None
+        for name, hint in hints.items()
+    }
+    return kind(**values | fields)
+
+
+def seen() -> Overview:
+    now = datetime.now(UTC)
+    run = filled(RunView, attempt=2, since=now, due=None)
+    waiting = filled(RunView, attempt=1, since=now, due=now)
+    route = filled(
+        RouteView, tasks=1, waiting=1, working=1, retrying=0, deployed=True, pause_reason=WORDS
+    )
+    return filled(
+        Overview,
+        working=1,
+        limit=None,
+        routes=(route,),
+        runs=(run, waiting),
+        dead_letters=(),
+        board_error=WORDS,
+    )
+
+
+def record() -> logging.LogRecord:
+    try:
+        raise ValueError(WORDS)
+    except ValueError:
+        found = logging.makeLogRecord({"msg": WORDS, "exc_info": sys.exc_info()})
+    found.flow_run_name = WORDS
+    return found
+
+
+def logged_on_a_terminal() -> str:
+    console = Console(file=io.StringIO(), width=4000, no_color=True)
+    logs.TerminalHandler(console).handle(record())
+    return text_of(console)
+
+
+def printed(say: Callable[..., None], *words: object) -> Callable[[], None]:
+    return lambda: say(*words)
+
+
+DRAWN: dict[str, Callable[[], str]] = {
+    "words": lambda: on_screen(display.text(WORDS)),
+    "a cell": lambda: on_screen(display.table(("a",), [(WORDS,)])),
+    "a state": lambda: on_screen(display.state_text(WORDS)),
+    "the overview": lambda: on_screen(display.overview_view(seen())),
+    "a line of the log": lambda: logs.LineFormatter().format(record()),
+    "a line of the log as JSON": lambda: logs.JsonFormatter().format(record()),
+    "a line of the log on a terminal": logged_on_a_terminal,
+}
+PRINTED: dict[str, Callable[[], None]] = {
+    "say": printed(output.say, WORDS),
+    "warn": printed(output.warn, WORDS),
+    "print_json": printed(output.print_json, {WORDS: [WORDS]}),
+    "print_table": printed(output.print_table, ("a", "b"), [(WORDS, WORDS)], WORDS),
+}
+
+
+def is_harmless(text: str) -> bool:
+    return shown(text) == text
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_drawn_does_nothing(name: str) -> None:
+    drawn = DRAWN[name]()
+    assert is_harmless(drawn), ascii(drawn)
+    assert "title" in drawn
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_what_is_printed_does_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    PRINTED[name]()
+    out, err = capsys.readouterr()
+    assert is_harmless(out + err), ascii(out + err)
+    assert "title" in out + err
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_character_that_does_something_is_written_out(part: str) -> None:
+    written = shown(part)
+    assert written != part
+    assert "\\x" in written or "\\u" in written
+    assert shown(written) == written
+
+
+def test_json_says_the_same_and_shows_nothing_else() -> None:
+    from athanore.texts import as_json
+
+    value = {WORDS: [WORDS, 1, None]}
+    assert is_harmless(as_json(value))
+    assert json.loads(as_json(value)) == value
+
+
+@pytest.mark.parametrize("text", ["Größe: 3 µm\n\t完了 👩‍👩‍👧 שלום", "", "a\r\nb"])
+def test_what_is_harmless_stays(text: str) -> None:
+    assert shown(text) == text.replace("\r\n", "\n")
+
+
+def test_a_long_cell_is_cut_and_says_so() -> None:
+    drawn = on_screen(display.table(("name",), [("x" * 150_000,)]))
+    assert len(drawn) < 2000
+    assert "149700 more cut" in drawn
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_commands_show_what_a_terminal_cannot(encoding: str) -> None:
+    program = "from athanore.cli import main; main(['routes', '--app', '任务/run.py:x'])"
+    words = "import sys; from athanore.cli import main, output\ntry: main(['--version'])\n"
+    words += "except SystemExit: output.say('Größe 任务')"
+    for script, code in ((program, 2), (words, 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            encoding=encoding,
+            check=False,
+            env={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"},
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "任务" in done.stdout + done.stderr or "\\u4efb\\u52a1" in done.stdout + done.stderr
+
+
+PACKAGE = Path(display.__file__).parent.parent
+
+
+def calls(path: Path) -> list[ast.Call]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def name_of(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+def unencoded(call: ast.Call) -> bool:
+    """Tell whether a call opens a file or a pipe as text and leaves the encoding to the locale."""
+    name, given = name_of(call), {k.arg for k in call.keywords}
+    if name.endswith((".read_text", ".write_text")):
+        return "encoding" not in given
+    if name in ("subprocess.run", "subprocess.Popen", "subprocess.check_output"):
+        return bool(given & {"text", "universal_newlines"})
+    modes = [str(a.value) for a in call.args if isinstance(a, ast.Constant)]
+    is_file = name == "open" or (name.endswith(".open") and name != "os.open" and bool(modes))
+    return is_file and not any("b" in mode for mode in modes) and "encoding" not in given
+
+
+def test_every_file_and_pipe_has_its_encoding() -> None:
+    sources = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "examples").rglob("*.py")]
+    assert len(sources) > 100
+    assert not [f"{p}:{c.lineno}" for p in sources for c in calls(p) if unencoded(c)]
+
+
+def test_texts_for_a_terminal_are_made_where_they_are_escaped() -> None:
+    makers = ("Text", "Text.assemble", "Text.from_markup")
+    made = {p for p in PACKAGE.rglob("*.py") for c in calls(p) if name_of(c) in makers}
+    assert made == {PACKAGE / "launch" / "display.py", PACKAGE / "logs.py"}
