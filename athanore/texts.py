@@ -25,6 +25,9 @@ _HAS_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]|[\x00\ud800-\udfff]")
 
 # Besides control characters those that turn the direction of what follows.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CUT_AT = re.compile(r"\.\.\. \[\d+ more cut\]| \[cut: line over \d+ bytes\]")
+"""What stands where `cut` or a reader of lines has cut a text."""
+
 _MARKDOWN = re.compile(r"([\\`*_~\[\]<>|#!&])")
 
 

@@ -14,14 +14,16 @@ LINE_LIMIT = 65536
 CUT = f" [cut: line over {LINE_LIMIT} bytes]"
 """What stands at the end of a line that was longer."""
 
-_TAIL_LINES, _TAIL_WIDTH = 20, 1000
+TAIL_LINES = 20
+"""How many of the last lines are kept."""
 
 
 class LineSplitter:
     """Turns chunks of bytes into lines without their newline.
 
     Bytes that are no UTF-8, and NUL, are replaced, a line over `LINE_LIMIT` is cut and marked, and
-    a last line without a newline comes out of `close`.
+    a last line without a newline comes out of `close`. Of a long line that is drawn again and
+    again with carriage returns the last state is kept.
     """
 
     def __init__(self) -> None:
@@ -45,9 +47,14 @@ class LineSplitter:
             yield self._take()
 
     def _add(self, part: bytes) -> None:
-        room = LINE_LIMIT - len(self._line)
-        self._cut |= len(part) > room
-        self._line += part[:room]
+        self._line += part
+        if len(self._line) > LINE_LIMIT:
+            drawn_again = self._line.rfind(b"\r", 0, len(self._line) - 1)
+            if drawn_again >= 0:
+                del self._line[: drawn_again + 1]
+                self._cut = False
+            self._cut |= len(self._line) > LINE_LIMIT
+            del self._line[LINE_LIMIT:]
 
     def _take(self) -> str:
         line, cut = bytes(self._line), self._cut
@@ -63,15 +70,14 @@ def _text(line: bytes) -> str:
 
 
 class Tail:
-    """The last lines of a stream, few and short enough for a comment."""
+    """The last lines of a stream, whole: they are cut when the secrets in them are gone."""
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
 
     def add(self, line: str) -> None:
         """Remember a line and forget the oldest one."""
         self._lines.append(line)
 
     def __str__(self) -> str:
-        lines = (f"{x[:_TAIL_WIDTH]}..." if len(x) > _TAIL_WIDTH else x for x in self._lines)
-        return "\n".join(lines).strip()
+        return "\n".join(self._lines).strip()

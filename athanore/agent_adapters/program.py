@@ -15,6 +15,7 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.models import AgentOutcome, AgentResult
 
 _POLL = 0.05  # seconds between looks at a process where the system tells nobody of its end
+_LONGEST_ARGUMENT = 128 * 1024  # Linux: MAX_ARG_STRLEN
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 
 
@@ -31,15 +32,25 @@ def spawn(
         OSError, ValueError: it cannot be started; `explain` says why.
     """
     return subprocess.Popen(
-        command,
+        [command[0], *map(_as_bytes, command[1:])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
         cwd=cwd,
-        env=env,
+        env={name: _variable(name, value) for name, value in env.items()},
         start_new_session=True,
     )
+
+
+def _as_bytes(text: str) -> bytes:
+    """An argument in UTF-8, whatever our locale is: it is mostly the text of a card."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _variable(name: str, value: str) -> bytes:
+    """A variable as we have it ourselves, or in UTF-8."""
+    return os.fsencode(value) if os.environ.get(name) == value else _as_bytes(value)
 
 
 async def exit_code(pid: int) -> int | None:
@@ -115,10 +126,32 @@ def explain(error: OSError | ValueError, command: list[str], job: AgentJob) -> A
     if number == errno.ENOEXEC:
         return not_started(f"not a program: {program!r} (does it lack a #! line?)")
     if number == errno.E2BIG:
-        size = len(os.fsencode(job.prompt))
-        return not_started(f"the prompt of {size} bytes is too long for a program's argument")
+        return not_started(_too_long(command, job))
     reason = f"cannot start {program!r}: {os.strerror(number)}"
     return not_started(reason, retryable=number in _PASSING)
+
+
+def _too_long(command: list[str], job: AgentJob) -> str:
+    """Say which of the texts that a program is given is too long, or that all are together."""
+    words = enumerate(command)
+    sizes = {
+        "the prompt" if n and job.prompt and job.prompt in word else f"argument {n}": _size(word)
+        for n, word in words
+    }
+    sizes |= {f"the variable {n}": len(n) + 1 + _size(value) for n, value in job.env.items()}
+    longest = max(sizes, key=sizes.__getitem__)
+    if sizes[longest] < _LONGEST_ARGUMENT:
+        return (
+            f"arguments and environment together have {sum(sizes.values())} bytes, too many for "
+            f"a program; the longest is {longest} with {sizes[longest]} bytes"
+        )
+    advice = "; let the agent read its task from $ATHANORE_API_URL/tasks/ID instead"
+    says = f"{longest} of {sizes[longest]} bytes is too long for a program"
+    return says + advice if longest == "the prompt" else says
+
+
+def _size(text: str) -> int:
+    return len(_as_bytes(text))
 
 
 def _exists(program: str, job: AgentJob) -> bool:
@@ -129,6 +162,6 @@ def _exists(program: str, job: AgentJob) -> bool:
 
 def _is_refused(word: str) -> bool:
     try:
-        return b"\0" in os.fsencode(word)
+        return b"\0" in _as_bytes(word)
     except UnicodeEncodeError:
         return True

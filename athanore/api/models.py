@@ -6,12 +6,26 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
+from athanore.texts import readable
+
+
+def _seen(text: str) -> str:
+    """A text as it is read; there must be something to see."""
+    if not (clean := readable(text)).strip():
+        raise ValueError("nothing is left of it without its control characters")
+    return clean
+
 
 # Something to be seen: what str.strip() leaves over, in the words of Rust's and JavaScript's regex.
-type Name = Annotated[str, StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]")]
+type Name = Annotated[
+    str,
+    StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]"),
+    AfterValidator(_seen),
+]
+type Words = Annotated[str, AfterValidator(readable)]
 
 
 class RequestModel(BaseModel):
@@ -103,7 +117,7 @@ class ProgressRequest(RequestModel):
     """How far an agent is with its task."""
 
     percent: float = Field(ge=0, le=100, examples=[40])
-    text: str = Field(
+    text: Words = Field(
         default="", max_length=500, description="What it does.", examples=["Running the tests"]
     )
 
@@ -119,7 +133,7 @@ class TaskRequest(RequestModel):
 
     queue_name: Name = Field(description="The queue it goes to.", examples=["Todo"])
     name: Name = Field(description="The title.", examples=["Fix the crash"])
-    description: str = Field(default="", description="What is to be done.")
+    description: Words = Field(default="", description="What is to be done.")
 
 
 class Changes(TypedDict):
@@ -137,7 +151,7 @@ class TaskUpdate(RequestModel):
     name: Name | None = Field(
         default=None, description="The title.", examples=["Fix the crash at start"]
     )
-    description: str | None = Field(default=None, description="The whole new description.")
+    description: Words | None = Field(default=None, description="The whole new description.")
     labels: list[Name] | None = Field(default=None, description="The whole new list; [] clears it.")
     assignees: list[Name] | None = Field(
         default=None, description="The whole new list; [] clears it."
@@ -176,7 +190,7 @@ class EmptyRequest(RequestModel):
 class CancelRequest(RequestModel):
     """Why an agent is stopped."""
 
-    reason: str = Field(
+    reason: Words = Field(
         default="Cancelled through the API.",
         max_length=1000,
         description="Shown in Prefect and in the comment on the task.",

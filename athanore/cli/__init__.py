@@ -6,7 +6,6 @@ module of its own, and Prefect is imported only by a command that needs it, so t
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -75,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after `athanore`; by default those of this process.
     """
     spare_loopback()
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         # What a terminal or a pipe with another encoding cannot show is written out.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        reconfigure(errors="backslashreplace")
     try:
         code = make_app()(sys.argv[1:] if arguments is None else arguments)
     except CycloptsError as exc:

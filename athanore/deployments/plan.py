@@ -12,6 +12,7 @@ from athanore.routes import Route
 from athanore.runs.pausing import queue_description
 from athanore.runtime.route_registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.runtime.versions import app_version
+from athanore.texts import markdown
 
 AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"
 POLL_ENTRYPOINT = "athanore.flows.poll_route.poll_route"
@@ -126,7 +127,7 @@ def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPla
         tags=("athanore", names.app_tag(app), names.POLL_TAG, names.route_tag(route.queue_name)),
         parameters={"app": reference, "queue_name": route.queue_name},
         description=(
-            f"Looks for ready tasks in **{route.queue_name}** every "
+            f"Looks for ready tasks in **{markdown(route.queue_name)}** every "
             f"{route.poll_interval.total_seconds():g} s and creates an agent run for each."
         ),
         version=version,
@@ -145,10 +146,11 @@ def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPl
         tags=("athanore", names.app_tag(app), names.AGENT_TAG, names.route_tag(route.queue_name)),
         parameters={"app": reference, "queue_name": route.queue_name},
         description=(
-            f"Has an agent work on one task of **{route.queue_name}**: `{route.describe()}`.\n\n"
-            f"- while it works the task is in **{route.in_progress_queue}**\n"
+            f"Has an agent work on one task of **{markdown(route.queue_name)}**: "
+            f"{markdown(route.describe())}.\n\n"
+            f"- while it works the task is in **{markdown(route.in_progress_queue)}**\n"
             f"- timeout: {limit}; retries: {route.retry.max_retries}; "
-            f"dead letters: {route.dead_letter_queue or 'left in place'}\n\n"
+            f"dead letters: {markdown(route.dead_letter_queue or 'left in place')}\n\n"
             "To start one by hand, give the `task_id`."
         ),
         version=version,

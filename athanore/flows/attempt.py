@@ -20,8 +20,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import ConfigurationError
-from athanore.flows.transcript import Log, Transcript
+from athanore.flows.transcript import LINE_WIDTH, Log, Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
@@ -32,11 +33,13 @@ from athanore.runs.states import PrefectState
 from athanore.runtime import apps, local_runs
 from athanore.runtime.background import kept_up
 from athanore.runtime.environment import agent_environment
+from athanore.texts import cut, cut_lines
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
 # limit is a net for adapters that do not: were it any closer, both would be lost.
 _LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
+_LONGEST_REASON = 2000
 
 
 @task(name="attempt", persist_result=False, cache_policy=NO_CACHE, retries=0)
@@ -185,8 +188,8 @@ class AgentAttempt:
         result, clean = await self._work(claimed, token, transcript), self._app.redactor
         return replace(
             result,
-            reason=clean.text(result.reason),
-            output_tail=clean.text(result.output_tail),
+            reason=cut(clean.text(result.reason), _LONGEST_REASON),
+            output_tail=cut_lines(clean.text(result.output_tail), LINE_WIDTH, TAIL_LINES),
             usage=clean.value(dict(result.usage)),
         )
 

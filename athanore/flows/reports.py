@@ -30,12 +30,14 @@ from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.runs import record
 from athanore.runtime import apps
+from athanore.texts import cut, markdown
 
 # A page has no key: it would be listed among all artifacts, and belongs to its run alone.
 _PAGE = "markdown"
 _MAX_PROMPT = 20_000
 _MAX_TEXT = 5_000
 _MAX_ROWS = 200
+_MAX_CELL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,15 @@ async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attemp
     number = record.attempt_of(run)
     rows[str(run.run_count)] = json.dumps([number, attempt.ending, round(attempt.seconds, 1)])
     text = app.redactor.text(_page(app, run, attempt, rows))
-    title = f"{attempt.task.name}: {attempt.ending}"[:200]
+    title = cut(markdown(app.redactor.text(f"{attempt.task.name}: {attempt.ending}")), 200)
     if earlier is not None:
-        update = ArtifactUpdate(data=text, description=app.redactor.text(title), metadata_=rows)
+        update = ArtifactUpdate(data=text, description=title, metadata_=rows)
         await client.update_artifact(earlier[0], update)
         return
     await client.create_artifact(
         ArtifactCreate(
             type=_PAGE,
-            description=app.redactor.text(title),
+            description=title,
             data=text,
             metadata_=rows,
             flow_run_id=run.id,
@@ -106,10 +108,10 @@ async def write_table(
     """
     rows = [
         {
-            "task": t.id,
-            "name": t.name,
-            "labels": ", ".join(t.labels),
-            "seen": seen.get(t.id, ""),
+            "task": _cell(t.id),
+            "name": _cell(t.name),
+            "labels": _cell(", ".join(t.labels)),
+            "seen": _cell(seen.get(t.id, "")),
             "run": f"[open](/runs/flow-run/{run_ids[t.id]})" if t.id in run_ids else "",
         }
         for t in tasks[:_MAX_ROWS]
@@ -119,7 +121,10 @@ async def write_table(
             ArtifactCreate(
                 key=table_key(app.name, queue_name),
                 type="table",
-                description=f"What the last poll that found something new saw in {queue_name!r}.",
+                description=(
+                    "What the last poll that found something new saw in "
+                    f"{markdown(repr(queue_name))}."
+                ),
                 data=app.redactor.text(json.dumps(rows, ensure_ascii=False)),
                 flow_run_id=poll_id,
             )
@@ -142,13 +147,13 @@ async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, st
 
 
 def _page(app: apps.App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> str:
-    task, result = attempt.task, attempt.result
+    task, result, clean = attempt.task, attempt.result, app.redactor.text
     address = f"{app.api_url}/#task/{quote(task.id, safe='')}"
     parts = [
-        f"# {_line(task.name)}",
-        f"Task `{_line(task.id)}` from **{_line(task.queue_name)}** "
+        f"# {_cell(task.name)}",
+        f"Task `{_cell(task.id)}` from **{_cell(task.queue_name)}** "
         f"([on the board page]({address})), in run "
-        f"[{_line(run.name)}](/runs/flow-run/{run.id}).",
+        f"[{_cell(run.name)}](/runs/flow-run/{run.id}).",
         "## Attempts",
         _table(("Attempt", "What came of it", "Took"), _attempts(rows)),
     ]
@@ -157,11 +162,11 @@ def _page(app: apps.App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]
     if numbers:
         parts += ["## Tokens and cost", _table(("", "Last attempt"), numbers)]
     if result is not None and result.output_tail.strip():
-        parts += ["## Last output", _fenced(result.output_tail, _MAX_TEXT)]
+        parts += ["## Last output", _fenced(clean(result.output_tail), _MAX_TEXT)]
     if attempt.prompt:
-        parts += ["## Prompt", _fenced(attempt.prompt, _MAX_PROMPT)]
+        parts += ["## Prompt", _fenced(clean(attempt.prompt), _MAX_PROMPT)]
     if task.description.strip():
-        parts += ["## Description", _fenced(task.description, _MAX_TEXT)]
+        parts += ["## Description", _fenced(clean(task.description), _MAX_TEXT)]
     return "\n\n".join(parts)
 
 
@@ -173,18 +178,16 @@ def _attempts(rows: Mapping[str, str]) -> Iterable[tuple[Any, ...]]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_line(str(c)) for c in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(str(c)) for c in line) + " |" for line in lines)
 
 
-def _line(text: str) -> str:
-    """Text that can stand in a heading or a table, and is not Markdown of its own."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+def _cell(text: str) -> str:
+    return markdown(cut(text, _MAX_CELL))
 
 
 def _fenced(text: str, limit: int) -> str:
     """Text as it is, in a fence that nothing in it can close."""
-    if len(text) > limit:
-        text = f"{text[:limit]}\n... ({len(text) - limit} more characters)"
+    text = cut(text, limit)
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"

@@ -14,14 +14,18 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from athanore.agent_adapters.output import Tail
+from athanore.agent_adapters.output import TAIL_LINES
 from athanore.models import AgentEvent, EventKind
 from athanore.runtime.redaction import Redactor
+from athanore.texts import cut_lines
 
 _GATHER_SECONDS = 0.1
 _MAX_BATCH_CHARS = 16_000
 _MAX_LOGGED_CHARS = 1_000_000
 _TAIL_LINES = 50
+
+LINE_WIDTH = 1000
+"""Characters of a line in comments and states."""
 
 type Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -113,10 +117,7 @@ class Transcript:
 
     def last_words(self) -> str:
         """The last lines of the output."""
-        tail = Tail()
-        for line in self.tail:
-            tail.add(line)
-        return str(tail)
+        return cut_lines("\n".join(self.tail).strip(), LINE_WIDTH, TAIL_LINES)
 
     def close(self) -> None:
         """Send the rest; past the limit at least the last lines."""

@@ -174,6 +174,16 @@ class HasSecretEnv(Protocol):
 
 
 @runtime_checkable
+class HasSecrets(Protocol):
+    """An adapter that was given credentials, and not only the names of variables."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must show up nowhere; `[redacted]` stands in its place."""
+        ...
+
+
+@runtime_checkable
 class HasIdentity(Protocol):
     """An adapter that can tell its board from others.
 

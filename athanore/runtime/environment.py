@@ -12,6 +12,7 @@ from athanore.models import Task
 from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
 from athanore.routes import Route
 from athanore.runtime.inheritance import WITHOUT_TERMINAL, is_of_the_launcher
+from athanore.texts import cut
 
 _SECRET = re.compile(
     r"""
@@ -28,6 +29,9 @@ _SECRET = re.compile(
 
 _ADDRESS = re.compile(r"(ATHANORE|PREFECT|PLANKA)_\w*URL")
 """Variables whose addresses may have a login in them that is ours, and not an agent's."""
+
+
+_LONGEST_NAME = 1000  # a variable has a limit of its own, and the card has the whole name
 
 
 def board_secrets(adapter: QueueAdapter | None) -> frozenset[str]:
@@ -67,7 +71,7 @@ def agent_environment(
         {
             "ATHANORE_API_URL": api_url,
             "ATHANORE_TASK_ID": task.id,
-            "ATHANORE_TASK_NAME": task.name.replace("\0", ""),
+            "ATHANORE_TASK_NAME": cut(task.name.replace("\0", ""), _LONGEST_NAME),
             "ATHANORE_QUEUE": route.queue_name,
             "ATHANORE_ATTEMPT": str(attempt),
         }

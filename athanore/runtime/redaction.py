@@ -1,23 +1,29 @@
 """Keeping secrets out of what is said: answers, logs, events, comments.
 
 Redacted are the values of the secrets that we know (ours, Prefect's, the board's) and the tokens of
-agents. It is a net under people's care, not a substitute: a secret that is encoded, or broken over
-two lines, passes.
+agents. It is a net under people's care, not a substitute: a secret that is broken over two lines,
+or encoded otherwise than as base64, passes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, cast, override
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
+from athanore.queue_adapters.base import HasSecrets
 from athanore.runs import tokens
 from athanore.runtime.environment import REDACTED, known_secrets
-from athanore.texts import storable
+from athanore.texts import CUT_AT, readable
+
+_MIN_BEGINNING = 4
+_TOKEN_BEGINS = re.compile(r"ath_[A-Za-z0-9_-]*$")
 
 
 class Redactor:
@@ -30,9 +36,10 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms: set[str] = set()
         for secret in secrets:
-            # As it stands in a text, and as JSON may write it.
+            # As it stands in a text, as JSON may write it, and in an `Authorization: Basic`.
             forms |= {
                 secret,
+                b64encode(secret.encode(errors="surrogateescape")).decode().rstrip("="),
                 json.dumps(secret)[1:-1],
                 json.dumps(secret, ensure_ascii=False)[1:-1],
             }
@@ -44,6 +51,8 @@ class Redactor:
         from prefect.settings import get_current_settings
 
         known = set(known_secrets(dispatcher.board))
+        if isinstance(dispatcher.board, HasSecrets):
+            known |= dispatcher.board.secrets
         ours, prefect = dispatcher.settings, get_current_settings().api
         for address in (prefect.url, get_current_settings().ui_url, ours.api_url):
             known |= passwords_in(address or "")
@@ -53,17 +62,39 @@ class Redactor:
         return cls(known)
 
     def text(self, value: str) -> str:
-        """The text without secrets, and without what Prefect or a board could not store.
+        """The text as people read it (see `texts.readable`), without secrets.
 
-        Everything that agents and people say passes here, on its way to either.
+        Everything that agents and people say passes here, on its way to Prefect or a board. What
+        is to be cut is cut after that; of a secret that was cut before, the beginning goes.
         """
-        return storable(self._redacted(value))
+        return self._redacted(readable(value))
 
     def _redacted(self, value: str) -> str:
         for form in self._forms:
             if form in value:
                 value = value.replace(form, REDACTED)
-        return tokens.PATTERN.sub(REDACTED, value) if "ath_" in value else value
+        if "ath_" in value:
+            value = tokens.PATTERN.sub(REDACTED, value)
+        if " cut" in value or "[cut" in value:
+            value = self._without_beginnings(value)
+        return value
+
+    def _without_beginnings(self, value: str) -> str:
+        """The text without what is left of secrets where it was cut."""
+        pieces: list[str] = []
+        done = 0
+        for mark in CUT_AT.finditer(value):
+            pieces += [self._without_beginning(value[done : mark.start()]), mark[0]]
+            done = mark.end()
+        return "".join(pieces) + value[done:]
+
+    def _without_beginning(self, text: str) -> str:
+        text = _TOKEN_BEGINS.sub(REDACTED, text)
+        for form in self._forms:
+            for length in range(len(form) - 1, _MIN_BEGINNING - 1, -1):
+                if text.endswith(form[:length]):
+                    return text[:-length] + REDACTED
+        return text
 
     def data(self, value: bytes) -> bytes:
         """UTF-8 text without secrets."""

@@ -145,7 +145,8 @@ class TestCannotStart:
     async def test_a_prompt_that_is_too_long_for_the_system(self) -> None:
         job = replace(job_for("succeeds"), prompt="x" * 20_000_000)
         assert await self.refused(job) == (
-            "the prompt of 20000000 bytes is too long for a program's argument"
+            "the prompt of 20000000 bytes is too long for a program; "
+            "let the agent read its task from $ATHANORE_API_URL/tasks/ID instead"
         )
 
     @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.texts import cut
 
 type Json = dict[str, Any]
 
@@ -286,11 +287,6 @@ class Transcript:
             retryable=retryable,
             usage=self.usage(),
         )
-
-
-def cut(text: str, limit: int) -> str:
-    """Shorten a text to `limit` characters and mark it, if it is longer."""
-    return text if len(text) <= limit else f"{text[:limit]}... [{len(text) - limit} more cut]"
 
 
 def _bounded(value: object) -> object:

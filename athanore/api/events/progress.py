@@ -20,6 +20,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from athanore.api.events.event_log import Announcer
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
+from athanore.texts import markdown
 
 logger = logging.getLogger("athanore.api")
 
@@ -99,13 +100,13 @@ class ProgressReports:
             made = await client.create_artifact(
                 ArtifactCreate(
                     type=_TYPE,
-                    description=progress.text,
+                    description=markdown(progress.text),
                     data=progress.percent,
                     flow_run_id=progress.run_id,
                 )
             )
             artifact = made.id
         else:
-            update = ArtifactUpdate(data=progress.percent, description=progress.text)
+            update = ArtifactUpdate(data=progress.percent, description=markdown(progress.text))
             await client.update_artifact(artifact, update)
         self._artifacts[progress.run_id] = artifact

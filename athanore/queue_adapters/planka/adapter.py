@@ -71,6 +71,11 @@ class PlankaAdapter:
         """The variables that credentials may stand in."""
         return SECRET_ENV
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The credentials, also those that were given in the code."""
+        return self._client.secrets
+
     def prepare(self, queue_names: Sequence[str]) -> None:
         """Check version, credentials, and that the user may work on the boards of these queues.
 

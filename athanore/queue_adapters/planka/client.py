@@ -139,6 +139,9 @@ class PlankaClient:
     ) -> None:
         self.url = without_login(url)
         self._credentials = credentials
+        self.secrets = frozenset(
+            {credentials.value} if isinstance(credentials, Token) else {credentials.password}
+        )
         self._lock = threading.Lock()
         self._session: str | None = None
         self._http = httpx.Client(
