@@ -19,7 +19,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import ConfigurationError
 from athanore.flows.transcript import LINE_WIDTH, Log, Transcript
@@ -157,7 +157,8 @@ class AgentAttempt:
             return _hopeless(str(exc))
         job = AgentJob(
             task=claimed,
-            route=route,
+            # pyright does not see what the descriptors of a route give.
+            route=cast(RouteView, route),
             prompt=prompt,
             attempt=attempt,
             timeout=route.timeout,

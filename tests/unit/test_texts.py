@@ -9,6 +9,7 @@ from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from markdown_it import MarkdownIt
 from pydantic import ValidationError
 
 from athanore import AgentDispatcher, Route, Task
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import LINE_LIMIT, LineSplitter, Tail
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.api.models import CommentRequest, ProgressRequest, TaskRequest
@@ -201,7 +202,7 @@ def job(tmp_path: Path, **changes: object) -> AgentJob:
     def ignore(_: AgentEvent) -> None:
         """Nobody listens."""
 
-    route = Route("Todo", prompt)
+    route = cast(RouteView, Route("Todo", prompt))
     task = Task(id="1", name="a", queue_name="Todo")
     made = AgentJob(
         task=task,
