@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import anyio
 import psutil
 import pytest
 
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, LineSplitter
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
 from athanore.models import AgentEvent, AgentOutcome, EventKind, Task
@@ -45,7 +45,8 @@ class ImpatientAgent(SubprocessAgentAdapter):
 def job_for(*words: str, command: str = f"{sys.executable} -I -S {NASTY}") -> AgentJob:
     route = Route("Todo", prompt, command=command, args=words)
     task, env = Task("1", "Task", "Todo"), dict(os.environ)
-    return AgentJob(task, route, "the prompt", env=env, command=route.words())
+    # pyright does not see what the descriptors of a route give.
+    return AgentJob(task, cast(RouteView, route), "the prompt", env=env, command=route.words())
 
 
 def attempt_at(*words: str, timeout: timedelta | None = None) -> Attempt:
