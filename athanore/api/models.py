@@ -25,7 +25,7 @@ type Name = Annotated[
     StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]"),
     AfterValidator(_seen),
 ]
-type Words = Annotated[str, AfterValidator(readable)]
+Words = Annotated[str, AfterValidator(readable)]
 
 
 class RequestModel(BaseModel):
