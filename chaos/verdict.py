@@ -151,8 +151,10 @@ def _judge_counts(
     """Every start of an agent has its reason, every retry and every crash its comment."""
     who = f"task {task.id}"
     labels = [r["labels"] for r in runs]
-    attempts = [max(0, r["run_count"] - int(r["labels"].get("athanore.given-back", 0)))
-                for r in runs]  # fmt: skip
+    attempts = [
+        max(0, int(x.get("athanore.start", 0)) - int(x.get("athanore.given-back", 0)))
+        for x in labels
+    ]
     visits = sum(a > 0 for a in attempts)
     explained = visits + counts["retried"] + counts["crashed"] + counts["returned"]
     if starts > explained:

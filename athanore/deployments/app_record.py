@@ -34,7 +34,10 @@ from athanore import names
 from athanore.errors import AppTakenError, BoardError
 from athanore.models import BoardIdentity
 from athanore.processes import identity
-from athanore.runs import clock, record, store
+from athanore.routes import RetryPolicy
+from athanore.runs import clock, store
+from athanore.runs.record import record_of
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 
@@ -221,9 +224,9 @@ async def _leave_board(client: PrefectClient, name: str) -> None:
     message = "The app has left the board of this task."
     unfinished = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
     for run in await store.find_runs(client, name, (*store.WAITING, *store.WORKING, *unfinished)):
-        if record.is_closed(run):
+        if record_of(run).is_closed:
             continue
-        await client.update_flow_run_labels(run.id, {record.CLOSED: True})
+        await RunLog(client, run, RetryPolicy()).close()
         if run.state_type not in unfinished:
             left = Cancelled(name=StateName.BOARD_LEFT, message=message)
             await client.set_flow_run_state(run.id, left, force=True)

@@ -28,7 +28,7 @@ from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
 from athanore.runs import activity
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState
 from athanore.runtime import apps, local_runs
 from athanore.runtime.background import kept_up
@@ -72,7 +72,7 @@ class AgentAttempt:
         client: PrefectClient,
         app: apps.App,
         route: Route,
-        ledger: Ledger,
+        run_log: RunLog,
         handle: local_runs.RunControl,
         log: Log,
     ) -> None:
@@ -80,7 +80,7 @@ class AgentAttempt:
         self._client = client
         self._app = app
         self._route = route
-        self._ledger = ledger
+        self._run_log = run_log
         self._handle = handle
         self._log = log
 
@@ -97,12 +97,12 @@ class AgentAttempt:
         transcript.emit(
             AgentEvent(
                 EventKind.CLAIMED,
-                {"queue": self._route.queue_name, "attempt": self._ledger.attempt},
+                {"queue": self._route.queue_name, "attempt": self._run_log.attempt},
             )
         )
         limit = self._route.timeout
         attempt = attempt_task.with_options(
-            name=f"attempt {self._ledger.attempt}",
+            name=f"attempt {self._run_log.attempt}",
             timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
         )
         results: list[AgentResult] = []
@@ -144,7 +144,7 @@ class AgentAttempt:
         return grace + _LAST_WORDS + _TIMEOUT_MARGIN
 
     async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
-        route, attempt = self._route, self._ledger.attempt
+        route, attempt = self._route, self._run_log.attempt
         try:
             prompt = self.prompt = await route.make_prompt(claimed, attempt)
         except Exception as exc:
@@ -199,7 +199,7 @@ class AgentAttempt:
         heard = transcript.last_activity
         for pause in (0.0, activity.LAG.total_seconds()):
             await asyncio.sleep(pause)
-            ago = await activity.since_last_call(self._client, self._ledger.run.id)
+            ago = await activity.since_last_call(self._client, self._run_log.run.id)
             if ago is not None:
                 transcript.touch(ago)
             if transcript.last_activity > heard:

@@ -11,7 +11,7 @@ from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
 from athanore.errors import BoardError, DispatchError
 from athanore.routes import Route
 from athanore.runs import clock
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import allow_another_start
 from athanore.runs.states import StateName
 from athanore.runtime import apps
 from athanore.services import tasks
@@ -22,7 +22,7 @@ _ELSEWHERE = timedelta(seconds=30)
 
 async def leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> State[None]:
     """Give back a run whose route this process lacks: a worker that has it may be coming."""
-    await Ledger.as_it_is(client, run).give_back()
+    await allow_another_start(client, run)
     state: State[None] = AwaitingConcurrencySlot(scheduled_time=clock.now() + _ELSEWHERE)
     state.message = why
     return state

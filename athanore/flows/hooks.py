@@ -23,7 +23,7 @@ from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import store
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import apps, local_runs
 from athanore.runtime.board import Board
@@ -49,7 +49,7 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
         log.error("The dead-letter move waits for the next poll: %s", exc)
         return
     async with store.prefect_client() as client:
-        await Ledger(client, flow_run, route.retry).close()
+        await RunLog(client, flow_run, route.retry).close()
     local_runs.wake()
 
 

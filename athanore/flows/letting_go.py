@@ -15,8 +15,8 @@ from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult
 from athanore.routes import Route
-from athanore.runs import record
-from athanore.runs.record import Ledger
+from athanore.runs.record import record_of
+from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.local_runs import RunControl, StopReason
 
@@ -26,7 +26,7 @@ _NOT_OURS = frozenset(
 """Why an agent is stopped whose run has a state that somebody else has set."""
 
 
-async def is_ours(book: Ledger) -> bool:
+async def is_ours(book: RunLog) -> bool:
     """Tell whether a run is still that start's; one that was deleted is nobody else's."""
     try:
         return await book.is_ours()
@@ -43,7 +43,7 @@ def unless_killed(handle: RunControl, result: AgentResult | None) -> AgentResult
 
 
 async def stopped(
-    app: App, route: Route, book: Ledger, handle: RunControl, log: Log, *, unsure: bool
+    app: App, route: Route, book: RunLog, handle: RunControl, log: Log, *, unsure: bool
 ) -> State[Any]:
     """See to the task of an agent that was stopped, and return the state of its run.
 
@@ -66,7 +66,7 @@ async def stopped(
     raise Abort(f"The agent was stopped: {message}.")
 
 
-async def run_deleted(app: App, route: Route, book: Ledger, state: State[Any], log: Log) -> None:
+async def run_deleted(app: App, route: Route, book: RunLog, state: State[Any], log: Log) -> None:
     """Bury the task of a deleted run, if that was its last attempt: no hook does it.
 
     Raises:
@@ -78,7 +78,7 @@ async def run_deleted(app: App, route: Route, book: Ledger, state: State[Any], l
 
 
 async def _let_go(
-    app: App, route: Route, book: Ledger, reason: StopReason, message: str, log: Log
+    app: App, route: Route, book: RunLog, reason: StopReason, message: str, log: Log
 ) -> None:
     """See to the task of a start whose run is not its own any more; its agent is dead."""
     conclusion = Conclusion(app, route, book, str(book.run.parameters["task_id"]), log)
@@ -91,9 +91,9 @@ async def _let_go(
         book.is_deleted = True
         await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
         return
-    if book.start is None or record.is_given_up(now, book.start):
+    if book.start is None or record_of(now).is_given_up(book.start):
         return  # whoever has the run now sees to the task
-    if record.is_closed(now):
+    if record_of(now).is_closed:
         pass  # whoever ended the run has seen to it
     elif reason is StopReason.ENDED:
         await _ended(app, route, book, conclusion, now, message, log)
@@ -106,7 +106,7 @@ async def _let_go(
 async def _ended(
     app: App,
     route: Route,
-    book: Ledger,
+    book: RunLog,
     conclusion: Conclusion,
     now: FlowRun,
     message: str,
@@ -134,7 +134,7 @@ async def _make_resumable(client: PrefectClient, run: FlowRun) -> None:
 
 
 async def _bury(
-    app: App, route: Route, book: Ledger, reason: str, log: Log, opening: str | None = None
+    app: App, route: Route, book: RunLog, reason: str, log: Log, opening: str | None = None
 ) -> bool:
     try:
         await hooks.bury(app, route, book.run, reason, log, opening=opening)

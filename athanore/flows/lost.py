@@ -9,8 +9,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, Worker
 
 from athanore.processes import identity
-from athanore.runs import clock, record
-from athanore.runs.record import Holder
+from athanore.runs import clock
+from athanore.runs.record import Holder, holder_of
 from athanore.runtime import apps, local_runs
 from athanore.runtime.liveness import Liveness, WorkerKey
 
@@ -48,7 +48,7 @@ class LostWorkers:
         """Find out who has a run; None if nobody has said so (yet)."""
         if run.state_type is StateType.PENDING:
             return Holder.parse(run.state.message if run.state else None)
-        if (holder := record.holder_of(run)) is not None or age_of(run) < NOTING:
+        if (holder := holder_of(run)) is not None or age_of(run) < NOTING:
             return holder
         # The worker was lost, or is slow, before the flow noted it; it left its name when it took
         # the run.

@@ -23,7 +23,7 @@ from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clock, pausing
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime import apps, breaker, local_runs
 from athanore.runtime.local_runs import StopReason
@@ -54,7 +54,7 @@ class Conclusion:
         self,
         app: apps.App,
         route: Route,
-        ledger: Ledger,
+        run_log: RunLog,
         task_id: str,
         log: Log,
         *,
@@ -62,14 +62,14 @@ class Conclusion:
     ) -> None:
         self._app = app
         self._route = route
-        self._ledger = ledger
+        self._run_log = run_log
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
-        await self._ledger.record(result)
+        await self._run_log.ended(result)
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
@@ -89,7 +89,7 @@ class Conclusion:
         """Say what an earlier start of the run came to, which the board refused to hear."""
         state = await self.follow(result)
         if state.name != StateName.WAITING_FOR_BOARD:
-            await self._ledger.delivered()
+            await self._run_log.delivered()
         return state
 
     async def _follow(self, result: AgentResult) -> State[None]:
@@ -106,20 +106,20 @@ class Conclusion:
                 f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
                 "leaving it there."
             )
-            await self._ledger.rule_out_retries()
+            await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
         if breaker.failed(self._app.name, self._route, self._task_id, result):
             return await self._pause_route(result)
         if self._may_retry(result):
             return await self._retry(result)
-        await self._ledger.rule_out_retries()
+        await self._run_log.rule_out_retries()
         return _failed(result, _with_tail(result))
 
     async def repeat(self, result: AgentResult) -> State[None]:
         """Return what a finished attempt came to, when the engine runs the flow once more."""
         if result.succeeded:
             return await self._succeeded()
-        await self._ledger.rule_out_retries()
+        await self._run_log.rule_out_retries()
         return _failed(result, result.reason)
 
     async def stopped(self, reason: StopReason, message: str) -> State[None]:
@@ -132,22 +132,21 @@ class Conclusion:
             case StopReason.DELETED:
                 return await self._handed_back(_capitalised(message))
             case StopReason.SUSPENDED:
-                # The start after a suspension has the same number: nothing is given back.
-                return await self._handed_back(_capitalised(message), counted=True)
+                return await self._handed_back(_capitalised(message))
             case StopReason.ENDED:
                 text = f"Agent stopped: {message}; leaving in {self._route.in_progress_queue!r}."
                 if await self._where() == self._route.in_progress_queue:
                     await self._even_if_refused(self._comment(text))
-                await self._ledger.close()
+                await self._run_log.close()
                 return Cancelled(message=message)
             case StopReason.MOVED_AWAY:
                 text = message or "the task was moved away"
                 await self._even_if_refused(self._comment(f"Agent stopped: {text}."))
-                await self._ledger.close()
+                await self._run_log.close()
                 return Cancelled(message=text)
             case _:
                 await self._even_if_refused(self._cancelled(message))
-                await self._ledger.close()
+                await self._run_log.close()
                 return Cancelled(message=message or "Cancelled.")
 
     async def without_prefect(self, result: AgentResult | None) -> None:
@@ -163,7 +162,7 @@ class Conclusion:
         elif await self._where() == self._route.in_progress_queue:
             why = "Worker is shutting down" if result is None else f"Agent failed ({result.reason})"
             await self._comment(
-                f"{why}, and Prefect is away; returned to queue, attempt {self._ledger.attempt}."
+                f"{why}, and Prefect is away; returned to queue, attempt {self._run_log.attempt}."
             )
             await self._move(self._route.queue_name)
 
@@ -173,15 +172,14 @@ class Conclusion:
         except BoardError as exc:
             self._log.error("The board refuses what is due to task %s: %s", self._task_id, exc)
 
-    async def _handed_back(self, why: str, *, counted: bool = False) -> State[None]:
+    async def _handed_back(self, why: str) -> State[None]:
         """Return the task to its queue, or have the next start take it from where it is."""
         try:
-            return await self._return_to_queue(why, counted=counted)
+            return await self._return_to_queue(why)
         except BoardError as exc:
             self._log.error("The task stays in progress, and is ours: %s", exc)
-            await self._ledger.keep_claim()
-            if not counted:
-                await self._ledger.give_back()
+            await self._run_log.keep_claim()
+            await self._run_log.give_back()
             state: State[None] = AwaitingRetry(scheduled_time=clock.now())
             state.message = f"{why}; {exc}"
             return state
@@ -190,7 +188,7 @@ class Conclusion:
         """Have a later start say what came of the attempt; free the slot until then."""
         due = clock.now() + self._route.poll_interval
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
-        await self._ledger.keep()
+        await self._run_log.keep()
         if isinstance(refusal, BoardAccessError):
             due = clock.now()
             await self._pause_for_access(refusal)
@@ -205,7 +203,7 @@ class Conclusion:
         text = f"Route {queue_name!r} is paused: the board refuses access. {refusal}"
         try:
             await pausing.pause(
-                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+                self._run_log.client, self._app.name, queue_name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
             self._log.error("The route cannot be paused: %s", exc)
@@ -226,24 +224,24 @@ class Conclusion:
             elif await self._move(route.done_queue):
                 queue = route.done_queue
         place = "is gone from the board" if queue is None else f"is in {queue!r}"
-        return Completed(message=f"Attempt {self._ledger.attempt} succeeded; the task {place}.")
+        return Completed(message=f"Attempt {self._run_log.attempt} succeeded; the task {place}.")
 
     def _may_retry(self, result: AgentResult) -> bool:
-        return result.retryable and self._ledger.attempts_left
+        return result.retryable and self._run_log.attempts_left
 
     async def _retry(self, result: AgentResult) -> State[None]:
         text = f"{self._retrying(result)} Moving back to source queue for retry."
         await self._comment(text, result.output_tail)
         if not await self._move(self._route.queue_name):
-            await self._ledger.rule_out_retries()
+            await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}; there is no queue to retry it from")
         return self._awaiting_retry(result)
 
     def _retrying(self, result: AgentResult) -> str:
-        return f"Retry {self._ledger.attempt}/{self._route.retry.max_retries}: {result.reason}."
+        return f"Retry {self._run_log.attempt}/{self._route.retry.max_retries}: {result.reason}."
 
     def _awaiting_retry(self, result: AgentResult) -> State[None]:
-        delay = retry_delay(self._route.retry, self._ledger.attempt, self._route.poll_interval)
+        delay = retry_delay(self._route.retry, self._run_log.attempt, self._route.poll_interval)
         due = clock.now() + delay
         local_runs.wake(due)
         state: State[None] = AwaitingRetry(scheduled_time=due)
@@ -256,13 +254,13 @@ class Conclusion:
         count = self._route.pause_after_failures
         what = "a task failed" if count == 1 else f"{count} tasks in a row failed alike"
         text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
-        await self._ledger.give_back()
+        await self._run_log.give_back()
         after = self._route.resume_after
         resume_at = None if after is None else clock.now() + after
         due = clock.now()
         try:
             await pausing.pause(
-                self._ledger.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+                self._run_log.client, self._app.name, queue_name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
             # Its tasks are kept all the same, and none of them is tried again for a while.
@@ -282,18 +280,17 @@ class Conclusion:
         state.message = text
         return state
 
-    async def _return_to_queue(self, why: str, *, counted: bool = False) -> State[None]:
+    async def _return_to_queue(self, why: str) -> State[None]:
         queue = await self._where()
         if queue not in (self._route.in_progress_queue, self._route.queue_name):
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             return Cancelled(name=StateName.STOPPED, message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
-        if not counted:
-            await self._ledger.give_back()
+        await self._run_log.give_back()
         if queue == self._route.in_progress_queue:
-            await self._comment(f"{why}; returned to queue, attempt {self._ledger.attempt}.")
+            await self._comment(f"{why}; returned to queue, attempt {self._run_log.attempt}.")
             if not await self._move(self._route.queue_name):
-                await self._ledger.close()
+                await self._run_log.close()
                 return Cancelled(name=StateName.NOWHERE_TO_GO, message=f"{why}; its queue is gone.")
         state: State[None] = AwaitingRetry(scheduled_time=clock.now())
         state.message = f"{why}."
@@ -328,7 +325,7 @@ class Conclusion:
     async def _comment(self, text: str, tail: str = "") -> None:
         try:
             # Of an earlier start or a lost worker: the output's tail is known to that only.
-            once = self._interrupted or self._ledger.kept() is not None
+            once = self._interrupted or self._run_log.kept() is not None
             await say(self._app.board, self._task_id, text, self._log, tail=tail, once=once)
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc)

@@ -41,9 +41,10 @@ from athanore.models import AgentResult, Task
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
-from athanore.runs import clock, pausing, record, store
+from athanore.runs import clock, pausing, store
 from athanore.runs.clearing import is_wished
-from athanore.runs.record import Ledger
+from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import apps, local_runs, starts
 
@@ -151,12 +152,12 @@ class Recovery:
         if now is None:
             return
         answer = await self._client.set_flow_run_state(
-            run.id, Crashed(message=f"Worker {run.labels.get(record.WORKER, '')} was lost.")
+            run.id, Crashed(message=f"Worker {record_of(run).worker} was lost.")
         )
         if answer.status is not SetStateStatus.ACCEPT:
             return
         if sure:
-            await Ledger(self._client, now, self._route.retry).leave()
+            await RunLog(self._client, now, self._route.retry).leave()
         if run.state_type is StateType.CANCELLING:
             await self._finish_cancellation(now, task_id)
         else:
@@ -164,7 +165,7 @@ class Recovery:
 
     async def _finish_cancellation(self, run: FlowRun, task_id: str) -> None:
         """A person had cancelled the run, and its worker was lost before it could end it."""
-        book = Ledger(self._client, run, self._route.retry)
+        book = RunLog(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
         message = (run.state.message if run.state else None) or ""
         state = await conclusion.stopped(local_runs.StopReason.CANCELLED, message)
@@ -178,9 +179,9 @@ class Recovery:
         """
         if not await starts.is_over(self._client, self._app, run):
             return
-        book = Ledger(self._client, run, self._route.retry)
+        book = RunLog(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
-        if (result := record.result_of(run)) is not None:
+        if (result := result_of(run)) is not None:
             await self._finish(run, conclusion, result, task_id)
             return
         try:
@@ -190,7 +191,7 @@ class Recovery:
         if place not in (self._route.in_progress_queue, self._route.queue_name):
             await book.close()
             return
-        crashes = record.crashes_of(run) + 1
+        crashes = record_of(run).crashes + 1
         allowed = self._route.retry.max_crashes
         if place == self._route.in_progress_queue and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
@@ -210,11 +211,11 @@ class Recovery:
         self, run: FlowRun, conclusion: Conclusion, result: AgentResult, task_id: str
     ) -> None:
         """The agent had ended, and its worker was lost before it could say so."""
-        state = await conclusion.follow(result)
+        state = await conclusion.deliver(result)
         await self._client.set_flow_run_state(run.id, state, force=True)
         if state.is_failed():
             await hooks.bury(self._app, self._route, run, result.reason, self._log)
-            await Ledger(self._client, run, self._route.retry).close()
+            await RunLog(self._client, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
@@ -235,12 +236,12 @@ class Recovery:
             queue = (await self._app.board.task(task_id)).queue_name
         except NotFoundError:
             queue = None
-        now = await self._client.read_flow_run(run.id)
-        ended = now.state_type is not StateType.RUNNING or now.run_count != run.run_count
-        let_go = record.outcome_of(now) is not None or record.is_given_back(now)
-        if queue == in_progress or ended or let_go:
+        now = await self._now(run)
+        if queue == in_progress or now is None:
             return
-        if await record.has_moved_itself(self._client, now):
+        if result_of(now) is not None or record_of(now).is_given_back:
+            return
+        if await has_moved_itself(self._client, now):
             return
         if local_runs.is_running(run.id) and not local_runs.is_at_work(run.id):
             return
@@ -268,7 +269,7 @@ class Recovery:
 
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
-        if record.is_closed(last) or last.parameters.get("queue_name") != self._route.queue_name:
+        if record_of(last).is_closed or last.parameters.get("queue_name") != self._route.queue_name:
             return False
         if last.state_type is StateType.CRASHED:
             if age_of(last) > _RECOVERING:
@@ -294,7 +295,7 @@ class Recovery:
             target = self._route.in_progress_queue
             await self._tell(task.id, f"{exc} Moving to {target!r} instead.")
             await self._app.board.move(task.id, target)
-        await Ledger(self._client, run, self._route.retry).close()
+        await RunLog(self._client, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: cancelled, moved to {target!r}")
 
     # -- tasks that nobody works on -----------------------------------------------------------
@@ -311,7 +312,7 @@ class Recovery:
             if task_id in waiting:
                 continue
             ours = run is not None and run.parameters.get("queue_name") == self._route.queue_name
-            if run is None or not ours or run.state is None or record.is_closed(run):
+            if run is None or not ours or run.state is None or record_of(run).is_closed:
                 settled.add(task_id)
                 continue
             if await self._is_being_closed(run):
@@ -324,7 +325,7 @@ class Recovery:
         if run.state_type is StateType.CRASHED:
             over = await starts.is_over(self._client, self._app, run)
             return not over or age_of(run) < _RECOVERING
-        holder = record.holder_of(run)
+        holder = holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
             return False
         return age_of(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
@@ -336,7 +337,7 @@ class Recovery:
             case StateType.FAILED:
                 reason = (run.state.message if run.state else "") or "failed"
                 await hooks.bury(self._app, self._route, run, reason, self._log)
-                await Ledger(self._client, run, self._route.retry).close()
+                await RunLog(self._client, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:
                 return

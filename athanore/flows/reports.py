@@ -28,7 +28,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from athanore import names
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
-from athanore.runs import record
+from athanore.runs.record import record_of
 from athanore.runtime import apps
 from athanore.texts import cut, markdown
 
@@ -69,10 +69,12 @@ async def write_page(
 
 
 async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attempt: Attempt) -> None:
-    earlier = await _read(client, run) if run.run_count > 1 else None
+    earlier = await _read(client, run) if record_of(run).starts > 1 else None
     rows = dict(earlier[1]) if earlier else {}
-    number = record.attempt_of(run)
-    rows[str(run.run_count)] = json.dumps([number, attempt.ending, round(attempt.seconds, 1)])
+    record = record_of(run)
+    rows[str(record.starts)] = json.dumps(
+        [record.attempt, attempt.ending, round(attempt.seconds, 1)]
+    )
     text = app.redactor.text(_page(app, run, attempt, rows))
     title = cut(markdown(app.redactor.text(f"{attempt.task.name}: {attempt.ending}")), 200)
     if earlier is not None:

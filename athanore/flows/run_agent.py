@@ -35,7 +35,9 @@ from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.runs import clock, record, slots, store, tokens
+from athanore.runs import clock, slots, store, tokens
+from athanore.runs.record import record_of
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import apps, breaker, local_runs, starts
 from athanore.runtime.lease import Lease
@@ -115,12 +117,12 @@ class _Visit:
         self._last_event = 0
         self._was_at_work = False
         self.token = tokens.new_token(run.id)
-        self.ledger = record.Ledger(client, run, route.retry)
-        self.conclusion = Conclusion(app, route, self.ledger, task_id, self.log)
+        self.run_log = RunLog(client, run, route.retry)
+        self.conclusion = Conclusion(app, route, self.run_log, task_id, self.log)
 
     async def perform(self, other: local_runs.RunControl | None) -> State[None]:
         """Make the start, unless an earlier one (here: `other`) may have a living agent."""
-        if (recorded := self.ledger.recorded()) is not None:
+        if (recorded := self.run_log.recorded()) is not None:
             return await self.conclusion.repeat(recorded)
         here = "an agent of this task is still at work here" if other else None
         if earlier := here or await starts.earlier(self.client, self.app, self.run):
@@ -134,32 +136,32 @@ class _Visit:
             try:
                 return await self._start(holding.worker if holding else "", lease)
             except Exception:
-                if self.ledger.start is not None:
-                    await self.ledger.leave()
+                if self.run_log.start is not None:
+                    await self.run_log.leave()
                 raise
 
     async def _start(self, worker: str, lease: Lease | None) -> State[None]:
         # An earlier start that is dead, and did not get to say what becomes of the task.
-        self._was_at_work = record.last_start_of(self.run) is not None
+        self._was_at_work = record_of(self.run).living_start is not None
         full, _ = await asyncio.gather(
             slots.no_slot(self.client, self.app.name, self.run),
-            self.ledger.open(
+            self.run_log.open(
                 worker,
                 self.token,
                 self.app.version,
                 key=self.app.dispatcher.settings.signing_key,
             ),
         )
-        if self.ledger.is_deleted:
+        if self.run_log.is_deleted:
             raise Abort("The run was deleted.")
-        self.handle.start = self.ledger.start
-        kept_result = self.ledger.kept()
+        self.handle.start = self.run_log.start
+        kept_result = self.run_log.kept()
         if full and kept_result is None and self.handle.reason is None:
             return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
         if lease is not None and self.handle.reason is None:
             await self.handle.unless_stopped(lease.held())
         if self.handle.reason is local_runs.StopReason.CANCELLED:
-            await self.ledger.leave()
+            await self.run_log.leave()
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
             return await self._conclude(None, local_runs.outages())
@@ -168,11 +170,11 @@ class _Visit:
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
-            await self.ledger.leave()
+            await self.run_log.leave()
             return Cancelled(name=StateName.NOTHING_TO_DO, message=str(exc))
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
-                await self.ledger.keep_claim()
+                await self.run_log.keep_claim()
             return await self._later(str(exc), self.route.poll_interval)
         breaker.attempt_starts(self.app.name, self.route)
         local_runs.started(self.run.id)
@@ -181,7 +183,7 @@ class _Visit:
         began = monotonic()
         transcript = self._transcript(claimed)
         attempt = AgentAttempt(
-            self.client, self.app, self.route, self.ledger, self.handle, self.log
+            self.client, self.app, self.route, self.run_log, self.handle, self.log
         )
         result = await attempt.perform(claimed, self.token, transcript)
         self._last_event = transcript.sequence
@@ -206,13 +208,13 @@ class _Visit:
         await self._catch_up()
         unsure = local_runs.outages() != outages
         if result is None:
-            parts = (self.app, self.route, self.ledger, self.handle, self.log)
+            parts = (self.app, self.route, self.run_log, self.handle, self.log)
             return await letting_go.stopped(*parts, unsure=unsure)
-        if unsure and not await letting_go.is_ours(self.ledger):
+        if unsure and not await letting_go.is_ours(self.run_log):
             raise Abort("Prefect was away for so long that the run was taken over.")
         state = await self.conclusion.ended(result)
-        if self.ledger.is_deleted:
-            await letting_go.run_deleted(self.app, self.route, self.ledger, state, self.log)
+        if self.run_log.is_deleted:
+            await letting_go.run_deleted(self.app, self.route, self.run_log, state, self.log)
         return state
 
     async def _catch_up(self) -> None:
@@ -223,8 +225,8 @@ class _Visit:
             parameter = self.run.parameters.get("route")
             now = await self.app.routes.find(self.client, self.route.queue_name, parameter)
             self.route = replace(now, in_progress_queue=self.route.in_progress_queue)
-            self.ledger.policy = now.retry
-            self.conclusion = Conclusion(self.app, self.route, self.ledger, self.task_id, self.log)
+            self.run_log.policy = now.retry
+            self.conclusion = Conclusion(self.app, self.route, self.run_log, self.task_id, self.log)
 
     def _announce(self, claimed: BoardTask, state: State[None]) -> None:
         """Emit the event that ends this start of the run."""
@@ -235,13 +237,13 @@ class _Visit:
 
     def _transcript(self, claimed: BoardTask) -> Transcript:
         # Events are numbered within one start of a run; readers fill gaps and drop repeats by that.
-        start = {"athanore.start": str(self.run.run_count)}
+        start = {"athanore.start": str(self.run_log.record.starts)}
         resource = names.task_labels(self.app.name, claimed.id, claimed.name) | start
         return Transcript(self.log, resource, _related(self.run), self.app.redactor)
 
     async def _later(self, why: str, delay: timedelta) -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
-        await self.ledger.give_back()
+        await self.run_log.give_back()
         due = clock.now() + delay
         local_runs.wake(due)
         self.log.info("Waiting: %s", why)
@@ -251,7 +253,7 @@ class _Visit:
 
     async def _claim(self) -> BoardTask:
         source = self.route.queue_name
-        came_before = self._was_at_work or self.ledger.has_claimed()
+        came_before = self._was_at_work or self.run_log.has_claimed()
         if came_before or self.run.empirical_policy.retry_type == "reschedule":
             # An earlier claim may have succeeded, or a person asked for another try of a finished
             # run: take the task from where it is.
@@ -259,7 +261,7 @@ class _Visit:
             if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
                 source = here
         claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
-        self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.ledger.attempt)
+        self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.run_log.attempt)
         return claimed
 
 

@@ -84,6 +84,7 @@ def state_text(state: str) -> Text:
         PrefectState.CANCELLED: "dim",
         PrefectState.CANCELLING: "yellow",
         PrefectState.AWAITING_RETRY: "yellow",
+        PrefectState.AWAITING_SLOT: "yellow",
         PrefectState.LATE: "yellow",
         "paused": "yellow",
     }

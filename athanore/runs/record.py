@@ -1,58 +1,43 @@
-"""What a run keeps in Prefect about its attempts: the native retry policy, and a few labels.
+"""What a run keeps of itself in Prefect: the labels of the run, as a typed value.
 
-`run_count <= empirical_policy.retries` means that an attempt is left. A start that was no failure
-of the agent (a shutdown, a lost worker, no free slot) is given back: it raises both sides by one,
-and the label remembers how often, so that the attempt's number stays what a person expects.
+Labels are the one place that outlives a worker and that whoever looks after a run later can read.
+No other module knows their keys. They cannot be removed, an update adds to those that are there,
+and of two writers at once one may lose what it wrote: so the worker that has the run is the only
+writer (`run_log`), and what the task API has to say of a run is an input of it.
+
+Starts are counted here, not by Prefect's `run_count`, which a resume does not raise and which a
+start raises that never got as far as saying who it is. docs/formats.md lists all keys.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from athanore import names
 from athanore.models import AgentOutcome, AgentResult
-from athanore.processes import identity
-from athanore.routes import RetryPolicy
-from athanore.runs import tokens
 
-GIVEN_BACK = "athanore.given-back"
-GIVEN_BACK_START = "athanore.given-back-start"
-CRASHES = "athanore.crashes"
-CRASHES_START = "athanore.crashes-start"
-WORKER = "athanore.worker"
-VERSION = "athanore.version"
-PROCESS = "athanore.process"
-START = "athanore.start"
-START_ID = "athanore.start-id"
-LEFT = "athanore.left"
-OUTCOME = "athanore.outcome"
-REASON = "athanore.reason"
-FINAL = "athanore.final"
-ATTEMPT = "athanore.attempt"
-CLOSED = "athanore.closed"
-DUE = "athanore.due"
-CLAIMING = "athanore.claiming"
-USAGE = "athanore.usage."
+SCHEMA = 1
+"""The version of what is in the labels; a reader of another version keeps what it does not know."""
 
-# Prefect changes labels by reading and writing them back, so that of two writers one loses what it
-# wrote. They are the worker's; what the task API has to say of a run is an input of the run.
 _MOVED = "athanore-moved"
+_TOKEN = re.compile(r"athanore\.token\.([1-9]\d*)")
+_USED = re.compile(r"athanore\.used\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
+_USAGE = re.compile(r"athanore\.usage\.(.+)", re.DOTALL)
 
-_NOT_FOUND = 404
+type Amount = int | float | str
+"""What an agent said that it used: a number, which is summed, or a word, of which the last counts.
+"""
 
 
 class Start(NamedTuple):
-    """One start of a run: its id, the run's count of starts, and the process that works on it.
-
-    A start after a suspension has another id, and the same count.
-    """
+    """One start of a run: the id of its Running state, its number, and the process at work."""
 
     id: str
     number: int
@@ -78,46 +63,236 @@ class Holder(NamedTuple):
 _TAKEN = re.compile(r"Taken by worker (.*) \((\S+)\)")
 
 
-def _int(run: FlowRun, label: str) -> int:
-    return int(run.labels.get(label, 0))
+def _label(name: str, default: Any) -> Any:
+    return field(default=default, metadata={"key": f"athanore.{name}"})
 
 
-def attempt_of(run: FlowRun) -> int:
-    """The number of the agent's current or last attempt, from 1."""
-    return max(1, run.run_count - _int(run, GIVEN_BACK))
+def _none() -> Mapping[Any, Any]:
+    return MappingProxyType({})
 
 
-def retry_count_of(run: FlowRun) -> int:
-    """How many attempts of the agent were repeats."""
-    return attempt_of(run) - 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is known of a run beside what Prefect itself says of it.
+
+    A number of a start is 0 where there is none.
+
+    Attributes:
+        schema: the version of these fields.
+        starts: how many starts have said who they are; the last one has this number.
+        start_id: the id of the last start's Running state.
+        run_count: Prefect's own count of starts when the last start said who it is.
+        left: the `start_id` of the newest start whose agent is known to be dead.
+        worker: the worker of the last start, as Prefect names it; "" for a stock one.
+        process: the process of the last start (`athanore.processes.identity`).
+        version: the version of the app in that process.
+        given_back: how many starts do not count as attempts of the agent.
+        given_back_start: the number of the last of them.
+        crashes: how many workers were lost under this run.
+        crashes_count: Prefect's `run_count` at the last of them: a worker may be lost before its
+            start has said who it is.
+        outcome: how the agent of a start ended.
+        outcome_start: the number of that start.
+        reason: why, in words; at most 500 characters.
+        is_final: no further attempt can mend it.
+        deliver_start: the number of the start that tells the board of the outcome, without an
+            agent, because an earlier one could not.
+        claim_start: the number of the start that takes its task from where it is, because an
+            earlier one may have claimed it.
+        is_closed: nothing is due to the board any more for this finished run.
+        poll: the id of the poll that found the task.
+        tokens: proofs of the agent's tokens, by the number of the start.
+        used: what the agent used, by the number of the start and the kind.
+        usage: the sum of that, by kind.
+        unknown: all other labels, as they are: Prefect's, people's, and those of later versions.
+    """
+
+    schema: int = _label("schema", SCHEMA)
+    starts: int = _label("start", 0)
+    start_id: str = _label("start-id", "")
+    run_count: int = _label("run-count", 0)
+    left: str = _label("left", "")
+    worker: str = _label("worker", "")
+    process: str = _label("process", "")
+    version: str = _label("version", "")
+    given_back: int = _label("given-back", 0)
+    given_back_start: int = _label("given-back-start", 0)
+    crashes: int = _label("crashes", 0)
+    crashes_count: int = _label("crashes-count", 0)
+    outcome: str = _label("outcome", "")
+    outcome_start: int = _label("outcome-start", 0)
+    reason: str = _label("reason", "")
+    is_final: bool = _label("final", False)
+    deliver_start: int = _label("deliver-start", 0)
+    claim_start: int = _label("claim-start", 0)
+    is_closed: bool = _label("closed", False)
+    poll: str = _label("poll", "")
+    tokens: Mapping[int, str] = field(default_factory=_none)
+    used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)
+    usage: Mapping[str, Amount] = field(default_factory=_none)
+    unknown: Mapping[str, Any] = field(default_factory=_none)
+
+    @classmethod
+    def parse(cls, labels: Mapping[str, Any]) -> Self:
+        """Read the labels of a run. One that is ours and has a value of another type is unknown."""
+        known: dict[str, Any] = {}
+        tokens: dict[int, str] = {}
+        used: dict[tuple[int, str], Amount] = {}
+        usage: dict[str, Amount] = {}
+        unknown: dict[str, Any] = {}
+        for key, value in labels.items():
+            name, default = _FIELDS.get(key, ("", None))
+            if name and type(value) is type(default):
+                known[name] = value
+            elif (token := _TOKEN.fullmatch(key)) and isinstance(value, str):
+                tokens[int(token[1])] = value
+            elif (one := _USED.fullmatch(key)) and _is_amount(value):
+                used[int(one[1]), one[2]] = value
+            elif (total := _USAGE.fullmatch(key)) and _is_amount(value):
+                usage[total[1]] = value
+            else:
+                unknown[key] = value
+        return cls(**known, tokens=tokens, used=used, usage=usage, unknown=unknown)
+
+    def dump(self) -> dict[str, Any]:
+        """The labels that say this; a field without a value has none."""
+        said = {key: getattr(self, name) for key, (name, _) in _FIELDS.items()}
+        return {
+            **self.unknown,
+            **{k: v for k, v in said.items() if v != _FIELDS[k][1] or k == _SCHEMA},
+            **{f"athanore.token.{start}": proof for start, proof in self.tokens.items()},
+            **{f"athanore.used.{n}.{kind}": value for (n, kind), value in self.used.items()},
+            **{f"athanore.usage.{kind}": value for kind, value in self.usage.items()},
+        }
+
+    def changes(self, labels: Mapping[str, Any]) -> dict[str, Any]:
+        """The labels to write so that a run with these ones has this record.
+
+        One that there is no value for any more is written with the value of none.
+        """
+        wanted = self.dump()
+        emptied = {k: d for k, (_, d) in _FIELDS.items() if k in labels and k not in wanted}
+        return {k: v for k, v in (wanted | emptied).items() if k not in labels or labels[k] != v}
+
+    @property
+    def attempt(self) -> int:
+        """The number of the agent's current or last attempt, from 1; also if it is given back."""
+        return max(1, self.starts - self.given_back + self.is_given_back)
+
+    @property
+    def retries(self) -> int:
+        """How many attempts of the agent were repeats."""
+        return self.attempt - 1
+
+    @property
+    def is_given_back(self) -> bool:
+        """True when the last start does not count as an attempt: its task is handed back."""
+        return self.starts > 0 and self.given_back_start == self.starts
+
+    @property
+    def living_start(self) -> str | None:
+        """The id of the last start if its agent may be alive: it has not noted that it let go."""
+        return self.start_id if self.start_id and self.left != self.start_id else None
+
+    @property
+    def awaits_the_board(self) -> bool:
+        """True when the coming start has to tell the board something, or may have the task."""
+        return self.starts + 1 in (self.deliver_start, self.claim_start)
+
+    @property
+    def result(self) -> AgentResult | None:
+        """What the last start's agent came to, or what that start had to tell of an earlier one."""
+        if self.outcome not in AgentOutcome or self.starts not in (
+            self.outcome_start,
+            self.deliver_start,
+        ):
+            return None
+        outcome = AgentOutcome(self.outcome)
+        return AgentResult(outcome, self.reason or outcome.value, retryable=not self.is_final)
+
+    def is_given_up(self, start: Start) -> bool:
+        """Tell whether somebody else has the run now, or has declared the start over."""
+        if self.left == start.id:
+            return True
+        # Labels of an earlier start are there if ours got lost: Prefect does not merge them
+        # atomically.
+        if self.starts < start.number:
+            return False
+        return self.start_id != start.id or self.process != start.process
+
+    def begun(self, start: Start, run_count: int, worker: str, version: str, proof: str) -> Self:
+        """This record once a start has said who it is.
+
+        Args:
+            run_count: what Prefect says. If that is no more than at the last start, the run was
+                resumed, which is no new attempt.
+            proof: of the token that the agent of this start gets.
+        """
+        before = self.without_last_start() if self.is_of_count(run_count) else self
+        return replace(
+            before,
+            starts=start.number,
+            start_id=start.id,
+            run_count=run_count,
+            process=start.process,
+            worker=worker,
+            version=version,
+            tokens={**self.tokens, start.number: proof},
+        )
+
+    def is_of_count(self, run_count: int) -> bool:
+        """Tell whether Prefect has counted no start since the last one said who it is."""
+        return self.starts > 0 and self.run_count == run_count
+
+    def without_last_start(self) -> Self:
+        """This record once the last start is given back; what it was to do, the next one does."""
+        if self.is_given_back or not self.starts:
+            return self
+        number = self.starts
+        return replace(
+            self,
+            given_back=self.given_back + 1,
+            given_back_start=number,
+            deliver_start=number + 1 if self.deliver_start == number else self.deliver_start,
+            claim_start=number + 1 if self.claim_start == number else self.claim_start,
+        )
+
+    def ended(self, result: AgentResult) -> Self:
+        """This record once it is known what the agent of the last start came to."""
+        number = self.starts
+        mine = {(number, kind): v for kind, v in result.usage.items() if _is_amount(v)}
+        used = {**self.used, **mine}
+        return replace(
+            self,
+            outcome=result.outcome.value,
+            outcome_start=number,
+            reason=result.reason[:500],
+            is_final=not result.retryable,
+            used=used,
+            usage={**self.usage, **{kind: _total(used, kind) for _, kind in mine}},
+        )
 
 
-def is_given_back(run: FlowRun) -> bool:
-    """True when the run's current start does not count as an attempt: its task is handed back."""
-    return _int(run, GIVEN_BACK_START) == run.run_count
+_FIELDS: Mapping[str, tuple[str, Any]] = {
+    f.metadata["key"]: (f.name, f.default) for f in fields(RunRecord) if "key" in f.metadata
+}
+_SCHEMA = "athanore.schema"
 
 
-def crashes_of(run: FlowRun) -> int:
-    """How many workers were lost under this run."""
-    return _int(run, CRASHES)
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
 
 
-def outcome_of(run: FlowRun) -> AgentOutcome | None:
-    """How the run's current attempt ended, if that was noted before its worker was lost."""
-    if last_start_of(run) is not None and _int(run, DUE) != attempt_of(run):
-        return None  # noted by a start that had lost the run to this one
-    attempt, _, outcome = str(run.labels.get(OUTCOME, "")).partition(":")
-    return AgentOutcome(outcome) if outcome and attempt == str(attempt_of(run)) else None
+def _total(used: Mapping[tuple[int, str], Amount], kind: str) -> Amount:
+    """The sum of a kind over all starts; of words the last one."""
+    said = [value for (_, of), value in sorted(used.items(), key=lambda i: i[0][0]) if of == kind]
+    numbers = [value for value in said if not isinstance(value, str)]
+    return sum(numbers) if len(numbers) == len(said) else said[-1]
 
 
-def result_of(run: FlowRun) -> AgentResult | None:
-    """What the run's current attempt came to, if that was noted before its worker was lost."""
-    outcome = outcome_of(run)
-    if outcome is None:
-        return None
-    reason = str(run.labels.get(REASON, "")) or outcome.value
-    final = str(run.labels.get(FINAL, "")) == str(attempt_of(run))
-    return AgentResult(outcome, reason, retryable=not final)
+def record_of(run: FlowRun) -> RunRecord:
+    """Read the record of a run."""
+    return RunRecord.parse(run.labels)
 
 
 def holder_of(run: FlowRun) -> Holder | None:
@@ -125,226 +300,41 @@ def holder_of(run: FlowRun) -> Holder | None:
 
     A run that is started again still has the labels of its last start: they count for that only.
     """
-    if _int(run, START) != run.run_count or PROCESS not in run.labels:
-        return None
-    return Holder(str(run.labels.get(WORKER)), str(run.labels[PROCESS]))
+    record = record_of(run)
+    return Holder(record.worker, record.process) if _is_of_start(run, record) else None
 
 
-def last_start_of(run: FlowRun) -> str | None:
-    """The id of the last start that may have had an agent, if it has not noted that it let go."""
-    start = str(run.labels.get(START_ID, ""))
-    return start if start and run.labels.get(LEFT) != start else None
+def start_at_work(run: FlowRun) -> int | None:
+    """The number of the start that has the run now, if its agent may be alive."""
+    record = record_of(run)
+    return record.starts if _is_of_start(run, record) and record.living_start else None
 
 
-def is_given_up(run: FlowRun, start: Start) -> bool:
-    """Tell whether somebody else has the run now, or has declared the start over."""
-    labels = run.labels
-    if labels.get(LEFT) == start.id:
-        return True
-    # Labels of an earlier start are there if ours got lost: Prefect does not merge them atomically.
-    if _int(run, START) < start.number:
+def _is_of_start(run: FlowRun, record: RunRecord) -> bool:
+    """Tell whether the last start that has said who it is, is the one that has the run now."""
+    if not record.is_of_count(run.run_count) or not record.process:
         return False
-    return labels.get(START_ID) != start.id or labels.get(PROCESS) != start.process
+    # A resume is not counted; and a person may have set the state.
+    running = run.state if run.state_type is StateType.RUNNING else None
+    return running is None or str(running.id) == record.start_id
 
 
-def is_closed(run: FlowRun) -> bool:
-    """True when nothing is due to the board any more for this finished run."""
-    return bool(run.labels.get(CLOSED))
+def result_of(run: FlowRun) -> AgentResult | None:
+    """What the run's current attempt came to, if that was noted before its worker was lost."""
+    record = record_of(run)
+    return record.result if record.is_of_count(run.run_count) else None
 
 
 async def note_move(client: PrefectClient, run_id: UUID, start: int, queue_name: str) -> None:
     """Note that the agent of a run moves its task itself.
 
     Args:
-        start: which start of the run it belongs to, as `FlowRun.run_count` says.
+        start: the number of the start that it belongs to.
     """
     await client.create_flow_run_input(run_id, f"{_MOVED}-{start}-{uuid4()}", queue_name)
 
 
 async def has_moved_itself(client: PrefectClient, run: FlowRun) -> bool:
     """Tell whether the agent of this start of a run has moved its task itself."""
-    prefix = f"{_MOVED}-{run.run_count}-"
+    prefix = f"{_MOVED}-{record_of(run).starts}-"
     return bool(await client.filter_flow_run_input(run.id, prefix, 1, set()))
-
-
-def begun_attempt_of(run: FlowRun) -> int:
-    """The number of the attempt that this start of a run is, also if it was given back since."""
-    return run.run_count - _int(run, GIVEN_BACK) + is_given_back(run)
-
-
-def awaits_the_board(run: FlowRun) -> bool:
-    """Tell whether a waiting run has to say what its attempt came to, or may have claimed."""
-    coming = run.run_count + 1 - _int(run, GIVEN_BACK)
-    return coming in (_int(run, DUE), _int(run, CLAIMING))
-
-
-class Ledger:
-    """The attempts of one run.
-
-    Attributes:
-        start: the start that this process has opened.
-        is_deleted: the run is gone from Prefect; nothing can be noted any more.
-    """
-
-    def __init__(self, client: PrefectClient, run: FlowRun, policy: RetryPolicy) -> None:
-        self.client = client
-        self.run = run
-        self.policy = policy
-        self.start: Start | None = None
-        self.is_deleted = False
-
-    @classmethod
-    def as_it_is(cls, client: PrefectClient, run: FlowRun) -> Ledger:
-        """The attempts of a run whose route is not known here; its policy is what Prefect has."""
-        retries = (run.empirical_policy.retries or 0) - _int(run, GIVEN_BACK)
-        return cls(client, run, RetryPolicy(max_retries=max(0, retries)))
-
-    @property
-    def attempt(self) -> int:
-        """The number of this attempt, from 1."""
-        return attempt_of(self.run)
-
-    @property
-    def attempts_left(self) -> bool:
-        """True when this attempt may be followed by another."""
-        return self.attempt <= self.policy.max_retries
-
-    async def open(
-        self, worker: str, token: str, version: str = "", *, key: bytes | None = None
-    ) -> None:
-        """Note who works on the run, and bring its native policy in line with the route's.
-
-        Args:
-            worker: the name whose heartbeats tell other hosts that the run is worked on, or "".
-            token: the agent's token for the task API, of which a proof is kept.
-            version: the worker's version of the app; the deployment may have another.
-            key: the operators' key, if there is one; see `tokens.proof`.
-        """
-        proof = tokens.proof(token, self.attempt, names.task_of(self.run.tags), key)
-        who = {WORKER: worker, PROCESS: identity.process(), VERSION: version}
-        state = self.run.state
-        start = Start(str(state.id if state else uuid4()), self.run.run_count, identity.process())
-        noted = {START: start.number, START_ID: start.id, ATTEMPT: self.attempt}
-        await self._label({**who, **noted, tokens.label(self.attempt): proof})
-        self.start = start
-        await self._set_retries(self.policy.max_retries + _int(self.run, GIVEN_BACK))
-
-    async def give_back(self, *, crash: bool = False) -> None:
-        """Do not count this start as an attempt of the agent; safe to repeat."""
-        given, start = _int(self.run, GIVEN_BACK), self.run.run_count
-        labels: dict[str, Any] = {}
-        if not is_given_back(self.run):
-            given += 1
-            labels |= {GIVEN_BACK: given, GIVEN_BACK_START: start}
-        if crash and _int(self.run, CRASHES_START) != start:
-            labels |= {CRASHES: _int(self.run, CRASHES) + 1, CRASHES_START: start}
-        if labels := labels | self._left():
-            await self._label(labels)
-        await self._set_retries(self.policy.max_retries + given)
-
-    async def rule_out_retries(self) -> None:
-        """Make a following Failed state final, although attempts would be left."""
-        await self._set_retries(0)
-
-    async def record(self, result: AgentResult) -> None:
-        """Note durably how the attempt ended, before anything is done about it.
-
-        Its agent is dead by then. What the attempts of a run used is summed.
-        """
-        known = outcome_of(self.run) is not None
-        labels: dict[str, Any] = {
-            OUTCOME: f"{self.attempt}:{result.outcome}",
-            REASON: result.reason[:500],
-        }
-        if not result.retryable:
-            labels[FINAL] = self.attempt
-        for key, value in result.usage.items():
-            so_far = self.run.labels.get(f"{USAGE}{key}")
-            if isinstance(value, str):
-                labels[f"{USAGE}{key}"] = value
-            elif isinstance(value, int | float) and not known:
-                earlier = so_far if isinstance(so_far, int | float) else 0
-                labels[f"{USAGE}{key}"] = earlier + value
-        await self._label(labels | self._left())
-
-    async def leave(self) -> None:
-        """Note that no agent of the run's last start is alive, so that another may begin."""
-        start = self.start.id if self.start else last_start_of(self.run)
-        if start and self.run.labels.get(LEFT) != start:
-            await self._label({LEFT: start})
-
-    def _left(self) -> dict[str, Any]:
-        return {LEFT: self.start.id} if self.start else {}
-
-    async def is_ours(self) -> bool:
-        """Tell, after Prefect was away, whether nobody has taken the run over meanwhile."""
-        now = await self.client.read_flow_run(self.run.id)
-        return (
-            now.state_type in (StateType.RUNNING, StateType.CANCELLING)
-            and self.start is not None
-            and not is_given_up(now, self.start)
-        )
-
-    async def keep(self) -> None:
-        """Note that the board does not know yet what the attempt came to: the next start says it.
-
-        The start that follows is the same attempt, without its agent.
-        """
-        await self._label({DUE: begun_attempt_of(self.run)})
-        await self.give_back()
-
-    async def delivered(self) -> None:
-        """Note that the board knows what was kept."""
-        await self._label({DUE: 0} | self._left())
-
-    def kept(self) -> AgentResult | None:
-        """What this attempt came to before this start of the run, and the board does not know."""
-        return result_of(self.run) if _int(self.run, DUE) == self.attempt else None
-
-    async def keep_claim(self) -> None:
-        """Note that the task is most likely ours, and where we put it: the next start takes it."""
-        await self._label({CLAIMING: begun_attempt_of(self.run)})
-
-    def has_claimed(self) -> bool:
-        """Tell whether an earlier start of this attempt may have claimed the task."""
-        return _int(self.run, CLAIMING) == self.attempt
-
-    async def close(self) -> None:
-        """Note that nothing is due to the board any more."""
-        await self._label({CLOSED: True} | self._left())
-
-    def recorded(self) -> AgentResult | None:
-        """What the run's last attempt came to, if the engine runs a finished flow once more.
-
-        Prefect does that when it could not deliver the final state for about a minute.
-        """
-        if self.run.empirical_policy.retry_type != "in_process":
-            return None
-        _, _, outcome = str(self.run.labels.get(OUTCOME, "")).partition(":")
-        if not outcome:
-            return None
-        return AgentResult(AgentOutcome(outcome), str(self.run.labels.get(REASON, "")) or outcome)
-
-    async def _label(self, labels: dict[str, Any]) -> None:
-        await self._unless_deleted(self.client.update_flow_run_labels(self.run.id, labels))
-        self.run.labels.update(labels)
-
-    async def _set_retries(self, retries: int) -> None:
-        policy = self.run.empirical_policy
-        if (policy.retries or 0) != retries:
-            policy = policy.model_copy(update={"retries": retries})
-            await self._unless_deleted(
-                self.client.update_flow_run(self.run.id, empirical_policy=policy)
-            )
-            self.run.empirical_policy = policy
-
-    async def _unless_deleted(self, request: Awaitable[object]) -> None:
-        """Note that the run is gone; the board hears of what its agent came to all the same."""
-        try:
-            await request
-        except ObjectNotFound:
-            self.is_deleted = True
-        except PrefectHTTPStatusError as exc:
-            if exc.response.status_code != _NOT_FOUND:
-                raise
-            self.is_deleted = True

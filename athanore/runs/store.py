@@ -32,6 +32,7 @@ from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import clock, transports
+from athanore.runs.record import RunRecord
 from athanore.runs.states import PrefectState
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
@@ -43,9 +44,6 @@ FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.
 
 FIRST_VISIT = "first"
 """The visit of a task that has no finished run."""
-
-POLL = "athanore.poll"
-"""The label of an agent run that names the poll which found its task."""
 
 _PAGE = 200
 _TAGS_PER_QUERY = 50
@@ -326,7 +324,7 @@ async def dispatch_all(
                 # They are ours, and right: the check costs more than the rest.
                 "enforce_parameter_schema": False,
                 "tags": [names.task_tag(task.id)],
-                "labels": {} if poll is None else {POLL: str(poll)},
+                "labels": RunRecord(poll=str(poll or "")).dump(),
                 "idempotency_key": names.run_key(app, route.queue_name, task.id, visit),
                 "state": {
                     "type": "SCHEDULED",

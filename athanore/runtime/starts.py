@@ -18,7 +18,8 @@ from prefect.exceptions import ObjectNotFound
 from athanore import names
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
-from athanore.runs import clock, record, store
+from athanore.runs import clock, store
+from athanore.runs.record import record_of
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 
@@ -27,20 +28,20 @@ async def earlier(client: PrefectClient, app: App, run: FlowRun) -> str | None:
     """Say which earlier start of a run, or of its task's last run, may have a living agent."""
     for candidate in (run, await _last_visit(client, app, run)):
         if candidate is not None and not await is_over(client, app, candidate):
-            worker = candidate.labels.get(record.WORKER) or "a stock worker"
+            worker = record_of(candidate).worker or "a stock worker"
             return f"an earlier start of this task may still be at work on {worker}"
     return None
 
 
 async def is_over(client: PrefectClient, app: App, run: FlowRun) -> bool:
     """Tell whether no agent of a run's last start can be alive; the run is not that start's now."""
-    start = record.last_start_of(run)
+    record = record_of(run)
+    start = record.living_start
     if start is None:
         return True
-    process = str(run.labels.get(record.PROCESS, ""))
-    if process == identity.process():
+    if record.process == identity.process():
         return not local_runs.is_running(run.id) or local_runs.start_of(run.id) != start
-    if identity.is_gone(process):
+    if identity.is_gone(record.process):
         await stop_orphans()  # its reaper may be at it still, or may be dead as well
         return True
     return await _since_taken(client, run, start) > app.dispatcher.settings.lost_after
@@ -62,7 +63,7 @@ async def _last_visit(client: PrefectClient, app: App, run: FlowRun) -> FlowRun 
     task_id = names.task_of(run.tags)
     key = run.idempotency_key or ""
     visit = key.rpartition("/")[2]
-    if task_id is None or visit == store.FIRST_VISIT or run.run_count > 1:
+    if task_id is None or visit == store.FIRST_VISIT or record_of(run).starts:
         return None
     try:
         return await client.read_flow_run(UUID(visit))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore.runs import record
+from athanore.runs.record import Start, record_of
 from athanore.runs.states import StateName
 from athanore.runtime import local_runs
 from athanore.runtime.local_runs import RunControl, StopReason
@@ -32,7 +32,7 @@ def hear(run_id: UUID, now: FlowRun | None, handle: RunControl | None) -> None:
         local_runs.stop(run_id, *_cancelling(now))
 
 
-def judge(start: record.Start, now: FlowRun | None) -> Verdict | None:
+def judge(start: Start, now: FlowRun | None) -> Verdict | None:
     """Tell why the agent of a start has to be stopped; None if it may go on.
 
     Args:
@@ -40,7 +40,7 @@ def judge(start: record.Start, now: FlowRun | None) -> Verdict | None:
     """
     if now is None or now.state is None:
         return StopReason.DELETED, "its run was deleted in Prefect"
-    if record.is_given_up(now, start):
+    if record_of(now).is_given_up(start):
         return StopReason.TAKEN_OVER, "its run was taken over"
     said = f": {now.state.message}" if now.state.message else ""
     match now.state.type:

@@ -16,8 +16,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore.errors import AnswerLostError, DispatchError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import pausing, record, store
+from athanore.runs import pausing, store
 from athanore.runs.links import ui_url
+from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
@@ -209,6 +210,6 @@ def _dead_letter(client: PrefectClient, task: Task, run: FlowRun | None) -> Dead
     reason, _, output = (run.state.message or run.state_name or "failed").partition("\n")
     return DeadLetter(
         task_id=task.id, task_name=task.name, queue_name=task.queue_name, route=route_name(run),
-        reason=reason, attempts=record.attempt_of(run), last_output=output,
+        reason=reason, attempts=record_of(run).attempt, last_output=output,
         since=run.state.timestamp, run_id=str(run.id), run_url=run_url(client, run),
     )  # fmt: skip

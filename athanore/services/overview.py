@@ -23,8 +23,9 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import BoardError
-from athanore.runs import pausing, record
+from athanore.runs import pausing
 from athanore.runs import store as runs
+from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runs.work_queues import queues_of
 from athanore.runtime.apps import App
@@ -179,17 +180,17 @@ async def overview(client: PrefectClient, app: App) -> Overview:
 
 def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunView:
     """A run in words."""
-    waits = run.state_type is StateType.SCHEDULED
+    waits, known = run.state_type is StateType.SCHEDULED, record_of(run)
     return RunView(
         run_id=str(run.id),
         name=run.name,
         task_id=names.task_of(run.tags),
         route=operations.route_name(run),
         state=run.state_name or "",
-        attempt=record.attempt_of(run),
+        attempt=known.attempt,
         since=run.state.timestamp if run.state else None,
         due=run.next_scheduled_start_time if waits else None,
-        worker=str(run.labels.get(record.WORKER) or "") or None,
+        worker=known.worker or None,
         message=(run.state.message or "") if run.state else "",
         last_line=last_line,
         url=operations.run_url(client, run),

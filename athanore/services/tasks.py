@@ -18,7 +18,8 @@ from athanore import names
 from athanore.errors import DispatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import record, store
+from athanore.runs import store
+from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
@@ -156,7 +157,7 @@ async def cancel_left_behind(
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
         now = await client.read_flow_run(run.id)
-        if now.state_type in store.NOT_TAKEN and record.last_start_of(now) is None:
+        if now.state_type in store.NOT_TAKEN and record_of(now).living_start is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             message = f"The task {place} and no longer in {route.queue_name!r}."
             await _withdraw(client, now, StateName.NOTHING_TO_DO, message)
@@ -193,10 +194,10 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     """Tell whether an active run holds its task, which is in this queue."""
     if run.state_type not in store.NOT_TAKEN or store.route_name(run) == queue_name:
         return True
-    if record.last_start_of(run) is not None:
+    if record_of(run).living_start is not None:
         return True  # it was suspended, and its agent is being stopped
     known = routes.get(store.route_name(run))
-    if known is not None and record.awaits_the_board(run):
+    if known is not None and record_of(run).awaits_the_board:
         return queue_name not in routes  # its agent, or its claim, may have put the task there
     if known is None or not store.is_retried_by_hand(run):
         return False

@@ -22,7 +22,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.launch.foreground import listen
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runs import store, tokens
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from tests.harness import Prefect
 
@@ -102,7 +102,7 @@ class Api:
             await client.set_flow_run_state(run.id, Running())
             token = tokens.new_token(run.id)
             run = await client.read_flow_run(run.id)
-            await Ledger(client, run, route.retry).open(
+            await RunLog(client, run, route.retry).open(
                 "host-1", token, key=self.dispatcher.settings.signing_key
             )
             return str(run.id), token

@@ -18,6 +18,7 @@ from athanore.api.problems import Problem
 from athanore.api.security.auth import Gate
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
+from athanore.runs.record import RunRecord, Start
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from tests.api.conftest import OPERATOR, dispatcher
@@ -122,7 +123,7 @@ def test_nobody_mints_a_token_in_an_open_prefect(guarded: Api) -> None:
     run_id, token = guarded.start_run(task_id)
     minted = f"ath_{run_id}_{'x' * 43}"
     label: dict[str, str | int | float | bool] = {
-        tokens.label(1): sha256(minted.encode()).hexdigest()
+        "athanore.token.1": sha256(minted.encode()).hexdigest()
     }
     comment(guarded, task_id, 201, token)
     guarded.with_prefect(lambda client: client.update_flow_run_labels(UUID(run_id), label))
@@ -206,11 +207,12 @@ def running_run(app: str, task_id: str) -> tuple[FlowRun, str]:
     """A run at work, as Prefect tells it, and the token of its agent."""
     run_id = uuid4()
     token = tokens.new_token(run_id)
+    proof = tokens.proof(token, 1, task_id, None)
     run = FlowRun(
         id=run_id,
         flow_id=uuid4(),
         tags=[names.app_tag(app), names.task_tag(task_id)],
-        labels={tokens.label(1): tokens.proof(token, 1, task_id, None)},
+        labels=RunRecord().begun(Start("a start", 1, "a process"), 1, "", "", proof).dump(),
         run_count=1,
         state=Running(),
         state_type=StateType.RUNNING,

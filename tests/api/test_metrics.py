@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from athanore import AgentOutcome, AgentResult
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from tests.api.rig import Api
 from tests.support import wait_until
 
@@ -29,21 +29,19 @@ def read(api: Api) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def record(api: Api, run_id: str, cost: float) -> None:
-    """Note what an attempt used, as the flow does."""
+def record(api: Api, run_id: str, cost: float, *, starts: bool = False) -> None:
+    """Note what an attempt used, as the flow does; `starts`: after another start."""
 
     async def work(client: object) -> None:
         from prefect.client.orchestration import PrefectClient
 
         assert isinstance(client, PrefectClient)
         run = await client.read_flow_run(run_id)  # pyright: ignore[reportArgumentType]
-        ledger = Ledger(client, run, api.dispatcher.routes["Todo"].retry)
-        await ledger.record(
-            AgentResult(AgentOutcome.SUCCEEDED, "", usage={**USAGE, "cost_usd": cost})
-        )
-        await (
-            ledger.leave()
-        )  # which the flow's ledger, that knows its start, does in the same write
+        log = RunLog(client, run, api.dispatcher.routes["Todo"].retry)
+        if starts:
+            await log.open("", "a token")
+        await log.ended(AgentResult(AgentOutcome.SUCCEEDED, "", usage={**USAGE, "cost_usd": cost}))
+        await log.leave()  # which the flow's, that knows its start, does in the same write
 
     api.with_prefect(work)
 
@@ -84,7 +82,7 @@ def test_attempts_of_a_run_are_summed_and_repeats_are_not(api: Api) -> None:
     running = {"state": {"type": "RUNNING"}, "force": True}
     for state in ({"state": {"type": "SCHEDULED"}, "force": True}, running):
         api.prefect.post(f"/flow_runs/{run_id}/set_state", state)
-    record(api, run_id, 0.5)
+    record(api, run_id, 0.5, starts=True)
     assert api.prefect.run(task.id)["labels"]["athanore.usage.cost_usd"] == 0.75
     api.end_run(run_id)
 

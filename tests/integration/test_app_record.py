@@ -13,7 +13,8 @@ from athanore import AgentDispatcher, JsonFileAdapter, QueueAdapter
 from athanore.deployments import check_app_record, claim_app, deploy
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
-from athanore.runs import record, store
+from athanore.runs import store
+from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
@@ -101,7 +102,7 @@ async def test_runs_on_a_board_that_an_app_leaves_are_settled(
         await claim_app(client, new)
     await claim_app(client, new, new_board=True)
     after = await client.read_flow_run(run.id)
-    assert (after.state_name, record.is_closed(after)) == (StateName.BOARD_LEFT, True)
+    assert (after.state_name, record_of(after).is_closed) == (StateName.BOARD_LEFT, True)
     with pytest.raises(AppTakenError):
         await claim_app(client, old)
     for deployment in (await deployments_of(client, name)).values():

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from subprocess import Popen
+from typing import Any, cast
 
 import pytest
 from prefect import Task as PrefectTask
@@ -28,8 +29,9 @@ from athanore.flows import lost, recovery
 from athanore.flows.outcome import Conclusion
 from athanore.flows.recovery import Recovery
 from athanore.processes import identity
-from athanore.runs import clearing, record, store
-from athanore.runs.record import Holder, Ledger
+from athanore.runs import clearing, store
+from athanore.runs.record import Holder, Start, has_moved_itself, note_move, record_of
+from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.liveness import Liveness
@@ -90,9 +92,15 @@ class Site:
     async def started(self, holder: Holder) -> FlowRun:
         """A run that a worker has taken and started, and whose flow has noted itself."""
         run = await self.dispatched()
-        run = await self.started_again(run, holder)
-        noted = {record.WORKER: holder.worker, record.PROCESS: holder.process}
-        await self.client.update_flow_run_labels(run.id, {**noted, record.START: run.run_count})
+        return await self.noted(await self.started_again(run, holder), holder)
+
+    async def noted(self, run: FlowRun, holder: Holder) -> FlowRun:
+        """The same run, once its flow has said who has it."""
+        assert run.state is not None
+        known = record_of(run)
+        start = Start(str(run.state.id), known.starts + 1, holder.process)
+        begun = known.begun(start, run.run_count, holder.worker, "", "a proof")
+        await self.client.update_flow_run_labels(run.id, begun.changes(run.labels))
         return await self.client.read_flow_run(run.id)
 
     async def started_again(self, run: FlowRun, holder: Holder) -> FlowRun:
@@ -110,10 +118,10 @@ class Site:
         await self.client.set_flow_run_state(run.id, state, force=True)
         return await self.client.read_flow_run(run.id)
 
-    async def label(self, run: FlowRun, **labels: str | int) -> None:
-        await self.client.update_flow_run_labels(
-            run.id, {f"athanore.{key}": value for key, value in labels.items()}
-        )
+    async def write(self, run: FlowRun, **values: str | int) -> None:
+        """Change what the run's record says."""
+        changed = replace(record_of(run), **cast(Any, values))
+        await self.client.update_flow_run_labels(run.id, changed.changes(run.labels))
 
     async def poll(self) -> None:
         """Have a poll look after the route's runs and tasks."""
@@ -125,11 +133,11 @@ class Site:
     async def run(self, run: FlowRun) -> FlowRun:
         return await self.client.read_flow_run(run.id)
 
-    def ledger(self, run: FlowRun) -> Ledger:
-        return Ledger(self.client, run, self.route.retry)
+    def log(self, run: FlowRun) -> RunLog:
+        return RunLog(self.client, run, self.route.retry)
 
     def conclusion(self, run: FlowRun) -> Conclusion:
-        return Conclusion(self.app, self.route, self.ledger(run), self.task_id, LOG)
+        return Conclusion(self.app, self.route, self.log(run), self.task_id, LOG)
 
     @property
     def place(self) -> str:
@@ -164,7 +172,7 @@ async def test_a_start_whose_worker_died_before_it_began_is_made_again(site: Sit
     await site.put(run, Pending(message=str(DEAD)))
     await site.poll()
     after = await site.run(run)
-    assert (after.state_name, record.crashes_of(after)) == ("AwaitingRetry", 0)
+    assert (after.state_name, record_of(after).crashes) == ("AwaitingRetry", 0)
     assert (site.place, site.comments) == ("Todo", [])
 
 
@@ -183,7 +191,7 @@ async def test_a_worker_that_died_before_its_flow_noted_itself_is_known_all_the_
     run = await site.started_again(await site.dispatched(), DEAD)
     await site.poll()
     after = await site.run(run)
-    assert (after.state_name, record.crashes_of(after)) == ("AwaitingRetry", 1)
+    assert (after.state_name, record_of(after).crashes) == ("AwaitingRetry", 1)
 
 
 async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
@@ -227,9 +235,9 @@ async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
 async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site) -> None:
     run = await site.at_work(DEAD)
     for _ in range(2):
-        await site.ledger(await site.run(run)).give_back(crash=True)
+        await site.log(await site.run(run)).give_back(crash=True)
     after = await site.run(run)
-    assert (record.crashes_of(after), record.attempt_of(after)) == (1, 1)
+    assert (record_of(after).crashes, record_of(after).attempt) == (1, 1)
     assert after.empirical_policy.retries == 3, "one start was given back"
 
 
@@ -256,7 +264,7 @@ async def test_a_crash_that_nobody_saw_to_is_recovered(
 @pytest.mark.smoke
 async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: bool) -> None:
     run = await site.at_work(DEAD)
-    await site.label(run, outcome="1:failed", reason="exit code 1")
+    await site.write(run, outcome="failed", outcome_start=1, reason="exit code 1")
     said = "Retry 1/2: exit code 1. Moving back to source queue for retry."
     site.board.add_comment(site.task_id, f"{said}\nits last words")
     if moved:
@@ -265,13 +273,13 @@ async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: 
     after = await site.run(run)
     assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
     assert site.comments == [f"{said}\nits last words"]
-    assert record.crashes_of(after) == 0, "the agent had ended"
+    assert record_of(after).crashes == 0, "the agent had ended"
 
 
 async def test_a_hopeless_failure_stays_one_when_its_worker_is_lost(site: Site) -> None:
     run = await site.at_work(DEAD)
     result = AgentResult(AgentOutcome.FAILED, "no such command", retryable=False)
-    await site.ledger(run).record(result)
+    await site.log(run).ended(result)
     await site.poll()
     assert (await site.run(run)).state_type is StateType.FAILED
     assert (site.place, len(site.comments)) == ("Failed", 1)
@@ -284,7 +292,7 @@ async def test_a_dead_letter_is_left_to_its_hook_while_that_lives(
     await site.put(run, Failed(message="exit code 1"))
     await site.poll()
     assert (site.place, site.comments) == ("In Progress", [])
-    await site.label(run, process=DEAD.process)
+    await site.write(run, process=DEAD.process)
     await site.poll()
     assert (site.place, len(site.comments)) == ("Failed", 1)
 
@@ -313,7 +321,7 @@ async def test_a_task_that_its_run_hands_back_is_not_taken_for_moved_away(
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
     )
-    await site.ledger(run).give_back()
+    await site.log(run).give_back()
     await site.poll()
     assert (await site.run(run)).state_type is StateType.RUNNING
 
@@ -379,7 +387,7 @@ async def test_a_task_that_is_handed_back_says_why(
     state = await site.conclusion(run).stopped(reason, "")
     assert (state.name, site.place) == ("AwaitingRetry", "Todo")
     assert site.comments == [f"{words}; returned to queue, attempt 1."]
-    assert record.is_given_back(await site.run(run))
+    assert record_of(await site.run(run)).is_given_back
 
 
 @pytest.mark.parametrize(
@@ -400,7 +408,7 @@ async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
     site.board.move_task(site.task_id, "Done")
     state = await site.conclusion(run).stopped(reason, "by hand")
     assert (state.type, state.name, site.place) == (StateType.CANCELLED, name, "Done")
-    assert not record.is_given_back(await site.run(run)), "the attempt has done its work"
+    assert not record_of(await site.run(run)).is_given_back, "the attempt has done its work"
     assert site.comments == said
 
 
@@ -423,7 +431,7 @@ async def test_a_dead_letter_whose_queue_is_gone_stays_with_a_comment(site: Site
             "The board has no queue 'Failed' any more; leaving the task where it is.",
         ],
     )
-    assert record.is_closed(await site.run(run))
+    assert record_of(await site.run(run)).is_closed
     (letter,) = await operations.dead_letters(site.client, site.app)
     assert (letter.task_id, letter.reason) == (site.task_id, "exit code 1")
 
@@ -437,7 +445,7 @@ async def test_a_cancelled_task_whose_queue_is_gone_is_put_aside_all_the_same(
     assert await recovery.resume(run, site.board.get_task(site.task_id))
     assert site.place == "In Progress"
     assert "No queue is called 'Cancelled'" in site.comments[-1]
-    assert record.is_closed(await site.run(run))
+    assert record_of(await site.run(run)).is_closed
 
 
 class Refuses(MemoryAdapter):
@@ -484,8 +492,8 @@ async def test_a_board_that_is_away_stops_the_poll(prefect_api: str) -> None:
 
 async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive: Holder) -> None:
     run = await site.at_work(alive)
-    await record.note_move(site.client, run.id, run.run_count, "Done")
-    assert await record.has_moved_itself(site.client, run)
+    await note_move(site.client, run.id, 1, "Done")
+    assert await has_moved_itself(site.client, run)
     attempt = PrefectTask(name="attempt 1", fn=prompt)
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
@@ -493,7 +501,7 @@ async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive:
     site.board.move_task(site.task_id, "Done")
     await site.poll()
     assert (await site.run(run)).state_type is StateType.RUNNING
-    await site.started_again(run, alive)
+    await site.noted(await site.started_again(run, alive), alive)
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="2", state=Running()
     )
@@ -509,11 +517,11 @@ async def test_what_the_api_and_the_worker_note_of_a_run_is_all_kept(site: Site)
     for number in range(10):
         await asyncio.gather(
             site.client.update_flow_run_labels(run.id, {f"athanore.{number}": number}),
-            record.note_move(site.client, run.id, run.run_count + number, "Done"),
+            note_move(site.client, run.id, number, "Done"),
         )
     after = await site.run(run)
     for number in range(10):
         assert after.labels[f"athanore.{number}"] == number
-        assert await record.has_moved_itself(
-            site.client, after.model_copy(update={"run_count": run.run_count + number})
+        assert await has_moved_itself(
+            site.client, after.model_copy(update={"labels": {"athanore.start": number}})
         )

@@ -18,7 +18,8 @@ from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.flows.outcome import Conclusion
 from athanore.runs import clock, pausing
-from athanore.runs.record import Ledger, attempt_of
+from athanore.runs.record import record_of
+from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
 from athanore.services import tasks
@@ -132,7 +133,7 @@ async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> N
     polls = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
     await site.client.delete_deployment((await site.client.read_deployment_by_name(polls)).id)
     conclusion = Conclusion(
-        site.app, site.route, Ledger(site.client, run, site.route.retry), task.id, LOG
+        site.app, site.route, RunLog(site.client, run, site.route.retry), task.id, LOG
     )
     result = AgentResult(AgentOutcome.FAILED, "exit code 2", output_tail="no key")
     state = await conclusion.ended(result)
@@ -146,4 +147,4 @@ async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> N
     assert comment.text.endswith("no key")
     kept = await site.client.read_flow_run(run.id)
     assert kept.empirical_policy.retries == 4, "the attempt was given back"
-    assert attempt_of(kept) == 1
+    assert record_of(kept).attempt == 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -19,8 +18,7 @@ from athanore.flows import lost, recovery
 from athanore.flows.outcome import Conclusion
 from athanore.flows.sweep import look_once
 from athanore.processes import identity
-from athanore.runs import record
-from athanore.runs.record import Holder
+from athanore.runs.record import Holder, result_of
 from athanore.runtime import starts
 from athanore.runtime.liveness import Liveness
 from athanore.services import tasks
@@ -44,10 +42,7 @@ def events_arrive(prefect_api: str) -> Generator[None]:
 
 async def opened(site: Site, holder: Holder) -> FlowRun:
     """A run whose agent works, and that has noted its start."""
-    run = await site.at_work(holder)
-    assert run.state is not None
-    await site.client.update_flow_run_labels(run.id, {record.START_ID: str(run.state.id)})
-    return await site.run(run)
+    return await site.at_work(holder)
 
 
 async def beat(site: Site, worker: str) -> None:
@@ -96,7 +91,7 @@ async def test_a_run_that_somebody_set_to_crashed_waits_until_its_agent_is_dead(
     run = await opened(site, FAR)
     await site.put(run, Crashed(message="by an automation"))
     if let_go:
-        await site.ledger(await site.run(run)).leave()
+        await site.log(await site.run(run)).leave()
     await site.poll()
     assert site.place == ("Todo" if let_go else "In Progress")
 
@@ -126,9 +121,9 @@ async def test_a_start_waits_for_an_earlier_one_that_has_not_let_go(
 
 async def test_a_start_that_noted_its_outcome_has_let_go(site: Site) -> None:
     run = await opened(site, FAR)
-    book = site.ledger(run)
+    book = site.log(run)
     await book.open("", "token")
-    await book.record(AgentResult(AgentOutcome.FAILED, "exit code 1"))
+    await book.ended(AgentResult(AgentOutcome.FAILED, "exit code 1"))
     run = await site.put(run, Running())
     assert await starts.earlier(site.client, site.app, run) is None
 
@@ -140,7 +135,7 @@ async def test_a_new_run_waits_for_the_agent_of_the_tasks_last_one(site: Site) -
     following = await site.dispatched()
     assert following.id != last.id
     assert await starts.earlier(site.client, site.app, following) is not None
-    await site.ledger(await site.run(last)).leave()
+    await site.log(await site.run(last)).leave()
     assert await starts.earlier(site.client, site.app, following) is None
 
 
@@ -148,12 +143,12 @@ async def test_what_a_start_noted_after_it_lost_its_run_says_nothing_of_the_next
     site: Site,
 ) -> None:
     run = await opened(site, FAR)
-    late = site.ledger(run)
+    late = site.log(run)
     await late.open("", "token")
     after = await site.run(run)
-    await site.client.update_flow_run_labels(run.id, {record.START_ID: str(uuid4())})
-    await late.record(AgentResult(AgentOutcome.SUCCEEDED))
-    assert record.outcome_of(await site.run(after)) is None
+    await site.noted(after, FAR)
+    await late.ended(AgentResult(AgentOutcome.SUCCEEDED))
+    assert result_of(await site.run(after)) is None
 
 
 @pytest.mark.parametrize("outcome", list(AgentOutcome))
@@ -161,7 +156,7 @@ async def test_an_agent_that_ends_when_its_run_is_deleted_has_its_outcome_seen_t
     site: Site, outcome: AgentOutcome
 ) -> None:
     run = await opened(site, FAR)
-    book = site.ledger(run)
+    book = site.log(run)
     await book.open("", "token")
     await site.client.delete_flow_run(run.id)
     conclusion = Conclusion(site.app, site.route, book, site.task_id, LOG)
@@ -178,5 +173,5 @@ async def test_a_suspended_run_whose_agent_is_being_stopped_still_holds_its_task
     assert await tasks.cancel_left_behind(site.client, site.app, site.route, {}) == 0
     held = await tasks.make_way(site.client, site.app, [site.board.get_task(site.task_id)])
     assert held[site.task_id].id == run.id
-    await site.ledger(await site.run(run)).leave()
+    await site.log(await site.run(run)).leave()
     assert await tasks.cancel_left_behind(site.client, site.app, site.route, {}) == 1

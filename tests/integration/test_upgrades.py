@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Cancelling, Running
 
 from athanore import names
 from athanore.flows.recovery import Recovery
-from athanore.runs import record
+from athanore.runs.record import record_of
 from athanore.runtime import apps
 from athanore.worker.execution import Execution
 from tests.integration.test_interrupted import DEAD, Site, site_at
@@ -50,7 +50,7 @@ async def test_an_agent_run_whose_route_is_not_here_is_given_back_uncounted(site
     assert run.state_name == "AwaitingConcurrencySlot"
     assert run.state is not None and "no route for 'Extra'" in str(run.state.message)
     again = await site.put(run, Running())
-    assert (again.run_count, record.attempt_of(again)) == (2, 1)
+    assert (again.run_count, record_of(again).attempt) == (2, 1)
     assert site.comments == []
 
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.flows.outcome import Conclusion
-from athanore.runs.record import Ledger
+from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from tests.harness import prompt
 
@@ -39,9 +39,9 @@ async def test_the_board_is_told(
     route = app.routes["Todo"]
     task = board.create_task(begins_in, "Fix it")
     nobody = PrefectClient("http://127.0.0.1:1/api")
-    ledger = Ledger(nobody, FlowRun(flow_id=uuid4(), run_count=1), route.retry)
+    run_log = RunLog(nobody, FlowRun(flow_id=uuid4(), run_count=1), route.retry)
     log = logging.getLogger(__name__)
-    conclusion = Conclusion(App("run.py:dispatcher", app), route, ledger, task.id, log)
+    conclusion = Conclusion(App("run.py:dispatcher", app), route, run_log, task.id, log)
     await conclusion.without_prefect(result)
     after = board.get_task(task.id)
     assert (after.queue_name, [c.text for c in after.comments]) == (ends_in, comments)

@@ -24,19 +24,18 @@ def test_what_is_no_token_names_no_run() -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"the operators' key"])
-def test_the_attempt_of_a_token_is_found_by_its_proof(key: bytes | None) -> None:
+def test_the_start_of_a_token_is_found_by_its_proof(key: bytes | None) -> None:
     run_id = uuid4()
     one, two = tokens.new_token(run_id), tokens.new_token(run_id)
-    labels: dict[str, object] = {
-        "athanore.attempt": 2,
-        "athanore.token.x": "somebody else's",
-        tokens.label(1): tokens.proof(one, 1, "7", key),
-        tokens.label(2): tokens.proof(two, 2, "7", key),
+    proofs = {
+        1: tokens.proof(one, 1, "7", key),
+        2: tokens.proof(two, 2, "7", key),
+        3: "ein Beweis ist das nicht: ä",
     }
-    assert tokens.attempt_of(one, labels, "7", key) == 1
-    assert tokens.attempt_of(two, labels, "7", key) == 2
-    assert tokens.attempt_of(tokens.new_token(run_id), labels, "7", key) is None
-    assert one not in str(labels)
+    assert tokens.start_of(one, proofs, "7", key) == 1
+    assert tokens.start_of(two, proofs, "7", key) == 2
+    assert tokens.start_of(tokens.new_token(run_id), proofs, "7", key) is None
+    assert one not in str(proofs)
 
 
 def test_with_a_key_nobody_else_makes_a_token_count() -> None:
@@ -50,4 +49,4 @@ def test_with_a_key_nobody_else_makes_a_token_count() -> None:
         tokens.proof(token, 2, "7", key),
         tokens.proof(tokens.new_token(run_id), 1, "7", key),
     ):
-        assert tokens.attempt_of(token, {tokens.label(1): kept}, "7", key) is None
+        assert tokens.start_of(token, {1: kept}, "7", key) is None

@@ -21,14 +21,13 @@ from prefect.states import (
     Suspended,
 )
 
-from athanore.runs import record
-from athanore.runs.record import Start
+from athanore.runs.record import RunRecord, Start
 from athanore.runs.states import StateName
 from athanore.runtime import verdict
 from athanore.runtime.local_runs import RunControl, StopReason
 
 MINE = Start("mine", 2, "host:1:1")
-OWN: dict[str, Any] = {record.START: 2, record.START_ID: "mine", record.PROCESS: "host:1:1"}
+OWN = RunRecord(starts=2, start_id="mine", process="host:1:1").dump()
 
 
 def run(state: State[Any], **labels: Any) -> FlowRun:

@@ -26,7 +26,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from athanore import names
 from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
-from athanore.runs import record, store
+from athanore.runs import store
+from athanore.runs.record import record_of
 
 _DAY = timedelta(days=1)
 _OVERLAP = timedelta(minutes=2)  # workers' clocks differ, and states may arrive late
@@ -127,11 +128,8 @@ class FinishedRuns:
 
 
 def _finished(run: FlowRun, ended: datetime) -> Finished:
-    usage = {
-        key.removeprefix(record.USAGE): float(value)
-        for key, value in run.labels.items()
-        if key.startswith(record.USAGE) and isinstance(value, int | float)
-    }
+    record = record_of(run)
+    usage = {k: float(v) for k, v in record.usage.items() if not isinstance(v, str)}
     state = run.state_type or StateType.COMPLETED
     return Finished(
         route=queue_of(run),
@@ -139,7 +137,7 @@ def _finished(run: FlowRun, ended: datetime) -> Finished:
         ended=ended,
         seconds=run.total_run_time.total_seconds(),
         latency=max(0.0, run.estimated_start_time_delta.total_seconds()),
-        retries=record.retry_count_of(run),
-        crashes=record.crashes_of(run),
+        retries=record.retries,
+        crashes=record.crashes,
         usage=usage,
     )

@@ -25,8 +25,9 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.models import Queue, Task
 from athanore.routes import Route
-from athanore.runs import open_runs, record, store
+from athanore.runs import open_runs, store
 from athanore.runs.open_runs import Phase, phase_of
+from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.board_view import BoardView, Picture
 from athanore.runtime.route_registry import Routes
@@ -338,7 +339,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
 def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
     known = routes.get(queue_of(run))
     phase = phase_of(run)
-    attempt = record.attempt_of(run)
+    attempt = record_of(run).attempt
     return CardRunModel(
         id=str(run.id),
         phase=phase,

@@ -14,9 +14,10 @@ from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
 from athanore.errors import AthanoreError, PrefectUnavailableError
 from athanore.models import Task
-from athanore.runs import open_runs, pausing, record, store
+from athanore.runs import open_runs, pausing, store
 from athanore.runs.links import ui_url
 from athanore.runs.open_runs import Phase
+from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
 from athanore.services import operations, tasks
@@ -38,7 +39,7 @@ class TaskRuns:
     @property
     def retry_count(self) -> int:
         """How often the newest run repeated its attempt."""
-        return 0 if self.newest is None else record.retry_count_of(self.newest)
+        return 0 if self.newest is None else record_of(self.newest).retries
 
 
 class AgentRuns:
@@ -176,7 +177,7 @@ def run_model(run: FlowRun) -> RunModel:
     """A run for an answer."""
     return RunModel(
         id=str(run.id), name=run.name, state=run.state_name or "",
-        queue_name=queue_of(run), attempt=record.attempt_of(run),
+        queue_name=queue_of(run), attempt=record_of(run).attempt,
         worker=worker_of(run), url=run_url(run),
     )  # fmt: skip
 
@@ -200,7 +201,7 @@ def queue_of(run: FlowRun) -> str:
 
 def worker_of(run: FlowRun) -> str | None:
     """Who runs it: the worker's name, once it has started; None for Prefect's own workers."""
-    return str(run.labels.get(record.WORKER) or "") or None
+    return record_of(run).worker or None
 
 
 def run_url(run: FlowRun) -> str | None:

@@ -13,7 +13,7 @@ from athanore.api.events.event_log import AgentEventModel, newest_events
 from athanore.api.prefect.agent_runs import queue_of, run_url, worker_of
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ServiceDep
-from athanore.runs import record
+from athanore.runs.record import record_of
 from athanore.runtime.route_registry import Routes
 
 _SHOWN_EVENTS = 200
@@ -90,7 +90,7 @@ def _agent(routes: Routes, run: FlowRun) -> AgentModel:
         started_at=started,
         runtime=max(0.0, (datetime.now(UTC) - started).total_seconds()),
         timeout=timeout,
-        attempt=record.attempt_of(run),
+        attempt=record_of(run).attempt,
         worker=worker_of(run),
         run_id=str(run.id),
         run_url=run_url(run),

@@ -23,7 +23,8 @@ from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import record, tokens
+from athanore.runs import tokens
+from athanore.runs.record import record_of, start_at_work
 from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 
@@ -111,8 +112,9 @@ class Gate:
         """The agent that a token belongs to; None for a read with a token that is worth nothing."""
         run = await self._run(run_id, fresh=write)
         task_id = None if run is None else names.task_of(run.tags)
-        attempt = None if run is None else tokens.attempt_of(token, run.labels, task_id, self._key)
-        if run is None or attempt is None:
+        record = None if run is None else record_of(run)
+        start = record and tokens.start_of(token, record.tokens, task_id, self._key)
+        if run is None or record is None or start is None:
             if not write:
                 return None
             raise Problem(
@@ -121,7 +123,7 @@ class Gate:
                 "worker and this API do not have the same ATHANORE_API_KEY.",
                 headers=_CHALLENGE,
             )  # fmt: skip
-        if not self._is_alive(run) or attempt != record.attempt_of(run):
+        if not self._is_alive(run) or start != start_at_work(run):
             if not write:
                 return None
             raise Problem(
@@ -129,7 +131,7 @@ class Gate:
                 f"The run of this token has ended or is being stopped ({run.state_name}); it may "
                 "not change anything any more. Stop working.",
             )  # fmt: skip
-        return Caller(Role.AGENT, task_id, run_id, queue_of(run), attempt, run.run_count)
+        return Caller(Role.AGENT, task_id, run_id, queue_of(run), record.attempt, start)
 
     def _is_alive(self, run: FlowRun) -> bool:
         """Tell whether the agent of a run is at work, as far as Prefect and this process know."""
