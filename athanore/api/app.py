@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 
 from athanore.api import problems
 from athanore.api.document import describe
+from athanore.api.head import HeadAsGet
 from athanore.api.monitoring.instruments import Measured
 from athanore.api.page import page
 from athanore.api.routers import (
@@ -68,6 +69,7 @@ def create_api(app: App) -> FastAPI:
     api.add_middleware(Measured, metrics=service.metrics)
     # The last one added is the first that sees a request.
     api.add_middleware(RawPaths)
+    api.add_middleware(HeadAsGet)
     api.add_middleware(Redaction, redactor=service.redactor)
     api.add_middleware(Guard, hosts=HostPolicy(settings.api_host, app.api_url))
     return api

@@ -11,6 +11,7 @@ from typing import override
 import uvicorn
 
 from athanore.api.app import create_api
+from athanore.api.connections import MAX_HEADERS, BoundedProtocol
 from athanore.api.security.guard import check_binding
 from athanore.errors import AthanoreError
 from athanore.runtime import local_runs
@@ -45,6 +46,7 @@ async def serve_api(app: App, sock: socket.socket) -> None:
         api, workers=1, forwarded_allow_ips="", lifespan="on", ws="none",
         log_config=None, log_level="warning", access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=_GRACE,
+        http=BoundedProtocol, h11_max_incomplete_event_size=MAX_HEADERS,
     )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")

@@ -28,6 +28,7 @@ from athanore.api.prefect.moves import Moves
 from athanore.api.prefect.removals import Removals
 from athanore.api.problems import Problem, problem_of
 from athanore.api.security.auth import Gate
+from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import BoardError, PrefectUnavailableError, TaskNotFoundError
 from athanore.models import Task
@@ -52,6 +53,7 @@ class Service:
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.view = BoardView(app.board, set(app.dispatcher.queue_names()))
+        self.task_list = TaskList(app.board)
         self.snapshots = Snapshots(app, self.prefect, self.view, self._lines)
         self.announcer = Announcer(app.name)
         self.moves = Moves(self.prefect)

@@ -10,10 +10,14 @@ The task API and the Prefect server that we start have this rule in common.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
+_HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{0,5}))?", re.ASCII
+)
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
 
@@ -36,13 +40,10 @@ class HostPolicy:
 
     def allows(self, host: str) -> bool:
         """Tell whether a Host header names this server."""
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for a wrong one
-        except ValueError:
+        match = _HOST.fullmatch(host)
+        if match is None or int(match["port"] or 0) > 65535:
             return False
-        if not name or "@" in host or "/" in host:
-            return False
+        name = (match["address"] or match["name"]).lower()
         if is_loopback(name) or name in self._names:
             return True
         # An address instead of a name cannot be rebound; only a name can.

@@ -24,6 +24,8 @@ WINDOW = timedelta(seconds=60)
 _MAX_HELD = 500
 _MAX_IDS = 1000
 _CURSOR_IDS = 20
+_LONGEST_CURSOR = 16_384
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,15 @@ class Cursor:
             ValueError: it is none of ours.
         """
         try:
+            if len(text) > _LONGEST_CURSOR:
+                raise ValueError("too long")
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             millis, numbers, ids = json.loads(raw)
+            at = datetime.fromtimestamp(int(millis) / 1000, UTC)
+            if not _EARLIEST < at < _LATEST:
+                raise ValueError("no time of an event")
             return cls(
-                datetime.fromtimestamp(int(millis) / 1000, UTC),
+                at,
                 {str(k): int(v) for k, v in dict(numbers).items()},
                 tuple(str(i) for i in ids),
             )

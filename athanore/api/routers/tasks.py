@@ -23,7 +23,6 @@ from athanore.api.models import (
     TaskRequest,
     TaskSummary,
     TaskUpdate,
-    summary_of,
 )
 from athanore.api.prefect.agent_runs import run_model, run_record
 from athanore.api.problems import Problem, documented
@@ -36,16 +35,16 @@ from athanore.runs import store
 router = APIRouter(tags=["tasks"])
 
 
-@router.get("/tasks", responses=documented(404))
+@router.get("/tasks", response_model=list[TaskSummary], responses=documented(404))
 async def list_tasks(
     service: ServiceDep,
     queue: Annotated[
         list[str] | None, Query(description="Only tasks of this queue; may be repeated.")
     ] = None,
-) -> list[TaskSummary]:
+) -> Response:
     """List the open tasks, queue by queue, in board order."""
-    wanted = queue or [q.name for q in await service.board.queues()]
-    return [summary_of(t) for t in await service.board.ready_tasks(list(dict.fromkeys(wanted)))]
+    body = await service.task_list.json(tuple(dict.fromkeys(queue)) if queue else None)
+    return Response(body, media_type="application/json")
 
 
 @router.post("/tasks", status_code=status.HTTP_201_CREATED, responses=documented(404))

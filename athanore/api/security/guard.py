@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
+import asyncio
+from datetime import timedelta
+
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from athanore.api.problems import Problem
@@ -11,6 +14,16 @@ from athanore.http_client.hosts import HostPolicy, is_loopback
 from athanore.settings import Settings
 
 MAX_BODY = 1024 * 1024
+MAX_HELD = 32 * MAX_BODY
+"""Bytes of all bodies together that are not whole yet."""
+
+MAX_DROPPED = 64 * MAX_BODY
+
+_ANSWERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def check_binding(settings: Settings, host: str) -> None:
@@ -37,34 +50,54 @@ def check_binding(settings: Settings, host: str) -> None:
 
 
 class Guard:
-    """Middleware: foreign Host and Origin headers and bodies over 1 MiB are refused."""
+    """Middleware: foreign callers, and bodies that are too large or too slow, are refused.
 
-    def __init__(self, app: ASGIApp, hosts: HostPolicy) -> None:
+    Answers say that nobody may guess their type, keep them, or embed them elsewhere.
+
+    Args:
+        patience: how long a body may take.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: HostPolicy, patience: timedelta = timedelta(seconds=30)
+    ) -> None:
         self._app = app
         self._hosts = hosts
+        self._patience = patience
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        send = _with_headers(send)
+        body = _Body(headers, self)
         try:
-            self._check_sender(Headers(scope=scope))
-            body = await _read_body(Headers(scope=scope), receive)
+            self._check_sender(scope["method"], headers)
+            await body.read(receive, self._patience)
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
+        finally:
+            body.let_go()
+        await self._app(scope, body.replay(receive), send)
 
-        async def replay() -> Message:
-            nonlocal body
-            if body is None:
-                return await receive()
-            message: Message = {"type": "http.request", "body": body, "more_body": False}
-            body = None
-            return message
+    def hold(self, size: int) -> None:
+        """Count bytes of bodies that are not whole yet; a negative number lets go of some.
 
-        await self._app(scope, replay, send)
+        Raises:
+            Problem: they are too many.
+        """
+        if size > 0 and self._held + size > MAX_HELD:
+            raise Problem(
+                503, "too-many-bodies",
+                "Too many requests are being received; try again soon.",
+                headers={"Retry-After": "5", "Connection": "close"},
+            )  # fmt: skip
+        self._held += size
 
-    def _check_sender(self, headers: Headers) -> None:
+    def _check_sender(self, method: str, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if not self._hosts.names_us(hosts):
             raise Problem(
@@ -73,30 +106,110 @@ class Guard:
                 "address in ATHANORE_API_URL.",
             )  # fmt: skip
         origins = headers.getlist("origin")
-        if not self._hosts.may_call(origins, hosts[0]):
+        if not self._hosts.may_call(origins, hosts[0]) or _is_foreign(method, headers):
+            page = ", ".join(origins) or "elsewhere"
             raise Problem(
                 403, "foreign-origin",
-                f"Web pages from {', '.join(origins)!r} may not call this API; only its own may.",
+                f"Web pages from {page!r} may not call this API; only its own may.",
             )  # fmt: skip
 
 
-async def _read_body(headers: Headers, receive: Receive) -> bytes | None:
-    """Read the whole body, up to the limit; None if the caller went away."""
-    length = headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
-        raise _too_large()
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > MAX_BODY:
+def _is_foreign(method: str, headers: Headers) -> bool:
+    """Tell whether a browser says that another page asks, other than by a link to follow."""
+    if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        return False
+    followed = headers.get("sec-fetch-mode") == "navigate"
+    return not (followed and method == "GET" and headers.get("sec-fetch-dest") == "document")
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _ANSWERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending
+
+
+class _Body:
+    """The body of one request: read whole before anything looks at it."""
+
+    def __init__(self, headers: Headers, guard: Guard) -> None:
+        length = headers.get("content-length", "")
+        self._announced = int(length) if length.isascii() and length[:20].isdigit() else 0
+        self._waits = headers.get("expect", "").lower() == "100-continue"
+        self._guard = guard
+        self._held = 0
+        self._more = True
+        self._data: bytes | None = None
+
+    async def read(self, receive: Receive, patience: timedelta) -> None:
+        """Read it; it stays empty if the caller went away.
+
+        Raises:
+            Problem: it is too large or too slow, or there are too many. A caller that does not wait
+                for an answer before it sends could not read one, so the rest is dropped first.
+        """
+        if self._announced > MAX_BODY and self._waits:
             raise _too_large()
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                if self._announced <= MAX_BODY:
+                    await self._take(receive)
+                if self._is_too_large:
+                    await self._drop(receive)
+                    raise _too_large()
+        except TimeoutError:
+            raise _too_slow(patience) from None
+
+    @property
+    def _is_too_large(self) -> bool:
+        return max(self._announced, self._held) > MAX_BODY
+
+    async def _take(self, receive: Receive) -> None:
+        """Read it, but no further than the limit."""
+        chunks: list[bytes] = []
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            chunk: bytes = message.get("body", b"")
+            self._guard.hold(len(chunk))
+            self._held += len(chunk)
+            chunks.append(chunk)
+            self._more = message.get("more_body", False)
+            if self._is_too_large:
+                return
+            if not self._more:
+                self._data = b"".join(chunks)
+                return
+
+    async def _drop(self, receive: Receive) -> None:
+        """Read the rest of a body that is too large, so that its sender gets to read the answer."""
+        dropped = 0
+        while self._more and dropped < MAX_DROPPED:
+            message = await receive()
+            dropped += len(message.get("body", b""))
+            self._more = message["type"] == "http.request" and message.get("more_body", False)
+
+    def let_go(self) -> None:
+        """What is whole counts no more: whoever sent it is answered soon."""
+        self._guard.hold(-self._held)
+        self._held = 0
+
+    def replay(self, receive: Receive) -> Receive:
+        """A `receive` that gives the body in one piece, and then what comes."""
+
+        async def replayed() -> Message:
+            if self._data is None:
+                return await receive()
+            message: Message = {"type": "http.request", "body": self._data, "more_body": False}
+            self._data = None
+            return message
+
+        return replayed
 
 
 def _too_large() -> Problem:
@@ -104,5 +217,13 @@ def _too_large() -> Problem:
         413, "body-too-large",
         "The body is over 1 MiB. Put large results into a file or a repository, and its place "
         "into the comment.",
+        headers={"Connection": "close"},
+    )  # fmt: skip
+
+
+def _too_slow(patience: timedelta) -> Problem:
+    return Problem(
+        408, "body-too-slow",
+        f"The body did not arrive within {patience.total_seconds():g} s.",
         headers={"Connection": "close"},
     )  # fmt: skip
