@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Never
 
 from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
-from athanore.errors import ConfigurationError, RouteError
+from athanore.errors import ConfigurationError, RouteError, unknown_option
 from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.routes import (
@@ -30,6 +30,8 @@ from athanore.routes import (
 )
 from athanore.settings import Settings, explain
 from athanore.texts import shown
+
+_OPTIONS = ("default_agent", "max_crashes", "name", "queue_backend")
 
 
 class AgentDispatcher:
@@ -77,6 +79,7 @@ class AgentDispatcher:
         name: str | None = None,
         max_crashes: int = MAX_CRASHES,
         shutdown_grace: Seconds | Inherit = INHERIT,
+        **unknown: Never,
     ) -> None:
         given: dict[str, object] = {
             "command": command,
@@ -91,6 +94,8 @@ class AgentDispatcher:
             "shutdown_grace": _number(shutdown_grace),
         }
         _tell_mistakes_in_one_line()
+        for option in unknown:
+            raise unknown_option("AgentDispatcher", option, (*given, *_OPTIONS))
         given = {option: value for option, value in given.items() if value is not INHERIT}
         try:
             self.settings = Settings(**given)  # pyright: ignore[reportArgumentType]

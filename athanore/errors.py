@@ -154,3 +154,11 @@ class TaskBusyError(DispatchError):
 
 class PrefectUnavailableError(AthanoreError):
     """The Prefect server did not answer."""
+
+
+def unknown_option(what: str, wanted: str, options: Iterable[str]) -> ConfigurationError:
+    """The error of a name that is no option of `what`: it says which one may be meant."""
+    known = sorted(options)
+    close = get_close_matches(wanted, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}=?" if close else f"there are {', '.join(known)}."
+    return ConfigurationError(f"{what} has no option {wanted}=; {hint}")

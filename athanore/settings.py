@@ -5,12 +5,14 @@ An explicit argument of `AgentDispatcher` wins over a setting.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 type LogFormat = Literal["auto", "text", "json"]
 
@@ -102,6 +104,29 @@ def explain(error: ValidationError, given: Mapping[str, object]) -> str:
         value = "..." if option in _SECRETS else repr(found["input"])
         said.append(f"{name}={value}: {found['msg']}")
     return "; ".join(said)
+
+
+def explain_prefect(error: ValueError | RuntimeError) -> str | None:
+    """Say in one line which of Prefect's variables is wrong; None for any other error.
+
+    Prefect reads its settings when it is imported, and its errors name no variable.
+    """
+    if isinstance(error, ValidationError) and error.title.endswith("Settings"):
+        return "; ".join(_prefect_value(str(f["loc"][-1]), f["msg"]) for f in error.errors())
+    if isinstance(error, SettingsError) and (field := re.search(r'field "(\w+)"', str(error))):
+        return _prefect_value(field[1], "it must be JSON")
+    if "home directory" in str(error):
+        return "There is no home directory: set HOME, for Prefect's folder and others'."
+    return None
+
+
+def _prefect_value(field: str, message: str) -> str:
+    """What is wrong with a field of Prefect's settings, by the name of the variable."""
+    for name, value in os.environ.items():
+        if name.startswith("PREFECT_") and name.lower().endswith(f"_{field.lower()}"):
+            shown = "..." if re.search("KEY|AUTH|PASSWORD|SECRET|TOKEN|HEADERS", name) else value
+            return f"{name}={shown!r}: {message}"
+    return f"Prefect's setting {field}: {message}"
 
 
 _SECRETS = ("api_key", "webhook_token")

@@ -20,6 +20,8 @@ from athanore.errors import (
     PrefectUnavailableError,
 )
 from athanore.http_client.proxies import spare_loopback
+from athanore.processes.inherited import forget_empty_variables
+from athanore.settings import explain_prefect
 from athanore.texts import shown
 from athanore.version import __version__
 
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after `athanore`; by default those of this process.
     """
     spare_loopback()
+    forget_empty_variables()
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         # What a terminal or a pipe with another encoding cannot show is written out.
         reconfigure(errors="backslashreplace")
@@ -85,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(exc), MISTAKE)
     except AthanoreError as exc:
         _fail(str(exc), REFUSED)
+    except (ValueError, RuntimeError) as exc:
+        if (says := explain_prefect(exc)) is None:
+            raise
+        _fail(says, MISTAKE)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:

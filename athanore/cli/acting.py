@@ -60,7 +60,7 @@ def cancel(
                 f"{read.queue_name!r}."
             ) from None
         if done.at_once:
-            say(f"Cancelled {done.run.name!r}: no agent had started.")
+            say(f"Cancelled {done.run.name!r}: no agent was at work.")
         else:
             say(f"Cancelling {done.run.name!r}: its agent is being stopped.")
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from athanore.services.operations import DeadLetter
     from athanore.services.overview import Overview, RunView
 
+_SHOWN_RUNS = 50
+
 
 def status(
     *,
@@ -58,7 +60,7 @@ def status(
     if json:
         print_json(seen)
     else:
-        console().print(overview_view(seen))
+        console().print(overview_view(seen, _SHOWN_RUNS))
 
 
 def tasks(

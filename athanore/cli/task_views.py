@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from time import monotonic
@@ -88,6 +89,9 @@ def logs(
     json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print one JSON object a line.")
     ] = False,
+    debug: Annotated[
+        bool, Parameter(name="--debug", negative="", help="What Prefect's engine says, too.")
+    ] = False,
 ) -> None:
     """Print what the agent of a task's newest run says; --follow goes on through retries."""
 
@@ -101,6 +105,8 @@ def logs(
             )
         out = console()
         async for log in _lines(client, newest[0].id, follow):
+            if log.level <= logging.DEBUG and not (debug or json):
+                continue
             if json:
                 out.out(_json_line(log), highlight=False)
             else:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from athanore.errors import ConfigurationError
 from athanore.http_client.addresses import without_login
 
 # Not "[::1]", which httpx cannot read there.
@@ -18,7 +20,11 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy's URL, or None where there is none: never on the way to this machine."""
+    """Return the proxy's URL, or None where there is none: never on the way to this machine.
+
+    Raises:
+        ConfigurationError: it speaks SOCKS, and the package for that is missing.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if not host or _is_here(host) or proxy_bypass(host):
@@ -27,6 +33,11 @@ def proxy_for(url: str) -> str | None:
     proxy = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
     if not proxy:
         return None
+    if proxy.lower().startswith("socks") and find_spec("socksio") is None:
+        raise ConfigurationError(
+            f"{without_login(proxy)} is a SOCKS proxy, for which httpx needs a package: "
+            "`pip install socksio`, or set http_proxy and https_proxy to an HTTP proxy."
+        )
     return proxy if "://" in proxy else f"http://{proxy}"  # other programs read it so, too
 
 

@@ -118,7 +118,9 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
             column.no_wrap, column.overflow = True, "ellipsis"
         parts.append(runs)
         if rows is not None and len(order) > rows:
-            parts.append(text((f"and {len(order) - rows} more; see `athanore status`", "dim")))
+            parts.append(
+                text((f"and {len(order) - rows} more; `athanore status --json` has all", "dim"))
+            )
     if seen.dead_letters:
         count = len(seen.dead_letters)
         letters = f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`."

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
@@ -26,7 +26,7 @@ from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runs.links import ui_url
 from athanore.runtime.environment import board_secrets
-from athanore.settings import LogFormat
+from athanore.settings import LogFormat, explain_prefect
 from athanore.texts import shown
 
 if TYPE_CHECKING:
@@ -62,8 +62,16 @@ def run_app(
         app_reference = reference or script_reference(dispatcher)
         in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
     except AthanoreError as exc:
-        sys.stderr.write(f"athanore: {shown(str(exc))}\n")
-        raise SystemExit(2) from None
+        _end(str(exc))
+    except (ValueError, RuntimeError) as exc:
+        if (says := explain_prefect(exc)) is None:
+            raise
+        _end(says)
+
+
+def _end(says: str) -> NoReturn:
+    sys.stderr.write(f"athanore: {shown(says)}\n")
+    raise SystemExit(2) from None
 
 
 async def serve(

@@ -106,8 +106,8 @@ async def find_prefect() -> str:
     if named or trouble.answers:
         raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
     raise PrefectUnavailableError(
-        f"No Prefect server answers at {url}; start one (`prefect server start`), "
-        "or set PREFECT_API_URL."
+        f"No Prefect server answers at {url}. Start the app (`athanore up`, or `python run.py`), "
+        "which starts one, or set PREFECT_API_URL to one that runs."
     )
 
 

@@ -21,7 +21,7 @@ from enum import Enum
 from functools import cache, wraps
 from typing import Any, Concatenate, Final, Literal, cast, overload
 
-from athanore.errors import RouteError
+from athanore.errors import RouteError, unknown_option
 from athanore.settings import Settings
 
 
@@ -195,6 +195,9 @@ def takes[**P, Self, R](
     def decorate(method: Callable[[Self, Any], R]) -> Callable[Concatenate[Self, P], R]:
         @wraps(method)
         def taking(self: Self, *args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name not in signature.parameters:
+                    raise unknown_option(f"A {method.__name__}", name, signature.parameters)
             return method(self, schema(*args, **kwargs))
 
         first, *_ = inspect.signature(method).parameters.values()

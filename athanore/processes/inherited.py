@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import threading
@@ -21,6 +22,7 @@ def put_right() -> None:
     one that blocks signals would have us never stop. The soft limit of descriptors is 1024 for
     the sake of old programs, and too low for many agents.
     """
+    forget_empty_variables()
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -32,6 +34,16 @@ def put_right() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def forget_empty_variables() -> None:
+    """Have a variable of Prefect's that is empty be one that is not set, as ours are.
+
+    Prefect refuses an empty number. Before Prefect is imported: it reads its settings then.
+    """
+    for name, value in list(os.environ.items()):
+        if name.startswith("PREFECT_") and not value.strip():
+            del os.environ[name]
 
 
 def endings() -> list[signal.Signals]:

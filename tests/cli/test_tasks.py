@@ -125,7 +125,7 @@ def test_status_while_agents_work_and_wait(
             (waiting, "Review"), (task, "Todo"),
         ]  # fmt: skip
 
-        assert "no agent had started" in cli.ok("cancel", waiting).out
+        assert "no agent was at work" in cli.ok("cancel", waiting).out
         assert it.prefect.run(waiting)["state_type"] == "CANCELLED"
         assert it.place(waiting) == "Review"
         assert "being stopped" in cli.ok("cancel", task).out
