@@ -18,7 +18,8 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.launch.foreground import serve
 from athanore.launch.stopping import Stop
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.runtime import apps
+from athanore.runtime.apps import App
+from athanore.runtime.registry import registry
 from tests.support import of_this_process, wait_until
 
 _numbers = itertools.count(1)
@@ -143,7 +144,12 @@ class Running:
     @property
     def api_url(self) -> str:
         """Where the app's task API listens."""
-        return next(a.api_url for a in apps.all_registered() if a.dispatcher is self.dispatcher)
+        return self.app.api_url
+
+    @property
+    def app(self) -> App:
+        """What the process keeps of the app."""
+        return next(a for a in registry.all() if a.dispatcher is self.dispatcher)
 
     def place(self, task_id: str) -> str:
         """The queue that a task is in."""

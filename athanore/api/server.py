@@ -14,7 +14,6 @@ from athanore.api.app import create_api
 from athanore.api.connections import MAX_HEADERS, BoundedProtocol
 from athanore.api.security.guard import check_binding
 from athanore.errors import AthanoreError
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 
 _GRACE = 5
@@ -51,7 +50,7 @@ async def serve_api(app: App, sock: socket.socket) -> None:
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")
     try:
-        with local_runs.serving_api():
+        with app.local_runs.serving_api():
             await asyncio.shield(serving)
     except asyncio.CancelledError:
         api.state.service.stop()

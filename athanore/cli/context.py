@@ -119,15 +119,16 @@ def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Aw
 
     async def with_client(client: PrefectClient) -> T:
         from athanore.deployments import check_app_record
-        from athanore.runtime import apps
+        from athanore.runtime.apps import App
+        from athanore.runtime.registry import registry
 
-        app = apps.App(name, dispatcher)
+        app = App(name, dispatcher)
         await check_app_record(client, app)
-        apps.register(app)
+        registry.register(app)
         try:
             return await action(client, app)
         finally:
-            apps.unregister(app)
+            registry.unregister(app)
 
     return with_prefect(with_client)
 

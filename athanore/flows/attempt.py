@@ -30,9 +30,10 @@ from athanore.routes import Route
 from athanore.runs import activity
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState
-from athanore.runtime import apps, local_runs
+from athanore.runtime.apps import App
 from athanore.runtime.background import kept_up
 from athanore.runtime.environment import agent_environment
+from athanore.runtime.local_runs import RunControl, StopReason
 from athanore.texts import cut, cut_lines
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
@@ -70,10 +71,10 @@ class AgentAttempt:
     def __init__(
         self,
         client: PrefectClient,
-        app: apps.App,
+        app: App,
         route: Route,
         run_log: RunLog,
-        handle: local_runs.RunControl,
+        handle: RunControl,
         log: Log,
     ) -> None:
         self.prompt = ""
@@ -121,7 +122,7 @@ class AgentAttempt:
         except asyncio.CancelledError:
             if self._handle.reason is None:
                 raise
-            if self._handle.reason is local_runs.StopReason.STALLED:
+            if self._handle.reason is StopReason.STALLED:
                 return _cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
             return None
         finally:
@@ -212,10 +213,10 @@ class AgentAttempt:
             return
         while True:
             await transcript.silence(limit)
-            if local_runs.api_is_here() or not await self._has_called(transcript):
+            if self._app.local_runs.api_is_here() or not await self._has_called(transcript):
                 break
         self._handle.stop(
-            local_runs.StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
+            StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
         )
 
 

@@ -13,7 +13,7 @@ from athanore.routes import Route
 from athanore.runs import clock
 from athanore.runs.run_log import allow_another_start
 from athanore.runs.states import StateName
-from athanore.runtime import apps
+from athanore.runtime.apps import App
 from athanore.services import tasks
 
 # Until a run is offered again whose route the process that had it does not have.
@@ -28,9 +28,7 @@ async def leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> Stat
     return state
 
 
-async def hand_over(
-    client: PrefectClient, app: apps.App, route: Route, task_id: str
-) -> State[None]:
+async def hand_over(client: PrefectClient, app: App, route: Route, task_id: str) -> State[None]:
     """A run that was started by hand hands over to the one that holds the task's lock."""
     try:
         board_task = await app.board.task(task_id)

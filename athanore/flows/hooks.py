@@ -25,8 +25,9 @@ from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
-from athanore.runtime import apps, local_runs
+from athanore.runtime.apps import App
 from athanore.runtime.board import Board
+from athanore.runtime.registry import registry
 from athanore.services import tasks
 
 BOARD_PATIENCE = timedelta(seconds=60)
@@ -50,11 +51,11 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
         return
     async with store.prefect_client() as client:
         await RunLog(client, flow_run, route.retry).close()
-    local_runs.wake()
+    app.local_runs.wake()
 
 
 async def bury(
-    app: apps.App, route: Route, run: FlowRun, reason: str, log: Log, opening: str | None = None
+    app: App, route: Route, run: FlowRun, reason: str, log: Log, opening: str | None = None
 ) -> None:
     """Comment and move a task that has no attempt left: safe to repeat.
 
@@ -98,7 +99,7 @@ async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
     return True
 
 
-def _announce(app: apps.App, run: FlowRun, task: Task, target: str | None, reason: str) -> None:
+def _announce(app: App, run: FlowRun, task: Task, target: str | None, reason: str) -> None:
     """Tell by an event that a task was given up, and where it is."""
     emit_event(
         event=f"athanore.agent.{EventKind.DEAD_LETTERED}",
@@ -130,7 +131,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """Dispatch the task at once if the agent moved it to a queue that another route watches."""
     if state.name == StateName.HANDED_OVER:
         return
-    app = apps.of_run(flow_run.tags, str(flow_run.parameters["app"]))
+    app = registry.of_run(flow_run.tags, str(flow_run.parameters["app"]))
     task_id = str(flow_run.parameters["task_id"])
     try:
         task = await app.board.task(task_id)
@@ -140,9 +141,9 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
 
 
-async def _app_and_route(flow_run: FlowRun) -> tuple[apps.App, Route] | None:
+async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:
     parameters = flow_run.parameters
-    app = apps.of_run(flow_run.tags, str(parameters["app"]))
+    app = registry.of_run(flow_run.tags, str(parameters["app"]))
     try:
         async with store.prefect_client() as client:
             route = await app.routes.find(

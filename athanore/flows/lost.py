@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, Worker
 from athanore.processes import identity
 from athanore.runs import clock
 from athanore.runs.record import Holder, holder_of
-from athanore.runtime import apps, local_runs
+from athanore.runtime.apps import App
 from athanore.runtime.liveness import Liveness, WorkerKey
 
 # Between two requests of a healthy run: Pending to Running, Running to the claim.
@@ -26,7 +26,7 @@ _liveness: dict[str, Liveness] = {}
 class LostWorkers:
     """Finds the runs of an app whose worker is lost."""
 
-    def __init__(self, client: PrefectClient, app: apps.App) -> None:
+    def __init__(self, client: PrefectClient, app: App) -> None:
         self._client = client
         self._app = app
 
@@ -59,6 +59,7 @@ class LostWorkers:
 
     def _is_gone(self, run: FlowRun, holder: Holder | None) -> bool:
         """Tell whether nobody works on a run that says so."""
+        local_runs = self._app.local_runs
         if local_runs.is_held(run.id) or local_runs.is_running(run.id):
             return False
         age = age_of(run)

@@ -25,7 +25,7 @@ from athanore.routes import RetryPolicy, Route
 from athanore.runs import clock, pausing
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
-from athanore.runtime import apps, breaker, local_runs
+from athanore.runtime.apps import App
 from athanore.runtime.local_runs import StopReason
 
 _UNPAUSED_WAIT = timedelta(minutes=15)
@@ -52,7 +52,7 @@ class Conclusion:
 
     def __init__(
         self,
-        app: apps.App,
+        app: App,
         route: Route,
         run_log: RunLog,
         task_id: str,
@@ -94,7 +94,7 @@ class Conclusion:
 
     async def _follow(self, result: AgentResult) -> State[None]:
         if result.succeeded:
-            breaker.succeeded(self._app.name, self._route)
+            self._app.breaker.succeeded(self._route)
             return await self._succeeded()
         queue = await self._where()
         if queue is None:
@@ -108,7 +108,7 @@ class Conclusion:
             )
             await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
-        if breaker.failed(self._app.name, self._route, self._task_id, result):
+        if self._app.breaker.failed(self._route, self._task_id, result):
             return await self._pause_route(result)
         if self._may_retry(result):
             return await self._retry(result)
@@ -193,7 +193,7 @@ class Conclusion:
             due = clock.now()
             await self._pause_for_access(refusal)
         self._log.error("%s It is kept, and tried again.", text)
-        local_runs.wake(due)
+        self._app.local_runs.wake(due)
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
 
     async def _pause_for_access(self, refusal: BoardAccessError) -> None:
@@ -243,7 +243,7 @@ class Conclusion:
     def _awaiting_retry(self, result: AgentResult) -> State[None]:
         delay = retry_delay(self._route.retry, self._run_log.attempt, self._route.poll_interval)
         due = clock.now() + delay
-        local_runs.wake(due)
+        self._app.local_runs.wake(due)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = self._retrying(result)
         return state

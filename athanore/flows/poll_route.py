@@ -24,7 +24,8 @@ from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import clock, pausing, store
 from athanore.runs.states import StateName
-from athanore.runtime import apps, local_runs
+from athanore.runtime.apps import App
+from athanore.runtime.registry import registry
 from athanore.services import tasks
 
 _CREATED_TOGETHER = 10
@@ -45,7 +46,7 @@ async def poll_route(
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    found = apps.of_run(run.tags if run else (), app)
+    found = registry.of_run(run.tags if run else (), app)
     try:
         async with store.prefect_client() as client:
             current = await found.routes.find(client, queue_name, route)
@@ -66,7 +67,7 @@ async def poll_route(
 class _Poll:
     """One look at a route's queue."""
 
-    def __init__(self, app: apps.App, route: Route, log: Log) -> None:
+    def __init__(self, app: App, route: Route, log: Log) -> None:
         self.app = app
         self.route = route
         self.log = log
@@ -136,7 +137,7 @@ class _Poll:
         wanted: list[store.Dispatch] = []
         now = clock.now()
         for place, task in enumerate(due):
-            if local_runs.at_work_on(self.app.name, task.id) is not None:
+            if self.app.local_runs.at_work_on(task.id) is not None:
                 continue  # though its run is deleted
             last = finished.get(task.id)
             if last is not None and await recovery.resume(last, task):
@@ -154,7 +155,7 @@ class _Poll:
             else:
                 self.created |= created
                 self.notes += refused
-                local_runs.wake()
+                self.app.local_runs.wake()
 
 
 _boards_away: set[str] = set()

@@ -46,7 +46,9 @@ from athanore.runs.clearing import is_wished
 from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
-from athanore.runtime import apps, local_runs, starts
+from athanore.runtime import starts
+from athanore.runtime.apps import App
+from athanore.runtime.local_runs import StopReason
 
 # Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
 _RECOVERING = timedelta(seconds=30)
@@ -61,7 +63,7 @@ _next_sweep: dict[tuple[str, str], float] = {}
 class Recovery:
     """Looks after the runs and tasks of one route during a poll."""
 
-    def __init__(self, client: PrefectClient, app: apps.App, route: Route, log: Log) -> None:
+    def __init__(self, client: PrefectClient, app: App, route: Route, log: Log) -> None:
         self._client = client
         self._app = app
         self._route = route
@@ -168,7 +170,7 @@ class Recovery:
         book = RunLog(self._client, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
         message = (run.state.message if run.state else None) or ""
-        state = await conclusion.stopped(local_runs.StopReason.CANCELLED, message)
+        state = await conclusion.stopped(StopReason.CANCELLED, message)
         await self._client.set_flow_run_state(run.id, state, force=True)
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
@@ -221,12 +223,12 @@ class Recovery:
     async def _reschedule(self, run: FlowRun, why: str) -> None:
         state = AwaitingRetry(scheduled_time=clock.now(), message=why)
         await self._client.set_flow_run_state(run.id, state, force=True)
-        local_runs.wake()
+        self._app.local_runs.wake()
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
         in_progress = self._route.in_progress_queue
-        if local_runs.since_return() < _CATCHING_UP:
+        if self._app.local_runs.since_return() < _CATCHING_UP:
             return
         # Until a run has claimed its task, the task is rightly elsewhere.
         if queue == in_progress or not await self._has_claimed(run):
@@ -243,7 +245,7 @@ class Recovery:
             return
         if await has_moved_itself(self._client, now):
             return
-        if local_runs.is_running(run.id) and not local_runs.is_at_work(run.id):
+        if self._app.local_runs.is_running(run.id) and not self._app.local_runs.is_at_work(run.id):
             return
         text = "the task was deleted" if queue is None else f"the task was moved to {queue!r}"
         state = Cancelling(name=StateName.MOVED_AWAY, message=text)
@@ -252,8 +254,8 @@ class Recovery:
 
     async def _has_claimed(self, run: FlowRun) -> bool:
         """Tell whether this start of a run has got as far as its agent."""
-        if local_runs.is_held(run.id) or local_runs.is_running(run.id):
-            return local_runs.is_at_work(run.id)
+        if self._app.local_runs.is_held(run.id) or self._app.local_runs.is_running(run.id):
+            return self._app.local_runs.is_at_work(run.id)
         since = run.state.timestamp if run.state else None
         if since is None or age_of(run) < lost.NOTING:
             return False

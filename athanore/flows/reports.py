@@ -29,7 +29,7 @@ from athanore import names
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.runs.record import record_of
-from athanore.runtime import apps
+from athanore.runtime.apps import App
 from athanore.texts import cut, markdown
 
 # A page has no key: it would be listed among all artifacts, and belongs to its run alone.
@@ -59,7 +59,7 @@ def table_key(app: str, queue_name: str) -> str:
 
 
 async def write_page(
-    client: PrefectClient, app: apps.App, run: FlowRun, attempt: Attempt, log: Log
+    client: PrefectClient, app: App, run: FlowRun, attempt: Attempt, log: Log
 ) -> None:
     """Make or renew the page of a run. An error is logged, never raised."""
     try:
@@ -68,7 +68,7 @@ async def write_page(
         log.warning("The run's page in Prefect was not written: %s", exc)
 
 
-async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attempt: Attempt) -> None:
+async def _write_page(client: PrefectClient, app: App, run: FlowRun, attempt: Attempt) -> None:
     earlier = await _read(client, run) if record_of(run).starts > 1 else None
     rows = dict(earlier[1]) if earlier else {}
     record = record_of(run)
@@ -94,7 +94,7 @@ async def _write_page(client: PrefectClient, app: apps.App, run: FlowRun, attemp
 
 async def write_table(
     client: PrefectClient,
-    app: apps.App,
+    app: App,
     queue_name: str,
     poll_id: UUID | None,
     tasks: Sequence[Task],
@@ -148,7 +148,7 @@ async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, st
     return (found[0].id, dict(found[0].metadata_ or {})) if found else None
 
 
-def _page(app: apps.App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> str:
+def _page(app: App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> str:
     task, result, clean = attempt.task, attempt.result, app.redactor.text
     address = f"{app.api_url}/#task/{quote(task.id, safe='')}"
     parts = [

@@ -39,9 +39,12 @@ from athanore.runs import clock, slots, store, tokens
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
-from athanore.runtime import apps, breaker, local_runs, starts
+from athanore.runtime import starts
+from athanore.runtime.apps import App
 from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
+from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.registry import registry
 
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
@@ -77,7 +80,7 @@ async def run_agent(
     if context is None or context.flow_run is None:
         raise ConfigurationError("run_agent only works as a Prefect flow run.")
     run: FlowRun = context.flow_run
-    found = apps.of_run(run.tags, app)
+    found = registry.of_run(run.tags, app)
     async with store.prefect_client() as client:
         try:
             current = await found.routes.find(client, queue_name, route)
@@ -86,8 +89,8 @@ async def run_agent(
         if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
             return await hand_over(client, found, current, task_id)
         # Asked before this start is known here; Prefect need not know of the other one any more.
-        other = local_runs.at_work_on(found.name, task_id)
-        with local_runs.controlled(run.id, task_id, run) as handle:
+        other = found.local_runs.at_work_on(task_id)
+        with found.local_runs.controlled(run.id, task_id, run) as handle:
             try:
                 visit = _Visit(client, found, current, run, handle, task_id)
                 return await visit.perform(other)
@@ -101,10 +104,10 @@ class _Visit:
     def __init__(
         self,
         client: PrefectClient,
-        app: apps.App,
+        app: App,
         route: Route,
         run: FlowRun,
-        handle: local_runs.RunControl,
+        handle: RunControl,
         task_id: str,
     ) -> None:
         self.client = client
@@ -120,19 +123,21 @@ class _Visit:
         self.run_log = RunLog(client, run, route.retry)
         self.conclusion = Conclusion(app, route, self.run_log, task_id, self.log)
 
-    async def perform(self, other: local_runs.RunControl | None) -> State[None]:
+    async def perform(self, other: RunControl | None) -> State[None]:
         """Make the start, unless an earlier one (here: `other`) may have a living agent."""
         if (recorded := self.run_log.recorded()) is not None:
             return await self.conclusion.repeat(recorded)
         here = "an agent of this task is still at work here" if other else None
         if earlier := here or await starts.earlier(self.client, self.app, self.run):
             return await self._later(earlier, _EARLIER_START_PAUSE)
-        holding = local_runs.holding(self.run.id)
+        holding = self.app.local_runs.holding(self.run.id)
         async with AsyncExitStack() as stack:
             lease = holding.lease if holding else None
             if holding is None:  # a stock worker's, which sees to nothing
                 lease = Lease(self.app.dispatcher.settings.lost_after)
-                await stack.enter_async_context(kept(lease, lambda: [self.run.id]))
+                await stack.enter_async_context(
+                    kept(lease, lambda: {self.run.id: self.app.local_runs})
+                )
             try:
                 return await self._start(holding.worker if holding else "", lease)
             except Exception:
@@ -160,11 +165,11 @@ class _Visit:
             return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
         if lease is not None and self.handle.reason is None:
             await self.handle.unless_stopped(lease.held())
-        if self.handle.reason is local_runs.StopReason.CANCELLED:
+        if self.handle.reason is StopReason.CANCELLED:
             await self.run_log.leave()
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
-            return await self._conclude(None, local_runs.outages())
+            return await self._conclude(None, self.app.local_runs.outages())
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
         try:
@@ -176,9 +181,9 @@ class _Visit:
             if isinstance(exc, AnswerLostError):
                 await self.run_log.keep_claim()
             return await self._later(str(exc), self.route.poll_interval)
-        breaker.attempt_starts(self.app.name, self.route)
-        local_runs.started(self.run.id)
-        outages = local_runs.outages()
+        self.app.breaker.attempt_starts(self.route)
+        self.app.local_runs.started(self.run.id)
+        outages = self.app.local_runs.outages()
         lapses = lease.lapses if lease is not None else 0
         began = monotonic()
         transcript = self._transcript(claimed)
@@ -206,7 +211,7 @@ class _Visit:
 
     async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
         await self._catch_up()
-        unsure = local_runs.outages() != outages
+        unsure = self.app.local_runs.outages() != outages
         if result is None:
             parts = (self.app, self.route, self.run_log, self.handle, self.log)
             return await letting_go.stopped(*parts, unsure=unsure)
@@ -245,7 +250,7 @@ class _Visit:
         """Give the slot back and be offered again; not counted as an attempt."""
         await self.run_log.give_back()
         due = clock.now() + delay
-        local_runs.wake(due)
+        self.app.local_runs.wake(due)
         self.log.info("Waiting: %s", why)
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
         state.message = why

@@ -188,16 +188,17 @@ async def at_work(
 
     calm_prefect()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        from athanore.runtime import apps
+        from athanore.runtime.apps import App
+        from athanore.runtime.registry import registry
 
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
             logger.warning("%s", advice)
-        app = apps.App(reference, dispatcher, api_url)
-        apps.register(app)
+        app = App(reference, dispatcher, api_url)
+        registry.register(app)
         try:
             yield app
         finally:
-            apps.unregister(app)
+            registry.unregister(app)
             await _send_the_rest()
 
 
@@ -260,7 +261,7 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
     from athanore.worker import AthanoreWorker
 
     workers = [
-        AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}")
+        AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}", apps=[app])
         for pool in (names.agents_pool(app.name), names.polls_pool(app.name))
     ]
     beside = [asyncio.create_task(service) for service in services]

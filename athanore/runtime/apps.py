@@ -1,9 +1,4 @@
-"""From a flow run to the user's `AgentDispatcher`.
-
-A run is its app's by the app's name, which its tags have. Where the app's code is (the parameter
-`app`) only tells a process that has not loaded the app yet what to import: the file may have been
-renamed since, and may lie elsewhere on another host.
-"""
+"""An app at work in a process, and the way from its reference to its code."""
 
 from __future__ import annotations
 
@@ -12,15 +7,15 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.runtime.board import Board
+from athanore.runtime.breaker import Breaker
+from athanore.runtime.local_runs import LocalRuns
 from athanore.runtime.redaction import RedactedLogs, Redactor
 from athanore.runtime.route_registry import Registry
 from athanore.runtime.versions import app_version
@@ -32,10 +27,17 @@ _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class App:
-    """A dispatcher at work in this process.
+    """A dispatcher at work in this process, and all that the process keeps while it is.
+
+    Whoever needs it is given it; flows find it in `athanore.runtime.registry`.
 
     Args:
         reference: where its code is, as `run.py:dispatcher`.
+        api_url: where agents reach the task API; by default what the settings say.
+
+    Attributes:
+        local_runs: its runs that this process works on.
+        breaker: the failures of its routes in a row.
     """
 
     def __init__(self, reference: str, dispatcher: AgentDispatcher, api_url: str = "") -> None:
@@ -45,6 +47,8 @@ class App:
         self.routes = Registry(dispatcher)
         self.redactor = Redactor.of(dispatcher)
         self._logs = RedactedLogs(self.redactor)
+        self.local_runs = LocalRuns()
+        self.breaker = Breaker()
         settings = dispatcher.settings
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
 
@@ -75,83 +79,6 @@ class App:
     def version(self) -> str:
         """The version of the app that this process has; see `app_version`."""
         return app_version(self.dispatcher)
-
-
-_apps: list[App] = []
-
-
-def register(app: App) -> None:
-    """Make an app known to the flows of this process; of one name, the first stays in use."""
-    _apps.append(app)
-    app.watch_logs(True)
-
-
-def unregister(app: App) -> None:
-    """Forget an app again."""
-    if app in _apps:
-        _apps.remove(app)
-    app.watch_logs(False)
-
-
-def _named(name: str) -> App | None:
-    return next((a for a in _apps if a.name == name), None)
-
-
-def serving(tags: Iterable[str], reference: str) -> App | None:
-    """Return the app of this process that a run with these tags is of, if there is one.
-
-    Args:
-        reference: what the run has as its `app`; it counts for a run without an app's tag only.
-    """
-    name = names.app_of(tags)
-    if name is not None:
-        return _named(name)
-    return next((a for a in _apps if a.reference == reference), None)
-
-
-def of_run(tags: Iterable[str], reference: str) -> App:
-    """Return the app of a run: one of this process, or else (in a stock worker) import it.
-
-    Raises:
-        ConfigurationError: it is not one that this process serves, or cannot be imported.
-    """
-    tags = list(tags)
-    if app := serving(tags, reference):
-        return app
-    name = names.app_of(tags)
-    if name is None:
-        return find(reference)
-    # Not by the run's reference: the file may have another name by now.
-    found = [find(r) for r in served_here()]
-    for app in found:
-        if app.name == name:
-            return app
-    served = ", ".join(repr(a.name) for a in found) or "no app"
-    raise ConfigurationError(
-        f"This process serves {served} (ATHANORE_APP), not the app {name!r}. "
-        "Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
-    )
-
-
-def find(reference: str) -> App:
-    """Import an app and make it known; one of this process that has the name is it already.
-
-    An app is code, and whoever reaches Prefect can write a run's parameters: so only what the
-    process was started for (ATHANORE_APP) is imported.
-
-    Raises:
-        ConfigurationError: it is not one that this process serves, or cannot be imported.
-    """
-    if reference not in (served := served_here()):
-        raise ConfigurationError(
-            f"This process serves {', '.join(served) or 'no app'} (ATHANORE_APP), not the app "
-            f"{reference!r}. Deploy again: `athanore deploy` has the work pool set ATHANORE_APP."
-        )
-    app = App(reference, load(reference))
-    if known := _named(app.name):
-        return known
-    register(app)
-    return app
 
 
 def served_here() -> list[str]:
@@ -214,8 +141,3 @@ def _import(location: str, reference: str) -> ModuleType:
 def _search_in(folder: str) -> None:
     if folder not in sys.path:
         sys.path.insert(0, folder)
-
-
-def all_registered() -> list[App]:
-    """Return the apps of this process."""
-    return list(_apps)

@@ -6,7 +6,7 @@ back to its queue, and so do those that still fail; nothing is given up. `athano
 Prefect UI) ends it, and so does the route itself after `resume_after`. If the next task fails in
 the same way, the route pauses again at once.
 
-Counted in each worker process by itself.
+Counted in each process by itself.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from collections import deque
 from athanore.models import AgentResult
 from athanore.routes import Route
 
-type _Key = tuple[str, str]
 
-_failures: dict[_Key, deque[tuple[str, str]]] = {}
-_open: set[_Key] = set()
-_paused_for: dict[_Key, str] = {}  # what the last pause was for, until something else happens
+class Breaker:
+    """Counts the failures of an app's routes, by their queues, in this process."""
 
+    def __init__(self) -> None:
+        self._failures: dict[str, deque[tuple[str, str]]] = {}
+        self._open: set[str] = set()
+        # What the last pause was for, until something else happens.
+        self._paused_for: dict[str, str] = {}
 
-def attempt_starts(app: str, route: Route) -> None:
-    """Note that Prefect offers the route's runs, so that it is not paused (any more)."""
-    _open.discard((app, route.queue_name))
+    def attempt_starts(self, route: Route) -> None:
+        """Note that Prefect offers the route's runs, so that it is not paused (any more)."""
+        self._open.discard(route.queue_name)
 
+    def succeeded(self, route: Route) -> None:
+        """Note that an agent of the route did its work."""
+        self._failures.pop(route.queue_name, None)
+        self._paused_for.pop(route.queue_name, None)
 
-def succeeded(app: str, route: Route) -> None:
-    """Note that an agent of the route did its work."""
-    key = (app, route.queue_name)
-    _failures.pop(key, None)
-    _paused_for.pop(key, None)
-
-
-def failed(app: str, route: Route, task_id: str, result: AgentResult) -> bool:
-    """Note a failure; True when the route is to be paused, or is."""
-    key = (app, route.queue_name)
-    if key in _open:
-        return True
-    likeness = _likeness(result)
-    if _paused_for.get(key) == likeness:
-        _open.add(key)
-        return True
-    _paused_for.pop(key, None)
-    row = _failures.setdefault(key, deque())
-    if row and row[-1][1] != likeness:
+    def failed(self, route: Route, task_id: str, result: AgentResult) -> bool:
+        """Note a failure; True when the route is to be paused, or is."""
+        key = route.queue_name
+        if key in self._open:
+            return True
+        likeness = _likeness(result)
+        if self._paused_for.get(key) == likeness:
+            self._open.add(key)
+            return True
+        self._paused_for.pop(key, None)
+        row = self._failures.setdefault(key, deque())
+        if row and row[-1][1] != likeness:
+            row.clear()
+        if task_id not in (known for known, _ in row):
+            row.append((task_id, likeness))
+        while len(row) > route.pause_after_failures:  # that may have been changed meanwhile
+            row.popleft()
+        if len(row) < route.pause_after_failures:
+            return False
         row.clear()
-    if task_id not in (known for known, _ in row):
-        row.append((task_id, likeness))
-    while len(row) > route.pause_after_failures:  # that may have been changed meanwhile
-        row.popleft()
-    if len(row) < route.pause_after_failures:
-        return False
-    row.clear()
-    _paused_for[key] = likeness
-    _open.add(key)
-    return True
+        self._paused_for[key] = likeness
+        self._open.add(key)
+        return True
 
 
 def _likeness(result: AgentResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import batched
 from uuid import UUID
@@ -16,11 +16,14 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore.runs import clock
 from athanore.runs.transports import http_transport, prefect_client
-from athanore.runtime import local_runs, verdict
+from athanore.runtime import verdict
 from athanore.runtime.lease import Lease
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.local_runs import LocalRuns, StopReason
 
 logger = logging.getLogger("athanore.worker")
+
+type KnownRuns = Mapping[UUID, LocalRuns]
+"""The runs that a process has, and where each of them is registered while its flow works."""
 
 _PAGE = 200
 _SECONDS_PER_RUN = 0.05  # with many runs a look costs the server more: look less often
@@ -29,7 +32,7 @@ _SECONDS_PER_RUN = 0.05  # with many runs a look costs the server more: look les
 @asynccontextmanager
 async def kept(
     lease: Lease,
-    runs: Callable[[], Collection[UUID]],
+    runs: Callable[[], KnownRuns],
     heartbeat: Callable[[PrefectClient], Awaitable[object]] | None = None,
 ) -> AsyncGenerator[None]:
     """Keep a lease while the block runs, and stop the agents when it is over.
@@ -53,7 +56,7 @@ async def kept(
 
 async def _keep(
     lease: Lease,
-    runs: Callable[[], Collection[UUID]],
+    runs: Callable[[], KnownRuns],
     heartbeat: Callable[[PrefectClient], Awaitable[object]] | None,
 ) -> None:
     """Renew the lease again and again, each time on new connections after a failure."""
@@ -81,7 +84,7 @@ def _own_client(patience: float) -> PrefectClient:
     return prefect_client(http_transport(), timeout=patience)
 
 
-async def _fence(lease: Lease, runs: Callable[[], Iterable[UUID]]) -> None:
+async def _fence(lease: Lease, runs: Callable[[], KnownRuns]) -> None:
     told = False
     while True:
         await asyncio.sleep(min(0.5, lease.terms.renew_every))
@@ -90,16 +93,18 @@ async def _fence(lease: Lease, runs: Callable[[], Iterable[UUID]]) -> None:
             continue
         if not told:
             told = True
-            local_runs.note_outage()
+            for local_runs in set(runs().values()):
+                local_runs.note_outage()
             logger.warning("Prefect has not acknowledged a heartbeat for long; agents are stopped.")
-        for run_id in list(runs()):
+        for run_id, local_runs in list(runs().items()):
             local_runs.stop(run_id, StopReason.CUT_OFF)
 
 
-async def look(client: PrefectClient, known: Collection[UUID]) -> None:
+async def look(client: PrefectClient, known: KnownRuns) -> None:
     """Read runs of this process, and stop the agents of those that are not its own any more."""
     # Who is heard of as gone must have been there when it was asked for.
-    handles = {handle.run_id: handle for handle in local_runs.all_running()}
+    known = dict(known)
+    handles = {run_id: local_runs.control_of(run_id) for run_id, local_runs in known.items()}
     found: dict[UUID, FlowRun] = {}
     for some in batched(known, _PAGE, strict=False):
         page = await client.read_flow_runs(
@@ -108,5 +113,5 @@ async def look(client: PrefectClient, known: Collection[UUID]) -> None:
             limit=_PAGE,
         )
         found |= {run.id: run for run in page}
-    for run_id in known:
-        verdict.hear(run_id, found.get(run_id), handles.get(run_id))
+    for run_id, local_runs in known.items():
+        verdict.hear(local_runs, run_id, found.get(run_id), handles[run_id])

@@ -1,4 +1,4 @@
-"""What the worker and the runs in its process tell each other.
+"""What the workers of an app and the runs in their process tell each other.
 
 A run registers here while it works, so that the worker can stop its agent; and whoever creates a
 run or frees a slot wakes the worker, so that it need not ask Prefect all the time. Under a stock
@@ -18,7 +18,6 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore import names
 from athanore.errors import TaskBusyError
 
 if TYPE_CHECKING:
@@ -116,185 +115,169 @@ class Holding(NamedTuple):
     lease: Lease | None
 
 
-_running: dict[UUID, RunControl] = {}
-_held: dict[UUID, Holding] = {}
-_stopped_early: dict[UUID, tuple[StopReason, str]] = {}
-_wakers: list[Callable[[datetime | None], None]] = []
+class LocalRuns:
+    """The runs of one app in this process, and who listens to them.
 
-
-@contextmanager
-def controlled(run_id: UUID, task_id: str, run: FlowRun | None = None) -> Generator[RunControl]:
-    """Register a run for as long as its flow works."""
-    control = RunControl(run_id, task_id, run)
-    _running[run_id] = control
-    if early := _stopped_early.pop(run_id, None):
-        control.stop(*early)
-    try:
-        yield control
-    finally:
-        _running.pop(run_id, None)
-
-
-def stop(run_id: UUID, reason: StopReason, message: str = "") -> None:
-    """Stop the agent of a run of this process, now or as soon as the run gets that far."""
-    if control := _running.get(run_id):
-        control.stop(reason, message)
-    else:
-        _stopped_early[run_id] = (reason, message)
-
-
-def is_at_work(run_id: UUID) -> bool:
-    """Tell whether a run of this process has an agent at work right now."""
-    control = _running.get(run_id)
-    return control is not None and control.at_work
-
-
-def touch(run_id: UUID) -> None:
-    """Note a sign of life of a run's agent, if it runs in this process: a call of the task API."""
-    control = _running.get(run_id)
-    if control is not None and control.on_activity is not None:
-        control.on_activity()
-
-
-def start_of(run_id: UUID) -> str | None:
-    """The id of the start of a run that works in this process."""
-    control = _running.get(run_id)
-    return control.start.id if control and control.start else None
-
-
-def at_work_on(app: str, task_id: str) -> RunControl | None:
-    """Find the run of this process that works on an app's task, whatever Prefect knows of it."""
-    for control in list(_running.values()):
-        run = control.run
-        if control.task_id == task_id and run and names.app_tag(app) in run.tags:
-            return control
-    return None
-
-
-def refuse_if_at_work(app: str, task_id: str) -> None:
-    """Ask this process whether it has an agent on a task: the agent's run may be deleted.
-
-    Raises:
-        TaskBusyError: it has.
+    Args:
+        monotonic: a clock in seconds, for how long ago something was.
     """
-    if (handle := at_work_on(app, task_id)) is not None:
-        name = handle.run.name if handle.run else ""
-        raise TaskBusyError(task_id, str(handle.run_id), name)
 
+    def __init__(self, monotonic: Callable[[], float] = monotonic) -> None:
+        self._monotonic = monotonic
+        self._running: dict[UUID, RunControl] = {}
+        self._held: dict[UUID, Holding] = {}
+        self._stopped_early: dict[UUID, tuple[StopReason, str]] = {}
+        self._wakers: list[Callable[[datetime | None], None]] = []
+        self._start_listeners: list[Callable[[UUID], None]] = []
+        self._apis = 0
+        self._outages = 0
+        self._back_at: float | None = None
 
-def is_running(run_id: UUID) -> bool:
-    """Tell whether a run is at work in this process."""
-    return run_id in _running
+    # -- runs at work -------------------------------------------------------------------------
 
+    @contextmanager
+    def controlled(
+        self, run_id: UUID, task_id: str, run: FlowRun | None = None
+    ) -> Generator[RunControl]:
+        """Register a run for as long as its flow works."""
+        control = RunControl(run_id, task_id, run)
+        self._running[run_id] = control
+        if early := self._stopped_early.pop(run_id, None):
+            control.stop(*early)
+        try:
+            yield control
+        finally:
+            self._running.pop(run_id, None)
 
-def control_of(run_id: UUID) -> RunControl | None:
-    """Return the handle on a run that this process works on."""
-    return _running.get(run_id)
+    def stop(self, run_id: UUID, reason: StopReason, message: str = "") -> None:
+        """Stop the agent of a run, now or as soon as the run gets that far."""
+        if control := self._running.get(run_id):
+            control.stop(reason, message)
+        else:
+            self._stopped_early[run_id] = (reason, message)
 
+    def is_running(self, run_id: UUID) -> bool:
+        """Tell whether a run is at work in this process."""
+        return run_id in self._running
 
-def hold(run_id: UUID, worker: str, lease: Lease | None = None) -> None:
-    """Note that a worker of this process has taken a run."""
-    _held[run_id] = Holding(worker, lease)
+    def is_at_work(self, run_id: UUID) -> bool:
+        """Tell whether a run of this process has an agent at work right now."""
+        control = self._running.get(run_id)
+        return control is not None and control.at_work
 
+    def touch(self, run_id: UUID) -> None:
+        """Note a sign of life of a run's agent, if it runs here: a call of the task API."""
+        control = self._running.get(run_id)
+        if control is not None and control.on_activity is not None:
+            control.on_activity()
 
-def holding(run_id: UUID) -> Holding | None:
-    """Tell which worker of this process has a run."""
-    return _held.get(run_id)
+    def start_of(self, run_id: UUID) -> str | None:
+        """The id of the start of a run that works in this process."""
+        control = self._running.get(run_id)
+        return control.start.id if control and control.start else None
 
+    def control_of(self, run_id: UUID) -> RunControl | None:
+        """Return the handle on a run that this process works on."""
+        return self._running.get(run_id)
 
-def is_held(run_id: UUID) -> bool:
-    """Tell whether a worker of this process has a run, from before it starts until it has ended."""
-    return run_id in _held
+    def all_running(self) -> list[RunControl]:
+        """Return the controls of all agent runs of this process."""
+        return list(self._running.values())
 
+    def at_work_on(self, task_id: str) -> RunControl | None:
+        """Find the run of this process that works on a task, whatever Prefect knows of it."""
+        return next((c for c in self.all_running() if c.task_id == task_id), None)
 
-def forget(run_id: UUID) -> None:
-    """Drop what is remembered of a run that has ended."""
-    _held.pop(run_id, None)
-    _stopped_early.pop(run_id, None)
+    def refuse_if_at_work(self, task_id: str) -> None:
+        """Ask this process whether it has an agent on a task: the agent's run may be deleted.
 
+        Raises:
+            TaskBusyError: it has.
+        """
+        if (handle := self.at_work_on(task_id)) is not None:
+            name = handle.run.name if handle.run else ""
+            raise TaskBusyError(task_id, str(handle.run_id), name)
 
-def all_running() -> list[RunControl]:
-    """Return the controls of all agent runs of this process."""
-    return list(_running.values())
+    # -- runs that a worker has ---------------------------------------------------------------
 
+    def hold(self, run_id: UUID, worker: str, lease: Lease | None = None) -> None:
+        """Note that a worker of this process has taken a run."""
+        self._held[run_id] = Holding(worker, lease)
 
-@contextmanager
-def listening(waker: Callable[[datetime | None], None]) -> Generator[None]:
-    """Register a worker's alarm clock for as long as it works."""
-    _wakers.append(waker)
-    try:
-        yield
-    finally:
-        _wakers.remove(waker)
+    def holding(self, run_id: UUID) -> Holding | None:
+        """Tell which worker of this process has a run."""
+        return self._held.get(run_id)
 
+    def is_held(self, run_id: UUID) -> bool:
+        """Tell whether a worker here has a run, from before it starts until it has ended."""
+        return run_id in self._held
 
-def wake(at: datetime | None = None) -> None:
-    """Have the workers of this process look for due runs, now or at a time."""
-    for waker in list(_wakers):
-        waker(at)
+    def forget(self, run_id: UUID) -> None:
+        """Drop what is remembered of a run that has ended."""
+        self._held.pop(run_id, None)
+        self._stopped_early.pop(run_id, None)
 
+    # -- workers ------------------------------------------------------------------------------
 
-_apis = 0
+    @contextmanager
+    def listening(self, waker: Callable[[datetime | None], None]) -> Generator[None]:
+        """Register a worker's alarm clock for as long as it works."""
+        self._wakers.append(waker)
+        try:
+            yield
+        finally:
+            self._wakers.remove(waker)
 
+    def wake(self, at: datetime | None = None) -> None:
+        """Have the workers of this process look for due runs, now or at a time."""
+        for waker in list(self._wakers):
+            waker(at)
 
-@contextmanager
-def serving_api() -> Generator[None]:
-    """Note that this process serves the task API, so that calls of its agents are heard here."""
-    global _apis
-    _apis += 1
-    try:
-        yield
-    finally:
-        _apis -= 1
+    @contextmanager
+    def on_start(self, listener: Callable[[UUID], None]) -> Generator[None]:
+        """Register a worker that wants to know when runs have started."""
+        self._start_listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._start_listeners.remove(listener)
 
+    def started(self, run_id: UUID) -> None:
+        """Tell the worker that a run has its agent, so that the next one may start."""
+        for listener in list(self._start_listeners):
+            listener(run_id)
 
-def api_is_here() -> bool:
-    """Tell whether this process serves the task API."""
-    return _apis > 0
+    # -- the task API -------------------------------------------------------------------------
 
+    @contextmanager
+    def serving_api(self) -> Generator[None]:
+        """Note that this process serves the task API, so that calls of agents are heard here."""
+        self._apis += 1
+        try:
+            yield
+        finally:
+            self._apis -= 1
 
-_outages = 0
+    def api_is_here(self) -> bool:
+        """Tell whether this process serves the task API."""
+        return self._apis > 0
 
+    # -- Prefect ------------------------------------------------------------------------------
 
-def note_outage() -> None:
-    """Count a time in which Prefect did not answer."""
-    global _outages
-    _outages += 1
+    def note_outage(self) -> None:
+        """Count a time in which Prefect did not answer."""
+        self._outages += 1
 
+    def outages(self) -> int:
+        """How often Prefect has been away so far."""
+        return self._outages
 
-def outages() -> int:
-    """How often Prefect has been away so far."""
-    return _outages
+    def note_return(self) -> None:
+        """Note that Prefect answers again."""
+        self._back_at = self._monotonic()
 
-
-_back_at: float | None = None
-
-
-def note_return() -> None:
-    """Note that Prefect answers again."""
-    global _back_at
-    _back_at = monotonic()
-
-
-def since_return() -> timedelta:
-    """How long ago Prefect came back after it had been away; very long if it never was."""
-    return timedelta.max if _back_at is None else timedelta(seconds=monotonic() - _back_at)
-
-
-_start_listeners: list[Callable[[UUID], None]] = []
-
-
-def started(run_id: UUID) -> None:
-    """Tell the worker that a run has its agent, so that the next one may start."""
-    for listener in list(_start_listeners):
-        listener(run_id)
-
-
-@contextmanager
-def on_start(listener: Callable[[UUID], None]) -> Generator[None]:
-    """Register a worker that wants to know when runs have started."""
-    _start_listeners.append(listener)
-    try:
-        yield
-    finally:
-        _start_listeners.remove(listener)
+    def since_return(self) -> timedelta:
+        """How long ago Prefect came back after it had been away; very long if it never was."""
+        if self._back_at is None:
+            return timedelta.max
+        return timedelta(seconds=self._monotonic() - self._back_at)

@@ -20,7 +20,6 @@ from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.runs import clock, store
 from athanore.runs.record import record_of
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 
 
@@ -40,7 +39,7 @@ async def is_over(client: PrefectClient, app: App, run: FlowRun) -> bool:
     if start is None:
         return True
     if record.process == identity.process():
-        return not local_runs.is_running(run.id) or local_runs.start_of(run.id) != start
+        return not app.local_runs.is_running(run.id) or app.local_runs.start_of(run.id) != start
     if identity.is_gone(record.process):
         await stop_orphans()  # its reaper may be at it still, or may be dead as well
         return True

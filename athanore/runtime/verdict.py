@@ -12,16 +12,18 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.runs.record import Start, record_of
 from athanore.runs.states import StateName
-from athanore.runtime import local_runs
-from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.local_runs import LocalRuns, RunControl, StopReason
 
 type Verdict = tuple[StopReason, str]
 
 
-def hear(run_id: UUID, now: FlowRun | None, handle: RunControl | None) -> None:
+def hear(
+    local_runs: LocalRuns, run_id: UUID, now: FlowRun | None, handle: RunControl | None
+) -> None:
     """Stop the agent of a run of this process, if what Prefect says of the run asks for it.
 
     Args:
+        local_runs: where the run is registered, or will be.
         now: the run as it is now; None if it is deleted.
         handle: what this process had of the run *before* it asked; None if its flow had not begun.
     """

@@ -20,7 +20,6 @@ from athanore.runs import pausing, store
 from athanore.runs.links import ui_url
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes, listed, route_of
 from athanore.services import tasks
@@ -68,7 +67,7 @@ async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None
     """
     route_of(await app.routes.read(client), queue_name)
     await pausing.resume(client, app.name, queue_name)
-    local_runs.wake()
+    app.local_runs.wake()
 
 
 async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
@@ -145,7 +144,7 @@ async def route_to_requeue(
         DispatchError: the task is no dead letter, or its route is not known.
     """
     task_id = task.id
-    local_runs.refuse_if_at_work(app.name, task_id)
+    app.local_runs.refuse_if_at_work(task_id)
     last = (await store.last_finished_runs(client, app.name, [task_id])).get(task_id)
     held = (await tasks.make_way(client, app, [task])).get(task_id)
     if held is not None:

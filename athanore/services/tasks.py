@@ -21,7 +21,6 @@ from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes, listed, route_of
 
@@ -61,7 +60,7 @@ async def dispatch(
         TaskBusyError: an agent works on the task.
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
-    local_runs.refuse_if_at_work(app.name, task.id)
+    app.local_runs.refuse_if_at_work(task.id)
     routes = await app.routes.read(client)
     known = routes.get(task.queue_name)
     route = known.route if known is not None else None
@@ -85,7 +84,7 @@ async def dispatch(
             raise TaskBusyError(task.id, str(held.id), held.name)
         return Dispatched(held, route.queue_name, created=False)
     run = await store.dispatch(client, app.name, route, task)
-    local_runs.wake()
+    app.local_runs.wake()
     return Dispatched(run, route.queue_name, created=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -12,7 +12,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
 from athanore.runs.states import PrefectState, event_of
-from athanore.runtime.lease_keeper import look
+from athanore.runtime.lease_keeper import KnownRuns, look
 
 logger = logging.getLogger("athanore.worker")
 
@@ -22,7 +22,7 @@ _RUN_PREFIX = "prefect.flow-run."
 _RECONNECT_PAUSE = 2.0
 
 
-async def watch_cancellations(client: PrefectClient, runs: Callable[[], Collection[UUID]]) -> None:
+async def watch_cancellations(client: PrefectClient, runs: Callable[[], KnownRuns]) -> None:
     """Stop the agents of this worker's runs that are cancelled or suspended; runs until cancelled.
 
     Prefect's event is heard within a fraction of a second. What the live stream misses is found by
@@ -37,8 +37,8 @@ async def watch_cancellations(client: PrefectClient, runs: Callable[[], Collecti
             async with get_events_subscriber(filter=query) as events:
                 async for event in events:
                     run_id = UUID(event.resource.id.removeprefix(_RUN_PREFIX))
-                    if run_id in runs():
-                        await look(client, [run_id])
+                    if (local_runs := runs().get(run_id)) is not None:
+                        await look(client, {run_id: local_runs})
         except Exception as exc:
             logger.debug("The stream of cancellations broke off: %s", exc)
         await asyncio.sleep(_RECONNECT_PAUSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import override
@@ -17,7 +17,7 @@ from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 from athanore.errors import PrefectUnavailableError, reason
 from athanore.runs import clock
 from athanore.runs.transports import http_transport, prefect_client
-from athanore.runtime import local_runs
+from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
 
@@ -40,10 +40,14 @@ class PatientTransport(httpx.AsyncBaseTransport):
 
     It waits for as long as the server is away: what an agent came to is delivered afterwards.
     `give_up` ends that, for a shutdown.
+
+    Args:
+        apps: those whose worker it is; they are told when the server is away, and is back.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, apps: Sequence[App] = ()) -> None:
         self._transport = transport
+        self._apps = apps
         self._impatient = False
         self._was_there = False
         self._away_since: float | None = None
@@ -75,7 +79,8 @@ class PatientTransport(httpx.AsyncBaseTransport):
                     raise
                 if self._away_since is None:
                     self._away_since = loop.time()
-                    local_runs.note_outage()
+                    for app in self._apps:
+                        app.local_runs.note_outage()
                     logger.warning("Prefect does not answer (%s); waiting for it.", reason(exc))
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
@@ -84,7 +89,8 @@ class PatientTransport(httpx.AsyncBaseTransport):
             if self._away_since is not None:
                 logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
                 self._away_since = None
-                local_runs.note_return()
+                for app in self._apps:
+                    app.local_runs.note_return()
             if response.status_code not in _BUSY or self._impatient:
                 return response
             await response.aclose()
@@ -108,9 +114,9 @@ class _SharedClient(AsyncClientContext):
 
 
 @asynccontextmanager
-async def shared_client() -> AsyncGenerator[PatientTransport]:
+async def shared_client(apps: Sequence[App]) -> AsyncGenerator[PatientTransport]:
     """Make one patient client that everything in this context uses."""
-    transport = PatientTransport(http_transport(retries=3))
+    transport = PatientTransport(http_transport(retries=3), apps)
     client = prefect_client(transport)
     # The engine makes a synchronous client for each run, too, although it sends nothing with it.
     async with _SharedClient(client):

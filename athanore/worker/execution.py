@@ -26,7 +26,8 @@ from athanore.flows.run_agent import run_agent
 from athanore.processes import identity
 from athanore.routes import Route
 from athanore.runs.record import Holder
-from athanore.runtime import apps
+from athanore.runtime.apps import App
+from athanore.runtime.registry import app_of_run
 
 _FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -43,7 +44,7 @@ class Execution:
         worker: the worker's name in Prefect, under which it sends heartbeats.
     """
 
-    def __init__(self, served: Sequence[apps.App], logger: _Logger, worker: str) -> None:
+    def __init__(self, served: Sequence[App], logger: _Logger, worker: str) -> None:
         self._served = served
         self._worker = worker
         self._logger = logger
@@ -87,7 +88,7 @@ class Execution:
     async def _run(self, client: PrefectClient, run: FlowRun, flow_name: str) -> None:
         parameters = dict(run.parameters)
         retries = None
-        if flow_name == names.AGENT_FLOW and (route := _route(run)) is not None:
+        if flow_name == names.AGENT_FLOW and (route := self._route(run)) is not None:
             retries = route.retry.max_retries
         flow = _flow(flow_name, retries, get_current_settings().results.local_storage_path)
         # The engine re-reads the run; with a deployment id here it would start a thread and a
@@ -107,11 +108,22 @@ class Execution:
                 f"This worker only runs {', '.join(_FLOWS)}, not {flow_name!r}; "
                 "deploy other flows to another work pool."
             )
-        if _app(run) is None:
+        if self._app(run) is None:
             served = ", ".join(repr(a.name) for a in self._served)
             name = names.app_of(run.tags) or run.parameters.get("app")
             return f"This worker serves {served}, not the app {name!r}."
         return None
+
+    def _app(self, run: FlowRun) -> App | None:
+        return app_of_run(self._served, run.tags, str(run.parameters.get("app")))
+
+    def _route(self, run: FlowRun) -> Route | None:
+        app = self._app(run)
+        try:
+            queue_name = str(run.parameters.get("queue_name"))
+            return app and app.routes.resolve(queue_name, run.parameters.get("route"))
+        except RouteError:
+            return None
 
 
 @cache
@@ -122,16 +134,3 @@ def _flow(name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
     loop waits for the answer, unless a flow names a place.
     """
     return _FLOWS[name].with_options(retries=retries, result_storage=cast(Any, storage))
-
-
-def _app(run: FlowRun) -> apps.App | None:
-    return apps.serving(run.tags, str(run.parameters.get("app")))
-
-
-def _route(run: FlowRun) -> Route | None:
-    app = _app(run)
-    try:
-        queue_name = str(run.parameters.get("queue_name"))
-        return app and app.routes.resolve(queue_name, run.parameters.get("route"))
-    except RouteError:
-        return None

@@ -7,7 +7,7 @@ run is not even taken: it costs no attempt, and a worker that has its route find
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import RouteError
 from athanore.runs import clock
-from athanore.runtime import apps
+from athanore.runtime.apps import App
+from athanore.runtime.registry import app_of_run
 from athanore.worker.polls import scheduled_time
 
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -24,9 +25,14 @@ type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @dataclass(slots=True)
 class ForeignRuns:
-    """Finds them among the runs that Prefect offers, and says of each route once that it does."""
+    """Finds them among the runs that Prefect offers, and says of each route once that it does.
+
+    Args:
+        apps: tells which apps the worker serves.
+    """
 
     logger: _Logger
+    apps: Callable[[], Sequence[App]]
     _said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     async def among(self, client: PrefectClient, offered: Sequence[FlowRun]) -> list[FlowRun]:
@@ -34,7 +40,7 @@ class ForeignRuns:
         return [run for run in offered if await self._is_foreign(client, run)]
 
     async def _is_foreign(self, client: PrefectClient, run: FlowRun) -> bool:
-        app = apps.serving(run.tags, str(run.parameters.get("app")))
+        app = app_of_run(self.apps(), run.tags, str(run.parameters.get("app")))
         if app is None:
             return False
         route = (app.name, str(run.parameters.get("queue_name")))

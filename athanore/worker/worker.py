@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,17 +34,19 @@ from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
 from athanore.runs import clearing, clock
-from athanore.runtime import apps, local_runs
+from athanore.runtime.apps import App, served_here
 from athanore.runtime.background import kept_up, tell_failure
 from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
 from athanore.runtime.local_runs import StopReason
+from athanore.runtime.registry import registry
 from athanore.worker.alarms import Alarms
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.execution import Execution
 from athanore.worker.foreign import ForeignRuns, older_polls
+from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
 from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
 
@@ -71,6 +73,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     Start it with `athanore worker APP`, or with
     `prefect worker start --type athanore --pool athanore-agents` and ATHANORE_APP set to the app
     (several are separated by commas).
+
+    Args:
+        apps: those that it serves; by default the ones that ATHANORE_APP names.
     """
 
     type = "athanore"
@@ -80,14 +85,15 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     _documentation_url = ""
     _logo_url = ""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, apps: Sequence[App] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._apps: list[apps.App] = []
-        self._to_claim: list[apps.App] = []
+        self._apps = list(apps)
+        self._to_claim: list[App] = []
         self._runs: dict[UUID, asyncio.Task[None]] = {}
+        self._held = HeldRuns(lambda: self._apps)
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
         self._lanes = PollLanes()
-        self._foreign_runs = ForeignRuns(self._logger)
+        self._foreign_runs = ForeignRuns(self._logger, lambda: self._apps)
         self._flow_names: dict[UUID, str] = {}
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()
@@ -124,7 +130,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         spare_loopback()
         self._find_apps()
         with temporary_settings({"flows.heartbeat_frequency": None}):
-            async with shared_client() as self._transport:
+            async with shared_client(self._apps) as self._transport:
                 try:
                     await super().start(run_once, with_healthcheck, printer)
                 except* PrefectUnavailableError:
@@ -144,8 +150,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for app in self._to_claim:
             await claim_app(self.client, app, serves=True)
         self._execution = Execution(self._apps, self._logger, self.name)
-        self._listening.enter_context(local_runs.listening(self.wake))
-        self._listening.enter_context(local_runs.on_start(self._execution.started))
+        for app in self._apps:
+            self._listening.enter_context(app.local_runs.listening(self.wake))
+            self._listening.enter_context(app.local_runs.on_start(self._execution.started))
         beside = {"The look for due runs": self._answer_alarms}
         if self._polls_only:
             beside["The deletion of empty polls"] = partial(
@@ -166,7 +173,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
             beside["The watch for cancellations"] = partial(
-                watch_cancellations, self.client, self._runs.keys
+                watch_cancellations, self.client, self._held.known
             )
             beside["The watch for new runs"] = partial(
                 watch_arrivals, self.client, self._work_pool_name, self._has_arrived
@@ -186,7 +193,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     async def _keep_lease(self, lease: Lease) -> None:
         """Send heartbeats and keep the lease on this worker's runs; runs until cancelled."""
-        async with kept(lease, self._runs.keys, self._send_heartbeat):
+        async with kept(lease, self._held.known, self._send_heartbeat):
             await asyncio.Event().wait()
 
     async def _send_heartbeat(self, client: PrefectClient) -> None:
@@ -207,8 +214,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             # Nothing is waited for any longer: the runs see to the board, and Prefect hears of it
             # from the next start of a worker.
             self._transport.give_up()
-        for run_id in list(self._runs):
-            local_runs.stop(run_id, StopReason.SHUTDOWN)
+        self.stop_agents()
         if not await self._wait_for_runs(_STOP_PATIENCE) and self._transport is not None:
             # Prefect or the board is away: the next start of a worker sees to what is left.
             self._transport.give_up()
@@ -229,14 +235,12 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     def stop_agents(self) -> None:
         """Cut the grace period of a drain short."""
-        for run_id in list(self._runs):
-            local_runs.stop(run_id, StopReason.SHUTDOWN)
+        self._held.stop(StopReason.SHUTDOWN)
 
     def _find_apps(self) -> None:
-        self._apps = apps.all_registered()
         if not self._apps:  # started by Prefect's own command, and not by one of ours
             hide_memory()
-            self._apps = self._to_claim = [apps.find(r) for r in apps.served_here()]
+            self._apps = self._to_claim = [registry.find(r) for r in served_here()]
         if not self._apps:
             raise ConfigurationError(
                 "The worker does not know which app to serve: set ATHANORE_APP=run.py:dispatcher, "
@@ -375,11 +379,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def _begin(self, run: FlowRun) -> None:
         task = asyncio.create_task(self._execute(run), name=f"Run {run.name!r}")
         self._runs[run.id] = task
-        local_runs.hold(run.id, self.name, self._lease)
+        self._held.hold(run, self.name, self._lease)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
-            local_runs.forget(run.id)
+            self._held.forget(run)
             self.wake(clock.now() + _GATHER_ENDS)  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
@@ -401,9 +405,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Run one flow run, as the base class would ask for it."""
         if task_status is not None:
             task_status.started(0)
-        local_runs.hold(flow_run.id, self.name, self._lease)
+        self._held.hold(flow_run, self.name, self._lease)
         try:
             await self._execute(flow_run)
         finally:
-            local_runs.forget(flow_run.id)
+            self._held.forget(flow_run)
         return AthanoreWorkerResult(identifier=str(flow_run.id), status_code=0)

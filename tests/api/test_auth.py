@@ -19,7 +19,6 @@ from athanore.api.security.auth import Gate
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
 from athanore.runs.record import RunRecord, Start
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from tests.api.conftest import OPERATOR, dispatcher
 from tests.api.rig import NO_PREFECT, Api, bearer
@@ -71,7 +70,10 @@ def test_an_agent_is_kept_alive_by_its_own_calls_only(guarded: Api) -> None:
     run_id, token = guarded.start_run(task_id)
     _, anothers = guarded.start_run(other)
     signs: list[str] = []
-    with asyncio.Runner() as runner, local_runs.controlled(UUID(run_id), task_id) as handle:
+    with (
+        asyncio.Runner() as runner,
+        guarded.app.local_runs.controlled(UUID(run_id), task_id) as handle,
+    ):
         attempt = runner.get_loop().create_task(asyncio.Event().wait())
         work = runner.get_loop().create_task(handle.supervise(attempt))
         runner.run(asyncio.sleep(0))
@@ -134,11 +136,11 @@ def test_a_token_dies_at_once_where_the_worker_is(guarded: Api) -> None:
     task_id = new_task(guarded)
     run_id, token = guarded.start_run(task_id)
     comment(guarded, task_id, 201, token)
-    local_runs.hold(UUID(run_id), "host-1")
+    guarded.app.local_runs.hold(UUID(run_id), "host-1")
     try:  # the worker has the run still, and no agent of it: Prefect has yet to be told
         comment(guarded, task_id, 409, token)
     finally:
-        local_runs.forget(UUID(run_id))
+        guarded.app.local_runs.forget(UUID(run_id))
 
 
 class PrefectInPart:
@@ -169,8 +171,8 @@ async def test_a_token_dies_at_once_while_prefect_is_away(tmp_path: Path) -> Non
     with temporary_settings({PREFECT_API_URL: NO_PREFECT}):
         async with PrefectLink() as link:
             gate = Gate(app, link)
-            local_runs.hold(run.id, "host-1")
-            with local_runs.controlled(run.id, "7", run) as handle:
+            app.local_runs.hold(run.id, "host-1")
+            with app.local_runs.controlled(run.id, "7", run) as handle:
                 attempt = asyncio.create_task(over.wait())
                 work = asyncio.create_task(handle.supervise(attempt))
                 await asyncio.sleep(0)
@@ -181,7 +183,7 @@ async def test_a_token_dies_at_once_while_prefect_is_away(tmp_path: Path) -> Non
                 with pytest.raises(Problem) as refused:
                     await gate.identify(token, write=True)
                 assert refused.value.status == 409
-            local_runs.forget(run.id)
+            app.local_runs.forget(run.id)
             with pytest.raises(PrefectUnavailableError):
                 await gate.identify(token, write=True)
 

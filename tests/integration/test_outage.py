@@ -16,7 +16,6 @@ import pytest
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.flows import recovery
-from athanore.runtime import local_runs
 from tests import postgres
 from tests.harness import app_name, prompt, running
 from tests.postgres import SQLITE
@@ -83,13 +82,13 @@ def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
         url = first.__enter__()
         with running(app, url, keep=True) as it:
             wait_until("the agents work", lambda: agent.started == 2)
-            outages = local_runs.outages()
+            outages = it.app.local_runs.outages()
             first.__exit__(None, None, None)
             away_since = time.monotonic()
             agent.go.set()
             wait_until("an agent has ended", lambda: agent.ended)
             wait_until("the other one has moved its task", lambda: agent.moved)
-            wait_until("the worker has noticed", lambda: local_runs.outages() > outages)
+            wait_until("the worker has noticed", lambda: it.app.local_runs.outages() > outages)
             away = timedelta(seconds=20)  # `make chaos` has outages of 90 and 180 s
             wait_until(
                 "Prefect has been away for long",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
-from athanore.runtime import apps
+from athanore.runtime.registry import registry
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
@@ -90,7 +90,7 @@ def test_it_works_like_any_other(
     with running(app(tmp_path, name), prefect_api) as it:
         # The polls of the first start are still in Prefect, so that one tells nothing.
         known = it.dispatcher
-        wait_until("it is up", lambda: any(a.dispatcher is known for a in apps.all_registered()))
+        wait_until("it is up", lambda: any(a.dispatcher is known for a in registry.all()))
         assert call(it, "GET", "/routes/Triage")["prompt"] == route["prompt"]
         call(it, "PATCH", "/routes/Triage", {"max_concurrent": 1, "env": {"GATE": str(gate)}})
         at_work = create(it, "Triage", "at work")

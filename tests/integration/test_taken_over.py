@@ -13,7 +13,6 @@ from prefect.client.orchestration import PrefectClient
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import TaskBusyError
-from athanore.runtime import apps
 from athanore.services import operations, tasks
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
@@ -72,7 +71,7 @@ def set_state(it: Running, run_id: str, state: dict[str, Any], force: bool = Fal
 
 async def by_hand(it: Running, again: str, task_id: str) -> None:
     """Do what a command of the CLI does, in the process that has the agent."""
-    app = next(a for a in apps.all_registered() if a.dispatcher is it.dispatcher)
+    app = it.app
     async with PrefectClient(it.prefect.url) as client:
         if again == "requeue":
             await operations.requeue(client, app, task_id, "me", "Todo")

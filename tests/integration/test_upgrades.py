@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Cancelling, Running
 from athanore import names
 from athanore.flows.recovery import Recovery
 from athanore.runs.record import record_of
-from athanore.runtime import apps
+from athanore.runtime.registry import registry
 from athanore.worker.execution import Execution
 from tests.integration.test_interrupted import DEAD, Site, site_at
 
@@ -26,11 +26,11 @@ async def site(prefect_api: str) -> AsyncGenerator[Site]:
     """A deployed app with one task."""
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         async with site_at(prefect_api) as site:
-            apps.register(site.app)
+            registry.register(site.app)
             try:
                 yield site
             finally:
-                apps.unregister(site.app)
+                registry.unregister(site.app)
 
 
 async def execute_for_extra(site: Site, flow: str) -> FlowRun:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
-from athanore.runtime import apps
+from athanore.runtime.apps import App
+from athanore.runtime.registry import registry
 
 APP = """\
 from pathlib import Path
@@ -25,14 +26,12 @@ dispatcher = AgentDispatcher(
 
 
 @pytest.fixture
-def lab() -> Iterator[apps.App]:
+def lab() -> Iterator[App]:
     """An app of this process."""
-    app = apps.App(
-        "run.py:dispatcher", AgentDispatcher(name="unit-lab", queue_backend=MemoryAdapter())
-    )
-    apps.register(app)
+    app = App("run.py:dispatcher", AgentDispatcher(name="unit-lab", queue_backend=MemoryAdapter()))
+    registry.register(app)
     yield app
-    apps.unregister(app)
+    registry.unregister(app)
 
 
 @pytest.mark.parametrize("served", ["", "mine.py:dispatcher"])
@@ -42,7 +41,7 @@ def test_a_stock_worker_imports_no_other_app(
     (tmp_path / "other.py").write_text(APP)
     monkeypatch.setenv("ATHANORE_APP", served)
     with pytest.raises(ConfigurationError, match=r"not the app '.*other.py:dispatcher'"):
-        apps.find(f"{tmp_path}/other.py:dispatcher")
+        registry.find(f"{tmp_path}/other.py:dispatcher")
     assert not (tmp_path / "other.ran").exists()
 
 
@@ -50,21 +49,21 @@ def test_a_stock_worker_imports_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "mine_too.py").write_text(APP)
     reference = f"{tmp_path}/mine_too.py:dispatcher"
     monkeypatch.setenv("ATHANORE_APP", f"other.py:dispatcher, {reference}")
-    found = apps.find(reference)
+    found = registry.find(reference)
     try:
         assert found.reference == reference
     finally:
-        apps.unregister(found)
+        registry.unregister(found)
 
 
-def test_a_run_is_found_by_its_apps_name_wherever_the_file_is(lab: apps.App) -> None:
-    assert apps.of_run(["athanore", "app:unit-lab"], "old/place.py:app") is lab
+def test_a_run_is_found_by_its_apps_name_wherever_the_file_is(lab: App) -> None:
+    assert registry.of_run(["athanore", "app:unit-lab"], "old/place.py:app") is lab
 
 
 def test_a_run_of_another_app_is_not_served_though_its_file_is_called_the_same(
-    lab: apps.App,
+    lab: App,
 ) -> None:
-    assert apps.serving(["app:unit-other"], lab.reference) is None
+    assert registry.serving(["app:unit-other"], lab.reference) is None
 
 
 def test_a_stock_worker_finds_its_app_after_the_file_was_renamed(
@@ -72,10 +71,10 @@ def test_a_stock_worker_finds_its_app_after_the_file_was_renamed(
 ) -> None:
     (tmp_path / "renamed.py").write_text(APP)
     monkeypatch.setenv("ATHANORE_APP", f"{tmp_path}/renamed.py:dispatcher")
-    found = apps.of_run(["app:unit-renamed"], "run.py:dispatcher")
+    found = registry.of_run(["app:unit-renamed"], "run.py:dispatcher")
     try:
         assert found.name == "unit-renamed"
         with pytest.raises(ConfigurationError, match=r"serves 'unit-renamed' .* app 'unit-gone'"):
-            apps.of_run(["app:unit-gone"], "run.py:dispatcher")
+            registry.of_run(["app:unit-gone"], "run.py:dispatcher")
     finally:
-        apps.unregister(found)
+        registry.unregister(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.runtime import apps
+from athanore.runtime.apps import App
 from athanore.worker.foreign import ForeignRuns, older_polls
 from tests.harness import prompt
 
@@ -22,15 +21,12 @@ NOBODY = "http://127.0.0.1:1/api"
 """Nothing is asked of Prefect here."""
 
 
-@pytest.fixture(autouse=True)
-def app() -> Iterator[apps.App]:
+@pytest.fixture
+def app() -> App:
     """An app with the route `Todo`."""
     dispatcher = AgentDispatcher("true", name="unit-foreign", queue_backend=MemoryAdapter())
     dispatcher.route("Todo")(prompt)
-    app = apps.App("run.py:dispatcher", dispatcher)
-    apps.register(app)
-    yield app
-    apps.unregister(app)
+    return App("run.py:dispatcher", dispatcher)
 
 
 def run(
@@ -47,10 +43,10 @@ def run(
 
 
 async def test_runs_of_a_route_that_is_not_here_are_found_and_said_once(
-    caplog: pytest.LogCaptureFixture,
+    app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     known, new, refused = run("Todo"), run("Extra"), run("Extra", app="another")
-    foreign = ForeignRuns(logging.getLogger("test"))
+    foreign = ForeignRuns(logging.getLogger("test"), lambda: [app])
     async with PrefectClient(NOBODY) as client:
         for _ in range(2):
             assert await foreign.among(client, [known, new, refused]) == [new]

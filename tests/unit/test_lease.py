@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -14,10 +14,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.processes.family import GRACE
 from athanore.runs import clock as our_clock
-from athanore.runtime import local_runs
 from athanore.runtime.lease import Lease, Terms
 from athanore.runtime.lease_keeper import kept
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.local_runs import LocalRuns, StopReason
 
 
 class Clock:
@@ -163,7 +162,7 @@ async def heartbeat(client: PrefectClient) -> None:
 
 async def test_a_slow_answer_makes_the_lease_no_longer() -> None:
     it = Lease(timedelta(seconds=60))
-    async with server() as prefect, kept(it, lambda: [], heartbeat):
+    async with server() as prefect, kept(it, dict[UUID, LocalRuns], heartbeat):
         received = await asyncio.wait_for(prefect.received.get(), 60)
         prefect.may_answer.set()
         await asyncio.wait_for(it.held(), 60)
@@ -174,8 +173,8 @@ async def test_a_slow_answer_makes_the_lease_no_longer() -> None:
 async def test_agents_are_stopped_when_nothing_is_answered_any_more() -> None:
     """Without an error: connections stand, and requests are taken."""
     it = Lease(timedelta(seconds=2))
-    run_id = uuid4()
-    async with server() as prefect, kept(it, lambda: [run_id], heartbeat):
+    run_id, local_runs = uuid4(), LocalRuns()
+    async with server() as prefect, kept(it, lambda: {run_id: local_runs}, heartbeat):
         with local_runs.controlled(run_id, "1") as handle:
             prefect.may_answer.set()
             await asyncio.wait_for(it.held(), 60)

@@ -24,7 +24,7 @@ from prefect.states import (
 from athanore.runs.record import RunRecord, Start
 from athanore.runs.states import StateName
 from athanore.runtime import verdict
-from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.local_runs import LocalRuns, RunControl, StopReason
 
 MINE = Start("mine", 2, "host:1:1")
 OWN = RunRecord(starts=2, start_id="mine", process="host:1:1").dump()
@@ -95,10 +95,10 @@ def test_the_words_of_whoever_ended_the_run_are_passed_on() -> None:
 
 
 def test_a_run_that_has_not_noted_its_start_hears_of_a_cancellation_only() -> None:
-    handle = RunControl(uuid4())
-    verdict.hear(handle.run_id, run(Pending()), handle)
-    verdict.hear(handle.run_id, None, handle)
+    handle, runs = RunControl(uuid4()), LocalRuns()
+    verdict.hear(runs, handle.run_id, run(Pending()), handle)
+    verdict.hear(runs, handle.run_id, None, handle)
     assert handle.reason is None
     handle.start = MINE
-    verdict.hear(handle.run_id, None, handle)
+    verdict.hear(runs, handle.run_id, None, handle)
     assert handle.reason is StopReason.DELETED

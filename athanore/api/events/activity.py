@@ -10,7 +10,6 @@ from cachetools import TTLCache
 from prefect.settings import get_current_settings
 
 from athanore.runs import activity
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
 
@@ -27,10 +26,11 @@ class Activity:
 
     def note(self, routes: Routes, queue_name: str, run_id: UUID, task_id: str) -> None:
         """Note a call of the agent of a run."""
-        local_runs.touch(run_id)
+        self._app.local_runs.touch(run_id)
         known = routes.get(queue_name)
         limit: timedelta | None = None if known is None else known.route.stall_timeout
-        if limit is None or local_runs.is_running(run_id) or not get_current_settings().api.url:
+        here = self._app.local_runs.is_running(run_id)
+        if limit is None or here or not get_current_settings().api.url:
             return
         last = self._noted.get(run_id)
         if last is None or monotonic() - last >= limit.total_seconds() / _SHARE:

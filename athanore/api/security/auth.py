@@ -25,7 +25,6 @@ from athanore.api.problems import Problem
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
 from athanore.runs.record import record_of, start_at_work
-from athanore.runtime import local_runs
 from athanore.runtime.apps import App
 
 _STRANGERS_AT_ONCE = 4
@@ -68,6 +67,7 @@ class Gate:
         self, app: App, prefect: PrefectLink, timer: Callable[[], float] = monotonic
     ) -> None:
         self._app = app
+        self._local_runs = app.local_runs
         self._prefect = prefect
         self._required = app.dispatcher.settings.api_auth == "token"
         self._key = app.dispatcher.settings.signing_key
@@ -137,21 +137,22 @@ class Gate:
         """Tell whether the agent of a run is at work, as far as Prefect and this process know."""
         if run.state_type is not StateType.RUNNING:
             return False
-        if (here := local_runs.control_of(run.id)) is not None:
+        if (here := self._local_runs.control_of(run.id)) is not None:
             return here.is_heard
         # Held and no longer registered: the attempt has ended, and Prefect is being told.
-        return not local_runs.is_held(run.id)
+        return not self._local_runs.is_held(run.id)
 
     async def _run(self, run_id: UUID, *, fresh: bool) -> FlowRun | None:
         if not fresh and (run := self._fresh.get(run_id)) is not None:
             return run
-        ours = local_runs.is_held(run_id) or local_runs.is_running(run_id)
+        ours = self._local_runs.is_held(run_id) or self._local_runs.is_running(run_id)
         try:
             run = await self._read(run_id)
         except PrefectUnavailableError:
             # What was known last is the best there is: an agent must be able to finish its work
             # while Prefect is away.
-            if (here := local_runs.control_of(run_id)) is not None and here.run is not None:
+            here = self._local_runs.control_of(run_id)
+            if here is not None and here.run is not None:
                 return here.run
             if (known := self._known.get(run_id)) is not None:
                 return known
@@ -167,7 +168,7 @@ class Gate:
 
     async def _read(self, run_id: UUID) -> FlowRun | None:
         """Read a run; None if there is none. Ids that were never seen take turns."""
-        if self._known.get(run_id) is not None or local_runs.is_running(run_id):
+        if self._known.get(run_id) is not None or self._local_runs.is_running(run_id):
             return await self._ask(run_id)
         async with self._strangers:
             if self._unknown.get(run_id):
