@@ -8,6 +8,7 @@
     |   +-- NotFoundError
     |   |   +-- TaskNotFoundError
     |   |   +-- QueueNotFoundError
+    |   |   +-- RouteNotFoundError  no route watches this queue
     |   +-- QueueExistsError      a queue of that name is there already
     |   +-- QueueNotEmptyError    only an empty queue can be deleted
     |   +-- TaskMovedError        the task is not where the claim expected it: leave it alone
@@ -25,8 +26,10 @@ Messages say what was wrong, with the value, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+
+_SHOWN = 10
 
 
 def _names(existing: Iterable[str], wanted: str) -> str:
@@ -69,11 +72,17 @@ class NotFoundError(BoardError):
 
 
 class TaskNotFoundError(NotFoundError):
-    """No task has this id."""
+    """No task has this id; `existing` has the names of the open tasks by id, if they are known."""
 
-    def __init__(self, task_id: str) -> None:
-        super().__init__(f"No task has the id {task_id!r}.")
+    def __init__(self, task_id: str, existing: Mapping[str, str] | None = None) -> None:
         self.task_id = task_id
+        self.existing = dict(existing or {})
+        text = f"No task has the id {task_id!r}."
+        if existing is not None:
+            shown = [f"{i!r} ({name})" for i, name in self.existing.items()]
+            more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+            text += f" The open tasks are: {', '.join(shown[:_SHOWN]) or 'none'}{more}."
+        super().__init__(text)
 
 
 class QueueNotFoundError(NotFoundError):
@@ -83,6 +92,18 @@ class QueueNotFoundError(NotFoundError):
         self.queue_name = queue_name
         self.existing = list(existing)
         super().__init__(f"No queue is called {queue_name!r}. {_names(self.existing, queue_name)}")
+
+
+class RouteNotFoundError(NotFoundError):
+    """No route watches this queue; `existing` lists the queues that are watched."""
+
+    def __init__(self, queue_name: str, existing: Iterable[str]) -> None:
+        self.queue_name = queue_name
+        self.existing = list(existing)
+        close = get_close_matches(queue_name, self.existing, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        watched = ", ".join(repr(q) for q in self.existing) or "no queues"
+        super().__init__(f"No route watches {queue_name!r}.{hint} Watched are: {watched}.")
 
 
 class QueueExistsError(BoardError):

@@ -191,7 +191,7 @@ class CancelRequest(RequestModel):
     """Why an agent is stopped."""
 
     reason: Words = Field(
-        default="Cancelled through the API.",
+        default="",
         max_length=1000,
         description="Shown in Prefect and in the comment on the task.",
     )

@@ -20,6 +20,7 @@ logger = logging.getLogger("athanore.api")
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:athanore:problem:"
+_SHOWN_IDS = 50
 
 
 class FieldError(BaseModel):
@@ -92,6 +93,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     # The first that fits counts: subclasses stand before their bases.
     (errors.TaskNotFoundError, 404, "task-not-found"),
     (errors.QueueNotFoundError, 404, "queue-not-found"),
+    (errors.RouteNotFoundError, 404, "route-not-found"),
     (errors.NotFoundError, 404, "not-found"),
     (errors.QueueExistsError, 409, "queue-exists"),
     (errors.QueueNotEmptyError, 409, "queue-not-empty"),
@@ -138,8 +140,10 @@ def problem_of(error: errors.AthanoreError) -> Problem:
     """Say what an error of ours means over HTTP."""
     status, kind = next((s, k) for cls, s, k in _STATUS if isinstance(error, cls))
     extra: dict[str, Any] = {}
-    if isinstance(error, errors.QueueNotFoundError):
+    if isinstance(error, errors.QueueNotFoundError | errors.RouteNotFoundError):
         extra["existing"] = error.existing
+    if isinstance(error, errors.TaskNotFoundError):
+        extra["existing"] = list(error.existing)[:_SHOWN_IDS]
     if isinstance(error, errors.QueueNotEmptyError):
         extra["task_count"] = error.task_count
     headers = {"Retry-After": "5"} if status == 503 else None

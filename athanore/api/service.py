@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,7 +14,6 @@ from prefect.settings import get_current_settings
 
 from athanore.api.comment_keys import CommentKeys
 from athanore.api.events.activity import Activity
-from athanore.api.events.event_log import Announcer
 from athanore.api.events.last_lines import LastLines
 from athanore.api.events.live import LiveEvents
 from athanore.api.events.progress import ProgressReports
@@ -26,18 +26,15 @@ from athanore.api.prefect.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.prefect.moves import Moves
 from athanore.api.prefect.removals import Removals
-from athanore.api.problems import Problem, problem_of
-from athanore.api.security.auth import Gate
+from athanore.api.problems import Problem
+from athanore.api.security.auth import Caller, Gate
 from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import BoardError, PrefectUnavailableError, TaskNotFoundError
+from athanore.errors import PrefectUnavailableError
 from athanore.models import Task
 from athanore.runtime.apps import App
 from athanore.runtime.board import Board
-from athanore.runtime.board_view import BoardView
-
-_SHOWN_IDS = 50
-_MAX_AGE_OF_IDS = 60.0  # seconds: they only help whoever mistyped one
+from athanore.services import task_changes
 
 
 class Service:
@@ -52,12 +49,10 @@ class Service:
         self.activity = Activity(app)
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)
-        self.view = BoardView(app.board, set(app.dispatcher.queue_names()))
         self.task_list = TaskList(app.board)
-        self.snapshots = Snapshots(app, self.prefect, self.view, self._lines)
-        self.announcer = Announcer(app.name)
+        self.snapshots = Snapshots(app, self.prefect, app.view, self._lines)
         self.moves = Moves(self.prefect)
-        self.progress = ProgressReports(self.prefect, self.announcer)
+        self.progress = ProgressReports(self.prefect, app.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
         self.once = Once()
@@ -92,48 +87,26 @@ class Service:
         self.live.close()
 
     async def task(self, task_id: str) -> Task:
-        """Read a task.
+        """Read a task; see `task_changes.read`."""
+        return await task_changes.read(self.app, task_id)
 
-        Raises:
-            Problem: 404 with the ids that exist.
-        """
-        try:
-            return await self.board.task(task_id)
-        except TaskNotFoundError as exc:
-            raise await self.no_such_task(exc) from exc
-
-    async def comment_once(self, task_id: str, key: str | None, text: str) -> bool:
-        """Post a comment; return False if a request with the same key has posted it.
+    async def comment_once(self, caller: Caller, task_id: str, key: str | None, text: str) -> None:
+        """Post a comment, unless a request with the same key has posted it.
 
         Raises:
             TaskNotFoundError: no task has this id.
             Problem: 409, the key was used for another comment.
         """
+        post = partial(task_changes.comment, self.app, task_id, text, caller.role, caller.run_id)
         if key is None:
-            await self.board.comment(task_id, text)
-            return True
+            await post()
+            return
         noted = await self._keys.note(task_id, key, text)
         if noted is not None and not noted.same:
             raise key_reused(key)
-        is_new = noted is None or not noted.is_among(
-            (await self.board.task(task_id)).comments, text
-        )
-        if is_new:
-            await self.board.comment(task_id, text)
+        if noted is None or not noted.is_among((await self.task(task_id)).comments, text):
+            await post()
         await self._keys.posted(task_id, key)
-        return is_new
-
-    async def no_such_task(self, error: TaskNotFoundError) -> Problem:
-        """Say which tasks there are, to somebody who asked for another."""
-        with suppress(BoardError):
-            await self.view.read(_MAX_AGE_OF_IDS)
-        tasks = self.view.last.tasks
-        ids = [t.id for t in tasks]
-        shown = ", ".join(f"{t.id!r} ({t.name})" for t in tasks[:10]) or "none"
-        more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
-        problem = problem_of(error)
-        detail = f"{problem.detail} The open tasks are: {shown}{more}. GET /tasks lists them."
-        return Problem(problem.status, problem.kind, detail, existing=ids[:_SHOWN_IDS])
 
     async def whole(self, task: Task, dispatched: FlowRun | None = None) -> TaskModel:
         """A task for an answer, with what Prefect knows of it.

@@ -35,7 +35,10 @@ _GROUPS = {
         looking.status, looking.tasks, looking.routes, looking.dead_letters,
         task_views.show, task_views.logs,
     ),
-    "Act": (acting.dispatch, acting.cancel, acting.requeue, acting.pause, acting.resume),
+    "Act": (
+        acting.create, acting.comment, acting.move,
+        acting.dispatch, acting.cancel, acting.requeue, acting.pause, acting.resume,
+    ),
 }  # fmt: skip
 
 _MISTAKES = (ConfigurationError, NotFoundError, PrefectUnavailableError)

@@ -1,4 +1,4 @@
-"""Commands that change something: dispatch, cancel, requeue, pause, resume."""
+"""Commands that change something: tasks on the board, their agent runs, and routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from athanore.cli.context import AppOption, user, with_app
+from athanore.cli.context import AppOption, Connected, user, with_app
 from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError, DispatchError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.runtime.apps import App
+    from athanore.services.task_changes import Arrival
     from athanore.services.tasks import Dispatched
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
@@ -24,13 +25,73 @@ type QueueOption = Annotated[
 ]
 
 
+_BY = "operator"
+"""The role of whoever gives commands, in the events of a task."""
+
+
+def create(
+    queue: Annotated[str, Parameter(name="QUEUE", help="The queue that the task goes to.")],
+    name: Annotated[str, Parameter(name="NAME", help="The task's title.")],
+    /,
+    *,
+    description: Annotated[
+        str, Parameter(name=["--description", "-d"], help="What is to be done.")
+    ] = "",
+    app: AppOption = None,
+) -> None:
+    """Create a task; if its queue is watched, an agent is dispatched at once."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.services import task_changes
+
+        made = await task_changes.create(Connected(client), found, queue, name, description)
+        await _tell_arrival(client, found, "Created", made)
+
+    with_app(app, action)
+
+
+def comment(
+    task: TaskId,
+    text: Annotated[str, Parameter(name="TEXT", help="What the comment says.")],
+    /,
+    *,
+    app: AppOption = None,
+) -> None:
+    """Post a comment on a task."""
+
+    async def action(_: PrefectClient, found: App) -> None:
+        from athanore.services import task_changes
+
+        await task_changes.comment(found, task, text, _BY)
+
+    with_app(app, action)
+
+
+def move(
+    task: TaskId,
+    queue: Annotated[str, Parameter(name="QUEUE", help="The queue that the task goes to.")],
+    /,
+    *,
+    app: AppOption = None,
+) -> None:
+    """Move a task to another queue; if that is watched, an agent is dispatched at once."""
+
+    async def action(client: PrefectClient, found: App) -> None:
+        from athanore.services import task_changes
+
+        moved = await task_changes.move(Connected(client), found, task, queue, _BY)
+        await _tell_arrival(client, found, "Moved", moved)
+
+    with_app(app, action)
+
+
 def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = None) -> None:
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import tasks
+        from athanore.services import task_changes, tasks
 
-        read = await found.board.task(task)
+        read = await task_changes.read(found, task)
         await _tell(client, found, await tasks.dispatch(client, found, read, queue))
 
     with_app(app, action)
@@ -48,17 +109,10 @@ def cancel(
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import tasks
+        from athanore.services import task_changes, tasks
 
-        why = f"by {user()}: {reason}" if reason else f"by {user()}"
-        try:
-            done = await tasks.cancel(client, found, task, why)
-        except DispatchError:
-            read = await found.board.task(task)
-            raise DispatchError(
-                f"No agent run of task {task!r} ({read.name}) waits or works; the task is in "
-                f"{read.queue_name!r}."
-            ) from None
+        read = await task_changes.read(found, task)
+        done = await tasks.cancel(client, found, read, user(), reason or "")
         if done.at_once:
             say(f"Cancelled {done.run.name!r}: no agent was at work.")
         else:
@@ -82,22 +136,24 @@ def requeue(
         raise ConfigurationError("Name one task, or say --all.")
 
     async def action(client: PrefectClient, found: App) -> int:
-        from athanore.services import operations
+        from athanore.services import operations, task_changes
+
+        async def requeue_one(task_id: str) -> None:
+            read = await task_changes.read(found, task_id)
+            done = await operations.requeue(Connected(client), found, read, user(), queue)
+            await _tell(client, found, done)
 
         if task is not None:
-            done = await operations.requeue(client, found, task, user(), queue)
-            await _tell(client, found, done)
+            await requeue_one(task)
             return 0
         letters = await operations.dead_letters(client, found)
         refused = 0
         for letter in letters:
             try:
-                done = await operations.requeue(client, found, letter.task_id, user(), queue)
+                await requeue_one(letter.task_id)
             except DispatchError as exc:
                 refused += 1
                 warn(str(exc))
-            else:
-                await _tell(client, found, done)
         if not letters:
             say("There are no dead letters.")
         return 1 if refused else 0
@@ -127,6 +183,15 @@ def resume(queue: QueueName, /, *, app: AppOption = None) -> None:
 
     with_app(app, action)
     say(f"Resumed {queue!r}.")
+
+
+async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arrival) -> None:
+    from athanore.runs.store import route_name
+    from athanore.services.tasks import Dispatched
+
+    say(f"{verb} {done.task.name!r} ({done.task.id}): it is in {done.task.queue_name!r}.")
+    if done.run is not None:
+        await _tell(client, app, Dispatched(done.run, route_name(done.run), created=True))
 
 
 async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:

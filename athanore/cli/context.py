@@ -6,7 +6,8 @@ import asyncio
 import getpass
 import os
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,6 +107,21 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
 
     with prefect_errors():
         return asyncio.run(connect())
+
+
+class Connected:
+    """A command's client, as use cases take it."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[PrefectClient]:
+        """Give the client; see `athanore.services.access.PrefectAccess`."""
+        from athanore.launch.prefect_server import prefect_errors
+
+        with prefect_errors():
+            yield self._client
 
 
 def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Awaitable[T]]) -> T:

@@ -13,7 +13,9 @@ from types import ModuleType
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
+from athanore.runs.announcer import Announcer
 from athanore.runtime.board import Board
+from athanore.runtime.board_view import BoardView
 from athanore.runtime.breaker import Breaker
 from athanore.runtime.local_runs import LocalRuns
 from athanore.runtime.redaction import RedactedLogs, Redactor
@@ -44,7 +46,9 @@ class App:
         self.reference = reference
         self.dispatcher = dispatcher
         self.board = Board(dispatcher.board)
+        self.view = BoardView(self.board, set(dispatcher.queue_names()))
         self.routes = Registry(dispatcher)
+        self.announcer = Announcer(dispatcher.name)
         self.redactor = Redactor.of(dispatcher)
         self._logs = RedactedLogs(self.redactor)
         self.local_runs = LocalRuns()

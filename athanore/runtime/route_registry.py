@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from prefect.client.schemas.sorting import DeploymentSort
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import NotFoundError, RouteError
+from athanore.errors import RouteError, RouteNotFoundError
 from athanore.routes import Route, ranked
 from athanore.runtime.definitions import RouteDefinition, check_signature, define, read_definition
 
@@ -180,14 +179,10 @@ def route_of(routes: Routes, queue_name: str) -> Route:
     """Return the route that watches a queue.
 
     Raises:
-        NotFoundError: there is none; the message names those that there are.
+        RouteNotFoundError: there is none; the message names those that there are.
     """
     if queue_name not in routes:
-        close = get_close_matches(queue_name, routes, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise NotFoundError(
-            f"No route watches {queue_name!r}.{hint} Watched are: {listed(routes)}."
-        )
+        raise RouteNotFoundError(queue_name, routes)
     return routes[queue_name].route
 
 

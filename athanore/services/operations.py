@@ -13,7 +13,12 @@ from datetime import datetime
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore.errors import AnswerLostError, DispatchError, TaskBusyError
+from athanore.errors import (
+    AnswerLostError,
+    DispatchError,
+    PrefectUnavailableError,
+    TaskBusyError,
+)
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import pausing, store
@@ -23,6 +28,7 @@ from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes, listed, route_of
 from athanore.services import tasks
+from athanore.services.access import PrefectAccess
 from athanore.services.tasks import Dispatched
 
 _GIVEN_UP = (StateType.FAILED, StateType.CRASHED)
@@ -51,7 +57,7 @@ async def pause_route(client: PrefectClient, app: App, queue_name: str) -> None:
     """Stop a route's polls, and start no more agents; running agents are left alone.
 
     Raises:
-        NotFoundError: no route watches the queue.
+        RouteNotFoundError: no route watches the queue.
         DispatchError: the route is not deployed.
     """
     route_of(await app.routes.read(client), queue_name)
@@ -62,7 +68,7 @@ async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None
     """Let a paused route go on.
 
     Raises:
-        NotFoundError: no route watches the queue.
+        RouteNotFoundError: no route watches the queue.
         DispatchError: the route is not deployed.
     """
     route_of(await app.routes.read(client), queue_name)
@@ -117,32 +123,38 @@ def _graves(routes: Routes) -> set[str]:
 
 
 async def requeue(
-    client: PrefectClient, app: App, task_id: str, by: str, queue_name: str | None = None
+    prefect: PrefectAccess, app: App, task: Task, by: str, queue_name: str | None = None
 ) -> Dispatched:
     """Give a task that was given up, or left in progress, a fresh start with all its attempts.
 
     Args:
+        task: as it was just read from the board.
         by: who does it, for the comment on the task.
         queue_name: the route that starts again; by default the one that gave the task up.
 
     Raises:
-        NotFoundError, TaskBusyError, DispatchError: see `route_to_requeue`.
-    """
-    task = await app.board.task(task_id)
-    route = await route_to_requeue(client, app, task, queue_name)
-    return await tasks.dispatch(client, app, await move_back(app, task, route, by))
-
-
-async def route_to_requeue(
-    client: PrefectClient, app: App, task: Task, queue_name: str | None
-) -> Route:
-    """Find the route that a dead letter goes back to; the board is not asked.
-
-    Raises:
-        NotFoundError: no route watches `queue_name`.
+        RouteNotFoundError: no route watches `queue_name`.
         TaskBusyError: a run of the task waits or works.
         DispatchError: the task is no dead letter, or its route is not known.
+        PrefectUnavailableError: Prefect did not answer; the message says what was done.
     """
+    async with prefect.client() as client:
+        route = await _route_to_requeue(client, app, task, queue_name)
+    moved = await _move_back(app, task, route, by)
+    try:
+        async with prefect.client() as client:
+            return await tasks.dispatch(client, app, moved)
+    except PrefectUnavailableError as exc:
+        raise PrefectUnavailableError(
+            f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
+            f"nothing to repeat. {exc}"
+        ) from exc
+
+
+async def _route_to_requeue(
+    client: PrefectClient, app: App, task: Task, queue_name: str | None
+) -> Route:
+    """Find the route that a dead letter goes back to; the board is not asked."""
     task_id = task.id
     app.local_runs.refuse_if_at_work(task_id)
     last = (await store.last_finished_runs(client, app.name, [task_id])).get(task_id)
@@ -153,7 +165,7 @@ async def route_to_requeue(
     return route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
 
 
-async def move_back(app: App, task: Task, route: Route, by: str) -> Task:
+async def _move_back(app: App, task: Task, route: Route, by: str) -> Task:
     """Say on a dead letter that it is requeued, and move it; a repetition says it once only."""
     text = f"Requeued by {by}: fresh start in {route.queue_name!r}."
     if not task.comments or task.comments[-1].text != text:

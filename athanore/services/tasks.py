@@ -56,7 +56,7 @@ async def dispatch(
             default the queue that the task is in.
 
     Raises:
-        NotFoundError: no route watches `queue_name`.
+        RouteNotFoundError: no route watches `queue_name`.
         TaskBusyError: an agent works on the task.
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
@@ -164,28 +164,34 @@ async def cancel_left_behind(
     return cancelled
 
 
-async def cancel(client: PrefectClient, app: App, task_id: str, reason: str) -> Cancellation:
+async def cancel(
+    client: PrefectClient, app: App, task: Task, by: str, reason: str = ""
+) -> Cancellation:
     """Cancel a task's run: a waiting one at once, a working one as soon as its agent is stopped.
 
     Args:
-        reason: shown in Prefect, and in the comment on the task.
+        task: as it was just read from the board.
+        by: who does it, as in `by eve`; shown in Prefect and in the comment on the task.
+        reason: why, shown with it; secrets in it are replaced.
 
     Raises:
         DispatchError: no run of the task waits or works.
     """
-    run = (await store.active_runs(client, app.name, [task_id])).get(task_id)
+    run = (await store.active_runs(client, app.name, [task.id])).get(task.id)
     if run is None:
         raise DispatchError(
-            f"No agent works on task {task_id!r} or waits to; there is nothing to cancel."
+            f"No agent works on task {task.id!r} ({task.name}) or waits to; it is in "
+            f"{task.queue_name!r}, and there is nothing to cancel."
         )
+    message = f"by {by}: {app.redactor.text(reason)}" if reason else f"by {by}"
     if run.state_type is StateType.CANCELLING:
         return Cancellation(run, at_once=False)
     # Only the server can tell in one step whether a worker has the run already. What still waits
     # it cancels itself, and forgets the message.
-    answer = await client.set_flow_run_state(run.id, Cancelling(message=reason))
+    answer = await client.set_flow_run_state(run.id, Cancelling(message=message))
     at_once = answer.state is not None and answer.state.type is StateType.CANCELLED
-    if at_once and reason:
-        await client.set_flow_run_state(run.id, Cancelled(message=reason), force=True)
+    if at_once:
+        await client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
     return Cancellation(run, at_once)
 
 

@@ -121,8 +121,14 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @contextmanager
-def served(dispatcher: AgentDispatcher, prefect_api: str = NO_PREFECT) -> Generator[Api]:
-    """Serve an app's API as `athanore up` does, without workers; its routes are deployed."""
+def served(
+    dispatcher: AgentDispatcher, prefect_api: str = NO_PREFECT, *, deployed: bool = True
+) -> Generator[Api]:
+    """Serve an app's API as `athanore up` does, without workers.
+
+    Args:
+        deployed: its routes are.
+    """
     settings = dispatcher.settings
     sock = listen(settings.api_host, 0)
     app = App(
@@ -135,7 +141,8 @@ def served(dispatcher: AgentDispatcher, prefect_api: str = NO_PREFECT) -> Genera
     errors: list[BaseException] = []
 
     async def main() -> None:
-        if prefect_api != NO_PREFECT and (prefect_api, app.name) not in _deployed:
+        due = deployed and prefect_api != NO_PREFECT
+        if due and (prefect_api, app.name) not in _deployed:
             async with get_client() as client:
                 await deploy(client, plan(dispatcher, app.reference))
             _deployed.add((prefect_api, app.name))

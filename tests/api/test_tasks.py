@@ -253,14 +253,14 @@ def test_cancelling_a_run(api: Api, task_id: str) -> None:
     run_id, _ = api.start_run(task_id)
     run = api.post(f"/tasks/{task_id}/cancel", {"reason": "not needed"}, 202)
     assert (run["id"], run["state"]) == (run_id, "Cancelling")
-    assert api.prefect.run(task_id)["state"]["message"] == "not needed"
+    assert api.prefect.run(task_id)["state"]["message"] == "by the task API: not needed"
 
 
 def test_cancelling_a_run_that_waits(api: Api, task_id: str) -> None:
     api.post(f"/tasks/{task_id}/dispatch", {}, 202)
     run = api.post(f"/tasks/{task_id}/cancel", {"reason": "superseded by #42"}, 202)
     assert run["state"] == "Cancelled"
-    assert api.get(f"/tasks/{task_id}/runs")[0]["message"] == "superseded by #42"
+    assert api.get(f"/tasks/{task_id}/runs")[0]["message"] == "by the task API: superseded by #42"
 
 
 def test_the_board_works_while_prefect_is_away(lonely: Api) -> None:

@@ -49,7 +49,8 @@ def test_dispatch_show_and_logs(
         assert mistyped.code == 2
         assert "Did you mean 'Todo'?" in mistyped.err
         unknown = cli("dispatch", "nope")
-        assert (unknown.code, unknown.err) == (2, "athanore: No task has the id 'nope'.\n")
+        assert unknown.code == 2
+        assert f"No task has the id 'nope'. The open tasks are: {task!r}" in unknown.err
 
         assert "has had no agent run yet" in cli("logs", task).err
         done = cli.ok("dispatch", task, "--queue", "Todo")
@@ -70,7 +71,7 @@ def test_dispatch_show_and_logs(
 
         idle = cli("cancel", task)
         assert idle.code == 1
-        assert "the task is in 'Done'" in idle.err
+        assert "it is in 'Done'" in idle.err
 
 
 def test_logs_go_on_through_a_retry(

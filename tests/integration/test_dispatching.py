@@ -199,14 +199,14 @@ async def test_the_reason_of_a_cancellation_is_kept_though_no_agent_had_started(
     site: Site,
 ) -> None:
     run = await site.waits_for_its_retry()
-    done = await tasks.cancel(site.client, site.app, site.task_id, "superseded by #42")
+    done = await tasks.cancel(site.client, site.app, site.task, "eve", "superseded by #42")
     assert done.at_once
     now = await site.read(run)
     assert now.state is not None
-    assert (now.state.name, now.state.message) == ("Cancelled", "superseded by #42")
+    assert (now.state.name, now.state.message) == ("Cancelled", "by eve: superseded by #42")
     recovery = Recovery(site.client, site.app, site.app.dispatcher.routes["Todo"], LOG)
     assert await recovery.resume(now, site.task)
     assert [c.text for c in site.task.comments] == [
-        "Cancelled (superseded by #42) before an agent started; moving to 'In Progress'. "
+        "Cancelled (by eve: superseded by #42) before an agent started; moving to 'In Progress'. "
         "Move it back to run it."
     ]

@@ -12,6 +12,7 @@ from prefect.client.orchestration import PrefectClient
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.agent_adapters.base import AgentJob
+from athanore.cli.context import Connected
 from athanore.errors import TaskBusyError
 from athanore.services import operations, tasks
 from tests.harness import Running, app_name, prompt, running
@@ -74,7 +75,8 @@ async def by_hand(it: Running, again: str, task_id: str) -> None:
     app = it.app
     async with PrefectClient(it.prefect.url) as client:
         if again == "requeue":
-            await operations.requeue(client, app, task_id, "me", "Todo")
+            task = it.board.get_task(task_id)
+            await operations.requeue(Connected(client), app, task, "me", "Todo")
         else:
             await tasks.dispatch(client, app, it.board.get_task(task_id), "Todo")
 

@@ -1,27 +1,22 @@
-"""Agents' events in Prefect: what one is, how those of a task are read, and how ours are sent."""
+"""Agents' events in Prefect: what one is, and how those of a task are read."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID, uuid4
 
-from prefect.events import Event, emit_event
-from prefect.settings import get_current_settings
+from prefect.events import Event
 from pydantic import BaseModel, Field
 
-from athanore import names
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
+from athanore.runs.announcer import PREFIX
 
-PREFIX = "athanore.agent."
 _RUN = "prefect.flow-run."
 _PAGE = 50
-_COUNTED_TASKS = 10_000
 
 
 class AgentEventModel(BaseModel):
@@ -122,40 +117,3 @@ async def newest_events(
         if len(found) >= count:
             break
     return sorted(found[:count], key=lambda e: e.at)
-
-
-class Announcer:
-    """Sends what the API did to a task as an event of the task's agent."""
-
-    def __init__(self, app: str) -> None:
-        self._app = app
-        self._counts: OrderedDict[str, tuple[str, int]] = OrderedDict()
-
-    def announce(
-        self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
-    ) -> None:
-        """Send one event; it never raises for a Prefect that is away."""
-        if not get_current_settings().api.url:
-            return  # Prefect's client would start a server of its own
-        source, count = self._counts.pop(task_id, (f"api-{uuid4().hex[:12]}", 0))
-        self._counts[task_id] = (source, count + 1)
-        if len(self._counts) > _COUNTED_TASKS:
-            self._counts.popitem(last=False)
-        related: list[dict[str, str]] = []
-        if run_id is not None:
-            related = [
-                {
-                    "prefect.resource.id": f"{_RUN}{run_id}",
-                    "prefect.resource.role": "flow-run",
-                }
-            ]
-        emit_event(
-            event=f"{PREFIX}{kind}",
-            resource={
-                "prefect.resource.id": names.task_resource(self._app, task_id),
-                "athanore.app": self._app,
-                "athanore.task-id": task_id,
-            },
-            related=related,
-            payload={"seq": count + 1, "src": source, **data},
-        )

@@ -17,9 +17,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import ArtifactSort
 
-from athanore.api.events.event_log import Announcer
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
+from athanore.runs.announcer import Announcer
 from athanore.texts import markdown
 
 logger = logging.getLogger("athanore.api")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
-from athanore.errors import AthanoreError, PrefectUnavailableError
 from athanore.models import Task
 from athanore.runs import open_runs, pausing, store
 from athanore.runs.links import ui_url
@@ -22,8 +20,6 @@ from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
 from athanore.services import operations, tasks
 from athanore.services.overview import Machinery, look_at_machinery
-
-logger = logging.getLogger("athanore.api")
 
 _ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
 _FEW = 20
@@ -112,26 +108,9 @@ class AgentRuns:
                 sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
             )  # fmt: skip
 
-    async def requeue(self, task_id: str, by: str, queue_name: str | None) -> FlowRun:
-        """Give a dead letter a fresh start; see `operations.requeue`.
-
-        The board's part is not in the time that Prefect has for its own.
-
-        Raises:
-            PrefectUnavailableError: Prefect did not answer; the message says what was done.
-        """
-        task = await self._app.board.task(task_id)
-        async with self._prefect.client() as client:
-            route = await operations.route_to_requeue(client, self._app, task, queue_name)
-        moved = await operations.move_back(self._app, task, route, by)
-        try:
-            async with self._prefect.client() as client:
-                return (await tasks.dispatch(client, self._app, moved)).run
-        except PrefectUnavailableError as exc:
-            raise PrefectUnavailableError(
-                f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
-                f"nothing to repeat. {exc}"
-            ) from exc
+    async def requeue(self, task: Task, by: str, queue_name: str | None) -> FlowRun:
+        """Give a dead letter a fresh start; see `operations.requeue`."""
+        return (await operations.requeue(self._prefect, self._app, task, by, queue_name)).run
 
     async def pause(self, queue_name: str) -> tuple[str, ...]:
         """Pause a route and name its paused parts; see `operations.pause_route`."""
@@ -150,27 +129,11 @@ class AgentRuns:
         async with self._prefect.client() as client:
             return (await tasks.dispatch(client, self._app, task)).run
 
-    async def cancel(self, task_id: str, reason: str) -> FlowRun:
+    async def cancel(self, task: Task, by: str, reason: str) -> FlowRun:
         """Cancel the active run of a task and return it as it is then; see `tasks.cancel`."""
         async with self._prefect.client() as client:
-            done = await tasks.cancel(client, self._app, task_id, reason)
+            done = await tasks.cancel(client, self._app, task, by, reason)
             return await client.read_flow_run(done.run.id)
-
-    async def dispatch_if_due(self, task: Task) -> FlowRun | None:
-        """Create the agent run of a task that has come into a watched queue.
-
-        Does nothing while an agent works on the task: the end of its run sees to it. A Prefect that
-        is away is no error either: the next poll does it.
-        """
-        try:
-            if task.queue_name not in await self.routes():
-                return None
-            async with self._prefect.client() as client:
-                done = await tasks.dispatch_if_watched(client, self._app, task)
-        except AthanoreError as exc:
-            logger.warning("The next poll dispatches task %r: %s", task.id, exc)
-            return None
-        return None if done is None else done.run
 
 
 def run_model(run: FlowRun) -> RunModel:

@@ -24,6 +24,7 @@ from athanore.deployments.live import (
     put_route,
     remove_route,
 )
+from athanore.errors import RouteNotFoundError
 from athanore.models import Queue
 from athanore.options import QueueName, description_over_http, options_of, shown
 from athanore.routes import QUEUE_OPTIONS, Route
@@ -198,7 +199,6 @@ async def pause_route(queue_name: str, body: EmptyRequest, service: ServiceDep) 
 
     For operators where tokens are required. 409: the route is not deployed.
     """
-    _known(await service.runs.routes(), queue_name)
     return _paused(service, queue_name, await service.runs.pause(queue_name))
 
 
@@ -208,7 +208,6 @@ async def resume_route(queue_name: str, body: EmptyRequest, service: ServiceDep)
 
     For operators where tokens are required. 409: the route is not deployed.
     """
-    _known(await service.runs.routes(), queue_name)
     return _paused(service, queue_name, await service.runs.resume(queue_name))
 
 
@@ -220,16 +219,9 @@ def _paused(service: Service, queue_name: str, parts: tuple[str, ...]) -> RouteP
 
 
 def _known(routes: Routes, queue_name: str) -> KnownRoute:
-    known = routes.get(queue_name)
-    if known is None:
-        existing = list(routes)
-        raise Problem(
-            404, "route-not-found",
-            f"No route watches {queue_name!r}. "
-            f"Watched are: {', '.join(repr(n) for n in existing) or 'no queues'}.",
-            existing=existing,
-        )  # fmt: skip
-    return known
+    if queue_name not in routes:
+        raise RouteNotFoundError(queue_name, routes)
+    return routes[queue_name]
 
 
 def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:

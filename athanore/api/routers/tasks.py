@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -26,11 +27,10 @@ from athanore.api.models import (
 )
 from athanore.api.prefect.agent_runs import run_model, run_record
 from athanore.api.problems import Problem, documented
-from athanore.api.security.auth import CallerDep, Role
+from athanore.api.security.auth import Caller, CallerDep, Role
 from athanore.api.service import ServiceDep
-from athanore.errors import TaskNotFoundError
-from athanore.models import EventKind
 from athanore.runs import store
+from athanore.services import task_changes
 
 router = APIRouter(tags=["tasks"])
 
@@ -55,14 +55,12 @@ async def create_task(
     idempotency_key: IdempotencyKey = None,
 ) -> TaskModel:
     """Create a task; if its queue is watched, an agent is dispatched at once."""
-    clean = service.redactor.text
 
     async def create() -> TaskModel:
-        task = await service.board.create(
-            body.queue_name, clean(body.name), clean(body.description)
+        made = await task_changes.create(
+            service.prefect, service.app, body.queue_name, body.name, body.description
         )
-        run = await service.runs.dispatch_if_due(task)
-        return await service.whole(task, run)
+        return await service.whole(made.task, made.run)
 
     created = await service.once.do(idempotency_key, "create", body, create)
     response.headers["Location"] = f"/tasks/{quote(created.id, safe='')}"
@@ -85,13 +83,7 @@ async def add_comment(
     text = service.redactor.text(body.comment)
 
     async def comment() -> CommentModel:
-        try:
-            is_new = await service.comment_once(task_id, idempotency_key, text)
-        except TaskNotFoundError as exc:
-            raise await service.no_such_task(exc) from exc
-        if is_new:
-            data = {"text": text, "by": caller.role}
-            service.announcer.announce(task_id, EventKind.COMMENT, data, caller.run_id)
+        await service.comment_once(caller, task_id, idempotency_key, text)
         return CommentModel(text=text)
 
     return await service.once.do(idempotency_key, f"comment on {task_id}", body, comment)
@@ -133,17 +125,19 @@ async def move_task(
     It is known by its token. A task that somebody else moves is taken away from its agent, which is
     stopped at the next poll.
     """
-    before = await service.task(task_id)
-    own = caller.run_id if caller.task_id == task_id else None
-    if own is not None and caller.start is not None:
-        await service.moves.note(own, caller.start, body.target_queue)
-    await service.board.move(task_id, body.target_queue)
-    task = await service.task(task_id)
-    data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": caller.role}
-    service.announcer.announce(task_id, EventKind.MOVED, data, caller.run_id)
-    # The end of the agent's own run sees to the next one.
-    run = None if own is not None else await service.runs.dispatch_if_due(task)
-    return await service.whole(task, run)
+    note_own = None
+    if caller.task_id == task_id and caller.run_id is not None and caller.start is not None:
+        note_own = partial(service.moves.note, caller.run_id, caller.start, body.target_queue)
+    moved = await task_changes.move(
+        service.prefect,
+        service.app,
+        task_id,
+        body.target_queue,
+        caller.role,
+        caller.run_id,
+        note_own,
+    )
+    return await service.whole(moved.task, moved.run)
 
 
 @router.post(
@@ -167,14 +161,16 @@ async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 409),
 )
-async def cancel_task(task_id: str, body: CancelRequest, service: ServiceDep) -> RunModel:
+async def cancel_task(
+    task_id: str, body: CancelRequest, service: ServiceDep, caller: CallerDep
+) -> RunModel:
     """Stop the agent of a task. The task goes where its route says (`on_cancel`), or stays.
 
     The agent is stopped a moment after the answer. 409: no agent works on the task or waits to. A
     task that stays in a watched queue is dispatched again by the next poll: move it away as well.
     """
-    await service.task(task_id)
-    run = await service.runs.cancel(task_id, service.redactor.text(body.reason))
+    task = await service.task(task_id)
+    run = await service.runs.cancel(task, _name_of(caller), body.reason)
     service.snapshots.outdated()
     return run_model(run)
 
@@ -192,9 +188,8 @@ async def requeue_task(
     For operators where tokens are required. 409: a run of the task waits or works, or the task is
     no dead letter and no `queue_name` was sent.
     """
-    await service.task(task_id)
-    by = "an operator" if caller.role is Role.OPERATOR else "the task API"
-    run = await service.runs.requeue(task_id, by, body.queue_name)
+    task = await service.task(task_id)
+    run = await service.runs.requeue(task, _name_of(caller), body.queue_name)
     service.snapshots.outdated()
     return run_model(run)
 
@@ -215,8 +210,17 @@ async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
 @router.patch("/tasks/{task_id:id}", responses=documented(404))
 async def update_task(task_id: str, body: TaskUpdate, service: ServiceDep) -> TaskModel:
     """Set fields of a task; those that are not sent stay as they are."""
-    try:
+    async with task_changes.naming_open_tasks(service.app):
         task = await service.board.update(task_id, **body.cleaned(service.redactor.text))
-    except TaskNotFoundError as exc:
-        raise await service.no_such_task(exc) from exc
     return await service.whole(task)
+
+
+def _name_of(caller: Caller) -> str:
+    """Who calls, for comments."""
+    match caller.role:
+        case Role.OPERATOR:
+            return "an operator"
+        case Role.AGENT:
+            return "an agent"
+        case _:
+            return "the task API"

@@ -1,0 +1,58 @@
+"""Sending what people and agents do to a task as events of that task, besides its agent's own."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+from prefect.events import emit_event
+from prefect.settings import get_current_settings
+
+from athanore import names
+from athanore.models import EventKind
+
+PREFIX = "athanore.agent."
+_COUNTED_TASKS = 10_000
+
+
+class Announcer:
+    """Sends events about the tasks of one app, from one process."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._counts: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    def announce(
+        self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
+    ) -> None:
+        """Send one event; it never raises for a Prefect that is away.
+
+        Args:
+            run_id: the run whose agent did it; None if it was somebody else.
+        """
+        if not get_current_settings().api.url:
+            return  # Prefect's client would start a server of its own
+        source, count = self._counts.pop(task_id, (f"api-{uuid4().hex[:12]}", 0))
+        self._counts[task_id] = (source, count + 1)
+        if len(self._counts) > _COUNTED_TASKS:
+            self._counts.popitem(last=False)
+        related: list[dict[str, str]] = []
+        if run_id is not None:
+            related = [
+                {
+                    "prefect.resource.id": f"prefect.flow-run.{run_id}",
+                    "prefect.resource.role": "flow-run",
+                }
+            ]
+        emit_event(
+            event=f"{PREFIX}{kind}",
+            resource={
+                "prefect.resource.id": names.task_resource(self._app, task_id),
+                "athanore.app": self._app,
+                "athanore.task-id": task_id,
+            },
+            related=related,
+            payload={"seq": count + 1, "src": source, **data},
+        )

@@ -1,0 +1,141 @@
+"""What people and agents do with tasks on the board: read, create, comment, move.
+
+The board comes first: a Prefect that is away holds none of this up, and the next poll of the queue
+does what it could not be told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
+
+from athanore.errors import AthanoreError, BoardError, TaskNotFoundError
+from athanore.models import EventKind, Task
+from athanore.runtime.apps import App
+from athanore.services import tasks
+from athanore.services.access import PrefectAccess
+
+logger = logging.getLogger("athanore")
+
+_MAX_AGE_OF_LIST = timedelta(minutes=1)
+"""How old the list of open tasks may be that is shown to who mistyped an id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A task that has come into a queue; `run` is the agent run that waits for it, if any."""
+
+    task: Task
+    run: FlowRun | None
+
+
+async def read(app: App, task_id: str) -> Task:
+    """Read a task.
+
+    Raises:
+        TaskNotFoundError: no task has this id; the message names the open tasks.
+    """
+    async with naming_open_tasks(app):
+        return await app.board.task(task_id)
+
+
+async def create(
+    prefect: PrefectAccess, app: App, queue_name: str, name: str, description: str = ""
+) -> Arrival:
+    """Create a task; if a route watches its queue, an agent run is created at once.
+
+    Secrets in the texts are replaced.
+
+    Raises:
+        QueueNotFoundError, InvalidTaskError: the board has no such queue, or cannot take a value.
+    """
+    clean = app.redactor.text
+    task = await app.board.create(queue_name, clean(name), clean(description))
+    return Arrival(task, await _dispatch_if_watched(prefect, app, task))
+
+
+async def comment(app: App, task_id: str, text: str, by: str, run_id: UUID | None = None) -> None:
+    """Post a comment on a task, and tell who follows its events.
+
+    Args:
+        text: secrets in it are replaced.
+        by: the role of who wrote it: `agent`, `operator` or `anybody`.
+        run_id: the run of the agent that wrote it.
+
+    Raises:
+        TaskNotFoundError: no task has this id; the message names the open tasks.
+    """
+    text = app.redactor.text(text)
+    async with naming_open_tasks(app):
+        await app.board.comment(task_id, text)
+    app.announcer.announce(task_id, EventKind.COMMENT, {"text": text, "by": by}, run_id)
+
+
+async def move(
+    prefect: PrefectAccess,
+    app: App,
+    task_id: str,
+    queue_name: str,
+    by: str,
+    run_id: UUID | None = None,
+    note_own: Callable[[], Awaitable[None]] | None = None,
+) -> Arrival:
+    """Move a task; if a route watches the queue, an agent run is created at once.
+
+    Args:
+        by: the role of who moves it: `agent`, `operator` or `anybody`.
+        run_id: the run of the agent that moves it.
+        note_own: for an agent that moves its own task: it notes that on the run, before the move,
+            so that no poll stops the agent for it. Nothing is dispatched then: the end of the
+            agent's run does that.
+
+    Raises:
+        TaskNotFoundError: no task has this id; the message names the open tasks.
+        QueueNotFoundError: the board has no such queue.
+    """
+    before = await read(app, task_id)
+    if note_own is not None:
+        await note_own()
+    async with naming_open_tasks(app):
+        await app.board.move(task_id, queue_name)
+    task = await read(app, task_id)
+    data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": by}
+    app.announcer.announce(task_id, EventKind.MOVED, data, run_id)
+    if note_own is not None:
+        return Arrival(task, None)
+    return Arrival(task, await _dispatch_if_watched(prefect, app, task))
+
+
+@asynccontextmanager
+async def naming_open_tasks(app: App) -> AsyncGenerator[None]:
+    """Have the refusal of a task's id say which open tasks there are.
+
+    Raises:
+        TaskNotFoundError: as it was raised in the block, with the open tasks.
+    """
+    try:
+        yield
+    except TaskNotFoundError as exc:
+        with suppress(BoardError):
+            await app.view.read(_MAX_AGE_OF_LIST.total_seconds())
+        existing = {t.id: t.name for t in app.view.last.tasks}
+        raise TaskNotFoundError(exc.task_id, existing) from exc
+
+
+async def _dispatch_if_watched(prefect: PrefectAccess, app: App, task: Task) -> FlowRun | None:
+    """Create the run of a task that has come into a queue; None where there is none to create."""
+    if not app.routes.is_open and task.queue_name not in app.routes.in_code():
+        return None
+    try:
+        async with prefect.client() as client:
+            done = await tasks.dispatch_if_watched(client, app, task)
+    except AthanoreError as exc:
+        logger.warning("The next poll dispatches task %r: %s", task.id, exc)
+        return None
+    return None if done is None else done.run
