@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from athanore import AgentDispatcher
+from athanore.dispatcher import AgentDispatcher
 from athanore.runtime import apps
 from tests.api.rig import Api, served
-from tests.cli.rig import Cli, write_script
+from tests.cli.rig import QUEUES, Cli, write_script
 from tests.harness import app_name
-from tests.support import wait_until
+from tests.support import of_this_process, wait_until
 
 WHO = "the task API"
 """How the API calls those who send no token; the user of the command line is called so, too."""
@@ -109,6 +110,19 @@ class ByCommand:
         return None if output.code == 0 else output.err.removeprefix("athanore: ").rstrip("\n")
 
 
+type Order = Callable[[Way, str], str | None]
+
+
+def dispatch(way: Way, task: str) -> str | None:
+    """Order an agent for a task."""
+    return way.dispatch(task)
+
+
+def requeue(way: Way, task: str) -> str | None:
+    """Order a fresh start of a task."""
+    return way.requeue(task)
+
+
 @dataclasses.dataclass
 class Site:
     """An app without workers, so that what is dispatched stays as it was dispatched."""
@@ -133,17 +147,17 @@ class Site:
         }
 
     def paused(self, queue: str) -> list[str]:
-        routes = self.api.get("/status")["routes"]
-        (found,) = [r["paused"] for r in routes if r["queue_name"] == queue]
+        queues = self.api.get("/board")["queues"]
+        (found,) = [q["route"]["paused"] for q in queues if q["name"] == queue]
         return found
 
-    def compare(self, queue: str, act: Callable[[Way, str], str | None]) -> dict[str, Any]:
+    def compare(self, queue: str, act: Order) -> dict[str, Any]:
         """Do the same to a task each, and return what came of both if that is the same."""
         seen: list[dict[str, Any]] = []
         for way in self.ways.values():
             task_id = self.api.board.create_task(queue, "Fix it").id
             said = act(way, task_id)
-            refused = said and said.replace(task_id, "ID")
+            refused = said and said.replace(repr(task_id), "ID")
             seen.append({"refused": refused, **self.outcome(task_id)})
             self.api.board.move_task(task_id, "Backlog")
         over_http, by_command = seen
@@ -151,14 +165,23 @@ class Site:
         return over_http
 
 
+def load(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> AgentDispatcher:
+    """Make an app that both ways find, and have the user of commands called as the API's."""
+    write_script(folder, name)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LOGNAME", WHO)
+    return apps.load("run.py:dispatcher")
+
+
 @pytest.fixture
 def site(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Site]:
-    write_script(tmp_path, app_name("same"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOGNAME", WHO)
-    dispatcher: AgentDispatcher = apps.load("run.py:dispatcher")
+    # One app for all tests, since deploying takes Prefect a while; so ids must not come again.
+    first = {"id": str(random.randrange(10**6, 10**9) * 1000), "name": "Finished already"}
+    queues = {q: [first] if q == "Done" else [] for q in QUEUES}
+    (tmp_path / "board.json").write_text(json.dumps({"queues": queues}))
+    dispatcher = load(tmp_path, of_this_process("same"), monkeypatch)
     with served(dispatcher, prefect_api) as api:
         yield Site(api, tmp_path, {"http": OverHttp(api), "command": ByCommand(cli)})
 
@@ -209,7 +232,7 @@ def test_what_is_done_to_a_task_is_told_alike(site: Site) -> None:
 
 
 def test_runs_are_dispatched_and_cancelled_alike(site: Site) -> None:
-    assert [r[1] for r in site.compare("Todo", Way.dispatch)["runs"]] == ["Scheduled"]
+    assert [r[1] for r in site.compare("Todo", dispatch)["runs"]] == ["Scheduled"]
 
     def twice(way: Way, task: str) -> str | None:
         return way.dispatch(task) or way.dispatch(task)
@@ -231,7 +254,7 @@ def test_runs_are_dispatched_and_cancelled_alike(site: Site) -> None:
 
 
 def test_dead_letters_are_requeued_alike(site: Site) -> None:
-    done = site.compare("Failed", Way.requeue)
+    done = site.compare("Failed", requeue)
     assert done["queue"] == "Todo"
     assert [text for text, _ in done["comments"]] == [f"Requeued by {WHO}: fresh start in 'Todo'."]
     assert [r[1] for r in done["runs"]] == ["Scheduled"]
@@ -247,16 +270,16 @@ def test_routes_are_paused_and_resumed_alike(site: Site) -> None:
         assert site.paused("Review") == []
 
 
-ORDERS: dict[str, Callable[[Way, str], str | None]] = {
+ORDERS: dict[str, Order] = {
     "comment": lambda way, task: way.comment(task, "Hello"),
     "move": lambda way, task: way.move(task, "Done"),
-    "dispatch": lambda way, task: way.dispatch(task),
+    "dispatch": dispatch,
     "cancel": lambda way, task: way.cancel(task, "so"),
-    "requeue": lambda way, task: way.requeue(task),
+    "requeue": requeue,
 }
 
 
-def refusal(site: Site, act: Callable[[Way, str], str | None], queue: str = "Todo") -> str:
+def refusal(site: Site, act: Order, queue: str = "Todo") -> str:
     """The words with which both ways refuse the same; nothing must have come of it."""
     seen = site.compare(queue, act)
     assert seen["refused"] is not None
@@ -285,19 +308,19 @@ def test_an_unknown_queue_or_route_is_refused_alike(site: Site) -> None:
         refusal(site, lambda way, task: way.requeue(task, "Reviw"), "Failed"),
     ):
         assert words.startswith("No route watches 'Reviw'. Did you mean 'Review'? Watched are:")
-    assert "'Backlog', which no route watches" in refusal(site, Way.dispatch, "Backlog")
+    assert "'Backlog', which no route watches" in refusal(site, dispatch, "Backlog")
 
 
 def test_a_task_that_is_busy_idle_or_no_dead_letter_is_refused_alike(site: Site) -> None:
-    for order in (Way.dispatch, Way.requeue):
+    for order in (dispatch, requeue):
 
-        def busy(way: Way, task: str, order: Callable[[Way, str], str | None] = order) -> str:
+        def busy(way: Way, task: str, order: Order = order) -> str:
             run_id, _ = site.api.start_run(task)
             return str(order(way, task)).replace(run_id, "RUN")
 
         assert "has an agent run already: " in refusal(site, busy)
     assert "there is nothing to cancel" in refusal(site, ORDERS["cancel"])
-    assert "is no dead letter" in refusal(site, Way.requeue)
+    assert "is no dead letter" in refusal(site, requeue)
 
 
 def test_a_board_that_cannot_be_read_is_told_alike(site: Site) -> None:
@@ -316,17 +339,13 @@ def test_a_board_that_cannot_be_read_is_told_alike(site: Site) -> None:
 def test_a_route_that_is_not_deployed_is_told_alike(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = app_name("same")
-    write_script(tmp_path, name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOGNAME", WHO)
-    dispatcher = apps.load("run.py:dispatcher")
+    dispatcher = load(tmp_path, app_name("same"), monkeypatch)
     with served(dispatcher, prefect_api, deployed=False) as api:
         site = Site(api, tmp_path, {"http": OverHttp(api), "command": ByCommand(cli)})
-        for order in (
-            Way.dispatch,
+        orders: list[Order] = [
+            dispatch,
             lambda way, _: way.pause("Todo"),
             lambda way, _: way.resume("Todo"),
-        ):
-            assert "deploy" in refusal(site, order)
-        assert json.loads((tmp_path / "board.json").read_text())
+        ]
+        for order in orders:
+            assert "athanore deploy" in refusal(site, order)
