@@ -147,6 +147,7 @@ class Site:
         }
 
     def paused(self, queue: str) -> list[str]:
+        """What the board page says of a route; it may be some seconds old."""
         queues = self.api.get("/board")["queues"]
         (found,) = [q["route"]["paused"] for q in queues if q["name"] == queue]
         return found
@@ -265,9 +266,9 @@ def test_dead_letters_are_requeued_alike(site: Site) -> None:
 def test_routes_are_paused_and_resumed_alike(site: Site) -> None:
     for way in site.ways.values():
         assert way.pause("Review") is None
-        assert site.paused("Review") == ["polls", "agents"]
+        wait_until("it is paused", lambda: site.paused("Review") == ["polls", "agents"])
         assert way.resume("Review") is None
-        assert site.paused("Review") == []
+        wait_until("it goes on", lambda: site.paused("Review") == [])
 
 
 ORDERS: dict[str, Order] = {
