@@ -23,17 +23,15 @@ _PREFECT_ID = "athanore_prefect_id"
 """The variable in Prefect that tells one Prefect from another, whatever address it has."""
 
 _LOOK_EVERY = 60.0
-_prefect_ids: dict[str, str] = {}
-_looked: dict[tuple[str, str], float] = {}
 
 
 async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]:
     """Tell who else watches a route's queue; once a minute, and nobody in between."""
-    key = (app.name, route.queue_name)
-    if time.monotonic() - _looked.get(key, float("-inf")) < _LOOK_EVERY:
+    looked = app.noted.looked_for_rivals
+    if time.monotonic() - looked.get(route.queue_name, float("-inf")) < _LOOK_EVERY:
         return ()
-    _looked[key] = time.monotonic()
-    watcher = f"{await _prefect_id(client)}/{app.name}"
+    looked[route.queue_name] = time.monotonic()
+    watcher = f"{await _prefect_id(client, app)}/{app.name}"
     place = f"the app {app.name!r} on the Prefect at {str(client.api_url).rstrip('/')}"
     valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval
     try:
@@ -42,15 +40,15 @@ async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]
         return ()  # the polls say enough of that
 
 
-async def _prefect_id(client: PrefectClient) -> str:
-    address = str(client.api_url)
-    while address not in _prefect_ids:
+async def _prefect_id(client: PrefectClient, app: App) -> str:
+    known_ids, address = app.noted.prefect_ids, str(client.api_url)
+    while address not in known_ids:
         known = await client.read_variable_by_name(_PREFECT_ID)
         if known is not None:
-            _prefect_ids[address] = str(known.value)
+            known_ids[address] = str(known.value)
             break
         try:
             await client.create_variable(VariableCreate(name=_PREFECT_ID, value=str(uuid4())))
         except ObjectAlreadyExists:
             continue  # somebody else was faster
-    return _prefect_ids[address]
+    return known_ids[address]

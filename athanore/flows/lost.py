@@ -12,15 +12,13 @@ from athanore.processes import identity
 from athanore.runs import clock
 from athanore.runs.record import Holder, holder_of
 from athanore.runtime.apps import App
-from athanore.runtime.liveness import Liveness, WorkerKey
+from athanore.runtime.liveness import WorkerKey
 
 # Between two requests of a healthy run: Pending to Running, Running to the claim.
 _STARTING = timedelta(seconds=60)
 # A start that is younger has most likely just not noted itself; looking closer costs a request.
 NOTING = timedelta(seconds=5)
 _PAGE = 200
-
-_liveness: dict[str, Liveness] = {}
 
 
 class LostWorkers:
@@ -71,18 +69,13 @@ class LostWorkers:
         if gone is not None:
             return gone
         # A stock worker's process on another host has no heartbeat that we could miss.
-        return bool(holder.worker) and self._watch.is_lost(_heartbeat_key(run, holder))
+        return bool(holder.worker) and self._app.liveness.is_lost(_heartbeat_key(run, holder))
 
     def _is_unknown(self, run: FlowRun, holder: Holder | None) -> bool:
         """Tell whether a worker on another host was never seen: its silence proves nothing."""
         if holder is None or not holder.worker or identity.is_gone(holder.process) is not None:
             return False
-        return not self._watch.has_seen(_heartbeat_key(run, holder))
-
-    @property
-    def _watch(self) -> Liveness:
-        after = timedelta(seconds=self._app.dispatcher.settings.worker_lost_after)
-        return _liveness.setdefault(self._app.name, Liveness(after))
+        return not self._app.liveness.has_seen(_heartbeat_key(run, holder))
 
     async def _observe_workers(self, held: Sequence[tuple[FlowRun, Holder | None]]) -> None:
         """Look at the workers' heartbeats, if any run is on a host that we cannot look into."""
@@ -98,7 +91,7 @@ class LostWorkers:
         for pool in pools:
             for worker in await _workers(self._client, pool):
                 heartbeats[pool, worker.name] = worker.last_heartbeat_time
-        self._watch.observe(heartbeats)
+        self._app.liveness.observe(heartbeats)
 
 
 def _heartbeat_key(run: FlowRun, holder: Holder) -> WorkerKey:

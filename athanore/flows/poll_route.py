@@ -58,7 +58,7 @@ async def poll_route(
             await poll.resume_route()
         return await poll.perform()
     except BoardUnavailableError as exc:
-        return _board_is_away(found.name, exc, poll.log)
+        return _board_is_away(found, exc, poll.log)
     except BoardError as exc:
         poll.log.error("%s", exc)
         return Failed(name=StateName.BOARD_REFUSED, message=str(exc))
@@ -85,7 +85,7 @@ class _Poll:
     async def perform(self) -> State[None]:
         route = self.route
         seen = await self.app.board.ready_tasks([route.queue_name, route.in_progress_queue])
-        _board_is_back(self.app.name, self.log)
+        _board_is_back(self.app, self.log)
         ready = [t for t in seen if t.queue_name == route.queue_name]
         in_progress = [t for t in seen if t.queue_name == route.in_progress_queue]
         async with store.prefect_client() as client:
@@ -158,18 +158,15 @@ class _Poll:
                 self.app.local_runs.wake()
 
 
-_boards_away: set[str] = set()
-
-
-def _board_is_away(app: str, error: BoardUnavailableError, log: Log) -> State[None]:
+def _board_is_away(app: App, error: BoardUnavailableError, log: Log) -> State[None]:
     """Dispatch pauses until the board can be read again; that is said once."""
-    if app not in _boards_away:
+    if not app.noted.board_is_away:
         log.error("The board is away; nothing is dispatched until it is back: %s", error)
-        _boards_away.add(app)
+        app.noted.board_is_away = True
     return Failed(name=StateName.BOARD_UNAVAILABLE, message=str(error))
 
 
-def _board_is_back(app: str, log: Log) -> None:
-    if app in _boards_away:
-        _boards_away.discard(app)
+def _board_is_back(app: App, log: Log) -> None:
+    if app.noted.board_is_away:
+        app.noted.board_is_away = False
         log.info("The board is back.")

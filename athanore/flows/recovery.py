@@ -56,9 +56,6 @@ _RECOVERING = timedelta(seconds=30)
 _CATCHING_UP = timedelta(seconds=10)
 _SWEEP_EVERY = 30.0
 
-_settled: dict[tuple[str, str], set[str]] = {}
-_next_sweep: dict[tuple[str, str], float] = {}
-
 
 class Recovery:
     """Looks after the runs and tasks of one route during a poll."""
@@ -304,7 +301,7 @@ class Recovery:
 
     async def _look_at_tasks(self, idle: Sequence[Task]) -> None:
         """Finish what is due to tasks in progress that have no active run."""
-        settled = _settled.setdefault((self._app.name, self._route.queue_name), set())
+        settled = self._app.noted.settled.setdefault(self._route.queue_name, set())
         settled &= {t.id for t in idle}
         open_tasks = [t.id for t in idle if t.id not in settled]
         last = await store.last_finished_runs(self._client, self._app.name, open_tasks)
@@ -348,12 +345,12 @@ class Recovery:
 
     async def _look_at_polls(self) -> None:
         """End polls that say that they run, and whose worker is gone."""
-        key = (self._app.name, self._route.queue_name)
-        if monotonic() < _next_sweep.get(key, 0.0):
+        queue_name, next_look = self._route.queue_name, self._app.noted.next_look
+        if monotonic() < next_look.get(queue_name, 0.0):
             return
-        _next_sweep[key] = monotonic() + _SWEEP_EVERY
+        next_look[queue_name] = monotonic() + _SWEEP_EVERY
         with suppress(DispatchError):
-            await pausing.forget_old_mark(self._client, *key)
+            await pausing.forget_old_mark(self._client, self._app.name, queue_name)
         for run in await store.find_polls(
             self._client,
             self._app.name,

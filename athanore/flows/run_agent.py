@@ -35,7 +35,7 @@ from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.runs import clock, slots, store, tokens
+from athanore.runs import clock, store, tokens
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -95,7 +95,7 @@ async def run_agent(
                 visit = _Visit(client, found, current, run, handle, task_id)
                 return await visit.perform(other)
             finally:
-                slots.leave(run.id)
+                found.slots.leave(run.id)
 
 
 class _Visit:
@@ -149,7 +149,7 @@ class _Visit:
         # An earlier start that is dead, and did not get to say what becomes of the task.
         self._was_at_work = record_of(self.run).living_start is not None
         full, _ = await asyncio.gather(
-            slots.no_slot(self.client, self.app.name, self.run),
+            self.app.slots.no_slot(self.client, self.app.name, self.run),
             self.run_log.open(
                 worker,
                 self.token,

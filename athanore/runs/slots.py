@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -24,57 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore import names
 from athanore.runs import store
 
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-_not_passed: set[UUID] = set()
-
 _LIMIT_COUNTS_FOR = 2.0
-_limits: dict[tuple[str, str | UUID], tuple[float, int | None]] = {}
-
-
-def _gate() -> asyncio.Lock:
-    return _gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-
-
-async def no_slot(client: PrefectClient, app: str, run: FlowRun) -> str | None:
-    """Say why this run may not start an agent now, or return None if it may.
-
-    A run of the same task that still works is such a reason, too. Call `leave` when the run ends.
-    """
-    _not_passed.add(run.id)
-    async with _gate():
-        reason = await _count(client, app, run)
-        if reason is None:
-            _not_passed.discard(run.id)
-        return reason
-
-
-def leave(run_id: UUID) -> None:
-    """Forget a run of this process that has ended."""
-    _not_passed.discard(run_id)
-
-
-async def _count(client: PrefectClient, app: str, run: FlowRun) -> str | None:
-    apart = {run.id, *_not_passed}
-    task_id = names.task_of(run.tags)
-    others, of_task = await asyncio.gather(
-        store.count_working(client, app, but=apart),
-        store.count_working(client, app, but=apart, task_id=task_id),
-    )
-    if of_task and task_id is not None:
-        return "another run still works on this task"
-    if run.work_pool_name:
-        name = run.work_pool_name
-        limit = await _limit(client, name, lambda: client.read_work_pool(name))
-        if limit is not None and others >= limit:
-            return f"all {limit} agent slots are taken"
-    if run.work_queue_id is not None:
-        queue_id = run.work_queue_id
-        limit = await _limit(client, queue_id, lambda: client.read_work_queue(queue_id))
-        if limit is not None and others >= limit:
-            beside = await store.count_working(client, app, but=apart, queue_id=queue_id)
-            if beside >= limit:
-                return f"all {limit} slots of the route are taken"
-    return None
 
 
 class _Limited(Protocol):
@@ -83,13 +32,61 @@ class _Limited(Protocol):
     concurrency_limit: int | None
 
 
-async def _limit(
-    client: PrefectClient, what: str | UUID, read: Callable[[], Awaitable[_Limited]]
-) -> int | None:
-    """The limit of a pool or queue; one that somebody changes counts after two seconds."""
-    key = (str(client.api_url), what)
-    read_at, limit = _limits.get(key, (0.0, None))
-    if not read_at or time.monotonic() - read_at > _LIMIT_COUNTS_FOR:
-        limit = (await read()).concurrency_limit
-        _limits[key] = (time.monotonic(), limit)
-    return limit
+class Slots:
+    """The gate of one app in this process."""
+
+    def __init__(self) -> None:
+        self._gate = asyncio.Lock()
+        self._not_passed: set[UUID] = set()
+        self._limits: dict[tuple[str, str | UUID], tuple[float, int | None]] = {}
+
+    async def no_slot(self, client: PrefectClient, app: str, run: FlowRun) -> str | None:
+        """Say why this run may not start an agent now, or return None if it may.
+
+        A run of the same task that still works is such a reason, too. Call `leave` when the run
+        ends.
+        """
+        self._not_passed.add(run.id)
+        async with self._gate:
+            reason = await self._count(client, app, run)
+            if reason is None:
+                self._not_passed.discard(run.id)
+            return reason
+
+    def leave(self, run_id: UUID) -> None:
+        """Forget a run of this process that has ended."""
+        self._not_passed.discard(run_id)
+
+    async def _count(self, client: PrefectClient, app: str, run: FlowRun) -> str | None:
+        apart = {run.id, *self._not_passed}
+        task_id = names.task_of(run.tags)
+        others, of_task = await asyncio.gather(
+            store.count_working(client, app, but=apart),
+            store.count_working(client, app, but=apart, task_id=task_id),
+        )
+        if of_task and task_id is not None:
+            return "another run still works on this task"
+        if run.work_pool_name:
+            name = run.work_pool_name
+            limit = await self._limit(client, name, lambda: client.read_work_pool(name))
+            if limit is not None and others >= limit:
+                return f"all {limit} agent slots are taken"
+        if run.work_queue_id is not None:
+            queue_id = run.work_queue_id
+            limit = await self._limit(client, queue_id, lambda: client.read_work_queue(queue_id))
+            if limit is not None and others >= limit:
+                beside = await store.count_working(client, app, but=apart, queue_id=queue_id)
+                if beside >= limit:
+                    return f"all {limit} slots of the route are taken"
+        return None
+
+    async def _limit(
+        self, client: PrefectClient, what: str | UUID, read: Callable[[], Awaitable[_Limited]]
+    ) -> int | None:
+        """The limit of a pool or queue; one that somebody changes counts after two seconds."""
+        key = (str(client.api_url), what)
+        read_at, limit = self._limits.get(key, (0.0, None))
+        if not read_at or time.monotonic() - read_at > _LIMIT_COUNTS_FOR:
+            limit = (await read()).concurrency_limit
+            self._limits[key] = (time.monotonic(), limit)
+        return limit

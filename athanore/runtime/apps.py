@@ -14,10 +14,13 @@ from types import ModuleType
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.runs.announcer import Announcer
+from athanore.runs.slots import Slots
 from athanore.runtime.board import Board
 from athanore.runtime.board_view import BoardView
 from athanore.runtime.breaker import Breaker
+from athanore.runtime.liveness import Liveness
 from athanore.runtime.local_runs import LocalRuns
+from athanore.runtime.noted import Noted
 from athanore.runtime.redaction import RedactedLogs, Redactor
 from athanore.runtime.route_registry import Registry
 from athanore.runtime.versions import app_version
@@ -40,6 +43,9 @@ class App:
     Attributes:
         local_runs: its runs that this process works on.
         breaker: the failures of its routes in a row.
+        slots: which of its runs here may start an agent.
+        liveness: the heartbeats of its workers, as they were seen here.
+        noted: what its polls here remember.
     """
 
     def __init__(self, reference: str, dispatcher: AgentDispatcher, api_url: str = "") -> None:
@@ -53,7 +59,10 @@ class App:
         self._logs = RedactedLogs(self.redactor)
         self.local_runs = LocalRuns()
         self.breaker = Breaker()
+        self.slots = Slots()
+        self.noted = Noted()
         settings = dispatcher.settings
+        self.liveness = Liveness(settings.lost_after)
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
 
     def watch_logs(self, on: bool) -> None:

@@ -7,7 +7,7 @@ we could see it: time in which the server (or this process) was away itself does
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,16 +29,18 @@ class Liveness:
     Args:
         lost_after: the silence after which a worker is lost.
         longest_gap: a longer time between two looks counts as this much only.
+        monotonic: a clock in seconds that nobody can set.
     """
 
     lost_after: timedelta
     longest_gap: timedelta = timedelta(seconds=60)
+    monotonic: Callable[[], float] = time.monotonic
     _workers: dict[WorkerKey, _Watched] = field(default_factory=dict[tuple[str, str], _Watched])
     _last_look: float | None = None
 
     def observe(self, heartbeats: Mapping[WorkerKey, datetime | None]) -> None:
         """Note the latest heartbeat of every worker, as Prefect has them now."""
-        now = time.monotonic()
+        now = self.monotonic()
         gap = timedelta(seconds=0 if self._last_look is None else now - self._last_look)
         gap = min(gap, self.longest_gap)
         self._last_look = now

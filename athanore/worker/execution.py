@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -50,6 +49,7 @@ class Execution:
         self._logger = logger
         self._starting: set[UUID] = set()
         self._starts = asyncio.Semaphore(_AT_ONCE)
+        self._flows: dict[tuple[str, int | None, Path], Flow[..., Any]] = {}
 
     async def execute(self, client: PrefectClient, run: FlowRun, flow_name: str) -> None:
         """Run one flow run to its end. Nothing escapes: a worker outlives its runs."""
@@ -90,7 +90,7 @@ class Execution:
         retries = None
         if flow_name == names.AGENT_FLOW and (route := self._route(run)) is not None:
             retries = route.retry.max_retries
-        flow = _flow(flow_name, retries, get_current_settings().results.local_storage_path)
+        flow = self._flow(flow_name, retries, get_current_settings().results.local_storage_path)
         # The engine re-reads the run; with a deployment id here it would start a thread and a
         # websocket for each run, to hear of suspensions, which our flows do not know.
         bare = run.model_copy(update={"deployment_id": None})
@@ -125,12 +125,15 @@ class Execution:
         except RouteError:
             return None
 
+    def _flow(self, name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
+        """A flow as it is run here.
 
-@cache
-def _flow(name: str, retries: int | None, storage: Path) -> Flow[..., Any]:
-    """A flow as it is run here.
-
-    Its results go nowhere, but Prefect asks its server where to for every run, and the whole event
-    loop waits for the answer, unless a flow names a place.
-    """
-    return _FLOWS[name].with_options(retries=retries, result_storage=cast(Any, storage))
+        Its results go nowhere, but Prefect asks its server where to for every run, and the whole
+        event loop waits for the answer, unless a flow names a place.
+        """
+        key = (name, retries, storage)
+        if key not in self._flows:
+            self._flows[key] = _FLOWS[name].with_options(
+                retries=retries, result_storage=cast(Any, storage)
+            )
+        return self._flows[key]

@@ -223,7 +223,7 @@ async def test_a_poll_that_knows_only_an_old_visit_makes_the_next(site: Site) ->
 async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
     site: Site, worker: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lost, "_liveness", {site.app.name: Liveness(timedelta(0))})
+    site.app.liveness = Liveness(timedelta(0))
     if worker:
         await site.client.send_worker_heartbeat(names.agents_pool(site.app.name), worker, 30)
     run = await site.at_work(Holder(worker, "of-another-host:42:7"))

@@ -52,7 +52,7 @@ async def beat(site: Site, worker: str) -> None:
 
 def silent_for(site: Site, lost_after: timedelta) -> None:
     """Have the next look take a worker for lost whose heartbeat has not changed for so long."""
-    lost._liveness[site.app.name] = Liveness(lost_after)  # pyright: ignore[reportPrivateUsage]
+    site.app.liveness = Liveness(lost_after)
 
 
 async def test_a_worker_is_looked_up_by_the_name_that_prefect_has_for_it(site: Site) -> None:

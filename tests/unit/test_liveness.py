@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from athanore.runtime import liveness
 from athanore.runtime.liveness import Liveness
 
 W = ("pool", "AthanoreWorker 3f2c")
@@ -15,7 +14,7 @@ BEAT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """The clock that `liveness` reads, set by hand."""
+    """The clock that a `Liveness` reads, set by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -25,15 +24,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(liveness.time, "monotonic", clock.monotonic)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 def watched(clock: Clock, *steps: tuple[float, datetime | None]) -> Liveness:
     """Look at worker `w` after each pause, with the heartbeat that it then has."""
-    watch = Liveness(timedelta(seconds=100))
+    watch = Liveness(timedelta(seconds=100), monotonic=clock.monotonic)
     for pause, beat in steps:
         clock.now += pause
         watch.observe({} if beat is None else {W: beat})
