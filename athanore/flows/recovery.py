@@ -19,10 +19,10 @@ from prefect.client.schemas.filters import (
     TaskRunFilterFlowRunId,
     TaskRunFilterStartTime,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import TaskRunSort
-from prefect.states import AwaitingRetry, Cancelling, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 from athanore import names
 from athanore.errors import (
@@ -137,7 +137,7 @@ class Recovery:
         return now if same else None
 
     async def recover(self, run: FlowRun, task_id: str, *, sure: bool = True) -> None:
-        """Mark a run of a lost worker as Crashed and see to its task; one caller wins.
+        """End a run of a lost worker and see to its task; of several callers one does.
 
         Args:
             sure: no agent of the run can be alive. Else the worker, if it is there after all, is
@@ -150,9 +150,10 @@ class Recovery:
         now = await self._now(run)
         if now is None:
             return
-        answer = await self._client.set_flow_run_state(
-            run.id, Crashed(message=f"Worker {record_of(run).worker} was lost.")
-        )
+        state: State[None] = Crashed(message=f"Worker {record_of(run).worker} was lost.")
+        if now.state is not None and now.state_type is StateType.CANCELLING:
+            state = Cancelled(message=now.state.message)  # Prefect lets it become nothing else
+        answer = await self._client.set_flow_run_state(run.id, state)
         if answer.status is not SetStateStatus.ACCEPT:
             return
         if sure:

@@ -284,8 +284,11 @@ async def _dispatch_one(
                 tags=[names.task_tag(task.id)],
                 idempotency_key=names.run_key(app, route.queue_name, task.id, visit),
             )
-        except ObjectNotFound:
+        except (ObjectNotFound, PrefectHTTPStatusError) as exc:
             # The deployment was made anew since we looked it up.
+            answered = isinstance(exc, PrefectHTTPStatusError)
+            if answered and exc.response.status_code not in _NO_SUCH_PLACE:
+                raise
             if _deployment_ids.pop((str(client.api_url), name), None) is None:
                 raise
             continue

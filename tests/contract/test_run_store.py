@@ -1,0 +1,377 @@
+"""What our rules rely on in Prefect, and its oddities: the same of Prefect and of its double.
+
+Prefect is asked on the server that `athanore up` starts, on the newest and the oldest version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Cancelling,
+    Completed,
+    Crashed,
+    Failed,
+    Pending,
+    Running,
+    Scheduled,
+    Suspended,
+)
+
+from athanore import AgentDispatcher, MemoryAdapter, names
+from athanore.deployments import deploy
+from athanore.deployments.plan import plan
+from athanore.errors import DispatchError, TaskBusyError
+from athanore.models import Task
+from athanore.routes import RetryPolicy, Route
+from athanore.runs import clearing, store
+from athanore.runs.record import has_moved_itself, note_move, record_of
+from athanore.runs.run_log import RunLog
+from athanore.runs.states import StateName
+from athanore.runtime.route_registry import deployments_of
+from tests.harness import app_name, prompt
+from tests.memory_prefect import MemoryPrefect
+
+pytestmark = pytest.mark.smoke
+
+
+class Place:
+    """An app with one deployed route, on a Prefect that may be real."""
+
+    def __init__(self, client: PrefectClient, name: str) -> None:
+        self.client = client
+        self.app = name
+        self.dispatcher = AgentDispatcher(
+            "true", queue_backend=MemoryAdapter(["Todo", "Next"]), name=name
+        )
+        self.dispatcher.route("Todo")(prompt)
+        self.dispatcher.route("Next")(prompt)
+
+    @property
+    def route(self) -> Route:
+        return self.dispatcher.routes["Todo"]
+
+    async def deployed(self) -> None:
+        for route in self.dispatcher.routes.values():
+            if isinstance(self.client, MemoryPrefect):
+                name = names.deployment_name(self.app, route.queue_name)
+                tags = [names.app_tag(self.app), names.route_tag(route.queue_name)]
+                parameters = {"queue_name": route.queue_name, "app": "run.py:dispatcher"}
+                self.client.deploy(
+                    f"{names.AGENT_FLOW}/{name}", parameters, [*tags, names.AGENT_TAG]
+                )
+        if not isinstance(self.client, MemoryPrefect):
+            await deploy(self.client, plan(self.dispatcher, "run.py:dispatcher"))
+
+    async def removed(self) -> None:
+        if not isinstance(self.client, MemoryPrefect):
+            for deployment in (await deployments_of(self.client, self.app)).values():
+                await self.client.delete_deployment(deployment.id)
+
+    async def dispatched(self, task: str = "1", queue: str = "Todo") -> FlowRun:
+        route = self.dispatcher.routes[queue]
+        return await store.dispatch(self.client, self.app, route, Task(task, "Fix it", "", queue))
+
+    async def put(self, run: FlowRun, state: State[Any], *, force: bool = False) -> SetStateStatus:
+        return (await self.client.set_flow_run_state(run.id, state, force=force)).status
+
+    async def at_work(self, task: str = "1") -> FlowRun:
+        run = await self.dispatched(task)
+        assert await self.put(run, Pending()) is SetStateStatus.ACCEPT
+        assert await self.put(run, Running()) is SetStateStatus.ACCEPT
+        return await self.now(run)
+
+    async def now(self, run: FlowRun) -> FlowRun:
+        return await self.client.read_flow_run(run.id)
+
+    async def found(self, *states: StateType, **wanted: Any) -> list[FlowRun]:
+        return await store.find_runs(self.client, self.app, states, **wanted)
+
+
+@pytest.fixture(params=["memory", "prefect"])
+async def place(request: pytest.FixtureRequest) -> AsyncGenerator[Place]:
+    if request.param == "memory":
+        client = MemoryPrefect()
+    else:
+        client = PrefectClient(request.getfixturevalue("prefect_api"))
+    async with client:
+        place = Place(client, app_name("store"))
+        await place.deployed()
+        yield place
+        await place.removed()
+
+
+async def test_a_key_returns_the_run_that_has_it_for_ever(place: Place) -> None:
+    deployment = await client_deployment(place)
+
+    async def created(key: str) -> FlowRun:
+        return await place.client.create_flow_run_from_deployment(
+            deployment, parameters={"task_id": "1"}, idempotency_key=f"{place.app}/{key}"
+        )
+
+    first = await created("a")
+    assert first.state_type is StateType.SCHEDULED
+    for state in (Pending(), Running(), Completed()):
+        await place.put(first, state)
+        again = await created("a")
+        assert (again.id, again.state_type) == (first.id, state.type)
+    assert (await created("b")).id != first.id
+
+
+async def client_deployment(place: Place) -> Any:
+    name = f"{names.AGENT_FLOW}/{names.deployment_name(place.app, 'Todo')}"
+    return (await place.client.read_deployment_by_name(name)).id
+
+
+async def test_a_task_has_one_run_until_that_has_ended(place: Place) -> None:
+    first = await place.dispatched()
+    assert (await place.dispatched()).id == first.id
+    await place.put(first, Pending())
+    await place.put(first, Running())
+    with pytest.raises(TaskBusyError):
+        await place.dispatched()
+    await place.put(first, Completed())
+    second = await place.dispatched()
+    assert second.id != first.id
+    assert second.idempotency_key == names.run_key(place.app, "Todo", "1", str(first.id))
+
+
+async def test_a_route_without_a_deployment_has_no_run(place: Place) -> None:
+    await place.client.delete_deployment(await client_deployment(place))
+    with pytest.raises(DispatchError):
+        await place.dispatched()
+
+
+async def test_a_deployment_that_was_made_anew_is_found(place: Place) -> None:
+    await place.dispatched()
+    await place.client.delete_deployment(await client_deployment(place))
+    await place.deployed()
+    assert (await place.dispatched("2")).state_type is StateType.SCHEDULED
+
+
+async def test_tasks_are_dispatched_together(place: Place) -> None:
+    ended = await place.dispatched("2")
+    await place.put(ended, Cancelled(), force=True)
+    tasks = [Task(t, f"Task {t}", "", "Todo") for t in ("1", "2", "3")]
+    due = [store.Dispatch(task, store.FIRST_VISIT) for task in tasks]
+    poll = uuid4()
+    created, refused = await store.dispatch_all(place.client, place.app, place.route, due, poll)
+    assert (set(created), refused) == ({"1", "2", "3"}, [])
+    assert created["2"] != ended.id, "its key was that of a run that has ended"
+    run = await place.client.read_flow_run(created["1"])
+    assert (run.name, record_of(run).poll) == ("Task 1", str(poll))
+    again, _ = await store.dispatch_all(place.client, place.app, place.route, due, poll)
+    assert again == created
+
+
+async def test_runs_are_found_by_app_route_task_and_state(place: Place) -> None:
+    first, other = await place.dispatched("1"), await place.dispatched("2", "Next")
+    working = await place.at_work("3")
+    assert {r.id for r in await place.found(StateType.SCHEDULED)} == {first.id, other.id}
+    assert [r.id for r in await place.found(*StateType, queue_name="Next")] == [other.id]
+    assert [r.id for r in await place.found(*StateType, task_ids=["1"])] == [first.id]
+    assert await store.find_runs(place.client, app_name("none"), [*StateType]) == []
+    assert await store.count_waiting(place.client, place.app, "Todo") == 1
+    assert await store.count_working(place.client, place.app) == 1
+    assert await store.count_working(place.client, place.app, but=[working.id]) == 0
+    assert await store.count_working(place.client, place.app, task_id="1") == 0
+    queue = working.work_queue_id
+    assert await store.count_working(place.client, place.app, queue_id=queue) == 1
+    active = await store.active_runs(place.client, place.app)
+    assert {t: r.id for t, r in active.items()} == {"1": first.id, "2": other.id, "3": working.id}
+
+
+async def test_the_newest_run_that_ended_is_the_last(place: Place) -> None:
+    runs: list[FlowRun] = []
+    for state in (Completed(), Failed(), Cancelled()):
+        runs.append(await place.dispatched())
+        await place.put(runs[-1], state, force=True)
+    last = await store.last_finished_runs(place.client, place.app, ["1", "2"])
+    assert {t: r.id for t, r in last.items()} == {"1": runs[-1].id}
+    newest = await place.found(*store.FINISHED, sort=FlowRunSort.END_TIME_DESC, limit=2)
+    assert [r.id for r in newest] == [runs[2].id, runs[1].id]
+
+
+async def test_waiting_runs_are_found_in_the_order_in_which_they_are_due(place: Place) -> None:
+    now = datetime.now(UTC)
+    due = [
+        store.Dispatch(Task(t, t, "", "Todo"), store.FIRST_VISIT, now - timedelta(seconds=ago))
+        for t, ago in (("1", 1), ("2", 3), ("3", 2))
+    ]
+    await store.dispatch_all(place.client, place.app, place.route, due, None)
+    found = await place.found(StateType.SCHEDULED)
+    assert [names.task_of(r.tags) for r in found] == ["2", "3", "1"]
+
+
+async def test_each_start_is_counted_but_a_resume_is_not(place: Place) -> None:
+    run = await place.at_work()
+    assert run.run_count == 1
+    await place.put(run, AwaitingRetry(scheduled_time=datetime.now(UTC)))
+    await place.put(run, Running())
+    assert (await place.now(run)).run_count == 2
+    assert await place.put(run, Suspended(timeout_seconds=600)) is SetStateStatus.ACCEPT
+    assert (await place.now(run)).state_type is StateType.PAUSED
+    await place.client.resume_flow_run(run.id)
+    assert (await place.now(run)).state_name == "Resuming"
+    await place.put(run, Running())
+    assert (await place.now(run)).run_count == 2
+    await place.put(run, AwaitingRetry(scheduled_time=datetime.now(UTC)))
+    await place.put(run, Running())
+    assert (await place.now(run)).run_count == 3, "only the start that follows is a resume"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status", "found"),
+    [
+        ("waiting", lambda: Cancelling(message="by me"), "REJECT", StateType.CANCELLED),
+        ("suspended", lambda: Cancelling(message="by me"), "REJECT", StateType.CANCELLED),
+        ("pending", lambda: Cancelling(message="by me"), "ACCEPT", StateType.CANCELLING),
+        ("working", lambda: Cancelling(message="by me"), "ACCEPT", StateType.CANCELLING),
+        ("completed", lambda: Cancelling(message="by me"), "ABORT", StateType.COMPLETED),
+        ("completed", lambda: Crashed(message="by me"), "ABORT", StateType.COMPLETED),
+        ("crashed", lambda: Crashed(message="by me"), "ABORT", StateType.CRASHED),
+        ("working", lambda: Crashed(message="by me"), "ACCEPT", StateType.CRASHED),
+        ("cancelling", lambda: Crashed(message="by me"), "REJECT", StateType.CANCELLING),
+        ("cancelling", lambda: Cancelled(message="by me"), "ACCEPT", StateType.CANCELLED),
+        ("working", lambda: Pending(message="by me"), "ABORT", StateType.RUNNING),
+        ("pending", lambda: Pending(message="by me"), "ABORT", StateType.PENDING),
+        ("cancelled", lambda: Pending(message="by me"), "ABORT", StateType.CANCELLED),
+        ("waiting", lambda: Suspended(message="by me"), "REJECT", StateType.SCHEDULED),
+        ("working", lambda: Failed(message="by me"), "ACCEPT", StateType.FAILED),
+        ("failed", lambda: Scheduled(message="by me"), "ACCEPT", StateType.SCHEDULED),
+        ("crashed", lambda: Cancelled(message="by me"), "ACCEPT", StateType.CANCELLED),
+    ],
+)
+async def test_a_state_is_taken_or_refused(
+    place: Place,
+    before: str,
+    after: Callable[[], State[Any]],
+    status: str,
+    found: StateType,
+) -> None:
+    run = await place.dispatched()
+    way: dict[str, list[State[Any]]] = {
+        "waiting": [],
+        "pending": [Pending()],
+        "working": [Pending(), Running()],
+        "suspended": [Pending(), Running(), Suspended(timeout_seconds=600)],
+        "cancelling": [Pending(), Running(), Cancelling()],
+        "completed": [Pending(), Running(), Completed()],
+        "failed": [Pending(), Running(), Failed()],
+        "crashed": [Pending(), Running(), Crashed()],
+        "cancelled": [Cancelled()],
+    }
+    for state in way[before]:
+        assert await place.put(run, state) is SetStateStatus.ACCEPT
+    assert await place.put(run, after()) == SetStateStatus(status)
+    now = await place.now(run)
+    assert now.state is not None
+    assert (now.state_type, now.state.type) == (found, found)
+    assert (now.state.message == "by me") is (status == "ACCEPT"), "a refusal drops the message"
+
+
+async def test_force_overrules_whatever_there_is(place: Place) -> None:
+    run = await place.at_work()
+    for state in (Scheduled(name="Mine"), Running(), Completed(), Crashed(), Suspended()):
+        assert await place.put(run, state, force=True) is SetStateStatus.ACCEPT
+        now = await place.now(run)
+        assert (now.state_type, now.state_name) == (state.type, state.name)
+    assert now.run_count == 2
+    seen = [s.name for s in await place.client.read_flow_run_states(run.id)]
+    assert seen[-4:] == ["Running", "Completed", "Crashed", "Suspended"]
+
+
+async def test_a_failure_with_attempts_left_becomes_a_retry(place: Place) -> None:
+    run = await place.at_work()
+    await RunLog(place.client, run, RetryPolicy(max_retries=1)).open("w", "a token")
+    assert await place.put(run, Failed()) is SetStateStatus.REJECT
+    assert (await place.now(run)).state_name == "AwaitingRetry"
+    await place.put(run, Running())
+    assert await place.put(run, Failed()) is SetStateStatus.ACCEPT
+
+
+async def test_a_run_that_is_not_due_does_not_start(place: Place) -> None:
+    run = await place.at_work()
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await place.put(run, AwaitingRetry(scheduled_time=soon))
+    assert await place.put(run, Running()) is SetStateStatus.WAIT
+    await place.put(run, Pending())
+    assert await place.put(run, Running()) is SetStateStatus.WAIT, "nor by way of Pending"
+
+
+async def test_labels_are_added_to_and_never_removed(place: Place) -> None:
+    run = await place.dispatched()
+    await place.client.update_flow_run_labels(run.id, {"a": 1, "b": "x", "c": True, "d": 0.5})
+    await place.client.update_flow_run_labels(run.id, {"b": "", "c": False})
+    labels = (await place.now(run)).labels
+    assert {k: labels[k] for k in "abcd"} == {"a": 1, "b": "", "c": False, "d": 0.5}
+    assert [type(labels[k]) for k in "abcd"] == [int, str, bool, float]
+
+
+async def test_a_record_is_read_as_it_was_written(place: Place) -> None:
+    run = await place.at_work()
+    log = RunLog(place.client, run, RetryPolicy(max_retries=2))
+    await log.open("w", "a token", "v1")
+    await log.give_back(crash=True)
+    now = await place.now(run)
+    assert record_of(now) == log.record
+    assert (log.record.starts, log.record.given_back, log.record.crashes) == (1, 1, 1)
+    assert now.empirical_policy.retries == 3
+
+
+async def test_what_is_noted_as_an_input_is_the_starts(place: Place) -> None:
+    run = await place.at_work()
+    await RunLog(place.client, run, RetryPolicy()).open("w", "a token")
+    now = await place.now(run)
+    for start in (2, 11):
+        await note_move(place.client, run.id, start, "Done")
+    assert not await has_moved_itself(place.client, now)
+    await note_move(place.client, run.id, 1, "Done")
+    assert await has_moved_itself(place.client, now)
+
+
+async def test_a_deleted_run_is_missed_by_whoever_asks_for_it(place: Place) -> None:
+    run = await place.at_work()
+    log = RunLog(place.client, run, RetryPolicy())
+    await place.client.delete_flow_run(run.id)
+    ways: list[Callable[[], Awaitable[Any]]] = [
+        lambda: place.client.read_flow_run(run.id),
+        lambda: place.client.set_flow_run_state(run.id, Completed()),
+        lambda: place.client.delete_flow_run(run.id),
+    ]
+    for way in ways:
+        with pytest.raises((ObjectNotFound, PrefectHTTPStatusError)):
+            await way()
+    await log.open("w", "a token")
+    assert log.is_deleted
+    assert (await place.dispatched()).id != run.id, "its key is free again"
+
+
+@pytest.mark.parametrize(
+    ("states", "wished"),
+    [
+        ([Cancelled()], True),
+        ([Cancelled(name=StateName.SUPERSEDED)], False),
+        ([Pending(), Running(), Cancelled()], False),
+        ([Pending(), Running(), Cancelling(), Cancelled()], True),
+    ],
+    ids=["while it waited", "by a rule", "by its flow", "while it worked"],
+)
+async def test_a_cancellation_is_a_wish_or_not(
+    place: Place, states: list[State[Any]], wished: bool
+) -> None:
+    run = await place.dispatched()
+    for state in states:
+        await place.put(run, state)
+    assert await clearing.is_wished(place.client, await place.now(run)) is wished
