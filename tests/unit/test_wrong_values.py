@@ -23,6 +23,7 @@ dispatcher = AgentDispatcher(name="wrong", command="true", queue_backend=board)
 def work(task_id, task_name): return task_name
 """
 ABSENT = "http://127.0.0.1:9/api"
+ROOT = str(Path(__file__).parents[2])
 
 UNKNOWN: dict[str, tuple[Callable[..., Any], dict[str, Any], str]] = {
     "an argument": (
@@ -65,6 +66,7 @@ def test_a_variable_of_prefects_that_is_wrong_is_named_and_an_empty_one_is_unset
 ) -> None:
     (tmp_path / "run.py").write_text(SCRIPT.format(options=""))
     base = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PREFECT_API_URL": ABSENT}
+    base["PYTHONPATH"] = ROOT  # this tree, also where a copy of it is tested
     done = subprocess.run(
         [sys.executable, "-c", "from athanore.cli import main; main(['status'])"],
         cwd=tmp_path,
