@@ -24,6 +24,9 @@ logger = logging.getLogger("athanore")
 RUN_FIELDS = ("flow_run_id", "flow_run_name", "task_run_name")
 """What Prefect adds to the records of runs, and formatters print."""
 
+_FIELDS = ("action", *RUN_FIELDS)
+"""Each record of ours has an action at INFO and above, which stays when the words change."""
+
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _OWN_CONSOLES = ("uvicorn", "fastapi", "prefect._internal")  # Prefect gives them one each
 _POLL_FLOW = "poll-route"
@@ -140,7 +143,8 @@ class LineFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, and the run's names."""
+    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, action, and the names
+    of the run."""
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -150,7 +154,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in RUN_FIELDS:
+        for name in _FIELDS:
             if value := getattr(record, name, None):
                 fields[name] = str(value)
         # The text is there where it was redacted; it counts before the exception itself.

@@ -51,9 +51,12 @@ def create_api(app: App) -> FastAPI:
             yield
 
     api = FastAPI(
-        title="Athanore task API", version=__version__, lifespan=lifespan,
-        redirect_slashes=False, redoc_url=None,
-    )  # fmt: skip
+        title="Athanore task API",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
     api.state.service = service
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]

@@ -118,8 +118,11 @@ class CommentKeys:
     def _complain(self, error: Exception) -> None:
         logger.warning(
             "Idempotency keys cannot be kept in %s (%s). If the API is started anew, a comment "
-            "that is repeated after that may be there twice.", self._path, error,
-        )  # fmt: skip
+            "that is repeated after that may be there twice.",
+            self._path,
+            error,
+            extra={"action": "idempotency_keys_not_kept"},
+        )
 
 
 def _digest(text: str) -> str:

@@ -68,9 +68,10 @@ class Once:
 def key_reused(key: str) -> Problem:
     """The refusal of a key that was used for something else."""
     return Problem(
-        409, "key-reused",
+        409,
+        "key-reused",
         f"The Idempotency-Key {key!r} was used for another request; choose a new one.",
-    )  # fmt: skip
+    )
 
 
 async def _run[T](action: Callable[[], Awaitable[T]]) -> T:

@@ -200,9 +200,13 @@ class CancelRequest(RequestModel):
 def summary_of(task: models.Task) -> TaskSummary:
     """A task for a list."""
     return TaskSummary(
-        id=task.id, name=task.name, queue_name=task.queue_name, description=task.description,
-        labels=list(task.labels), assignees=list(task.assignees),
-    )  # fmt: skip
+        id=task.id,
+        name=task.name,
+        queue_name=task.queue_name,
+        description=task.description,
+        labels=list(task.labels),
+        assignees=list(task.assignees),
+    )
 
 
 def comment_of(comment: models.Comment) -> CommentModel:

@@ -187,9 +187,11 @@ def _invalid(exc: RequestValidationError) -> Problem:
         if error["type"] == "json_invalid":
             why = str(error.get("ctx", {}).get("error", error["msg"]))
             return Problem(
-                422, "invalid-json", f"The body is no valid JSON: {why}.",
+                422,
+                "invalid-json",
+                f"The body is no valid JSON: {why}.",
                 errors=[{"field": "body", "message": why}],
-            )  # fmt: skip
+            )
         field = ".".join(str(part) for part in error["loc"])
         found.append({"field": field, "message": str(error["msg"]).removeprefix("Value error, ")})
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in found)
@@ -201,21 +203,26 @@ def _http(request: Request, exc: HTTPException) -> Problem:
     if status == 400:
         # FastAPI's answer to a body that Python's JSON reader gives up on: broken UTF-8, say.
         return Problem(
-            422, "invalid-json", "The body is no valid JSON.",
+            422,
+            "invalid-json",
+            "The body is no valid JSON.",
             errors=[{"field": "body", "message": "no valid JSON"}],
-        )  # fmt: skip
+        )
     if status == 404:
         return Problem(
-            404, "no-such-endpoint",
+            404,
+            "no-such-endpoint",
             f"There is no endpoint {path}. GET / explains the calls, /docs lists all of them. "
             "Percent-encode names in paths (a slash is %2F).",
-        )  # fmt: skip
+        )
     if status == 405:
         allowed = ", ".join(_methods(request))
         return Problem(
-            405, "method-not-allowed", f"{request.method} does not work on {path}; use {allowed}.",
+            405,
+            "method-not-allowed",
+            f"{request.method} does not work on {path}; use {allowed}.",
             headers={"Allow": allowed},
-        )  # fmt: skip
+        )
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     return Problem(status, kind, str(exc.detail), headers=exc.headers)
 

@@ -42,11 +42,20 @@ async def serve_api(app: App, sock: socket.socket) -> None:
     api = create_api(app)
     # Left out, workers= and forwarded_allow_ips= would come from variables for other servers.
     config = uvicorn.Config(
-        api, workers=1, forwarded_allow_ips="", lifespan="on", ws="none",
-        log_config=None, log_level="warning", access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=_GRACE,
-        http=BoundedProtocol, h11_max_incomplete_event_size=MAX_HEADERS,
-    )  # fmt: skip
+        api,
+        workers=1,
+        forwarded_allow_ips="",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE,
+        http=BoundedProtocol,
+        h11_max_incomplete_event_size=MAX_HEADERS,
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="task API")
     try:

@@ -148,10 +148,11 @@ type ServiceDep = Annotated[Service, Depends(_service)]
 def _managed(service: ServiceDep) -> Service:
     if not service.dispatcher.settings.enable_queue_management:
         raise Problem(
-            403, "queue-management-off",
+            403,
+            "queue-management-off",
             "Queues and routes cannot be changed here: the app was started without "
             "enable_queue_management=True (or ATHANORE_ENABLE_QUEUE_MANAGEMENT=true).",
-        )  # fmt: skip
+        )
     return service
 
 

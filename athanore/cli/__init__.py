@@ -29,17 +29,30 @@ _GROUPS = {
     "Begin": (starting.init, starting.doctor),
     "Run": (serving.up, serving.worker, serving.api),
     "Deploy": (
-        deploying.deploy, deploying.pools, deploying.prefect_yaml, deploying.automations,
+        deploying.deploy,
+        deploying.pools,
+        deploying.prefect_yaml,
+        deploying.automations,
     ),
     "Look": (
-        looking.status, looking.tasks, looking.routes, looking.dead_letters,
-        task_views.show, task_views.logs,
+        looking.status,
+        looking.tasks,
+        looking.routes,
+        looking.dead_letters,
+        task_views.show,
+        task_views.logs,
     ),
     "Act": (
-        acting.create, acting.comment, acting.move,
-        acting.dispatch, acting.cancel, acting.requeue, acting.pause, acting.resume,
+        acting.create,
+        acting.comment,
+        acting.move,
+        acting.dispatch,
+        acting.cancel,
+        acting.requeue,
+        acting.pause,
+        acting.resume,
     ),
-}  # fmt: skip
+}
 
 _MISTAKES = (ConfigurationError, NotFoundError, PrefectUnavailableError)
 

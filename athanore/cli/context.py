@@ -63,9 +63,11 @@ def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
         raise
     except Exception as exc:
         last = traceback.extract_tb(exc.__traceback__)[-1]
-        where = f"{exc.filename}, line {exc.lineno}" if isinstance(exc, SyntaxError) else (
-            f"{last.filename}, line {last.lineno}"
-        )  # fmt: skip
+        where = (
+            f"{exc.filename}, line {exc.lineno}"
+            if isinstance(exc, SyntaxError)
+            else (f"{last.filename}, line {last.lineno}")
+        )
         what = exc.msg if isinstance(exc, SyntaxError) else str(exc)
         raise ConfigurationError(
             f"{name} cannot be imported: {type(exc).__name__}: {what} ({where})."

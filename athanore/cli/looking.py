@@ -151,9 +151,13 @@ def _run_text(run: RunView | None) -> Text:
 
 def _task_fields(task: Task) -> dict[str, object]:
     return {
-        "id": task.id, "name": task.name, "queue_name": task.queue_name,
-        "description": task.description, "labels": task.labels, "assignees": task.assignees,
-    }  # fmt: skip
+        "id": task.id,
+        "name": task.name,
+        "queue_name": task.queue_name,
+        "description": task.description,
+        "labels": task.labels,
+        "assignees": task.assignees,
+    }
 
 
 def _cells(known: KnownRoute, columns: Options) -> list[str]:

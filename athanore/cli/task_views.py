@@ -66,13 +66,18 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         ("run", "queue", "state", "attempt", "since", "due", "message"),
         (
             (
-                r.run_id[:8], r.route, state_text(r.state), r.attempt, f"{ago(r.since)} ago",
-                until(r.due), r.message.partition("\n")[0],
+                r.run_id[:8],
+                r.route,
+                state_text(r.state),
+                r.attempt,
+                f"{ago(r.since)} ago",
+                until(r.due),
+                r.message.partition("\n")[0],
             )
             for r in runs
         ),
         title="Agent runs",
-    )  # fmt: skip
+    )
     if runs:
         say(runs[0].url, "dim")
 
@@ -127,9 +132,13 @@ async def _runs(client: PrefectClient, app: App, task_id: str, limit: int) -> li
 
     states = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
     return await runs.find_runs(
-        client, app.name, states, task_ids=[task_id],
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=limit,
-    )  # fmt: skip
+        client,
+        app.name,
+        states,
+        task_ids=[task_id],
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=limit,
+    )
 
 
 async def _lines(client: PrefectClient, run_id: UUID, follow: bool) -> AsyncIterator[Log]:

@@ -147,7 +147,11 @@ async def claim_app(
             return
         if known.other_board(mine):
             logger.warning(
-                "The app %r leaves the board %s for %s.", app.name, known.place, mine.place
+                "The app %r leaves the board %s for %s.",
+                app.name,
+                known.place,
+                mine.place,
+                extra={"action": "board_changed"},
             )
             await _leave_board(client, app.name)
         await _delete(client, variable.id)

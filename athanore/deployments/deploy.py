@@ -172,9 +172,9 @@ async def _put(
     there: DeploymentResponse | None,
 ) -> UUID:
     """Create a deployment, or replace what is there under its name and keep its id and pause."""
-    paused = there is not None and bool(there.schedules) and not any(
-        s.active for s in there.schedules
-    )  # fmt: skip
+    paused = (
+        there is not None and bool(there.schedules) and not any(s.active for s in there.schedules)
+    )
     schedules: list[DeploymentScheduleCreate] = []
     if wanted.interval is not None:
         kept = [s.schedule for s in there.schedules] if there is not None else []

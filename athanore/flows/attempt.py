@@ -149,7 +149,7 @@ class AgentAttempt:
         try:
             prompt = self.prompt = await route.make_prompt(claimed, attempt)
         except Exception as exc:
-            self._log.exception("The prompt function failed.")
+            self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
         try:
             agent = self._app.dispatcher.agent_for(route)
@@ -179,7 +179,9 @@ class AgentAttempt:
         try:
             return await agent.run(job)
         except Exception as exc:
-            self._log.exception("%s failed.", type(agent).__name__)
+            self._log.exception(
+                "%s failed.", type(agent).__name__, extra={"action": "agent_adapter_failed"}
+            )
             reason = f"{type(agent).__name__} raised {type(exc).__name__}: {exc}"
             return AgentResult(AgentOutcome.FAILED, reason)
 

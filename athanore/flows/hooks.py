@@ -47,7 +47,11 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     try:
         await bury(app, route, flow_run, state.message or "failed", log)
     except BoardError as exc:
-        log.error("The dead-letter move waits for the next poll: %s", exc)
+        log.error(
+            "The dead-letter move waits for the next poll: %s",
+            exc,
+            extra={"action": "dead_letter_delayed"},
+        )
         return
     async with store.prefect_client() as client:
         await RunLog(client, flow_run, route.retry).close()
@@ -84,7 +88,7 @@ async def bury(
             target = None
         _announce(app, run, task, target, reason)
     except TaskNotFoundError as exc:
-        log.warning("No dead letter: %s", exc)
+        log.warning("No dead letter: %s", exc, extra={"action": "dead_letter_not_due"})
 
 
 async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
@@ -92,7 +96,9 @@ async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
     try:
         await until_board_answers(lambda: board.move(task.id, target), log, BOARD_PATIENCE)
     except QueueNotFoundError as exc:
-        log.error("The dead letter stays where it is: %s", exc)
+        log.error(
+            "The dead letter stays where it is: %s", exc, extra={"action": "dead_letter_refused"}
+        )
         text = f"The board has no queue {target!r} any more; leaving the task where it is."
         await say(board, task.id, text, log, once=True, patience=BOARD_PATIENCE)
         return False
@@ -138,7 +144,9 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         async with store.prefect_client() as client:
             await tasks.dispatch_if_watched(client, app, task)
     except (BoardError, DispatchError) as exc:
-        flow_run_logger(flow_run, flow).warning("The next poll dispatches the task: %s", exc)
+        flow_run_logger(flow_run, flow).warning(
+            "The next poll dispatches the task: %s", exc, extra={"action": "dispatch_delayed"}
+        )
 
 
 async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:

@@ -61,7 +61,7 @@ async def stopped(
     if reason not in _NOT_OURS:
         conclusion = Conclusion(app, route, book, handle.task_id, log)
         return await conclusion.stopped(reason, message)
-    log.warning("The agent was stopped: %s.", message)
+    log.warning("The agent was stopped: %s.", message, extra={"action": "agent_stopped"})
     await _let_go(app, route, book, reason, message, log)
     raise Abort(f"The agent was stopped: {message}.")
 
@@ -139,6 +139,10 @@ async def _bury(
     try:
         await hooks.bury(app, route, book.run, reason, log, opening=opening)
     except BoardError as exc:
-        log.error("The dead letter waits for the next poll: %s", exc)
+        log.error(
+            "The dead letter waits for the next poll: %s",
+            exc,
+            extra={"action": "dead_letter_delayed"},
+        )
         return False
     return True

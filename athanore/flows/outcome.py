@@ -170,14 +170,23 @@ class Conclusion:
         try:
             await work
         except BoardError as exc:
-            self._log.error("The board refuses what is due to task %s: %s", self._task_id, exc)
+            self._log.error(
+                "The board refuses what is due to task %s: %s",
+                self._task_id,
+                exc,
+                extra={"action": "board_refused"},
+            )
 
     async def _handed_back(self, why: str) -> State[None]:
         """Return the task to its queue, or have the next start take it from where it is."""
         try:
             return await self._return_to_queue(why)
         except BoardError as exc:
-            self._log.error("The task stays in progress, and is ours: %s", exc)
+            self._log.error(
+                "The task stays in progress, and is ours: %s",
+                exc,
+                extra={"action": "board_refused"},
+            )
             await self._run_log.keep_claim()
             await self._run_log.give_back()
             state: State[None] = AwaitingRetry(scheduled_time=clock.now())
@@ -192,7 +201,7 @@ class Conclusion:
         if isinstance(refusal, BoardAccessError):
             due = clock.now()
             await self._pause_for_access(refusal)
-        self._log.error("%s It is kept, and tried again.", text)
+        self._log.error("%s It is kept, and tried again.", text, extra={"action": "attempt_kept"})
         self._app.local_runs.wake(due)
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
 
@@ -206,12 +215,17 @@ class Conclusion:
                 self._run_log.client, self._app.name, queue_name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
-            self._log.error("The route cannot be paused: %s", exc)
+            self._log.error(
+                "The route cannot be paused: %s", exc, extra={"action": "route_not_paused"}
+            )
         else:
             self._log.error(
                 "%s It tries again at %s UTC; once that is mended: athanore resume %r",
-                text, f"{resume_at:%H:%M}", queue_name,
-            )  # fmt: skip
+                text,
+                f"{resume_at:%H:%M}",
+                queue_name,
+                extra={"action": "route_paused"},
+            )
 
     async def _succeeded(self) -> State[None]:
         queue = await self._where()
@@ -267,13 +281,16 @@ class Conclusion:
             due += after or _UNPAUSED_WAIT
             text = f"Route {queue_name!r} should be paused ({what}: {result.reason}), and cannot be"
             text = f"{text}: {exc} This task is tried again at {due:%Y-%m-%d %H:%M} UTC."
-            self._log.error("%s", text)
+            self._log.error("%s", text, extra={"action": "route_not_paused"})
         else:
             again = "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC"
             self._log.error(
                 "%s It tries again %s; once the cause is mended: athanore resume %r",
-                text, again, queue_name,
-            )  # fmt: skip
+                text,
+                again,
+                queue_name,
+                extra={"action": "route_paused"},
+            )
         await self._comment(f"{text} Moving back to source queue.", result.output_tail)
         await self._move(queue_name)
         state: State[None] = AwaitingRetry(scheduled_time=due)
@@ -328,24 +345,24 @@ class Conclusion:
             once = self._interrupted or self._run_log.kept() is not None
             await say(self._app.board, self._task_id, text, self._log, tail=tail, once=once)
         except NotFoundError as exc:
-            self._log.warning("No comment: %s", exc)
+            self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 
     async def _move(self, queue: str) -> bool:
         """Move the task; False, with a comment, if the board has no such queue any more."""
         try:
             await until_board_answers(lambda: self._app.board.move(self._task_id, queue), self._log)
         except QueueNotFoundError as exc:
-            self._log.error("The task stays where it is: %s", exc)
+            self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
             await self._comment(
                 f"The board has no queue {queue!r} any more; leaving the task where it is."
             )
             return False
         except NotFoundError as exc:
-            self._log.warning("No move: %s", exc)
+            self._log.warning("No move: %s", exc, extra={"action": "move_refused"})
         except (BoardUnavailableError, BoardAccessError, AnswerLostError):
             raise
         except BoardError as exc:
-            self._log.error("The task stays where it is: %s", exc)
+            self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
             await self._comment(f"The board refuses to move the task to {queue!r}: {exc}")
             return False
         return True

@@ -60,7 +60,7 @@ async def poll_route(
     except BoardUnavailableError as exc:
         return _board_is_away(found, exc, poll.log)
     except BoardError as exc:
-        poll.log.error("%s", exc)
+        poll.log.error("%s", exc, extra={"action": "board_refused"})
         return Failed(name=StateName.BOARD_REFUSED, message=str(exc))
 
 
@@ -107,7 +107,7 @@ class _Poll:
         message = "; ".join([summary, *self.notes])
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
-            self.log.log(level, "%s: %s", route.queue_name, message)
+            self.log.log(level, "%s: %s", route.queue_name, message, extra={"action": "polled"})
             return Completed(message=message)
         return Completed(name=StateName.NOTHING_READY, message=message)
 
@@ -116,8 +116,10 @@ class _Poll:
             self.log.error(
                 "%r is also watched by %s: a task may be worked on twice. "
                 "Stop one of them, or give each queues of its own.",
-                self.route.queue_name, place,
-            )  # fmt: skip
+                self.route.queue_name,
+                place,
+                extra={"action": "queue_watched_twice"},
+            )
             self.notes.append(f"also watched by {place}")
 
     async def _tell(
@@ -161,7 +163,11 @@ class _Poll:
 def _board_is_away(app: App, error: BoardUnavailableError, log: Log) -> State[None]:
     """Dispatch pauses until the board can be read again; that is said once."""
     if not app.noted.board_is_away:
-        log.error("The board is away; nothing is dispatched until it is back: %s", error)
+        log.error(
+            "The board is away; nothing is dispatched until it is back: %s",
+            error,
+            extra={"action": "board_away"},
+        )
         app.noted.board_is_away = True
     return Failed(name=StateName.BOARD_UNAVAILABLE, message=str(error))
 
@@ -169,4 +175,4 @@ def _board_is_away(app: App, error: BoardUnavailableError, log: Log) -> State[No
 def _board_is_back(app: App, log: Log) -> None:
     if app.noted.board_is_away:
         app.noted.board_is_away = False
-        log.info("The board is back.")
+        log.info("The board is back.", extra={"action": "board_back"})

@@ -97,7 +97,7 @@ class Recovery:
         except (BoardUnavailableError, BoardAccessError):
             raise
         except BoardError as exc:
-            self._log.error("Task %s: %s", task_id, exc)
+            self._log.error("Task %s: %s", task_id, exc, extra={"action": "recovery_refused"})
             self.notes.append(f"task {task_id!r}: {exc}")
             if task_id is not None:
                 await self._tell(task_id, f"What is due to this task cannot be done: {exc}")
@@ -113,7 +113,9 @@ class Recovery:
         except (BoardUnavailableError, BoardAccessError):
             raise
         except BoardError as exc:
-            self._log.warning("No comment on task %s: %s", task_id, exc)
+            self._log.warning(
+                "No comment on task %s: %s", task_id, exc, extra={"action": "comment_refused"}
+            )
 
     # -- runs that should be at work ----------------------------------------------------------
 
@@ -144,7 +146,11 @@ class Recovery:
                 given the time to hear of it first, and a later look returns the task.
         """
         if stopped := await stop_orphans():
-            self._log.warning("Stopped the agents of %s lost run(s).", stopped)
+            self._log.warning(
+                "Stopped the agents of %s lost run(s).",
+                stopped,
+                extra={"action": "lost_agents_stopped"},
+            )
         # That took a while: meanwhile another poll may have done all of this, and the next worker
         # may be at work on the same run.
         now = await self._now(run)

@@ -65,7 +65,11 @@ async def write_page(
     try:
         await _write_page(client, app, run, attempt)
     except Exception as exc:
-        log.warning("The run's page in Prefect was not written: %s", exc)
+        log.warning(
+            "The run's page in Prefect was not written: %s",
+            exc,
+            extra={"action": "report_not_written"},
+        )
 
 
 async def _write_page(client: PrefectClient, app: App, run: FlowRun, attempt: Attempt) -> None:
@@ -132,7 +136,11 @@ async def write_table(
             )
         )
     except Exception as exc:
-        log.warning("The route's table in Prefect was not written: %s", exc)
+        log.warning(
+            "The route's table in Prefect was not written: %s",
+            exc,
+            extra={"action": "report_not_written"},
+        )
 
 
 async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, str]] | None:

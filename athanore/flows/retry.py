@@ -55,12 +55,12 @@ async def until_board_answers[T](
                 raise
             if pause == _FIRST_PAUSE:
                 what = "The board refuses access" if refused else "The board is away"
-                log.error("%s, waiting for it: %s", what, exc)
+                log.error("%s, waiting for it: %s", what, exc, extra={"action": "board_away"})
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
             if pause != _FIRST_PAUSE:
-                log.info("The board is back.")
+                log.info("The board is back.", extra={"action": "board_back"})
             return result
 
 
@@ -98,7 +98,12 @@ async def say(
         except (BoardUnavailableError, BoardAccessError, NotFoundError):
             raise
         except BoardError as exc:
-            log.error("The board does not take a comment on task %s: %s", task_id, exc)
+            log.error(
+                "The board does not take a comment on task %s: %s",
+                task_id,
+                exc,
+                extra={"action": "comment_refused"},
+            )
 
 
 class _RefusedError(BoardError):
@@ -119,7 +124,12 @@ class _Comment:
         try:
             await self._board.comment(self._task_id, self._text)
         except AnswerLostError as exc:  # never twice; it most likely is there
-            self._log.warning("A comment may be missing on task %s: %s", self._task_id, exc)
+            self._log.warning(
+                "A comment may be missing on task %s: %s",
+                self._task_id,
+                exc,
+                extra={"action": "comment_in_doubt"},
+            )
         except BoardUnavailableError as exc:
             await self._board.task(self._task_id)  # raises if the board is away altogether
             self._refusals += 1

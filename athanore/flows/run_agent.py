@@ -251,7 +251,7 @@ class _Visit:
         await self.run_log.give_back()
         due = clock.now() + delay
         self.app.local_runs.wake(due)
-        self.log.info("Waiting: %s", why)
+        self.log.info("Waiting: %s", why, extra={"action": "run_waits"})
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
         state.message = why
         return state
@@ -266,7 +266,13 @@ class _Visit:
             if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
                 source = here
         claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
-        self.log.info("Claimed %r from %r: attempt %s", claimed.name, source, self.run_log.attempt)
+        self.log.info(
+            "Claimed %r from %r: attempt %s",
+            claimed.name,
+            source,
+            self.run_log.attempt,
+            extra={"action": "task_claimed"},
+        )
         return claimed
 
 

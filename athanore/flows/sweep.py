@@ -31,7 +31,10 @@ async def sweep(client: PrefectClient, app: App) -> None:
         try:
             await look_once(client, app)
         except Exception:
-            logger.exception("The look for lost workers failed; it is made again.")
+            logger.exception(
+                "The look for lost workers failed; it is made again.",
+                extra={"action": "sweep_failed"},
+            )
 
 
 async def look_once(client: PrefectClient, app: App) -> None:
@@ -47,4 +50,9 @@ async def look_once(client: PrefectClient, app: App) -> None:
         except BoardUnavailableError as exc:
             logger.debug("Lost workers of %r are seen to when the board is back: %s", app.name, exc)
         except (BoardError, RouteError) as exc:
-            logger.error("Runs of %r cannot be looked after: %s", queue_name, exc)
+            logger.error(
+                "Runs of %r cannot be looked after: %s",
+                queue_name,
+                exc,
+                extra={"action": "sweep_failed"},
+            )

@@ -110,10 +110,13 @@ class Transcript:
         self._logged += self._size
         self._size = 0
         text = "\n".join(line for _, line in lines)
-        self._log.info("%s", text)
+        self._log.info("%s", text, extra={"action": "agent_output"})
         self._send(EventKind.OUTPUT, {"lines": [{"stream": s, "text": t} for s, t in lines]})
         if self._logged >= _MAX_LOGGED_CHARS:
-            self._log.warning("The agent wrote more than 1 MB; the rest is not logged.")
+            self._log.warning(
+                "The agent wrote more than 1 MB; the rest is not logged.",
+                extra={"action": "agent_output_cut"},
+            )
 
     def last_words(self) -> str:
         """The last lines of the output."""
@@ -124,7 +127,11 @@ class Transcript:
         truncated = self._logged >= _MAX_LOGGED_CHARS
         self.flush()
         if truncated:
-            self._log.info("The agent's last lines:\n%s", "\n".join(self.tail))
+            self._log.info(
+                "The agent's last lines:\n%s",
+                "\n".join(self.tail),
+                extra={"action": "agent_output"},
+            )
 
     def _send(self, kind: EventKind, payload: dict[str, Any]) -> None:
         self._sequence += 1

@@ -103,12 +103,13 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         text(
             (seen.app, "bold"),
             f": {seen.working}{limit} agents at work; workers: ",
-            ", ".join(seen.workers) if seen.workers
+            ", ".join(seen.workers)
+            if seen.workers
             else ("none online; start `athanore worker`", "yellow"),
         ),
         text((f"Prefect: {seen.ui_url}\n", "dim")),
         table(columns, map(_route_row, seen.routes)),
-    ]  # fmt: skip
+    ]
     if seen.runs:
         order = sorted(seen.runs, key=_rank)
         runs = table(("task", "name", "queue", "state", "for", "says"), map(_run_row, order[:rows]))

@@ -75,18 +75,18 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
 
 
 def _python() -> Finding:
-    return Finding(
-        "Python", Level.OK, f"{platform.python_version()}, with Athanore {__version__}"
-    )  # fmt: skip
+    return Finding("Python", Level.OK, f"{platform.python_version()}, with Athanore {__version__}")
 
 
 def _app(reference: str, dispatcher: AgentDispatcher) -> Finding:
     count = len(dispatcher.routes)
     if not count and not dispatcher.settings.enable_queue_management:
         return Finding(
-            "app", Level.FAIL, f"{reference} has no routes.",
+            "app",
+            Level.FAIL,
+            f"{reference} has no routes.",
             'Decorate a prompt function with @dispatcher.route("Todo").',
-        )  # fmt: skip
+        )
     listed = ", ".join(map(repr, dispatcher.routes)) or "its routes are made over HTTP"
     return Finding("app", Level.OK, f"{reference}: {listed}")
 
@@ -108,9 +108,11 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
         return _fail("board", exc)
     except Exception as exc:
         return Finding(
-            "board", Level.FAIL, f"{type(exc).__name__}: {exc}",
+            "board",
+            Level.FAIL,
+            f"{type(exc).__name__}: {exc}",
             "The adapter raises what is no error of athanore.errors; see docs/adapters.md.",
-        )  # fmt: skip
+        )
     tasks = sum(q.task_count for q in queues)
     return Finding("board", Level.OK, f"{where}: {len(queues)} queues, {tasks} tasks")
 
@@ -160,9 +162,11 @@ def _home() -> Finding:
     place = next(p for p in (home, *home.parents) if p.exists())
     if not os.access(place, os.W_OK):
         return Finding(
-            "PREFECT_HOME", Level.FAIL, f"{home} cannot be written.",
+            "PREFECT_HOME",
+            Level.FAIL,
+            f"{home} cannot be written.",
             "Set PREFECT_HOME to a folder of your own.",
-        )  # fmt: skip
+        )
     return Finding("PREFECT_HOME", Level.OK, str(home))
 
 
@@ -196,11 +200,13 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
             return [Finding("Prefect", Level.FAIL, trouble.says, trouble.mend)]
         return [
             Finding(
-                "Prefect", Level.WARN, f"{mine}; no server runs at {url}.",
+                "Prefect",
+                Level.WARN,
+                f"{mine}; no server runs at {url}.",
                 "`athanore up` starts one; `prefect server start` does, too.",
             ),
             _database(_own_database(), "would be used"),
-        ]  # fmt: skip
+        ]
     try:
         server = await tell(url, "/admin/version", _PATIENCE)
     except (httpx.HTTPError, ValueError) as exc:
@@ -209,12 +215,14 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
     level = Level.OK if server == mine else Level.WARN
     found = [
         Finding(
-            "Prefect", level, f"{server} at {without_login(url)}, {mine} here",
+            "Prefect",
+            level,
+            f"{server} at {without_login(url)}, {mine} here",
             "" if level is Level.OK else "Give server and workers the same version.",
         ),
         await _web_pages(url),
         await _server_database(url),
-    ]  # fmt: skip
+    ]
     if dispatcher is not None:
         if (advice := await prefect_access.advice(dispatcher.settings, url)) is not None:
             says, _, mend = advice.partition(": ")
@@ -291,12 +299,13 @@ async def _web_pages(url: str) -> Finding:
     if url.startswith("https:") or not await is_open(url, FOREIGN_HOST):
         return Finding(what, Level.OK, "a web page cannot reach it under a name of its own")
     return Finding(
-        what, Level.WARN,
+        what,
+        Level.WARN,
         f"{without_login(url)} answers without a password and under any name: a web page that "
         "somebody here opens can read, start and cancel runs.",
         "Let `athanore up` start the server, set PREFECT_SERVER_API_AUTH_STRING, or put a reverse "
         "proxy before it that checks the Host header; see docs/security.md.",
-    )  # fmt: skip
+    )
 
 
 async def _server_database(url: str) -> Finding:
@@ -330,9 +339,11 @@ def _database(kind: str, what: str) -> Finding:
     if kind.startswith("postgresql"):
         return Finding("database", Level.OK, f"PostgreSQL {what}")
     return Finding(
-        "database", Level.OK, f"SQLite {what}: fine for one machine and a few agents; else see "
+        "database",
+        Level.OK,
+        f"SQLite {what}: fine for one machine and a few agents; else see "
         "PostgreSQL in docs/deploying.md",
-    )  # fmt: skip
+    )
 
 
 def _fail(what: str, error: AthanoreError) -> Finding:

@@ -117,14 +117,18 @@ async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
                 return False
         except BoardUnavailableError as exc:
             if (problem := reason(exc)) != waiting:
-                logger.warning("%s The start waits for it.", problem)
+                logger.warning(
+                    "%s The start waits for it.", problem, extra={"action": "board_away"}
+                )
             waiting = problem
         else:
             if waiting:
-                logger.info("The board can be read; the start goes on.")
+                logger.info(
+                    "The board can be read; the start goes on.", extra={"action": "board_back"}
+                )
             return True
         if await stop.requested_within(_BOARD_INTERVAL):
-            logger.info("Stopped.")
+            logger.info("Stopped.", extra={"action": "stopped"})
             return False
 
 
@@ -192,7 +196,7 @@ async def at_work(
         from athanore.runtime.registry import registry
 
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
-            logger.warning("%s", advice)
+            logger.warning("%s", advice, extra={"action": "prefect_open"})
         app = App(reference, dispatcher, api_url)
         registry.register(app)
         try:
@@ -220,8 +224,10 @@ async def _serve_app(
             routes = await app.routes.read(client, fresh=True)
             await poll_now(client, app.name, routes)
     tell_routes(routes)
-    logger.info("Prefect UI: %s", ui_url(prefect.url))
-    logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+    logger.info("Prefect UI: %s", ui_url(prefect.url), extra={"action": "started"})
+    logger.info(
+        "Task API:   %s (docs: %s/docs)", app.api_url, app.api_url, extra={"action": "started"}
+    )
     services: list[Coroutine[Any, Any, None]] = [serve_api(app, api_socket)]
     if prefect.watch is not None:
         services.append(prefect.watch())
@@ -248,8 +254,11 @@ def tell_routes(routes: Routes) -> None:
     for route in (k.route for k in routes.values()):
         logger.info(
             "Watching %r every %g s: %s",
-            route.queue_name, route.poll_interval.total_seconds(), route.describe(),
-        )  # fmt: skip
+            route.queue_name,
+            route.poll_interval.total_seconds(),
+            route.describe(),
+            extra={"action": "started"},
+        )
 
 
 async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> None:
@@ -287,8 +296,11 @@ async def _shut_down(
     if count := sum(w.agent_count for w in workers):
         logger.info(
             "Stopping: %s agent%s may finish within %g s (Ctrl-C again: stop now).",
-            count, "" if count == 1 else "s", grace.total_seconds(),
-        )  # fmt: skip
+            count,
+            "" if count == 1 else "s",
+            grace.total_seconds(),
+            extra={"action": "stopping"},
+        )
     drains = asyncio.gather(*(w.drain(grace) for w in workers))
     hurry = asyncio.create_task(stop.at_once())
     await asyncio.wait([drains, hurry], return_when=asyncio.FIRST_COMPLETED)
@@ -300,7 +312,7 @@ async def _shut_down(
     for task in started:
         task.cancel()
     await asyncio.wait(started)
-    logger.info("Stopped.")
+    logger.info("Stopped.", extra={"action": "stopped"})
 
 
 async def _send_the_rest() -> None:

@@ -90,15 +90,19 @@ class OwnPrefect:
                 )
             logger.error(
                 "The Prefect server has ended (exit code %s); starting it again at %s.",
-                code, self.url,
-            )  # fmt: skip
+                code,
+                self.url,
+                extra={"action": "prefect_ended"},
+            )
             try:
                 await self.start()
             except PrefectUnavailableError:
                 if self._process.poll() is None:
                     raise
             else:
-                logger.info("The Prefect server is back at %s.", self.url)
+                logger.info(
+                    "The Prefect server is back at %s.", self.url, extra={"action": "prefect_back"}
+                )
 
     async def stop(self) -> None:
         """Stop the server, however often the caller is cancelled."""
@@ -114,7 +118,11 @@ class OwnPrefect:
         while not await self._answers():
             if loop.time() - told > _SAY_EVERY:
                 told = loop.time()
-                logger.info("The Prefect server is still starting (%.0f s so far).", told - started)
+                logger.info(
+                    "The Prefect server is still starting (%.0f s so far).",
+                    told - started,
+                    extra={"action": "prefect_starting"},
+                )
             if process.poll() is not None:
                 raise PrefectUnavailableError(
                     f"The Prefect server ended with exit code {process.returncode} while it "
@@ -146,9 +154,16 @@ class _Relay:
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
                 if head := _SERVER_LINE.match(text):
-                    logger.warning("Prefect server: %s", head["message"])
+                    logger.warning(
+                        "Prefect server: %s", head["message"], extra={"action": "prefect_said"}
+                    )
                 else:
-                    logger.log(logging.DEBUG if self.is_up else logging.WARNING, "  %s", text)
+                    logger.log(
+                        logging.DEBUG if self.is_up else logging.WARNING,
+                        "  %s",
+                        text,
+                        extra={"action": "prefect_said"},
+                    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -59,7 +59,7 @@ async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> No
     async with at_work(dispatcher, reference, prefect_api) as app:
         if await once_prefect_answers(lambda: _apply_limits(app), stop) is None:
             return
-        logger.info("Agents reach the task API at %s.", app.api_url)
+        logger.info("Agents reach the task API at %s.", app.api_url, extra={"action": "started"})
         await work(app, stop)
 
 
@@ -76,10 +76,10 @@ async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -
             if not get_current_settings().api.url:
                 raise
             if not waiting:
-                logger.warning("%s The worker waits for it.", exc)
+                logger.warning("%s The worker waits for it.", exc, extra={"action": "board_away"})
             waiting = True
         if await stop.requested_within(_PREFECT_INTERVAL):
-            logger.info("Stopped.")
+            logger.info("Stopped.", extra={"action": "stopped"})
             return None
 
 
@@ -103,13 +103,19 @@ async def _apply_limits(app: App) -> Routes:
     tell_routes(routes)
     if not versions:
         logger.warning(
-            "No route of %r is deployed yet; run `athanore deploy %s`.", app.name, app.reference
+            "No route of %r is deployed yet; run `athanore deploy %s`.",
+            app.name,
+            app.reference,
+            extra={"action": "not_deployed"},
         )
     elif versions != {mine.version}:
         logger.warning(
             "This worker has version %s of %r; deployed is %s.",
-            mine.version, app.name, ", ".join(sorted(v or "none" for v in versions)),
-        )  # fmt: skip
+            mine.version,
+            app.name,
+            ", ".join(sorted(v or "none" for v in versions)),
+            extra={"action": "version_differs"},
+        )
     return routes
 
 
@@ -144,8 +150,13 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             dispatcher, reference, prefect_api, settings.agent_api_url(host, port)
         ) as app:
             await _claim_or_later(app)
-            logger.info("Prefect UI: %s", ui_url(prefect_api))
-            logger.info("Task API:   %s (docs: %s/docs)", app.api_url, app.api_url)
+            logger.info("Prefect UI: %s", ui_url(prefect_api), extra={"action": "started"})
+            logger.info(
+                "Task API:   %s (docs: %s/docs)",
+                app.api_url,
+                app.api_url,
+                extra={"action": "started"},
+            )
             serving = asyncio.create_task(serve_api(app, api_socket))
             stopping = asyncio.create_task(stop.requested())
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +165,7 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             await asyncio.gather(serving, return_exceptions=True)
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 raise error
-            logger.info("Stopped.")
+            logger.info("Stopped.", extra={"action": "stopped"})
 
 
 async def _claim_or_later(app: App) -> None:
@@ -180,5 +191,5 @@ async def _prefect_or_later() -> str:
         named = named_api()
         if named is None:
             raise
-        logger.warning("%s Dispatch waits until it does.", exc)
+        logger.warning("%s Dispatch waits until it does.", exc, extra={"action": "board_away"})
         return named

@@ -70,17 +70,23 @@ async def prefect_server(
     api, url = get_current_settings().server.api, own_api()
     host, port = api.host, api.port
     if (trouble := await trouble_at(url)) is None:
-        logger.info("Using the Prefect server that runs at %s.", url)
+        logger.info(
+            "Using the Prefect server that runs at %s.", url, extra={"action": "prefect_found"}
+        )
         yield PrefectServer(url)
         return
     if trouble.answers:
-        logger.warning("%s", trouble.says)
+        logger.warning("%s", trouble.says, extra={"action": "prefect_unhealthy"})
     if await _port_is_taken(host, port):
         raise ConfigurationError(
             f"Port {port} on {host} is taken by something that is not a Prefect server; "
             "set PREFECT_SERVER_API_PORT to a free port."
         )
-    logger.info("Starting a Prefect server at %s (its first start takes a while) ...", url)
+    logger.info(
+        "Starting a Prefect server at %s (its first start takes a while) ...",
+        url,
+        extra={"action": "prefect_starting"},
+    )
     own = OwnPrefect(url, lambda mark: _spawn(host, port, mark, secrets), lambda: is_prefect(url))
     try:
         await own.start(meanwhile)
@@ -147,5 +153,7 @@ def _spawn(
         server_command(host, port),
         env={**server_environment(host, port, secrets=secrets), **mark},
         start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )

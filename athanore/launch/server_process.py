@@ -27,10 +27,20 @@ _OF_OTHER_SERVERS = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
 def server_command(host: str, port: int) -> list[str]:
     """The command line that serves Prefect in the foreground."""
     return [
-        sys.executable, "-m", "uvicorn", "--factory", "athanore.launch.prefect_app:create_app",
-        "--host", host, "--port", str(port),
-        "--log-level", "warning", "--timeout-keep-alive", "30",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "athanore.launch.prefect_app:create_app",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--timeout-keep-alive",
+        "30",
+    ]
 
 
 def server_environment(

@@ -28,4 +28,5 @@ def hide_memory() -> None:
         logger.warning(
             "Linux does not hide this process's environment from agents: %s.",
             os.strerror(ctypes.get_errno()),
+            extra={"action": "environment_not_hidden"},
         )

@@ -323,4 +323,10 @@ def _assign(adapter: QueueAdapter, task: Task, assignee: str) -> None:
     except (BoardUnavailableError, BoardAccessError):
         raise
     except BoardError as exc:
-        logger.warning("Task %r is claimed; %r was not assigned: %s", task.id, assignee, exc)
+        logger.warning(
+            "Task %r is claimed; %r was not assigned: %s",
+            task.id,
+            assignee,
+            exc,
+            extra={"action": "assignee_refused"},
+        )

@@ -73,8 +73,13 @@ class TellingTransport(httpx.AsyncBaseTransport):
         self._told = now
         logger.warning(
             "Waiting for Prefect at %s: %s %s has taken %.0f s so far (%s).",
-            request.url.netloc.decode(), request.method, request.url.path, now - since, why,
-        )  # fmt: skip
+            request.url.netloc.decode(),
+            request.method,
+            request.url.path,
+            now - since,
+            why,
+            extra={"action": "prefect_slow"},
+        )
 
     @override
     async def aclose(self) -> None:

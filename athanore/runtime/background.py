@@ -27,9 +27,17 @@ async def kept_up(what: str, work: Callable[[], Awaitable[object]], pause: float
             await work()
             return
         except AthanoreError as exc:
-            logger.warning("%s failed (%s); again in %g s.", what, exc, pause)
+            logger.warning(
+                "%s failed (%s); again in %g s.",
+                what,
+                exc,
+                pause,
+                extra={"action": "background_task_failed"},
+            )
         except Exception:
-            logger.exception("%s failed; again in %g s.", what, pause)
+            logger.exception(
+                "%s failed; again in %g s.", what, pause, extra={"action": "background_task_failed"}
+            )
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -37,4 +45,9 @@ async def kept_up(what: str, work: Callable[[], Awaitable[object]], pause: float
 def tell_failure(task: asyncio.Task[Any]) -> None:
     """Log the error that a task ended in: the done callback of a task that nobody waits for."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("%s failed.", task.get_name(), exc_info=error)
+        logger.error(
+            "%s failed.",
+            task.get_name(),
+            exc_info=error,
+            extra={"action": "background_task_failed"},
+        )

@@ -95,7 +95,10 @@ async def _fence(lease: Lease, runs: Callable[[], KnownRuns]) -> None:
             told = True
             for local_runs in set(runs().values()):
                 local_runs.note_outage()
-            logger.warning("Prefect has not acknowledged a heartbeat for long; agents are stopped.")
+            logger.warning(
+                "Prefect has not acknowledged a heartbeat for long; agents are stopped.",
+                extra={"action": "lease_lost"},
+            )
         for run_id, local_runs in list(runs().items()):
             local_runs.stop(run_id, StopReason.CUT_OFF)
 

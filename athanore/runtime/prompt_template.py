@@ -71,9 +71,14 @@ def _render(source: str, task: Task, attempts: list[int]) -> str:
         done = subprocess.run(
             # By path and isolated: it needs Jinja and nothing else, least of all our environment.
             [sys.executable, "-I", os.path.abspath(prompt_rendering.__file__)],
-            input=json.dumps(request, default=_plain), capture_output=True, encoding="utf-8",
-            env=bare_environment(), cwd="/", timeout=_PATIENCE, check=False,
-        )  # fmt: skip
+            input=json.dumps(request, default=_plain),
+            capture_output=True,
+            encoding="utf-8",
+            env=bare_environment(),
+            cwd="/",
+            timeout=_PATIENCE,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise RouteError(f"prompt: it took longer than {_PATIENCE:g} s.") from None
     except OSError as exc:

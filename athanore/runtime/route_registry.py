@@ -167,7 +167,7 @@ class Registry:
             except RouteError as exc:
                 # One broken definition is no other route's matter.
                 if str(exc) not in self._told:
-                    logger.error("%s", exc)
+                    logger.error("%s", exc, extra={"action": "route_definition_broken"})
                     self._told.add(str(exc))
                 continue
             if known is not None:

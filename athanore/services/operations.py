@@ -220,7 +220,14 @@ def _dead_letter(client: PrefectClient, task: Task, run: FlowRun | None) -> Dead
         )
     reason, _, output = (run.state.message or run.state_name or "failed").partition("\n")
     return DeadLetter(
-        task_id=task.id, task_name=task.name, queue_name=task.queue_name, route=route_name(run),
-        reason=reason, attempts=record_of(run).attempt, last_output=output,
-        since=run.state.timestamp, run_id=str(run.id), run_url=run_url(client, run),
-    )  # fmt: skip
+        task_id=task.id,
+        task_name=task.name,
+        queue_name=task.queue_name,
+        route=route_name(run),
+        reason=reason,
+        attempts=record_of(run).attempt,
+        last_output=output,
+        since=run.state.timestamp,
+        run_id=str(run.id),
+        run_url=run_url(client, run),
+    )

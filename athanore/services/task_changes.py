@@ -136,6 +136,11 @@ async def _dispatch_if_watched(prefect: PrefectAccess, app: App, task: Task) -> 
         async with prefect.client() as client:
             done = await tasks.dispatch_if_watched(client, app, task)
     except AthanoreError as exc:
-        logger.warning("The next poll dispatches task %r: %s", task.id, exc)
+        logger.warning(
+            "The next poll dispatches task %r: %s",
+            task.id,
+            exc,
+            extra={"action": "dispatch_delayed"},
+        )
         return None
     return None if done is None else done.run

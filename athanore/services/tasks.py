@@ -135,9 +135,10 @@ async def cancel_left_behind(
         held: the runs that hold the tasks in the queue, as `make_way` has found them.
     """
     mine = [
-        r for r in held.values()
+        r
+        for r in held.values()
         if r.state_type in store.NOT_TAKEN and store.route_name(r) == route.queue_name
-    ]  # fmt: skip
+    ]
     if await store.count_waiting(client, app.name, route.queue_name) <= len(mine):
         return 0
     waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, queue_name=route.queue_name)

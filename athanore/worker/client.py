@@ -81,13 +81,21 @@ class PatientTransport(httpx.AsyncBaseTransport):
                     self._away_since = loop.time()
                     for app in self._apps:
                         app.local_runs.note_outage()
-                    logger.warning("Prefect does not answer (%s); waiting for it.", reason(exc))
+                    logger.warning(
+                        "Prefect does not answer (%s); waiting for it.",
+                        reason(exc),
+                        extra={"action": "prefect_away"},
+                    )
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
             self._was_there = True
             clock.heard(response.headers.get("date"))
             if self._away_since is not None:
-                logger.info("Prefect is back after %.0f s.", loop.time() - self._away_since)
+                logger.info(
+                    "Prefect is back after %.0f s.",
+                    loop.time() - self._away_since,
+                    extra={"action": "prefect_back"},
+                )
                 self._away_since = None
                 for app in self._apps:
                     app.local_runs.note_return()

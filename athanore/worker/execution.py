@@ -57,7 +57,7 @@ class Execution:
         self._starting.add(run.id)
         try:
             if (refusal := self._refusal(run, flow_name)) is not None:
-                self._logger.error("%s", refusal)
+                self._logger.error("%s", refusal, extra={"action": "run_refused"})
                 await propose_state(client, Crashed(message=refusal), flow_run_id=run.id)
                 return
             taken = str(Holder(self._worker, identity.process()))
@@ -70,12 +70,23 @@ class Execution:
             raise
         except PrefectHTTPStatusError as exc:
             if exc.response.status_code != _NOT_FOUND:
-                self._logger.exception("Run %r ended in an error of the worker.", run.name)
+                self._logger.exception(
+                    "Run %r ended in an error of the worker.",
+                    run.name,
+                    extra={"action": "run_crashed"},
+                )
             # Else it is a poll that another worker has deleted, because a newer one stands for it.
         except PrefectUnavailableError as exc:
-            self._logger.warning("Run %r was stopped without Prefect's knowing: %s", run.name, exc)
+            self._logger.warning(
+                "Run %r was stopped without Prefect's knowing: %s",
+                run.name,
+                exc,
+                extra={"action": "run_stopped"},
+            )
         except Exception:
-            self._logger.exception("Run %r ended in an error of the worker.", run.name)
+            self._logger.exception(
+                "Run %r ended in an error of the worker.", run.name, extra={"action": "run_crashed"}
+            )
         finally:
             self.started(run.id)
 

@@ -48,7 +48,11 @@ class ForeignRuns:
             await app.routes.find(client, route[1], run.parameters.get("route"))
         except RouteError as exc:
             if route not in self._said:
-                self.logger.warning("%s Its runs are left to workers that have it.", exc)
+                self.logger.warning(
+                    "%s Its runs are left to workers that have it.",
+                    exc,
+                    extra={"action": "route_unknown"},
+                )
             self._said.add(route)
             return True
         self._said.discard(route)

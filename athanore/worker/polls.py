@@ -92,7 +92,11 @@ async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None
                 if deleted := await clearing.delete_empty_polls(client, app, EMPTY_POLLS_STAY):
                     logger.debug("Deleted %s polls of %s that found nothing.", deleted, app)
         except Exception as exc:
-            logger.warning("Polls that found nothing could not be deleted: %s", exc)
+            logger.warning(
+                "Polls that found nothing could not be deleted: %s",
+                exc,
+                extra={"action": "polls_not_deleted"},
+            )
         await asyncio.sleep(_CLEAN_UP_EVERY.total_seconds())
 
 

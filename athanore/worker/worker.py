@@ -362,7 +362,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 await self._wait_for_runs(_POLLS_FIRST)
                 await clearing.delete_waiting(self.client, some)
         except Exception as exc:
-            self._logger.warning("Late polls could not be deleted: %s", exc)
+            self._logger.warning(
+                "Late polls could not be deleted: %s", exc, extra={"action": "polls_not_deleted"}
+            )
             return
         if len(ids) > _PAGE // 2:
             await self.get_and_submit_flow_runs()

@@ -82,7 +82,11 @@ class LastLines:
         except PrefectUnavailableError:
             pass  # a later call tries again
         except Exception:
-            logger.exception("What the agent of task %r said last cannot be read.", task_id)
+            logger.exception(
+                "What the agent of task %r said last cannot be read.",
+                task_id,
+                extra={"action": "last_line_not_read"},
+            )
         finally:
             del self._look_ups[run.id]
 

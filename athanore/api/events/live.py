@@ -85,11 +85,12 @@ class LiveEvents:
         """
         if self._count >= _MAX_READERS:
             raise Problem(
-                503, "too-many-readers",
+                503,
+                "too-many-readers",
                 f"{self._count} event streams are open already; close some, or poll "
                 "GET /agents/{task_id} instead.",
                 headers={"Retry-After": "5"},
-            )  # fmt: skip
+            )
         subscription = Subscription(self._ready)
         if self._closed:
             subscription.put(None)

@@ -73,7 +73,12 @@ class ProgressReports:
                     async with self._prefect.client() as client:
                         await self._put(client, progress)
                 except Exception as exc:
-                    logger.warning("Progress of run %s was not written: %s", run_id, exc)
+                    logger.warning(
+                        "Progress of run %s was not written: %s",
+                        run_id,
+                        exc,
+                        extra={"action": "progress_not_written"},
+                    )
                 try:
                     async with asyncio.timeout(_PAUSE):
                         await self._closing.wait()

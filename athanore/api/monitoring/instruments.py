@@ -42,15 +42,19 @@ class Metrics:
             "run_seconds", "How long the agents of a run worked.", _RUN_SECONDS, "route"
         )
         self.latency = self._histogram(
-            "dispatch_latency_seconds", "From when a run was due to its start.",
-            _WAIT_SECONDS, "route",
-        )  # fmt: skip
+            "dispatch_latency_seconds",
+            "From when a run was due to its start.",
+            _WAIT_SECONDS,
+            "route",
+        )
         self.usage = self._counter("usage", "What agents reported of cost and tokens.", "kind")
         self.requests = self._counter("api_requests", "Requests answered.", "method", "status")
         self.request_seconds = self._histogram(
-            "api_request_seconds", "How long the answer of a request began to take.",
-            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10), "method",
-        )  # fmt: skip
+            "api_request_seconds",
+            "How long the answer of a request began to take.",
+            (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            "method",
+        )
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"athanore_{name}", text, labels, registry=self.registry)

@@ -104,9 +104,13 @@ class AgentRuns:
         """
         async with self._prefect.client() as client:
             return await store.find_runs(
-                client, self._app.name, _ALL, task_ids=[task_id],
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=_FEW,
-            )  # fmt: skip
+                client,
+                self._app.name,
+                _ALL,
+                task_ids=[task_id],
+                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+                limit=_FEW,
+            )
 
     async def requeue(self, task: Task, by: str, queue_name: str | None) -> FlowRun:
         """Give a dead letter a fresh start; see `operations.requeue`."""
@@ -139,10 +143,14 @@ class AgentRuns:
 def run_model(run: FlowRun) -> RunModel:
     """A run for an answer."""
     return RunModel(
-        id=str(run.id), name=run.name, state=run.state_name or "",
-        queue_name=queue_of(run), attempt=record_of(run).attempt,
-        worker=worker_of(run), url=run_url(run),
-    )  # fmt: skip
+        id=str(run.id),
+        name=run.name,
+        state=run.state_name or "",
+        queue_name=queue_of(run),
+        attempt=record_of(run).attempt,
+        worker=worker_of(run),
+        url=run_url(run),
+    )
 
 
 def run_record(run: FlowRun) -> RunRecordModel:
@@ -150,8 +158,9 @@ def run_record(run: FlowRun) -> RunRecordModel:
     return RunRecordModel(
         **run_model(run).model_dump(),
         message=(run.state.message or "") if run.state else "",
-        started_at=run.start_time, ended_at=run.end_time,
-    )  # fmt: skip
+        started_at=run.start_time,
+        ended_at=run.end_time,
+    )
 
 
 def queue_of(run: FlowRun) -> str:

@@ -123,7 +123,10 @@ class PrefectLink:
                         break
                     await asyncio.sleep(_LOOK_EVERY)
         except Exception:
-            logger.exception("It cannot be found out whether Prefect is back; it is asked again.")
+            logger.exception(
+                "It cannot be found out whether Prefect is back; it is asked again.",
+                extra={"action": "prefect_look_failed"},
+            )
         await connections.renew()
 
 

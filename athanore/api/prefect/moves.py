@@ -54,11 +54,20 @@ class Moves:
             with suppress(PrefectUnavailableError):
                 await self._write(run_id, start, target_queue)
                 return
-        logger.warning("Run %s was never told that its agent has moved its task.", run_id)
+        logger.warning(
+            "Run %s was never told that its agent has moved its task.",
+            run_id,
+            extra={"action": "move_not_noted"},
+        )
 
     async def _write(self, run_id: UUID, start: int, target_queue: str) -> None:
         try:
             async with self._prefect.client() as client:
                 await note_move(client, run_id, start, target_queue)
         except (ObjectNotFound, PrefectHTTPStatusError) as exc:
-            logger.warning("Run %s was not told that its agent moves its task: %s", run_id, exc)
+            logger.warning(
+                "Run %s was not told that its agent moves its task: %s",
+                run_id,
+                exc,
+                extra={"action": "move_not_noted"},
+            )

@@ -66,4 +66,4 @@ class Removals:
             with contextlib.suppress(PrefectUnavailableError):
                 async with self._prefect.client() as client:
                     done = await finish_removal(client, self._app, queue_name)
-        logger.info("Route %r is removed.", queue_name)
+        logger.info("Route %r is removed.", queue_name, extra={"action": "route_removed"})

@@ -67,12 +67,13 @@ async def get_agent(task_id: str, service: ServiceDep) -> AgentDetailModel:
             return AgentDetailModel(**agent.model_dump(), events=events)
     busy = [names.task_of(r.tags) or "" for r in working]
     raise Problem(
-        404, "no-agent",
+        404,
+        "no-agent",
         f"No agent works on task {task_id!r} now. Agents work on: "
         f"{', '.join(repr(t) for t in busy) or 'nothing'}. "
         "GET /tasks/{id} shows a task's run; GET /agents lists all agents.",
         existing=busy,
-    )  # fmt: skip
+    )
 
 
 def _agent(routes: Routes, run: FlowRun) -> AgentModel:

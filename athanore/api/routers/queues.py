@@ -68,7 +68,8 @@ async def _refuse_if_used(service: Service, queue_name: str, verb: str) -> None:
     ]
     if uses:
         raise Problem(
-            409, "queue-in-use",
+            409,
+            "queue-in-use",
             f"The queue {queue_name!r} cannot be {verb}: it is used by {', '.join(uses)}. "
             "Change or delete these routes first.",
-        )  # fmt: skip
+        )

@@ -235,7 +235,8 @@ def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
     if missing:
         said = ", ".join(f"{value!r} ({option})" for option, value in missing)
         raise Problem(
-            404, "queue-not-found",
+            404,
+            "queue-not-found",
             f"The board has no queue {said}. It has: "
             f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
             errors=[
@@ -243,7 +244,7 @@ def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
                 for o, v in missing
             ],
             existing=existing,
-        )  # fmt: skip
+        )
 
 
 def _refuse_secrets(service: Service, body: BaseModel) -> None:
@@ -255,10 +256,11 @@ def _refuse_secrets(service: Service, body: BaseModel) -> None:
         )
     if service.redactor.text(text) != text:
         raise Problem(
-            422, "secret-in-route",
+            422,
+            "secret-in-route",
             "The route contains a secret that Athanore knows (a token, a password of the board). "
             "Routes are kept in Prefect as they are: give secrets to the worker's environment.",
-        )  # fmt: skip
+        )
 
 
 def _model(routes: Routes, known: KnownRoute) -> RouteModel:

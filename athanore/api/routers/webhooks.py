@@ -45,15 +45,19 @@ def _authenticate(
     secret = service.dispatcher.settings.webhook_token
     if secret is None:
         raise Problem(
-            404, "webhooks-off", "Webhooks are off: the app was started without "
+            404,
+            "webhooks-off",
+            "Webhooks are off: the app was started without "
             "ATHANORE_WEBHOOK_TOKEN, the token that the board is to send.",
-        )  # fmt: skip
+        )
     credential = credential_of(request) or ""
     if not compare_digest(credential.encode(), secret.get_secret_value().encode()):
         raise Problem(
-            401, "token-unknown", "The webhook must send ATHANORE_WEBHOOK_TOKEN as bearer token.",
+            401,
+            "token-unknown",
+            "The webhook must send ATHANORE_WEBHOOK_TOKEN as bearer token.",
             headers={"WWW-Authenticate": 'Bearer realm="athanore"'},
-        )  # fmt: skip
+        )
 
 
 @router.post(

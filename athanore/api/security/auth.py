@@ -100,13 +100,14 @@ class Gate:
         if not self._required:
             return Caller(Role.ANYBODY)
         raise Problem(
-            401, "token-needed" if credential is None else "token-unknown",
+            401,
+            "token-needed" if credential is None else "token-unknown",
             "Send the header `Authorization: Bearer $ATHANORE_TOKEN`; an agent finds its token in "
             "that variable, an operator uses ATHANORE_API_KEY."
             if credential is None
             else "This token is not known, or its run is over.",
             headers=_CHALLENGE,
-        )  # fmt: skip
+        )
 
     async def _agent(self, token: str, run_id: UUID, *, write: bool) -> Caller | None:
         """The agent that a token belongs to; None for a read with a token that is worth nothing."""
@@ -118,19 +119,21 @@ class Gate:
             if not write:
                 return None
             raise Problem(
-                401, "token-unknown",
+                401,
+                "token-unknown",
                 "No agent run has this token. If a worker of this app has given it to you, the "
                 "worker and this API do not have the same ATHANORE_API_KEY.",
                 headers=_CHALLENGE,
-            )  # fmt: skip
+            )
         if not self._is_alive(run) or start != start_at_work(run):
             if not write:
                 return None
             raise Problem(
-                409, "run-ended",
+                409,
+                "run-ended",
                 f"The run of this token has ended or is being stopped ({run.state_name}); it may "
                 "not change anything any more. Stop working.",
-            )  # fmt: skip
+            )
         return Caller(Role.AGENT, task_id, run_id, queue_of(run), record.attempt, start)
 
     def _is_alive(self, run: FlowRun) -> bool:
@@ -197,10 +200,11 @@ class Gate:
         if path == "/tasks" or (own and not _OPERATORS_ONLY.fullmatch(path)):
             return
         raise Problem(
-            403, "not-your-task",
+            403,
+            "not-your-task",
             f"Your token is for task {caller.task_id!r}: you may change that one and create new "
             "ones, and read everything.",
-        )  # fmt: skip
+        )
 
 
 _bearer = HTTPBearer(
@@ -243,10 +247,11 @@ def _check_content_type(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise Problem(
-            415, "not-json",
+            415,
+            "not-json",
             "Send JSON with the header `Content-Type: application/json` "
             f"(yours is {media_type or 'missing'!r}).",
-        )  # fmt: skip
+        )
 
 
 type CallerDep = Annotated[Caller, Depends(authenticate)]

@@ -91,27 +91,30 @@ class Guard:
         """
         if size > 0 and self._held + size > MAX_HELD:
             raise Problem(
-                503, "too-many-bodies",
+                503,
+                "too-many-bodies",
                 "Too many requests are being received; try again soon.",
                 headers={"Retry-After": "5", "Connection": "close"},
-            )  # fmt: skip
+            )
         self._held += size
 
     def _check_sender(self, method: str, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if not self._hosts.names_us(hosts):
             raise Problem(
-                403, "foreign-host",
+                403,
+                "foreign-host",
                 f"The Host header {', '.join(hosts)!r} does not name this server. Call it by the "
                 "address in ATHANORE_API_URL.",
-            )  # fmt: skip
+            )
         origins = headers.getlist("origin")
         if not self._hosts.may_call(origins, hosts[0]) or _is_foreign(method, headers):
             page = ", ".join(origins) or "elsewhere"
             raise Problem(
-                403, "foreign-origin",
+                403,
+                "foreign-origin",
                 f"Web pages from {page!r} may not call this API; only its own may.",
-            )  # fmt: skip
+            )
 
 
 def _is_foreign(method: str, headers: Headers) -> bool:
@@ -214,16 +217,18 @@ class _Body:
 
 def _too_large() -> Problem:
     return Problem(
-        413, "body-too-large",
+        413,
+        "body-too-large",
         "The body is over 1 MiB. Put large results into a file or a repository, and its place "
         "into the comment.",
         headers={"Connection": "close"},
-    )  # fmt: skip
+    )
 
 
 def _too_slow(patience: timedelta) -> Problem:
     return Problem(
-        408, "body-too-slow",
+        408,
+        "body-too-slow",
         f"The body did not arrive within {patience.total_seconds():g} s.",
         headers={"Connection": "close"},
-    )  # fmt: skip
+    )

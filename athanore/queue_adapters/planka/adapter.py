@@ -324,7 +324,7 @@ class PlankaAdapter:
                 "The card %s was put into the list %r while it was deleted, and is in the trash",
                 card.get("id"),
                 queue_name,
-                extra={"action": "planka.card_trashed"},
+                extra={"action": "planka_card_trashed"},
             )
 
     # --- webhooks ---

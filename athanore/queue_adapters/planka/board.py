@@ -235,6 +235,6 @@ def _is_sound(card: Json) -> bool:
     logger.warning(
         "A card of Planka makes no sense and is left out: %.200r",
         card,
-        extra={"action": "planka.card_skipped"},
+        extra={"action": "planka_card_skipped"},
     )
     return False
