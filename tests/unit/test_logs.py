@@ -113,7 +113,9 @@ def test_json_has_everything(seen: list[logging.LogRecord]) -> None:
     try:
         raise ValueError("real")
     except ValueError:
-        logging.getLogger("prefect.flow_runs").exception("It\n%s", "failed", extra=AGENT)
+        logging.getLogger("prefect.flow_runs").exception(
+            "It\n%s", "failed", extra={**AGENT, "action": "run_failed"}
+        )
     line = JsonFormatter().format(seen[0])
     assert "\n" not in line
     fields = json.loads(line)
@@ -121,7 +123,7 @@ def test_json_has_everything(seen: list[logging.LogRecord]) -> None:
     assert "ValueError: real" in fields.pop("exception")
     assert fields == {
         "level": "ERROR", "logger": "prefect.flow_runs", "message": "It\nfailed",
-        "flow_run_id": "abc", "flow_run_name": "Fix crash",
+        "action": "run_failed", "flow_run_id": "abc", "flow_run_name": "Fix crash",
     }  # fmt: skip
 
 
