@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import override
+from functools import partial
+from typing import Any, cast, override
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -29,11 +30,38 @@ MAX_HEADERS = 64 * 1024
 _SAID_EVERY = 60.0
 
 
+class Refusals:
+    """Tells now and then that a server refuses connections."""
+
+    def __init__(self) -> None:
+        self._said_at: float | None = None
+
+    def tell(self, now: float) -> None:
+        """Say so, unless it was said a moment ago; `now` in seconds of the event loop's clock."""
+        if self._said_at is not None and now - self._said_at < _SAID_EVERY:
+            return
+        self._said_at = now
+        logger.warning(
+            "The task API has %s connections, which is its limit; further ones are refused "
+            "until some end.",
+            MAX_CONNECTIONS,
+            extra={"action": "connections_refused"},
+        )
+
+
+def bounded_protocol() -> type[asyncio.Protocol]:
+    """The protocol of one server, for uvicorn's `http=`."""
+    return cast(type[asyncio.Protocol], partial(BoundedProtocol, refusals=Refusals()))
+
+
 class BoundedProtocol(H11Protocol):
     """HTTP/1.1 that refuses too many connections, and ends those that ask nothing."""
 
     _patience: asyncio.TimerHandle | None = None
-    _said_at: float | None = None
+
+    def __init__(self, *args: Any, refusals: Refusals, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._refusals = refusals
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -89,15 +117,7 @@ class BoundedProtocol(H11Protocol):
             self._patience = None
 
     def _refuse(self) -> None:
-        now, said_at = self.loop.time(), BoundedProtocol._said_at
-        if said_at is None or now - said_at > _SAID_EVERY:
-            BoundedProtocol._said_at = now
-            logger.warning(
-                "The task API has %s connections, which is its limit; further ones are refused "
-                "until some end.",
-                MAX_CONNECTIONS,
-                extra={"action": "connections_refused"},
-            )
+        self._refusals.tell(self.loop.time())
         problem = Problem(
             503,
             "too-many-connections",

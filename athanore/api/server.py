@@ -11,7 +11,7 @@ from typing import override
 import uvicorn
 
 from athanore.api.app import create_api
-from athanore.api.connections import MAX_HEADERS, BoundedProtocol
+from athanore.api.connections import MAX_HEADERS, bounded_protocol
 from athanore.api.security.guard import check_binding
 from athanore.errors import AthanoreError
 from athanore.runtime.apps import App
@@ -53,7 +53,7 @@ async def serve_api(app: App, sock: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE,
-        http=BoundedProtocol,
+        http=bounded_protocol(),
         h11_max_incomplete_event_size=MAX_HEADERS,
     )
     server = _Server(config)

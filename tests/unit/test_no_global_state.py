@@ -113,10 +113,13 @@ def state_of(code: str) -> set[str]:
     tree = ast.parse(code)
     in_place = changed(tree)
     found = {name for name, value in assigned(tree.body) if is_state(name, value, in_place)}
+    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     for node in ast.walk(tree):
         match node:
             case ast.Global():
                 found |= set(node.names)
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store()) if name in classes:
+                found.add(ast.unparse(node))
             case ast.ClassDef():
                 for name, value in assigned(node.body):
                     if called(value) in MUTABLE or (
@@ -161,6 +164,7 @@ def test_no_module_has_state_of_its_own() -> None:
         "class A:\n    known = {}",
         "class A:\n    class B:\n        known: set[int] = set()",
         "class A:\n    gate = asyncio.Lock()",
+        "class A:\n    at = None\n    def f(self): A.at = 1",
         "@cache\ndef f(): ...",
         "@functools.lru_cache(maxsize=1)\ndef f(): ...",
         "class A:\n    @staticmethod\n    @functools.cache\n    def f(): ...",
