@@ -88,7 +88,9 @@ class AgentResult:
 
     `reason` is a few words that finish the sentence "Retry 1/3: ..." (`exit code 2`, `timed out`).
     `output_tail` holds the last lines of what the agent said about it, for the comment.
-    `retryable` is False where another attempt cannot help (a missing command, a bad configuration).
+    `retryable` is False where another attempt cannot help (a permission that the task lacks).
+    `not_now` is True where the agent cannot work now, whatever its task is: a missing program, an
+    expired key, a usage limit. The route is paused then, and the attempt does not count.
     `usage` is what the adapter knows of cost: `cost_usd`, `input_tokens`, `output_tokens`, `turns`,
     `session_id` and the like.
     """
@@ -98,6 +100,7 @@ class AgentResult:
     exit_code: int | None = None
     output_tail: str = ""
     retryable: bool = True
+    not_now: bool = False
     usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property

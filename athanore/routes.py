@@ -186,6 +186,12 @@ class RouteOptions:
 
     At least 1. Default: 5."""
 
+    max_rounds: Option[int | None, int | None] = count(50, least=1, none=True)
+    """How often a task may come to this route within 24 hours. One more time, and it is given up
+    instead: agents, or routes, hand it round in a circle. `None` means no limit.
+
+    At least 1. Default: 50."""
+
     resume_after: Option[Seconds | None, timedelta | None] = duration(900, none=True)
     """A route that paused itself tries again after so many seconds; `None`: only `athanore resume`
     ends it.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from athanore.models import AgentEvent, AgentResult, Task
 
@@ -62,6 +62,20 @@ class AgentJob:
     emit: Callable[[AgentEvent], None] = ignore_event
     alive: Callable[[], None] = ignore_sign
     command: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class SupportsCheck(Protocol):
+    """An adapter that can tell before the first attempt that there could be none."""
+
+    def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
+        """Say what keeps agents from being started, in a few words; None if nothing does.
+
+        Args:
+            env: the environment of the worker, with the route's own variables.
+            cwd: the route's working folder.
+        """
+        ...
 
 
 class AgentAdapter(Protocol):

@@ -89,12 +89,19 @@ async def _end_of(pid: int) -> None:
         os.close(fd)
 
 
+def means_not_now(code: int | None) -> bool:
+    """Tell whether an agent says by its exit code that it cannot work now, whatever its task."""
+    return code == os.EX_TEMPFAIL
+
+
 def judge(code: int | None) -> tuple[AgentOutcome, str]:
     """Say in an outcome and a few words what an exit code means; None is one that was lost."""
     if code is None:
         return AgentOutcome.FAILED, "exit code lost (is SIGCHLD ignored in the worker?)"
     if code == 0:
         return AgentOutcome.SUCCEEDED, ""
+    if means_not_now(code):
+        return AgentOutcome.FAILED, f"exit code {code}: not now"
     if code > 0:
         return AgentOutcome.FAILED, f"exit code {code}"
     try:
@@ -104,9 +111,14 @@ def judge(code: int | None) -> tuple[AgentOutcome, str]:
     return AgentOutcome.FAILED, f"killed by {name}"
 
 
-def not_started(reason: str, *, retryable: bool = False) -> AgentResult:
+def not_started(reason: str, *, retryable: bool = False, not_now: bool = False) -> AgentResult:
     """The result of an attempt whose program did not even start."""
-    return AgentResult(AgentOutcome.FAILED, reason, retryable=retryable)
+    return AgentResult(AgentOutcome.FAILED, reason, retryable=retryable, not_now=not_now)
+
+
+def no_program(reason: str) -> AgentResult:
+    """The result of an attempt whose program nobody could start, whatever the task."""
+    return not_started(reason, not_now=True)
 
 
 def explain(error: OSError | ValueError, command: list[str], job: AgentJob) -> AgentResult:
@@ -116,15 +128,15 @@ def explain(error: OSError | ValueError, command: list[str], job: AgentJob) -> A
         return not_started(f"the {where} holds a character that no program can be given ({error})")
     program, number = command[0], error.errno or 0
     if job.cwd and str(error.filename) == str(job.cwd):
-        return not_started(f"working directory {str(job.cwd)!r}: {os.strerror(number)}")
+        return no_program(f"working directory {str(job.cwd)!r}: {os.strerror(number)}")
     if number in (errno.ENOENT, errno.ENOTDIR):
         if _exists(program, job):
-            return not_started(f"the interpreter of the script {program!r} does not exist")
-        return not_started(f"command not found: {program!r}")
+            return no_program(f"the interpreter of the script {program!r} does not exist")
+        return no_program(f"command not found: {program!r}")
     if number == errno.EACCES:
-        return not_started(f"not executable: {program!r}")
+        return no_program(f"not executable: {program!r}")
     if number == errno.ENOEXEC:
-        return not_started(f"not a program: {program!r} (does it lack a #! line?)")
+        return no_program(f"not a program: {program!r} (does it lack a #! line?)")
     if number == errno.E2BIG:
         return not_started(_too_long(command, job))
     reason = f"cannot start {program!r}: {os.strerror(number)}"

@@ -14,7 +14,14 @@ from typing import IO, Any, ClassVar, Literal
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.output import LineSplitter, Tail
-from athanore.agent_adapters.program import exit_code, explain, judge, not_started, spawn
+from athanore.agent_adapters.program import (
+    exit_code,
+    explain,
+    judge,
+    means_not_now,
+    not_started,
+    spawn,
+)
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.texts import operand
@@ -99,7 +106,12 @@ class SubprocessAgentAdapter:
                     await following.drain(_DRAIN)
             await following.drain(_LAST_DRAIN)
             return AgentResult(
-                outcome, reason, code, output_tail=following.tail(), usage=following.usage
+                outcome,
+                reason,
+                code,
+                output_tail=following.tail(),
+                not_now=means_not_now(code),
+                usage=following.usage,
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -45,7 +46,10 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     app, route = found
     log = flow_run_logger(flow_run, flow)
     try:
-        await bury(app, route, flow_run, state.message or "failed", log)
+        # The engine may run a flow once more, and its hooks with it. Else an equal comment is one
+        # of an earlier visit.
+        again = flow_run.empirical_policy.retry_type == "in_process"
+        await bury_failed(app, route, flow_run, state, log, once=again)
     except BoardError as exc:
         log.error(
             "The dead-letter move waits for the next poll: %s",
@@ -58,10 +62,38 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     app.local_runs.wake()
 
 
+async def bury_failed(
+    app: App, route: Route, run: FlowRun, state: State[Any], log: Log, *, once: bool = True
+) -> None:
+    """Give a task up whose run has failed for good; see `bury`.
+
+    One that goes round in a circle does not go to a dead-letter queue that a route watches: that
+    may be the circle.
+    """
+    reason = state.message or "failed"
+    if state.name != StateName.GOES_ROUND:
+        await bury(app, route, run, reason, log, once=once)
+        return
+    async with store.prefect_client() as client:
+        if route.dead_letter_queue in await app.routes.read(client):
+            route = replace(route, dead_letter_queue=None)
+    await bury(app, route, run, reason, log, opening=reason, once=once)
+
+
 async def bury(
-    app: App, route: Route, run: FlowRun, reason: str, log: Log, opening: str | None = None
+    app: App,
+    route: Route,
+    run: FlowRun,
+    reason: str,
+    log: Log,
+    opening: str | None = None,
+    *,
+    once: bool = True,
 ) -> None:
     """Comment and move a task that has no attempt left: safe to repeat.
+
+    Args:
+        once: it may have been begun before; then an equal comment at the end is not repeated.
 
     A task that is no longer in progress is left alone; one whose dead-letter queue is gone from the
     board gets a comment about that, and stays in progress.
@@ -83,7 +115,7 @@ async def bury(
         task = await until_board_answers(lambda: board.task(task_id), log, BOARD_PATIENCE)
         if task.queue_name != route.in_progress_queue:
             return
-        await say(board, task_id, text, log, tail=tail, once=True, patience=BOARD_PATIENCE)
+        await say(board, task_id, text, log, tail=tail, once=once, patience=BOARD_PATIENCE)
         if target is not None and not await _move(board, task, target, log):
             target = None
         _announce(app, run, task, target, reason)

@@ -69,7 +69,10 @@ class Conclusion:
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
-        await self._run_log.ended(result)
+        if result.not_now:  # it does not count: were the worker lost now, another one would begin
+            await self._run_log.leave()
+        else:
+            await self._run_log.ended(result)
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
@@ -108,8 +111,12 @@ class Conclusion:
             )
             await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
+        if result.not_now:
+            return await self._pause_route(result, "agents cannot work now")
         if self._app.breaker.failed(self._route, self._task_id, result):
-            return await self._pause_route(result)
+            count = self._route.pause_after_failures
+            alike = f"{count} tasks in a row failed alike"
+            return await self._pause_route(result, "a task failed" if count == 1 else alike)
         if self._may_retry(result):
             return await self._retry(result)
         await self._run_log.rule_out_retries()
@@ -262,11 +269,9 @@ class Conclusion:
         state.message = self._retrying(result)
         return state
 
-    async def _pause_route(self, result: AgentResult) -> State[None]:
-        """Too many tasks have failed alike: stop the route instead of giving its tasks up."""
+    async def _pause_route(self, result: AgentResult, what: str) -> State[None]:
+        """The cause is not the tasks: stop the route instead of giving them up."""
         queue_name = self._route.queue_name
-        count = self._route.pause_after_failures
-        what = "a task failed" if count == 1 else f"{count} tasks in a row failed alike"
         text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
         await self._run_log.give_back()
         after = self._route.resume_after

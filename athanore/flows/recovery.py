@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import TaskRunSort
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed
 
 from athanore import names
 from athanore.errors import (
@@ -341,8 +341,8 @@ class Recovery:
             case StateType.CRASHED:
                 await self.return_crashed(run, task_id)
             case StateType.FAILED:
-                reason = (run.state.message if run.state else "") or "failed"
-                await hooks.bury(self._app, self._route, run, reason, self._log)
+                state = run.state or Failed()
+                await hooks.bury_failed(self._app, self._route, run, state, self._log)
                 await RunLog(self._client, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:

@@ -15,7 +15,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
-from prefect.states import AwaitingConcurrencySlot, Cancelled
+from prefect.states import AwaitingConcurrencySlot, Cancelled, Failed
 
 from athanore import names
 from athanore.errors import (
@@ -35,7 +35,7 @@ from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.runs import clock, store, tokens
+from athanore.runs import clock, rounds, store, tokens
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -181,6 +181,8 @@ class _Visit:
             if isinstance(exc, AnswerLostError):
                 await self.run_log.keep_claim()
             return await self._later(str(exc), self.route.poll_interval)
+        if await self._goes_round():
+            return await self._stop_going_round()
         self.app.breaker.attempt_starts(self.route)
         self.app.local_runs.started(self.run.id)
         outages = self.app.local_runs.outages()
@@ -274,6 +276,24 @@ class _Visit:
             extra={"action": "task_claimed"},
         )
         return claimed
+
+    async def _goes_round(self) -> bool:
+        limit = self.route.max_rounds
+        if limit is None or self.run_log.attempt > 1 or store.is_retried_by_hand(self.run):
+            return False  # no further round, or a person's wish
+        route = self.route.queue_name
+        return await rounds.goes_round(self.client, self.app.name, route, self.task_id, limit)
+
+    async def _stop_going_round(self) -> State[None]:
+        await self.run_log.leave()
+        await self.run_log.rule_out_retries()
+        text = (
+            f"Agents have been started for this task in {self.route.queue_name!r} "
+            f"{self.route.max_rounds} times within 24 hours, and it came back each time "
+            "(max_rounds)."
+        )
+        self.log.error("Task %s goes round in a circle. %s", self.task_id, text)
+        return Failed(name=StateName.GOES_ROUND, message=text)
 
 
 def _related(run: FlowRun) -> list[dict[str, str]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from athanore.agent_adapters.base import SupportsCheck
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, QueueNotFoundError
@@ -83,13 +86,37 @@ def _queue(board: QueueAdapter, name: str) -> Queue | None:
         return None
 
 
+def circles(routes: Mapping[str, Route]) -> list[str]:
+    """Routes that hand tasks round by `done_queue`, as `'Todo' -> 'Review' -> 'Todo'`."""
+    found: dict[frozenset[str], str] = {}
+    for start in routes:
+        way = [start]
+        while (known := routes.get(way[-1])) and known.done_queue and known.done_queue not in way:
+            way.append(known.done_queue)
+        if known and known.done_queue == start:
+            found.setdefault(frozenset(way), " -> ".join(map(repr, [*way, start])))
+    return list(found.values())
+
+
 def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
-    """Check that a route's command can be started; other agents are not looked at.
+    """Check that a route's agent can be started, as far as that can be seen before.
 
     Raises:
         ConfigurationError: it cannot.
     """
+    cwd = route.cwd
+    if cwd is not None and not (cwd.is_dir() and os.access(cwd, os.X_OK)):
+        why = "does not exist"
+        if cwd.exists():
+            why = "may not be entered" if cwd.is_dir() else "is no folder"
+        raise ConfigurationError(
+            f"Route {route.queue_name!r}: cwd={str(cwd)!r} {why}; make it, or mend the path."
+        )
     agent = dispatcher.agent_for(route)
+    if isinstance(agent, SupportsCheck) and (
+        wrong := agent.check({**os.environ, **route.env}, cwd)
+    ):
+        raise ConfigurationError(f"Route {route.queue_name!r}: {wrong}")
     if type(agent) is not SubprocessAgentAdapter:
         return
     try:
@@ -108,9 +135,28 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
     program = words[0]
     if "/" in program and route.cwd is not None:
         program = str(Path(route.cwd) / program)
-    if shutil.which(program, path=path) is None:
+    found = shutil.which(program, path=path)
+    if found is not None and (interpreter := _missing_interpreter(Path(found))):
+        raise ConfigurationError(
+            f"Route {route.queue_name!r}: {found} is a script for {interpreter!r}, which does not "
+            "exist; install that, or mend the script's first line."
+        )
+    if found is None:
         raise ConfigurationError(
             f"Route {route.queue_name!r}: the command {words[0]!r} is not found"
             + ("" if "/" in words[0] else " on PATH")
             + "; install it, or give command= its path."
         )
+
+
+def _missing_interpreter(program: Path) -> str | None:
+    """The program that a script's first line names, if that does not exist."""
+    try:
+        with program.open("rb") as file:
+            line = file.readline(256)
+    except OSError:
+        return None
+    words = line[2:].split() if line.startswith(b"#!") else []
+    if not words or os.path.exists(words[0]):
+        return None
+    return os.fsdecode(words[0])

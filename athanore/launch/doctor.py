@@ -22,7 +22,7 @@ from athanore.errors import AthanoreError, ConfigurationError, reason
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch import prefect_access
-from athanore.launch.checks import check_agent, check_queues
+from athanore.launch.checks import check_agent, check_queues, circles
 from athanore.launch.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect_probe import tell, trouble_at
 from athanore.launch.prefect_server import prefect_errors
@@ -67,7 +67,9 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
     try:
         dispatcher = await asyncio.to_thread(load, reference)
         found += [_app(reference, dispatcher)]
-        found += await asyncio.to_thread(lambda: [board_finding(dispatcher), *_agents(dispatcher)])
+        found += await asyncio.to_thread(
+            lambda: [board_finding(dispatcher), *agent_findings(dispatcher)]
+        )
         found += [await _api(dispatcher), _security(dispatcher)]
     except AthanoreError as exc:
         found.append(_fail("app", exc))
@@ -117,7 +119,8 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
     return Finding("board", Level.OK, f"{where}: {len(queues)} queues, {tasks} tasks")
 
 
-def _agents(dispatcher: AgentDispatcher) -> Iterator[Finding]:
+def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
+    """Look at each route's agent, and at the way of its tasks."""
     for route in dispatcher.routes.values():
         try:
             check_agent(dispatcher, route)
@@ -125,6 +128,12 @@ def _agents(dispatcher: AgentDispatcher) -> Iterator[Finding]:
             yield _fail("agent", exc)
         else:
             yield Finding("agent", Level.OK, f"{route.queue_name!r}: {route.describe()}")
+    for way in circles(dispatcher.routes):
+        yield Finding(
+            "routes", Level.WARN, f"tasks that agents do not move go round: {way}.",
+            "Give one of them a done_queue that no route watches, unless its agents move all tasks "
+            "themselves.",
+        )  # fmt: skip
 
 
 async def _api(dispatcher: AgentDispatcher) -> Finding:

@@ -67,6 +67,10 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _folder(value: object) -> Path:
+    return Path(cast(str, value)).expanduser()
+
+
 def _variables(value: Mapping[str, str] | None) -> dict[str, str]:
     given = dict(value or {})
     return {_text(name): _text(said) for name, said in given.items()}
@@ -159,7 +163,7 @@ def number(default: float, low: float, high: float, **more: Any) -> Any:
 
 def folder(**more: Any) -> Any:
     """An option that is a folder."""
-    kind = Kind(keep=Path, expects="a path", sent=JsonText, shown=str, show=str)
+    kind = Kind(keep=_folder, expects="a path", sent=JsonText, shown=str, show=str)
     return _option(kind, None, none=True, **more)
 
 

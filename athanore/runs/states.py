@@ -58,6 +58,10 @@ class StateName(StrEnum):
     """Scheduled, by a run that has its agent's result and cannot tell the board. Its next start
     tells it, without an agent."""
 
+    GOES_ROUND = "Goes round"
+    """Failed, by a run whose task has come to the route too often (`max_rounds`), before an agent
+    starts. The dead-letter move is due. Rounds are counted from here on anew."""
+
     STALLED = "Stalled"
     """Failed, by a run whose agent was silent for `stall_timeout`. The dead-letter move is due."""
 

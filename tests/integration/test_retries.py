@@ -94,6 +94,20 @@ def test_an_exhausted_task_goes_to_the_dead_letter_queue(prefect_api: str) -> No
     assert (run["state_type"], run["run_count"]) == ("FAILED", 2)
 
 
+def test_a_task_that_fails_again_after_a_person_put_it_back_gets_its_comment_again(
+    prefect_api: str,
+) -> None:
+    dispatcher = app(Fails(times=2), dead_letter_queue="Failed")
+    task_id = only_task(dispatcher)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task_id, "Failed")
+        it.board.move_task(task_id, "Todo")
+        wait_until("it has failed twice", lambda: len(it.comments(task_id)) == 2)
+        it.in_queue(task_id, "Failed")
+        first, second = it.comments(task_id)
+    assert first == second
+
+
 def test_without_retries_a_failure_is_final_and_the_task_stays(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent)

@@ -79,7 +79,8 @@ def test_file_is_written_for_people_to_read(path: Path) -> None:
       }
     ],
     "Überprüfung": []
-  }
+  },
+  "last_id": 1
 }
 """
     )

@@ -151,8 +151,8 @@ class ClaudeAgentAdapter:
         self, job: AgentJob, transcript: Transcript, deadline: float | None, session: str | None
     ) -> AgentResult:
         cwd = self._cwd or job.cwd
-        if cwd is not None and not cwd.is_dir():
-            return _set_up_failure(f"the folder {str(cwd)!r} does not exist")
+        if wrong := _wrong_folder(cwd):
+            return _set_up_failure(wrong)
         cli = self._cli_path or await asyncio.to_thread(find_cli, self._sdk, job.env)
         if cli is None:
             return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
@@ -172,6 +172,13 @@ class ClaudeAgentAdapter:
         if result.succeeded:
             self._sessions.pop(job.task.id, None)
         return result
+
+    def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
+        """Look for the folder and for the CLI; see `SupportsCheck`."""
+        cli = self._cli_path or find_cli(self._sdk, env)
+        if cli is None or not Path(cli).is_file():
+            return f"the Claude CLI was not found; {_INSTALL_THE_CLI}"
+        return _wrong_folder(self._cwd or cwd)
 
     async def _follow(
         self,
@@ -248,8 +255,15 @@ def _flags(options: Mapping[str, object]) -> list[str]:
     return [f"--{flag}={value}" for flag, value in options.items() if value is not None]
 
 
+def _wrong_folder(cwd: Path | None) -> str | None:
+    there = cwd is None or cwd.is_dir()
+    return None if there else f"the folder {str(cwd)!r} does not exist"
+
+
 def _set_up_failure(reason: str, advice: str = "") -> AgentResult:
-    return AgentResult(AgentOutcome.FAILED, reason, output_tail=advice, retryable=False)
+    return AgentResult(
+        AgentOutcome.FAILED, reason, output_tail=advice, retryable=False, not_now=True
+    )
 
 
 def _check_limits(max_turns: int | None, max_budget_usd: float | None) -> None:

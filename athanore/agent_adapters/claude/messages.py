@@ -11,6 +11,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -22,6 +23,10 @@ type Json = dict[str, Any]
 
 VALUE_LIMIT = 8 * 1024
 """Characters of a tool's input or result in an event."""
+_NOT_NOW = frozenset({401, 402, 403, 429})
+"""Answers of the API that are about the account: a key, its bill, its limit, which the CLI has
+waited for already."""
+
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
 
@@ -120,7 +125,7 @@ class Transcript:
         if self.missing_subagent is not None:
             names = ", ".join(self.agents or ()) or "none"
             reason = f"no subagent is called {self.missing_subagent!r}; there are: {names}"
-            return self._fail(reason, exit_code, retryable=False)
+            return self._not_now(reason, exit_code)
         if self._result is None or self._after_result:
             if stopped is Stopped.BROKE_OFF:
                 return self._fail("the conversation with the CLI broke off", exit_code)
@@ -241,7 +246,7 @@ class Transcript:
         if exit_code and not self.started:
             # It refuses its options, its folder or its settings: it would do so again.
             why = cut(self._last_stderr or f"exit code {exit_code}", 200)
-            return self._fail(f"the CLI did not start: {why}", exit_code, retryable=False)
+            return self._not_now(f"the CLI did not start: {why}", exit_code)
         if exit_code:
             return self._fail(f"exit code {exit_code}", exit_code)
         return self._fail("the CLI ended without a result", exit_code)
@@ -271,10 +276,14 @@ class Transcript:
         if status is None:
             return self._fail("API error: no connection", exit_code)
         retryable = status >= 500 or status in RETRIED_STATUSES
-        return self._fail(f"API error {status}", exit_code, retryable=retryable)
+        failure = self._fail(f"API error {status}", exit_code, retryable=retryable)
+        return replace(failure, not_now=status in _NOT_NOW)
 
     def _fail(self, reason: str, exit_code: int | None, *, retryable: bool = True) -> AgentResult:
         return self._end(AgentOutcome.FAILED, reason, exit_code, retryable=retryable)
+
+    def _not_now(self, reason: str, exit_code: int | None) -> AgentResult:
+        return replace(self._fail(reason, exit_code, retryable=False), not_now=True)
 
     def _end(
         self, outcome: AgentOutcome, reason: str, exit_code: int | None, *, retryable: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +17,26 @@ from athanore.errors import (
     TaskMovedError,
     TaskNotFoundError,
 )
-from athanore.models import ChecklistItem, Comment, Queue, Task
+from athanore.models import Queue, Task
+from athanore.queue_adapters.document.reading import (
+    JsonObject,
+    id_of,
+    items_of,
+    kind_of,
+    number_of,
+    problem_of,
+    strings_of,
+    summary_of,
+    whole_task,
+)
 
-type JsonObject = dict[str, Any]
 type JsonQueues = dict[str, list[Any]]
 
-DONE_KEYS = ("is_completed", "isCompleted", "done", "completed")
+LAST_ID = "last_id"
+"""The field of a board that says which numeric id is the highest so far, of deleted tasks, too.
+
+Prefect remembers what happened to a task by its id: no other task may have it.
+"""
 
 
 class ShapeError(ValueError):
@@ -39,7 +52,7 @@ class Document:
     read (see `problems`) stays in `data`, counts as a card of its queue, and is otherwise ignored.
 
     Attributes:
-        data: the JSON value, `{"queues": {name: [task, ...]}}`.
+        data: the JSON value, `{"queues": {name: [task, ...]}}`, perhaps with `last_id`.
         tasks: the readable tasks by id: the queue's name, and the task as it is in `data`.
         problems: what is wrong with the others, in words that stay the same while it is.
         last_id: the highest numeric id ever seen, so that none is given out twice.
@@ -58,15 +71,17 @@ class Document:
             ShapeError: it is no board; the message says what is missing where.
         """
         if not isinstance(data, dict):
-            raise ShapeError(f'the board must be an object with "queues", not {_kind(data)}')
+            raise ShapeError(f'the board must be an object with "queues", not {kind_of(data)}')
         board = cast("JsonObject", data)
         queues: object = board.get("queues")
         if not isinstance(queues, dict):
-            found = "it is missing" if queues is None else f"it is {_kind(queues)}"
+            found = "it is missing" if queues is None else f"it is {kind_of(queues)}"
             raise ShapeError(f'"queues" must be an object of queues by name, but {found}')
         for name, tasks in cast("JsonObject", queues).items():
             if not isinstance(tasks, list):
-                raise ShapeError(f"the queue {name!r} must be a list of tasks, not {_kind(tasks)}")
+                raise ShapeError(
+                    f"the queue {name!r} must be a list of tasks, not {kind_of(tasks)}"
+                )
         return cls._index(board, last_id)
 
     @classmethod
@@ -74,12 +89,13 @@ class Document:
         tasks: dict[str, tuple[str, JsonObject]] = {}
         problems: list[str] = []
         queues: JsonQueues = data["queues"]
+        last_id = max(last_id, number_of(data.get(LAST_ID)))
         for queue_name, raws in queues.items():
             for raw in raws:
-                task_id = _task_id(raw)
+                task_id = id_of(raw)
                 if task_id.isdecimal() and len(task_id) < 40:
                     last_id = max(last_id, int(task_id))
-                if problem := _problem(raw, task_id):
+                if problem := problem_of(raw, task_id):
                     problems.append(f"{problem} in the queue {queue_name!r}")
                     continue
                 # Of tasks with one id the last counts, because tasks move towards the end of the
@@ -101,19 +117,19 @@ class Document:
     def ready_tasks(self, queue_names: Iterable[str]) -> list[Task]:
         """The readable tasks of the queues, without comments and checklists, in board order."""
         return [
-            _summary(name, raw)
+            summary_of(name, raw)
             for name in dict.fromkeys(queue_names)
             for raw in self._queue(name)
-            if (entry := self.tasks.get(_task_id(raw))) and entry[1] is raw
+            if (entry := self.tasks.get(id_of(raw))) and entry[1] is raw
         ]
 
     def task(self, task_id: str) -> Task:
         """One task, whole."""
-        return _task(*self._find(task_id))
+        return whole_task(*self._find(task_id))
 
     def last_task(self, queue_name: str) -> Task:
         """The task at the end of a queue that is not empty."""
-        return _task(queue_name, self._queue(queue_name)[-1])
+        return whole_task(queue_name, self._queue(queue_name)[-1])
 
     def queue(self, queue_name: str) -> Queue:
         """One queue, and how many cards are in it, readable or not."""
@@ -145,9 +161,9 @@ class Document:
         if queue_name != source_queue:
             raise TaskMovedError(task_id, expected=source_queue, actual=queue_name)
         self._queue(target_queue)
-        if assignee and assignee not in _strings(raw.get("assignees")):
-            raw = raw | {"assignees": [*_items(raw.get("assignees")), assignee]}
-        return self._put(task_id, target_queue, raw)
+        if assignee and assignee not in strings_of(raw.get("assignees")):
+            raw = raw | {"assignees": [*items_of(raw.get("assignees")), assignee]}
+        return self._put(task_id, target_queue, raw)._with_last_id()
 
     def with_comment(self, task_id: str, text: str, author: str, at: datetime) -> Document:
         """Add a comment after those that are there."""
@@ -159,7 +175,7 @@ class Document:
             "created_at": time,
         }
         return self._put(
-            task_id, queue_name, raw | {"comments": [*_items(raw.get("comments")), comment]}
+            task_id, queue_name, raw | {"comments": [*items_of(raw.get("comments")), comment]}
         )
 
     def with_task_updated(
@@ -196,13 +212,22 @@ class Document:
         }
         entry = {raw["id"]: (queue_name, raw)}
         document = self._next(self.queues | {queue_name: [*queue, raw]}, {**self.tasks, **entry})
-        return replace(document, last_id=self.last_id + 1) if raw["id"].isdecimal() else document
+        if raw["id"].isdecimal():
+            document = replace(document, last_id=self.last_id + 1)
+        return document._with_last_id()
 
     def _new_id(self) -> str:
         """The next number, or something random on a board whose ids are no numbers."""
         if self.last_id or not self.tasks:
             return str(self.last_id + 1)
         return uuid.uuid4().hex
+
+    def _with_last_id(self) -> Document:
+        """Note the highest id on the board: whoever reads it next knows of deleted tasks."""
+        known = number_of(self.data.get(LAST_ID))
+        if not known < self.last_id < 2**63:  # what is larger is no number in the file
+            return self
+        return replace(self, data=self.data | {LAST_ID: self.last_id})
 
     def _put(self, task_id: str, queue_name: str, raw: JsonObject) -> Document:
         """Replace a task where it is, or take it away there and add it to another queue."""
@@ -287,100 +312,3 @@ def _valid_list(field: str, values: Sequence[str]) -> list[str]:
     if isinstance(values, str):
         raise InvalidTaskError(f"{field} must be a list of strings, not the string {values!r}.")
     return [required(f"every one of {field}", value) for value in values]
-
-
-# What follows reads what people write: a number for a name, one label instead of a list of labels.
-
-
-def _task_id(raw: object) -> str:
-    """The id of a task as text; "" if it has none."""
-    value: object = cast("JsonObject", raw).get("id") if isinstance(raw, dict) else None
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def _problem(raw: object, task_id: str) -> str | None:
-    """Say why a task cannot be read; None if it can."""
-    if not isinstance(raw, dict):
-        return f"{reprlib.repr(raw)} is not an object"
-    name = _text(cast("JsonObject", raw).get("name"))
-    if not task_id.strip():
-        return f"the task called {reprlib.repr(name)} has no id"
-    if not name.strip():
-        return f"the task {reprlib.repr(task_id)} has no name"
-    return None
-
-
-def _summary(queue_name: str, raw: JsonObject) -> Task:
-    """A task without comments and checklist: polls read many."""
-    return Task(
-        id=_task_id(raw),
-        name=_text(raw.get("name")),
-        queue_name=queue_name,
-        description=_text(raw.get("description")),
-        labels=_strings(raw.get("labels")),
-        assignees=_strings(raw.get("assignees")),
-    )
-
-
-def _task(queue_name: str, raw: JsonObject) -> Task:
-    return replace(
-        _summary(queue_name, raw),
-        comments=tuple(_comment(c) for c in _items(raw.get("comments"))),
-        tasks=tuple(_checklist_item(i) for i in _items(raw.get("tasks"))),
-    )
-
-
-def _comment(raw: object) -> Comment:
-    if not isinstance(raw, dict):
-        return Comment(_text(raw))
-    fields = cast("JsonObject", raw)
-    return Comment(
-        text=_text(fields.get("text")),
-        author=_text(fields.get("author")) or None,
-        created_at=_time(fields.get("created_at")),
-    )
-
-
-def _checklist_item(raw: object) -> ChecklistItem:
-    if not isinstance(raw, dict):
-        return ChecklistItem(_text(raw))
-    fields = cast("JsonObject", raw)
-    return ChecklistItem(
-        name=_text(fields.get("name")),
-        is_completed=any(fields.get(key) is True for key in DONE_KEYS),
-        id=_task_id(fields) or None,
-    )
-
-
-def _time(value: object) -> datetime | None:
-    """A time in ISO 8601; without a zone it counts as UTC, and what is no time as none."""
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
-
-
-def _items(value: object) -> list[Any]:
-    if value is None:
-        return []
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    return tuple([text for item in _items(value) if (text := _text(item))]) if value else ()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _kind(value: object) -> str:
-    for kind, name in ((dict, "an object"), (list, "a list"), (str, "a text"), (bool, "a boolean")):
-        if isinstance(value, kind):
-            return name
-    return "null" if value is None else "a number"

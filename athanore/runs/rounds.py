@@ -1,0 +1,61 @@
+"""How often a task has come to a route.
+
+Success is no progress by itself: an agent that puts its task back into the queue that it came from,
+or two routes that hand a task to each other, succeed again and again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from athanore import names
+from athanore.runs import clock
+from athanore.runs.states import StateName
+
+WINDOW = timedelta(hours=24)
+"""Rounds count for so long."""
+
+_PAGE = 200
+
+
+async def goes_round(
+    client: PrefectClient, app: str, queue_name: str, task_id: str, limit: int
+) -> bool:
+    """Tell whether a task has had `limit` runs of a route within `WINDOW` that did not help.
+
+    A person has put the task back since it was last stopped for that: only later runs count.
+    """
+    tags = [names.app_tag(app), names.AGENT_TAG, names.route_tag(queue_name)]
+    query = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[*tags, names.task_tag(task_id)]),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED])
+        ),
+        end_time=FlowRunFilterEndTime.model_validate({"after_": clock.now() - WINDOW}),
+    )
+    # Nearly always that is all, at the same cost however many there are.
+    if await client.count_flow_runs(flow_run_filter=query) < limit:
+        return False
+    counted = 0
+    while counted < limit:
+        page = await client.read_flow_runs(
+            flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=counted
+        )
+        names_of_states = [run.state_name for run in page]
+        if StateName.GOES_ROUND in names_of_states:
+            return counted + names_of_states.index(StateName.GOES_ROUND) >= limit
+        counted += len(page)
+        if len(page) < _PAGE:
+            break
+    return counted >= limit
