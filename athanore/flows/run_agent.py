@@ -292,7 +292,12 @@ class _Visit:
             f"{self.route.max_rounds} times within 24 hours, and it came back each time "
             "(max_rounds)."
         )
-        self.log.error("Task %s goes round in a circle. %s", self.task_id, text)
+        self.log.error(
+            "Task %s goes round in a circle. %s",
+            self.task_id,
+            text,
+            extra={"action": "task_goes_round"},
+        )
         return Failed(name=StateName.GOES_ROUND, message=text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ NAMED = "http://127.0.0.1:9/api"
 
 @pytest.fixture
 def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
-    monkeypatch.setattr(parts, "_PREFECT_INTERVAL", 0.01)
+    monkeypatch.setattr(parts, "_PREFECT_INTERVAL", timedelta(milliseconds=10))
     return Stop()
 
 
