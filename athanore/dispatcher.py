@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
-from athanore.errors import ConfigurationError, RouteError, unknown_option
+from athanore.errors import ConfigurationError, unknown_option
 from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.routes import (
@@ -152,17 +152,15 @@ class AgentDispatcher:
         """Register a route that was made by hand.
 
         Raises:
-            RouteError: its queue has a route already, or is where another route puts what it
-                works on.
+            RouteError: its name or its queue has a route already, or its queue is where another
+                route puts what it works on.
         """
-        if route.queue_name in self._routes:
-            raise RouteError(f"Route {route.queue_name!r}: the queue has a route already.")
         check_beside(route, self._routes.values())
-        self._routes[route.queue_name] = route
+        self._routes[route.name] = route
 
     @property
     def routes(self) -> Mapping[str, Route]:
-        """The routes by queue name, in the order of their registration."""
+        """The routes by name, in the order of their registration."""
         return self._routes
 
     def ranked_routes(self) -> list[Route]:
@@ -216,7 +214,7 @@ class AgentDispatcher:
             agent = SubprocessAgentAdapter()
             if not route.command:
                 raise ConfigurationError(
-                    f"Route {route.queue_name!r} has nothing to run: pass command= to the "
+                    f"Route {route.name!r} has nothing to run: pass command= to the "
                     "dispatcher or the route, or agent= to the route."
                 )
         return agent

@@ -19,6 +19,7 @@
     |   +-- BoardAccessError      credentials or membership are wrong: a person has to act
     +-- DispatchError             a task cannot be dispatched now; the message says why
     |   +-- TaskBusyError         another run works on the task, or waits to
+    |   +-- AmbiguousRouteError   several routes watch the queue that was named
     +-- PrefectUnavailableError   the Prefect server did not answer
 
 Messages say what was wrong, with the value, and what to do about it.
@@ -26,7 +27,7 @@ Messages say what was wrong, with the value, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 _SHOWN = 10
@@ -171,6 +172,16 @@ class TaskBusyError(DispatchError):
         self.task_id = task_id
         self.run_id = run_id
         self.run_name = run_name
+
+
+class AmbiguousRouteError(DispatchError):
+    """Several routes watch the queue that was named instead of a route."""
+
+    def __init__(self, queue_name: str, names: Sequence[str]) -> None:
+        listed = ", ".join(repr(name) for name in names)
+        super().__init__(f"Several routes watch {queue_name!r}; name one of them: {listed}.")
+        self.queue_name = queue_name
+        self.names = list(names)
 
 
 class PrefectUnavailableError(AthanoreError):

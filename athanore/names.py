@@ -1,8 +1,8 @@
 """What things are called in Prefect. Pure functions; every name can be read back.
 
-Queue names are free text and Prefect's names are not: it refuses `/ % & < >`, and cannot read
+Names of routes are free text and Prefect's names are not: it refuses `/ % & < >`, and cannot read
 back names with `?` or `#`, or a lone dot. Those characters, and the colon that separates an app's
-name from a queue's, are written as `~` and two hex digits per UTF-8 byte (like `%` in URLs).
+name from a route's, are written as `~` and two hex digits per UTF-8 byte (like `%` in URLs).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 import secrets
 import socket
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 DEFAULT_APP = "athanore"
@@ -63,9 +64,9 @@ WEBHOOK_POLL = "webhook poll"
 """The name of a poll that a change on the board has asked for: it is looked for at once."""
 
 
-def deployment_name(app: str, queue_name: str) -> str:
-    """The name of a route's two deployments: the queue's, after the app's unless it is default."""
-    return slug(queue_name) if app == DEFAULT_APP else f"{app}:{slug(queue_name)}"
+def deployment_name(app: str, route: str) -> str:
+    """The name of a route's two deployments: the route's, after the app's unless it is default."""
+    return slug(route) if app == DEFAULT_APP else f"{app}:{slug(route)}"
 
 
 def agents_pool(app: str) -> str:
@@ -88,9 +89,14 @@ def app_of(tags: Iterable[str]) -> str | None:
     return next((t.removeprefix("app:") for t in tags if t.startswith("app:")), None)
 
 
-def route_tag(queue_name: str) -> str:
+def route_tag(route: str) -> str:
     """The tag on a route's deployments and runs."""
-    return f"route:{queue_name}"
+    return f"route:{route}"
+
+
+def route_of(parameters: Mapping[str, Any]) -> str:
+    """The name of the route that a run or a deployment with these parameters is for."""
+    return str(parameters.get("route_name") or parameters.get("queue_name") or "")
 
 
 def task_tag(task_id: str) -> str:
@@ -118,22 +124,22 @@ def task_labels(app: str, task_id: str, task_name: str) -> dict[str, str]:
     }
 
 
-def route_resource(app: str, queue_name: str) -> str:
+def route_resource(app: str, route: str) -> str:
     """The id of a route among the resources of Prefect's events."""
-    return f"athanore.route.{slug(app)}.{slug(queue_name)}"
+    return f"athanore.route.{slug(app)}.{slug(route)}"
 
 
-def run_key(app: str, queue_name: str, task_id: str, visit: str) -> str:
+def run_key(app: str, route: str, task_id: str, visit: str) -> str:
     """The idempotency key of one visit of a task to a route: the lock against a second run.
 
     Keys are unique within a flow, not a deployment, so app and route are in it.
     """
-    return f"athanore/{slug(app)}/{slug(queue_name)}/{slug(task_id)}/{visit}"
+    return f"athanore/{slug(app)}/{slug(route)}/{slug(task_id)}/{visit}"
 
 
-def is_run_key(key: str | None, app: str, queue_name: str, task_id: str) -> bool:
+def is_run_key(key: str | None, app: str, route: str, task_id: str) -> bool:
     """Tell whether a run was created for this task by `dispatch`, and not by hand."""
-    return bool(key) and str(key).startswith(run_key(app, queue_name, task_id, ""))
+    return bool(key) and str(key).startswith(run_key(app, route, task_id, ""))
 
 
 @cache

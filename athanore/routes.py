@@ -24,6 +24,7 @@ from athanore.options import (
     count,
     duration,
     folder,
+    label,
     number,
     options_of,
     queue,
@@ -36,7 +37,9 @@ from athanore.options import (
 from athanore.texts import operand
 
 if TYPE_CHECKING:
-    from athanore.agent_adapters.base import AgentAdapter
+    from athanore.agent_adapters.base import AgentAdapter, RouteView
+else:
+    RouteView = object
 
 type PromptFunction = Callable[..., str | Awaitable[str]]
 
@@ -75,9 +78,19 @@ class RouteOptions:
     """
 
     queue_name: str
-    """The queue to watch. One route a queue."""
+    """The queue to watch."""
 
     _: KW_ONLY
+
+    name: Option[str | None, str] = label(column="route")
+    """What the route is called in Prefect, over HTTP and in commands; by default as its queue.
+
+    A text that says something; no two routes of an app have the same. Default: `queue_name`."""
+
+    was: Option[Sequence[str], tuple[str, ...]] = words()
+    """Former names of the route; what runs and waits under them goes on under the new name.
+
+    A list of names that no other route has. Default: none."""
 
     in_progress_queue: Option[str, str] = queue("In Progress", column="in progress")
     """Where a task is while an agent works on it. Several routes may share it.
@@ -212,10 +225,12 @@ class RouteOptions:
     def __post_init__(self) -> None:
         if not self.queue_name.strip():
             raise RouteError(f"A route needs a queue to watch; queue_name={self.queue_name!r}.")
-        for name in QUEUE_OPTIONS:
-            if name != "queue_name" and getattr(self, name) == self.queue_name:
+        if vars(self)["name"] is None:
+            object.__setattr__(self, "name", self.queue_name)
+        for option in QUEUE_OPTIONS:
+            if option != "queue_name" and getattr(self, option) == self.queue_name:
                 raise RouteError(
-                    f"Route {self.queue_name!r}: {name}={self.queue_name!r} is the queue that the "
+                    f"Route {self.name!r}: {option}={self.queue_name!r} is the queue that the "
                     "route watches; its tasks would be dispatched in circles."
                 )
 
@@ -228,7 +243,8 @@ QUEUE_OPTIONS = ("queue_name", *(name for name, o in OPTIONS.items() if o.kind i
 
 
 @dataclass(frozen=True)
-class Route(RouteOptions):
+# That a descriptor is as good as a property is not seen by the type checker.
+class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVariableOverride]
     """One watched queue, what is done with its tasks, and who writes the prompt.
 
     Made by `AgentDispatcher.route`, with the dispatcher's values where its options inherit. One
@@ -257,6 +273,11 @@ class Route(RouteOptions):
             if option.is_inherited(given[name]):
                 given[name] = inherited(option.inherits)
         return cls(prompt=prompt, **given)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the route is called, and then what it was called before."""
+        return (self.name, *self.was)
 
     @property
     def retry(self) -> RetryPolicy:
@@ -315,7 +336,7 @@ class Route(RouteOptions):
                 prompt = await prompt
         if not isinstance(prompt, str):
             raise TypeError(
-                f"the prompt function of route {self.queue_name!r} must return a string, "
+                f"the prompt function of route {self.name!r} must return a string, "
                 f"not {type(prompt).__name__}"
             )
         return prompt
@@ -339,13 +360,23 @@ def check_beside(route: Route, others: Iterable[Route]) -> None:
     """Refuse a route that takes tasks which another one is at work on, or the other way round.
 
     Raises:
-        RouteError: a queue that one watches is where the other puts what it works on.
+        RouteError: a queue that one watches is where the other puts what it works on; or both
+            have a name in common, or watch one queue.
     """
     for other in others:
+        if common := set(route.names) & set(other.names):
+            raise RouteError(
+                f"Route {route.name!r}: another route is called {common.pop()!r} already, or was; "
+                "give one of them another name=."
+            )
+        if route.queue_name == other.queue_name:
+            raise RouteError(
+                f"Route {route.name!r}: the queue has a route already, {other.name!r}."
+            )
         for one, two in ((route, other), (other, route)):
             if one.in_progress_queue == two.queue_name:
                 raise RouteError(
-                    f"Route {one.queue_name!r}: in_progress_queue={one.in_progress_queue!r} "
+                    f"Route {one.name!r}: in_progress_queue={one.in_progress_queue!r} "
                     "is a queue that another route watches; its tasks would be claimed twice."
                 )
 

@@ -106,6 +106,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.AnswerLostError, 409, "answer-lost"),
     (errors.BoardError, 503, "board-error"),
     (errors.TaskBusyError, 409, "task-busy"),
+    (errors.AmbiguousRouteError, 409, "ambiguous-route"),
     (errors.DispatchError, 409, "cannot-dispatch"),
     (errors.PrefectUnavailableError, 503, "prefect-unavailable"),
     (errors.RouteError, 422, "invalid-route"),
@@ -144,6 +145,8 @@ def problem_of(error: errors.AthanoreError) -> Problem:
         extra["existing"] = error.existing
     if isinstance(error, errors.TaskNotFoundError):
         extra["existing"] = list(error.existing)[:_SHOWN_IDS]
+    if isinstance(error, errors.AmbiguousRouteError):
+        extra["existing"] = error.names
     if isinstance(error, errors.QueueNotEmptyError):
         extra["task_count"] = error.task_count
     headers = {"Retry-After": "5"} if status == 503 else None

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from athanore.services.tasks import Dispatched
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
-type QueueName = Annotated[str, Parameter(name="QUEUE", help="The queue that the route watches.")]
+type RouteName = Annotated[
+    str, Parameter(name="ROUTE", help="The route's name, or the queue that only it watches.")
+]
 type QueueOption = Annotated[
     str | None,
     Parameter(name=["--queue", "-q"], help="The route to take; the task is moved to its queue."),
@@ -161,28 +163,27 @@ def requeue(
     return with_app(app, action)
 
 
-def pause(queue: QueueName, /, *, app: AppOption = None) -> None:
+def pause(route: RouteName, /, *, app: AppOption = None) -> None:
     """Pause a route: no polls, and no agent starts. Running agents are left alone."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectClient, found: App) -> str:
         from athanore.services.operations import pause_route
 
-        await pause_route(client, found, queue)
+        return (await pause_route(client, found, route)).name
 
-    with_app(app, action)
-    say(f"Paused {queue!r}. Running agents finish; `athanore resume {queue!r}` lets it go on.")
+    name = with_app(app, action)
+    say(f"Paused {name!r}. Running agents finish; `athanore resume {name!r}` lets it go on.")
 
 
-def resume(queue: QueueName, /, *, app: AppOption = None) -> None:
+def resume(route: RouteName, /, *, app: AppOption = None) -> None:
     """Let a paused route go on, whoever paused it."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectClient, found: App) -> str:
         from athanore.services.operations import resume_route
 
-        await resume_route(client, found, queue)
+        return (await resume_route(client, found, route)).name
 
-    with_app(app, action)
-    say(f"Resumed {queue!r}.")
+    say(f"Resumed {with_app(app, action)!r}.")
 
 
 async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arrival) -> None:

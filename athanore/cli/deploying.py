@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from athanore import names
 from athanore.cli.context import AppArgument, check_routes, find_app, with_prefect
 from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError
@@ -69,7 +70,7 @@ def deploy(
 
     plan, done = with_prefect(action)
     _tell(done.changes)
-    routes = len({d.parameters["queue_name"] for d in plan.deployments})
+    routes = len({names.route_of(d.parameters) for d in plan.deployments})
     say(f"{plan.app}: {routes} route{'' if routes == 1 else 's'} deployed, version {plan.version}.")
     for route in done.lingering:
         warn(

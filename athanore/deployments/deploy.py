@@ -23,6 +23,7 @@ from athanore import names
 from athanore.deployments import removal
 from athanore.deployments.plan import DeploymentPlan, Plan, plan
 from athanore.deployments.pools import PROCESS_TYPE, make_pools
+from athanore.deployments.renaming import take_over
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
@@ -58,7 +59,7 @@ async def planned(client: PrefectClient, dispatcher: AgentDispatcher, reference:
     """
     registry = Registry(dispatcher)
     known = await registry.read(client)
-    made = {q: k for q, k in known.items() if k.source == "api"}
+    made = {n: k for n, k in known.items() if k.source == "api"}
     return plan(dispatcher, reference, {**registry.in_code(), **made})
 
 
@@ -87,20 +88,21 @@ async def deploy(
     gone = [
         d for d in existing.values() if names.API_ROUTE_TAG not in d.tags or removal.is_leaving(d)
     ]
+    gone = await take_over(client, wanted, gone, done.changes)
     await removal.remove(client, wanted.app, gone, drain, done.changes, done.lingering)
     return done
 
 
-async def deploy_route(client: PrefectClient, wanted: Plan, queue_name: str) -> Deployed:
+async def deploy_route(client: PrefectClient, wanted: Plan, route: str) -> Deployed:
     """Make one route of a plan in Prefect, and the order of all; other routes are left as they are.
 
     A route whose removal has begun is taken back.
     """
     done = Deployed(changes=await make_pools(client, wanted.pools))
-    of_route = [d for d in wanted.deployments if d.parameters["queue_name"] == queue_name]
+    of_route = [d for d in wanted.deployments if names.route_of(d.parameters) == route]
     # The agents' deployment first: a poll may need it at once.
     of_route.sort(key=lambda d: d.flow != names.AGENT_FLOW)
-    existing = await deployments_of(client, wanted.app, names.route_tag(queue_name))
+    existing = await deployments_of(client, wanted.app, names.route_tag(route))
     await _put_all(client, wanted, of_route, existing, done)
     return done
 
@@ -218,10 +220,10 @@ async def _schedule(client: PrefectClient, deployment_id: UUID) -> None:
         logger.debug("The first polls were not scheduled at once: %s", exc)
 
 
-async def poll_now(client: PrefectClient, app: str, queue_names: Iterable[str]) -> None:
+async def poll_now(client: PrefectClient, app: str, routes: Iterable[str]) -> None:
     """Have routes that are not paused polled at once, instead of at their next scheduled time."""
-    for queue_name in queue_names:
-        name = f"{names.POLL_FLOW}/{names.deployment_name(app, queue_name)}"
+    for route in routes:
+        name = f"{names.POLL_FLOW}/{names.deployment_name(app, route)}"
         deployment = await client.read_deployment_by_name(name)
         if not deployment.paused:
             await client.create_flow_run_from_deployment(deployment.id, name="first poll")

@@ -26,7 +26,11 @@ from athanore.runtime.route_registry import KnownRoute, deployments_of
 
 
 def make_route(
-    app: App, queue_name: str, options: RouteOptions, source: Literal["code", "api"] = "api"
+    app: App,
+    name: str,
+    queue_name: str,
+    options: RouteOptions,
+    source: Literal["code", "api"] = "api",
 ) -> KnownRoute:
     """Work out the route that was asked for over HTTP, and see that it can work.
 
@@ -34,19 +38,19 @@ def make_route(
         RouteError: an option is wrong, or the route has nothing to start.
     """
     definition = RouteDefinition(source=source, options=options)
-    definition.signature = sign(app.dispatcher, queue_name, definition)
-    route = define(app.dispatcher, queue_name, definition)
+    definition.signature = sign(app.dispatcher, name, queue_name, definition)
+    route = define(app.dispatcher, name, queue_name, definition)
     if route is None:
-        raise RouteError(f"The code has no route for {queue_name!r} any more.")
+        raise RouteError(f"The code has no route {name!r} any more.")
     try:
         words = shlex.split(route.command)
     except ValueError as exc:
         raise RouteError(
-            f"Route {queue_name!r}: command={route.command!r} cannot be split into words: {exc}."
+            f"Route {name!r}: command={route.command!r} cannot be split into words: {exc}."
         ) from exc
     if not words and (route.agent or app.dispatcher.default_agent) is None:
         raise RouteError(
-            f"Route {queue_name!r} has nothing to start: send command (the app has none, and no "
+            f"Route {name!r} has nothing to start: send command (the app has none, and no "
             "default_agent)."
         )
     return KnownRoute(route, source, definition)
@@ -61,14 +65,14 @@ async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
     if isinstance(known.route.prompt, PromptTemplate):
         await known.route.prompt.check()
     routes = dict(await app.routes.read(client, fresh=True))
-    queue_name = known.route.queue_name
-    is_new = queue_name not in routes
-    check_beside(known.route, [k.route for q, k in routes.items() if q != queue_name])
-    wanted = plan(app.dispatcher, app.reference, {**routes, queue_name: known})
-    await deploy_route(client, wanted, queue_name)
+    name = known.route.name
+    is_new = name not in routes
+    check_beside(known.route, [k.route for n, k in routes.items() if n != name])
+    wanted = plan(app.dispatcher, app.reference, {**routes, name: known})
+    await deploy_route(client, wanted, name)
     app.routes.forget()
     if is_new:
-        await poll_now(client, app.name, [queue_name])
+        await poll_now(client, app.name, [name])
 
 
 async def change_route(
@@ -80,13 +84,19 @@ async def change_route(
         RouteError: an option is wrong.
         DispatchError: agents of the route work in the queue that it shall no longer use.
     """
-    queue_name = known.route.queue_name
+    name = known.route.name
     before = known.definition.options if known.definition else RouteOptions()
-    changed = make_route(app, queue_name, before.merged(changes), known.source)
+    merged = before.merged(changes)
+    changed = make_route(app, name, known.route.queue_name, merged, known.source)
+    if changed.route.name != name:
+        raise RouteError(
+            f"Route {name!r}: name={changed.route.name!r} is another name, which cannot be given "
+            "over HTTP; make a route of that name, and delete this one."
+        )
     moves = changed.route.in_progress_queue != known.route.in_progress_queue
-    if moves and await removal.at_work(client, app.name, queue_name):
+    if moves and await removal.at_work(client, app.name, name):
         raise DispatchError(
-            f"Agents of route {queue_name!r} are at work in {known.route.in_progress_queue!r}; "
+            f"Agents of route {name!r} are at work in {known.route.in_progress_queue!r}; "
             "change in_progress_queue when they are done."
         )
     if known.source == "code" and changed.definition and not changed.definition.options.said():
@@ -95,16 +105,16 @@ async def change_route(
     return changed
 
 
-async def is_made_over_http(client: PrefectClient, app: App, queue_name: str) -> bool:
+async def is_made_over_http(client: PrefectClient, app: App, name: str) -> bool:
     """Tell whether Prefect holds a route that was made over HTTP, be it one that makes no sense."""
     return any(
         names.API_ROUTE_TAG in d.tags and not removal.is_leaving(d)
-        for d in await _deployments(client, app, queue_name)
+        for d in await _deployments(client, app, name)
     )
 
 
 async def remove_route(
-    client: PrefectClient, app: App, queue_name: str, source: Literal["code", "api"]
+    client: PrefectClient, app: App, name: str, source: Literal["code", "api"]
 ) -> bool:
     """Stop a route: no more polls, no more agents, what waits is cancelled; agents may finish.
 
@@ -114,21 +124,21 @@ async def remove_route(
     Returns False if agents of it still work; `finish_removal` deletes it when they are done.
     """
     app.routes.forget()
-    gone = await _deployments(client, app, queue_name)
+    gone = await _deployments(client, app, name)
     if source == "code":
-        return await removal.retire(client, app.name, queue_name, gone)
+        return await removal.retire(client, app.name, name, gone)
     lingering: list[str] = []
     await removal.remove(client, app.name, gone, removal.AT_ONCE, [], lingering)
     app.routes.forget()
     return not lingering
 
 
-async def finish_removal(client: PrefectClient, app: App, queue_name: str) -> bool:
+async def finish_removal(client: PrefectClient, app: App, name: str) -> bool:
     """Go on with the removal of a route that was made over HTTP; True when nothing is left of it.
 
     One that was made anew meanwhile is left alone.
     """
-    gone = await _deployments(client, app, queue_name)
+    gone = await _deployments(client, app, name)
     leaving = [d for d in gone if removal.is_leaving(d) and names.API_ROUTE_TAG in d.tags]
     if not leaving:
         return True
@@ -138,13 +148,11 @@ async def finish_removal(client: PrefectClient, app: App, queue_name: str) -> bo
 
 
 async def leaving_routes(client: PrefectClient, app: App) -> list[str]:
-    """The queues of routes made over HTTP whose removal has begun."""
+    """The names of routes made over HTTP whose removal has begun."""
     tags = (names.API_ROUTE_TAG, names.LEAVING_TAG)
     found = await deployments_of(client, app.name, *tags)
-    return sorted({str(d.parameters["queue_name"]) for d in found.values()})
+    return sorted({names.route_of(d.parameters) for d in found.values()})
 
 
-async def _deployments(
-    client: PrefectClient, app: App, queue_name: str
-) -> list[DeploymentResponse]:
-    return list((await deployments_of(client, app.name, names.route_tag(queue_name))).values())
+async def _deployments(client: PrefectClient, app: App, name: str) -> list[DeploymentResponse]:
+    return list((await deployments_of(client, app.name, names.route_tag(name))).values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -58,12 +59,17 @@ class DeploymentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that an app needs in Prefect."""
+    """Everything that an app needs in Prefect.
+
+    Attributes:
+        renamed: the names of routes by those that they had before.
+    """
 
     app: str
     version: str
     pools: tuple[PoolPlan, ...]
     deployments: tuple[DeploymentPlan, ...]
+    renamed: Mapping[str, str]
 
 
 def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = None) -> Plan:
@@ -79,10 +85,10 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
     ranked = [k.route for k in ranked_routes(routes)]
     queues = tuple(
         QueuePlan(
-            name=names.slug(route.queue_name),
+            name=names.slug(route.name),
             priority=rank,
             concurrency_limit=route.max_concurrent,
-            description=queue_description(route.queue_name),
+            description=queue_description(route.name),
         )
         for rank, route in enumerate(ranked, start=1)
     )
@@ -100,7 +106,8 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
     for known in routes.values():
         for flow in (_poll, _agent):
             deployments.append(_with_definition(flow(app, known.route, reference, version), known))
-    return Plan(app, version, pools, tuple(deployments))
+    renamed = {old: route.name for route in ranked for old in route.was}
+    return Plan(app, version, pools, tuple(deployments), renamed)
 
 
 def _with_definition(deployment: DeploymentPlan, known: KnownRoute) -> DeploymentPlan:
@@ -117,15 +124,19 @@ def _with_definition(deployment: DeploymentPlan, known: KnownRoute) -> Deploymen
     return replace(deployment, parameters=parameters, tags=tags, description=description)
 
 
+def _parameters(reference: str, route: Route) -> dict[str, Any]:
+    return {"app": reference, "queue_name": route.queue_name, "route_name": route.name}
+
+
 def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:
     return DeploymentPlan(
         flow=names.POLL_FLOW,
-        name=names.deployment_name(app, route.queue_name),
+        name=names.deployment_name(app, route.name),
         entrypoint=POLL_ENTRYPOINT,
         pool=names.polls_pool(app),
         queue=None,
-        tags=("athanore", names.app_tag(app), names.POLL_TAG, names.route_tag(route.queue_name)),
-        parameters={"app": reference, "queue_name": route.queue_name},
+        tags=("athanore", names.app_tag(app), names.POLL_TAG, names.route_tag(route.name)),
+        parameters=_parameters(reference, route),
         description=(
             f"Looks for ready tasks in **{markdown(route.queue_name)}** every "
             f"{route.poll_interval.total_seconds():g} s and creates an agent run for each."
@@ -139,12 +150,12 @@ def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPl
     limit = "no limit" if route.timeout is None else f"{route.timeout.total_seconds():g} s"
     return DeploymentPlan(
         flow=names.AGENT_FLOW,
-        name=names.deployment_name(app, route.queue_name),
+        name=names.deployment_name(app, route.name),
         entrypoint=AGENT_ENTRYPOINT,
         pool=names.agents_pool(app),
-        queue=names.slug(route.queue_name),
-        tags=("athanore", names.app_tag(app), names.AGENT_TAG, names.route_tag(route.queue_name)),
-        parameters={"app": reference, "queue_name": route.queue_name},
+        queue=names.slug(route.name),
+        tags=("athanore", names.app_tag(app), names.AGENT_TAG, names.route_tag(route.name)),
+        parameters=_parameters(reference, route),
         description=(
             f"Has an agent work on one task of **{markdown(route.queue_name)}**: "
             f"{markdown(route.describe())}.\n\n"

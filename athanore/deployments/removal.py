@@ -54,19 +54,19 @@ async def remove(
     await _drained(client, app, agents, drain)
     for deployment in gone:
         if names.AGENT_TAG not in deployment.tags:
-            await _delete(client, deployment)
+            await delete(client, deployment)
     for route, deployment in agents.items():
         await clearing.cancel_waiting(client, app, route, "The route was removed.")
         if await at_work(client, app, route):
             lingering.append(route)
             continue
-        await _delete_queue(client, app, deployment)
-        await _delete(client, deployment)
+        await delete_queue(client, app, deployment)
+        await delete(client, deployment)
         changes.append(f"removed route {route!r}")
 
 
 async def retire(
-    client: PrefectClient, app: str, queue_name: str, gone: Sequence[DeploymentResponse]
+    client: PrefectClient, app: str, route: str, gone: Sequence[DeploymentResponse]
 ) -> bool:
     """Take a route of the code away until the next deploy; what is paused here stands for it.
 
@@ -74,8 +74,8 @@ async def retire(
     """
     for deployment in gone:
         await _pause(client, app, deployment)
-    await clearing.cancel_waiting(client, app, queue_name, "The route was removed.")
-    return not await at_work(client, app, queue_name)
+    await clearing.cancel_waiting(client, app, route, "The route was removed.")
+    return not await at_work(client, app, route)
 
 
 async def take_back(client: PrefectClient, deployment: DeploymentResponse) -> None:
@@ -116,7 +116,8 @@ async def at_work(client: PrefectClient, app: str, route: str) -> bool:
     return bool(await store.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
 
 
-async def _delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+async def delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+    """Delete the work queue of a route that is no more."""
     if deployment.work_queue_id is None or not _has_own_queue(app, deployment):
         return
     pool = await client.read_work_pool(names.agents_pool(app))
@@ -129,7 +130,8 @@ async def _delete_queue(client: PrefectClient, app: str, deployment: DeploymentR
         return
 
 
-async def _delete(client: PrefectClient, deployment: DeploymentResponse) -> None:
+async def delete(client: PrefectClient, deployment: DeploymentResponse) -> None:
+    """Delete a deployment of which no run is open; one that is gone already is fine."""
     try:
         await client.delete_deployment(deployment.id)
     except ObjectNotFound:
@@ -143,4 +145,4 @@ def _has_own_queue(app: str, deployment: DeploymentResponse) -> bool:
 
 
 def _route(deployment: DeploymentResponse) -> str:
-    return str(deployment.parameters.get("queue_name", deployment.name))
+    return names.route_of(deployment.parameters) or deployment.name

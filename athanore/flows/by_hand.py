@@ -40,7 +40,7 @@ async def hand_over(client: PrefectClient, app: App, route: Route, task_id: str)
             f"this route takes tasks from {route.queue_name!r}."
         )
     try:
-        run = (await tasks.dispatch(client, app, board_task)).run
+        run = (await tasks.dispatch(client, app, board_task, route.name)).run
     except DispatchError as exc:
         return Cancelled(message=str(exc))
     return Completed(

@@ -28,9 +28,9 @@ _LOOK_EVERY = 60.0
 async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]:
     """Tell who else watches a route's queue; once a minute, and nobody in between."""
     looked = app.noted.looked_for_rivals
-    if time.monotonic() - looked.get(route.queue_name, float("-inf")) < _LOOK_EVERY:
+    if time.monotonic() - looked.get(route.name, float("-inf")) < _LOOK_EVERY:
         return ()
-    looked[route.queue_name] = time.monotonic()
+    looked[route.name] = time.monotonic()
     watcher = f"{await _prefect_id(client, app)}/{app.name}"
     place = f"the app {app.name!r} on the Prefect at {str(client.api_url).rstrip('/')}"
     valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval

@@ -186,9 +186,7 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:
     app = registry.of_run(flow_run.tags, str(parameters["app"]))
     try:
         async with store.prefect_client() as client:
-            route = await app.routes.find(
-                client, str(parameters["queue_name"]), parameters.get("route")
-            )
+            route = await app.routes.find(client, parameters)
     except RouteError:
         return None
     return app, route

@@ -214,12 +214,12 @@ class Conclusion:
 
     async def _pause_for_access(self, refusal: BoardAccessError) -> None:
         """No agent starts whose work the board would not be told of; it is asked again later."""
-        queue_name = self._route.queue_name
+        name = self._route.name
         resume_at = clock.now() + (self._route.resume_after or _ASKED_AGAIN)
-        text = f"Route {queue_name!r} is paused: the board refuses access. {refusal}"
+        text = f"Route {name!r} is paused: the board refuses access. {refusal}"
         try:
             await pausing.pause(
-                self._run_log.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+                self._run_log.client, self._app.name, name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
             self._log.error(
@@ -230,7 +230,7 @@ class Conclusion:
                 "%s It tries again at %s UTC; once that is mended: athanore resume %r",
                 text,
                 f"{resume_at:%H:%M}",
-                queue_name,
+                name,
                 extra={"action": "route_paused"},
             )
 
@@ -271,20 +271,20 @@ class Conclusion:
 
     async def _pause_route(self, result: AgentResult, what: str) -> State[None]:
         """The cause is not the tasks: stop the route instead of giving them up."""
-        queue_name = self._route.queue_name
-        text = f"Route {queue_name!r} is paused: {what} ({result.reason})."
+        name = self._route.name
+        text = f"Route {name!r} is paused: {what} ({result.reason})."
         await self._run_log.give_back()
         after = self._route.resume_after
         resume_at = None if after is None else clock.now() + after
         due = clock.now()
         try:
             await pausing.pause(
-                self._run_log.client, self._app.name, queue_name, reason=text, resume_at=resume_at
+                self._run_log.client, self._app.name, name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
             # Its tasks are kept all the same, and none of them is tried again for a while.
             due += after or _UNPAUSED_WAIT
-            text = f"Route {queue_name!r} should be paused ({what}: {result.reason}), and cannot be"
+            text = f"Route {name!r} should be paused ({what}: {result.reason}), and cannot be"
             text = f"{text}: {exc} This task is tried again at {due:%Y-%m-%d %H:%M} UTC."
             self._log.error("%s", text, extra={"action": "route_not_paused"})
         else:
@@ -293,11 +293,11 @@ class Conclusion:
                 "%s It tries again %s; once the cause is mended: athanore resume %r",
                 text,
                 again,
-                queue_name,
+                name,
                 extra={"action": "route_paused"},
             )
         await self._comment(f"{text} Moving back to source queue.", result.output_tail)
-        await self._move(queue_name)
+        await self._move(self._route.queue_name)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
         return state

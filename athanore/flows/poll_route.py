@@ -34,22 +34,28 @@ _CREATED_TOGETHER = 10
 
 @flow(name=names.POLL_FLOW, persist_result=False)
 async def poll_route(
-    queue_name: str, app: str, resume: bool = False, route: dict[str, Any] | None = None
+    queue_name: str,
+    app: str,
+    resume: bool = False,
+    route: dict[str, Any] | None = None,
+    route_name: str = "",
 ) -> State[None]:
     """Look at one queue and create one agent run for each ready task that has none.
 
     Args:
-        queue_name: the watched queue; the app has a route for it.
+        queue_name: the watched queue.
         app: where the app's code is; see `run_agent`.
         resume: if the route paused itself, let it go on first.
         route: what was said of the route over HTTP; see `athanore.runtime.definitions`.
+        route_name: the name of the route; by default as its queue.
     """
+    named = {"queue_name": queue_name, "route_name": route_name, "route": route}
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     found = registry.of_run(run.tags if run else (), app)
     try:
         async with store.prefect_client() as client:
-            current = await found.routes.find(client, queue_name, route)
+            current = await found.routes.find(client, named)
     except RouteError as exc:
         return Completed(name=StateName.NO_SUCH_ROUTE, message=str(exc))
     poll = _Poll(found, current, get_run_logger())
@@ -79,7 +85,7 @@ class _Poll:
     async def resume_route(self) -> None:
         """Let a route go on that paused itself and was to try again now."""
         async with store.prefect_client() as client:
-            if await pausing.resume_by_itself(client, self.app.name, self.route.queue_name):
+            if await pausing.resume_by_itself(client, self.app.name, self.route.name):
                 self.notes.append("resumed by itself")
 
     async def perform(self) -> State[None]:
@@ -107,7 +113,7 @@ class _Poll:
         message = "; ".join([summary, *self.notes])
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
-            self.log.log(level, "%s: %s", route.queue_name, message, extra={"action": "polled"})
+            self.log.log(level, "%s: %s", route.name, message, extra={"action": "polled"})
             return Completed(message=message)
         return Completed(name=StateName.NOTHING_READY, message=message)
 
@@ -130,7 +136,7 @@ class _Poll:
         seen |= dict.fromkeys(self.created, "dispatched")
         run_ids = {task_id: run.id for task_id, run in active.items()} | self.created
         await reports.write_table(
-            client, self.app, self.route.queue_name, self.poll_id, ready, seen, run_ids, self.log
+            client, self.app, self.route.name, self.poll_id, ready, seen, run_ids, self.log
         )
 
     async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:

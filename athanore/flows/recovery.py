@@ -72,7 +72,7 @@ class Recovery:
         """Find what is wrong with the route's runs and tasks, and put it right."""
         states = (StateType.PENDING, *store.WORKING)
         active = await store.find_runs(
-            self._client, self._app.name, states, queue_name=self._route.queue_name
+            self._client, self._app.name, states, queue_name=self._route.name
         )
         gone = await self.look_for_lost(active)
         queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
@@ -275,7 +275,7 @@ class Recovery:
 
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
-        if record_of(last).is_closed or last.parameters.get("queue_name") != self._route.queue_name:
+        if record_of(last).is_closed or store.route_name(last) != self._route.name:
             return False
         if last.state_type is StateType.CRASHED:
             if age_of(last) > _RECOVERING:
@@ -308,7 +308,7 @@ class Recovery:
 
     async def _look_at_tasks(self, idle: Sequence[Task]) -> None:
         """Finish what is due to tasks in progress that have no active run."""
-        settled = self._app.noted.settled.setdefault(self._route.queue_name, set())
+        settled = self._app.noted.settled.setdefault(self._route.name, set())
         settled &= {t.id for t in idle}
         open_tasks = [t.id for t in idle if t.id not in settled]
         last = await store.last_finished_runs(self._client, self._app.name, open_tasks)
@@ -317,7 +317,7 @@ class Recovery:
             run = last.get(task_id)
             if task_id in waiting:
                 continue
-            ours = run is not None and run.parameters.get("queue_name") == self._route.queue_name
+            ours = run is not None and store.route_name(run) == self._route.name
             if run is None or not ours or run.state is None or record_of(run).is_closed:
                 settled.add(task_id)
                 continue
@@ -352,16 +352,16 @@ class Recovery:
 
     async def _look_at_polls(self) -> None:
         """End polls that say that they run, and whose worker is gone."""
-        queue_name, next_look = self._route.queue_name, self._app.noted.next_look
-        if monotonic() < next_look.get(queue_name, 0.0):
+        name, next_look = self._route.name, self._app.noted.next_look
+        if monotonic() < next_look.get(name, 0.0):
             return
-        next_look[queue_name] = monotonic() + _SWEEP_EVERY
+        next_look[name] = monotonic() + _SWEEP_EVERY
         with suppress(DispatchError):
-            await pausing.forget_old_mark(self._client, self._app.name, queue_name)
+            await pausing.forget_old_mark(self._client, self._app.name, name)
         for run in await store.find_polls(
             self._client,
             self._app.name,
-            self._route.queue_name,
+            self._route.name,
             (StateType.PENDING, *store.WORKING),
         ):
             if await self._workers.has_lost(run) and await self._now(run) is not None:

@@ -63,17 +63,22 @@ _ENDINGS = {
     on_failure=[hooks.dead_letter],
 )
 async def run_agent(
-    task_id: str | int, queue_name: str, app: str, route: dict[str, Any] | None = None
+    task_id: str | int,
+    queue_name: str,
+    app: str,
+    route: dict[str, Any] | None = None,
+    route_name: str = "",
 ) -> State[None]:
     """Have an agent work on one task: claim it, start the agent, see to what comes of it.
 
     Args:
         task_id: the task's id on the board; Prefect's command line makes a number of `42`.
-        queue_name: the queue whose route the task takes.
+        queue_name: the queue that the route of the task watches.
         app: where the app's code is, as `run.py:dispatcher`, for a process that has not loaded it;
             whose run it is, its tags say.
         route: what was said of the route over HTTP when the run was created; what is said now
             counts as long as the route is there. See `athanore.runtime.definitions`.
+        route_name: the name of the route; by default as its queue.
     """
     task_id = str(task_id)
     context = FlowRunContext.get()
@@ -83,10 +88,15 @@ async def run_agent(
     found = registry.of_run(run.tags, app)
     async with store.prefect_client() as client:
         try:
-            current = await found.routes.find(client, queue_name, route)
+            current = await found.routes.find(
+                client, {"queue_name": queue_name, "route_name": route_name, "route": route}
+            )
         except RouteError as exc:
             return await leave_to_others(client, run, str(exc))
-        if not names.is_run_key(run.idempotency_key, found.name, queue_name, task_id):
+        if not any(
+            names.is_run_key(run.idempotency_key, found.name, name, task_id)
+            for name in current.names
+        ):
             return await hand_over(client, found, current, task_id)
         # Asked before this start is known here; Prefect need not know of the other one any more.
         other = found.local_runs.at_work_on(task_id)
@@ -229,8 +239,7 @@ class _Visit:
         if not self.app.routes.is_open:
             return
         with suppress(RouteError):
-            parameter = self.run.parameters.get("route")
-            now = await self.app.routes.find(self.client, self.route.queue_name, parameter)
+            now = await self.app.routes.find(self.client, self.run.parameters)
             self.route = replace(now, in_progress_queue=self.route.in_progress_queue)
             self.run_log.policy = now.retry
             self.conclusion = Conclusion(self.app, self.route, self.run_log, self.task_id, self.log)

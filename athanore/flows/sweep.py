@@ -42,17 +42,17 @@ async def look_once(client: PrefectClient, app: App) -> None:
     active = await store.find_runs(client, app.name, (StateType.PENDING, *store.WORKING))
     by_route: dict[str, list[FlowRun]] = defaultdict(list)
     for run in active:
-        by_route[str(run.parameters.get("queue_name"))].append(run)
-    for queue_name, of_route in by_route.items():
+        by_route[store.route_name(run)].append(run)
+    for name, of_route in by_route.items():
         try:
-            route = await app.routes.find(client, queue_name, of_route[0].parameters.get("route"))
+            route = await app.routes.find(client, of_route[0].parameters)
             await Recovery(client, app, route, logger).look_for_lost(of_route)
         except BoardUnavailableError as exc:
             logger.debug("Lost workers of %r are seen to when the board is back: %s", app.name, exc)
         except (BoardError, RouteError) as exc:
             logger.error(
                 "Runs of %r cannot be looked after: %s",
-                queue_name,
+                name,
                 exc,
                 extra={"action": "sweep_failed"},
             )

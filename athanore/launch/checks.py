@@ -57,7 +57,7 @@ def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
             if wanted is None:
                 continue
             queue = existing.get(wanted) or _queue(board, wanted)
-            where = f"Route {route.queue_name!r}"
+            where = f"Route {route.name!r}"
             if queue is None:
                 close = get_close_matches(wanted, existing, n=1)
                 hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -123,12 +123,11 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
         words = shlex.split(route.command)
     except ValueError as exc:
         raise ConfigurationError(
-            f"Route {route.queue_name!r}: command={route.command!r} cannot be split into words: "
-            f"{exc}."
+            f"Route {route.name!r}: command={route.command!r} cannot be split into words: {exc}."
         ) from exc
     if not words:
         raise ConfigurationError(
-            f"Route {route.queue_name!r} has nothing to run: pass command= to the dispatcher or "
+            f"Route {route.name!r} has nothing to run: pass command= to the dispatcher or "
             "the route, or agent= to the route."
         )
     path = route.env.get("PATH")
@@ -143,7 +142,7 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
         )
     if found is None:
         raise ConfigurationError(
-            f"Route {route.queue_name!r}: the command {words[0]!r} is not found"
+            f"Route {route.name!r}: the command {words[0]!r} is not found"
             + ("" if "/" in words[0] else " on PATH")
             + "; install it, or give command= its path."
         )

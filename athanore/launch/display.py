@@ -182,7 +182,7 @@ def _route_row(route: RouteView) -> tuple[Cell, ...]:
     else:
         state = text((origin(route), "dim"))
     tasks = "?" if route.tasks is None else route.tasks
-    return route.queue_name, tasks, route.waiting, route.working, route.retrying, state
+    return route.name, tasks, route.waiting, route.working, route.retrying, state
 
 
 def _run_row(run: RunView) -> tuple[Cell, ...]:

@@ -127,7 +127,7 @@ def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
         except ConfigurationError as exc:
             yield _fail("agent", exc)
         else:
-            yield Finding("agent", Level.OK, f"{route.queue_name!r}: {route.describe()}")
+            yield Finding("agent", Level.OK, f"{route.name!r}: {route.describe()}")
     for way in circles(dispatcher.routes):
         yield Finding(
             "routes", Level.WARN, f"tasks that agents do not move go round: {way}.",

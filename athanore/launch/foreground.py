@@ -254,7 +254,7 @@ def tell_routes(routes: Routes) -> None:
     for route in (k.route for k in routes.values()):
         logger.info(
             "Watching %r every %g s: %s",
-            route.queue_name,
+            route.name,
             route.poll_interval.total_seconds(),
             route.describe(),
             extra={"action": "started"},

@@ -76,6 +76,14 @@ def _variables(value: Mapping[str, str] | None) -> dict[str, str]:
     return {_text(name): _text(said) for name, said in given.items()}
 
 
+def _some_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _has_a_name_or_none(kept: str | None) -> bool:
+    return kept is None or bool(kept.strip())
+
+
 def _or_nothing(value: object) -> str | None:
     return _text(value) or None
 
@@ -105,6 +113,12 @@ def _option(
 def text(default: str | None = None, **more: Any) -> Any:
     """An option that is a text."""
     return _option(Kind(keep=_text, expects="a text", sent=JsonText, shown=str), default, **more)
+
+
+def label(**more: Any) -> Any:
+    """An option that is what the route is called; None until its queue is known."""
+    kind = Kind(keep=_some_text, expects="a text", sent=QueueName, shown=str)
+    return _option(kind, None, (_has_a_name_or_none, "must not be empty"), **more)
 
 
 QUEUE = Kind(keep=_or_nothing, expects="the name of a queue", sent=QueueName, shown=str)

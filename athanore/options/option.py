@@ -163,7 +163,8 @@ class Option[Given, Kept]:
 
     def _wrong(self, obj: object, value: object, rule: str) -> RouteError:
         said = value.total_seconds() if isinstance(value, timedelta) else value
-        route = getattr(obj, "queue_name", "")
+        kept = vars(obj)
+        route = kept.get("name") or kept.get("queue_name", "")
         return RouteError(f"Route {route!r}: {self.name}={said!r} {rule}.")
 
 

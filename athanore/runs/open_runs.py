@@ -90,7 +90,7 @@ async def count(
 def _tally(found: Iterable[FlowRun]) -> Counter[tuple[str, Phase]]:
     # Runs that were started by hand have no task yet; they only hand over.
     of_tasks = (run for run in found if names.task_of(run.tags) is not None)
-    return Counter((str(run.parameters.get("queue_name", "")), phase_of(run)) for run in of_tasks)
+    return Counter((names.route_of(run.parameters), phase_of(run)) for run in of_tasks)
 
 
 def _by_task(found: Iterable[FlowRun]) -> dict[str, FlowRun]:

@@ -191,8 +191,8 @@ async def active_by_task(
 
 
 def route_name(run: FlowRun) -> str:
-    """The queue whose route a run takes."""
-    return str(run.parameters.get("queue_name", ""))
+    """The name of the route that a run takes."""
+    return names.route_of(run.parameters)
 
 
 def is_retried_by_hand(run: FlowRun) -> bool:
@@ -282,7 +282,7 @@ async def _dispatch_one(
                 state=Scheduled(scheduled_time=due.scheduled_time or clock.now()),
                 name=_run_name(task),
                 tags=[names.task_tag(task.id)],
-                idempotency_key=names.run_key(app, route.queue_name, task.id, visit),
+                idempotency_key=names.run_key(app, route.name, task.id, visit),
             )
         except (ObjectNotFound, PrefectHTTPStatusError) as exc:
             # The deployment was made anew since we looked it up.
@@ -328,7 +328,7 @@ async def dispatch_all(
                 "enforce_parameter_schema": False,
                 "tags": [names.task_tag(task.id)],
                 "labels": RunRecord(poll=str(poll or "")).dump(),
-                "idempotency_key": names.run_key(app, route.queue_name, task.id, visit),
+                "idempotency_key": names.run_key(app, route.name, task.id, visit),
                 "state": {
                     "type": "SCHEDULED",
                     "name": PrefectState.SCHEDULED,
@@ -388,7 +388,7 @@ async def _finished_among(client: PrefectClient, created: dict[str, UUID]) -> di
 
 
 def _deployment(app: str, route: Route) -> str:
-    return f"{names.AGENT_FLOW}/{names.deployment_name(app, route.queue_name)}"
+    return f"{names.AGENT_FLOW}/{names.deployment_name(app, route.name)}"
 
 
 def _run_name(task: Task) -> str:

@@ -19,7 +19,7 @@ from athanore.routes import Route
 
 
 class Breaker:
-    """Counts the failures of an app's routes, by their queues, in this process."""
+    """Counts the failures of an app's routes, by their names, in this process."""
 
     def __init__(self) -> None:
         self._failures: dict[str, deque[tuple[str, str]]] = {}
@@ -29,16 +29,16 @@ class Breaker:
 
     def attempt_starts(self, route: Route) -> None:
         """Note that Prefect offers the route's runs, so that it is not paused (any more)."""
-        self._open.discard(route.queue_name)
+        self._open.discard(route.name)
 
     def succeeded(self, route: Route) -> None:
         """Note that an agent of the route did its work."""
-        self._failures.pop(route.queue_name, None)
-        self._paused_for.pop(route.queue_name, None)
+        self._failures.pop(route.name, None)
+        self._paused_for.pop(route.name, None)
 
     def failed(self, route: Route, task_id: str, result: AgentResult) -> bool:
         """Note a failure; True when the route is to be paused, or is."""
-        key = route.queue_name
+        key = route.name
         if key in self._open:
             return True
         likeness = _likeness(result)

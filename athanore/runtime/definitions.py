@@ -128,7 +128,7 @@ class RouteDefinition(BaseModel):
         return {"source": self.source, "options": self.options.said(), **signed}
 
 
-def read_definition(queue_name: str, parameter: Mapping[str, Any]) -> RouteDefinition:
+def read_definition(name: str, parameter: Mapping[str, Any]) -> RouteDefinition:
     """Understand what a deployment holds.
 
     Raises:
@@ -138,31 +138,32 @@ def read_definition(queue_name: str, parameter: Mapping[str, Any]) -> RouteDefin
         return RouteDefinition.model_validate(parameter)
     except ValidationError as exc:
         what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise RouteError(
-            f"Route {queue_name!r}: its definition in Prefect is broken: {what}."
-        ) from (exc)
+        raise RouteError(f"Route {name!r}: its definition in Prefect is broken: {what}.") from (exc)
 
 
 def define(
-    dispatcher: AgentDispatcher, queue_name: str, definition: RouteDefinition
+    dispatcher: AgentDispatcher, name: str, queue_name: str, definition: RouteDefinition
 ) -> Route | None:
     """Make the route that a definition describes; None for changes of a route that is no more.
 
     Raises:
         RouteError: an option is wrong, or the route has nothing to say or to start.
     """
-    in_code = dispatcher.routes.get(queue_name)
+    in_code = dispatcher.routes.get(name)
     if in_code is not None:
         return definition.options.applied_to(in_code)
     if definition.source == "code":
         return None
     if definition.options.prompt is None:
-        raise RouteError(f"Route {queue_name!r}: prompt must say what the agent is to do.")
+        raise RouteError(f"Route {name!r}: prompt must say what the agent is to do.")
     template = PromptTemplate(definition.options.prompt)
-    return definition.options.applied_to(dispatcher.default_route(queue_name, template))
+    route = replace(dispatcher.default_route(queue_name, template), name=name)
+    return definition.options.applied_to(route)
 
 
-def sign(dispatcher: AgentDispatcher, queue_name: str, definition: RouteDefinition) -> str | None:
+def sign(
+    dispatcher: AgentDispatcher, name: str, queue_name: str, definition: RouteDefinition
+) -> str | None:
     """The signature of a definition with the operators' key; None where the app has no key.
 
     A definition names a program to start, and Prefect's API may be open to more people than ours.
@@ -170,13 +171,13 @@ def sign(dispatcher: AgentDispatcher, queue_name: str, definition: RouteDefiniti
     key = dispatcher.settings.signing_key
     if key is None:
         return None
-    said = [dispatcher.name, queue_name, definition.source, definition.options.said()]
+    said = [dispatcher.name, name, queue_name, definition.source, definition.options.said()]
     text = json.dumps(said, sort_keys=True).encode()
     return hmac.new(key, text, sha256).hexdigest()
 
 
 def check_signature(
-    dispatcher: AgentDispatcher, queue_name: str, definition: RouteDefinition
+    dispatcher: AgentDispatcher, name: str, queue_name: str, definition: RouteDefinition
 ) -> None:
     """Refuse a definition that no operator has made, where tokens are required.
 
@@ -185,10 +186,10 @@ def check_signature(
     """
     if dispatcher.settings.api_auth != "token":
         return
-    expected = sign(dispatcher, queue_name, definition)
+    expected = sign(dispatcher, name, queue_name, definition)
     if expected is None or not hmac.compare_digest(expected, definition.signature or ""):
         raise RouteError(
-            f"Route {queue_name!r}: its definition in Prefect is not signed with the operators' "
+            f"Route {name!r}: its definition in Prefect is not signed with the operators' "
             "key. Give workers and API the same ATHANORE_API_KEY; if it was changed, make the "
             "route again."
         )

@@ -21,7 +21,7 @@ from prefect.client.schemas.sorting import DeploymentSort
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import RouteError, RouteNotFoundError
+from athanore.errors import RouteError
 from athanore.routes import Route, ranked
 from athanore.runtime.definitions import RouteDefinition, check_signature, define, read_definition
 
@@ -53,7 +53,7 @@ class KnownRoute:
 
 
 type Routes = Mapping[str, KnownRoute]
-"""Routes by queue name: those of the code as registered, then the others as they were made."""
+"""Routes by name: those of the code as registered, then the others as they were made."""
 
 
 class Registry:
@@ -94,76 +94,74 @@ class Registry:
 
     def in_code(self) -> Routes:
         """The routes as the code has them."""
-        return {q: KnownRoute(r) for q, r in self._dispatcher.routes.items()}
+        return {n: KnownRoute(r) for n, r in self._dispatcher.routes.items()}
 
-    async def find(
-        self, client: PrefectClient, queue_name: str, parameter: Mapping[str, Any] | None = None
-    ) -> Route:
-        """Return the route of a queue as it is now.
+    async def find(self, client: PrefectClient, parameters: Mapping[str, Any]) -> Route:
+        """Return the route of a run as it is now.
 
         Args:
-            parameter: what the run's parameters hold of it, as they were when it was created; used
-                when the route's deployments are gone, so that its agents can finish.
+            parameters: the run's. What they hold of the route, as it was when the run was created,
+                is used when the route's deployments are gone, so that its agents can finish.
 
         Raises:
             RouteError: the app has no such route.
         """
-        known = (await self.read(client)).get(queue_name)
-        return self.resolve(queue_name, parameter) if known is None else known.route
+        known = called(await self.read(client), names.route_of(parameters))
+        return self.resolve(parameters) if known is None else known.route
 
-    def resolve(self, queue_name: str, parameter: Mapping[str, Any] | None) -> Route:
+    def resolve(self, parameters: Mapping[str, Any]) -> Route:
         """Return the route that a run's parameters describe: see `find`.
 
         Raises:
             RouteError: the app has no such route.
         """
-        route = self._dispatcher.routes.get(queue_name)
+        name, parameter = names.route_of(parameters), parameters.get("route")
+        known = called(self.in_code(), name)
         if parameter is not None and self.is_open:
-            known = self._define(queue_name, parameter)
-            route = route if known is None else known.route
-        if route is None:
+            known = self._define(parameters) or known
+        if known is None:
             why = (
                 "it was made over HTTP, and the app runs without enable_queue_management=True"
                 if parameter is not None and not self.is_open
                 else "deploy the app again"
             )
-            raise RouteError(f"The app has no route for {queue_name!r}; {why}.")
-        return route
+            raise RouteError(f"The app has no route for {name!r}; {why}.")
+        return known.route
 
-    def _define(self, queue_name: str, parameter: Mapping[str, Any]) -> KnownRoute | None:
+    def _define(self, parameters: Mapping[str, Any]) -> KnownRoute | None:
         """Make a route of what Prefect holds of it, which anybody may have written there.
 
         Raises:
             RouteError: it is no definition, or none that counts.
         """
+        name, queue_name = names.route_of(parameters), str(parameters.get("queue_name"))
         try:
-            definition = read_definition(queue_name, parameter)
-            check_signature(self._dispatcher, queue_name, definition)
-            route = define(self._dispatcher, queue_name, definition)
+            definition = read_definition(name, parameters["route"])
+            check_signature(self._dispatcher, name, queue_name, definition)
+            route = define(self._dispatcher, name, queue_name, definition)
         except RouteError:
             raise
         except Exception as exc:
             raise RouteError(
-                f"Route {queue_name!r}: its definition in Prefect is broken: "
+                f"Route {name!r}: its definition in Prefect is broken: "
                 f"{type(exc).__name__}: {exc}. Delete the route and make it anew."
             ) from exc
         if route is None:
             return None
-        source = "code" if queue_name in self._dispatcher.routes else "api"
+        source = "code" if name in self._dispatcher.routes else "api"
         return KnownRoute(route, source, definition)
 
     def _from(self, deployments: Iterable[DeploymentResponse]) -> Routes:
         routes = dict(self.in_code())
         for deployment in deployments:
-            queue_name = queue_of(deployment)
+            name = names.route_of(deployment.parameters)
             if names.LEAVING_TAG in deployment.tags:
-                routes.pop(queue_name, None)
+                routes.pop(name, None)
                 continue
-            parameter = deployment.parameters.get("route")
-            if parameter is None:
+            if deployment.parameters.get("route") is None:
                 continue
             try:
-                known = self._define(queue_name, parameter)
+                known = self._define(deployment.parameters)
             except RouteError as exc:
                 # One broken definition is no other route's matter.
                 if str(exc) not in self._told:
@@ -171,34 +169,20 @@ class Registry:
                     self._told.add(str(exc))
                 continue
             if known is not None:
-                routes[queue_name] = known
+                routes[name] = known
         return routes
 
 
-def route_of(routes: Routes, queue_name: str) -> Route:
-    """Return the route that watches a queue.
-
-    Raises:
-        RouteNotFoundError: there is none; the message names those that there are.
-    """
-    if queue_name not in routes:
-        raise RouteNotFoundError(queue_name, routes)
-    return routes[queue_name].route
-
-
-def listed(queues: Iterable[str]) -> str:
-    """Name queues in a message."""
-    return ", ".join(repr(q) for q in queues) or "none"
+def called(routes: Routes, name: str) -> KnownRoute | None:
+    """The route of a name, or the one that had it before."""
+    if name in routes:
+        return routes[name]
+    return next((known for known in routes.values() if name in known.route.was), None)
 
 
 def ranked_routes(routes: Routes) -> list[KnownRoute]:
     """The routes in the order in which slots are given to them."""
-    return [routes[r.queue_name] for r in ranked(k.route for k in routes.values())]
-
-
-def queue_of(deployment: DeploymentResponse) -> str:
-    """The queue that a deployment is for."""
-    return str(deployment.parameters.get("queue_name"))
+    return [routes[r.name] for r in ranked(k.route for k in routes.values())]
 
 
 async def app_deployments(client: PrefectClient, app: str, *tags: str) -> list[DeploymentResponse]:

@@ -26,7 +26,8 @@ from athanore.runs.links import ui_url
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes, listed, route_of
+from athanore.runtime.ownership import find_route, listed, watched
+from athanore.runtime.route_registry import Routes, called
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
 from athanore.services.tasks import Dispatched
@@ -53,27 +54,34 @@ class DeadLetter:
     run_url: str | None
 
 
-async def pause_route(client: PrefectClient, app: App, queue_name: str) -> None:
+async def pause_route(client: PrefectClient, app: App, name: str) -> Route:
     """Stop a route's polls, and start no more agents; running agents are left alone.
 
-    Raises:
-        RouteNotFoundError: no route watches the queue.
-        DispatchError: the route is not deployed.
-    """
-    route_of(await app.routes.read(client), queue_name)
-    await pausing.pause(client, app.name, queue_name)
-
-
-async def resume_route(client: PrefectClient, app: App, queue_name: str) -> None:
-    """Let a paused route go on.
+    Args:
+        name: the route's, or its queue's where no other route watches it.
 
     Raises:
-        RouteNotFoundError: no route watches the queue.
+        RouteNotFoundError: there is no such route.
+        AmbiguousRouteError: several routes watch the queue that was named.
         DispatchError: the route is not deployed.
     """
-    route_of(await app.routes.read(client), queue_name)
-    await pausing.resume(client, app.name, queue_name)
+    route = find_route(await app.routes.read(client), name).route
+    await pausing.pause(client, app.name, route.name)
+    return route
+
+
+async def resume_route(client: PrefectClient, app: App, name: str) -> Route:
+    """Let a paused route go on; see `pause_route`.
+
+    Raises:
+        RouteNotFoundError: there is no such route.
+        AmbiguousRouteError: several routes watch the queue that was named.
+        DispatchError: the route is not deployed.
+    """
+    route = find_route(await app.routes.read(client), name).route
+    await pausing.resume(client, app.name, route.name)
     app.local_runs.wake()
+    return route
 
 
 async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
@@ -119,31 +127,32 @@ def requeue_target(routes: Routes, task: Task, last: FlowRun | None) -> Route | 
 def _graves(routes: Routes) -> set[str]:
     """The dead-letter queues; not one that a route watches, which sees to its tasks."""
     graves = {k.route.dead_letter_queue for k in routes.values() if k.route.dead_letter_queue}
-    return graves - set(routes)
+    return graves - set(watched(routes))
 
 
 async def requeue(
-    prefect: PrefectAccess, app: App, task: Task, by: str, queue_name: str | None = None
+    prefect: PrefectAccess, app: App, task: Task, by: str, route_name: str | None = None
 ) -> Dispatched:
     """Give a task that was given up, or left in progress, a fresh start with all its attempts.
 
     Args:
         task: as it was just read from the board.
         by: who does it, for the comment on the task.
-        queue_name: the route that starts again; by default the one that gave the task up.
+        route_name: the route that starts again, or its queue; by default the one that gave the task
+            up.
 
     Raises:
-        RouteNotFoundError: no route watches `queue_name`.
+        RouteNotFoundError: there is no such route.
         TaskBusyError: a run of the task waits or works.
         DispatchError: the task is no dead letter, or its route is not known.
         PrefectUnavailableError: Prefect did not answer; the message says what was done.
     """
     async with prefect.client() as client:
-        route = await _route_to_requeue(client, app, task, queue_name)
+        route = await _route_to_requeue(client, app, task, route_name)
     moved = await _move_back(app, task, route, by)
     try:
         async with prefect.client() as client:
-            return await tasks.dispatch(client, app, moved)
+            return await tasks.dispatch(client, app, moved, route.name)
     except PrefectUnavailableError as exc:
         raise PrefectUnavailableError(
             f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
@@ -152,7 +161,7 @@ async def requeue(
 
 
 async def _route_to_requeue(
-    client: PrefectClient, app: App, task: Task, queue_name: str | None
+    client: PrefectClient, app: App, task: Task, route_name: str | None
 ) -> Route:
     """Find the route that a dead letter goes back to; the board is not asked."""
     task_id = task.id
@@ -162,7 +171,9 @@ async def _route_to_requeue(
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)
     routes = await app.routes.read(client)
-    return route_of(routes, queue_name) if queue_name else _route_of_dead_letter(routes, task, last)
+    if route_name:
+        return find_route(routes, route_name).route
+    return _route_of_dead_letter(routes, task, last)
 
 
 async def _move_back(app: App, task: Task, route: Route, by: str) -> Task:
@@ -186,7 +197,7 @@ def run_url(client: PrefectClient, run: FlowRun) -> str:
 
 
 def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> Route:
-    if last is not None and (known := routes.get(route_name(last))) is not None:
+    if last is not None and (known := called(routes, store.route_name(last))) is not None:
         if task.queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue):
             return known.route
     else:
@@ -196,11 +207,12 @@ def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> R
         if sources:
             raise DispatchError(
                 f"Task {task.id!r} has no run that says where it came from; say which queue it "
-                f"shall go to: {listed(r.queue_name for r in sources)}."
+                f"shall go to: {listed(r.name for r in sources)}."
             )
     raise DispatchError(
         f"Task {task.id!r} is in {task.queue_name!r} and is no dead letter; "
-        f"to have an agent work on it all the same, dispatch it to a queue: {listed(routes)}."
+        "to have an agent work on it all the same, dispatch it to a queue: "
+        f"{listed(watched(routes))}."
     )
 
 

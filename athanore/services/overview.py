@@ -63,6 +63,7 @@ class RouteView:
     changed over HTTP, until the next deploy.
     """
 
+    name: str
     queue_name: str
     source: str
     changed: tuple[str, ...]
@@ -110,16 +111,16 @@ class Machinery:
     pause_reasons: Mapping[str, str]
 
 
-async def look_at_machinery(client: PrefectClient, app: App, queues: Iterable[str]) -> Machinery:
+async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[str]) -> Machinery:
     """Read what changes seldom: deployments, pools, workers.
 
     Args:
-        queues: the queues of the app's routes.
+        routes: the names of the app's routes.
     """
     deployed = await deployments_of(client, app.name)
     pool = await _read_pool(client, app.name)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
-    found = {q: polls.get(names.deployment_name(app.name, q)) for q in queues}
+    found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
     return Machinery(
         limit=pool.limit,
         workers=pool.workers,
@@ -147,18 +148,19 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     except BoardError as exc:
         error = str(exc)
 
-    def route_view(queue_name: str, known: KnownRoute) -> RouteView:
-        mine = [r for r in active if operations.route_name(r) == queue_name]
+    def route_view(name: str, known: KnownRoute) -> RouteView:
+        mine = [r for r in active if runs.route_name(r) in known.route.names]
         at_work = sum(r.state_type in runs.WORKING for r in mine)
         retrying = sum(r.state_name == PrefectState.AWAITING_RETRY for r in mine)
         return RouteView(
-            queue_name=queue_name,
+            name=name,
+            queue_name=known.route.queue_name,
             source=known.source,
             changed=known.changed,
-            deployed=queue_name in machinery.deployed,
-            paused=machinery.paused[queue_name],
-            pause_reason=machinery.pause_reasons.get(queue_name),
-            tasks=None if counts is None else counts.get(queue_name, 0),
+            deployed=name in machinery.deployed,
+            paused=machinery.paused[name],
+            pause_reason=machinery.pause_reasons.get(name),
+            tasks=None if counts is None else counts.get(known.route.queue_name, 0),
             waiting=len(mine) - at_work - retrying,
             working=at_work,
             retrying=retrying,
@@ -171,7 +173,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         limit=machinery.limit,
         working=len(working),
         workers=machinery.workers,
-        routes=tuple(route_view(q, known) for q, known in routes.items()),
+        routes=tuple(route_view(n, known) for n, known in routes.items()),
         runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
         dead_letters=letters,
         board_error=error,
@@ -185,7 +187,7 @@ def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunVie
         run_id=str(run.id),
         name=run.name,
         task_id=names.task_of(run.tags),
-        route=operations.route_name(run),
+        route=runs.route_name(run),
         state=run.state_name or "",
         attempt=known.attempt,
         since=run.state.timestamp if run.state else None,
@@ -206,10 +208,10 @@ class _Pool:
     pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def _paused(queue_name: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
+def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
     """Name the paused parts of a route."""
     parts = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
-    if pool.is_paused or names.slug(queue_name) in pool.paused_queues:
+    if pool.is_paused or names.slug(route) in pool.paused_queues:
         parts = (*parts, "agents")
     return parts
 

@@ -22,7 +22,8 @@ from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes, listed, route_of
+from athanore.runtime.ownership import find_route, listed, owner, watched
+from athanore.runtime.route_registry import Routes, called
 
 _LEFT_AT_ONCE = 50
 """How many runs of tasks that have left the queue a poll cancels: each takes some requests."""
@@ -46,26 +47,24 @@ class Cancellation:
 
 
 async def dispatch(
-    client: PrefectClient, app: App, task: Task, queue_name: str | None = None
+    client: PrefectClient, app: App, task: Task, route_name: str | None = None
 ) -> Dispatched:
     """Have an agent work on a task as soon as a slot is free.
 
     Args:
         task: as it was just read from the board.
-        queue_name: the route to take; a task that is elsewhere is moved to that queue first. By
-            default the queue that the task is in.
+        route_name: the route to take, or its queue where no other route watches it; a task that is
+            elsewhere is moved to its queue first. By default the task's owner.
 
     Raises:
-        RouteNotFoundError: no route watches `queue_name`.
+        RouteNotFoundError: there is no such route.
+        AmbiguousRouteError: several routes watch the queue that was named.
         TaskBusyError: an agent works on the task.
         DispatchError: no route watches the queue that the task is in, or nothing is deployed.
     """
     app.local_runs.refuse_if_at_work(task.id)
     routes = await app.routes.read(client)
-    known = routes.get(task.queue_name)
-    route = known.route if known is not None else None
-    if queue_name is not None:
-        route = route_of(routes, queue_name)
+    route = find_route(routes, route_name).route if route_name else owner(routes, task)
     if route is None or task.queue_name != route.queue_name:
         _check_idle(
             task, (await store.active_by_task(client, app.name, [task.id])).get(task.id, ())
@@ -73,19 +72,19 @@ async def dispatch(
     if route is None:
         raise DispatchError(
             f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
-            f"it shall go to, or move it there: {listed(routes)}."
+            f"it shall go to, or move it there: {listed(watched(routes))}."
         )
     if task.queue_name != route.queue_name:
         await app.board.move(task.id, route.queue_name)
         task = replace(task, queue_name=route.queue_name)
     held = (await make_way(client, app, [task])).get(task.id)
     if held is not None:
-        if held.state_type in store.WORKING or store.route_name(held) != route.queue_name:
+        if held.state_type in store.WORKING or store.route_name(held) not in route.names:
             raise TaskBusyError(task.id, str(held.id), held.name)
-        return Dispatched(held, route.queue_name, created=False)
+        return Dispatched(held, route.name, created=False)
     run = await store.dispatch(client, app.name, route, task)
     app.local_runs.wake()
-    return Dispatched(run, route.queue_name, created=True)
+    return Dispatched(run, route.name, created=True)
 
 
 async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Dispatched | None:
@@ -96,7 +95,7 @@ async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Di
     Raises:
         DispatchError: the route has no deployment.
     """
-    if task.queue_name not in await app.routes.read(client):
+    if owner(await app.routes.read(client), task) is None:
         return None
     try:
         return await dispatch(client, app, task)
@@ -137,11 +136,11 @@ async def cancel_left_behind(
     mine = [
         r
         for r in held.values()
-        if r.state_type in store.NOT_TAKEN and store.route_name(r) == route.queue_name
+        if r.state_type in store.NOT_TAKEN and store.route_name(r) in route.names
     ]
-    if await store.count_waiting(client, app.name, route.queue_name) <= len(mine):
+    if await store.count_waiting(client, app.name, route.name) <= len(mine):
         return 0
-    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, queue_name=route.queue_name)
+    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, queue_name=route.name)
     routes = await app.routes.read(client)
     suspects = [r for r in waiting if names.task_of(r.tags) not in held]
     cancelled = 0
@@ -198,13 +197,15 @@ async def cancel(
 
 def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     """Tell whether an active run holds its task, which is in this queue."""
-    if run.state_type not in store.NOT_TAKEN or store.route_name(run) == queue_name:
+    known = called(routes, store.route_name(run))
+    own = known.route.queue_name if known is not None else run.parameters.get("queue_name")
+    if run.state_type not in store.NOT_TAKEN or own == queue_name:
         return True
     if record_of(run).living_start is not None:
         return True  # it was suspended, and its agent is being stopped
-    known = routes.get(store.route_name(run))
     if known is not None and record_of(run).awaits_the_board:
-        return queue_name not in routes  # its agent, or its claim, may have put the task there
+        # Its agent, or its claim, may have put the task there.
+        return queue_name not in watched(routes)
     if known is None or not store.is_retried_by_hand(run):
         return False
     return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)

@@ -14,6 +14,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from athanore import names
 from athanore.errors import RouteError
 from athanore.runs import clock
 from athanore.runtime.apps import App
@@ -43,9 +44,9 @@ class ForeignRuns:
         app = app_of_run(self.apps(), run.tags, str(run.parameters.get("app")))
         if app is None:
             return False
-        route = (app.name, str(run.parameters.get("queue_name")))
+        route = (app.name, names.route_of(run.parameters))
         try:
-            await app.routes.find(client, route[1], run.parameters.get("route"))
+            await app.routes.find(client, run.parameters)
         except RouteError as exc:
             if route not in self._said:
                 self.logger.warning(

@@ -138,11 +138,25 @@ def test_all_queues_are_named_once_and_in_pipeline_order() -> None:
     assert dispatcher.queue_names() == ["Todo", "In Progress", "Review", "Failed", "Done"]
 
 
-def test_a_queue_has_one_route() -> None:
+def test_no_two_routes_have_one_name_or_one_queue() -> None:
     dispatcher = AgentDispatcher()
-    dispatcher.route("Todo")(prompt)
-    with pytest.raises(RouteError, match="'Todo': the queue has a route already"):
+    dispatcher.route("Todo", was=["Inbox"])(prompt)
+    with pytest.raises(RouteError, match="another route is called 'Todo' already"):
         dispatcher.route("Todo")(prompt)
+    with pytest.raises(RouteError, match="another route is called 'Inbox' already, or was"):
+        dispatcher.route("Other", name="Inbox")(prompt)
+    with pytest.raises(RouteError, match="Route 'Two': the queue has a route already, 'Todo'"):
+        dispatcher.route("Todo", name="Two")(prompt)
+
+
+def test_a_route_is_called_as_its_queue_unless_it_has_a_name() -> None:
+    dispatcher = AgentDispatcher()
+    dispatcher.route("Todo", name="Coder")(prompt)
+    dispatcher.route("Review")(prompt)
+    assert list(dispatcher.routes) == ["Coder", "Review"]
+    assert [r.queue_name for r in dispatcher.routes.values()] == ["Todo", "Review"]
+    with pytest.raises(RouteError, match="Route 'Todo': name=' ' must not be empty"):
+        dispatcher.route("Todo", name=" ")(prompt)
 
 
 @pytest.mark.parametrize("first", ["Todo", "In Progress"])

@@ -11,7 +11,7 @@ from prefect.settings import get_current_settings
 
 from athanore.runs import activity
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.route_registry import Routes, called
 
 _REMEMBERED = 1000
 _SHARE = 3  # notes in a stall_timeout
@@ -24,10 +24,10 @@ class Activity:
         self._app = app
         self._noted: TTLCache[UUID, float] = TTLCache(_REMEMBERED, ttl=86400)
 
-    def note(self, routes: Routes, queue_name: str, run_id: UUID, task_id: str) -> None:
+    def note(self, routes: Routes, route: str, run_id: UUID, task_id: str) -> None:
         """Note a call of the agent of a run."""
         self._app.local_runs.touch(run_id)
-        known = routes.get(queue_name)
+        known = called(routes, route)
         limit: timedelta | None = None if known is None else known.route.stall_timeout
         here = self._app.local_runs.is_running(run_id)
         if limit is None or here or not get_current_settings().api.url:

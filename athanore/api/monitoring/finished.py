@@ -24,10 +24,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore import names
-from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.runs import store
 from athanore.runs.record import record_of
+from athanore.runs.store import route_name
 
 _DAY = timedelta(days=1)
 _OVERLAP = timedelta(minutes=2)  # workers' clocks differ, and states may arrive late
@@ -132,7 +132,7 @@ def _finished(run: FlowRun, ended: datetime) -> Finished:
     usage = {k: float(v) for k, v in record.usage.items() if not isinstance(v, str)}
     state = run.state_type or StateType.COMPLETED
     return Finished(
-        route=queue_of(run),
+        route=route_name(run),
         state=state.value.lower(),
         ended=ended,
         seconds=run.total_run_time.total_seconds(),

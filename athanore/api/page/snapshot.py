@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
-from athanore.api.prefect.agent_runs import prefect_ui, queue_of, run_url, worker_of
+from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.models import Queue, Task
@@ -28,9 +28,11 @@ from athanore.routes import Route
 from athanore.runs import open_runs, store
 from athanore.runs.open_runs import Phase, phase_of
 from athanore.runs.record import record_of
+from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 from athanore.runtime.board_view import BoardView, Picture
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.ownership import owner, watched, watching
+from athanore.runtime.route_registry import Routes, called
 from athanore.services import operations, overview
 
 _FRESH_SECONDS = 1.0
@@ -273,7 +275,7 @@ def _shown(picture: Picture, routes: Routes) -> list[Task]:
     for task in picture.tasks:
         by_queue.setdefault(task.queue_name, []).append(task)
     share = fair_shares({name: len(tasks) for name, tasks in by_queue.items()}, _MAX_CARDS)
-    worked_in = {*routes, *(k.route.in_progress_queue for k in routes.values())}
+    worked_in = {*watched(routes), *(k.route.in_progress_queue for k in routes.values())}
     shown: list[Task] = []
     for name, tasks in by_queue.items():
         first = 0 if name in worked_in else len(tasks) - share[name]
@@ -293,7 +295,7 @@ def fair_shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
 def _queue(
     queue: Queue, hidden: int, routes: Routes, machinery: overview.Machinery | None
 ) -> BoardQueueModel:
-    route = routes[queue.name].route if queue.name in routes else None
+    route = next((k.route for k in watching(routes, queue.name)), None)
     others = [k.route for k in routes.values()]
     kind = "other"
     if route is not None:
@@ -320,7 +322,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
         letter = None if run is not None else known.letters.get(task.id)
         if run is not None:
             actions = [] if run.phase == "stopping" else ["cancel"]
-        elif task.queue_name in known.routes:
+        elif owner(known.routes, task) is not None:
             actions = ["dispatch"]
         elif task.id in known.requeueable:
             actions = ["requeue"]
@@ -337,7 +339,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
 
 
 def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
-    known = routes.get(queue_of(run))
+    known = called(routes, route_name(run))
     phase = phase_of(run)
     attempt = record_of(run).attempt
     return CardRunModel(
@@ -349,20 +351,20 @@ def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
         due=run.next_scheduled_start_time if phase in ("waiting", "retrying") else None,
         message=(run.state.message or "").partition("\n")[0][:500] if run.state else "",
         last_line=line if phase in ("working", "stopping") else None,
-        route=queue_of(run),
+        route=route_name(run),
         worker=worker_of(run),
         url=run_url(run),
     )
 
 
 def _route_model(route: Route, machinery: overview.Machinery | None) -> BoardRouteModel:
-    paused = () if machinery is None else machinery.paused.get(route.queue_name, ())
+    paused = () if machinery is None else machinery.paused.get(route.name, ())
     return BoardRouteModel(
         agent=route.describe(),
         poll_interval=route.poll_interval.total_seconds(),
-        deployed=machinery is not None and route.queue_name in machinery.deployed,
+        deployed=machinery is not None and route.name in machinery.deployed,
         paused=[part for part in ("polls", "agents") if part in paused],
-        pause_reason=None if machinery is None else machinery.pause_reasons.get(route.queue_name),
+        pause_reason=None if machinery is None else machinery.pause_reasons.get(route.name),
     )
 
 

@@ -12,6 +12,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import Task
+from athanore.routes import Route
 from athanore.runs import open_runs, pausing, store
 from athanore.runs.links import ui_url
 from athanore.runs.open_runs import Phase
@@ -112,21 +113,21 @@ class AgentRuns:
                 limit=_FEW,
             )
 
-    async def requeue(self, task: Task, by: str, queue_name: str | None) -> FlowRun:
+    async def requeue(self, task: Task, by: str, route_name: str | None) -> FlowRun:
         """Give a dead letter a fresh start; see `operations.requeue`."""
-        return (await operations.requeue(self._prefect, self._app, task, by, queue_name)).run
+        return (await operations.requeue(self._prefect, self._app, task, by, route_name)).run
 
-    async def pause(self, queue_name: str) -> tuple[str, ...]:
-        """Pause a route and name its paused parts; see `operations.pause_route`."""
+    async def pause(self, name: str) -> tuple[Route, tuple[str, ...]]:
+        """Pause a route; return it and its paused parts; see `operations.pause_route`."""
         async with self._prefect.client() as client:
-            await operations.pause_route(client, self._app, queue_name)
-            return await pausing.paused_parts(client, self._app.name, queue_name)
+            route = await operations.pause_route(client, self._app, name)
+            return route, await pausing.paused_parts(client, self._app.name, route.name)
 
-    async def resume(self, queue_name: str) -> tuple[str, ...]:
-        """Let a route go on and name what is still paused; see `operations.resume_route`."""
+    async def resume(self, name: str) -> tuple[Route, tuple[str, ...]]:
+        """Let a route go on; return it and what is still paused; see `operations.resume_route`."""
         async with self._prefect.client() as client:
-            await operations.resume_route(client, self._app, queue_name)
-            return await pausing.paused_parts(client, self._app.name, queue_name)
+            route = await operations.resume_route(client, self._app, name)
+            return route, await pausing.paused_parts(client, self._app.name, route.name)
 
     async def dispatch(self, task: Task) -> FlowRun:
         """Create the agent run of a task, or return the one that waits; see `tasks.dispatch`."""
@@ -164,11 +165,8 @@ def run_record(run: FlowRun) -> RunRecordModel:
 
 
 def queue_of(run: FlowRun) -> str:
-    """The route that a run belongs to."""
-    named = run.parameters.get("queue_name")
-    if isinstance(named, str):
-        return named
-    return next((t.removeprefix("route:") for t in run.tags if t.startswith("route:")), "")
+    """The queue that the route of a run watches."""
+    return str(run.parameters.get("queue_name") or "")
 
 
 def worker_of(run: FlowRun) -> str | None:

@@ -14,7 +14,8 @@ from athanore.api.prefect.agent_runs import queue_of, run_url, worker_of
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ServiceDep
 from athanore.runs.record import record_of
-from athanore.runtime.route_registry import Routes
+from athanore.runs.store import route_name
+from athanore.runtime.route_registry import Routes, called
 
 _SHOWN_EVENTS = 200
 
@@ -26,7 +27,8 @@ class AgentModel(BaseModel):
 
     task_id: str
     task_name: str
-    queue_name: str = Field(description="The route: the queue that the task was taken from.")
+    route: str = Field(description="The name of the route.")
+    queue_name: str = Field(description="The queue that the task was taken from.")
     state: str = Field(description="Running or Cancelling.")
     started_at: datetime = Field(description="When this attempt began.")
     runtime: float = Field(description="Seconds since then.")
@@ -77,7 +79,7 @@ async def get_agent(task_id: str, service: ServiceDep) -> AgentDetailModel:
 
 
 def _agent(routes: Routes, run: FlowRun) -> AgentModel:
-    known = routes.get(queue_of(run))
+    known = called(routes, route_name(run))
     limit = None if known is None else known.route.timeout
     timeout = None if limit is None else limit.total_seconds()
     started = run.start_time or run.created or datetime.now(UTC)
@@ -86,6 +88,7 @@ def _agent(routes: Routes, run: FlowRun) -> AgentModel:
     return AgentModel(
         task_id=names.task_of(run.tags) or "",
         task_name=run.name,
+        route=route_name(run),
         queue_name=queue_of(run),
         state=run.state_name or "",
         started_at=started,

@@ -61,7 +61,7 @@ async def delete_queue(queue_name: str, service: ManagedDep) -> None:
 async def _refuse_if_used(service: Service, queue_name: str, verb: str) -> None:
     """A route must never name a queue that is not there."""
     uses = [
-        f"route {route.queue_name!r} ({option})"
+        f"route {route.name!r} ({option})"
         for route in (k.route for k in (await service.runs.routes(fresh=True)).values())
         for option in QUEUE_OPTIONS
         if getattr(route, option) == queue_name

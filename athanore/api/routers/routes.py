@@ -24,11 +24,11 @@ from athanore.deployments.live import (
     put_route,
     remove_route,
 )
-from athanore.errors import RouteNotFoundError
 from athanore.models import Queue
 from athanore.options import QueueName, description_over_http, options_of, shown
 from athanore.routes import QUEUE_OPTIONS, Route
 from athanore.runtime.definitions import PROMPT, Prompt, RouteOptions
+from athanore.runtime.ownership import find_route
 from athanore.runtime.prompt_template import PromptTemplate
 from athanore.runtime.route_registry import KnownRoute, Routes, ranked_routes
 
@@ -55,6 +55,7 @@ class RouteRequest(RouteOptions):
 class RouteRemovalModel(BaseModel):
     """What became of a route that is to be no more."""
 
+    name: str
     queue_name: str
     removed: bool = Field(
         description="False while agents of it still work; it goes when they are done."
@@ -96,6 +97,7 @@ else:
 class RoutePauseModel(BaseModel):
     """What of a route is paused."""
 
+    name: str
     queue_name: str
     paused: list[Literal["polls", "agents"]] = Field(
         description="`polls`: its queue is not looked at; `agents`: none is started. Empty: it "
@@ -115,35 +117,40 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
     """Watch a queue: it is polled at once, by every worker of the app, and after every restart.
 
     Options that are not sent are the app's. 404: a queue that it names is not on the board. 409:
-    the queue has a route already. 422: an option is wrong, or the prompt names what does not exist.
+    there is a route of its name already. 422: an option is wrong, another route watches the queue,
+    or the prompt names what does not exist.
     """
-    queue_name, options = body.queue_name, body.options()
+    options = body.options()
+    name = str(options.said().get("name") or body.queue_name)
     _refuse_secrets(service, body)
     # Not in the time that Prefect has for its part.
     queues = await service.board.queues()
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
-        if queue_name in routes or queue_name in service.dispatcher.routes:
-            there = routes.get(queue_name)
+        if name in routes or name in service.dispatcher.routes:
+            there = routes.get(name)
             hint = (
                 "was taken away until the next deploy; deploy the app to bring it back"
                 if there is None
                 else f"is there (source: {there.source}); PATCH /routes/{{queue_name}} changes it"
             )
-            raise Problem(409, "route-exists", f"A route of {queue_name!r} {hint}.")
+            raise Problem(409, "route-exists", f"A route of {name!r} {hint}.")
         _check_queues(queues, body)
-        known = make_route(service.app, queue_name, options)
+        known = make_route(service.app, name, body.queue_name, options)
         _check_queues(queues, known.route)
         await put_route(client, service.app, known)
-    response.headers["Location"] = f"/routes/{quote(queue_name, safe='')}"
-    return _model({**routes, queue_name: known}, known)
+    response.headers["Location"] = f"/routes/{quote(name, safe='')}"
+    return _model({**routes, name: known}, known)
 
 
-@router.get("/routes/{queue_name:name}", responses=documented(404))
+@router.get("/routes/{queue_name:name}", responses=documented(404, 409))
 async def get_route(queue_name: str, service: ServiceDep) -> RouteModel:
-    """Read one route."""
+    """Read one route by its name, or by its queue where no other route watches it.
+
+    409: several do; `existing` names them.
+    """
     routes = await service.runs.routes()
-    return _model(routes, _known(routes, queue_name))
+    return _model(routes, find_route(routes, queue_name))
 
 
 @router.patch("/routes/{queue_name:name}", responses=documented(404, 409))
@@ -159,13 +166,13 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     queues = await service.board.queues()
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
-        known = _known(routes, queue_name)
+        known = find_route(routes, queue_name)
         _check_queues(queues, body)
         changed = await change_route(client, service.app, known, body)
-    return _model({**routes, queue_name: changed}, changed)
+    return _model({**routes, changed.route.name: changed}, changed)
 
 
-@router.delete("/routes/{queue_name:name}", responses=documented(404))
+@router.delete("/routes/{queue_name:name}", responses=documented(404, 409))
 async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalModel:
     """Watch a queue no more. Agents at work may finish; waiting ones do not start.
 
@@ -174,15 +181,14 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
     """
     async with _changing, service.prefect.client(_PATIENCE) as client:
         routes = await service.app.routes.read(client, fresh=True)
-        if queue_name in routes:
-            source = routes[queue_name].source
-        elif await is_made_over_http(client, service.app, queue_name):
-            source = "api"  # its definition is broken, and no reason to keep it
-        else:
-            source = _known(routes, queue_name).source
-        done = await remove_route(client, service.app, queue_name, source)
+        name, watched, source = queue_name, queue_name, "api"
+        # One whose definition is broken is not among the routes, and no reason to keep it.
+        if name in routes or not await is_made_over_http(client, service.app, name):
+            known = find_route(routes, name)
+            name, watched, source = known.route.name, known.route.queue_name, known.source
+        done = await remove_route(client, service.app, name, source)
     if not done and source == "api":
-        service.removals.see_to(queue_name)
+        service.removals.see_to(name)
     note = "" if done else "Agents of it still work and may finish. "
     note += (
         "It is written in the code and comes back with the next deploy (a start of `athanore up` "
@@ -190,7 +196,7 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
         if source == "code"
         else "Tasks in its queue stay there."
     )
-    return RouteRemovalModel(queue_name=queue_name, removed=done, note=note)
+    return RouteRemovalModel(name=name, queue_name=watched, removed=done, note=note)
 
 
 @router.post("/routes/{queue_name:id}/pause", responses=documented(404, 409))
@@ -199,7 +205,7 @@ async def pause_route(queue_name: str, body: EmptyRequest, service: ServiceDep) 
 
     For operators where tokens are required. 409: the route is not deployed.
     """
-    return _paused(service, queue_name, await service.runs.pause(queue_name))
+    return _paused(service, *await service.runs.pause(queue_name))
 
 
 @router.post("/routes/{queue_name:id}/resume", responses=documented(404, 409))
@@ -208,20 +214,18 @@ async def resume_route(queue_name: str, body: EmptyRequest, service: ServiceDep)
 
     For operators where tokens are required. 409: the route is not deployed.
     """
-    return _paused(service, queue_name, await service.runs.resume(queue_name))
+    return _paused(service, *await service.runs.resume(queue_name))
 
 
-def _paused(service: Service, queue_name: str, parts: tuple[str, ...]) -> RoutePauseModel:
+def _paused(service: Service, route: Route, parts: tuple[str, ...]) -> RoutePauseModel:
     service.snapshots.outdated()
     return RoutePauseModel(
-        queue_name=queue_name, paused=[p for p in ("polls", "agents") if p in parts]
+        name=route.name,
+        queue_name=route.queue_name,
+        paused=[p for p in ("polls", "agents") if p in parts],
     )
 
 
-def _known(routes: Routes, queue_name: str) -> KnownRoute:
-    if queue_name not in routes:
-        raise RouteNotFoundError(queue_name, routes)
-    return routes[queue_name]
 
 
 def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
@@ -264,7 +268,7 @@ def _refuse_secrets(service: Service, body: BaseModel) -> None:
 
 
 def _model(routes: Routes, known: KnownRoute) -> RouteModel:
-    order = [k.route.queue_name for k in ranked_routes(routes)]
+    order = [k.route.name for k in ranked_routes(routes)]
     route, prompt = known.route, known.route.prompt
     written = (
         prompt.source
@@ -284,6 +288,6 @@ def _model(routes: Routes, known: KnownRoute) -> RouteModel:
         source=known.source,
         changed=list(known.changed),
         note=note,
-        rank=order.index(route.queue_name) + 1,
+        rank=order.index(route.name) + 1,
         **shown(route),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from athanore.api.prefect.agent_runs import prefect_ui
 from athanore.api.prefect.next_polls import next_poll
 from athanore.api.service import ServiceDep
 from athanore.errors import PrefectUnavailableError
+from athanore.runtime.route_registry import Routes
 from athanore.services.overview import Machinery
 from athanore.version import __version__
 
@@ -29,8 +30,9 @@ class CapacityModel(BaseModel):
 
 
 class RouteTimingModel(BaseModel):
-    """When a queue is looked at."""
+    """When the queue of a route is looked at."""
 
+    name: str = Field(description="The route's.")
     queue_name: str
     poll_interval: float = Field(description="Seconds.")
     next_poll: datetime | None = Field(
@@ -41,6 +43,7 @@ class RouteTimingModel(BaseModel):
 class PausedRouteModel(BaseModel):
     """A route whose agents are not started."""
 
+    name: str = Field(description="The route's.")
     queue_name: str
     reason: str | None = Field(
         description="Why it paused itself, and when it tries again; null if a person paused it."
@@ -124,9 +127,10 @@ async def get_status(service: ServiceDep) -> StatusModel:
             poll_interval=service.dispatcher.settings.poll_interval,
             routes=[
                 RouteTimingModel(
+                    name=r.name,
                     queue_name=r.queue_name,
                     poll_interval=r.poll_interval.total_seconds(),
-                    next_poll=next_poll(polls[r.queue_name]) if r.queue_name in polls else None,
+                    next_poll=next_poll(polls[r.name]) if r.name in polls else None,
                 )
                 for r in (k.route for k in routes.values())
             ],
@@ -137,10 +141,14 @@ async def get_status(service: ServiceDep) -> StatusModel:
     )
 
 
-def _paused(machinery: Machinery, routes: Iterable[str]) -> list[PausedRouteModel]:
+def _paused(machinery: Machinery, routes: Routes) -> list[PausedRouteModel]:
     return [
-        PausedRouteModel(queue_name=name, reason=machinery.pause_reasons.get(name))
-        for name in routes
+        PausedRouteModel(
+            name=name,
+            queue_name=known.route.queue_name,
+            reason=machinery.pause_reasons.get(name),
+        )
+        for name, known in routes.items()
         if "agents" in machinery.paused.get(name, ())
     ]
 

@@ -19,6 +19,7 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import credential_of
 from athanore.api.service import ServiceDep
 from athanore.queue_adapters.base import SupportsWebhook
+from athanore.runtime.ownership import watched, watching
 
 router = APIRouter(tags=["webhooks"])
 
@@ -77,18 +78,25 @@ async def planka(
     adapter = service.board.adapter
     if not isinstance(adapter, SupportsWebhook):
         raise Problem(404, "no-webhooks", "The board of this app is not a Planka board.")
-    watched = list(await service.runs.routes())
-    affected = await service.board.call(partial(adapter.affected_queues, payload, watched))
+    routes = await service.runs.routes()
+    affected = await service.board.call(partial(adapter.affected_queues, payload, watched(routes)))
     if not affected:
         return WebhookAnswer(polled=[])
     async with service.prefect.client() as client:
         app = service.app.name
-        return WebhookAnswer(polled=[q for q in affected if await _poll_soon(client, app, q)])
+        polled = [
+            queue_name
+            for queue_name in affected
+            if any(
+                [await _poll_soon(client, app, k.route.name) for k in watching(routes, queue_name)]
+            )
+        ]
+        return WebhookAnswer(polled=polled)
 
 
-async def _poll_soon(client: PrefectClient, app: str, queue_name: str) -> bool:
+async def _poll_soon(client: PrefectClient, app: str, route: str) -> bool:
     """Create a poll run of a route; False if the route is paused, or not deployed."""
-    deployed_as = names.deployment_name(app, queue_name)
+    deployed_as = names.deployment_name(app, route)
     try:
         deployment = await client.read_deployment_by_name(f"{names.POLL_FLOW}/{deployed_as}")
     except ObjectNotFound:

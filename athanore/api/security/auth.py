@@ -25,6 +25,7 @@ from athanore.api.problems import Problem
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
 from athanore.runs.record import record_of, start_at_work
+from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 
 _STRANGERS_AT_ONCE = 4
@@ -52,6 +53,7 @@ class Caller:
     task_id: str | None = None
     run_id: UUID | None = None
     queue_name: str | None = None
+    route: str | None = None
     attempt: int | None = None
     start: int | None = None
 
@@ -134,7 +136,9 @@ class Gate:
                 f"The run of this token has ended or is being stopped ({run.state_name}); it may "
                 "not change anything any more. Stop working.",
             )
-        return Caller(Role.AGENT, task_id, run_id, queue_of(run), record.attempt, start)
+        return Caller(
+            Role.AGENT, task_id, run_id, queue_of(run), route_name(run), record.attempt, start
+        )
 
     def _is_alive(self, run: FlowRun) -> bool:
         """Tell whether the agent of a run is at work, as far as Prefect and this process know."""
@@ -236,7 +240,7 @@ async def authenticate(
         # An agent that calls is not stalled.
         service = request.app.state.service
         routes = service.app.routes.remembered()
-        service.activity.note(routes, caller.queue_name or "", caller.run_id, caller.task_id)
+        service.activity.note(routes, caller.route or "", caller.run_id, caller.task_id)
     if write:
         gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
     return caller

@@ -1,0 +1,54 @@
+"""Whose a task is, and which routes are meant by a name. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from athanore.errors import AmbiguousRouteError, NotFoundError
+from athanore.models import Task
+from athanore.routes import Route, ranked
+from athanore.runtime.route_registry import KnownRoute, Routes
+
+
+def watching(routes: Routes, queue_name: str) -> list[KnownRoute]:
+    """The routes that watch a queue, the first by rank first."""
+    found = ranked(k.route for k in routes.values() if k.route.queue_name == queue_name)
+    return [routes[route.name] for route in found]
+
+
+def watched(routes: Routes) -> list[str]:
+    """The queues that are watched, each once."""
+    return list(dict.fromkeys(k.route.queue_name for k in routes.values()))
+
+
+def owner(routes: Routes, task: Task) -> Route | None:
+    """The route whose agent works on a task: the first by rank that watches its queue."""
+    return next((k.route for k in watching(routes, task.queue_name)), None)
+
+
+def find_route(routes: Routes, name: str) -> KnownRoute:
+    """The route of a name, or the one that watches a queue of that name.
+
+    Raises:
+        NotFoundError: there is none; the message names those that there are.
+        AmbiguousRouteError: several routes watch the queue; `names` says which.
+    """
+    if name in routes:
+        return routes[name]
+    found = watching(routes, name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AmbiguousRouteError(name, [k.route.name for k in found])
+    existing = list(dict.fromkeys([*routes, *watched(routes)]))
+    close = get_close_matches(name, existing, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise NotFoundError(
+        f"No route watches {name!r}, or is called so.{hint} There are: {listed(existing)}."
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name routes or queues in a message."""
+    return ", ".join(repr(n) for n in names) or "none"
