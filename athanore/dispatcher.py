@@ -18,14 +18,13 @@ from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import ConfigurationError, unknown_option
 from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+from athanore.route_rules import check_beside, check_filters, check_prompt_function
 from athanore.routes import (
     MAX_CRASHES,
     QUEUE_OPTIONS,
     PromptFunction,
     Route,
     RouteOptions,
-    check_beside,
-    check_prompt_function,
     ranked,
 )
 from athanore.settings import Settings, explain
@@ -156,6 +155,7 @@ class AgentDispatcher:
                 route puts what it works on.
         """
         check_beside(route, self._routes.values())
+        check_filters([*self._routes.values(), route])
         self._routes[route.name] = route
 
     @property

@@ -20,6 +20,8 @@
     +-- DispatchError             a task cannot be dispatched now; the message says why
     |   +-- TaskBusyError         another run works on the task, or waits to
     |   +-- AmbiguousRouteError   several routes watch the queue that was named
+    |   +-- TaskNotOursError      another route takes the task now, or none
+    |   +-- MatchError            a route's `match` fails on the task
     +-- PrefectUnavailableError   the Prefect server did not answer
 
 Messages say what was wrong, with the value, and what to do about it.
@@ -182,6 +184,24 @@ class AmbiguousRouteError(DispatchError):
         super().__init__(f"Several routes watch {queue_name!r}; name one of them: {listed}.")
         self.queue_name = queue_name
         self.names = list(names)
+
+
+class TaskNotOursError(DispatchError):
+    """Another route takes the task now, or none does: its labels or assignees have changed."""
+
+    def __init__(self, task_id: str, route: str, owner: str | None) -> None:
+        whose = "no route takes it" if owner is None else f"{owner!r} takes it"
+        super().__init__(f"Task {task_id!r} is not {route!r}'s any more: {whose} now.")
+
+
+class MatchError(DispatchError):
+    """The `match` function of a route fails on a task, so that nobody knows whose it is."""
+
+    def __init__(self, route: str, task_id: str, error: Exception) -> None:
+        super().__init__(
+            f"Task {task_id!r} is held: match= of route {route!r} fails on it "
+            f"({type(error).__name__}: {reason(error)})."
+        )
 
 
 class PrefectUnavailableError(AthanoreError):

@@ -42,6 +42,10 @@ else:
     RouteView = object
 
 type PromptFunction = Callable[..., str | Awaitable[str]]
+type MatchFunction = Callable[[Task], bool]
+
+NEEDS = ("comments", "tasks")
+"""What only a task that is read by itself has."""
 
 MAX_CRASHES = 3
 """How many lost workers a task survives by default."""
@@ -78,7 +82,7 @@ class RouteOptions:
     """
 
     queue_name: str
-    """The queue to watch."""
+    """The queue to watch. Several routes may watch one, if they take different tasks of it."""
 
     _: KW_ONLY
 
@@ -91,6 +95,35 @@ class RouteOptions:
     """Former names of the route; what runs and waits under them goes on under the new name.
 
     A list of names that no other route has. Default: none."""
+
+    labels: Option[Sequence[str], tuple[str, ...]] = words()
+    """The route takes only tasks that have all of these labels.
+
+    A list of labels, as the board writes them. Default: none, tasks with and without labels."""
+
+    without_labels: Option[Sequence[str], tuple[str, ...]] = words()
+    """The route takes no task that has any of these labels.
+
+    A list of labels, as the board writes them. Default: none."""
+
+    assignees: Option[Sequence[str], tuple[str, ...]] = words()
+    """The route takes only tasks that are assigned to one of these people; the user of Athanore
+    itself is nobody's assignee.
+
+    A list of names, as the board writes them. Default: none, tasks of anybody and nobody."""
+
+    match: Option[MatchFunction | None, MatchFunction | None] = thing("a function of a task")
+    """A function that is given the task, and says whether the route takes it. If it raises, nobody
+    works on the task until it raises no more.
+
+    It is called often and in the worker's thread, so it does nothing but look at the task. It
+    cannot be said over HTTP. Default: none."""
+
+    needs: Option[Sequence[str], tuple[str, ...]] = words(python_only=True)
+    """What `match` looks at beyond what lists of tasks have: `comments`, `tasks` (the checklist).
+    The task is then read by itself.
+
+    A list of these words. It cannot be said over HTTP. Default: none."""
 
     in_progress_queue: Option[str, str] = queue("In Progress", column="in progress")
     """Where a task is while an agent works on it. Several routes may share it.
@@ -227,6 +260,10 @@ class RouteOptions:
             raise RouteError(f"A route needs a queue to watch; queue_name={self.queue_name!r}.")
         if vars(self)["name"] is None:
             object.__setattr__(self, "name", self.queue_name)
+        if unknown := set(self.needs) - set(NEEDS):
+            raise RouteError(
+                f"Route {self.name!r}: needs={sorted(unknown)!r} must be of {list(NEEDS)!r}."
+            )
         for option in QUEUE_OPTIONS:
             if option != "queue_name" and getattr(self, option) == self.queue_name:
                 raise RouteError(
@@ -273,6 +310,12 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             if option.is_inherited(given[name]):
                 given[name] = inherited(option.inherits)
         return cls(prompt=prompt, **given)
+
+    @property
+    def filter(self) -> tuple[object, ...] | None:
+        """Which tasks of its queue the route takes; None: all of them."""
+        rules = (set(self.labels), set(self.without_labels), set(self.assignees), self.match)
+        return rules if any(rules) else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -354,53 +397,3 @@ def ranked(routes: Iterable[Route]) -> list[Route]:
     Routes without a priority come after those with one.
     """
     return sorted(routes, key=lambda r: (r.priority is None, r.priority or 0))
-
-
-def check_beside(route: Route, others: Iterable[Route]) -> None:
-    """Refuse a route that takes tasks which another one is at work on, or the other way round.
-
-    Raises:
-        RouteError: a queue that one watches is where the other puts what it works on; or both
-            have a name in common, or watch one queue.
-    """
-    for other in others:
-        if common := set(route.names) & set(other.names):
-            raise RouteError(
-                f"Route {route.name!r}: another route is called {common.pop()!r} already, or was; "
-                "give one of them another name=."
-            )
-        if route.queue_name == other.queue_name:
-            raise RouteError(
-                f"Route {route.name!r}: the queue has a route already, {other.name!r}."
-            )
-        for one, two in ((route, other), (other, route)):
-            if one.in_progress_queue == two.queue_name:
-                raise RouteError(
-                    f"Route {one.name!r}: in_progress_queue={one.in_progress_queue!r} "
-                    "is a queue that another route watches; its tasks would be claimed twice."
-                )
-
-
-def check_prompt_function(queue_name: str, function: PromptFunction) -> None:
-    """Refuse a prompt function whose signature cannot be called with (task_id, task_name).
-
-    Raises:
-        RouteError: it takes fewer than two arguments, or requires ones that nobody fills.
-    """
-    parameters = list(inspect.signature(function).parameters.values())
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return
-    name = getattr(function, "__name__", repr(function))
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    unknown = [
-        p.name
-        for p in parameters[2:]
-        if p.name not in ("task", "attempt")
-        and p.default is p.empty
-        and p.kind is not p.VAR_KEYWORD
-    ]
-    if len(positional) < 2 or unknown:
-        raise RouteError(
-            f"Route {queue_name!r}: {name}{inspect.signature(function)} must take "
-            "(task_id, task_name), and may take task and attempt beside them."
-        )

@@ -18,7 +18,7 @@ from athanore.deployments import removal
 from athanore.deployments.deploy import deploy_route, poll_now
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
-from athanore.routes import check_beside
+from athanore.route_rules import check_beside, check_filters
 from athanore.runtime.apps import App
 from athanore.runtime.definitions import RouteDefinition, RouteOptions, define, sign
 from athanore.runtime.prompt_template import PromptTemplate
@@ -67,7 +67,9 @@ async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
     routes = dict(await app.routes.read(client, fresh=True))
     name = known.route.name
     is_new = name not in routes
-    check_beside(known.route, [k.route for n, k in routes.items() if n != name])
+    others = [k.route for n, k in routes.items() if n != name]
+    check_beside(known.route, others)
+    check_filters([*others, known.route])
     wanted = plan(app.dispatcher, app.reference, {**routes, name: known})
     await deploy_route(client, wanted, name)
     app.routes.forget()

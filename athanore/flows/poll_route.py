@@ -27,6 +27,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
 from athanore.services import tasks
+from athanore.services.owners import owners
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
@@ -92,11 +93,15 @@ class _Poll:
         route = self.route
         seen = await self.app.board.ready_tasks([route.queue_name, route.in_progress_queue])
         _board_is_back(self.app, self.log)
-        ready = [t for t in seen if t.queue_name == route.queue_name]
+        in_queue = [t for t in seen if t.queue_name == route.queue_name]
         in_progress = [t for t in seen if t.queue_name == route.in_progress_queue]
         async with store.prefect_client() as client:
+            routes = await self.app.routes.read(client)
+            owned = await owners(self.app, routes, in_queue)
+            ready = [t for t in in_queue if owned.routes.get(t.id) == route.name]
+            self.notes += owned.held.values()
             recovery = Recovery(client, self.app, route, self.log)
-            await recovery.look(ready, in_progress)
+            await recovery.look(in_queue, in_progress)
             self.notes += recovery.notes
             active = await tasks.make_way(client, self.app, ready)
             if left := await tasks.cancel_left_behind(client, self.app, route, active):

@@ -22,10 +22,12 @@ from athanore.errors import (
     AnswerLostError,
     BoardError,
     ConfigurationError,
+    MatchError,
     NotFoundError,
     PrefectUnavailableError,
     RouteError,
     TaskMovedError,
+    TaskNotOursError,
 )
 from athanore.flows import hooks, letting_go, reports
 from athanore.flows.attempt import AgentAttempt
@@ -45,6 +47,7 @@ from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
 from athanore.runtime.local_runs import RunControl, StopReason
 from athanore.runtime.registry import registry
+from athanore.services.owners import check_owner
 
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
@@ -187,6 +190,11 @@ class _Visit:
         except (TaskMovedError, NotFoundError) as exc:
             await self.run_log.leave()
             return Cancelled(name=StateName.NOTHING_TO_DO, message=str(exc))
+        except TaskNotOursError as exc:
+            await self.ledger.leave()
+            return Cancelled(name=StateName.SUPERSEDED, message=str(exc))
+        except MatchError as exc:
+            return await self._later(str(exc), self.route.poll_interval)
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
                 await self.run_log.keep_claim()
@@ -276,6 +284,9 @@ class _Visit:
             here = (await self.app.board.task(self.task_id)).queue_name
             if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
                 source = here
+        else:
+            routes = await self.app.routes.read(self.client)
+            await check_owner(self.app, routes, self.route, self.task_id)
         claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
         self.log.info(
             "Claimed %r from %r: attempt %s",

@@ -131,11 +131,10 @@ def queue(default: str | None = None, **more: Any) -> Any:
     return _option(QUEUE, default, *rules, **more)
 
 
-def words(**more: Any) -> Any:
-    """An option that is a list of words."""
-    kind = Kind(
-        keep=_words, expects="a list of words", sent=list[JsonText], shown=list[str], show=list
-    )
+def words(*, python_only: bool = False, **more: Any) -> Any:
+    """An option that is a list of words; `python_only`: it cannot be sent."""
+    sent = None if python_only else list[JsonText]
+    kind = Kind(keep=_words, expects="a list of words", sent=sent, shown=list[str], show=list)
     return _option(kind, (), **more)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from athanore.errors import AmbiguousRouteError, NotFoundError
+from athanore.errors import AmbiguousRouteError, MatchError, NotFoundError
 from athanore.models import Task
 from athanore.routes import Route, ranked
 from athanore.runtime.route_registry import KnownRoute, Routes
@@ -23,8 +23,39 @@ def watched(routes: Routes) -> list[str]:
 
 
 def owner(routes: Routes, task: Task) -> Route | None:
-    """The route whose agent works on a task: the first by rank that watches its queue."""
-    return next((k.route for k in watching(routes, task.queue_name)), None)
+    """The route whose agent works on a task: the first by rank that watches its queue and takes it.
+
+    Args:
+        task: with what the routes of its queue need; see `needs`. The user of Athanore itself is
+            not among its assignees.
+
+    Raises:
+        MatchError: a route's `match` fails on the task, which nobody is to work on then.
+    """
+    return next((k.route for k in watching(routes, task.queue_name) if takes(k.route, task)), None)
+
+
+def takes(route: Route, task: Task) -> bool:
+    """Tell whether a task in the queue of a route is one that the route takes.
+
+    Raises:
+        MatchError: its `match` fails on the task.
+    """
+    if not set(route.labels) <= set(task.labels) or set(route.without_labels) & set(task.labels):
+        return False
+    if route.assignees and not set(route.assignees) & set(task.assignees):
+        return False
+    if route.match is None:
+        return True
+    try:
+        return bool(route.match(task))
+    except Exception as exc:
+        raise MatchError(route.name, task.id, exc) from exc
+
+
+def needs(routes: Routes, queue_name: str) -> bool:
+    """Tell whether the owner of a task can only be told from one that is read by itself."""
+    return any(k.route.needs for k in watching(routes, queue_name))
 
 
 def find_route(routes: Routes, name: str) -> KnownRoute:

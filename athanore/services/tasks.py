@@ -8,6 +8,7 @@ of the route whose queue it is in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from prefect.client.orchestration import PrefectClient
@@ -22,8 +23,9 @@ from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.ownership import find_route, listed, owner, watched
+from athanore.runtime.ownership import find_route, listed, watched, watching
 from athanore.runtime.route_registry import Routes, called
+from athanore.services.owners import Owners, owner_of, owners
 
 _LEFT_AT_ONCE = 50
 """How many runs of tasks that have left the queue a poll cancels: each takes some requests."""
@@ -60,18 +62,23 @@ async def dispatch(
         RouteNotFoundError: there is no such route.
         AmbiguousRouteError: several routes watch the queue that was named.
         TaskBusyError: an agent works on the task.
-        DispatchError: no route watches the queue that the task is in, or nothing is deployed.
+        MatchError: nobody knows whose the task is.
+        DispatchError: no route watches the queue that the task is in, or takes the task there; the
+            route that was named does not take it; or nothing is deployed.
     """
     app.local_runs.refuse_if_at_work(task.id)
     routes = await app.routes.read(client)
-    route = find_route(routes, route_name).route if route_name else owner(routes, task)
+    route = await _route_to_take(app, routes, task, route_name)
     if route is None or task.queue_name != route.queue_name:
         _check_idle(
             task, (await store.active_by_task(client, app.name, [task.id])).get(task.id, ())
         )
     if route is None:
+        why = "which no route watches"
+        if beside := watching(routes, task.queue_name):
+            why = f"and no route takes it there ({listed(k.route.name for k in beside)})"
         raise DispatchError(
-            f"Task {task.id!r} is in {task.queue_name!r}, which no route watches; say which queue "
+            f"Task {task.id!r} is in {task.queue_name!r}, {why}; say which queue "
             f"it shall go to, or move it there: {listed(watched(routes))}."
         )
     if task.queue_name != route.queue_name:
@@ -95,7 +102,7 @@ async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Di
     Raises:
         DispatchError: the route has no deployment.
     """
-    if owner(await app.routes.read(client), task) is None:
+    if await owner_of(app, await app.routes.read(client), task) is None:
         return None
     try:
         return await dispatch(client, app, task)
@@ -115,10 +122,12 @@ async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> di
     if not active:
         return held
     routes = await app.routes.read(client)
+    owned = await owners(app, routes, [t for t in tasks if t.id in active])
     for task in tasks:
         for run in active.get(task.id, ()):
-            if not _holds(run, task.queue_name, routes):
-                message = f"Superseded: the task is in {task.queue_name!r}."
+            other = _another_owner(run, task, routes, owned)
+            if other or not _holds(run, task.queue_name, routes):
+                message = f"Superseded: the task is in {task.queue_name!r}{other}."
                 await _withdraw(client, run, StateName.SUPERSEDED, message)
             elif task.id not in held or run.state_type in store.WORKING:
                 held[task.id] = run
@@ -148,18 +157,20 @@ async def cancel_left_behind(
         task_id = names.task_of(run.tags)
         if task_id is None:
             continue  # started by hand, on its way to hand over
-        try:
-            queue = (await app.board.task(task_id)).queue_name
-        except NotFoundError:
-            queue = None
-        if queue is not None and _holds(run, queue, routes):
+        task, queue, other = None, None, ""
+        with suppress(NotFoundError):
+            task = await app.board.task(task_id)
+            queue = task.queue_name
+            other = _another_owner(run, task, routes, await owners(app, routes, [task]))
+        if queue is not None and not other and _holds(run, queue, routes):
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
         now = await client.read_flow_run(run.id)
         if now.state_type in store.NOT_TAKEN and record_of(now).living_start is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
-            message = f"The task {place} and no longer in {route.queue_name!r}."
-            await _withdraw(client, now, StateName.NOTHING_TO_DO, message)
+            message = f"The task {place}{other or f' and no longer in {route.queue_name!r}'}."
+            name = StateName.SUPERSEDED if other else StateName.NOTHING_TO_DO
+            await _withdraw(client, now, name, message)
             cancelled += 1
     return cancelled
 
@@ -193,6 +204,39 @@ async def cancel(
     if at_once:
         await client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
     return Cancellation(run, at_once)
+
+
+async def _route_to_take(
+    app: App, routes: Routes, task: Task, route_name: str | None
+) -> Route | None:
+    """The owner of a task, or the route that was named for it if it takes the task."""
+    if route_name is None:
+        return await owner_of(app, routes, task)
+    beside = watching(routes, route_name) if route_name not in routes else []
+    if len(beside) > 1:  # the queue of several: the one that takes it
+        return await owner_of(app, routes, replace(task, queue_name=route_name)) or (
+            find_route(routes, route_name).route
+        )
+    route = find_route(routes, route_name).route
+    owner = await owner_of(app, routes, replace(task, queue_name=route.queue_name))
+    if owner is None or owner.name != route.name:
+        whose = "no route takes it there" if owner is None else f"it is {owner.name!r}'s"
+        raise DispatchError(
+            f"Route {route.name!r} does not take task {task.id!r}: {whose}, by its labels, its "
+            "assignees or match=."
+        )
+    return route
+
+
+def _another_owner(run: FlowRun, task: Task, routes: Routes, owned: Owners) -> str:
+    """Say that a run which never began waits for a task that is another route's now; else ""."""
+    if run.state_type not in store.NOT_TAKEN or run.run_count or task.id in owned.held:
+        return ""
+    mine = called(routes, store.route_name(run))
+    name = owned.routes.get(task.id)
+    if mine is None or mine.route.queue_name != task.queue_name or name == mine.route.name:
+        return ""
+    return " and no route takes it now" if name is None else f" and {name!r} takes it now"
 
 
 def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -22,7 +23,7 @@ from pydantic import BaseModel, Field
 from athanore.api.events.last_lines import LastLines
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
-from athanore.errors import BoardError, PrefectUnavailableError
+from athanore.errors import BoardError, MatchError, PrefectUnavailableError
 from athanore.models import Queue, Task
 from athanore.routes import Route
 from athanore.runs import open_runs, store
@@ -322,7 +323,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
         letter = None if run is not None else known.letters.get(task.id)
         if run is not None:
             actions = [] if run.phase == "stopping" else ["cancel"]
-        elif owner(known.routes, task) is not None:
+        elif _has_owner(known.routes, task):
             actions = ["dispatch"]
         elif task.id in known.requeueable:
             actions = ["requeue"]
@@ -336,6 +337,12 @@ def _card(task: Task, known: _Known | None) -> CardModel:
         dead_letter=None if letter is None else _letter_model(letter),
         actions=actions,
     )
+
+
+def _has_owner(routes: Routes, task: Task) -> bool:
+    with suppress(MatchError):
+        return owner(routes, task) is not None
+    return False
 
 
 def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:

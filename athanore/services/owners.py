@@ -1,0 +1,83 @@
+"""Whose tasks are: `ownership.owner`, with what it needs read from the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from athanore.errors import MatchError, NotFoundError, TaskNotOursError
+from athanore.models import Task
+from athanore.queue_adapters.base import HasUser
+from athanore.routes import Route
+from athanore.runtime import ownership
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import Routes
+
+
+@dataclass(slots=True)
+class Owners:
+    """Who owns some tasks.
+
+    Attributes:
+        routes: the owners' names by the ids of tasks; a task that no route takes is not in it.
+        held: why nobody knows whose a task is, by its id.
+    """
+
+    routes: dict[str, str] = field(default_factory=dict[str, str])
+    held: dict[str, str] = field(default_factory=dict[str, str])
+
+
+async def owner_of(app: App, routes: Routes, task: Task) -> Route | None:
+    """The owner of a task that was just read, be it with comments and checklist or without.
+
+    Raises:
+        MatchError: a route's `match` fails on the task.
+        BoardError: it had to be read again.
+    """
+    if ownership.needs(routes, task.queue_name):
+        read = await app.board.task(task.id)
+        task = replace(read, queue_name=task.queue_name)
+    adapter = app.board.adapter
+    asks = any(k.route.assignees for k in ownership.watching(routes, task.queue_name))
+    if asks and isinstance(adapter, HasUser):
+        user = await app.board.call(lambda: adapter.user)
+        task = replace(task, assignees=tuple(a for a in task.assignees if a != user))
+    return ownership.owner(routes, task)
+
+
+async def check_owner(app: App, routes: Routes, route: Route, task_id: str) -> None:
+    """See that a task is a route's before its first claim, where routes take some tasks only.
+
+    Raises:
+        TaskNotOursError: another route takes the task now, or none.
+        MatchError: a route's `match` fails on the task.
+        BoardError: the task could not be read.
+    """
+    if not any(k.route.filter for k in ownership.watching(routes, route.queue_name)):
+        return
+    task = await app.board.task(task_id)
+    if task.queue_name != route.queue_name:
+        return  # the claim says so
+    owner = await owner_of(app, routes, task)
+    if owner is None or owner.name != route.name:
+        raise TaskNotOursError(task_id, route.name, None if owner is None else owner.name)
+
+
+async def owners(app: App, routes: Routes, tasks: Iterable[Task]) -> Owners:
+    """The owners of tasks, each by itself: one that fails is no other's matter.
+
+    Raises:
+        BoardError: a task had to be read, and could not be; not that it is gone.
+    """
+    found = Owners()
+    for task in tasks:
+        try:
+            route = await owner_of(app, routes, task)
+        except MatchError as exc:
+            found.held[task.id] = str(exc)
+        except NotFoundError:
+            continue
+        else:
+            if route is not None:
+                found.routes[task.id] = route.name
+    return found
