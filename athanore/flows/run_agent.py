@@ -191,7 +191,7 @@ class _Visit:
             await self.run_log.leave()
             return Cancelled(name=StateName.NOTHING_TO_DO, message=str(exc))
         except TaskNotOursError as exc:
-            await self.ledger.leave()
+            await self.run_log.leave()
             return Cancelled(name=StateName.SUPERSEDED, message=str(exc))
         except MatchError as exc:
             return await self._later(str(exc), self.route.poll_interval)
