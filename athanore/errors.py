@@ -98,7 +98,7 @@ class QueueNotFoundError(NotFoundError):
 
 
 class RouteNotFoundError(NotFoundError):
-    """No route watches this queue; `existing` lists the queues that are watched."""
+    """No route is called so or watches such a queue; `existing` lists what there is."""
 
     def __init__(self, queue_name: str, existing: Iterable[str]) -> None:
         self.queue_name = queue_name

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
-from athanore.errors import AmbiguousRouteError, MatchError, NotFoundError
+from athanore.errors import AmbiguousRouteError, MatchError, RouteNotFoundError
 from athanore.models import Task
 from athanore.routes import Route, ranked
 from athanore.runtime.route_registry import KnownRoute, Routes
@@ -62,7 +61,7 @@ def find_route(routes: Routes, name: str) -> KnownRoute:
     """The route of a name, or the one that watches a queue of that name.
 
     Raises:
-        NotFoundError: there is none; the message names those that there are.
+        RouteNotFoundError: there is none; the message names those that there are.
         AmbiguousRouteError: several routes watch the queue; `names` says which.
     """
     if name in routes:
@@ -72,12 +71,7 @@ def find_route(routes: Routes, name: str) -> KnownRoute:
         return found[0]
     if found:
         raise AmbiguousRouteError(name, [k.route.name for k in found])
-    existing = list(dict.fromkeys([*routes, *watched(routes)]))
-    close = get_close_matches(name, existing, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise NotFoundError(
-        f"No route watches {name!r}, or is called so.{hint} There are: {listed(existing)}."
-    )
+    raise RouteNotFoundError(name, dict.fromkeys([*routes, *watched(routes)]))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -131,8 +131,7 @@ class Execution:
     def _route(self, run: FlowRun) -> Route | None:
         app = self._app(run)
         try:
-            queue_name = str(run.parameters.get("queue_name"))
-            return app and app.routes.resolve(queue_name, run.parameters.get("route"))
+            return app and app.routes.resolve(run.parameters)
         except RouteError:
             return None
 

@@ -226,8 +226,6 @@ def _paused(service: Service, route: Route, parts: tuple[str, ...]) -> RoutePaus
     )
 
 
-
-
 def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
     """Refuse a route whose queues are not on the board."""
     existing = [q.name for q in queues]
