@@ -138,14 +138,14 @@ def test_all_queues_are_named_once_and_in_pipeline_order() -> None:
     assert dispatcher.queue_names() == ["Todo", "In Progress", "Review", "Failed", "Done"]
 
 
-def test_no_two_routes_have_one_name_or_one_queue() -> None:
+def test_no_two_routes_have_one_name_or_all_tasks_of_one_queue() -> None:
     dispatcher = AgentDispatcher()
     dispatcher.route("Todo", was=["Inbox"])(prompt)
     with pytest.raises(RouteError, match="another route is called 'Todo' already"):
         dispatcher.route("Todo")(prompt)
     with pytest.raises(RouteError, match="another route is called 'Inbox' already, or was"):
         dispatcher.route("Other", name="Inbox")(prompt)
-    with pytest.raises(RouteError, match="Route 'Two': the queue has a route already, 'Todo'"):
+    with pytest.raises(RouteError, match="so none is left for route 'Two'"):
         dispatcher.route("Todo", name="Two")(prompt)
 
 
