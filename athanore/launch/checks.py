@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -86,14 +86,16 @@ def _queue(board: QueueAdapter, name: str) -> Queue | None:
         return None
 
 
-def circles(routes: Mapping[str, Route]) -> list[str]:
+def circles(routes: Iterable[Route]) -> list[str]:
     """Routes that hand tasks round by `done_queue`, as `'Todo' -> 'Review' -> 'Todo'`."""
+    # Of several routes of a queue one that hands on stands for all.
+    onward = {r.queue_name: r.done_queue for r in routes if r.done_queue is not None}
     found: dict[frozenset[str], str] = {}
-    for start in routes:
+    for start in onward:
         way = [start]
-        while (known := routes.get(way[-1])) and known.done_queue and known.done_queue not in way:
-            way.append(known.done_queue)
-        if known and known.done_queue == start:
+        while (following := onward.get(way[-1])) and following not in way:
+            way.append(following)
+        if following == start:
             found.setdefault(frozenset(way), " -> ".join(map(repr, [*way, start])))
     return list(found.values())
 

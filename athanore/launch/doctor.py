@@ -128,12 +128,14 @@ def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
             yield _fail("agent", exc)
         else:
             yield Finding("agent", Level.OK, f"{route.name!r}: {route.describe()}")
-    for way in circles(dispatcher.routes):
+    for way in circles(dispatcher.routes.values()):
         yield Finding(
-            "routes", Level.WARN, f"tasks that agents do not move go round: {way}.",
+            "routes",
+            Level.WARN,
+            f"tasks that agents do not move go round: {way}.",
             "Give one of them a done_queue that no route watches, unless its agents move all tasks "
             "themselves.",
-        )  # fmt: skip
+        )
 
 
 async def _api(dispatcher: AgentDispatcher) -> Finding:

@@ -30,13 +30,13 @@ _PAGE = 200
 
 
 async def goes_round(
-    client: PrefectClient, app: str, queue_name: str, task_id: str, limit: int
+    client: PrefectClient, app: str, route_name: str, task_id: str, limit: int
 ) -> bool:
     """Tell whether a task has had `limit` runs of a route within `WINDOW` that did not help.
 
     A person has put the task back since it was last stopped for that: only later runs count.
     """
-    tags = [names.app_tag(app), names.AGENT_TAG, names.route_tag(queue_name)]
+    tags = [names.app_tag(app), names.AGENT_TAG, names.route_tag(route_name)]
     query = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[*tags, names.task_tag(task_id)]),
         state=FlowRunFilterState(

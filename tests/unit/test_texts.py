@@ -114,7 +114,7 @@ def read(data: bytes) -> list[str]:
     return [*splitter.feed(data), *splitter.close()]
 
 
-@pytest.mark.parametrize("secret", [SECRET, TOKEN])
+@pytest.mark.parametrize("secret", [SECRET, TOKEN], ids=["password", "token"])
 @pytest.mark.parametrize("kept", [0, 1, 5, 10, 20, 27])
 def test_no_beginning_of_a_secret_is_left_where_a_line_is_cut(secret: str, kept: int) -> None:
     clean = Redactor([SECRET])
