@@ -7,10 +7,10 @@ import os
 
 from athanore.api.app import create_api
 from athanore.errors import ConfigurationError
-from athanore.runtime import apps
+from athanore.runtime.registry import registry
 
 reference = os.environ.get("ATHANORE_APP", "")
 if not reference:
     raise ConfigurationError("Set ATHANORE_APP to the app to serve: run.py:dispatcher.")
 
-app = create_api(apps.find(reference))
+app = create_api(registry.find(reference))
