@@ -299,7 +299,7 @@ def test_progress_is_one_artifact_of_the_run_and_the_newest_report_wins(
     assert answer == {"percent": 50.0, "text": "Test 20 of 40, [redacted]"}
     wait_until("the newest report is in Prefect", lambda: artifacts()[0]["data"] == 50)
     (artifact,) = artifacts()
-    assert artifact["description"] == "Test 20 of 40, [redacted]"
+    assert artifact["description"] == "Test 20 of 40, \\[redacted\\]"
     assert artifact["key"] is None
 
     def reported() -> list[float]:
