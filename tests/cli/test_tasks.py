@@ -111,7 +111,7 @@ def test_status_while_agents_work_and_wait(
         assert (seen["working"], seen["limit"]) == (1, 3)
         assert seen["workers"]
         assert routes["Todo"] == {
-            "queue_name": "Todo", "source": "code", "changed": [], "deployed": True,
+            "name": "Todo", "queue_name": "Todo", "source": "code", "changed": [], "deployed": True,
             "paused": [], "pause_reason": None,
             "tasks": 0, "waiting": 0, "working": 1, "retrying": 0,
         }  # fmt: skip

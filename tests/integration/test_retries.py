@@ -115,7 +115,7 @@ def test_without_retries_a_failure_is_final_and_the_task_stays(prefect_api: str)
     with running(dispatcher, prefect_api) as it:
         run = it.prefect.ended(task_id)
         it.in_queue(task_id, "In Progress")
-        (comment,) = it.comments(task_id)
+        (comment,) = wait_until("it is said", lambda: it.comments(task_id))
     assert comment.startswith(
         "Max retries (0) exhausted. No dead-letter queue configured; leaving in place."
     )
