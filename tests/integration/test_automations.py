@@ -111,7 +111,7 @@ def test_people_are_told(
     patience = replace(impatient(monkeypatch), unserved=timedelta(hours=1))
     install(prefect_api, name, patience, url)
     with running(app, prefect_api) as it:
-        httpx.post(f"{it.api_url}/routes/Later/pause", json={}).raise_for_status()
+        httpx.post(f"{it.api_url}/routes/Later/pause", json={}, timeout=60).raise_for_status()
         waits = board.create_task("Later", "Wait for it")
         httpx.post(f"{it.api_url}/tasks/{waits.id}/dispatch", json={}).raise_for_status()
         task = board.create_task("Todo", "Hopeless {{ task }}")
