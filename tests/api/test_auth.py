@@ -210,13 +210,15 @@ def running_run(app: str, task_id: str) -> tuple[FlowRun, str]:
     run_id = uuid4()
     token = tokens.new_token(run_id)
     proof = tokens.proof(token, 1, task_id, None)
+    state = Running()
+    start = Start(str(state.id), 1, "a process")
     run = FlowRun(
         id=run_id,
         flow_id=uuid4(),
         tags=[names.app_tag(app), names.task_tag(task_id)],
-        labels=RunRecord().begun(Start("a start", 1, "a process"), 1, "", "", proof).dump(),
+        labels=RunRecord().begun(start, 1, "", "", proof).dump(),
         run_count=1,
-        state=Running(),
+        state=state,
         state_type=StateType.RUNNING,
     )
     return run, token

@@ -112,7 +112,7 @@ def test_a_route_is_paused_and_resumed(api: Api) -> None:
     path = f"/routes/{quote(ODD, safe='')}"
     try:
         paused = api.post(f"{path}/pause", {}, 200)
-        assert paused == {"queue_name": ODD, "paused": ["polls", "agents"]}
+        assert paused == {"name": ODD, "queue_name": ODD, "paused": ["polls", "agents"]}
         assert api.get("/board")["queues"][4]["route"]["paused"] == ["polls", "agents"]
     finally:
         assert api.post(f"{path}/resume", {}, 200)["paused"] == []
