@@ -19,7 +19,7 @@ def host() -> str:
     """Identify this host, this boot and, in a container, this set of process ids."""
     parts = [socket.gethostname()]
     try:
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
         parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     except OSError:
         parts.append(str(int(psutil.boot_time())))

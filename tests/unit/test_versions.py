@@ -125,6 +125,7 @@ SPECIAL: dict[str, Any] = {
     "dead_letter_queue": "Failed",
     "done_queue": "Done",
     "on_cancel": "Aside",
+    "needs": ("comments",),
 }
 
 
