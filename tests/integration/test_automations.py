@@ -92,6 +92,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Patience:
     )
 
 
+@pytest.mark.nightly
 def test_people_are_told(
     prefect_api: str, told: tuple[str, Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:

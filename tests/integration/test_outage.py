@@ -62,6 +62,7 @@ def _address(database: str) -> Generator[str | None]:
         yield url
 
 
+@pytest.mark.nightly
 @pytest.mark.postgres
 def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str

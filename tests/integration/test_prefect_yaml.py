@@ -215,6 +215,7 @@ def todo(task_id: str, task_name: str) -> str:
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_prefects_process_worker_runs_the_same_flows(site: Site) -> None:
     name = app_name("stock")

@@ -171,6 +171,7 @@ def _is_said(line: dict[str, Any], said: str) -> bool:
     return squeezed(said[:500]) in squeezed(line["message"])
 
 
+@pytest.mark.nightly
 @pytest.mark.postgres
 def test_texts_on_all_ways(prefect_api: str, tmp_path: Path) -> None:
     with echoing(prefect_api, tmp_path) as it:
