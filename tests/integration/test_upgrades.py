@@ -37,7 +37,7 @@ async def execute_for_extra(site: Site, flow: str) -> FlowRun:
     """Run a flow for the route `Extra`, which the app here does not have."""
     deployment = f"{flow}/{names.deployment_name(site.app.name, 'Todo')}"
     found = await site.client.read_deployment_by_name(deployment)
-    parameters = {"queue_name": "Extra"}
+    parameters = {"queue_name": "Extra", "route_name": "Extra"}
     if flow == names.AGENT_FLOW:
         parameters["task_id"] = site.task_id
     run = await site.client.create_flow_run_from_deployment(found.id, parameters=parameters)
