@@ -14,7 +14,7 @@ from athanore import names
 from athanore.models import EventKind
 
 PREFIX = "athanore.agent."
-_COUNTED_TASKS = 10_000
+_COUNTED_SOURCES = 10_000
 
 
 class Announcer:
@@ -22,7 +22,7 @@ class Announcer:
 
     def __init__(self, app: str) -> None:
         self._app = app
-        self._counts: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, UUID | None], tuple[str, int]] = OrderedDict()
 
     def announce(
         self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
@@ -34,9 +34,11 @@ class Announcer:
         """
         if not get_current_settings().api.url:
             return  # Prefect's client would start a server of its own
-        source, count = self._counts.pop(task_id, (f"api-{uuid4().hex[:12]}", 0))
-        self._counts[task_id] = (source, count + 1)
-        if len(self._counts) > _COUNTED_TASKS:
+        # One source for each run: who reads a run's events has all of its numbers from the first.
+        told = (task_id, run_id)
+        source, count = self._counts.pop(told, (f"api-{uuid4().hex[:12]}", 0))
+        self._counts[told] = (source, count + 1)
+        if len(self._counts) > _COUNTED_SOURCES:
             self._counts.popitem(last=False)
         related: list[dict[str, str]] = []
         if run_id is not None:

@@ -66,8 +66,16 @@ def test_what_never_comes_is_given_up() -> None:
 def test_a_source_that_was_joined_in_the_middle_begins_there() -> None:
     sequencer = Sequencer()
     assert sequencer.offer(event(7), 0) == []
-    assert numbers(sequencer.settle(0)) == [7]
+    assert numbers(sequencer.settle(0, START + timedelta(seconds=60))) == [7]
     assert numbers(sequencer.offer(event(8), 0)) == [8]
+
+
+def test_a_young_event_waits_for_those_that_may_be_on_their_way() -> None:
+    """Comments that an agent posts at once: the first two come last, through the database."""
+    sequencer = Sequencer()
+    sequencer.offer(event(3), 0)
+    assert sequencer.settle(0, START + timedelta(seconds=4)) == []
+    assert [n for e in (1, 2) for n in numbers(sequencer.offer(event(e), 5))] == [1, 2, 3]
 
 
 def test_events_without_a_number_come_once() -> None:

@@ -110,6 +110,7 @@ def test_it_works_like_any_other(
         assert "cannot log in with [redacted]" in retry
         assert dead.startswith("Max retries (1) exhausted. Moving to dead-letter queue.")
         assert SECRET not in said(it, waiting)
+        it.prefect.ended(waiting)
         assert call(it, "DELETE", "/routes/Triage")["removed"] is True
         stays = create(it, "Triage", "nobody comes")
         assert it.prefect.runs(stays) == []

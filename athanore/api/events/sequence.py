@@ -18,6 +18,9 @@ from athanore.api.events.event_log import LoggedEvent
 GAP_SECONDS = 12.0
 """How long an event waits for those before it; Prefect's database has them after 5 s."""
 
+WRITTEN_AFTER = timedelta(seconds=7)
+"""How old an event is when all that were sent before it are surely in Prefect's database."""
+
 WINDOW = timedelta(seconds=60)
 """How far back a resumed stream looks, for events that were written down late."""
 
@@ -140,10 +143,17 @@ class Sequencer:
             due += _skip_gap(source, now)
         return due
 
-    def settle(self, now: float) -> list[LoggedEvent]:
-        """Begin sources that were joined in the middle with the first event that is there."""
+    def settle(self, now: float, looked: datetime) -> list[LoggedEvent]:
+        """Begin sources that were joined in the middle with the first event that is there.
+
+        An event that is too young for that waits: those before it may still be on their way.
+
+        Args:
+            looked: when the look into Prefect's database began.
+        """
         joined = [s for s in self._sources.values() if s.held and s.last == 0]
-        return [e for source in joined for e in _skip_gap(source, now)]
+        old = [s for s in joined if s.held[min(s.held)].model.at < looked - WRITTEN_AFTER]
+        return [e for source in old for e in _skip_gap(source, now)]
 
     def overdue(self, now: float) -> list[LoggedEvent]:
         """Give up events that did not come, and return those that waited for them."""

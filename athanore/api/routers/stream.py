@@ -89,7 +89,7 @@ class TaskStream:
                         yield due
         except PrefectUnavailableError:
             return
-        for due in self._sequencer.settle(clock()):
+        for due in self._sequencer.settle(clock(), began):
             yield due
         self._since = began - _LAG
 
