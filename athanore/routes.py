@@ -116,8 +116,8 @@ class RouteOptions:
     """A function that is given the task, and says whether the route takes it. If it raises, nobody
     works on the task until it raises no more.
 
-    It is called often and in the worker's thread, so it does nothing but look at the task. It
-    cannot be said over HTTP. Default: none."""
+    It is called in a thread, for each poll that finds the task, and does nothing but look at the
+    task. It cannot be said over HTTP. Default: none."""
 
     needs: Option[Sequence[str], tuple[str, ...]] = words(python_only=True)
     """What `match` looks at beyond what lists of tasks have: `comments`, `tasks` (the checklist).

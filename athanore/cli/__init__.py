@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Group
 
 from athanore.cli import acting, deploying, looking, serving, starting, task_views
 from athanore.errors import (
+    AmbiguousRouteError,
     AthanoreError,
     ConfigurationError,
     NotFoundError,
@@ -54,7 +55,7 @@ _GROUPS = {
     ),
 }
 
-_MISTAKES = (ConfigurationError, NotFoundError, PrefectUnavailableError)
+_MISTAKES = (AmbiguousRouteError, ConfigurationError, NotFoundError, PrefectUnavailableError)
 
 REFUSED, MISTAKE, INTERRUPTED = 1, 2, 130
 

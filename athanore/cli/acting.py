@@ -65,6 +65,7 @@ def comment(
         from athanore.services import task_changes
 
         await task_changes.comment(found, task, text, _BY)
+        say(f"Commented on task {task}.")
 
     with_app(app, action)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import os
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -96,6 +97,9 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
     """
 
     from athanore.launch.prefect_server import find_prefect, prefect_errors
+
+    # A command says itself what failed; a line on an event that was not sent adds nothing.
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
     async def connect() -> T:
         api = await find_prefect()

@@ -63,7 +63,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         say(comment.text)
     say("")
     print_table(
-        ("run", "queue", "state", "attempt", "since", "due", "message"),
+        ("run", "route", "state", "attempt", "since", "due", "message"),
         (
             (
                 r.run_id[:8],

@@ -301,6 +301,8 @@ class _Visit:
         limit = self.route.max_rounds
         if limit is None or self.run_log.attempt > 1 or store.is_retried_by_hand(self.run):
             return False  # no further round, or a person's wish
+        if store.visit_of(self.run) == store.FIRST_VISIT:
+            return False
         route = self.route.name
         return await rounds.goes_round(self.client, self.app.name, route, self.task_id, limit)
 

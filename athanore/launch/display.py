@@ -98,7 +98,7 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         rows: at most so many runs; those at work come first. By default all of them.
     """
     limit = "" if seen.limit is None else f" of {seen.limit}"
-    columns = ("queue", "tasks", "waiting", "working", "retrying", "")
+    columns = ("route", "tasks", "waiting", "working", "retrying", "")
     parts: list[RenderableType] = [
         text(
             (seen.app, "bold"),
@@ -112,7 +112,7 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
     ]
     if seen.runs:
         order = sorted(seen.runs, key=_rank)
-        runs = table(("task", "name", "queue", "state", "for", "says"), map(_run_row, order[:rows]))
+        runs = table(("task", "name", "route", "state", "for", "says"), map(_run_row, order[:rows]))
         for column in runs.columns[:-1]:
             column.overflow, column.max_width = "ellipsis", 30
         for column in (runs.columns[1], runs.columns[-1]):
@@ -182,7 +182,10 @@ def _route_row(route: RouteView) -> tuple[Cell, ...]:
     else:
         state = text((origin(route), "dim"))
     tasks = "?" if route.tasks is None else route.tasks
-    return route.name, tasks, route.waiting, route.working, route.retrying, state
+    name = route.name
+    if name != route.queue_name:
+        name += f" (queue {route.queue_name})"
+    return name, tasks, route.waiting, route.working, route.retrying, state
 
 
 def _run_row(run: RunView) -> tuple[Cell, ...]:

@@ -252,9 +252,11 @@ async def _show(screen: Console, app: App) -> None:
 def tell_routes(routes: Routes) -> None:
     """Log what is watched."""
     for route in (k.route for k in routes.values()):
+        named = "" if route.name == route.queue_name else f" (route {route.name!r})"
         logger.info(
-            "Watching %r every %g s: %s",
-            route.name,
+            "Watching %r%s every %g s: %s",
+            route.queue_name,
+            named,
             route.poll_interval.total_seconds(),
             route.describe(),
             extra={"action": "started"},
@@ -377,10 +379,24 @@ def script_reference(dispatcher: AgentDispatcher) -> str:
                 here = Path.cwd()
                 shown = path.relative_to(here) if path.is_relative_to(here) else path
                 return f"{shown}:{name}"
+    if (module := _imported_with(dispatcher)) is not None:
+        raise ConfigurationError(
+            f"{module} calls dispatcher.run() while it is imported; put the call under "
+            '`if __name__ == "__main__":`.'
+        )
     raise ConfigurationError(
         "dispatcher.run() needs the dispatcher as a global variable of the script that is run, "
         "so that Prefect can name it (run.py:dispatcher)."
     )
+
+
+def _imported_with(dispatcher: AgentDispatcher) -> str | None:
+    """The file's name of an imported module whose global variable the dispatcher is."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and any(value is dispatcher for value in list(vars(module).values())):
+            return Path(file).name
+    return None
 
 
 def _to_log(*words: Any, **_: Any) -> None:

@@ -63,7 +63,9 @@ async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> No
         await work(app, stop)
 
 
-async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -> T | None:
+async def once_prefect_answers[T](
+    ask: Callable[[], Awaitable[T]], stop: Stop, every: timedelta = _PREFECT_INTERVAL
+) -> T | None:
     """Ask Prefect for something; wait for one that is named and away. None when told to stop."""
     from prefect.settings import get_current_settings
 
@@ -78,7 +80,7 @@ async def once_prefect_answers[T](ask: Callable[[], Awaitable[T]], stop: Stop) -
             if not waiting:
                 logger.warning("%s The worker waits for it.", exc, extra={"action": "board_away"})
             waiting = True
-        if await stop.requested_within(_PREFECT_INTERVAL):
+        if await stop.requested_within(every):
             logger.info("Stopped.", extra={"action": "stopped"})
             return None
 

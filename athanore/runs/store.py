@@ -45,12 +45,18 @@ FINISHED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.
 FIRST_VISIT = "first"
 """The visit of a task that has no finished run."""
 
+
 _PAGE = 200
 _TAGS_PER_QUERY = 50
 _NO_SUCH_PLACE = frozenset({404, 405})
 
 # Deployment ids by (API address, name): they change only when a deployment is made anew.
 _deployment_ids: dict[tuple[str, str], UUID] = {}
+
+
+def visit_of(run: FlowRun) -> str:
+    """Which visit of its task a run is: `FIRST_VISIT`, or the id of the run before it."""
+    return (run.idempotency_key or "").rpartition("/")[2]
 
 
 @asynccontextmanager

@@ -60,8 +60,7 @@ async def _since_taken(client: PrefectClient, run: FlowRun, start: str) -> timed
 async def _last_visit(client: PrefectClient, app: App, run: FlowRun) -> FlowRun | None:
     """The task's run before this one, which this one's key names; the first start asks for it."""
     task_id = names.task_of(run.tags)
-    key = run.idempotency_key or ""
-    visit = key.rpartition("/")[2]
+    visit = store.visit_of(run)
     if task_id is None or visit == store.FIRST_VISIT or record_of(run).starts:
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -38,10 +39,13 @@ async def owner_of(app: App, routes: Routes, task: Task) -> Route | None:
         read = await app.board.task(task.id)
         task = replace(read, queue_name=task.queue_name)
     adapter = app.board.adapter
-    asks = any(k.route.assignees for k in ownership.watching(routes, task.queue_name))
+    rivals = ownership.watching(routes, task.queue_name)
+    asks = any(k.route.assignees for k in rivals)
     if asks and isinstance(adapter, HasUser):
         user = await app.board.call(lambda: adapter.user)
         task = replace(task, assignees=tuple(a for a in task.assignees if a != user))
+    if any(k.route.match for k in rivals):  # a function of the user's may take its time
+        return await asyncio.to_thread(ownership.owner, routes, task)
     return ownership.owner(routes, task)
 
 

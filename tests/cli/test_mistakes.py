@@ -106,6 +106,11 @@ def test_a_mistake_on_the_command_line(
             "from athanore import AgentDispatcher\ndispatcher = AgentDispatcher()\n",
             ["run.py:dispatcher has no routes"],
         ),
+        (
+            "from athanore import AgentDispatcher\n"
+            "dispatcher = AgentDispatcher()\ndispatcher.run()\n",
+            ["run.py calls dispatcher.run() while it is imported", '`if __name__ == "__main__":`'],
+        ),
     ],
 )
 def test_a_script_that_does_not_work(

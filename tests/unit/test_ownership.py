@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -37,6 +38,22 @@ def task(*labels: str, queue: str = "Todo", assignees: tuple[str, ...] = ()) -> 
 def name_of(routes: Routes, one: Task) -> str | None:
     found = owner(routes, one)
     return None if found is None else found.name
+
+
+async def test_a_match_that_takes_long_holds_nobody_else_up() -> None:
+    board = MemoryAdapter(["Todo", "In Progress"])
+    dispatcher = AgentDispatcher("true", name=app_name("match"), queue_backend=board)
+    threads: list[int] = []
+
+    def match(_: Task) -> bool:
+        threads.append(threading.get_ident())
+        return True
+
+    dispatcher.route("Todo", name="some", match=match)(prompt)
+    app = App("run.py:dispatcher", dispatcher)
+    routes: Routes = {name: KnownRoute(r) for name, r in dispatcher.routes.items()}
+    assert (await owners(app, routes, [task()])).routes == {"1": "some"}
+    assert threads and threading.get_ident() not in threads
 
 
 LABELS = [(), ("a",), ("b",), ("a", "b")]

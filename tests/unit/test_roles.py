@@ -16,15 +16,13 @@ from athanore.launch.stopping import Stop
 NAMED = "http://127.0.0.1:9/api"
 
 
-@pytest.fixture
-def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
-    monkeypatch.setattr(parts, "_PREFECT_INTERVAL", timedelta(milliseconds=10))
-    return Stop()
+OFTEN = timedelta(milliseconds=10)
 
 
 async def test_a_prefect_that_goes_away_while_a_worker_starts_is_waited_for(
-    stop: Stop, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    stop = Stop()
     stop.bind()
     hurdles = [httpx.ConnectError("gone"), httpx.ReadTimeout("slow"), PrefectUnavailableError("no")]
 
@@ -34,14 +32,14 @@ async def test_a_prefect_that_goes_away_while_a_worker_starts_is_waited_for(
         return "there"
 
     with temporary_settings({PREFECT_API_URL: NAMED}):
-        assert await parts.once_prefect_answers(ask, stop) == "there"
+        assert await parts.once_prefect_answers(ask, stop, OFTEN) == "there"
     said = [r.getMessage() for r in caplog.records]
     assert said == ["Prefect does not answer any more: gone. The worker waits for it."]
 
 
-async def test_a_worker_that_waits_for_prefect_can_be_stopped(stop: Stop) -> None:
+async def test_a_worker_that_waits_for_prefect_can_be_stopped() -> None:
+    stop = Stop()
     stop.bind()
-
     asked = asyncio.Event()
 
     async def ask() -> str:
@@ -49,7 +47,7 @@ async def test_a_worker_that_waits_for_prefect_can_be_stopped(stop: Stop) -> Non
         raise httpx.ConnectError("gone")
 
     with temporary_settings({PREFECT_API_URL: NAMED}):
-        waiting = asyncio.create_task(parts.once_prefect_answers(ask, stop))
+        waiting = asyncio.create_task(parts.once_prefect_answers(ask, stop, OFTEN))
         await asked.wait()
         stop.request()
         assert await waiting is None
