@@ -133,8 +133,9 @@ class AgentDispatcher:
         """
 
         def register(function: PromptFunction) -> PromptFunction:
-            check_prompt_function(options.queue_name, function)
-            self.add_route(Route.of(options, function, self._inherited))
+            route = Route.of(options, function, self._inherited)
+            check_prompt_function(route.name, function)
+            self.add_route(route)
             return function
 
         return register

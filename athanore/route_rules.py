@@ -58,7 +58,7 @@ def check_filters(routes: Iterable[Route]) -> None:
                     )
 
 
-def check_prompt_function(queue_name: str, function: PromptFunction) -> None:
+def check_prompt_function(route: str, function: PromptFunction) -> None:
     """Refuse a prompt function whose signature cannot be called with (task_id, task_name).
 
     Raises:
@@ -78,6 +78,6 @@ def check_prompt_function(queue_name: str, function: PromptFunction) -> None:
     ]
     if len(positional) < 2 or unknown:
         raise RouteError(
-            f"Route {queue_name!r}: {name}{inspect.signature(function)} must take "
+            f"Route {route!r}: {name}{inspect.signature(function)} must take "
             "(task_id, task_name), and may take task and attempt beside them."
         )

@@ -60,7 +60,7 @@ class RunModel(BaseModel):
     id: str = Field(description="The id of the Prefect flow run.")
     name: str
     state: str = Field(description="Prefect's name of the state: Running, Scheduled, Failed, ...")
-    queue_name: str = Field(description="The route that the run belongs to.")
+    queue_name: str = Field(description="The queue that the route of the run watches.")
     attempt: int = Field(description="The current or last attempt, from 1.")
     worker: str | None = Field(default=None, description="Who runs it: host and process.")
     url: str | None = Field(default=None, description="The run in Prefect's UI.")

@@ -113,7 +113,7 @@ async def _drained(
 
 async def at_work(client: PrefectClient, app: str, route: str) -> bool:
     """Tell whether any run of a route is at work, or about to be."""
-    return bool(await store.find_runs(client, app, _AT_WORK, queue_name=route, limit=1))
+    return bool(await store.find_runs(client, app, _AT_WORK, route=route, limit=1))
 
 
 async def delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:

@@ -71,9 +71,7 @@ class Recovery:
     async def look(self, ready: Sequence[Task], in_progress: Sequence[Task]) -> None:
         """Find what is wrong with the route's runs and tasks, and put it right."""
         states = (StateType.PENDING, *store.WORKING)
-        active = await store.find_runs(
-            self._client, self._app.name, states, queue_name=self._route.name
-        )
+        active = await store.find_runs(self._client, self._app.name, states, route=self._route.name)
         gone = await self.look_for_lost(active)
         queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
         for run in active:

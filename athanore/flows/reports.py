@@ -51,10 +51,10 @@ class Attempt:
     result: AgentResult | None
 
 
-def table_key(app: str, queue_name: str) -> str:
+def table_key(app: str, route: str) -> str:
     """The key of a route's table: Prefect takes small letters, digits and dashes only."""
-    readable = re.sub(r"[^a-z0-9]+", "-", queue_name.lower()).strip("-")
-    digest = hashlib.sha256(names.route_resource(app, queue_name).encode()).hexdigest()[:8]
+    readable = re.sub(r"[^a-z0-9]+", "-", route.lower()).strip("-")
+    digest = hashlib.sha256(names.route_resource(app, route).encode()).hexdigest()[:8]
     return "-".join(filter(None, ("route", readable[:60], digest)))
 
 
@@ -99,14 +99,14 @@ async def _write_page(client: PrefectClient, app: App, run: FlowRun, attempt: At
 async def write_table(
     client: PrefectClient,
     app: App,
-    queue_name: str,
+    route: str,
     poll_id: UUID | None,
     tasks: Sequence[Task],
     seen: Mapping[str, str],
     run_ids: Mapping[str, UUID],
     log: Log,
 ) -> None:
-    """Write what a poll saw in its queue. An error is logged, never raised.
+    """Write what a poll of a route saw. An error is logged, never raised.
 
     Args:
         seen: what was done about a task, by its id.
@@ -125,11 +125,11 @@ async def write_table(
     try:
         await client.create_artifact(
             ArtifactCreate(
-                key=table_key(app.name, queue_name),
+                key=table_key(app.name, route),
                 type="table",
                 description=(
-                    "What the last poll that found something new saw in "
-                    f"{markdown(repr(queue_name))}."
+                    f"What the last poll of route {markdown(repr(route))} saw that found "
+                    "something new."
                 ),
                 data=app.redactor.text(json.dumps(rows, ensure_ascii=False)),
                 flow_run_id=poll_id,

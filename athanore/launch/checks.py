@@ -112,13 +112,13 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
         if cwd.exists():
             why = "may not be entered" if cwd.is_dir() else "is no folder"
         raise ConfigurationError(
-            f"Route {route.queue_name!r}: cwd={str(cwd)!r} {why}; make it, or mend the path."
+            f"Route {route.name!r}: cwd={str(cwd)!r} {why}; make it, or mend the path."
         )
     agent = dispatcher.agent_for(route)
     if isinstance(agent, SupportsCheck) and (
         wrong := agent.check({**os.environ, **route.env}, cwd)
     ):
-        raise ConfigurationError(f"Route {route.queue_name!r}: {wrong}")
+        raise ConfigurationError(f"Route {route.name!r}: {wrong}")
     if type(agent) is not SubprocessAgentAdapter:
         return
     try:
@@ -139,7 +139,7 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
     found = shutil.which(program, path=path)
     if found is not None and (interpreter := _missing_interpreter(Path(found))):
         raise ConfigurationError(
-            f"Route {route.queue_name!r}: {found} is a script for {interpreter!r}, which does not "
+            f"Route {route.name!r}: {found} is a script for {interpreter!r}, which does not "
             "exist; install that, or mend the script's first line."
         )
     if found is None:

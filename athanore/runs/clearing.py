@@ -31,13 +31,13 @@ async def is_wished(client: PrefectClient, run: FlowRun) -> bool:
 
 
 async def cancel_waiting(
-    client: PrefectClient, app: str, queue_name: str, message: str
+    client: PrefectClient, app: str, route: str, message: str
 ) -> list[FlowRun]:
     """Cancel the runs of a route that no worker has taken, and return them.
 
     A Pending run is left alone: the engine that has it would run it all the same.
     """
-    waiting = await find_runs(client, app, NOT_TAKEN, queue_name=queue_name)
+    waiting = await find_runs(client, app, NOT_TAKEN, route=route)
     for run in waiting:
         await client.set_flow_run_state(
             run.id, Cancelled(name=StateName.ROUTE_REMOVED, message=message), force=True

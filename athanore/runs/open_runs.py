@@ -64,7 +64,7 @@ async def of_tasks(
 
 
 async def count(
-    client: PrefectClient, app: str, queues: Iterable[str], page: int = _PAGE
+    client: PrefectClient, app: str, routes: Iterable[str], page: int = _PAGE
 ) -> Counter[tuple[str, Phase]]:
     """Count the open runs of each route in each phase.
 
@@ -72,17 +72,17 @@ async def count(
     route.
 
     Args:
-        queues: the queues of the app's routes.
+        routes: the names of the app's routes.
     """
     first = await store.find_runs(client, app, (*store.WAITING, *store.WORKING), limit=page)
     if len(first) < page:
         return _tally(first)
     counts = _tally(await store.find_runs(client, app, store.WORKING))
-    for queue in queues:
-        retrying = await _count_waiting(client, app, queue, {"any_": [PrefectState.AWAITING_RETRY]})
-        counts[queue, "retrying"] = retrying
-        counts[queue, "waiting"] = await _count_waiting(
-            client, app, queue, {"not_any_": [PrefectState.AWAITING_RETRY]}
+    for route in routes:
+        retrying = await _count_waiting(client, app, route, {"any_": [PrefectState.AWAITING_RETRY]})
+        counts[route, "retrying"] = retrying
+        counts[route, "waiting"] = await _count_waiting(
+            client, app, route, {"not_any_": [PrefectState.AWAITING_RETRY]}
         )
     return counts
 
@@ -115,11 +115,11 @@ async def _waiting(client: PrefectClient, app: str, task_tags: list[str]) -> lis
 
 
 async def _count_waiting(
-    client: PrefectClient, app: str, queue: str, state_name: dict[str, list[str]]
+    client: PrefectClient, app: str, route: str, state_name: dict[str, list[str]]
 ) -> int:
     query: dict[str, Any] = {
         "flow_runs": {
-            "tags": {"all_": [names.app_tag(app), names.AGENT_TAG, names.route_tag(queue)]},
+            "tags": {"all_": [names.app_tag(app), names.AGENT_TAG, names.route_tag(route)]},
             "state": {"type": {"any_": [s.value for s in store.WAITING]}, "name": state_name},
         }
     }

@@ -38,15 +38,15 @@ _MARK = "athanore-pause"
 _PAUSING = timedelta(seconds=60)
 
 
-def queue_description(queue_name: str) -> str:
+def queue_description(route: str) -> str:
     """What a route's work queue says of itself while the route is not paused."""
-    return f"Tasks of {queue_name!r}; served in order of priority."
+    return f"Tasks of {route!r}; served in order of priority."
 
 
 async def pause(
     client: PrefectClient,
     app: str,
-    queue_name: str,
+    route: str,
     *,
     reason: str = "",
     resume_at: datetime | None = None,
@@ -61,58 +61,58 @@ async def pause(
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, queue_name)
+    poll, agent = await _deployments(client, app, route)
     queue = await _work_queue(client, agent)
     shown = reason
     if not reason:
-        await forget_mark(client, app, queue_name)
+        await forget_mark(client, app, route)
     elif queue is not None and queue.is_paused:
         return  # by a person, or because another task of the route failed in the same way
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = f"{reason}{again}"
-        await _mark(client, app, queue_name, shown)
+        await _mark(client, app, route, shown)
     await client.pause_deployment(poll.id)
     if queue is not None:
-        description = shown or queue_description(queue_name)
+        description = shown or queue_description(route)
         await client.update_work_queue(queue.id, is_paused=True, description=description)
     if resume_at is not None:
         await client.create_flow_run_from_deployment(
             poll.id,
             parameters={RESUME: True},
             state=Scheduled(scheduled_time=resume_at, message="The route resumes by itself."),
-            name=f"resume {queue_name}",
+            name=f"resume {route}",
         )
     if reason:
         resource = {
-            "prefect.resource.id": names.route_resource(app, queue_name),
-            "prefect.resource.name": queue_name,
+            "prefect.resource.id": names.route_resource(app, route),
+            "prefect.resource.name": route,
             "athanore.app": app,
         }
         emit_event(event="athanore.route.paused", resource=resource, payload={"reason": reason})
 
 
-async def resume_by_itself(client: PrefectClient, app: str, queue_name: str) -> bool:
+async def resume_by_itself(client: PrefectClient, app: str, route: str) -> bool:
     """Resume a route that paused itself, and say whether it did; one that a person paused stays so.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    _, agent = await _deployments(client, app, queue_name)
+    _, agent = await _deployments(client, app, route)
     queue = await _work_queue(client, agent)
-    if queue is None or queue_name not in await pause_reasons(client, app, [queue]):
+    if queue is None or route not in await pause_reasons(client, app, [queue]):
         return False
-    await resume(client, app, queue_name)
+    await resume(client, app, route)
     return True
 
 
-async def resume(client: PrefectClient, app: str, queue_name: str) -> None:
+async def resume(client: PrefectClient, app: str, route: str) -> None:
     """Let a route go on, whichever way it was paused; safe to repeat.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, queue_name)
+    poll, agent = await _deployments(client, app, route)
     for deployment in (poll, agent):
         if deployment.paused:
             await client.resume_deployment(deployment.id)
@@ -121,18 +121,18 @@ async def resume(client: PrefectClient, app: str, queue_name: str) -> None:
                 await client.update_deployment_schedule(deployment.id, schedule.id, active=True)
     if agent.work_queue_id is not None:
         await client.update_work_queue(
-            agent.work_queue_id, is_paused=False, description=queue_description(queue_name)
+            agent.work_queue_id, is_paused=False, description=queue_description(route)
         )
-    await forget_mark(client, app, queue_name)
+    await forget_mark(client, app, route)
 
 
-async def paused_parts(client: PrefectClient, app: str, queue_name: str) -> tuple[str, ...]:
+async def paused_parts(client: PrefectClient, app: str, route: str) -> tuple[str, ...]:
     """Name what of a route is paused: `polls`, `agents`, both or nothing.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, queue_name)
+    poll, agent = await _deployments(client, app, route)
     parts: list[str] = []
     if polls_are_paused(poll):
         parts.append("polls")
@@ -146,10 +146,10 @@ async def paused_parts(client: PrefectClient, app: str, queue_name: str) -> tupl
 async def pause_reasons(
     client: PrefectClient, app: str, queues: Iterable[WorkQueue]
 ) -> dict[str, str]:
-    """Say of the routes that paused themselves why they did, by the names of their queues.
+    """Say of the routes that paused themselves why they did, by their names.
 
     Args:
-        queues: work queues of the app's agents.
+        queues: work queues of the app's agents, which are called as their routes.
     """
     paused = {names.unslug(q.name) for q in queues if q.is_paused}
     if not paused:
@@ -157,18 +157,18 @@ async def pause_reasons(
     query = {"variables": {"tags": {"all_": [_MARK, names.app_tag(app)]}}, "limit": 200}
     response = await client.request("POST", cast(Any, "/variables/filter"), json=query)
     marks = [v["value"] for v in response.json()]
-    return {m["queue"]: m["reason"] for m in marks if m["queue"] in paused}
+    return {m["route"]: m["reason"] for m in marks if m["route"] in paused}
 
 
-async def forget_old_mark(client: PrefectClient, app: str, queue_name: str) -> None:
+async def forget_old_mark(client: PrefectClient, app: str, route: str) -> None:
     """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs."""
-    mark = await client.read_variable_by_name(_mark_name(app, queue_name))
+    mark = await client.read_variable_by_name(_mark_name(app, route))
     if mark is None or mark.updated is None or clock.now() - mark.updated < _PAUSING:
         return
-    _, agent = await _deployments(client, app, queue_name)
+    _, agent = await _deployments(client, app, route)
     queue = await _work_queue(client, agent)
     if queue is not None and not queue.is_paused:
-        await forget_mark(client, app, queue_name)
+        await forget_mark(client, app, route)
 
 
 def polls_are_paused(poll: DeploymentResponse) -> bool:
@@ -177,15 +177,15 @@ def polls_are_paused(poll: DeploymentResponse) -> bool:
 
 
 async def _deployments(
-    client: PrefectClient, app: str, queue_name: str
+    client: PrefectClient, app: str, route: str
 ) -> tuple[DeploymentResponse, DeploymentResponse]:
-    name = names.deployment_name(app, queue_name)
+    name = names.deployment_name(app, route)
     try:
         poll = await client.read_deployment_by_name(f"{names.POLL_FLOW}/{name}")
         agent = await client.read_deployment_by_name(f"{names.AGENT_FLOW}/{name}")
     except ObjectNotFound as exc:
         raise DispatchError(
-            f"The route of {queue_name!r} is not deployed; run `athanore deploy` first."
+            f"Route {route!r} is not deployed; run `athanore deploy` first."
         ) from exc
     return poll, agent
 
@@ -200,14 +200,14 @@ async def _work_queue(client: PrefectClient, agent: DeploymentResponse) -> WorkQ
         return None
 
 
-def _mark_name(app: str, queue_name: str) -> str:
+def _mark_name(app: str, route: str) -> str:
     # Prefect takes short names of few characters only.
-    return f"{_MARK}-{sha256(names.route_resource(app, queue_name).encode()).hexdigest()[:32]}"
+    return f"{_MARK}-{sha256(names.route_resource(app, route).encode()).hexdigest()[:32]}"
 
 
-async def _mark(client: PrefectClient, app: str, queue_name: str, reason: str) -> None:
+async def _mark(client: PrefectClient, app: str, route: str, reason: str) -> None:
     """Note that the route pauses itself; before it does, so that a pause is never without it."""
-    name, value = _mark_name(app, queue_name), {"queue": queue_name, "reason": reason}
+    name, value = _mark_name(app, route), {"route": route, "reason": reason}
     try:
         await client.create_variable(
             VariableCreate(name=name, value=value, tags=[_MARK, names.app_tag(app)])
@@ -216,7 +216,7 @@ async def _mark(client: PrefectClient, app: str, queue_name: str, reason: str) -
         await client.update_variable(VariableUpdate(name=name, value=value))
 
 
-async def forget_mark(client: PrefectClient, app: str, queue_name: str) -> None:
+async def forget_mark(client: PrefectClient, app: str, route: str) -> None:
     """Forget that a route paused itself: from now on its pause is a person's."""
     with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(_mark_name(app, queue_name))
+        await client.delete_variable_by_name(_mark_name(app, route))

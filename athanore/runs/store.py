@@ -78,18 +78,19 @@ async def find_runs(
     states: Sequence[StateType],
     *,
     task_ids: Iterable[str] | None = None,
-    queue_name: str | None = None,
+    route: str | None = None,
     sort: FlowRunSort = FlowRunSort.EXPECTED_START_TIME_ASC,
     limit: int | None = None,
 ) -> list[FlowRun]:
     """Return an app's agent runs in the given states, of some tasks or of one route if wanted.
 
     Args:
+        route: the name of the route.
         limit: at most so many; by default all of them, page by page.
     """
     tags = [names.app_tag(app), names.AGENT_TAG]
-    if queue_name is not None:
-        tags.append(names.route_tag(queue_name))
+    if route is not None:
+        tags.append(names.route_tag(route))
     chunks: list[list[str] | None] = [None]
     if task_ids is not None:
         wanted = [names.task_tag(t) for t in dict.fromkeys(task_ids)]
@@ -114,9 +115,9 @@ async def find_runs(
     return found
 
 
-async def count_waiting(client: PrefectClient, app: str, queue_name: str) -> int:
+async def count_waiting(client: PrefectClient, app: str, route: str) -> int:
     """Count a route's runs that no worker has taken, however many they are, at the same cost."""
-    return await _count(client, NOT_TAKEN, [names.app_tag(app), names.route_tag(queue_name)])
+    return await _count(client, NOT_TAKEN, [names.app_tag(app), names.route_tag(route)])
 
 
 async def count_working(
@@ -159,10 +160,10 @@ async def _count(
 
 
 async def find_polls(
-    client: PrefectClient, app: str, queue_name: str, states: Sequence[StateType]
+    client: PrefectClient, app: str, route: str, states: Sequence[StateType]
 ) -> list[FlowRun]:
     """Return up to 200 polls of a route in the given states."""
-    tags = [names.app_tag(app), names.POLL_TAG, names.route_tag(queue_name)]
+    tags = [names.app_tag(app), names.POLL_TAG, names.route_tag(route)]
     return await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=tags),

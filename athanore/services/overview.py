@@ -125,8 +125,8 @@ async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[st
         limit=pool.limit,
         workers=pool.workers,
         versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
-        deployed={q: poll for q, poll in found.items() if poll is not None},
-        paused={q: _paused(q, poll, pool) for q, poll in found.items()},
+        deployed={r: poll for r, poll in found.items() if poll is not None},
+        paused={r: _paused(r, poll, pool) for r, poll in found.items()},
         pause_reasons=pool.pause_reasons,
     )
 

@@ -149,7 +149,7 @@ async def cancel_left_behind(
     ]
     if await store.count_waiting(client, app.name, route.name) <= len(mine):
         return 0
-    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, queue_name=route.name)
+    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, route=route.name)
     routes = await app.routes.read(client)
     suspects = [r for r in waiting if names.task_of(r.tags) not in held]
     cancelled = 0

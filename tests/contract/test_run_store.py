@@ -179,7 +179,7 @@ async def test_runs_are_found_by_app_route_task_and_state(place: Place) -> None:
     first, other = await place.dispatched("1"), await place.dispatched("2", "Next")
     working = await place.at_work("3")
     assert {r.id for r in await place.found(StateType.SCHEDULED)} == {first.id, other.id}
-    assert [r.id for r in await place.found(*StateType, queue_name="Next")] == [other.id]
+    assert [r.id for r in await place.found(*StateType, route="Next")] == [other.id]
     assert [r.id for r in await place.found(*StateType, task_ids=["1"])] == [first.id]
     assert await store.find_runs(place.client, app_name("none"), [*StateType]) == []
     assert await store.count_waiting(place.client, place.app, "Todo") == 1

@@ -26,7 +26,7 @@ from athanore.services import tasks
 from tests.harness import app_name, prompt
 
 LOG = logging.getLogger(__name__)
-REASON = "Route 'Todo' is paused: 5 tasks in a row failed alike (exit code 2)."
+REASON = "Route 'fix' is paused: 5 tasks in a row failed alike (exit code 2)."
 
 
 class Site:
@@ -39,13 +39,13 @@ class Site:
             "true", name=app_name("pause"), queue_backend=self.board, api_port=0, max_retries=3,
             dead_letter_queue="Failed",
         )  # fmt: skip
-        dispatcher.route("Todo", pause_after_failures=1)(prompt)
+        dispatcher.route("Todo", name="fix", pause_after_failures=1)(prompt)
         self.app = App("run.py:dispatcher", dispatcher)
-        self.route = dispatcher.routes["Todo"]
+        self.route = dispatcher.routes["fix"]
 
     async def queue(self) -> WorkQueue:
         return await self.client.read_work_queue_by_name(
-            "Todo", work_pool_name=names.agents_pool(self.app.name)
+            "fix", work_pool_name=names.agents_pool(self.app.name)
         )
 
     async def reasons(self) -> dict[str, str]:
@@ -53,13 +53,13 @@ class Site:
 
     async def pauses_itself(self) -> None:
         at = clock.now() + timedelta(hours=1)
-        await pausing.pause(self.client, self.app.name, "Todo", reason=REASON, resume_at=at)
+        await pausing.pause(self.client, self.app.name, "fix", reason=REASON, resume_at=at)
 
     async def person_writes(self, description: str) -> None:
         await self.client.update_work_queue((await self.queue()).id, description=description)
 
     async def resumed_by_itself(self) -> bool:
-        return await pausing.resume_by_itself(self.client, self.app.name, "Todo")
+        return await pausing.resume_by_itself(self.client, self.app.name, "fix")
 
 
 @asynccontextmanager
@@ -90,9 +90,9 @@ def events_arrive(prefect_api: str) -> Generator[None]:
 @pytest.mark.smoke
 async def test_a_route_that_paused_itself_says_why_whatever_people_write(site: Site) -> None:
     await site.pauses_itself()
-    assert (await site.reasons())["Todo"].startswith(REASON)
-    await site.person_writes(pausing.queue_description("Todo"))
-    assert (await site.reasons())["Todo"].startswith(REASON)
+    assert (await site.reasons())["fix"].startswith(REASON)
+    await site.person_writes(pausing.queue_description("fix"))
+    assert (await site.reasons())["fix"].startswith(REASON)
     assert await site.resumed_by_itself()
     assert not (await site.queue()).is_paused
     assert await site.reasons() == {}
@@ -100,7 +100,7 @@ async def test_a_route_that_paused_itself_says_why_whatever_people_write(site: S
 
 async def test_a_pause_that_a_person_explains_stays_a_persons(site: Site) -> None:
     await site.pauses_itself()
-    await pausing.pause(site.client, site.app.name, "Todo")
+    await pausing.pause(site.client, site.app.name, "fix")
     await site.person_writes("Closed until Bob is back.")
     assert await site.reasons() == {}
     assert not await site.resumed_by_itself()
@@ -115,10 +115,10 @@ async def test_a_pause_after_one_that_was_ended_in_prefects_ui_is_a_persons(
     await site.pauses_itself()
     queue = (await site.queue()).id
     monkeypatch.setattr(pausing, "_PAUSING", timedelta(0))
-    await pausing.forget_old_mark(site.client, site.app.name, "Todo")
-    assert "Todo" in await site.reasons(), "it is paused still"
+    await pausing.forget_old_mark(site.client, site.app.name, "fix")
+    assert "fix" in await site.reasons(), "it is paused still"
     await site.client.update_work_queue(queue, is_paused=False)
-    await pausing.forget_old_mark(site.client, site.app.name, "Todo")
+    await pausing.forget_old_mark(site.client, site.app.name, "fix")
     await site.client.update_work_queue(queue, is_paused=True)
     assert not await site.resumed_by_itself()
 
@@ -130,7 +130,7 @@ async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> N
         await site.client.set_flow_run_state(run.id, state)
     run = await site.client.read_flow_run(run.id)
     site.board.move_task(task.id, "In Progress")
-    polls = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
+    polls = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'fix')}"
     await site.client.delete_deployment((await site.client.read_deployment_by_name(polls)).id)
     conclusion = Conclusion(
         site.app, site.route, RunLog(site.client, run, site.route.retry), task.id, LOG
@@ -143,7 +143,7 @@ async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> N
     after = site.board.get_task(task.id)
     assert after.queue_name == "Todo"
     (comment,) = after.comments
-    assert "cannot be: The route of 'Todo' is not deployed" in comment.text
+    assert "cannot be: Route 'fix' is not deployed" in comment.text
     assert comment.text.endswith("no key")
     kept = await site.client.read_flow_run(run.id)
     assert kept.empirical_policy.retries == 4, "the attempt was given back"

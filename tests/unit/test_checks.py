@@ -75,3 +75,8 @@ def test_a_users_adapter_needs_no_command() -> None:
             return AgentResult(AgentOutcome.SUCCEEDED)
 
     check_app(app("", agent=Adapter()))
+
+
+def test_what_is_wrong_names_the_route_and_not_its_queue(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Route 'fix': cwd=.* does not exist"):
+        check_app(app(name="fix", cwd=tmp_path / "gone"))

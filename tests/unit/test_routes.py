@@ -97,6 +97,8 @@ def by_keyword_only(task_id: str, *, task_name: str) -> str:
 def test_a_function_that_cannot_be_called_is_refused_at_once(function: Any) -> None:
     with pytest.raises(RouteError, match=f"{function.__name__}.* must take \\(task_id, task_name"):
         AgentDispatcher().route("Todo")(function)
+    with pytest.raises(RouteError, match="Route 'fix'"):
+        AgentDispatcher().route("Todo", name="fix")(function)
 
 
 @given(st.text(), st.lists(st.text(), max_size=3))

@@ -41,10 +41,10 @@ class Removals:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def see_to(self, queue_name: str) -> None:
+    def see_to(self, route: str) -> None:
         """Finish the removal of a route as soon as its agents are done."""
-        if queue_name not in self._tasks:
-            self._begin(queue_name, partial(self._finish, queue_name))
+        if route not in self._tasks:
+            self._begin(route, partial(self._finish, route))
 
     def _begin(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
         what = f"The removal of route {key!r}" if key else "The look for routes to be removed"
@@ -56,14 +56,14 @@ class Removals:
         """Go on with what an earlier server left over."""
         async with self._prefect.client() as client:
             left = await leaving_routes(client, self._app)
-        for queue_name in left:
-            self.see_to(queue_name)
+        for route in left:
+            self.see_to(route)
 
-    async def _finish(self, queue_name: str) -> None:
+    async def _finish(self, route: str) -> None:
         done = False
         while not done:
             await asyncio.sleep(_LOOK_EVERY)
             with contextlib.suppress(PrefectUnavailableError):
                 async with self._prefect.client() as client:
-                    done = await finish_removal(client, self._app, queue_name)
-        logger.info("Route %r is removed.", queue_name, extra={"action": "route_removed"})
+                    done = await finish_removal(client, self._app, route)
+        logger.info("Route %r is removed.", route, extra={"action": "route_removed"})
