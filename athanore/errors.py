@@ -17,6 +17,7 @@
     |       +-- BoardBrokenError  a person has to mend the board's data first
     |   +-- AnswerLostError       a write may have been done: look before doing it again
     |   +-- BoardAccessError      credentials or membership are wrong: a person has to act
+    |       +-- BoardNotWritableError  the board does not take changes: a person has to act
     +-- DispatchError             a task cannot be dispatched now; the message says why
     |   +-- TaskBusyError         another run works on the task, or waits to
     |   +-- AmbiguousRouteError   several routes watch the queue that was named
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import ClassVar
 
 _SHOWN = 10
 
@@ -157,6 +159,14 @@ class AnswerLostError(BoardError):
 
 class BoardAccessError(BoardError):
     """The board refuses the credentials, or the user may not do this; a person has to act."""
+
+    in_short: ClassVar[str] = "the board refuses access"
+
+
+class BoardNotWritableError(BoardAccessError):
+    """The board takes no changes, because a disk is full, say; a person has to act."""
+
+    in_short: ClassVar[str] = "the board cannot be changed"
 
 
 class DispatchError(AthanoreError):

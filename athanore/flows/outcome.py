@@ -18,6 +18,7 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
+from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import say, until_board_answers
 from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult
@@ -31,8 +32,6 @@ from athanore.runtime.local_runs import StopReason
 _UNPAUSED_WAIT = timedelta(minutes=15)
 """How long a task waits whose route should be paused for good, and cannot be paused."""
 
-_ASKED_AGAIN = timedelta(minutes=15)
-"""When a route that paused itself because the board refused access asks again, by default."""
 _FAILURES = {
     AgentOutcome.TIMED_OUT: PrefectState.TIMED_OUT,
     AgentOutcome.STALLED: StateName.STALLED,
@@ -207,32 +206,10 @@ class Conclusion:
         await self._run_log.keep()
         if isinstance(refusal, BoardAccessError):
             due = clock.now()
-            await self._pause_for_access(refusal)
+            await pause_for_board(self._run_log.client, self._app, self._route, refusal, self._log)
         self._log.error("%s It is kept, and tried again.", text, extra={"action": "attempt_kept"})
         self._app.local_runs.wake(due)
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
-
-    async def _pause_for_access(self, refusal: BoardAccessError) -> None:
-        """No agent starts whose work the board would not be told of; it is asked again later."""
-        name = self._route.name
-        resume_at = clock.now() + (self._route.resume_after or _ASKED_AGAIN)
-        text = f"Route {name!r} is paused: the board refuses access. {refusal}"
-        try:
-            await pausing.pause(
-                self._run_log.client, self._app.name, name, reason=text, resume_at=resume_at
-            )
-        except DispatchError as exc:
-            self._log.error(
-                "The route cannot be paused: %s", exc, extra={"action": "route_not_paused"}
-            )
-        else:
-            self._log.error(
-                "%s It tries again at %s UTC; once that is mended: athanore resume %r",
-                text,
-                f"{resume_at:%H:%M}",
-                name,
-                extra={"action": "route_paused"},
-            )
 
     async def _succeeded(self) -> State[None]:
         queue = await self._where()
@@ -355,7 +332,11 @@ class Conclusion:
     async def _move(self, queue: str) -> bool:
         """Move the task; False, with a comment, if the board has no such queue any more."""
         try:
-            await until_board_answers(lambda: self._app.board.move(self._task_id, queue), self._log)
+            await until_board_answers(
+                lambda: self._app.board.move(self._task_id, queue),
+                self._log,
+                look=lambda: self._app.board.task(self._task_id),
+            )
         except QueueNotFoundError as exc:
             self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
             await self._comment(

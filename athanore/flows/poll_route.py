@@ -15,7 +15,13 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from athanore import names
-from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    DispatchError,
+    RouteError,
+)
 from athanore.flows import reports
 from athanore.flows.conflicts import rivals
 from athanore.flows.recovery import Recovery
@@ -64,7 +70,7 @@ async def poll_route(
         if resume:
             await poll.resume_route()
         return await poll.perform()
-    except BoardUnavailableError as exc:
+    except (BoardUnavailableError, BoardAccessError) as exc:
         return _board_is_away(found, exc, poll.log)
     except BoardError as exc:
         poll.log.error("%s", exc, extra={"action": "board_refused"})
@@ -171,16 +177,21 @@ class _Poll:
                 self.app.local_runs.wake()
 
 
-def _board_is_away(app: App, error: BoardUnavailableError, log: Log) -> State[None]:
+def _board_is_away(
+    app: App, error: BoardUnavailableError | BoardAccessError, log: Log
+) -> State[None]:
     """Dispatch pauses until the board can be read again; that is said once."""
+    refused = isinstance(error, BoardAccessError)
     if not app.noted.board_is_away:
         log.error(
-            "The board is away; nothing is dispatched until it is back: %s",
+            "%s; nothing is dispatched until that is over: %s",
+            error.in_short.capitalize() if refused else "The board is away",
             error,
             extra={"action": "board_away"},
         )
         app.noted.board_is_away = True
-    return Failed(name=StateName.BOARD_UNAVAILABLE, message=str(error))
+    name = StateName.BOARD_REFUSED if refused else StateName.BOARD_UNAVAILABLE
+    return Failed(name=name, message=str(error))
 
 
 def _board_is_back(app: App, log: Log) -> None:

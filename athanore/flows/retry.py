@@ -14,6 +14,7 @@ from athanore.errors import (
     AnswerLostError,
     BoardAccessError,
     BoardError,
+    BoardNotWritableError,
     BoardUnavailableError,
     NotFoundError,
 )
@@ -29,7 +30,11 @@ ACCESS_PATIENCE = timedelta(minutes=5)
 
 
 async def until_board_answers[T](
-    operation: Callable[[], Awaitable[T]], log: Log, patience: timedelta | None = None
+    operation: Callable[[], Awaitable[T]],
+    log: Log,
+    patience: timedelta | None = None,
+    *,
+    look: Callable[[], Awaitable[object]] | None = None,
 ) -> T:
     """Repeat an operation of the board until the board is there and lets us; say so once.
 
@@ -37,6 +42,8 @@ async def until_board_answers[T](
         operation: what does no harm if it is done twice, like a read or a move.
         patience: give up after this time and let the error out; None waits for ever for a board
             that is away, and for `ACCESS_PATIENCE` for one that refuses access.
+        look: a read of the board. Where it works and the operation does not for `ACCESS_PATIENCE`,
+            the board is not away, and waiting does not help.
 
     Raises:
         BoardUnavailableError, AnswerLostError, BoardAccessError: patience ran out.
@@ -45,6 +52,7 @@ async def until_board_answers[T](
     loop = asyncio.get_running_loop()
     began = loop.time()
     pause = _FIRST_PAUSE
+    refusing_since: float | None = None
     while True:
         try:
             result = await operation()
@@ -54,14 +62,36 @@ async def until_board_answers[T](
             if limit is not None and loop.time() - began + pause > limit.total_seconds():
                 raise
             if pause == _FIRST_PAUSE:
-                what = "The board refuses access" if refused else "The board is away"
+                what = exc.in_short if isinstance(exc, BoardAccessError) else "the board is away"
+                what = what[:1].upper() + what[1:]
                 log.error("%s, waiting for it: %s", what, exc, extra={"action": "board_away"})
+            if isinstance(exc, BoardUnavailableError) and limit is None and look is not None:
+                if not await answers(look):
+                    refusing_since = None
+                elif refusing_since is None:
+                    refusing_since = loop.time()
+                elif loop.time() - refusing_since > ACCESS_PATIENCE.total_seconds():
+                    raise refuses_this(exc) from exc
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
             if pause != _FIRST_PAUSE:
                 log.info("The board is back.", extra={"action": "board_back"})
             return result
+
+
+async def answers(look: Callable[[], Awaitable[object]]) -> bool:
+    """Tell whether a board can be read."""
+    try:
+        await look()
+    except BoardError:
+        return False
+    return True
+
+
+def refuses_this(error: BoardError) -> BoardNotWritableError:
+    """What to make of the error of a change that a board refuses again and again while it reads."""
+    return BoardNotWritableError(f"The board can be read, and does not take this change: {error}")
 
 
 async def say(

@@ -7,6 +7,7 @@ import random
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -33,6 +34,7 @@ from athanore.flows import hooks, letting_go, reports
 from athanore.flows.attempt import AgentAttempt
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
+from athanore.flows.refusals import claim_refused
 from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.models import Task as BoardTask
@@ -198,7 +200,10 @@ class _Visit:
         except BoardError as exc:
             if isinstance(exc, AnswerLostError):
                 await self.run_log.keep_claim()
+            look = partial(self.app.board.task, self.task_id)
+            await claim_refused(self.client, self.app, self.route, exc, look, self.log)
             return await self._later(str(exc), self.route.poll_interval)
+        self.app.noted.refused.pop(self.route.name, None)
         if await self._goes_round():
             return await self._stop_going_round()
         self.app.breaker.attempt_starts(self.route)

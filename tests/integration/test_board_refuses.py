@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import override
 
 import pytest
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
 from athanore.agent_adapters.base import AgentJob
+from athanore.errors import BoardNotWritableError
 from athanore.flows import retry
 from tests.harness import app_name, prompt, running
 from tests.planka.server import BOT_KEY, Server, planka_server
@@ -141,3 +143,41 @@ def test_an_access_that_is_taken_away_in_mid_run(
             assert resumed, "the route was paused"
         assert agent.starts == {"revoked": 1, "removed": 2}
         adapter.close()
+
+
+class TakesNoClaim(MemoryAdapter):
+    """A board that can be read, and not be changed for now."""
+
+    is_full = True
+
+    @override
+    def claim_task(
+        self, task_id: str, *, source_queue: str, target_queue: str, assignee: str | None
+    ) -> Task:
+        if self.is_full:
+            raise BoardNotWritableError("No space left on device; make room there.")
+        return super().claim_task(
+            task_id, source_queue=source_queue, target_queue=target_queue, assignee=assignee
+        )
+
+
+@pytest.mark.nightly
+def test_a_board_that_takes_no_claim_pauses_its_route_until_it_does(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.1))
+    agent, board = Agent(), TakesNoClaim({"Todo": ["Fix it"], "In Progress": [], "Done": []})
+    app = AgentDispatcher(
+        name=app_name("full"), queue_backend=board, default_agent=agent, api_port=0, poll_interval=1
+    )
+    app.route("Todo", done_queue="Done", resume_after=2)(prompt)
+    with running(app, prefect_api) as it:
+
+        def is_paused() -> bool:
+            polls = it.prefect.runs(kind="poll")
+            return any(poll["name"] == "resume Todo" for poll in polls)
+
+        wait_until("the route pauses itself", is_paused)
+        board.is_full = False
+        wait_until("the task is done", lambda: board.get_task("1").queue_name == "Done")
+    assert agent.starts == {"Fix it": 1}

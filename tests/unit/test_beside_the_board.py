@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from athanore import JsonFileAdapter
-from athanore.errors import BoardUnavailableError, ConfigurationError
+from athanore.errors import BoardError, BoardNotWritableError, ConfigurationError
 from athanore.queue_adapters.json_file.atomic_file import Signature, put_in_place
 
 TEAM, OTHERS = 64998, 64999
@@ -111,7 +111,7 @@ def test_a_lock_that_an_earlier_umask_closed_is_opened_by_its_owner(folder: Path
         board = JsonFileAdapter(path, user=None)
         with pytest.raises(ConfigurationError, match=f"lock {lock} cannot be taken.*delete it"):
             board.check_place()
-        with pytest.raises(BoardUnavailableError, match="lock"):
+        with pytest.raises(BoardNotWritableError, match="lock"):
             board.add_comment("1", "x")
     with acting_as(ALICE, [TEAM]):
         JsonFileAdapter(path, user=None).add_comment("1", "x")
@@ -167,7 +167,7 @@ def test_a_trap_in_the_place_of_a_file_is_neither_followed_nor_waited_for(
     def work() -> None:
         try:
             use(path, "me")
-        except (BoardUnavailableError, ConfigurationError) as exc:
+        except (BoardError, ConfigurationError) as exc:
             refused.append(exc)
 
     thread = threading.Thread(target=work, daemon=True)

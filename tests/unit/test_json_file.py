@@ -19,6 +19,7 @@ import pytest
 
 from athanore.errors import (
     BoardBrokenError,
+    BoardNotWritableError,
     BoardUnavailableError,
     ConfigurationError,
     InvalidTaskError,
@@ -575,7 +576,7 @@ def test_board_that_may_not_be_written_is_refused(shared_folder: Path, locked: s
         with pytest.raises(ConfigurationError, match=f"no permission to write {where}"):
             board.prepare(["Todo"])
         assert board.get_task("1").name == "task"
-        with pytest.raises(BoardUnavailableError) as caught:
+        with pytest.raises(BoardNotWritableError) as caught:
             board.add_comment("1", "x")
     assert str(path) in str(caught.value)
     assert "ermission" in str(caught.value)
@@ -588,7 +589,7 @@ def test_unreadable_file_is_unavailable(shared_folder: Path) -> None:
     with ordinary_user():
         board = board_of(path, Todo=[])
         path.chmod(0o000)
-        with pytest.raises(BoardUnavailableError, match="Permission denied"):
+        with pytest.raises(BoardNotWritableError, match="Permission denied"):
             board.list_queues()
         path.chmod(0o600)
         assert board.list_queues()[0].name == "Todo"
@@ -600,7 +601,7 @@ def test_full_disk_leaves_the_file_and_nothing_else(path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
     try:
-        with pytest.raises(BoardUnavailableError, match="File too large") as caught:
+        with pytest.raises(BoardNotWritableError, match="File too large") as caught:
             board.update_task("1", description="x" * 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import logging
 import os
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 from athanore.errors import (
     BoardBrokenError,
     BoardError,
+    BoardNotWritableError,
     BoardUnavailableError,
     ConfigurationError,
 )
@@ -37,6 +39,7 @@ from athanore.queue_adapters.json_file.atomic_file import (
 from athanore.queue_adapters.json_file.beside import check_lock, prepare_lock
 from athanore.queue_adapters.json_file.board_id import board_id
 from athanore.queue_adapters.json_file.json_text import TextError, read_json, write_json
+from athanore.queue_adapters.json_file.lasting import mend_of
 from athanore.queue_adapters.json_file.mounts import is_mounted
 
 logger = logging.getLogger("athanore.runtime.board")
@@ -288,7 +291,7 @@ class JsonFileAdapter(DocumentAdapter):
         """Write a change of the snapshot; False if the file is no longer what it was."""
         with self._translated("cannot be written"):
             if os.path.exists(target) and not _may_change(target):
-                raise PermissionError("no permission to write the file")
+                raise PermissionError(errno.EACCES, "no permission to write the file")
             data = write_json(document.data)
             with self._load_lock:  # readers wait for the new snapshot instead of parsing the file
                 signature = replace_file(target, data, snapshot.signature)
@@ -338,9 +341,10 @@ class JsonFileAdapter(DocumentAdapter):
                 f"{' any more; put it back' if self._snapshot else ''}."
             ) from exc
         except OSError as exc:
-            raise BoardUnavailableError(
-                f"The board {self.path} {what}: {exc.strerror or exc}."
-            ) from exc
+            says = f"The board {self.path} {what}: {exc.strerror or exc}"
+            if (mend := mend_of(exc)) is not None:
+                raise BoardNotWritableError(f"{says}; {mend}.") from exc
+            raise BoardUnavailableError(f"{says}.") from exc
 
 
 def _lock_of(target: Path) -> Path:
