@@ -100,6 +100,19 @@ class TaskModel(TaskSummary):
     )
 
 
+class ExplanationModel(BaseModel):
+    """Why a task is where it is."""
+
+    task_id: str
+    queue_name: str = Field(description="The queue that the task is in.")
+    route: str | None = Field(
+        description="The route whose agent works on it or will; null if there is none."
+    )
+    reason: str = Field(description="What happens now, or what the task waits for, in sentences.")
+    until: datetime | None = Field(description="When that ends by itself, where it is known.")
+    commands: list[str] = Field(description="Commands of `athanore` that would change it.")
+
+
 class QueueModel(BaseModel):
     """A queue and how many tasks are in it."""
 

@@ -41,6 +41,7 @@ _GROUPS = {
         looking.routes,
         looking.dead_letters,
         task_views.show,
+        task_views.explain,
         task_views.logs,
     ),
     "Act": (

@@ -1,4 +1,4 @@
-"""Commands about one task: show, logs."""
+"""Commands about one task: show, explain, logs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from athanore.models import Task
     from athanore.runtime.apps import App
+    from athanore.services.explaining import Explanation
     from athanore.services.overview import RunView
 
 _LOOK_EVERY = 0.5
@@ -80,6 +81,36 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
     )
     if runs:
         say(runs[0].url, "dim")
+
+
+def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
+    """Say why a task is where it is: what happens now, what it waits for, what changes that."""
+
+    async def action(client: PrefectClient, found: App) -> Explanation:
+        from athanore.services import explaining
+
+        return await explaining.explain(client, found, await found.board.task(task))
+
+    seen = with_app(app, action)
+    if json:
+        print_json(
+            {
+                "task_id": seen.task.id,
+                "queue_name": seen.task.queue_name,
+                "route": seen.route,
+                "reason": seen.reason,
+                "until": plain(seen.until),
+                "commands": list(seen.commands),
+            }
+        )
+        return
+    say(f"{seen.task.id}  {seen.task.name}", "bold")
+    route = "" if seen.route is None else f", route {seen.route!r}"
+    say(f"in {seen.task.queue_name!r}{route}")
+    when = "" if seen.until is None else f" That is {until(seen.until)}."
+    say(seen.reason + when)
+    for command in seen.commands:
+        say(f"  {command}", "dim")
 
 
 def logs(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Generator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from athanore import MemoryAdapter
@@ -45,6 +46,7 @@ def test_dispatch_show_and_logs(
         refused = cli("dispatch", task)
         assert refused.code == 1
         assert "'Backlog', which no route watches" in refused.err
+        assert "No route watches 'Backlog' (watched: " in cli.ok("explain", task).out
         mistyped = cli("dispatch", task, "--queue", "Tood")
         assert mistyped.code == 2
         assert "Did you mean 'Todo'?" in mistyped.err
@@ -105,6 +107,15 @@ def test_status_while_agents_work_and_wait(
         again = cli.ok("dispatch", waiting)
         assert "Already waiting" in again.out
         assert len(it.prefect.runs(waiting)) == 1
+        why = cli.ok("explain", waiting)
+        assert "Route 'Review' is paused." in why.out
+        assert "athanore resume 'Review'" in why.out
+        why = cli.ok("explain", task, "--json").json
+        assert why["reason"].startswith("An agent works on it on worker ")
+        assert why["reason"].endswith(": attempt 1 of 1.")
+        assert (why["route"], why["queue_name"]) == ("Todo", "In Progress")
+        path = f"{it.api_url}/tasks/{task}/explanation"
+        assert httpx.get(path, timeout=60).json() == why
 
         seen = cli.ok("status", "--json").json
         routes = {r["queue_name"]: r for r in seen["routes"]}
@@ -126,6 +137,8 @@ def test_status_while_agents_work_and_wait(
             (waiting, "Review"), (task, "Todo"),
         ]  # fmt: skip
 
+        nobody = it.board.create_task("Todo", "Next in turn").id
+        assert "The next poll of route 'Todo' finds it." in cli.ok("explain", nobody).out
         assert "no agent was at work" in cli.ok("cancel", waiting).out
         assert it.prefect.run(waiting)["state_type"] == "CANCELLED"
         assert it.place(waiting) == "Review"
@@ -173,6 +186,9 @@ def test_dead_letters_get_a_fresh_start(
         assert (letters[one]["attempts"], letters[one]["route"]) == (1, "Todo")
         assert it.prefect.run(one)["id"] in letters[one]["run_url"]
         assert letters[by_hand]["run_id"] is None
+        why = cli.ok("explain", one).out
+        assert "It was given up: exit code 3." in why
+        assert f"athanore requeue {one}" in why
         assert "it [is] broken" in cli.ok("dead-letters").out
         assert len(cli.ok("status", "--json").json["dead_letters"]) == 3
 

@@ -15,6 +15,7 @@ from athanore.api.models import (
     CommentModel,
     CommentRequest,
     EmptyRequest,
+    ExplanationModel,
     MoveRequest,
     ProgressRequest,
     RequeueRequest,
@@ -30,7 +31,7 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import Caller, CallerDep, Role
 from athanore.api.service import ServiceDep
 from athanore.runs import store
-from athanore.services import task_changes
+from athanore.services import explaining, task_changes
 
 router = APIRouter(tags=["tasks"])
 
@@ -205,6 +206,22 @@ async def list_runs(task_id: str, service: ServiceDep) -> list[RunRecordModel]:
 async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
     """Read a task, whole: description, comments, checklist, and the agent run if there is one."""
     return await service.whole(await service.task(task_id))
+
+
+@router.get("/tasks/{task_id:id}/explanation", responses=documented(404))
+async def explain_task(task_id: str, service: ServiceDep) -> ExplanationModel:
+    """Say why a task is where it is: what happens now, what it waits for, what changes that."""
+    task = await service.task(task_id)
+    async with service.prefect.client() as client:
+        seen = await explaining.explain(client, service.app, task)
+    return ExplanationModel(
+        task_id=task.id,
+        queue_name=task.queue_name,
+        route=seen.route,
+        reason=seen.reason,
+        until=seen.until,
+        commands=list(seen.commands),
+    )
 
 
 @router.patch("/tasks/{task_id:id}", responses=documented(404))

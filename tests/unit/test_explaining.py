@@ -1,0 +1,113 @@
+"""Why a task is where it is, in the cases that need no server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running, Suspended
+
+from athanore import AgentDispatcher, MemoryAdapter, Task, names
+from athanore.runs import store
+from athanore.runtime.apps import App
+from athanore.services.explaining import Explanation, explain
+from tests.harness import app_name, prompt
+from tests.memory_prefect import MemoryPrefect
+
+QUEUES = ["Todo", "In Progress", "Done", "Failed"]
+
+
+class Site:
+    """An app with a board of one task, which the routes take or not."""
+
+    def __init__(self, **options: Any) -> None:
+        self.client = MemoryPrefect()
+        self.board = MemoryAdapter(QUEUES)
+        self.dispatcher = AgentDispatcher("true", name=app_name("why"), queue_backend=self.board)
+        options = {"dead_letter_queue": "Failed", "max_retries": 2} | options
+        self.dispatcher.route("Todo", name="todo", **options)(prompt)
+        self.app = App("run.py:dispatcher", self.dispatcher)
+        name = f"{names.AGENT_FLOW}/{names.deployment_name(self.app.name, 'todo')}"
+        tags = [names.app_tag(self.app.name), names.route_tag("todo"), names.AGENT_TAG]
+        parameters = {"queue_name": "Todo", "route_name": "todo", "app": "run.py:dispatcher"}
+        self.client.deploy(name, parameters, tags)
+        self.task = self.board.create_task("Todo", "Fix it")
+
+    async def run(self, state: State[Any]) -> FlowRun:
+        route = self.dispatcher.routes["todo"]
+        run = await store.dispatch(self.client, self.app.name, route, self.task)
+        await self.client.set_flow_run_state(run.id, state, force=True)
+        return run
+
+    async def why(self, queue: str = "Todo") -> Explanation:
+        self.board.move_task(self.task.id, queue)
+        return await explain(self.client, self.app, self.board.get_task(self.task.id))
+
+
+def raises(_: Task) -> bool:
+    raise KeyError("size")
+
+
+def refuses(_: Task) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"labels": ["bug", "ui"]}, "'todo' wants label 'bug', 'ui'."),
+        ({"assignees": ["eve", "bob"]}, "'todo' wants it assigned to 'eve' or 'bob'."),
+        ({"match": refuses}, "'todo' says no by its match=."),
+        ({"match": raises}, "match= of route 'todo' fails on it (KeyError: 'size')."),
+    ],
+)
+async def test_a_task_that_no_route_takes(options: dict[str, Any], reason: str) -> None:
+    seen = await Site(**options).why()
+    assert seen.route is None
+    assert seen.reason.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "command"),
+    [
+        (Running(), "An agent works on it: attempt 1 of 3.", "athanore cancel"),
+        (Pending(), "A worker is about to start its agent.", "athanore cancel"),
+        (Cancelling(message="by eve"), "the run was cancelled (by eve).", ""),
+        (Suspended(), "goes on when it is resumed there.", "athanore cancel"),
+    ],
+)
+async def test_a_task_that_has_a_run(state: State[Any], reason: str, command: str) -> None:
+    site = Site()
+    await site.run(state)
+    seen = await site.why()
+    assert seen.route == "todo"
+    assert seen.reason.endswith(reason)
+    assert any(c.startswith(command) for c in seen.commands) or not command
+
+
+async def test_a_retry_says_when_and_why() -> None:
+    site = Site()
+    due = datetime.now(UTC) + timedelta(hours=1)
+    await site.run(AwaitingRetry(scheduled_time=due, message="Retry 1/2: exit code 3."))
+    seen = await site.why()
+    assert seen.reason == "Attempt 2 is due later: Retry 1/2: exit code 3."
+    assert seen.until == due
+
+
+async def test_a_task_that_was_left_in_progress() -> None:
+    site = Site()
+    await site.run(Cancelled(message="by eve: not now"))
+    seen = await site.why("In Progress")
+    assert seen.reason == (
+        "Its last run ended as Cancelled (by eve: not now). No route watches 'In Progress' "
+        "(watched: 'Todo')."
+    )
+    assert seen.commands[0] == f"athanore requeue {site.task.id}"
+
+
+async def test_a_task_that_is_nobodys() -> None:
+    seen = await Site().why("Done")
+    assert (seen.route, seen.commands) == (None, ())
+    assert seen.reason == "No route watches 'Done' (watched: 'Todo')."
