@@ -128,7 +128,7 @@ class _Following:
         self._job = job
         self._parser_failed = False
         self._pipes: dict[Stream, IO[bytes]] = {"stdout": process.stdout, "stderr": process.stderr}
-        self._tails: dict[Stream, Tail] = {stream: Tail() for stream in self._pipes}
+        self._tail = Tail()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> None:
@@ -153,8 +153,8 @@ class _Following:
         await asyncio.wait(self._tasks, timeout=seconds)
 
     def tail(self) -> str:
-        """The last lines of stderr, or of stdout where stderr is empty."""
-        return str(self._tails["stderr"]) or str(self._tails["stdout"])
+        """The last lines of both streams, in the order in which they came."""
+        return str(self._tail)
 
     async def _read(self, pipe: IO[bytes], stream: Stream) -> None:
         reader = asyncio.StreamReader(limit=_CHUNK)
@@ -175,7 +175,7 @@ class _Following:
             transport.close()
 
     def _tell(self, stream: Stream, line: str) -> None:
-        self._tails[stream].add(line)
+        self._tail.add(line)
         for event in self._parse(stream, line):
             if event.kind is EventKind.COST:
                 self.usage = dict(event.data)

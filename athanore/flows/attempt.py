@@ -123,7 +123,7 @@ class AgentAttempt:
             if self._handle.reason is None:
                 raise
             if self._handle.reason is StopReason.STALLED:
-                return _cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
+                return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
             return None
         finally:
             stall_watch.cancel()
@@ -131,7 +131,7 @@ class AgentAttempt:
         if results:
             return results[0]
         if state.name == PrefectState.TIMED_OUT:
-            return _cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
+            return cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
 
     def _margin(self) -> timedelta:
@@ -226,6 +226,6 @@ def _hopeless(reason: str) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
 
 
-def _cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
+def cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
     """The result of an attempt whose adapter was stopped before it could return one."""
     return AgentResult(outcome, reason, output_tail=transcript.last_words(), usage=transcript.usage)

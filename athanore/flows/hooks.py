@@ -24,6 +24,7 @@ from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import store
+from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -103,14 +104,18 @@ async def bury(
     """
     board, target = app.board, route.dead_letter_queue
     task_id = str(run.parameters["task_id"])
-    if opening is None:
+    record, why = record_of(run), ""
+    if opening is None and record.result is not None and record.is_final:
+        why = record.reason
+        opening = f"Not retried, another attempt cannot help: {why}."
+    elif opening is None:
         opening = f"Max retries ({route.retry.max_retries}) exhausted."
     text = opening + (
         " No dead-letter queue configured; leaving in place."
         if target is None
         else " Moving to dead-letter queue."
     )
-    tail = "" if reason == opening else reason
+    tail = "" if reason in (opening, why) else reason.removeprefix(f"{why}\n")
     try:
         task = await until_board_answers(lambda: board.task(task_id), log, BOARD_PATIENCE)
         if task.queue_name != route.in_progress_queue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
@@ -43,12 +44,20 @@ def unless_killed(handle: RunControl, result: AgentResult | None) -> AgentResult
 
 
 async def stopped(
-    app: App, route: Route, book: RunLog, handle: RunControl, log: Log, *, unsure: bool
+    app: App,
+    route: Route,
+    book: RunLog,
+    handle: RunControl,
+    log: Log,
+    *,
+    unsure: bool,
+    usage: Mapping[str, Any],
 ) -> State[Any]:
     """See to the task of an agent that was stopped, and return the state of its run.
 
     Args:
         unsure: Prefect was away, so that the run may have been taken over.
+        usage: what the agent has used.
 
     Raises:
         Abort: the state is not ours to set.
@@ -59,6 +68,7 @@ async def stopped(
     if unsure and reason not in _NOT_OURS and not await is_ours(book):
         reason, message = StopReason.TAKEN_OVER, "its run was taken over"
     if reason not in _NOT_OURS:
+        await book.spent(usage)
         conclusion = Conclusion(app, route, book, handle.task_id, log)
         return await conclusion.stopped(reason, message)
     log.warning("The agent was stopped: %s.", message, extra={"action": "agent_stopped"})

@@ -69,7 +69,7 @@ class Conclusion:
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
         if result.not_now:  # it does not count: were the worker lost now, another one would begin
-            await self._run_log.leave()
+            await self._run_log.leave(result.usage)
         else:
             await self._run_log.ended(result)
         return await self.follow(result)

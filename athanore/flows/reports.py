@@ -48,7 +48,7 @@ class Attempt:
     prompt: str
     ending: str
     seconds: float
-    result: AgentResult | None
+    result: AgentResult
 
 
 def table_key(app: str, route: str) -> str:
@@ -161,17 +161,20 @@ def _page(app: App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> 
     address = f"{app.api_url}/#task/{quote(task.id, safe='')}"
     parts = [
         f"# {_cell(task.name)}",
-        f"Task `{_cell(task.id)}` from **{_cell(task.queue_name)}** "
+        f"Task `{_cell(task.id)}` from **{_cell(str(run.parameters['queue_name']))}** "
         f"([on the board page]({address})), in run "
         f"[{_cell(run.name)}](/runs/flow-run/{run.id}).",
         "## Attempts",
         _table(("Attempt", "What came of it", "Took"), _attempts(rows)),
     ]
-    usage: Mapping[str, Any] = {} if result is None else result.usage
+    usage: Mapping[str, Any] = result.usage
     numbers = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, int | float)]
     if numbers:
         parts += ["## Tokens and cost", _table(("", "Last attempt"), numbers)]
-    if result is not None and result.output_tail.strip():
+    words = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, str)]
+    if words:  # with its session a person can go on by hand
+        parts += ["## Agent", _table(("", "Last attempt"), words)]
+    if result.output_tail.strip():
         parts += ["## Last output", _fenced(clean(result.output_tail), _MAX_TEXT)]
     if attempt.prompt:
         parts += ["## Prompt", _fenced(clean(attempt.prompt), _MAX_PROMPT)]

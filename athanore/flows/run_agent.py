@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -31,12 +32,12 @@ from athanore.errors import (
     TaskNotOursError,
 )
 from athanore.flows import hooks, letting_go, reports
-from athanore.flows.attempt import AgentAttempt
+from athanore.flows.attempt import AgentAttempt, cut_short
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.refusals import claim_refused
 from athanore.flows.transcript import Transcript
-from athanore.models import AgentEvent, AgentResult, EventKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
 from athanore.runs import clock, rounds, store, tokens
@@ -222,7 +223,7 @@ class _Visit:
             result = letting_go.unless_killed(self.handle, result)
             outages = -1
         try:
-            state = await self._conclude(result, outages)
+            state = await self._conclude(result, outages, transcript.usage)
         except PrefectUnavailableError:
             # The worker stops without Prefect; one that was cut off may have lost the task.
             if not self.handle.was_cut_off:
@@ -230,16 +231,19 @@ class _Visit:
             raise
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
-        page = reports.Attempt(claimed, attempt.prompt, ending, took, result)
+        ended = result or cut_short(AgentOutcome.FAILED, ending, transcript)
+        page = reports.Attempt(claimed, attempt.prompt, ending, took, ended)
         await reports.write_page(self.client, self.app, self.run, page, self.log)
         return state
 
-    async def _conclude(self, result: AgentResult | None, outages: int) -> State[None]:
+    async def _conclude(
+        self, result: AgentResult | None, outages: int, usage: Mapping[str, Any] | None = None
+    ) -> State[None]:
         await self._catch_up()
         unsure = self.app.local_runs.outages() != outages
         if result is None:
             parts = (self.app, self.route, self.run_log, self.handle, self.log)
-            return await letting_go.stopped(*parts, unsure=unsure)
+            return await letting_go.stopped(*parts, unsure=unsure, usage=usage or {})
         if unsure and not await letting_go.is_ours(self.run_log):
             raise Abort("Prefect was away for so long that the run was taken over.")
         state = await self.conclusion.ended(result)

@@ -259,18 +259,20 @@ class RunRecord:
 
     def ended(self, result: AgentResult) -> Self:
         """This record once it is known what the agent of the last start came to."""
-        number = self.starts
-        mine = {(number, kind): v for kind, v in result.usage.items() if _is_amount(v)}
-        used = {**self.used, **mine}
         return replace(
-            self,
+            self.spent(result.usage),
             outcome=result.outcome.value,
-            outcome_start=number,
+            outcome_start=self.starts,
             reason=result.reason[:500],
             is_final=not result.retryable,
-            used=used,
-            usage={**self.usage, **{kind: _total(used, kind) for _, kind in mine}},
         )
+
+    def spent(self, usage: Mapping[str, Any]) -> Self:
+        """This record once it is known what the agent of the last start used."""
+        mine = {(self.starts, kind): v for kind, v in usage.items() if _is_amount(v)}
+        used = {**self.used, **mine}
+        totals = {kind: _total(used, kind) for _, kind in mine}
+        return replace(self, used=used, usage={**self.usage, **totals})
 
 
 _FIELDS: Mapping[str, tuple[str, Any]] = {

@@ -8,8 +8,9 @@ person expects.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 from prefect.client.orchestration import PrefectClient
@@ -109,9 +110,17 @@ class RunLog:
         """
         await self._write(self._left(self.record.ended(result)))
 
-    async def leave(self) -> None:
-        """Note that no agent of the run's last start is alive, so that another may begin."""
-        record = self.record
+    async def spent(self, usage: Mapping[str, Any]) -> None:
+        """Note what the agent of this start used, which has come to nothing else."""
+        await self._write(self.record.spent(usage))
+
+    async def leave(self, usage: Mapping[str, Any] | None = None) -> None:
+        """Note that no agent of the run's last start is alive, so that another may begin.
+
+        Args:
+            usage: what it used.
+        """
+        record = self.record.spent(usage or {})
         start = self.start.id if self.start else record.living_start
         if start:
             await self._write(replace(record, left=start))

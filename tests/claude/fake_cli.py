@@ -67,6 +67,15 @@ def stay_after_the_result() -> None:
     signal.pause()
 
 
+def spend_until_interrupted() -> None:
+    """Work without end, and say what was spent when the turn is interrupted."""
+    try:
+        tell({"type": "system", "subtype": "init", "session_id": "s"})
+        signal.pause()
+    except KeyboardInterrupt:
+        tell(RESULT | {"subtype": "error_during_execution", "is_error": True})
+
+
 def leave_a_child_after_the_result() -> None:
     """Give a result and end, while a child holds standard output."""
     tell(RESULT)
@@ -119,6 +128,7 @@ ACTS: dict[str, Callable[[], None]] = {
         work_without_a_word,
         stay_after_the_result,
         leave_a_child_after_the_result,
+        spend_until_interrupted,
         die_and_leave_a_child,
         take_another_turn,
         end_too_early,

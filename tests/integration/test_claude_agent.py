@@ -506,6 +506,38 @@ async def test_a_cli_that_stays_after_its_result_is_not_stalled(sdk: str, fake_c
         await asyncio.wait([attempt])
 
 
+@pytest.mark.smoke
+@pytest.mark.parametrize("ends_by", ["timeout", "cancellation"])
+async def test_what_a_stopped_agent_has_spent_is_known(
+    sdk: str, fake_cli: Path, ends_by: str
+) -> None:
+    act: dict[str, str | None] = {"spend_until_interrupted": None}
+    claude = adapter(permission_mode=None, cli_path=fake_cli, extra_args=act)
+    with claude_rig([]) as rig:
+        limit = 2 if ends_by == "timeout" else None
+        attempt = asyncio.create_task(claude.run(rig.job(timeout=limit)))
+        if limit is None:
+            await eventually(lambda: rig.said(EventKind.PROGRESS), "the agent works")
+            attempt.cancel()
+        await asyncio.wait([attempt])
+        if limit is not None:
+            assert attempt.result().outcome is AgentOutcome.TIMED_OUT
+        assert [cost["cost_usd"] for cost in rig.said(EventKind.COST)] == [0.5]
+        assert rig.processes() == []
+
+
+async def test_what_a_stopped_cli_has_spent_is_known(sdk: str) -> None:
+    with claude_rig([bash("echo hello"), hang("ready")]) as rig:
+        attempt = asyncio.create_task(adapter().run(rig.job()))
+        await eventually(lambda: rig.said(EventKind.TOOL_RESULT), "the first turn is over")
+        await eventually(lambda: len(rig.model.requests) > 1, "the second turn has begun")
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        (cost,) = rig.said(EventKind.COST)
+        assert isinstance(cost["cost_usd"], float) and cost["cost_usd"] > 0
+        assert rig.processes() == []
+
+
 async def test_a_cli_without_a_result_has_failed(sdk: str, fake_cli: Path) -> None:
     result, _ = await _bad_day(fake_cli, "end_too_early")
     assert (result.reason, result.retryable) == ("the CLI ended without a result", True)

@@ -24,7 +24,7 @@ def test_a_run_has_one_page_over_all_its_attempts(
 ) -> None:
     monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", "secret-of-the-board")
     board = MemoryAdapter(["Todo", "In Progress", "Done"])
-    cost = AgentEvent(EventKind.COST, {"cost_usd": 0.25, "input_tokens": 1200})
+    cost = AgentEvent(EventKind.COST, {"cost_usd": 0.25, "input_tokens": 1200, "session_id": "s-1"})
     app = AgentDispatcher(name=app_name("report"), queue_backend=board, poll_interval=1, api_port=0)
     app.route(
         "Todo",
@@ -51,6 +51,8 @@ def test_a_run_has_one_page_over_all_its_attempts(
         assert "exit \\| code 3" in first and first.endswith(" s |")
         assert "succeeded" in second
         assert "0.25" in text and "1200" in text
+        assert "| session id | s-1 |" in text
+        assert f"Task `{task.id}` from **Todo** " in text
         assert f"{task.id}: Fix *it*" in text
         assert "secret-of-the-board" not in json.dumps(made)
 

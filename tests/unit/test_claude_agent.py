@@ -201,6 +201,36 @@ def test_the_result_knows_cost_and_tokens_of_all_models() -> None:
     }
 
 
+def test_after_a_resume_only_what_this_process_spent_counts() -> None:
+    """The totals of the CLI hold what earlier processes of the session spent, too."""
+
+    def spent(cost: float, tokens: int) -> Json:
+        return {"big": {"costUSD": cost, "inputTokens": tokens, "outputTokens": 1}}
+
+    totals = {"total_cost_usd": 9.0, "modelUsage": spent(9.0, 900)}
+    run = Following(
+        init(),
+        result(**totals, model_usage_since_last_result=spent(0.25, 10)),
+        result(**totals, model_usage_since_last_result=spent(0.5, 20)),
+    )
+    usage = run.transcript.usage()
+    assert (usage["cost_usd"], usage["input_tokens"], usage["output_tokens"]) == (0.75, 30, 2)
+
+
+def test_what_the_provider_makes_it_wait_for_is_told() -> None:
+    again = {"attempt": 3, "max_retries": 10, "retry_delay_ms": 8_200, "error_status": 529}
+    near = {"status": "allowed_warning", "rateLimitType": "five_hour", "utilization": 0.93}
+    run = Following(
+        {"type": "system", "subtype": "api_retry", "error": "overloaded", **again},
+        {"type": "rate_limit_event", "rate_limit_info": near},
+        {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed"}},
+    )
+    assert [told["text"] for told in run.said(EventKind.PROGRESS)] == [
+        "API error 529 (overloaded): retry 3/10 in 8 s",
+        "93 % of the 5-hour limit is used",
+    ]
+
+
 # --- verdicts -----------------------------------------------------------------------------------
 
 
@@ -229,6 +259,14 @@ def test_an_error_result_is_a_failure(end: Json, reason: str, retryable: bool) -
     verdict = Following(init(), end).transcript.verdict(1)
     assert verdict.outcome is AgentOutcome.FAILED
     assert (verdict.reason, verdict.retryable) == (reason, retryable)
+
+
+def test_the_result_of_an_interrupted_turn_is_no_failure_of_the_agent() -> None:
+    run = Following(init())
+    run.transcript.interrupt()
+    run.transcript.take(result("error_during_execution", is_error=True, total_cost_usd=0.5))
+    verdict = run.transcript.verdict(-15, Stopped.TIMED_OUT)
+    assert (verdict.outcome, verdict.usage["cost_usd"]) == (AgentOutcome.TIMED_OUT, 0.5)
 
 
 def test_a_good_result_stands_whatever_the_exit_code() -> None:

@@ -28,6 +28,7 @@ from prefect.states import (
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.errors import DispatchError, TaskBusyError, TaskNotFoundError
+from athanore.flows import letting_go
 from athanore.flows.outcome import Conclusion
 from athanore.flows.recovery import Recovery
 from athanore.models import Task
@@ -38,7 +39,7 @@ from athanore.runs.record import Holder, Start, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.local_runs import RunControl, StopReason
 from athanore.services import tasks
 from tests.harness import prompt
 from tests.memory_prefect import MemoryPrefect
@@ -353,6 +354,36 @@ async def test_a_dead_letter_is_made_up_for(state: State[Any], closed: bool) -> 
     due = state.type is StateType.FAILED and not closed
     assert site.place == ("Failed" if due else "In Progress")
     assert len(site.comments) == int(due)
+
+
+@pytest.mark.parametrize(
+    ("noted", "opening"),
+    [
+        ("failed", "Max retries (2) exhausted."),
+        ("hopeless", "Not retried, another attempt cannot help: no such command."),
+    ],
+)
+async def test_a_dead_letter_says_why_there_is_no_further_attempt(noted: str, opening: str) -> None:
+    site = Site()
+    run, result = await site.at_work(), RESULTS[noted]
+    assert result is not None
+    await site.log(run).ended(result)
+    await site.put(run, Failed(message=f"{result.reason}\nthe last line"))
+    await site.poll()
+    (comment,) = site.comments
+    rest = f"{result.reason}\nthe last line" if noted == "failed" else "the last line"
+    assert comment == f"{opening} Moving to dead-letter queue.\n{rest}"
+
+
+async def test_what_a_cancelled_agent_has_spent_is_kept() -> None:
+    site = Site()
+    log = site.log(await site.at_work())
+    handle = RunControl(log.run.id, site.task_id, log.run)
+    handle.stop(StopReason.CANCELLED, "why")
+    parts = (site.app, site.route, log, handle, LOG)
+    await letting_go.stopped(*parts, unsure=False, usage={"cost_usd": 0.5, "session_id": "s"})
+    after = await site.client.read_flow_run(log.run.id)
+    assert record_of(after).usage == {"cost_usd": 0.5, "session_id": "s"}
 
 
 @pytest.mark.parametrize("starts", [1, 2, 3])

@@ -92,12 +92,13 @@ class TestOutcomes:
         monkeypatch.delattr(os, "pidfd_open", raising=False)
         assert (await attempt_at("exits", "7").run()).exit_code == 7
 
-    async def test_the_tail_is_the_end_of_stderr_else_of_stdout(self) -> None:
+    async def test_the_tail_is_the_end_of_both_streams(self) -> None:
         job = job_for("-c", "for i in $(seq 99); do echo $i; done", command="sh")
         result = await SubprocessAgentAdapter().run(job)
         assert result.output_tail == "\n".join(str(n) for n in range(80, 100))
-        job = job_for("-c", "echo out; echo err >&2", command="sh")
-        assert (await SubprocessAgentAdapter().run(job)).output_tail == "err"
+        job = job_for("-c", "echo a warning >&2; sleep 0.3; echo the error", command="sh")
+        result = await SubprocessAgentAdapter().run(job)
+        assert result.output_tail == "a warning\nthe error"
 
 
 class TestCannotStart:

@@ -21,7 +21,7 @@ from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude.sdk import converse, find_cli, installed_sdk
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
-from athanore.processes.supervisor import supervise
+from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
 SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
@@ -29,6 +29,7 @@ SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
 
 _REMEMBERED_SESSIONS = 1000
 _FAREWELL = 5.0  # seconds in which the CLI saves its session after its last word
+_INTERRUPT = timedelta(seconds=2)  # in which an interrupted CLI says what it has spent
 _LOOK = 0.5  # seconds between looks at a CLI that may have finished, and stays
 _STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbose")
 _OWN_FLAGS = frozenset(
@@ -81,6 +82,9 @@ class ClaudeAgentAdapter:
 
     It stays for longer while a command or a subagent of its own works in the background.
     """
+
+    stop_grace: ClassVar[timedelta] = _INTERRUPT + STOP_GRACE
+    """How long a CLI that is stopped may live: it is interrupted, then told to end, then killed."""
 
     def __init__(
         self,
@@ -198,7 +202,13 @@ class ClaudeAgentAdapter:
                 converse(self._sdk, process, transcript, job.prompt, self._subagent)
             )
             talk.add_done_callback(lambda _: process.silent.set())
-            stopped = await self._watch(process, transcript, deadline)
+            try:
+                stopped = await self._watch(process, transcript, deadline)
+            except asyncio.CancelledError:
+                await _interrupt(process, transcript)
+                raise
+            if stopped is Stopped.TIMED_OUT:
+                await _interrupt(process, transcript)
             if stopped is None and process.exit_code is None:
                 stopped = Stopped.BROKE_OFF
                 if talk.done() and (error := talk.exception()):
@@ -242,6 +252,21 @@ class ClaudeAgentAdapter:
             self._sessions[job.task.id] = session
             while len(self._sessions) > _REMEMBERED_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
+
+
+async def _interrupt(process: ClaudeProcess, transcript: Transcript) -> None:
+    """Have the CLI end its turn with a result: that says what was spent, and its session is kept.
+
+    A further cancellation cuts it short.
+    """
+    if transcript.finished:
+        return
+    transcript.interrupt()
+    process.resulted.clear()
+    process.interrupt()
+    ends = {process.spawn(process.resulted.wait()), process.spawn(process.silent.wait())}
+    seconds = _INTERRUPT.total_seconds()
+    await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:

@@ -10,11 +10,12 @@ import re
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, cast
 
+from athanore.agent_adapters.claude import limits
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.texts import cut
@@ -53,6 +54,8 @@ class Transcript:
         self._calls: dict[str, str] = {}
         self._refused: dict[str, None] = {}
         self._result: Json | None = None
+        self._spent: Json = {}
+        self._interrupted = False
         self._after_result = False
         self._finished: float | None = None
         self._background: set[str] = set()
@@ -84,6 +87,8 @@ class Transcript:
                 self._begin_turn(message)
             case "result":
                 self._take_result(message)
+            case "rate_limit_event":
+                self._take_note(limits.warning(_object(message.get("rate_limit_info"))))
             case _:
                 pass
 
@@ -101,6 +106,10 @@ class Transcript:
         """True while the last turn has its result and no further one has begun."""
         return self._finished is not None
 
+    def interrupt(self) -> None:
+        """Note that the CLI is told to end its turn: the result that follows is no success."""
+        self._interrupted = not self.finished
+
     def lingers(self, seconds: float) -> bool:
         """Tell whether the CLI has been finished for so long, with nothing to wait for.
 
@@ -114,13 +123,13 @@ class Transcript:
         """Cost, tokens, turns and session so far; the cost is known only after a result."""
         known: Json = {"turns": self._turns, "input_tokens": self._input_tokens}
         if self._result is not None:
-            known |= _totals(self._result)
+            known |= self._spent | {"turns": self._result.get("num_turns")}
         known |= {"session_id": self.session_id, "model": self.model}
         return {key: value for key, value in known.items() if value is not None}
 
     def verdict(self, exit_code: int | None, stopped: Stopped | None = None) -> AgentResult:
         """Say how the run ended, now that the CLI is gone."""
-        if stopped is Stopped.TIMED_OUT and not self.finished:
+        if stopped is Stopped.TIMED_OUT and (self._interrupted or not self.finished):
             return self._end(AgentOutcome.TIMED_OUT, "timed out", exit_code)
         if self.missing_subagent is not None:
             names = ", ".join(self.agents or ()) or "none"
@@ -168,8 +177,15 @@ class Transcript:
             case "init":
                 self._begin_turn(message)
                 self._take_init(message)
+            case "api_retry":
+                self._take_note(limits.retry(message))
             case _:
                 pass
+
+    def _take_note(self, text: str | None) -> None:
+        """Tell people what the provider makes the agent wait for."""
+        if text:
+            self._emit(AgentEvent(EventKind.PROGRESS, {"text": text}))
 
     def _take_init(self, message: Json) -> None:
         again, self.started = self.started, True
@@ -221,6 +237,7 @@ class Transcript:
 
     def _take_result(self, message: Json) -> None:
         before = int((self._result or {}).get("num_turns") or 0)
+        self._spent = _spent(message, self._spent)
         self._result = message | {"num_turns": before + int(message.get("num_turns") or 0)}
         self._after_result = False
         self._finished = time.monotonic()
@@ -304,18 +321,35 @@ def _bounded(value: object) -> object:
     return value if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
 
 
-def _totals(result: Json) -> Json:
-    """What a run has cost; `modelUsage` counts all of it, subagents and earlier turns included."""
-    totals: Json = {"cost_usd": result.get("total_cost_usd"), "turns": result.get("num_turns")}
-    models = [_object(m) for m in _object(result.get("modelUsage")).values()]
-    if models:
-        kinds = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
-        totals["input_tokens"] = sum(int(m.get(k) or 0) for m in models for k in kinds)
-        totals["output_tokens"] = sum(int(m.get("outputTokens") or 0) for m in models)
+def _spent(result: Json, before: Json) -> Json:
+    """What this process has spent, after its newest result; subagents are counted.
+
+    The totals of a result (`total_cost_usd`, `modelUsage`) are those of the session: after a
+    resume they hold what earlier processes spent, too. Its increment does not.
+
+    Args:
+        before: what it had spent at the result before.
+    """
+    increment = result.get("model_usage_since_last_result")
+    if isinstance(increment, dict):
+        models = [_object(m) for m in cast(Json, increment).values()]
+        new = _of_models(models) | {"cost_usd": sum(float(m.get("costUSD") or 0) for m in models)}
+        return {kind: before.get(kind, 0) + amount for kind, amount in new.items()}
+    totals: Json = {"cost_usd": result.get("total_cost_usd")}
+    if models := [_object(m) for m in _object(result.get("modelUsage")).values()]:
+        totals |= _of_models(models)
     elif usage := _object(result.get("usage")):
         totals["input_tokens"] = _input_tokens(usage)
         totals["output_tokens"] = int(usage.get("output_tokens") or 0)
     return totals
+
+
+def _of_models(models: Sequence[Json]) -> Json:
+    kinds = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    return {
+        "input_tokens": sum(int(m.get(k) or 0) for m in models for k in kinds),
+        "output_tokens": sum(int(m.get("outputTokens") or 0) for m in models),
+    }
 
 
 def _input_tokens(usage: Json) -> int:

@@ -8,7 +8,9 @@ of their own), and leaves even that alive when it is cancelled twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +45,8 @@ class ClaudeProcess:
         self._tasks: list[asyncio.Task[Any]] = []
         self.silent = asyncio.Event()
         """Set when standard output will bring nothing more."""
+        self.resulted = asyncio.Event()
+        """Set by each result of a turn."""
 
     async def start(
         self, agent: Supervised, command: Sequence[str], env: Mapping[str, str], cwd: Path | None
@@ -75,6 +79,12 @@ class ClaudeProcess:
     def exit_code(self) -> int | None:
         """The CLI's exit code, negative for a signal; None while it runs or never started."""
         return None if self._process is None else self._process.returncode
+
+    def interrupt(self) -> None:
+        """Interrupt the CLI, which then ends its turn with a result, unlike after TERM."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
 
     async def wait(self) -> None:
         """Wait until the CLI itself has ended; while others hold its pipes, asyncio does not say.
@@ -148,6 +158,8 @@ class ClaudeProcess:
                 if message is None:
                     continue
                 self._transcript.take(message)
+                if message.get("type") == "result":
+                    self.resulted.set()
                 if message.get("type") in _FOR_THE_SDK:
                     yield message
         finally:

@@ -125,9 +125,11 @@ def last_line(kind: str, data: Mapping[str, Any]) -> str | None:
     """The last thing that an event says, on one short line; None if it says nothing."""
     if kind == EventKind.TOOL_USE:
         return f"Uses {data.get('name', 'a tool')}"[:_MAX_CHARS]
-    if kind == EventKind.PROGRESS and isinstance(percent := data.get("percent"), int | float):
-        text = " ".join(str(data.get("text", "")).split())
-        return f"{percent:g} %{text and ': '}{text}"[:_MAX_CHARS]
+    if kind == EventKind.PROGRESS:
+        text, percent = " ".join(str(data.get("text", "")).split()), data.get("percent")
+        if isinstance(percent, int | float):
+            text = f"{percent:g} %{text and ': '}{text}"
+        return text[:_MAX_CHARS] or None
     lines = data.get("lines")
     if kind != EventKind.OUTPUT or not isinstance(lines, list):
         return None
