@@ -207,7 +207,7 @@ def test_after_a_resume_only_what_this_process_spent_counts() -> None:
     def spent(cost: float, tokens: int) -> Json:
         return {"big": {"costUSD": cost, "inputTokens": tokens, "outputTokens": 1}}
 
-    totals = {"total_cost_usd": 9.0, "modelUsage": spent(9.0, 900)}
+    totals: dict[str, Any] = {"total_cost_usd": 9.0, "modelUsage": spent(9.0, 900)}
     run = Following(
         init(),
         result(**totals, model_usage_since_last_result=spent(0.25, 10)),
