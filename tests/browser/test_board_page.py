@@ -119,6 +119,7 @@ def test_a_task_goes_through_the_pipeline_before_ones_eyes(shop: Shop) -> None:
     expect(sheet.get_by_role("heading", level=2)).to_have_text(f"Fix it {ATTACK}")
     expect(sheet.get_by_role("heading", level=2)).to_be_focused()
     expect(sheet).to_contain_text("It breaks.")
+    expect(sheet.locator("#task-why")).to_contain_text("An agent works on it")
     log = sheet.get_by_role("log")
     expect(log).to_contain_text(f"<b>Reading</b> the task {task.id}")
     shop.tell(task.id, "go on")
@@ -180,6 +181,7 @@ def test_a_route_is_paused_and_goes_on(shop: Shop) -> None:
     shop.card("Todo", "Later").locator(".card-open").click()
     page.get_by_role("button", name="Dispatch now").click()
     expect(page.locator("#task-state")).to_contain_text("Waits for an agent")
+    expect(page.locator("#task-why")).to_contain_text("Route 'Todo' is paused.")
     page.get_by_role("button", name="Close").click()
     assert shop.app.place(task.id) == "Todo"
     todo.get_by_role("button", name="Resume Todo").click()

@@ -628,7 +628,7 @@
   function showTask(id) {
     opened = id;
     stream?.abort();
-    for (const part of ["task-description", "task-checklist", "task-comments", "task-runs", "transcript"]) {
+    for (const part of ["task-why", "task-description", "task-checklist", "task-comments", "task-runs", "transcript"]) {
       $(part).replaceChildren();
     }
     setText($("task-name"), cards.get(id)?.card.name || id);
@@ -702,11 +702,14 @@
 
   async function loadTask(id) {
     try {
-      const [task, runs] = await Promise.all([
+      const [task, runs, why] = await Promise.all([
         request("GET", taskPath(id)).then((r) => r.json()),
         request("GET", taskPath(id, "/runs")).then((r) => r.json(), () => null),
+        request("GET", taskPath(id, "/explanation")).then((r) => r.json(), () => null),
       ]);
-      if (id === opened) showDetails(task, runs);
+      if (id !== opened) return;
+      showDetails(task, runs);
+      showWhy(why);
     } catch (error) {
       if (id === opened) {
         $("task-description").className = "prose none";
@@ -741,6 +744,12 @@
     });
     $("task-comments").replaceChildren(...(comments.length ? comments : [make("li", "none", "No comments.")]));
     showRuns(runs);
+  }
+
+  function showWhy(why) {
+    const parts = why ? [make("span", "", why.reason)] : []; // null: Prefect does not answer
+    if (why?.until) parts.push(" ", ticking("due", why.until));
+    $("task-why").replaceChildren(...parts);
   }
 
   function showRuns(runs) {
