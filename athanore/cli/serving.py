@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from athanore.cli.context import AppArgument, Debug, find_app
+from athanore.cli.context import AppArgument, Debug, check_routes, find_app
+from athanore.cli.output import print_table, say
+from athanore.dispatcher import AgentDispatcher
 from athanore.settings import LogFormat
+from athanore.texts import cut
+
+_MAX_CELL = 200
 
 type LogFormatOption = Annotated[
     LogFormat | None,
@@ -19,15 +25,31 @@ type LogFormatOption = Annotated[
 
 
 def up(
-    app: AppArgument = None, /, *, debug: Debug = False, log_format: LogFormatOption = None
+    app: AppArgument = None,
+    /,
+    *,
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            name="--dry-run",
+            negative="",
+            help="Read the board, say which agents would start and why not the rest, and end.",
+        ),
+    ] = False,
+    debug: Debug = False,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Run everything in the foreground: Prefect if none runs, the worker and the task API.
 
     Ctrl-C stops it; running agents may finish first. A second Ctrl-C stops them, too.
     """
+    name, dispatcher = find_app(app)
+    if dry_run:
+        check_routes(name, dispatcher)
+        _rehearse(name, dispatcher)
+        return
     from athanore.launch.foreground import run_app
 
-    name, dispatcher = find_app(app)
     run_app(dispatcher, reference=name, debug=debug, log_format=log_format)
 
 
@@ -52,3 +74,28 @@ def api(
 
     name, dispatcher = find_app(app)
     run_api(dispatcher, name, debug=debug, log_format=log_format)
+
+
+def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:
+    from athanore.launch.checks import check_app
+    from athanore.runtime.apps import App
+    from athanore.services import dry_run
+
+    check_app(dispatcher)
+    planned = asyncio.run(dry_run.plan(App(name, dispatcher)))
+    count = sum(p.starts for p in planned)
+    say(f"{count} agent{'' if count == 1 else 's'} would start; nothing was changed.", "bold")
+    print_table(
+        ("task", "name", "queue", "route", "starts", "prompt, or why not"),
+        (
+            (
+                p.task.id,
+                cut(p.task.name, _MAX_CELL),
+                p.task.queue_name,
+                p.route or "",
+                "yes" if p.starts else "no",
+                cut(p.says, _MAX_CELL),
+            )
+            for p in planned
+        ),
+    )

@@ -73,7 +73,7 @@ async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
     except MatchError as exc:
         return Explanation(task, None, str(exc))
     if route is None:
-        return Explanation(task, None, _nobody_takes(task, routes))
+        return Explanation(task, None, nobody_takes(task, routes))
     return await _will_be_seen(
         client, app, task, route, await look_at_machinery(client, app, routes)
     )
@@ -194,7 +194,7 @@ def _nobody_watches(
     return Explanation(task, store.route_name(last), reason, None, commands)
 
 
-def _nobody_takes(task: Task, routes: Routes) -> str:
+def nobody_takes(task: Task, routes: Routes) -> str:
     """Say of each route of the queue why it does not take the task."""
     whys = [
         f"{k.route.name!r} {_refusal(k.route, task)}" for k in watching(routes, task.queue_name)

@@ -1,0 +1,71 @@
+"""`athanore up --dry-run`: what would start, in which order, and why not the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.rig import Cli
+
+SCRIPT = """\
+from athanore import AgentDispatcher, JsonFileAdapter
+
+dispatcher = AgentDispatcher(
+    command="true", queue_backend=JsonFileAdapter("board.json"), name="dry", max_concurrent_agents=3
+)
+
+@dispatcher.route("Todo", name="bugs", labels=["bug"], max_concurrent=1)
+def bugs(task_id: str, task_name: str) -> str:
+    return f"Fix {task_name}"
+
+@dispatcher.route("Todo", name="chores", labels=["chore"])
+def chores(task_id: str, task_name: str) -> str:
+    raise LookupError("no template")
+
+@dispatcher.route("Review", priority=1)
+def review(task_id: str, task_name: str) -> str:
+    return f"Review {task_name}"
+"""
+
+
+def test_it_says_what_would_start_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def card(number: int, *labels: str) -> dict[str, object]:
+        return {"id": str(number), "name": f"card {number}", "labels": list(labels)}
+
+    todo = [card(1, "bug"), card(2, "bug"), card(3), card(4, "chore")]
+    board = {"queues": {"Todo": todo, "Review": [card(5), card(6), card(7)], "In Progress": []}}
+    (tmp_path / "board.json").write_text(text := json.dumps(board))
+    (tmp_path / "run.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    output = Cli("http://127.0.0.1:1/api", capsys)("up", "--dry-run")
+    assert output.code == 0, output.err
+    lines = [line for line in output.out.splitlines() if " card " in line]
+    assert "3 agents would start; nothing was changed." in output.out
+    assert [line.split()[0] for line in lines] == ["5", "6", "7", "1", "2", "4", "3"]
+    for line, words in zip(
+        lines,
+        [
+            ("yes", "Review card 5"),
+            ("yes", "Review card 6"),
+            ("yes", "Review card 7"),
+            ("no", "All 3 agents of the app are at work by then."),
+            ("no", "All 3 agents of the app are at work by then."),
+            ("no", "All 3 agents of the app are at work by then."),
+            ("no", "'bugs' wants label 'bug'; 'chores' wants label 'chore'."),
+        ],
+        strict=True,
+    ):
+        assert all(word in line for word in words), line
+    assert (tmp_path / "board.json").read_text() == text
+
+    monkeypatch.setenv("ATHANORE_MAX_CONCURRENT_AGENTS", "10")
+    (tmp_path / "more.py").write_text(SCRIPT.replace(", max_concurrent_agents=3", ""))
+    more = Cli("http://127.0.0.1:1/api", capsys)("up", "more.py:dispatcher", "--dry-run").out
+    assert "4 agents would start" in more
+    assert "The route's one agent is at work by then." in more
+    assert "The prompt function raises LookupError: no template" in more
