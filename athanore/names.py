@@ -61,7 +61,10 @@ def folder_name(folder: Path) -> str:
 
 
 WEBHOOK_POLL = "webhook poll"
-"""The name of a poll that a change on the board has asked for: it is looked for at once."""
+"""The name of a poll that a board's webhook has asked for: it is looked for at once."""
+
+CHANGE_POLL = "change poll"
+"""The name of a poll that a worker has made because it saw the board change."""
 
 
 def deployment_name(app: str, route: str) -> str:
@@ -135,6 +138,11 @@ def run_key(app: str, route: str, task_id: str, visit: str) -> str:
     Keys are unique within a flow, not a deployment, so app and route are in it.
     """
     return f"athanore/{slug(app)}/{slug(route)}/{slug(task_id)}/{visit}"
+
+
+def poll_key(app: str, route: str, change: str) -> str:
+    """The idempotency key of a poll that a change on the board asks for: each change makes one."""
+    return f"poll/{slug(app)}/{slug(route)}/{change}"
 
 
 def is_run_key(key: str | None, app: str, route: str, task_id: str) -> bool:

@@ -131,7 +131,9 @@ async def bury(
 async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
     """Move a dead letter; False, with a comment, if the board has no such queue any more."""
     try:
-        await until_board_answers(lambda: board.move(task.id, target), log, BOARD_PATIENCE)
+        await until_board_answers(
+            lambda: board.move(task.id, target, followed=False), log, BOARD_PATIENCE
+        )
     except QueueNotFoundError as exc:
         log.error(
             "The dead letter stays where it is: %s", exc, extra={"action": "dead_letter_refused"}

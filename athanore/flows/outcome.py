@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable
 from datetime import timedelta
+from functools import partial
 
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
@@ -311,7 +312,7 @@ class Conclusion:
             )
         else:
             await self._comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
-            await self._move(target)
+            await self._move(target, followed=False)
 
     async def _where(self) -> str | None:
         """The task's queue, or None if the task is gone."""
@@ -329,14 +330,12 @@ class Conclusion:
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 
-    async def _move(self, queue: str) -> bool:
+    async def _move(self, queue: str, *, followed: bool = True) -> bool:
         """Move the task; False, with a comment, if the board has no such queue any more."""
+        move = partial(self._app.board.move, self._task_id, queue, followed=followed)
         try:
-            await until_board_answers(
-                lambda: self._app.board.move(self._task_id, queue),
-                self._log,
-                look=lambda: self._app.board.task(self._task_id),
-            )
+            look = partial(self._app.board.task, self._task_id)
+            await until_board_answers(move, self._log, look=look)
         except QueueNotFoundError as exc:
             self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
             await self._comment(

@@ -244,7 +244,21 @@ class SupportsChangeStamp(Protocol):
     """An adapter that can tell cheaply whether the board may have changed."""
 
     def change_stamp(self) -> Hashable | None:
-        """Return a value that differs after every change of the board; None if unknown."""
+        """Return a value that differs after every change of the board; None if unknown.
+
+        A value does not come again, in no process, and all that see the same board see the same
+        one. It is asked for five times a second, unless the adapter has `stamp_interval`.
+        """
+        ...
+
+
+@runtime_checkable
+class HasStampInterval(Protocol):
+    """An adapter whose change stamp costs a request, so that it says how often it may be asked."""
+
+    @property
+    def stamp_interval(self) -> timedelta:
+        """The time between two looks at the change stamp; at least 0.2 seconds."""
         ...
 
 

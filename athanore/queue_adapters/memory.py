@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ class MemoryAdapter(DocumentAdapter):
         super().__init__(user)
         self._lock = threading.Lock()
         self._version = 0
+        self._mark = secrets.token_hex(8)
         self._board = Document.parse({"queues": _with_ids(queues)})
 
     def prepare(self, queue_names: Sequence[str]) -> None:
@@ -45,9 +47,9 @@ class MemoryAdapter(DocumentAdapter):
             if not self._board.queues:
                 self._board = Document.parse({"queues": _with_ids(queue_names)})
 
-    def change_stamp(self) -> int:
-        """Return the number of changes so far."""
-        return self._version
+    def change_stamp(self) -> str:
+        """Return the number of changes so far, of this board and no other."""
+        return f"{self._mark}-{self._version}"
 
     def board_identity(self) -> BoardIdentity:
         """A board of this process: another process has another, and this one ends with it."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters import base
-from athanore.queue_adapters.base import HasIdentity, QueueAdapter, SupportsWatchers
+from athanore.queue_adapters.base import (
+    HasIdentity,
+    QueueAdapter,
+    SupportsChangeStamp,
+    SupportsWatchers,
+)
+from athanore.runtime.own_changes import OwnChanges
 from athanore.seen_through import seen_through
 from athanore.texts import is_storable, storable
 
@@ -28,10 +35,17 @@ class Board:
 
     Texts that come from the board or go to it are cleaned of what Prefect, or a board on
     PostgreSQL, cannot store.
+
+    Attributes:
+        own_changes: where tasks were put through this object.
+        writes: how many changes have ended that were made through this object; a picture of before
+            the last one may be outdated.
     """
 
     def __init__(self, adapter: QueueAdapter) -> None:
         self.adapter = adapter
+        self.own_changes = OwnChanges()
+        self.writes = 0
         self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
 
     async def call[T](self, function: Callable[[], T]) -> T:
@@ -45,6 +59,12 @@ class Board:
                 await seen_through(work)
             raise
 
+    async def _write[T](self, function: Callable[[], T]) -> T:
+        try:
+            return await self.call(function)
+        finally:
+            self.writes += 1
+
     async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """See `QueueAdapter.get_ready_tasks`."""
         tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
@@ -57,24 +77,31 @@ class Board:
 
     async def claim(self, task_id: str, source_queue: str, target_queue: str) -> Task:
         """See `athanore.queue_adapters.base.claim_task`."""
-        claimed = await self.call(
-            partial(
-                base.claim_task,
-                self.adapter,
-                task_id,
-                source_queue=source_queue,
-                target_queue=target_queue,
+        with self._noted(task_id, target_queue):
+            claimed = await self._write(
+                partial(
+                    base.claim_task,
+                    self.adapter,
+                    task_id,
+                    source_queue=source_queue,
+                    target_queue=target_queue,
+                )
             )
-        )
         return _storable(claimed)
 
-    async def move(self, task_id: str, target_queue: str) -> None:
-        """See `QueueAdapter.move_task`."""
-        await self.call(partial(self.adapter.move_task, task_id, target_queue))
+    async def move(self, task_id: str, target_queue: str, *, followed: bool = True) -> None:
+        """See `QueueAdapter.move_task`.
+
+        Args:
+            followed: whoever moves the task sees to what it is due there. Else it is found as if a
+                person had moved it.
+        """
+        with self._noted(task_id, target_queue if followed else None):
+            await self._write(partial(self.adapter.move_task, task_id, target_queue))
 
     async def comment(self, task_id: str, text: str) -> None:
         """See `QueueAdapter.add_comment`."""
-        await self.call(partial(self.adapter.add_comment, task_id, storable(text)))
+        await self._write(partial(self.adapter.add_comment, task_id, storable(text)))
 
     async def update(
         self,
@@ -86,7 +113,7 @@ class Board:
         labels: Sequence[str] | None = None,
     ) -> Task:
         """See `QueueAdapter.update_task`."""
-        changed = await self.call(
+        changed = await self._write(
             partial(
                 self.adapter.update_task,
                 task_id,
@@ -97,6 +124,30 @@ class Board:
             )
         )
         return _storable(changed)
+
+    @contextmanager
+    def _noted(self, task_id: str, queue_name: str | None) -> Generator[None]:
+        if queue_name is None:
+            self.own_changes.forget(task_id)
+        else:
+            self.own_changes.note(task_id, queue_name)
+        try:
+            yield
+        except Exception:
+            self.own_changes.forget(task_id)
+            raise
+
+    @property
+    def has_stamp(self) -> bool:
+        """True where the board tells cheaply whether it may have changed."""
+        return isinstance(self.adapter, SupportsChangeStamp)
+
+    async def change_stamp(self) -> Hashable | None:
+        """See `SupportsChangeStamp`; None where the board has none, or does not know now."""
+        adapter = self.adapter
+        if not isinstance(adapter, SupportsChangeStamp):
+            return None
+        return await self.call(adapter.change_stamp)
 
     async def watched_by(
         self, queue_name: str, watcher: str, place: str, valid_for: timedelta
@@ -117,7 +168,9 @@ class Board:
     async def create(self, queue_name: str, name: str, description: str = "") -> Task:
         """See `QueueAdapter.create_task`."""
         texts = (storable(name), storable(description))
-        return await self.call(partial(self.adapter.create_task, queue_name, *texts))
+        created = await self._write(partial(self.adapter.create_task, queue_name, *texts))
+        self.own_changes.note(created.id, queue_name)
+        return created
 
     async def queues(self) -> list[Queue]:
         """See `QueueAdapter.list_queues`."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from time import monotonic
 
 from athanore.models import Queue, Task
-from athanore.queue_adapters.base import SupportsChangeStamp
 from athanore.runtime.board import Board
 
 _MAX_QUEUES = 40
@@ -53,7 +52,7 @@ class BoardView:
         async with self._lock:
             now = monotonic()
             # Before the reading: what changes meanwhile makes another stamp.
-            stamp = await self._change_stamp()
+            stamp = await self._board.change_stamp()
             if stamp is not None:
                 is_true = stamp == self._stamp
             else:
@@ -67,12 +66,6 @@ class BoardView:
     def last(self) -> Picture:
         """The picture that was read last, however old; an empty one before."""
         return self._picture
-
-    async def _change_stamp(self) -> Hashable | None:
-        adapter = self._board.adapter
-        if not isinstance(adapter, SupportsChangeStamp):
-            return None
-        return await self._board.call(adapter.change_stamp)
 
     async def _read(self) -> Picture:
         queues = await self._board.queues()

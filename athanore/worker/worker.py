@@ -29,7 +29,6 @@ from athanore import names
 from athanore.deployments.app_record import claim_app
 from athanore.deployments.pools import JOB_TEMPLATE
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.flows.sweep import sweep
 from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
@@ -41,14 +40,13 @@ from athanore.runtime.lease_keeper import kept
 from athanore.runtime.local_runs import StopReason
 from athanore.runtime.registry import registry
 from athanore.worker.alarms import Alarms
-from athanore.worker.arrivals import watch_arrivals
-from athanore.worker.cancellation import watch_cancellations
+from athanore.worker.beside import Work, beside_agents, beside_polls
 from athanore.worker.client import PatientTransport, shared_client
 from athanore.worker.execution import Execution
 from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
-from athanore.worker.polls import PollLanes, forget_empty_polls, scheduled_time
+from athanore.worker.polls import PollLanes, scheduled_time
 
 _POLL_PREFETCH = 15.0
 _PAGE = 200  # what Prefect offers at most at a time
@@ -153,31 +151,15 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for app in self._apps:
             self._listening.enter_context(app.local_runs.listening(self.wake))
             self._listening.enter_context(app.local_runs.on_start(self._execution.started))
-        beside = {"The look for due runs": self._answer_alarms}
+        beside: Work = {"The look for due runs": self._answer_alarms}
         if self._polls_only:
-            beside["The deletion of empty polls"] = partial(
-                forget_empty_polls, self.client, [a.name for a in self._apps]
-            )
-            beside["The watch for polls that a webhook asks for"] = partial(
-                watch_arrivals,
-                self.client,
-                self._work_pool_name,
-                lambda _: self._alarms.set(),
-                names.WEBHOOK_POLL,
-            )
-            for app in self._apps:
-                beside[f"The look for lost workers of {app.name!r}"] = partial(
-                    sweep, self.client, app
-                )
+            pool, wake = self._work_pool_name, self._alarms.set
+            beside |= await beside_polls(self.client, self._apps, pool, wake)
         else:
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
-            beside["The watch for cancellations"] = partial(
-                watch_cancellations, self.client, self._held.known
-            )
-            beside["The watch for new runs"] = partial(
-                watch_arrivals, self.client, self._work_pool_name, self._has_arrived
-            )
+            pool, known = self._work_pool_name, self._held.known
+            beside |= beside_agents(self.client, known, pool, self._has_arrived)
         self._background = [
             asyncio.create_task(kept_up(what, work), name=what) for what, work in beside.items()
         ]

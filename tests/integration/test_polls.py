@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
+from athanore import (
+    AgentDispatcher,
+    AgentOutcome,
+    AgentResult,
+    JsonFileAdapter,
+    MemoryAdapter,
+    Task,
+)
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import BoardUnavailableError
 from athanore.flows import hooks
@@ -31,6 +40,9 @@ class SlowBoard(MemoryAdapter):
         self.now: Counter[str] = Counter()
         self.overlapped = False
         self._counting = threading.Lock()
+
+    def change_stamp(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Not known: only polls look."""
 
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         queue = queue_names[0]
@@ -57,6 +69,29 @@ class Outcome:
     async def run(self, job: AgentJob) -> AgentResult:
         self.ended.set()
         return AgentResult(self.outcome, "exit code 2")
+
+
+@pytest.mark.smoke
+def test_a_card_added_by_hand_has_its_agent_whatever_the_interval(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "board.json"
+    queues: dict[str, list[dict[str, str]]] = {name: [] for name in QUEUES}
+    file.write_text(json.dumps({"queues": queues}))
+    app = AgentDispatcher(
+        name=app_name("poll"), queue_backend=JsonFileAdapter(file), api_port=0,
+        poll_interval=3600, default_agent=Outcome(AgentOutcome.SUCCEEDED),
+    )  # fmt: skip
+    app.route("Slow", done_queue="Done")(prompt)
+    with running(app, prefect_api) as it:
+        wait_until("the route was polled", it.prefect.polled)
+        queues["Slow"].append({"id": "1", "name": "By hand"})
+        file.write_text(json.dumps({"queues": queues}))
+        it.in_queue("1", "Done")
+        data = json.loads(file.read_text())
+        data["queues"]["Slow"].append({"id": "2", "name": "Another one"})
+        file.write_text(json.dumps(data))
+        it.in_queue("2", "Done")
 
 
 @pytest.mark.smoke

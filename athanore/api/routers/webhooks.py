@@ -10,8 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prefect.client.orchestration import PrefectClient
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Scheduled
 from pydantic import BaseModel, Field
 
 from athanore import names
@@ -20,6 +18,7 @@ from athanore.api.security.auth import credential_of
 from athanore.api.service import ServiceDep
 from athanore.queue_adapters.base import SupportsWebhook
 from athanore.runtime.ownership import watched, watching
+from athanore.services.wakeups import poll_soon
 
 router = APIRouter(tags=["webhooks"])
 
@@ -96,18 +95,8 @@ async def planka(
 
 async def _poll_soon(client: PrefectClient, app: str, route: str) -> bool:
     """Create a poll run of a route; False if the route is paused, or not deployed."""
-    deployed_as = names.deployment_name(app, route)
-    try:
-        deployment = await client.read_deployment_by_name(f"{names.POLL_FLOW}/{deployed_as}")
-    except ObjectNotFound:
-        return False
-    if deployment.paused:
-        return False
     window = int(datetime.now(UTC).timestamp() // _WINDOW.total_seconds()) + 1
-    await client.create_flow_run_from_deployment(
-        deployment.id,
-        name=names.WEBHOOK_POLL,
-        state=Scheduled(scheduled_time=datetime.fromtimestamp(0, UTC) + window * _WINDOW),
-        idempotency_key=f"athanore-webhook/{deployment.id}/{window}",
+    at = datetime.fromtimestamp(0, UTC) + window * _WINDOW
+    return await poll_soon(
+        client, app, route, change=f"webhook/{window}", at=at, name=names.WEBHOOK_POLL
     )
-    return True

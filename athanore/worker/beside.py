@@ -1,0 +1,59 @@
+"""What a worker does besides its runs, by what it is called in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+
+from athanore import names
+from athanore.flows.sweep import sweep
+from athanore.runtime.apps import App
+from athanore.runtime.lease_keeper import KnownRuns
+from athanore.worker.arrivals import watch_arrivals
+from athanore.worker.board_watch import BoardWatch
+from athanore.worker.cancellation import watch_cancellations
+from athanore.worker.polls import forget_empty_polls
+
+type Work = dict[str, Callable[[], Awaitable[object]]]
+
+
+async def beside_polls(
+    client: PrefectClient, apps: Sequence[App], pool: str, wake: Callable[[], None]
+) -> Work:
+    """The work of a worker of polls.
+
+    Args:
+        wake: has the worker look for due polls now.
+    """
+    watches = {app.name: BoardWatch(client, app, wake) for app in apps}
+    for watch in watches.values():
+        await watch.begin()
+    return {
+        "The deletion of empty polls": partial(forget_empty_polls, client, [a.name for a in apps]),
+        "The watch for polls that a webhook asks for": partial(
+            watch_arrivals, client, pool, lambda _: wake(), names.WEBHOOK_POLL
+        ),
+        **{f"The look for lost workers of {a.name!r}": partial(sweep, client, a) for a in apps},
+        **{f"The watch of the board of {name!r}": w.watch for name, w in watches.items()},
+    }
+
+
+def beside_agents(
+    client: PrefectClient,
+    known: Callable[[], KnownRuns],
+    pool: str,
+    arrived: Callable[[UUID], None],
+) -> Work:
+    """The work of a worker of agent runs.
+
+    Args:
+        known: tells which runs the worker has.
+        arrived: called with the id of each run that is scheduled in the pool.
+    """
+    return {
+        "The watch for cancellations": partial(watch_cancellations, client, known),
+        "The watch for new runs": partial(watch_arrivals, client, pool, arrived),
+    }
