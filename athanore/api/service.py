@@ -27,6 +27,7 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.api.prefect.moves import Moves
 from athanore.api.prefect.removals import Removals
 from athanore.api.problems import Problem
+from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.api.security.auth import Caller, Gate
 from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
@@ -55,6 +56,7 @@ class Service:
         self.progress = ProgressReports(self.prefect, app.announcer)
         self.metrics = Metrics()
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
+        self._shown = Remembered(self._read_shown, MAX_AGE)
         self.once = Once()
         self._keys = CommentKeys(app.name, get_current_settings().home / "athanore")
         self.removals = Removals(app, self.prefect)
@@ -90,6 +92,22 @@ class Service:
         """Read a task; see `task_changes.read`."""
         return await task_changes.read(self.app, task_id)
 
+    async def shown(self, task_id: str) -> Task:
+        """Read a task to show it, once for all who ask at the same time.
+
+        A board that has no change stamp is remote, and asked every 2 s at most, unless something
+        was written through this process since.
+
+        Raises:
+            TaskNotFoundError: as `task`; that is never remembered.
+        """
+        if self.board.has_stamp:
+            return await self.task(task_id)
+        return await self._shown.get((task_id, self.board.writes))
+
+    async def _read_shown(self, key: tuple[str, int]) -> Task:
+        return await self.task(key[0])
+
     async def comment_once(self, caller: Caller, task_id: str, key: str | None, text: str) -> None:
         """Post a comment, unless a request with the same key has posted it.
 
@@ -108,17 +126,22 @@ class Service:
             await post()
         await self._keys.posted(task_id, key)
 
-    async def whole(self, task: Task, dispatched: FlowRun | None = None) -> TaskModel:
+    async def whole(
+        self, task: Task, dispatched: FlowRun | None = None, *, fresh: bool = True
+    ) -> TaskModel:
         """A task for an answer, with what Prefect knows of it.
 
         Args:
             dispatched: the task's run if it was created just now.
+            fresh: the task was changed just now; else its runs are as they were at most 2 s ago.
         """
         retry_count, active = None, None
         try:
             known = TaskRuns(dispatched, dispatched)
             if dispatched is None:
-                known = await self.runs.of_task(task.id)
+                known = await self.runs.of_task(task.id, fresh=fresh)
+            else:
+                self.runs.changed(task.id)
         except PrefectUnavailableError:
             pass
         else:
@@ -136,7 +159,7 @@ class Service:
         )
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # else it would run in a thread
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
@@ -145,7 +168,7 @@ def _service(request: Request) -> Service:
 type ServiceDep = Annotated[Service, Depends(_service)]
 
 
-def _managed(service: ServiceDep) -> Service:
+async def _managed(service: ServiceDep) -> Service:
     if not service.dispatcher.settings.enable_queue_management:
         raise Problem(
             403,

@@ -15,15 +15,24 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from athanore import MemoryAdapter, Task
-from athanore.api.connections import HEADERS_WITHIN, MAX_CONNECTIONS, MAX_HEADERS
+from athanore.api.connections import (
+    HEADERS_WITHIN,
+    MAX_CONNECTIONS,
+    MAX_HEADERS,
+    BoundedProtocol,
+    Refusals,
+)
 from athanore.api.events.sequence import WINDOW, Cursor
 from athanore.api.security.guard import MAX_BODY, MAX_HELD, Guard
 from athanore.api.task_list import TaskList
 from athanore.errors import QueueNotFoundError
 from athanore.http_client.hosts import HostPolicy
+from athanore.launch.foreground import listen
 from athanore.runtime.board import Board
 from tests.api.rig import Api
 from tests.support import wait_until
@@ -147,6 +156,32 @@ def test_who_waits_for_a_go_is_refused_before_he_sends(lonely: Api) -> None:
     ask = head + b"Content-Length: 9999999\r\nExpect: 100-continue\r\n\r\n"
     with connections(lonely, ask) as (connection,):
         assert answer(connection).startswith(b"HTTP/1.1 413")
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    """Head and body are two writes; the system would send the second 40 ms later."""
+    sent_at_once: list[int] = []
+
+    class Seen(BoundedProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            sock = transport.get_extra_info("socket")
+            sent_at_once.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nothing was asked")
+
+    config = uvicorn.Config(nothing, lifespan="off")
+    config.load()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Seen(config, ServerState(), {}, refusals=Refusals()), sock=listen("127.0.0.1", 0)
+    )
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"nonsense\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()
+    assert sent_at_once == [1]
 
 
 class Asked:

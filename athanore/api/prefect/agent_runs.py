@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import FlowRun
@@ -11,6 +12,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore.api.models import RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
+from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import open_runs, pausing, store
@@ -45,6 +47,7 @@ class AgentRuns:
     def __init__(self, app: App, prefect: PrefectLink) -> None:
         self._app = app
         self._prefect = prefect
+        self._of_tasks = Remembered(self._read_task, MAX_AGE)
 
     async def routes(self, *, fresh: bool = False) -> Routes:
         """Return all routes, those of the code and those made over HTTP.
@@ -85,12 +88,28 @@ class AgentRuns:
         async with self._prefect.client() as client:
             return await look_at_machinery(client, self._app, await self._app.routes.read(client))
 
-    async def of_task(self, task_id: str) -> TaskRuns:
-        """Return what Prefect knows of a task.
+    async def of_task(self, task_id: str, *, fresh: bool = False) -> TaskRuns:
+        """Return what Prefect knows of a task, as it was at most 2 s ago.
+
+        Args:
+            fresh: as it is now: the task was changed just now.
 
         Raises:
             PrefectUnavailableError: Prefect did not answer.
         """
+        if fresh:
+            self.changed(task_id)
+        return await self._of_tasks.get(task_id)
+
+    def changed(self, task_id: str) -> None:
+        """Note that a run of a task was changed here: the next answer has it."""
+        self._of_tasks.forget(task_id)
+
+    def all_changed(self) -> None:
+        """Note that runs of any task may have been changed here."""
+        self._of_tasks.forget_all()
+
+    async def _read_task(self, task_id: str) -> TaskRuns:
         found = await self.history(task_id)
         active = [r for r in found if r.state_type not in store.FINISHED]
         at_work = [r for r in active if r.state_type in store.WORKING]
@@ -115,7 +134,8 @@ class AgentRuns:
 
     async def requeue(self, task: Task, by: str, route_name: str | None) -> FlowRun:
         """Give a dead letter a fresh start; see `operations.requeue`."""
-        return (await operations.requeue(self._prefect, self._app, task, by, route_name)).run
+        with self._changing(task.id):
+            return (await operations.requeue(self._prefect, self._app, task, by, route_name)).run
 
     async def pause(self, name: str) -> tuple[Route, tuple[str, ...]]:
         """Pause a route; return it and its paused parts; see `operations.pause_route`."""
@@ -131,14 +151,23 @@ class AgentRuns:
 
     async def dispatch(self, task: Task) -> FlowRun:
         """Create the agent run of a task, or return the one that waits; see `tasks.dispatch`."""
-        async with self._prefect.client() as client:
-            return (await tasks.dispatch(client, self._app, task)).run
+        with self._changing(task.id):
+            async with self._prefect.client() as client:
+                return (await tasks.dispatch(client, self._app, task)).run
 
     async def cancel(self, task: Task, by: str, reason: str) -> FlowRun:
         """Cancel the active run of a task and return it as it is then; see `tasks.cancel`."""
-        async with self._prefect.client() as client:
-            done = await tasks.cancel(client, self._app, task, by, reason)
-            return await client.read_flow_run(done.run.id)
+        with self._changing(task.id):
+            async with self._prefect.client() as client:
+                done = await tasks.cancel(client, self._app, task, by, reason)
+                return await client.read_flow_run(done.run.id)
+
+    @contextmanager
+    def _changing(self, task_id: str) -> Generator[None]:
+        try:
+            yield
+        finally:
+            self.changed(task_id)
 
 
 def run_model(run: FlowRun) -> RunModel:

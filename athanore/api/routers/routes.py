@@ -187,6 +187,7 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
             known = find_route(routes, name)
             name, watched, source = known.route.name, known.route.queue_name, known.source
         done = await remove_route(client, service.app, name, source)
+    service.runs.all_changed()
     if not done and source == "api":
         service.removals.see_to(name)
     note = "" if done else "Agents of it still work and may finish. "

@@ -54,7 +54,7 @@ class TaskStream:
         Raises:
             PrefectUnavailableError: Prefect did not answer.
         """
-        self._run = (await self._service.runs.of_task(self._task_id)).newest
+        self._run = (await self._service.runs.of_task(self._task_id, fresh=True)).newest
         if self._cursor is not None:
             self._since = self._cursor.at - WINDOW
         elif self._run is not None:

@@ -106,7 +106,7 @@ async def report_progress(
     run_id = caller.run_id if caller.task_id == task_id else None
     if run_id is None:
         await service.task(task_id)
-        known = await service.runs.of_task(task_id)
+        known = await service.runs.of_task(task_id, fresh=True)
         if known.active is None or known.active.state_type not in store.WORKING:
             raise Problem(
                 409, "no-agent", f"No agent works on task {task_id!r}, so there is no progress."
@@ -204,8 +204,12 @@ async def list_runs(task_id: str, service: ServiceDep) -> list[RunRecordModel]:
 
 @router.get("/tasks/{task_id:id}", responses=documented(404))
 async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
-    """Read a task, whole: description, comments, checklist, and the agent run if there is one."""
-    return await service.whole(await service.task(task_id))
+    """Read a task, whole: description, comments, checklist, and the agent run if there is one.
+
+    What is said of its runs, and of a task on a remote board, was true at most two seconds ago;
+    after a change through this API it is as it is now.
+    """
+    return await service.whole(await service.shown(task_id), fresh=False)
 
 
 @router.get("/tasks/{task_id:id}/explanation", responses=documented(404))
