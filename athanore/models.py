@@ -82,6 +82,42 @@ class AgentOutcome(StrEnum):
     STALLED = "stalled"
 
 
+class FaultKind(StrEnum):
+    """Whose trouble it is that an attempt failed."""
+
+    AGENT = "agent"
+    """The agent's own: another attempt may go better, or cannot help (`retryable`)."""
+
+    ENVIRONMENT = "environment"
+    """Agents cannot work here now, whatever the task: a missing program, an expired key. The route
+    is paused, and the attempt does not count."""
+
+    PROVIDER = "provider"
+    """The provider's usage limit is reached. No failure: the attempt does not count, and all routes
+    of the account wait for the reset."""
+
+    BUDGET = "budget"
+    """A budget that was set for the agent is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong with an attempt, beyond its outcome.
+
+    Attributes:
+        kind: whose trouble it is.
+        retry_at: from when on another attempt can go better, with its time zone; None if unknown.
+        account: whose limit a PROVIDER fault is about, as `SupportsAccount` names it; "" for the
+            account of the route's agent.
+        text: a few words; of a PROVIDER fault the limit (`5-hour`).
+    """
+
+    kind: FaultKind = FaultKind.AGENT
+    retry_at: datetime | None = None
+    account: str = ""
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentResult:
     """What one attempt of an agent came to.
@@ -89,8 +125,7 @@ class AgentResult:
     `reason` is a few words that finish the sentence "Retry 1/3: ..." (`exit code 2`, `timed out`).
     `output_tail` holds the last lines of what the agent said about it, for the comment.
     `retryable` is False where another attempt cannot help (a permission that the task lacks).
-    `not_now` is True where the agent cannot work now, whatever its task is: a missing program, an
-    expired key, a usage limit. The route is paused then, and the attempt does not count.
+    `fault` says whose trouble it was, where that is not simply the agent's: see `FaultKind`.
     `usage` is what the adapter knows of cost: `cost_usd`, `input_tokens`, `output_tokens`, `turns`,
     `session_id` and the like.
     """
@@ -100,13 +135,23 @@ class AgentResult:
     exit_code: int | None = None
     output_tail: str = ""
     retryable: bool = True
-    not_now: bool = False
+    fault: Fault | None = None
     usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def succeeded(self) -> bool:
         """True when the agent did what it was started for."""
         return self.outcome is AgentOutcome.SUCCEEDED
+
+    def has_fault(self, kind: FaultKind) -> bool:
+        """Tell whether the attempt came to nothing, and whose trouble that was."""
+        return not self.succeeded and self.fault is not None and self.fault.kind is kind
+
+    @property
+    def counts(self) -> bool:
+        """True for an attempt of the agent: it could work, well or badly."""
+        not_its_own = (FaultKind.ENVIRONMENT, FaultKind.PROVIDER)
+        return not any(self.has_fault(kind) for kind in not_its_own)
 
 
 class EventKind(StrEnum):

@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.objects import FlowRun, State, StateType, Variable
 from prefect.client.schemas.responses import (
     DeploymentResponse,
     OrchestrationResult,
@@ -23,7 +24,7 @@ from prefect.client.schemas.responses import (
     StateRejectDetails,
     StateWaitDetails,
 )
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelled
 
 FINAL = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
@@ -40,6 +41,7 @@ class MemoryPrefect(PrefectClient):
         self.history: dict[UUID, list[State[Any]]] = {}
         self.inputs: dict[UUID, dict[str, Any]] = {}
         self.deployments: dict[str, DeploymentResponse] = {}
+        self.variables: dict[str, Variable] = {}
         self._flows: dict[str, UUID] = {}
 
     # -- deployments ----------------------------------------------------------------------------
@@ -196,10 +198,30 @@ class MemoryPrefect(PrefectClient):
         found = [k for k in kept if k.startswith(key_prefix) and k not in exclude_keys]
         return found[:limit]
 
-    # -- what is not kept here ------------------------------------------------------------------
+    # -- variables ------------------------------------------------------------------------------
 
-    async def read_variable_by_name(self, name: str) -> None:
-        return None
+    async def read_variable_by_name(self, name: str) -> Variable | None:
+        return self.variables.get(name)
+
+    async def create_variable(self, variable: VariableCreate) -> Variable:
+        if variable.name in self.variables:
+            raise ObjectAlreadyExists(Exception("409"))
+        kept = Variable(**variable.model_dump(), created=_now(), updated=_now())
+        self.variables[variable.name] = kept
+        return kept
+
+    async def update_variable(self, variable: VariableUpdate) -> None:
+        name = str(variable.name)
+        if name not in self.variables:
+            raise _missing()
+        changed = {"value": variable.value, "updated": _now()}
+        self.variables[name] = self.variables[name].model_copy(update=changed)
+
+    async def delete_variable_by_name(self, name: str) -> None:
+        if self.variables.pop(name, None) is None:
+            raise _missing()
+
+    # -- what is not kept here ------------------------------------------------------------------
 
     async def read_task_runs(self, **kwargs: Any) -> list[Any]:
         return []

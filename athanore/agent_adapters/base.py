@@ -80,6 +80,19 @@ class SupportsCheck(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsAccount(Protocol):
+    """An adapter whose agents share a provider's account: its usage limit holds all of them."""
+
+    def account(self, env: Mapping[str, str]) -> str:
+        """Name the account, the same on every host and without a secret in it.
+
+        Args:
+            env: the environment of the worker, with the route's own variables.
+        """
+        ...
+
+
 class AgentAdapter(Protocol):
     """Runs agents. One adapter serves many attempts at once."""
 

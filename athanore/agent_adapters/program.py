@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from athanore.agent_adapters.base import AgentJob
-from athanore.models import AgentOutcome, AgentResult
+from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
 
 _POLL = 0.05  # seconds between looks at a process where the system tells nobody of its end
 _LONGEST_ARGUMENT = 128 * 1024  # Linux: MAX_ARG_STRLEN
@@ -89,9 +89,12 @@ async def _end_of(pid: int) -> None:
         os.close(fd)
 
 
-def means_not_now(code: int | None) -> bool:
-    """Tell whether an agent says by its exit code that it cannot work now, whatever its task."""
-    return code == os.EX_TEMPFAIL
+def fault_of(code: int | None) -> Fault | None:
+    """The fault of an agent that says by its exit code that it cannot work now, whatever its task.
+
+    None for any other code.
+    """
+    return Fault(FaultKind.ENVIRONMENT, text="not now") if code == os.EX_TEMPFAIL else None
 
 
 def judge(code: int | None) -> tuple[AgentOutcome, str]:
@@ -100,7 +103,7 @@ def judge(code: int | None) -> tuple[AgentOutcome, str]:
         return AgentOutcome.FAILED, "exit code lost (is SIGCHLD ignored in the worker?)"
     if code == 0:
         return AgentOutcome.SUCCEEDED, ""
-    if means_not_now(code):
+    if fault_of(code) is not None:
         return AgentOutcome.FAILED, f"exit code {code}: not now"
     if code > 0:
         return AgentOutcome.FAILED, f"exit code {code}"
@@ -111,14 +114,14 @@ def judge(code: int | None) -> tuple[AgentOutcome, str]:
     return AgentOutcome.FAILED, f"killed by {name}"
 
 
-def not_started(reason: str, *, retryable: bool = False, not_now: bool = False) -> AgentResult:
+def not_started(reason: str, *, retryable: bool = False, fault: Fault | None = None) -> AgentResult:
     """The result of an attempt whose program did not even start."""
-    return AgentResult(AgentOutcome.FAILED, reason, retryable=retryable, not_now=not_now)
+    return AgentResult(AgentOutcome.FAILED, reason, retryable=retryable, fault=fault)
 
 
 def no_program(reason: str) -> AgentResult:
     """The result of an attempt whose program nobody could start, whatever the task."""
-    return not_started(reason, not_now=True)
+    return not_started(reason, fault=Fault(FaultKind.ENVIRONMENT, text=reason))
 
 
 def explain(error: OSError | ValueError, command: list[str], job: AgentJob) -> AgentResult:

@@ -17,8 +17,8 @@ from athanore.agent_adapters.output import LineSplitter, Tail
 from athanore.agent_adapters.program import (
     exit_code,
     explain,
+    fault_of,
     judge,
-    means_not_now,
     not_started,
     spawn,
 )
@@ -110,7 +110,7 @@ class SubprocessAgentAdapter:
                 reason,
                 code,
                 output_tail=following.tail(),
-                not_now=means_not_now(code),
+                fault=fault_of(code),
                 usage=following.usage,
             )
 

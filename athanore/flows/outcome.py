@@ -19,10 +19,11 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
+from athanore.flows import provider_limits
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import say, until_board_answers
 from athanore.flows.transcript import Log
-from athanore.models import AgentOutcome, AgentResult
+from athanore.models import AgentOutcome, AgentResult, FaultKind
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clock, pausing
 from athanore.runs.run_log import RunLog
@@ -66,13 +67,18 @@ class Conclusion:
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
+        self._limit: provider_limits.Hold | None = None
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
-        if result.not_now:  # it does not count: were the worker lost now, another one would begin
-            await self._run_log.leave(result.usage)
-        else:
+        if result.counts:
             await self._run_log.ended(result)
+        else:  # were the worker lost now, another one would begin
+            await self._run_log.leave(result.usage)
+        if result.has_fault(FaultKind.PROVIDER):  # wherever the task is
+            self._limit = await provider_limits.reached(
+                self._run_log.client, self._app, self._route, result.fault
+            )
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
@@ -111,7 +117,9 @@ class Conclusion:
             )
             await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
-        if result.not_now:
+        if self._limit is not None:
+            return await self._wait_for_provider(self._limit, result)
+        if not result.counts:
             return await self._pause_route(result, "agents cannot work now")
         if self._app.breaker.failed(self._route, self._task_id, result):
             count = self._route.pause_after_failures
@@ -278,6 +286,18 @@ class Conclusion:
         await self._move(self._route.queue_name)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
+        return state
+
+    async def _wait_for_provider(
+        self, limit: provider_limits.Hold, result: AgentResult
+    ) -> State[None]:
+        """The task pays nothing for its provider's limit: it waits with all of the account."""
+        await self._run_log.give_back()
+        await self._comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
+        await self._move(self._route.queue_name)
+        self._app.local_runs.wake(limit.due)
+        state: State[None] = AwaitingRetry(scheduled_time=limit.due)
+        state.message = f"{limit.text}."
         return state
 
     async def _return_to_queue(self, why: str) -> State[None]:

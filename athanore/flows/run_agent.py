@@ -31,7 +31,7 @@ from athanore.errors import (
     TaskMovedError,
     TaskNotOursError,
 )
-from athanore.flows import hooks, letting_go, reports
+from athanore.flows import hooks, letting_go, provider_limits, reports
 from athanore.flows.attempt import AgentAttempt, cut_short
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
@@ -188,6 +188,8 @@ class _Visit:
             return await self._conclude(None, self.app.local_runs.outages())
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
+        if held := await provider_limits.hold(self.client, self.app, self.route, self.run):
+            return await self._later(held.text, held.due - clock.now())
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
@@ -247,6 +249,7 @@ class _Visit:
         if unsure and not await letting_go.is_ours(self.run_log):
             raise Abort("Prefect was away for so long that the run was taken over.")
         state = await self.conclusion.ended(result)
+        await provider_limits.passed(self.client, self.app, self.route, self.run, result)
         if self.run_log.is_deleted:
             await letting_go.run_deleted(self.app, self.route, self.run_log, state, self.log)
         return state

@@ -50,6 +50,7 @@ async def pause(
     *,
     reason: str = "",
     resume_at: datetime | None = None,
+    account: str = "",
 ) -> None:
     """Pause a route; safe to repeat.
 
@@ -57,6 +58,7 @@ async def pause(
         reason: why the route was paused by itself; shown on its work queue, and told by an event.
             A route that is paused already stays as it is.
         resume_at: when such a route tries again; None: a person resumes it.
+        account: whose limit at a provider pauses it; the reason says until when.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -70,8 +72,8 @@ async def pause(
         return  # by a person, or because another task of the route failed in the same way
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
-        shown = f"{reason}{again}"
-        await _mark(client, app, route, shown)
+        shown = reason if account else f"{reason}{again}"
+        await _mark(client, app, route, shown, account)
     await client.pause_deployment(poll.id)
     if queue is not None:
         description = shown or queue_description(route)
@@ -160,6 +162,12 @@ async def pause_reasons(
     return {m["route"]: m["reason"] for m in marks if m["route"] in paused}
 
 
+async def account_waited_for(client: PrefectClient, app: str, route: str) -> str:
+    """Whose limit at a provider a route waits for; "" if it is paused for another reason."""
+    mark = await client.read_variable_by_name(_mark_name(app, route))
+    return "" if mark is None else str(cast(Any, mark.value).get("account", ""))
+
+
 async def forget_old_mark(client: PrefectClient, app: str, route: str) -> None:
     """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs."""
     mark = await client.read_variable_by_name(_mark_name(app, route))
@@ -205,9 +213,10 @@ def _mark_name(app: str, route: str) -> str:
     return f"{_MARK}-{sha256(names.route_resource(app, route).encode()).hexdigest()[:32]}"
 
 
-async def _mark(client: PrefectClient, app: str, route: str, reason: str) -> None:
+async def _mark(client: PrefectClient, app: str, route: str, reason: str, account: str) -> None:
     """Note that the route pauses itself; before it does, so that a pause is never without it."""
-    name, value = _mark_name(app, route), {"route": route, "reason": reason}
+    name = _mark_name(app, route)
+    value = {"route": route, "reason": reason, "account": account}
     try:
         await client.create_variable(
             VariableCreate(name=name, value=value, tags=[_MARK, names.app_tag(app)])

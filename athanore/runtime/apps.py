@@ -14,6 +14,7 @@ from types import ModuleType
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.runs.announcer import Announcer
+from athanore.runs.limits import Limits
 from athanore.runs.slots import Slots
 from athanore.runtime.board import Board
 from athanore.runtime.board_view import BoardView
@@ -44,6 +45,7 @@ class App:
         local_runs: its runs that this process works on.
         breaker: the failures of its routes in a row.
         slots: which of its runs here may start an agent.
+        limits: which of them wait for their provider.
         liveness: the heartbeats of its workers, as they were seen here.
         noted: what its polls here remember.
     """
@@ -60,6 +62,7 @@ class App:
         self.local_runs = LocalRuns()
         self.breaker = Breaker()
         self.slots = Slots()
+        self.limits = Limits()
         self.noted = Noted()
         settings = dispatcher.settings
         self.liveness = Liveness(settings.lost_after)

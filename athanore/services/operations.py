@@ -21,7 +21,7 @@ from athanore.errors import (
 )
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import pausing, store
+from athanore.runs import limits, pausing, store
 from athanore.runs.links import ui_url
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
@@ -79,6 +79,8 @@ async def resume_route(client: PrefectClient, app: App, name: str) -> Route:
         DispatchError: the route is not deployed.
     """
     route = find_route(await app.routes.read(client), name).route
+    if account := await pausing.account_waited_for(client, app.name, route.name):
+        await limits.forget(client, account)  # a person knows better
     await pausing.resume(client, app.name, route.name)
     app.local_runs.wake()
     return route

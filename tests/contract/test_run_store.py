@@ -6,6 +6,7 @@ Prefect is asked on the server that `athanore up` starts, on the newest and the 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -33,9 +34,9 @@ from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
-from athanore.models import Task
+from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, store
+from athanore.runs import clearing, clock, limits, store
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -339,6 +340,20 @@ async def test_what_is_noted_as_an_input_is_the_starts(place: Place) -> None:
     assert not await has_moved_itself(place.client, now)
     await note_move(place.client, run.id, 1, "Done")
     assert await has_moved_itself(place.client, now)
+
+
+async def test_a_limit_is_read_as_it_was_written_until_it_is_forgotten(place: Place) -> None:
+    account, reset = f"claude:{place.app}", clock.now() + timedelta(hours=3)
+    fault = Fault(FaultKind.PROVIDER, retry_at=reset, text="5-hour")
+    limit = await limits.reached(place.client, account, fault)
+    assert await limits.read(place.client, account) == limit
+    later = replace(fault, retry_at=reset + timedelta(hours=1))
+    assert await limits.reached(place.client, account, later) == await limits.read(
+        place.client, account
+    )
+    for _ in range(2):
+        await limits.forget(place.client, account)
+        assert await limits.read(place.client, account) is None
 
 
 async def test_a_deleted_run_is_missed_by_whoever_asks_for_it(place: Place) -> None:

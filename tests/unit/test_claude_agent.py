@@ -12,7 +12,7 @@ import pytest
 from athanore.agent_adapters.claude.messages import VALUE_LIMIT, Stopped, Transcript
 from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude.sdk import find_cli
-from athanore.models import AgentEvent, AgentOutcome, EventKind
+from athanore.models import AgentEvent, AgentOutcome, EventKind, FaultKind
 
 type Json = dict[str, Any]
 
@@ -240,7 +240,11 @@ def test_what_the_provider_makes_it_wait_for_is_told() -> None:
         (result("error_max_turns", is_error=True), "max turns reached", True),
         (result("error_max_budget_usd", is_error=True), "budget reached", False),
         (result(is_error=True, result="API Error: 529 busy"), "API error 529", True),
-        (result(is_error=True, result="API Error: Request rejected (429)"), "API error 429", True),
+        (
+            result(is_error=True, result="API Error: Request rejected (429)"),
+            "provider limit (requests)",
+            True,
+        ),
         (result(is_error=True, terminal_reason="api_error"), "API error: no connection", True),
         (
             result(is_error=True, terminal_reason="api_error", api_error_status=403),
@@ -259,6 +263,40 @@ def test_an_error_result_is_a_failure(end: Json, reason: str, retryable: bool) -
     verdict = Following(init(), end).transcript.verdict(1)
     assert verdict.outcome is AgentOutcome.FAILED
     assert (verdict.reason, verdict.retryable) == (reason, retryable)
+
+
+RESET = 1795638095  # 2026-11-25 20:21:35 UTC
+REJECTED = {"status": "rejected", "resetsAt": RESET, "rateLimitType": "five_hour"}
+
+
+@pytest.mark.parametrize(
+    ("event", "words", "kind", "reset"),
+    [
+        (REJECTED, "You've hit your 5-hour limit · resets 8:21pm (UTC)", "5-hour", "20:21:35"),
+        (REJECTED | {"rateLimitType": "seven_day_opus"}, "of later", "7-day opus", "20:21:35"),
+        ({}, "You've hit your weekly limit · resets 8:21pm (UTC)", "weekly", "20:21:00"),
+        ({}, "You\N{RIGHT SINGLE QUOTATION MARK}ve reached your 5-hour limit", "5-hour", None),
+        ({}, "You're out of usage credits", "usage", None),
+        ({}, "API Error: Request rejected (429) · too many", "requests", None),
+        (REJECTED | {"resetsAt": 1e30}, "You've hit your 5-hour limit", "5-hour", None),
+    ],
+)
+def test_a_usage_limit_is_the_providers(
+    event: Json, words: str, kind: str, reset: str | None
+) -> None:
+    end = result(is_error=True, result=words, terminal_reason="api_error", api_error_status=429)
+    run = Following(init(), {"type": "rate_limit_event", "rate_limit_info": event}, end)
+    verdict = run.transcript.verdict(1)
+    assert (verdict.reason, verdict.counts) == (f"provider limit ({kind})", False)
+    assert verdict.fault is not None and verdict.fault.kind is FaultKind.PROVIDER
+    at = verdict.fault.retry_at
+    assert (at and f"{at:%H:%M:%S}") == reset
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refused_account_is_the_environments(status: int) -> None:
+    end = result(is_error=True, terminal_reason="api_error", api_error_status=status)
+    assert Following(init(), end).transcript.verdict(1).has_fault(FaultKind.ENVIRONMENT)
 
 
 def test_the_result_of_an_interrupted_turn_is_no_failure_of_the_agent() -> None:

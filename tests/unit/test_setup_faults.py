@@ -98,13 +98,13 @@ async def test_an_agent_that_cannot_work_whatever_its_task_says_so(
 ) -> None:
     job = replace(job_for("succeeds"), **NOT_NOW[name](tmp_path))
     result = await SubprocessAgentAdapter().run(job)
-    assert (result.outcome, result.not_now) == (AgentOutcome.FAILED, True)
+    assert (result.outcome, result.counts) == (AgentOutcome.FAILED, False)
 
 
 @pytest.mark.parametrize("text", ["exit 1", "exit 127", "kill -9 $$"])
 async def test_other_failures_are_the_tasks(tmp_path: Path, text: str) -> None:
     job = replace(job_for("succeeds"), command=(script(tmp_path, f"#!/bin/sh\n{text}\n"),))
-    assert not (await SubprocessAgentAdapter().run(job)).not_now
+    assert (await SubprocessAgentAdapter().run(job)).counts
 
 
 def test_doctor_sees_routes_that_hand_tasks_round() -> None:

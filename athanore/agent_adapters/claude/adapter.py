@@ -14,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
+from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
 from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude.sdk import converse, find_cli, installed_sdk
 from athanore.errors import ConfigurationError
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
@@ -177,6 +178,10 @@ class ClaudeAgentAdapter:
             self._sessions.pop(job.task.id, None)
         return result
 
+    def account(self, env: Mapping[str, str]) -> str:
+        """Whose usage limits count for the agent; see `SupportsAccount`."""
+        return claude_account(env)
+
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the folder and for the CLI; see `SupportsCheck`."""
         cli = self._cli_path or find_cli(self._sdk, env)
@@ -286,8 +291,9 @@ def _wrong_folder(cwd: Path | None) -> str | None:
 
 
 def _set_up_failure(reason: str, advice: str = "") -> AgentResult:
+    fault = Fault(FaultKind.ENVIRONMENT, text=reason)
     return AgentResult(
-        AgentOutcome.FAILED, reason, output_tail=advice, retryable=False, not_now=True
+        AgentOutcome.FAILED, reason, output_tail=advice, retryable=False, fault=fault
     )
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
+
+from athanore.agent_adapters.resets import reset_in
+from athanore.models import Fault, FaultKind
 
 type Json = dict[str, Any]
 
 _WINDOWS = {"five_hour": "5-hour", "seven_day": "7-day"}
+_TOO_MANY_REQUESTS = 429
+_LIMIT_REACHED = re.compile(
+    r"You've (?:hit|reached) your (?P<kind>[\w-]+(?: [\w-]+)?) limit"
+    r"|You're out of (?:usage credits|extra usage)|Your org is out of usage"
+    r"|Your seat type doesn't include usage"
+)
+"""How the CLI begins the text of a usage limit (its `USAGE_LIMIT_ERROR_PREFIXES`)."""
 
 
 def retry(message: Json) -> str | None:
@@ -44,3 +56,35 @@ def window(info: Json) -> str:
         if kind.startswith(known):
             return f"{name}{kind.removeprefix(known).replace('_', ' ')}"
     return kind.replace("_", " ")
+
+
+def fault(result: Json, text: str, info: Json) -> Fault | None:
+    """The usage limit that has ended a run; None if it was something else.
+
+    The CLI has waited for a burst of requests to pass already; where the API tells a reset then,
+    the CLI does not pass it on.
+
+    Args:
+        result: the last result of the CLI, which is an error of the API.
+        text: its words.
+        info: what the last `rate_limit_event` said; empty without one.
+    """
+    words = _LIMIT_REACHED.search(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    rejected = info.get("status") == "rejected"
+    status = result.get("api_error_status")
+    if not (words or rejected or status == _TOO_MANY_REQUESTS or "(429)" in text):
+        return None
+    if rejected:
+        kind = window(info)
+    else:
+        kind = (words and words["kind"]) or ("usage" if words else "requests")
+    at = info.get("resetsAt") if rejected else None
+    reset = _epoch(at) if isinstance(at, int | float) else reset_in(text)
+    return Fault(FaultKind.PROVIDER, retry_at=reset, text=kind)
+
+
+def _epoch(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -17,16 +17,15 @@ from typing import Any, cast
 
 from athanore.agent_adapters.claude import limits
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.texts import cut
 
 type Json = dict[str, Any]
 
 VALUE_LIMIT = 8 * 1024
 """Characters of a tool's input or result in an event."""
-_NOT_NOW = frozenset({401, 402, 403, 429})
-"""Answers of the API that are about the account: a key, its bill, its limit, which the CLI has
-waited for already."""
+_NOT_NOW = frozenset({401, 402, 403})
+"""Answers of the API that are about the account: a key, its bill."""
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 _ENDED_TASKS = frozenset({"completed", "failed", "killed", "stopped"})
@@ -55,6 +54,7 @@ class Transcript:
         self._refused: dict[str, None] = {}
         self._result: Json | None = None
         self._spent: Json = {}
+        self._limit: Json = {}
         self._interrupted = False
         self._after_result = False
         self._finished: float | None = None
@@ -88,7 +88,8 @@ class Transcript:
             case "result":
                 self._take_result(message)
             case "rate_limit_event":
-                self._take_note(limits.warning(_object(message.get("rate_limit_info"))))
+                self._limit = _object(message.get("rate_limit_info"))
+                self._take_note(limits.warning(self._limit))
             case _:
                 pass
 
@@ -277,7 +278,8 @@ class Transcript:
                 return self._fail("max turns reached", exit_code)
             case "error_max_budget_usd":
                 # Another attempt would spend the same again.
-                return self._fail("budget reached", exit_code, retryable=False)
+                failure = self._fail("budget reached", exit_code, retryable=False)
+                return replace(failure, fault=Fault(FaultKind.BUDGET))
             case _:
                 text = str((errors or [result.get("result") or ""])[0])
                 if result.get("terminal_reason") == "api_error" or "API Error" in text:
@@ -286,6 +288,9 @@ class Transcript:
                 return self._fail(f"the agent ended in an error{why}", exit_code)
 
     def _api_error(self, result: Json, text: str, exit_code: int | None) -> AgentResult:
+        if (fault := limits.fault(result, text, self._limit)) is not None:
+            failure = self._fail(f"provider limit ({fault.text})", exit_code)
+            return replace(failure, fault=fault)
         status = result.get("api_error_status")
         if not isinstance(status, int):
             found = re.search(r"API Error:?\D{0,40}([45]\d\d)\b", text)
@@ -293,14 +298,16 @@ class Transcript:
         if status is None:
             return self._fail("API error: no connection", exit_code)
         retryable = status >= 500 or status in RETRIED_STATUSES
-        failure = self._fail(f"API error {status}", exit_code, retryable=retryable)
-        return replace(failure, not_now=status in _NOT_NOW)
+        if status in _NOT_NOW:
+            return self._not_now(f"API error {status}", exit_code)
+        return self._fail(f"API error {status}", exit_code, retryable=retryable)
 
     def _fail(self, reason: str, exit_code: int | None, *, retryable: bool = True) -> AgentResult:
         return self._end(AgentOutcome.FAILED, reason, exit_code, retryable=retryable)
 
     def _not_now(self, reason: str, exit_code: int | None) -> AgentResult:
-        return replace(self._fail(reason, exit_code, retryable=False), not_now=True)
+        fault = Fault(FaultKind.ENVIRONMENT, text=reason)
+        return replace(self._fail(reason, exit_code, retryable=False), fault=fault)
 
     def _end(
         self, outcome: AgentOutcome, reason: str, exit_code: int | None, *, retryable: bool = True

@@ -1,0 +1,75 @@
+"""A provider's usage limit: who of an app waits for its reset, and who goes first after that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from athanore.errors import DispatchError
+from athanore.models import AgentResult, Fault, FaultKind
+from athanore.routes import Route
+from athanore.runs import clock, limits, pausing
+from athanore.runtime.accounts import account_of
+from athanore.runtime.apps import App
+
+
+class Hold(NamedTuple):
+    """Why a run may start no agent yet, and when it may be offered again."""
+
+    text: str
+    due: datetime
+
+
+async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | None) -> Hold:
+    """Note a limit that an agent of a route has reached, and hold all routes of the account."""
+    own = account_of(app, route)
+    limit = await limits.reached(client, own, fault or Fault(FaultKind.PROVIDER))
+    paused = await _pause(client, app, route, limit)
+    for name, known in (await app.routes.read(client)).items():
+        if name != route.name and account_of(app, known.route) == limit.account:
+            await _pause(client, app, known.route, limit)
+    return Hold(str(limit), clock.now() if paused else limit.until)
+
+
+async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> Hold | None:
+    """Say why a run may start no agent now; None if it may.
+
+    Its route may be one of another app than that whose agent has reached the limit.
+    """
+    gate = await app.limits.held(client, account_of(app, route), str(run.id))
+    if gate is None:
+        return None
+    limit, ask_again = gate
+    if limit.probe:
+        return Hold(f"{limit}; another task goes first", clock.now() + ask_again)
+    paused = await _pause(client, app, route, limit)
+    return Hold(str(limit), clock.now() if paused else limit.until)
+
+
+async def passed(
+    client: PrefectClient, app: App, route: Route, run: FlowRun, result: AgentResult | None
+) -> None:
+    """Let the others start if the agent of the run that went first has reached its provider."""
+    if not app.limits.goes_first(str(run.id)):
+        return
+    if result is not None and not result.has_fault(FaultKind.PROVIDER):
+        await limits.passed(client, account_of(app, route), str(run.id))
+        app.local_runs.wake()
+
+
+async def _pause(client: PrefectClient, app: App, route: Route, limit: limits.Limit) -> bool:
+    try:
+        await pausing.pause(
+            client,
+            app.name,
+            route.name,
+            reason=f"{limit}.",
+            resume_at=limit.until,
+            account=limit.account,
+        )
+    except DispatchError:
+        return False  # its runs wait by themselves
+    return True

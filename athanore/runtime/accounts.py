@@ -1,0 +1,22 @@
+"""Whose usage limits at a provider count for a route."""
+
+from __future__ import annotations
+
+import os
+
+from athanore import names
+from athanore.agent_adapters.base import SupportsAccount
+from athanore.errors import ConfigurationError
+from athanore.routes import Route
+from athanore.runtime.apps import App
+
+
+def account_of(app: App, route: Route) -> str:
+    """The account of a route's agent; the route alone where its adapter names none."""
+    try:
+        agent = app.dispatcher.agent_for(route)
+    except ConfigurationError:
+        agent = None
+    if isinstance(agent, SupportsAccount):
+        return agent.account({**os.environ, **route.env})
+    return names.route_resource(app.name, route.name)

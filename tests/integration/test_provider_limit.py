@@ -1,0 +1,97 @@
+"""A provider's usage limit costs no task an attempt, and holds all routes of the account."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.models import Fault, FaultKind
+from tests.harness import Running, app_name, prompt, running
+from tests.support import wait_until
+
+
+class Metered:
+    """An agent whose provider serves nobody for a while from its first call on."""
+
+    def __init__(self, account: str, window: float) -> None:
+        self.opens: datetime | None = None
+        self.refused = 0
+        self._window = timedelta(seconds=window)
+        self._name = account
+
+    def account(self, env: object) -> str:
+        return self._name
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        now = datetime.now(UTC)
+        self.opens = self.opens or now + self._window
+        if now >= self.opens:
+            return AgentResult(AgentOutcome.SUCCEEDED)
+        self.refused += 1
+        fault = Fault(FaultKind.PROVIDER, retry_at=self.opens, text="5-hour")
+        return AgentResult(AgentOutcome.FAILED, "provider limit (5-hour)", fault=fault)
+
+
+def app_of(agent: Metered, board: MemoryAdapter, name: str, slots: int) -> AgentDispatcher:
+    app = AgentDispatcher(
+        name=name, queue_backend=board, api_port=0, poll_interval=1, default_agent=agent,
+        max_retries=0, dead_letter_queue="Failed", max_concurrent_agents=slots,
+    )  # fmt: skip
+    app.route("Todo", in_progress_queue="In Progress", done_queue="Done")(prompt)
+    app.route("Later", in_progress_queue="In Progress", done_queue="Done")(prompt)
+    return app
+
+
+QUEUES = ["Todo", "Later", "In Progress", "Done", "Failed"]
+
+
+def are_done(board: MemoryAdapter, count: int, seconds: float) -> None:
+    def done() -> bool:
+        return next(q.task_count for q in board.list_queues() if q.name == "Done") == count
+
+    wait_until(f"all {count} tasks are done", done, seconds)
+
+
+def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str) -> None:
+    board, name = MemoryAdapter(QUEUES), app_name("limit")
+    agent = Metered(name, window=5)
+    first = board.create_task("Todo", "First").id
+    with running(app_of(agent, board, name, slots=1), prefect_api) as it:
+        wait_until("it is told on the task", lambda: it.comments(first))
+        assert paused(it) == ["Todo", "Later"]
+        it.in_queue(first, "Todo")
+        for queue in ("Todo", "Later"):
+            board.create_task(queue, f"Another of {queue}")
+        are_done(board, 3, 60)
+        assert agent.refused == 1
+        (comment,) = it.comments(first)
+        assert comment.startswith("Provider limit (5-hour); goes on at ")
+        assert comment.endswith(" UTC. Moving back to source queue.")
+        labels = it.prefect.ended(first)["labels"]
+        assert (labels["athanore.start"], labels["athanore.given-back"]) == (2, 1)
+
+
+@pytest.mark.nightly
+def test_a_window_of_many_tasks_over_a_restart(prefect_api: str) -> None:
+    board, name = MemoryAdapter(QUEUES), app_name("limit")
+    agent = Metered(name, window=15)
+    tasks = [board.create_task(queue, "One").id for queue in ("Todo", "Later") for _ in range(25)]
+    with running(app_of(agent, board, name, slots=4), prefect_api, keep=True) as it:
+        wait_until("both routes wait", lambda: len(paused(it)) == 2)
+    learned = agent.refused
+    assert 1 <= learned <= 4, "only those that were at work when it came"
+    with running(app_of(agent, board, name, slots=4), prefect_api) as it:
+        are_done(board, 50, 300)
+        assert agent.refused == learned, "none after the restart"
+        assert sum(len(it.comments(task)) for task in tasks) == learned
+        assert {it.prefect.ended(task)["state_type"] for task in tasks} == {"COMPLETED"}
+
+
+def paused(it: Running) -> list[str]:
+    """The routes that wait for their provider, as `/status` says."""
+    routes = httpx.get(f"{it.api_url}/status", timeout=30).json()["paused_routes"] or ()
+    return [r["name"] for r in routes if (r["reason"] or "").startswith("Provider limit (5-hour)")]
