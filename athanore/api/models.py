@@ -9,6 +9,7 @@ from typing import Annotated, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
+from athanore.services.needs_person import Kind, NeedsPerson
 from athanore.texts import readable
 
 
@@ -44,6 +45,27 @@ class CommentModel(BaseModel):
     created_at: datetime | None = Field(
         default=None, description="When; null where the board has no time."
     )
+
+
+class NeedsPersonModel(BaseModel):
+    """Something that no agent and no poll puts right by itself."""
+
+    kind: Kind
+    says: str = Field(description="What is the matter.")
+    mend: str = Field(description="What mends it: a command where one does.")
+    task_id: str | None
+    route: str | None
+
+    @classmethod
+    def of(cls, matter: NeedsPerson) -> NeedsPersonModel:
+        """A matter for an answer."""
+        return cls(
+            kind=matter.kind,
+            says=matter.says,
+            mend=matter.mend,
+            task_id=matter.task_id,
+            route=matter.route,
+        )
 
 
 class ChecklistItemModel(BaseModel):

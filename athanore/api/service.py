@@ -19,6 +19,7 @@ from athanore.api.events.live import LiveEvents
 from athanore.api.events.progress import ProgressReports
 from athanore.api.idempotency import Once, key_reused
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
+from athanore.api.monitoring.attention import Attention
 from athanore.api.monitoring.finished import FinishedRuns
 from athanore.api.monitoring.instruments import Metrics
 from athanore.api.page.snapshot import Snapshots
@@ -55,6 +56,7 @@ class Service:
         self.moves = Moves(self.prefect)
         self.progress = ProgressReports(self.prefect, app.announcer)
         self.metrics = Metrics()
+        self.attention = Attention(app, self.prefect)
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
         self._shown = Remembered(self._read_shown, MAX_AGE)
         self.once = Once()

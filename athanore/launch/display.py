@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from athanore.runtime.apps import App
     from athanore.runtime.route_registry import KnownRoute
+    from athanore.services.needs_person import NeedsPerson
     from athanore.services.overview import Overview, RouteView, RunView
 
 type Cell = str | Text | int | None
 
 _MAX_CELL = 300
+_SHOWN_MATTERS = 10
 _LOOK_EVERY = 3.0
 _REDRAWN_A_SECOND = 2
 
@@ -126,9 +128,24 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         count = len(seen.dead_letters)
         letters = f"{count} dead letter{'' if count == 1 else 's'}; see `athanore dead-letters`."
         parts.append(text((letters, "red")))
+    if seen.needs_person:
+        parts.append(_needs_person(seen.needs_person))
     if seen.board_error:
         parts.append(text((f"The board cannot be read: {seen.board_error}", "yellow")))
     return Group(*parts)
+
+
+def _needs_person(matters: Sequence[NeedsPerson]) -> Text:
+    """What waits for a person, each with what mends it."""
+    count = len(matters)
+    head = "1 thing needs a person:" if count == 1 else f"{count} things need a person:"
+    found = text((head, "yellow"))
+    for matter in matters[:_SHOWN_MATTERS]:
+        found.append_text(text(f"\n  {cut(matter.says, _MAX_CELL)}\n    ", (matter.mend, "bold")))
+    if count > _SHOWN_MATTERS:
+        more = f"\n  and {count - _SHOWN_MATTERS} more; `athanore status --json` has all"
+        found.append_text(text((more, "dim")))
+    return found
 
 
 async def show_live(screen: Console, client: PrefectClient, app: App) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -18,7 +19,7 @@ import httpx
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError, reason
+from athanore.errors import AthanoreError, BoardError, ConfigurationError, reason
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch import prefect_access
@@ -26,7 +27,7 @@ from athanore.launch.checks import check_agent, check_queues, circles
 from athanore.launch.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect_probe import tell, trouble_at
 from athanore.launch.prefect_server import prefect_errors
-from athanore.queue_adapters.base import SupportsPrepare
+from athanore.queue_adapters.base import SupportsPrepare, SupportsProblems
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.version import __version__
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 _PATIENCE = 10.0
+_SHOWN = 10
 _TESTED_PREFECT = ("3.8", "3.9")
 
 
@@ -116,7 +118,13 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
             "The adapter raises what is no error of athanore.errors; see docs/adapters.md.",
         )
     tasks = sum(q.task_count for q in queues)
-    return Finding("board", Level.OK, f"{where}: {len(queues)} queues, {tasks} tasks")
+    says = f"{where}: {len(queues)} queues, {tasks} tasks"
+    if isinstance(board, SupportsProblems) and (problems := board.problems()):
+        listed = "; ".join(problems[:_SHOWN])
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        says = f"{says}, of which some cannot be read: {listed}{more}."
+        return Finding("board", Level.WARN, says, "Mend them on the board; they are skipped.")
+    return Finding("board", Level.OK, says)
 
 
 def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
@@ -248,6 +256,7 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
             with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
                 async with telling_client() as client:
                     found += await _deployed(client, reference, dispatcher)
+                    found += await _needs_person(client, reference, dispatcher)
         except AthanoreError as exc:
             found.append(_fail("Prefect", exc))
     return found
@@ -301,6 +310,28 @@ async def _deployed(
         else:
             says = f"{says}; workers: {', '.join(w.name for w in workers)}"
             found.append(Finding("work pool", Level.OK, says))
+    return found
+
+
+async def _needs_person(
+    client: PrefectClient, reference: str, dispatcher: AgentDispatcher
+) -> list[Finding]:
+    """What waits for a person; entries that cannot be read are told with the board."""
+    from athanore.runtime.apps import App
+    from athanore.services import machinery, needs_person, operations
+
+    app = App(reference, dispatcher)
+    routes = await app.routes.read(client)
+    parts = await machinery.look_at_machinery(client, app, routes)
+    matters = needs_person.of_routes(app.name, parts)
+    with suppress(BoardError):  # which is a finding by itself
+        at_rest = await operations.at_rest(client, app, routes)
+        matters = await needs_person.needs_person(app, routes, parts, at_rest)
+    wanted = [m for m in matters if m.kind is not needs_person.Kind.BROKEN_ENTRY]
+    found = [Finding("needs a person", Level.WARN, m.says, m.mend) for m in wanted[:_SHOWN]]
+    if len(wanted) > _SHOWN:
+        says = f"{len(wanted) - _SHOWN} things more need a person."
+        found.append(Finding("needs a person", Level.WARN, says, "See `athanore status --json`."))
     return found
 
 

@@ -263,6 +263,19 @@ class HasStampInterval(Protocol):
 
 
 @runtime_checkable
+class SupportsProblems(Protocol):
+    """A board that holds cards which it cannot make tasks of, and can say why."""
+
+    def problems(self) -> Sequence[str]:
+        """Say of each such card what is wrong with it; empty if all can be read.
+
+        Raises:
+            BoardUnavailableError: the board cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsWatchers(Protocol):
     """An adapter on whose board those who watch a queue can leave word of each other."""
 

@@ -17,6 +17,7 @@ from athanore.queue_adapters.base import (
     HasIdentity,
     QueueAdapter,
     SupportsChangeStamp,
+    SupportsProblems,
     SupportsWatchers,
 )
 from athanore.runtime.own_changes import OwnChanges
@@ -70,6 +71,12 @@ class Board:
         tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
         # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
         return [_storable(task) for task in tasks if is_storable(task.id)]
+
+    async def problems(self) -> Sequence[str]:
+        """Say of each card that cannot be read what is wrong with it; see `SupportsProblems`."""
+        adapter = self.adapter
+        found = await self.call(adapter.problems) if isinstance(adapter, SupportsProblems) else ()
+        return [storable(problem) for problem in found]
 
     async def task(self, task_id: str) -> Task:
         """See `QueueAdapter.get_task`."""

@@ -6,6 +6,7 @@ is printed here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +32,9 @@ from athanore.runtime.route_registry import Routes, called
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
 from athanore.services.tasks import Dispatched
+
+type AtRest = Sequence[tuple[Task, FlowRun | None]]
+"""Idle tasks in resting places, each with its newest finished run."""
 
 _GIVEN_UP = (StateType.FAILED, StateType.CRASHED)
 
@@ -89,13 +93,29 @@ async def resume_route(client: PrefectClient, app: App, name: str) -> Route:
 async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
     """Return the tasks that were given up, queue by queue, in board order."""
     routes = await app.routes.read(client)
+    return letters_of(client, routes, await at_rest(client, app, routes))
+
+
+async def at_rest(client: PrefectClient, app: App, routes: Routes) -> AtRest:
+    """Read the idle tasks in resting places, queue by queue, in board order."""
     # One that is gone from the board is no reason not to tell of the others.
     there = [q.name for q in await app.board.queues()]
     resting = await app.board.ready_tasks([q for q in there if q in resting_places(routes)])
+    return await idle(client, app, resting)
+
+
+async def idle(client: PrefectClient, app: App, tasks: Iterable[Task]) -> AtRest:
+    """Of tasks in resting places those that no run holds, each with its newest finished run."""
+    resting = list(tasks)
     active = await store.active_runs(client, app.name, [t.id for t in resting])
-    idle = [t for t in resting if t.id not in active]
-    last = await store.last_finished_runs(client, app.name, [t.id for t in idle])
-    letters = [dead_letter(client, routes, t, last.get(t.id)) for t in idle]
+    nobodys = [t for t in resting if t.id not in active]
+    last = await store.last_finished_runs(client, app.name, [t.id for t in nobodys])
+    return [(t, last.get(t.id)) for t in nobodys]
+
+
+def letters_of(client: PrefectClient, routes: Routes, found: AtRest) -> list[DeadLetter]:
+    """Those of the tasks that were given up."""
+    letters = [dead_letter(client, routes, task, last) for task, last in found]
     return [letter for letter in letters if letter is not None]
 
 
@@ -118,8 +138,16 @@ def dead_letter(
     return _dead_letter(client, task, last if given_up else None)
 
 
-def requeue_target(routes: Routes, task: Task, last: FlowRun | None) -> Route | None:
-    """The route that `requeue` starts again by default; None if that is not known."""
+def requeue_target(
+    routes: Routes, task: Task, last: FlowRun | None, user: str | None
+) -> Route | None:
+    """The route that `requeue` starts again by default; None if that is not known.
+
+    Args:
+        user: whom claims assign: a card in progress that has no run is a person's without.
+    """
+    if last is None and task.queue_name not in _graves(routes) and user not in task.assignees:
+        return None
     try:
         return _route_of_dead_letter(routes, task, last)
     except DispatchError:
@@ -203,7 +231,11 @@ def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> R
         if task.queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue):
             return known.route
     else:
+        # Without a run it is a person's, or Prefect has lost what it knew.
         sources = [k.route for k in routes.values() if k.route.dead_letter_queue == task.queue_name]
+        if not sources and last is None:
+            queue = task.queue_name
+            sources = [k.route for k in routes.values() if k.route.in_progress_queue == queue]
         if len(sources) == 1:
             return sources[0]
         if sources:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -13,24 +12,20 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
     LogFilterLevel,
-    WorkerFilter,
-    WorkerFilterStatus,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
-from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import BoardError
-from athanore.runs import pausing
 from athanore.runs import store as runs
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
-from athanore.runs.work_queues import queues_of
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import KnownRoute, deployments_of
+from athanore.runtime.route_registry import KnownRoute
 from athanore.services import operations
+from athanore.services.machinery import look_at_machinery
+from athanore.services.needs_person import NeedsPerson, needs_person, of_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class RouteView:
 class Overview:
     """An app as a whole; `limit` is that of the agents' pool, None for none.
 
-    `board_error` says why the numbers of tasks are missing.
+    `board_error` says why the numbers of tasks are missing, and what tasks need.
     """
 
     app: str
@@ -92,43 +87,8 @@ class Overview:
     routes: tuple[RouteView, ...]
     runs: tuple[RunView, ...]
     dead_letters: tuple[operations.DeadLetter, ...] | None
+    needs_person: tuple[NeedsPerson, ...]
     board_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """What an app has in Prefect: the agents' limit, online workers, versions, its routes' polls.
-
-    `paused` names the paused parts of each route that has some (`polls`, `agents`);
-    `pause_reasons` says why a route paused itself.
-    """
-
-    limit: int | None
-    workers: tuple[str, ...]
-    versions: tuple[str, ...]
-    deployed: Mapping[str, DeploymentResponse]
-    paused: Mapping[str, tuple[str, ...]]
-    pause_reasons: Mapping[str, str]
-
-
-async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[str]) -> Machinery:
-    """Read what changes seldom: deployments, pools, workers.
-
-    Args:
-        routes: the names of the app's routes.
-    """
-    deployed = await deployments_of(client, app.name)
-    pool = await _read_pool(client, app.name)
-    polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
-    found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
-    return Machinery(
-        limit=pool.limit,
-        workers=pool.workers,
-        versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
-        deployed={r: poll for r, poll in found.items() if poll is not None},
-        paused={r: _paused(r, poll, pool) for r, poll in found.items()},
-        pause_reasons=pool.pause_reasons,
-    )
 
 
 async def overview(client: PrefectClient, app: App) -> Overview:
@@ -141,10 +101,13 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
     letters: tuple[operations.DeadLetter, ...] | None = None
+    waiting = of_routes(app.name, machinery)
     error: str | None = None
     try:
         counts = {q.name: q.task_count for q in await app.board.queues()}
-        letters = tuple(await operations.dead_letters(client, app))
+        at_rest = await operations.at_rest(client, app, routes)
+        letters = tuple(operations.letters_of(client, routes, at_rest))
+        waiting = await needs_person(app, routes, machinery, at_rest)
     except BoardError as exc:
         error = str(exc)
 
@@ -176,6 +139,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
         routes=tuple(route_view(n, known) for n, known in routes.items()),
         runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
         dead_letters=letters,
+        needs_person=tuple(waiting),
         board_error=error,
     )
 
@@ -196,44 +160,6 @@ def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunVie
         message=(run.state.message or "") if run.state else "",
         last_line=last_line,
         url=operations.run_url(client, run),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    limit: int | None = None
-    is_paused: bool = False
-    workers: tuple[str, ...] = ()
-    paused_queues: frozenset[str] = frozenset()
-    pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
-    """Name the paused parts of a route."""
-    parts = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
-    if pool.is_paused or names.slug(route) in pool.paused_queues:
-        parts = (*parts, "agents")
-    return parts
-
-
-async def _read_pool(client: PrefectClient, app: str) -> _Pool:
-    """Read the agents' pool, with its online workers; an empty one if it is not there yet."""
-    name = names.agents_pool(app)
-    try:
-        pool = await client.read_work_pool(name)
-    except ObjectNotFound:
-        return _Pool()
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-    workers = await client.read_workers_for_work_pool(
-        name, worker_filter=online, offset=0, limit=200
-    )
-    queues = await queues_of(client, name)
-    return _Pool(
-        limit=pool.concurrency_limit,
-        is_paused=pool.is_paused,
-        workers=tuple(w.name.removesuffix(f" {name}") for w in workers),
-        paused_queues=frozenset(q.name for q in queues if q.is_paused),
-        pause_reasons=await pausing.pause_reasons(client, app, queues),
     )
 
 

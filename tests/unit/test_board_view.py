@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 import pytest
 
 from athanore import MemoryAdapter, Task
-from athanore.api.page.snapshot import fair_shares
+from athanore.api.page.shares import fair_shares
 from athanore.runtime.board import Board
 from athanore.runtime.board_view import BoardView
 

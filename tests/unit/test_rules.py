@@ -76,7 +76,7 @@ class Site:
 
     def __init__(self, **options: Any) -> None:
         self.client = MemoryPrefect()
-        self.board = Board(QUEUES)
+        self.board = Board(QUEUES, user="athanore")
         options = {"done_queue": "Done", "dead_letter_queue": "Failed", "max_retries": 2} | options
         self.dispatcher = AgentDispatcher(
             "true", queue_backend=self.board, name=f"rules-{uuid4().hex[:8]}"

@@ -33,6 +33,7 @@ class Metrics:
         self.runs = self._gauge("runs", "Agent runs that have not ended.", "route", "phase")
         self.slots = self._gauge("agent_slots", "How many agents may work at once.")
         self.workers = self._gauge("workers_online", "Workers with a recent heartbeat.")
+        self.needs_person = self._gauge("needs_person", "What waits for a person.", "kind")
         self.paused = self._gauge("route_paused", "1 while a route is paused.", "route")
         self.polls = self._gauge("poll_interval_seconds", "How often it is polled.", "route")
         self.finished = self._counter("runs_finished", "Agent runs that ended.", "route", "state")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,8 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
+from athanore.api.models import NeedsPersonModel
+from athanore.api.page.shares import fair_shares
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.errors import BoardError, MatchError, PrefectUnavailableError
@@ -34,13 +36,16 @@ from athanore.runtime.apps import App
 from athanore.runtime.board_view import BoardView, Picture
 from athanore.runtime.ownership import owner, watched, watching
 from athanore.runtime.route_registry import Routes, called
-from athanore.services import operations, overview
+from athanore.services import needs_person, operations
+from athanore.services.machinery import Machinery, look_at_machinery
+from athanore.services.needs_person import NeedsPerson
 
 _FRESH_SECONDS = 1.0
 _FRESH_FOR_COST = 4  # times as long as it took to make
 _MACHINERY_SECONDS = 5.0
 _LETTERS_SECONDS = 10.0
 _MAX_CARDS = 2000
+_MAX_MATTERS = 100
 
 type Action = Literal["dispatch", "cancel", "requeue"]
 
@@ -101,6 +106,7 @@ class CardModel(BaseModel):
     assignees: list[str]
     run: CardRunModel | None
     dead_letter: CardLetterModel | None
+    needs_person: str | None = Field(description="Why it waits for a person.")
     actions: list[Action] = Field(description="What can be done with it now.")
 
 
@@ -119,6 +125,9 @@ class BoardModel(BaseModel):
     max_concurrent_agents: int | None
     active_agents: int | None = Field(description="Null while Prefect does not answer.")
     workers: list[str] = Field(description="The workers that are online.")
+    needs_person: list[NeedsPersonModel] = Field(
+        description="What no agent and no poll puts right by itself."
+    )
     board_error: str | None = Field(
         description="Why the board cannot be read; the cards are then those of the last time."
     )
@@ -169,12 +178,13 @@ class _Known:
     open: open_runs.OpenRuns
     letters: dict[str, operations.DeadLetter]
     requeueable: frozenset[str]
+    matters: dict[str, NeedsPerson]
     lines: dict[str, str]
-    machinery: overview.Machinery
+    machinery: Machinery
     routes: Routes
 
 
-type _Letters = tuple[dict[str, operations.DeadLetter], frozenset[str]]
+type _Letters = tuple[dict[str, operations.DeadLetter], frozenset[str], dict[str, NeedsPerson]]
 
 
 class Snapshots:
@@ -187,7 +197,7 @@ class Snapshots:
         self._lines = lines
         self._lock = asyncio.Lock()
         self._snapshot: _Kept[Snapshot] = _Kept(_FRESH_SECONDS)
-        self._machinery: _Kept[overview.Machinery] = _Kept(_MACHINERY_SECONDS)
+        self._machinery: _Kept[Machinery] = _Kept(_MACHINERY_SECONDS)
         self._letters: _Kept[_Letters] = _Kept(_LETTERS_SECONDS)
 
     async def get(self) -> Snapshot:
@@ -207,8 +217,10 @@ class Snapshots:
     async def _read(self) -> BoardModel:
         app = self._app
         board_error = prefect_error = None
+        matters: list[NeedsPerson] = []
         try:
             await self._view.read()
+            matters += needs_person.of_board(await app.board.problems())
         except BoardError as exc:
             board_error = str(exc)
         picture = self._view.last
@@ -222,6 +234,9 @@ class Snapshots:
             prefect_error = str(exc)
             self._snapshot.waited = monotonic() - asked
         machinery = None if known is None else known.machinery
+        if known is not None:
+            matters[:0] = known.matters.values()
+            matters += needs_person.of_routes(app.name, known.machinery)
         routes = routes if known is None else known.routes
         hidden = Counter(t.queue_name for t in picture.tasks)
         hidden.subtract(t.queue_name for t in tasks)
@@ -234,6 +249,7 @@ class Snapshots:
             else machinery.limit,
             active_agents=None if known is None else len(known.open.working),
             workers=[] if machinery is None else list(machinery.workers),
+            needs_person=[NeedsPersonModel.of(m) for m in matters[:_MAX_MATTERS]],
             board_error=board_error,
             prefect_error=prefect_error,
             ui_url=prefect_ui(),
@@ -245,28 +261,31 @@ class Snapshots:
         async with self._prefect.client() as client:
             routes = await app.routes.read(client)
             machinery = await self._machinery.get(
-                tuple(routes), lambda: overview.look_at_machinery(client, app, routes)
+                tuple(routes), lambda: look_at_machinery(client, app, routes)
             )
         async with self._prefect.client() as client:
             found = await open_runs.of_tasks(client, app.name, [t.id for t in tasks])
         places = operations.resting_places(routes)
         idle = [t for t in tasks if t.queue_name in places and t.id not in found.by_task]
+        user = await needs_person.board_user(app)
         async with self._prefect.client() as client:
-            letters, requeueable = await self._letters.get(
+            letters, requeueable, matters = await self._letters.get(
                 tuple((t.id, t.queue_name) for t in idle),
-                lambda: self._read_letters(client, routes, idle),
+                lambda: self._read_letters(client, routes, idle, user),
             )
         lines = self._lines.of(found.working)
-        return _Known(found, letters, requeueable, lines, machinery, routes)
+        return _Known(found, letters, requeueable, matters, lines, machinery, routes)
 
     async def _read_letters(
-        self, client: PrefectClient, routes: Routes, idle: list[Task]
+        self, client: PrefectClient, routes: Routes, idle: list[Task], user: str | None
     ) -> _Letters:
         last = await store.last_finished_runs(client, self._app.name, [t.id for t in idle])
-        letters = {t.id: operations.dead_letter(client, routes, t, last.get(t.id)) for t in idle}
+        at_rest = [(t, last.get(t.id)) for t in idle]
+        targets = ((t, operations.requeue_target(routes, t, run, user)) for t, run in at_rest)
         return (
-            {task_id: letter for task_id, letter in letters.items() if letter is not None},
-            frozenset(t.id for t in idle if operations.requeue_target(routes, t, last.get(t.id))),
+            {x.task_id: x for x in operations.letters_of(client, routes, at_rest)},
+            frozenset(t.id for t, route in targets if route is not None),
+            {m.task_id: m for m in needs_person.of_tasks(routes, at_rest, user) if m.task_id},
         )
 
 
@@ -284,17 +303,8 @@ def _shown(picture: Picture, routes: Routes) -> list[Task]:
     return shown
 
 
-def fair_shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """Share out a total: the small get all that they need, the large what is left, evenly."""
-    shares: dict[str, int] = {}
-    for place, name in enumerate(sorted(sizes, key=lambda n: sizes[n])):
-        shares[name] = min(sizes[name], total // (len(sizes) - place))
-        total -= shares[name]
-    return shares
-
-
 def _queue(
-    queue: Queue, hidden: int, routes: Routes, machinery: overview.Machinery | None
+    queue: Queue, hidden: int, routes: Routes, machinery: Machinery | None
 ) -> BoardQueueModel:
     route = next((k.route for k in watching(routes, queue.name)), None)
     others = [k.route for k in routes.values()]
@@ -315,12 +325,13 @@ def _queue(
 
 
 def _card(task: Task, known: _Known | None) -> CardModel:
-    run = letter = None
+    run = letter = matter = None
     actions: list[Action] = []
     if known is not None:
         found = known.open.by_task.get(task.id)
         run = None if found is None else _run(found, known.routes, known.lines.get(task.id))
         letter = None if run is not None else known.letters.get(task.id)
+        matter = known.matters.get(task.id)
         if run is not None:
             actions = [] if run.phase == "stopping" else ["cancel"]
         elif _has_owner(known.routes, task):
@@ -335,6 +346,7 @@ def _card(task: Task, known: _Known | None) -> CardModel:
         assignees=list(task.assignees),
         run=run,
         dead_letter=None if letter is None else _letter_model(letter),
+        needs_person=None if matter is None else matter.says,
         actions=actions,
     )
 
@@ -364,7 +376,7 @@ def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
     )
 
 
-def _route_model(route: Route, machinery: overview.Machinery | None) -> BoardRouteModel:
+def _route_model(route: Route, machinery: Machinery | None) -> BoardRouteModel:
     paused = () if machinery is None else machinery.paused.get(route.name, ())
     return BoardRouteModel(
         agent=route.describe(),

@@ -22,7 +22,7 @@ from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
 from athanore.services import operations, tasks
-from athanore.services.overview import Machinery, look_at_machinery
+from athanore.services.machinery import Machinery, look_at_machinery
 
 _ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
 _FEW = 20

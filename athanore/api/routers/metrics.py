@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from athanore.api.monitoring.instruments import Metrics
 from athanore.api.service import Service, ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
+from athanore.services.needs_person import Kind
 
 router = APIRouter(tags=["status"])
 
@@ -49,6 +53,10 @@ async def _look_at_board(service: Service, metrics: Metrics) -> None:
 async def _look_at_prefect(service: Service, metrics: Metrics) -> None:
     routes = await service.runs.routes()
     machinery = await service.runs.machinery()
+    with suppress(BoardError):  # of which the board's own gauge tells
+        found = Counter(matter.kind for matter in await service.attention.read())
+        for kind in Kind:
+            metrics.needs_person.labels(kind).set(found[kind])
     metrics.runs.clear()
     metrics.show_runs(routes, await service.runs.count(routes))
     metrics.workers.set(len(machinery.workers))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from fastapi import APIRouter
 from prefect.client.schemas.responses import DeploymentResponse
 from pydantic import BaseModel, Field
 
+from athanore.api.models import NeedsPersonModel
 from athanore.api.monitoring.finished import Finished
 from athanore.api.prefect.agent_runs import prefect_ui
 from athanore.api.prefect.next_polls import next_poll
 from athanore.api.service import ServiceDep
-from athanore.errors import PrefectUnavailableError
+from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.runtime.route_registry import Routes
-from athanore.services.overview import Machinery
+from athanore.services.machinery import Machinery
+from athanore.services.needs_person import NeedsPerson
 from athanore.version import __version__
 
 router = APIRouter(tags=["status"])
@@ -41,10 +44,11 @@ class RouteTimingModel(BaseModel):
 
 
 class PausedRouteModel(BaseModel):
-    """A route whose agents are not started."""
+    """A route that is paused, as a whole or in part."""
 
     name: str = Field(description="The route's.")
     queue_name: str
+    paused: list[Literal["polls", "agents"]] = Field(description="Which of its parts are paused.")
     reason: str | None = Field(
         description="Why it paused itself, and when it tries again; null if a person paused it."
     )
@@ -92,6 +96,10 @@ class StatusModel(BaseModel):
         description="Null while Prefect does not answer."
     )
     last_day: UsageModel | None = Field(description="Null while Prefect does not answer.")
+    needs_person: list[NeedsPersonModel] | None = Field(
+        description="What no agent and no poll puts right by itself; null while Prefect or the "
+        "board does not answer."
+    )
 
 
 @router.get("/status")
@@ -101,13 +109,15 @@ async def get_status(service: ServiceDep) -> StatusModel:
     active: int | None = None
     machinery: Machinery | None = None
     usage: UsageModel | None = None
+    matters: list[NeedsPerson] | None = None
     routes = service.app.routes.in_code()
     try:
         routes = await service.runs.routes()
         active = len(await service.runs.working())
         machinery = await service.runs.machinery()
         usage = _usage(await service.finished.last_day())
-    except PrefectUnavailableError:
+        matters = await service.attention.read()
+    except (PrefectUnavailableError, BoardError):
         pass
     polls: Mapping[str, DeploymentResponse] = {} if machinery is None else machinery.deployed
     return StatusModel(
@@ -138,6 +148,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
         paused_routes=None if machinery is None else _paused(machinery, routes),
         last_day=usage,
+        needs_person=None if matters is None else [NeedsPersonModel.of(m) for m in matters],
     )
 
 
@@ -146,10 +157,11 @@ def _paused(machinery: Machinery, routes: Routes) -> list[PausedRouteModel]:
         PausedRouteModel(
             name=name,
             queue_name=known.route.queue_name,
+            paused=[part for part in ("polls", "agents") if part in machinery.paused[name]],
             reason=machinery.pause_reasons.get(name),
         )
         for name, known in routes.items()
-        if "agents" in machinery.paused.get(name, ())
+        if machinery.paused.get(name)
     ]
 
 

@@ -86,6 +86,10 @@ class DocumentAdapter(ABC):
         board = self._change(lambda board: board.with_task_created(queue_name, name, description))
         return board.last_task(queue_name)
 
+    def problems(self) -> Sequence[str]:
+        """Say of each entry that cannot be read what is wrong with it."""
+        return self._read().problems
+
     def list_queues(self) -> list[Queue]:
         """Return all queues, in board order."""
         board = self._read()

@@ -321,11 +321,28 @@
     } else if (!board.workers.length) {
       notices.push(["", "No worker is online: no agent starts until one is."]);
     }
-    const wanted = JSON.stringify(notices);
+    const matters = board.needs_person;
+    const wanted = JSON.stringify([notices, matters]);
     const element = $("notices");
     if (element.dataset.shown === wanted) return;
     element.dataset.shown = wanted;
+    const open = element.querySelector("details")?.open;
     element.replaceChildren(...notices.map(([kind, text]) => make("p", `notice ${kind}`, text)));
+    if (matters.length) element.append(needsPerson(matters, open));
+  }
+
+  function needsPerson(matters, open) {
+    const details = make("details", "notice needs-person");
+    details.open = Boolean(open);
+    const head = matters.length === 1 ? "1 thing needs a person" : `${matters.length} things need a person`;
+    const list = make("ul");
+    for (const matter of matters) {
+      const item = make("li", "", matter.says);
+      item.append(make("code", "mend", matter.mend));
+      list.append(item);
+    }
+    details.append(make("summary", "", head), list);
+    return details;
   }
 
   function showColumns(queues, byQueue) {
@@ -456,7 +473,7 @@
     const state = element.querySelector(".card-state");
     const hadFocus = state.contains(document.activeElement);
     state.replaceChildren(...stateOf(card));
-    if (card.dead_letter && card.actions.includes("requeue")) {
+    if ((card.dead_letter || card.needs_person) && card.actions.includes("requeue")) {
       const requeue = button("Requeue", "", () => requeueTask(card));
       requeue.setAttribute("aria-label", `Requeue ${card.name}`);
       state.append(requeue);
@@ -492,7 +509,7 @@
       if (due) line.append(ticking("due", run.due));
       return retrying && run.message ? [line, make("p", "reason", run.message)] : [line];
     }
-    if (!letter) return [];
+    if (!letter) return card.needs_person ? [make("p", "reason", card.needs_person)] : [];
     const line = make("p", "phase dead");
     const tries = letter.attempts ? ` after ${letter.attempts} attempt${letter.attempts > 1 ? "s" : ""}` : "";
     line.append(make("strong", "", `Given up${tries}`));
