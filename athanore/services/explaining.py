@@ -22,7 +22,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.ownership import listed, watched, watching
 from athanore.runtime.route_registry import Routes, called
 from athanore.services import operations
-from athanore.services.overview import Machinery, look_at_machinery
+from athanore.services.machinery import Machinery, look_at_machinery
 from athanore.services.owners import owner_of
 
 _LINE = 200
