@@ -42,6 +42,7 @@ def test_what_needs_a_person_is_told_wherever_people_look(
         }
 
         def told(path: str) -> dict[str, str]:
+            found: list[dict[str, str]] | None
             found = httpx.get(f"{it.api_url}{path}", timeout=60).json()["needs_person"]
             return {m["kind"]: m["mend"] for m in found or []}
 
