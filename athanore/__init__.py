@@ -7,6 +7,7 @@ from athanore.errors import AthanoreError, ConfigurationError
 from athanore.launch.app import AgentDispatcher
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.routes import NO_DEAD_LETTER, Route
@@ -24,6 +25,7 @@ __all__ = [
     "Comment",
     "ConfigurationError",
     "EventKind",
+    "GitHubBoard",
     "JsonFileAdapter",
     "MemoryAdapter",
     "Queue",

@@ -31,6 +31,7 @@ Messages say what was wrong, with the value, and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -146,7 +147,14 @@ class InvalidTaskError(BoardError):
 
 
 class BoardUnavailableError(BoardError):
-    """The board did not answer. Nothing was changed; try again later."""
+    """The board did not answer. Nothing was changed; try again later.
+
+    `retry_after` is how long the board asks to be left alone, if it has said so (a rate limit).
+    """
+
+    def __init__(self, *args: object, retry_after: timedelta | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
 
 
 class BoardBrokenError(BoardUnavailableError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -149,8 +150,14 @@ def problem_of(error: errors.AthanoreError) -> Problem:
         extra["existing"] = error.names
     if isinstance(error, errors.QueueNotEmptyError):
         extra["task_count"] = error.task_count
-    headers = {"Retry-After": "5"} if status == 503 else None
+    headers = {"Retry-After": _retry_after(error)} if status == 503 else None
     return Problem(status, kind, str(error), headers=headers, **extra)
+
+
+def _retry_after(error: errors.AthanoreError) -> str:
+    """In whole seconds, when to ask again: as the board has said, or soon."""
+    wait = error.retry_after if isinstance(error, errors.BoardUnavailableError) else None
+    return "5" if wait is None else str(max(1, ceil(wait.total_seconds())))
 
 
 def install(api: FastAPI) -> None:

@@ -52,6 +52,8 @@ class QueueAdapterContract(TaskContract):
         long_name: the longest name of a task that the board must take.
         long_text: a long description, and a long comment.
         labels_ordered: False where the board keeps labels and assignees as sets.
+        queues_ordered: False where tasks of a queue come as they were made, whenever they came into
+            it: the board has no order of its own.
     """
 
     # --- claiming ---

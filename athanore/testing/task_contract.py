@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import pytest
@@ -29,6 +29,7 @@ class TaskContract:
     long_name: ClassVar[str] = "n" * 1_000
     long_text: ClassVar[str] = "Ein langer Text, 長い. " * 5_000
     labels_ordered: ClassVar[bool] = True
+    queues_ordered: ClassVar[bool] = True
 
     def queue_name(self, name: str) -> str:
         """The name under which the adapter knows a queue of the suite (`P.B.Todo`, say)."""
@@ -39,6 +40,15 @@ class TaskContract:
         return (
             list(actual) == expected if self.labels_ordered else sorted(actual) == sorted(expected)
         )
+
+    def in_order(self, *names: str, made: Sequence[str]) -> list[str]:
+        """The names of the tasks of a queue in board order.
+
+        Args:
+            names: as they are where a board keeps the order in which tasks came into the queue.
+            made: as they were made, which is the order of all other boards.
+        """
+        return list(names) if self.queues_ordered else sorted(names, key=made.index)
 
     # --- reading ---
 
@@ -134,7 +144,9 @@ class TaskContract:
         adapter.move_task(second.id, done)
         adapter.move_task(first.id, done)
         assert names_of(adapter.get_ready_tasks([todo])) == ["third"]
-        assert names_of(adapter.get_ready_tasks([done])) == ["old", "second", "first"]
+        assert names_of(adapter.get_ready_tasks([done])) == self.in_order(
+            "old", "second", "first", made=["first", "second", "third", "old"]
+        )
         assert adapter.get_task(second.id).queue_name == done
         assert adapter.get_task(third.id).queue_name == todo
 

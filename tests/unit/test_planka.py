@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from athanore.errors import BoardUnavailableError, ConfigurationError
+from athanore.http_client.cache import Cache
+from athanore.http_client.retries import RetryingTransport
 from athanore.queue_adapters.base import (
     HasSecretEnv,
     HasUser,
@@ -21,8 +23,7 @@ from athanore.queue_adapters.base import (
     SupportsPrepare,
 )
 from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
-from athanore.queue_adapters.planka.cache import Cache
-from athanore.queue_adapters.planka.client import Password, RetryingTransport, Token
+from athanore.queue_adapters.planka.client import Password, Token
 from athanore.queue_adapters.planka.queues import is_id
 
 URL = "https://planka.example.com"
@@ -264,7 +265,9 @@ def test_only_what_cannot_be_done_twice_is_sent_again(
     method: str, faults: list[Exception | int], sent: int, outcome: int | type[Exception]
 ) -> None:
     line = Line(faults)
-    with httpx.Client(transport=RetryingTransport(line, [NEVER, NEVER])) as client:
+    with httpx.Client(
+        transport=RetryingTransport(line, [NEVER, NEVER], ("GET", "PATCH"))
+    ) as client:
         if isinstance(outcome, int):
             response = client.request(method, URL, json={"text": "x"})
             assert (response.status_code, response.json()) == (outcome, {"text": "x"})

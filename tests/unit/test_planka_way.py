@@ -1,4 +1,4 @@
-"""The way to Planka: through the environment's proxy, and with the certificates that it names."""
+"""The way to a board: through the environment's proxy, and with the certificates that it names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import override
 import pytest
 
 from athanore.errors import BoardUnavailableError, ConfigurationError
+from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.planka.backend import PlankaBackend
 from athanore.queue_adapters.planka.client import PlankaClient, Token
 from tests.certificates import own_certificate
@@ -63,6 +64,36 @@ def _ask(url: str) -> None:
         client.call(client.api.getProjects)
     finally:
         client.close()
+
+
+def _ask_github(url: str) -> None:
+    client = GitHubClient(f"{url}/api/v3", "key", timeout=timedelta(seconds=20), retry_delays=())
+    try:
+        client.get("user")
+    finally:
+        client.close()
+
+
+def test_github_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with _served() as (proxy, asked):
+        monkeypatch.setenv("http_proxy", proxy)
+        _ask_github("http://github.invalid")
+        assert asked == ["http://github.invalid/api/v3/user"]
+        monkeypatch.setenv("no_proxy", "github.invalid")
+        with pytest.raises(BoardUnavailableError, match="did not answer"):
+            _ask_github("http://github.invalid")
+
+
+def test_a_github_with_a_certificate_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate, context = own_certificate(tmp_path)
+    with _served(context) as (url, asked):
+        with pytest.raises(BoardUnavailableError, match=r"certificate .* refused.*SSL_CERT_FILE"):
+            _ask_github(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        _ask_github(url)
+        assert asked == ["/api/v3/user"]
 
 
 def test_planka_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

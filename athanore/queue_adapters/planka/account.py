@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from athanore.errors import BoardAccessError, ConfigurationError
+from athanore.http_client.cache import Cache
 from athanore.queue_adapters.planka.board import Board
-from athanore.queue_adapters.planka.cache import Cache
 from athanore.queue_adapters.planka.client import Json, MissingError, NotPlankaError, PlankaClient
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from athanore.errors import reason as said_by
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.proxies import by_way_of, proxy_for
+from athanore.http_client.retries import MAYBE_DONE, NOT_SENT, RetryingTransport, may_be_done
 
 try:
     from plankapy.v2.api import PlankaEndpoints
@@ -37,14 +37,10 @@ except ImportError as exc:
 
 type Json = dict[str, Any]
 
-_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_REPEATABLE: Final = frozenset({"GET", "PATCH"})
-_GATEWAY: Final = frozenset({502, 503, 504})
-_MAYBE_DONE: Final = frozenset({502, 504})
+_REPEATABLE: Final = ("GET", "PATCH")
+"""Each PATCH of ours sets the same values again."""
 _LOGIN_REFUSED: Final = frozenset({400, 401, 403})
 _SIGN_OUT_SECONDS: Final = 2
-_UNCLEAR: Final = "athanore.unclear"
-"""The extension of a request of which an earlier sending may have been done."""
 
 # Node closes idle connections after 5 s; a POST on one that is closing could not be repeated.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2)
@@ -84,45 +80,6 @@ class NotPlankaError(BoardUnavailableError):
     """Something answered, but not with JSON: a proxy's page, or no Planka at all."""
 
 
-class RetryingTransport(httpx.BaseTransport):
-    """Repeats requests that failed in passing, and never one that could then be done twice.
-
-    A request of which nothing was sent is repeated whatever it is; a read, or a PATCH that sets
-    the same values again, also after a lost answer or a gateway's error. What became of the first
-    sending is not known then: the request is marked.
-    """
-
-    def __init__(self, wrapped: httpx.BaseTransport, delays: Sequence[timedelta]) -> None:
-        self._wrapped = wrapped
-        self._delays = delays
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        for delay in self._delays:
-            try:
-                response = self._once(request)
-            except _NOT_SENT:
-                pass
-            except httpx.TransportError:
-                if request.method not in _REPEATABLE:
-                    raise
-                request.extensions[_UNCLEAR] = True
-            else:
-                if response.status_code not in _GATEWAY or request.method not in _REPEATABLE:
-                    return response
-                if response.status_code in _MAYBE_DONE:
-                    request.extensions[_UNCLEAR] = True
-            time.sleep(delay.total_seconds())
-        return self._once(request)
-
-    def _once(self, request: httpx.Request) -> httpx.Response:
-        response = self._wrapped.handle_request(request)
-        response.read()  # here, so that a body that breaks off counts as a lost answer
-        return response
-
-    def close(self) -> None:
-        self._wrapped.close()
-
-
 class PlankaClient:
     """One shared HTTP client for one user of one Planka server; safe to use from many threads.
 
@@ -148,7 +105,7 @@ class PlankaClient:
             base_url=url,
             timeout=httpx.Timeout(timeout.total_seconds(), connect=5),
             transport=RetryingTransport(
-                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays
+                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays, _REPEATABLE
             ),
         )
         if isinstance(credentials, Token):
@@ -227,7 +184,7 @@ def _translated(url: str) -> Generator[None]:
                 "Set SSL_CERT_FILE to a file with the certificate of its authority."
             ) from exc
         reason = said_by(exc)
-        if _may_be_done(exc.request, not isinstance(exc, _NOT_SENT)):
+        if may_be_done(exc.request, not isinstance(exc, NOT_SENT)):
             raise _lost(exc.request, reason) from exc
         raise BoardUnavailableError(
             f"Planka at {url}{by_way_of(url)} did not answer ({reason}). Check that the server "
@@ -264,7 +221,7 @@ def _from_status(url: str, response: httpx.Response) -> Exception:
             return ConflictError(said)
         case 400 | 413 | 422:
             return InvalidTaskError(f"Planka cannot take this value: {said}")
-        case _ if status >= 500 and _may_be_done(request, status in _MAYBE_DONE):
+        case _ if status >= 500 and may_be_done(request, status in MAYBE_DONE):
             return _lost(request, f"status {status}")
         case _ if status == 429 or status >= 500:
             return BoardUnavailableError(f"Planka at {url} has trouble (status {status}): {said}")
@@ -291,11 +248,6 @@ def _json(response: httpx.Response) -> object:
         return response.json()
     except ValueError:
         return None
-
-
-def _may_be_done(request: httpx.Request, last_is_unclear: bool) -> bool:
-    """Tell whether a write that failed, in one of its sendings, may have been done."""
-    return request.method != "GET" and (last_is_unclear or _UNCLEAR in request.extensions)
 
 
 def _lost(request: httpx.Request, reason: str) -> BoardError:

@@ -15,8 +15,8 @@ from athanore.errors import (
     InvalidTaskError,
     QueueNotFoundError,
 )
+from athanore.http_client.cache import Cache
 from athanore.queue_adapters.planka.board import Board, Column
-from athanore.queue_adapters.planka.cache import Cache
 from athanore.queue_adapters.planka.client import Json, MissingError, NotPlankaError, PlankaClient
 
 BOARD_MAX_AGE: Final = timedelta(seconds=1.5)

@@ -1,0 +1,162 @@
+"""One HTTP client for one account of one server: the part that is the same for every tracker.
+
+It gives every request a time limit, repeats reads that failed in passing, sends writes one after
+another and never twice, goes through the proxy and trusts the certificates of the environment, and
+sends nothing while a rate limit lasts. What a status means is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import httpx
+
+from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError
+from athanore.errors import reason as said_by
+from athanore.http_client.addresses import without_login
+from athanore.http_client.certificates import refused_certificate
+from athanore.http_client.limits import RateLimit
+from athanore.http_client.proxies import by_way_of, proxy_for
+from athanore.http_client.retries import NOT_SENT, RetryingTransport, may_be_done
+
+# Servers close idle connections; a write on one that is closing could not be repeated.
+_LIMITS: Final = httpx.Limits(keepalive_expiry=2)
+_CONNECT_SECONDS: Final = 5
+
+type Parameters = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What a server says that refuses further requests; `wait` is None where it does not say."""
+
+    wait: timedelta | None
+
+
+class HttpClient:
+    """Sends requests to one server with one credential; safe to use from many threads.
+
+    Args:
+        server: what the server is called in messages (`GitHub`).
+        url: the address that all paths are below.
+        headers: sent with every request; the credential is in them.
+        timeout: how long an answer may take.
+        retry_delays: how long to wait before each repetition of a request that failed in passing.
+        limited: tells whether an answer is a refusal for too many requests.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: timedelta,
+        retry_delays: Sequence[timedelta],
+        limited: Callable[[httpx.Response], Limited | None],
+    ) -> None:
+        self.server = server
+        self.url = without_login(url)
+        self.rate_limit = RateLimit(server)
+        self._limited = limited
+        self._writes = threading.Lock()
+        self._http = httpx.Client(
+            base_url=url,
+            headers=dict(headers),
+            timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_SECONDS),
+            # Redirects are not followed: they could carry the credential elsewhere.
+            transport=RetryingTransport(
+                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays
+            ),
+        )
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Parameters | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Send one request, and return the answer if its status is below 500 and no limit.
+
+        Args:
+            path: below the client's address, without a slash at its beginning; or a whole address
+                on the same server.
+            body: what is sent as JSON; None sends no body.
+
+        Raises:
+            BoardUnavailableError: there was no answer, and nothing was changed.
+            AnswerLostError: there was no answer, or a server's error, and a write may be done.
+        """
+        self.rate_limit.check()
+        with nullcontext() if method == "GET" else self._writes:
+            self.rate_limit.check()  # it may have been refused while this thread waited its turn
+            response = self._sent(
+                self._http.build_request(method, path, params=params, json=body, headers=headers)
+            )
+        if (limited := self._limited(response)) is not None:
+            self.rate_limit.refused(limited.wait)
+            self.rate_limit.check()
+        if response.status_code >= 500:
+            raise self._trouble(response.request, f"status {response.status_code}")
+        if method != "GET" and response.is_success:
+            self.rate_limit.accepted()
+        return response
+
+    def pages(self, path: str, params: Parameters | None = None) -> Iterator[httpx.Response]:
+        """Send a GET, and one for each further page that an answer's Link header names.
+
+        A caller that raises for a bad status ends the walk.
+        """
+        response = self.send("GET", path, params=params)
+        yield response
+        while (following := response.links.get("next", {}).get("url")) is not None:
+            self._check_own(following)
+            response = self.send("GET", following)
+            yield response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. The one place where errors of httpx become Athanore's."""
+        try:
+            return self._http.send(request)
+        except httpx.RequestError as exc:
+            if (refused := refused_certificate(exc)) is not None:
+                raise BoardUnavailableError(
+                    f"The certificate of the server at {self.url}{by_way_of(self.url)} is "
+                    f"refused: {refused}. Set SSL_CERT_FILE to a file with the certificate of its "
+                    "authority."
+                ) from exc
+            said, sent = said_by(exc), not isinstance(exc, NOT_SENT)
+            raise self._trouble(request, said, sent=sent) from exc
+
+    def _trouble(self, request: httpx.Request, said: str, *, sent: bool = True) -> BoardError:
+        if may_be_done(request, sent):
+            # Not "unavailable": that would promise that nothing was changed, and be tried again.
+            return AnswerLostError(
+                f"{self.server}'s answer to {request.method} {request.url.path} was lost ({said}): "
+                "it may have been done. Look before doing it again."
+            )
+        return BoardUnavailableError(
+            f"{self.server} at {self.url}{by_way_of(self.url)} did not answer ({said}). Check "
+            "that it can be reached from here and that the address is right."
+        )
+
+    def _check_own(self, address: str) -> None:
+        """Refuse to send the credential to another server than ours."""
+        own, other = self._http.base_url, httpx.URL(address)
+        if (own.scheme, own.host, own.port) != (other.scheme, other.host, other.port):
+            raise BoardUnavailableError(
+                f"{self.server} at {self.url} names a next page on another server, "
+                f"{without_login(address)}, which is not asked: a proxy may change its answers."
+            )

@@ -1,0 +1,81 @@
+"""Whose token it is, and what that account may do."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from typing import Final
+
+from athanore.errors import AnswerLostError, BoardAccessError, BoardUnavailableError
+from athanore.http_client.cache import Cache
+from athanore.queue_adapters.github.client import GitHubClient, MissingError, RefusedValueError
+from athanore.queue_adapters.github.repository import Repository
+
+logger = logging.getLogger(__name__)
+
+OWN_VARIABLE: Final = "ATHANORE_GITHUB_TOKEN"
+"""The board's token, for people whose agents have another one in GITHUB_TOKEN."""
+
+COMMON_VARIABLES: Final = ("GITHUB_TOKEN", "GH_TOKEN")
+
+
+class Account:
+    """The account of a token, read when it is first needed."""
+
+    def __init__(self, client: GitHubClient, repository: Repository, *, assigns: bool) -> None:
+        self._client = client
+        self._repository = repository
+        self._assigns = assigns
+        self._logins = Cache(self._load, timedelta(days=365))
+
+    @property
+    def assignee(self) -> str | None:
+        """Whom a claim assigns; None where nobody is to be, or GitHub would not take him."""
+        return self._logins.get("me") if self._assigns else None
+
+    @property
+    def secret_env(self) -> frozenset[str]:
+        """The variables that hold the token."""
+        names = (OWN_VARIABLE, *COMMON_VARIABLES)
+        same = {n for n in names if os.environ.get(n, "").strip() == self._client.token}
+        return frozenset({OWN_VARIABLE, *same})
+
+    def check(self) -> None:
+        """Make sure that the token's account sees the repository, and may change its issues.
+
+        The write that is tried has an empty title: GitHub refuses it for that (422) where it does
+        not refuse it for the token (403).
+
+        Raises:
+            BoardAccessError: it does not, or may not; the message names the permission.
+        """
+        self._repository.check_visible()
+        try:
+            self._client.write("POST", f"{self._repository.path}/issues", {"title": ""})
+        except RefusedValueError:
+            pass
+        except AnswerLostError as exc:
+            raise BoardUnavailableError(str(exc)) from exc
+        except MissingError as exc:
+            raise self._repository.invisible(exc) from exc
+
+    def _load(self, _key: str) -> str | None:
+        try:
+            login = str(self._client.get("user")["login"])
+        except (BoardAccessError, MissingError) as exc:
+            # An app's installation has no user, and its token may not ask for one.
+            logger.info("Claims assign nobody: %s", exc, extra={"action": "github_assigns_nobody"})
+            return None
+        try:
+            self._client.get(f"{self._repository.path}/assignees/{login}")
+        except MissingError:
+            logger.warning(
+                "Claims assign nobody, because %r cannot be assigned in %s; give the account the "
+                "role Triage there, or set assign=False.",
+                login,
+                self._repository.name,
+                extra={"action": "github_assigns_nobody"},
+            )
+            return None
+        return login

@@ -1,0 +1,121 @@
+"""What a user writes: `GitHubBoard("owner/repository")`, a repository whose labels are queues."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from athanore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from athanore.queue_adapters.github.adapter import GitHubAdapter
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubBoard:
+    """The open issues of a repository; an issue's queue is the label that it has of the board's.
+
+    By default the labels that begin with `agent:` are the queues: an issue with the label
+    `agent:Todo` is in the queue `Todo`. Makes the adapter when the dispatcher runs.
+
+    Attributes:
+        repository: as `owner/name`.
+        prefix: what the labels of the board begin with; the rest of a label is its queue's name.
+        queues: the board's labels by queue, instead of a prefix: `{"Todo": "ready", ...}`.
+        token: a token of the account whom the agents act as; by default that in
+            ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN when `create_adapter` is called.
+        url: the address of GitHub, or of a GitHub Enterprise server.
+        closes: queues in which a task is done: an issue that is moved there is closed as completed,
+            and one that is moved out of there is opened again.
+        assign: whether a claim assigns the issue to the token's account.
+        timeout: how long an answer may take.
+        retry_delays: how long to wait before each repetition of a read that failed in passing.
+    """
+
+    repository: str
+    prefix: str = "agent:"
+    queues: Mapping[str, str] | None = None
+    token: str | None = field(default=None, repr=False)
+    url: str = "https://github.com"
+    closes: Collection[str] = ()
+    assign: bool = True
+    timeout: timedelta = timedelta(seconds=20)
+    retry_delays: Sequence[timedelta] = (timedelta(seconds=0.5), timedelta(seconds=2))
+
+    def create_adapter(self) -> GitHubAdapter:
+        """Make the adapter; no request is sent yet.
+
+        Raises:
+            ConfigurationError: the repository, the labels or the token make no sense.
+        """
+        from athanore.http_client.addresses import read_address
+        from athanore.queue_adapters.github.adapter import GitHubAdapter
+        from athanore.queue_adapters.github.client import GitHubClient
+        from athanore.queue_adapters.github.labels import Family
+
+        repository = self.repository.strip().removesuffix(".git")
+        if not _REPOSITORY.fullmatch(repository):
+            raise ConfigurationError(
+                f"GitHubBoard: {self.repository!r} is no repository; write owner/name, such as "
+                '"octo-org/website".'
+            )
+        if isinstance(self.closes, str):
+            raise ConfigurationError(
+                f"GitHubBoard: closes={self.closes!r} must be a list of queues, such as "
+                f"[{self.closes!r}]."
+            )
+        site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
+        family = Family.of(self.prefix, self.queues)
+        client = GitHubClient(
+            api_of(site),
+            self._token(repository),
+            timeout=self.timeout,
+            retry_delays=self.retry_delays,
+        )
+        return GitHubAdapter(
+            client,
+            repository,
+            family,
+            site=site,
+            closes=frozenset(self.closes),
+            assigns=self.assign,
+        )
+
+    def _token(self, repository: str) -> str:
+        from athanore.queue_adapters.github.account import COMMON_VARIABLES, OWN_VARIABLE
+
+        names = (OWN_VARIABLE, COMMON_VARIABLES[0])
+        token = self.token or next(filter(None, map(_variable, names)), None)
+        if token is None:
+            raise ConfigurationError(
+                f"The board on github's {repository} needs a token; make one that may read and "
+                f"write the issues of the repository (see docs/boards.md), and set {names[0]} or "
+                f"{names[1]} to it."
+            )
+        if not re.fullmatch(r"[!-~]+", token.strip()):
+            raise ConfigurationError(
+                f"The token for GitHub's {repository} has blanks, line breaks or characters that "
+                "no token has; copy it again."
+            )
+        return token.strip()
+
+
+def api_of(site: str) -> str:
+    """The address of the REST API of a site: github.com, a tenant of ghe.com, or a server."""
+    scheme, _, host = site.partition("://")
+    if host in ("github.com", "www.github.com", "api.github.com"):
+        return "https://api.github.com"
+    if host.endswith(".ghe.com"):
+        return f"{scheme}://api.{host.removeprefix('api.')}"
+    return f"{site.removesuffix('/api/v3')}/api/v3"
+
+
+def _variable(name: str) -> str | None:
+    """A variable without the newline that it has from a file; None if nothing is left."""
+    return os.environ.get(name, "").strip() or None

@@ -1,0 +1,250 @@
+"""The seam to GitHub's REST API: its limits, and the translation of every status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, cast
+
+import httpx
+
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    InvalidTaskError,
+    NotFoundError,
+)
+from athanore.http_client.client import HttpClient, Limited, Parameters
+from athanore.queue_adapters.github.issues import Json
+from athanore.version import __version__
+
+_VERSION: Final = "2022-11-28"
+_ALL: Final = {"per_page": 100}
+
+
+class MissingError(NotFoundError):
+    """GitHub answered 404, 410, or that what is asked for is elsewhere now (`place`).
+
+    GitHub says 404 also for what the account may not see. For the adapter only, which turns it into
+    the error of what was asked for.
+    """
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class RefusedValueError(InvalidTaskError):
+    """GitHub cannot take a value (422); `codes` are its words for what is wrong with it."""
+
+    def __init__(self, message: str, codes: Sequence[str]) -> None:
+        super().__init__(message)
+        self.codes = frozenset(codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list as it was at a moment, by GitHub's clock; `etag` is None if it is over one page."""
+
+    rows: list[Json]
+    etag: str | None
+    at: datetime
+
+
+class GitHubClient:
+    """GitHub for one token; safe to use from many threads."""
+
+    def __init__(
+        self, api: str, token: str, *, timeout: timedelta, retry_delays: Sequence[timedelta]
+    ) -> None:
+        self.token = token
+        self.api = api
+        self._http = HttpClient(
+            "GitHub",
+            f"{api}/",
+            {
+                "Accept": "application/vnd.github+json",
+                "Authorization": f"Bearer {token}",
+                "User-Agent": f"athanore/{__version__}",
+                "X-GitHub-Api-Version": _VERSION,
+            },
+            timeout=timeout,
+            retry_delays=retry_delays,
+            limited=limit_in,
+        )
+
+    def get(self, path: str, params: Parameters | None = None) -> Any:
+        """Read what is at a path; None where GitHub says only that it is there.
+
+        Raises:
+            BoardAccessError: GitHub refuses the token, or lets it not see this.
+            BoardUnavailableError: GitHub did not answer.
+            MissingError: it is not there, or the account may not see it.
+        """
+        return _json(self._read(path, params))
+
+    def changed(self, path: str, params: Parameters, etag: str | None) -> Listing | None:
+        """Read a list if it has changed since its `etag`; None if it has not.
+
+        An unchanged list does not count towards the account's limit of requests. A list that does
+        not fit one page is read whole, and has no etag.
+        """
+        headers = {"If-None-Match": etag} if etag else {}
+        first = self._http.send("GET", path, params={**_ALL, **params}, headers=headers)
+        if first.status_code == 304:
+            return None
+        rows = _rows(_checked(first))
+        following = first.links.get("next", {}).get("url")
+        if following is None:
+            return Listing(rows, first.headers.get("etag"), _sent_at(first))
+        for response in self._http.pages(str(following)):
+            rows += _rows(_checked(response))
+        return Listing(rows, None, _sent_at(first))
+
+    def pages(self, path: str, params: Parameters | None = None) -> Iterator[list[Json]]:
+        """Read a list, 100 rows a request."""
+        for response in self._http.pages(path, {**_ALL, **(params or {})}):
+            yield _rows(_checked(response))
+
+    def write(self, method: str, path: str, body: Json | None = None) -> Any:
+        """Change something, in one request that is never repeated once it may have arrived.
+
+        Raises:
+            AnswerLostError: the answer was lost; it may have been done.
+            InvalidTaskError: GitHub cannot take a value.
+        """
+        return _json(_checked(self._http.send(method, path, body=body)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _read(self, path: str, params: Parameters | None) -> httpx.Response:
+        return _checked(self._http.send("GET", path, params=params))
+
+
+def limit_in(response: httpx.Response) -> Limited | None:
+    """Tell whether an answer is a refusal because of a rate limit, and how long that lasts.
+
+    GitHub has a primary limit, which counts requests in an hour and says when it begins anew, and
+    secondary ones, which say so or do not.
+    """
+    if response.status_code not in (403, 429):
+        return None
+    headers = response.headers
+    if (seconds := _number(headers.get("retry-after"))) is not None:
+        return Limited(timedelta(seconds=max(seconds, 1)))
+    reset = _number(headers.get("x-ratelimit-reset"))
+    if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
+        left = reset - _sent_at(response).timestamp()  # by GitHub's clock, whatever ours says
+        return Limited(timedelta(seconds=min(max(left, 1), 3600)))
+    if response.status_code == 429 or "rate limit" in _message(response).lower():
+        return Limited(None)
+    return None
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    """Return an answer that is no refusal; a refusal becomes an error of ours."""
+    status = response.status_code
+    if response.is_success:
+        return response
+    said = _message(response)
+    request = f"{response.request.method} {response.request.url.path}"
+    match status:
+        case 401:
+            raise BoardAccessError(
+                f"GitHub refuses the token ({said}); make a new one, which may read and write the "
+                "issues of the repository, and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it."
+            )
+        case 403 | 451:
+            raise BoardAccessError(f"GitHub does not allow {request} ({said}); {_mend(response)}")
+        case 404 | 410:
+            raise MissingError(said)
+        case 301 | 302 | 307 | 308:
+            raise MissingError(said, place=response.headers.get("location") or "elsewhere")
+        case 400 | 413 | 422:
+            raise RefusedValueError(f"GitHub cannot take this value: {said}.", _codes(response))
+        case _:
+            raise BoardError(f"GitHub refused {request} with status {status}: {said}.")
+
+
+def _mend(response: httpx.Response) -> str:
+    """What to do about a 403: GitHub names the permission that is missing in a header."""
+    if (sso := response.headers.get("x-github-sso")) is not None:
+        place = sso.partition("url=")[2]
+        return f"let the token be used in the organization{f': {place}' if place else ''}."
+    wanted = response.headers.get("x-accepted-github-permissions")
+    if wanted:
+        return f"give the token the permission {wanted.replace('=', ': ')} for the repository."
+    return (
+        "give the token the permission Issues: read and write (a classic token: the scope repo), "
+        "and its account at least the role Triage in the repository."
+    )
+
+
+def _json(response: httpx.Response) -> Any:
+    if response.status_code == 204:
+        return None
+    try:
+        return response.json()
+    except ValueError as exc:
+        raise BoardUnavailableError(
+            f"What answers at {response.request.url.host} does not answer like GitHub; check the "
+            "address, and the proxy on the way."
+        ) from exc
+
+
+def _rows(response: httpx.Response) -> list[Json]:
+    rows = _json(response)
+    if not isinstance(rows, list):
+        raise BoardUnavailableError(
+            f"What answers at {response.request.url.host} gives no list of GitHub; check the "
+            "address, and the proxy on the way."
+        )
+    return cast("list[Json]", rows)
+
+
+def _details(response: httpx.Response) -> Json:
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return cast("Json", body) if isinstance(body, dict) else {}
+
+
+def _message(response: httpx.Response) -> str:
+    """What GitHub says about an error, with the problems that it found."""
+    body = _details(response)
+    said = str(body.get("message") or response.reason_phrase or f"status {response.status_code}")
+    found = [_problem(error) for error in cast("list[object]", body.get("errors") or [])]
+    return f"{said.rstrip('.')}{': ' if found else ''}{', '.join(found)}"
+
+
+def _problem(error: object) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    row = cast("Json", error)
+    named = f"{row.get('field')} {row.get('code')}" if row.get("field") else row.get("code")
+    return str(row.get("message") or named)
+
+
+def _codes(response: httpx.Response) -> list[str]:
+    errors = cast("list[object]", _details(response).get("errors") or [])
+    return [str(cast("Json", e).get("code")) for e in errors if isinstance(e, dict)]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _sent_at(response: httpx.Response) -> datetime:
+    try:
+        return parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)

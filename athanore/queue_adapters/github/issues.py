@@ -1,0 +1,113 @@
+"""An issue as GitHub's REST API tells it, and as a task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from athanore.models import ChecklistItem, Comment, Task
+from athanore.queue_adapters.github import texts
+
+type Json = dict[str, Any]
+
+NO_QUEUE: Final = "(no label of the board)"
+CLOSED: Final = "(closed)"
+"""Where an issue is that has left the board, for messages and states."""
+
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+\[([ xX])\]\s+(.*\S)")
+_FENCE = re.compile(r"\s*(```|~~~)")
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One issue as it was read; `updated_at` is as GitHub writes it, and sorts as text."""
+
+    number: int
+    title: str
+    body: str
+    labels: tuple[str, ...]
+    assignees: tuple[str, ...]
+    is_open: bool
+    updated_at: str
+    mark: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The issue's id as a task."""
+        return str(self.number)
+
+    def has_label(self, label: str) -> bool:
+        """Tell whether the issue has a label; GitHub does not tell cases apart."""
+        return label.lower() in (own.lower() for own in self.labels)
+
+    def task(self, queue: str, labels: Iterable[str], comments: Iterable[Comment] = ()) -> Task:
+        """The issue as a task; `labels` are those that are no queue's."""
+        return Task(
+            self.id,
+            self.title,
+            queue,
+            self.body,
+            tuple(labels),
+            self.assignees,
+            tuple(comments),
+            checklist(self.body),
+        )
+
+
+def is_id(task_id: str) -> bool:
+    """Tell whether a text can be the number of an issue."""
+    return re.fullmatch(r"[1-9][0-9]{0,9}", task_id) is not None
+
+
+def is_pull_request(row: Json) -> bool:
+    """Tell whether a row of a list of issues is none."""
+    return row.get("pull_request") is not None
+
+
+def parse(row: Json) -> Issue:
+    """Read one issue.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    body, mark = texts.read(row.get("body"))
+    assignees = cast("list[Json]", row.get("assignees") or [])
+    return Issue(
+        int(row["number"]),
+        str(row["title"]),
+        body,
+        label_names(row["labels"]),
+        tuple(str(user["login"]) for user in assignees),
+        row["state"] == "open",
+        str(row["updated_at"]),
+        mark,
+    )
+
+
+def label_names(rows: Iterable[Json | str]) -> tuple[str, ...]:
+    """The names of labels, which GitHub gives as objects, and in old answers as texts."""
+    names = (row if isinstance(row, str) else cast("str | None", row.get("name")) for row in rows)
+    return tuple(name for name in names if name)
+
+
+def comment(row: Json) -> tuple[Comment, str | None]:
+    """Read one comment, and its mark if it is one of ours."""
+    text, mark = texts.read(row.get("body"))
+    user = cast("Json", row.get("user") or {})
+    written = Comment(text, user.get("login"), datetime.fromisoformat(row["created_at"]))
+    return written, mark
+
+
+def checklist(body: str) -> tuple[ChecklistItem, ...]:
+    """The lines of a text that are GitHub's task list: `- [ ] open` and `- [x] done`."""
+    items: list[ChecklistItem] = []
+    fence: str | None = None
+    for line in body.split("\n"):
+        if (found := _FENCE.match(line)) is not None:
+            fence = found[1] if fence is None else None if fence == found[1] else fence
+        elif fence is None and (item := _ITEM.fullmatch(line)) is not None:
+            items.append(ChecklistItem(item[2], item[1] != " "))
+    return tuple(items)

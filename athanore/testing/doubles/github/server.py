@@ -1,0 +1,158 @@
+"""Runs the double as a real HTTP server in a thread, and lets a test look and interfere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import uvicorn
+
+from athanore.queue_adapters.github.backend import GitHubBoard
+from athanore.testing.doubles.github.app import (
+    PREFIX,
+    Check,
+    Fault,
+    Kind,
+    Limit,
+    Wire,
+    make_app,
+)
+from athanore.testing.doubles.github.state import Account, Row, State
+
+TOKEN: Final = "github_pat_of_the_double"
+BOT: Final = "athanore-bot"
+PERSON: Final = "octocat"
+
+
+@dataclass
+class GitHubDouble:
+    """A running double of GitHub, with one repository."""
+
+    url: str
+    state: State
+    wire: Wire
+
+    @property
+    def repository(self) -> str:
+        """As `owner/name`."""
+        return f"{self.state.owner}/{self.state.repo}"
+
+    @property
+    def log(self) -> list[str]:
+        """The requests so far, as `METHOD /path`."""
+        return self.wire.log
+
+    def board(self, **options: Any) -> GitHubBoard:
+        """What a user would write for this repository; quick to repeat a read."""
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "url": self.url,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return GitHubBoard(self.repository, **(defaults | options))
+
+    def start_anew(self, *labels: str) -> None:
+        """Empty the repository, give it labels, and forget requests, faults and limits."""
+        with self.wire.lock:
+            self.state.clear()
+            self.state.accounts[TOKEN] = Account(BOT)
+            self.state.collaborators |= {BOT, PERSON}
+            self.wire.clear()
+            for label in labels:
+                self.state.add_label(label)
+
+    def issue(self, title: str, *labels: str, body: str | None = None) -> Row:
+        """Have a person open an issue."""
+        with self.wire.lock:
+            return self.state.add_issue(PERSON, title, body, labels)
+
+    def pull_request(self, title: str, *labels: str) -> Row:
+        """Have a person open a pull request, which GitHub's lists show among the issues."""
+        with self.wire.lock:
+            return self.state.add_issue(PERSON, title, None, labels, is_pull_request=True)
+
+    def labels(self, number: int) -> list[str]:
+        """The labels of an issue as it is now."""
+        with self.wire.lock:
+            return [label["name"] for label in self.state.issue(number)["labels"]]
+
+    def comments(self, number: int) -> list[str]:
+        """The comments of an issue as GitHub has them."""
+        with self.wire.lock:
+            return [comment["body"] for comment in self.state.comments[number]]
+
+    def fail(self, method: str, path: str, kind: Kind, times: int = 1) -> None:
+        """Have the next `times` requests fail whose path contains `path`; see `Fault`."""
+        with self.wire.lock:
+            self.wire.faults.append(Fault(method, path, kind, times))
+
+    def refuse_for(self, seconds: float, kind: Limit = "primary") -> None:
+        """Refuse everything for a time, as GitHub does for too many requests.
+
+        Args:
+            kind: the limit of an hour, which says when it ends; a secondary one, which says it
+                otherwise; or one that does not say it.
+        """
+        with self.wire.lock:
+            self.wire.refuse_for(kind, seconds)
+
+    def revoke(self, token: str = TOKEN) -> Account:
+        """Take a token away."""
+        with self.wire.lock:
+            return self.state.accounts.pop(token)
+
+    def grant(self, account: Account, token: str = TOKEN) -> None:
+        """Give a token to an account."""
+        with self.wire.lock:
+            self.state.accounts[token] = account
+
+
+@contextmanager
+def github_double(
+    repository: str = "octo-org/website",
+    labels: Iterable[str] = ("agent:Todo", "agent:In Progress", "agent:Done"),
+    *,
+    check: Check | None = None,
+) -> Generator[GitHubDouble]:
+    """Run a double on a free port of this machine.
+
+    Its repository has a person `octocat` and a bot, whose token `board()` uses. Both may be
+    assigned.
+
+    Args:
+        labels: of the repository.
+        check: looks at each exchange; what it raises is kept in `wire.violations`.
+    """
+    owner, _, repo = repository.partition("/")
+    state = State(owner, repo)
+    wire = Wire(state, check)
+    config = uvicorn.Config(
+        make_app(wire),
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        ws="none",
+        log_level="critical",
+        date_header=False,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="github-double")
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("The double of GitHub could not start; see its log.")
+            time.sleep(0.01)
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        state.site = url + PREFIX
+        double = GitHubDouble(url, state, wire)
+        double.start_anew(*labels)
+        yield double
+    finally:
+        server.should_exit = True
+        thread.join(30)

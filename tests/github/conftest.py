@@ -1,0 +1,82 @@
+"""A double for each test, held to GitHub's description of its API, and an adapter on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from athanore.queue_adapters.github.adapter import GitHubAdapter
+from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.labels import Family
+from athanore.testing.doubles.github import GitHubDouble, github_double
+from athanore.testing.doubles.github.server import TOKEN
+from tests.github.described import Description
+
+QUEUES = ("agent:Todo", "agent:In Progress", "agent:Done")
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ATHANORE_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="package")
+def server() -> Iterator[GitHubDouble]:
+    with github_double(check=Description().check) as github:
+        yield github
+
+
+@pytest.fixture
+def github(server: GitHubDouble) -> Iterator[GitHubDouble]:
+    """A repository with the labels of three queues."""
+    server.start_anew(*QUEUES)
+    yield server
+    assert server.wire.violations == []
+
+
+@pytest.fixture
+def adapter(github: GitHubDouble) -> Iterator[GitHubAdapter]:
+    """The bot's adapter."""
+    adapter = github.board().create_adapter()
+    yield adapter
+    adapter.close()
+
+
+class Clock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ahead += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(github: GitHubDouble, clock: Clock) -> Iterator[GitHubAdapter]:
+    """The bot's adapter, by the test's clock."""
+    adapter = adapter_on(github, clock)
+    yield adapter
+    adapter.close()
+
+
+def adapter_on(github: GitHubDouble, now: Callable[[], float]) -> GitHubAdapter:
+    """An adapter as `GitHubBoard` makes it, by another clock."""
+    client = GitHubClient(github.state.site, TOKEN, timeout=timedelta(seconds=20), retry_delays=())
+    family = Family.of("agent:", None)
+    return GitHubAdapter(
+        client, github.repository, family, site=github.url, closes=(), assigns=True, now=now
+    )
