@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import uuid
 from collections.abc import Generator
@@ -52,9 +53,23 @@ def database() -> Generator[str]:
         asyncio.run(_execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
 
-async def _execute(statement: str) -> None:
+@contextmanager
+def schema(database_url: str) -> Generator[str]:
+    """Create an empty schema in a database and drop it at the end; yields the URL with it.
+
+    That takes milliseconds, a database of its own half a second.
+    """
+    name = f"board_{uuid.uuid4().hex[:12]}"
+    asyncio.run(_execute(f"CREATE SCHEMA {name}", database_url))
+    try:
+        yield f"{database_url}?options=-csearch_path%3D{name}"
+    finally:
+        asyncio.run(_execute(f"DROP SCHEMA {name} CASCADE", database_url))
+
+
+async def _execute(statement: str, database_url: str = SERVER) -> None:
     connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    connection: Any = await connect(SERVER)
+    connection: Any = await connect(re.sub(r"^postgresql\+\w+", "postgresql", database_url))
     try:
         await connection.execute(statement)
     finally:

@@ -124,3 +124,16 @@ def stop_group(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
+
+
+@contextmanager
+def ordinary_user() -> Generator[None]:
+    """Drop the powers of root, which no permission stops."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)

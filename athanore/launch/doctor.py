@@ -27,8 +27,7 @@ from athanore.launch.checks import check_agent, check_queues, circles
 from athanore.launch.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect_probe import tell, trouble_at
 from athanore.launch.prefect_server import prefect_errors
-from athanore.queue_adapters.base import SupportsPrepare, SupportsProblems
-from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
+from athanore.queue_adapters.base import SupportsLook, SupportsPrepare, SupportsProblems
 from athanore.version import __version__
 
 if TYPE_CHECKING:
@@ -100,10 +99,10 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
     try:
         board = dispatcher.board
         where = type(board).__name__
-        if isinstance(board, JsonFileAdapter):
-            where = str(board.path)
+        if isinstance(board, SupportsLook):
+            where = board.place
             board.check_place()
-            if not board.path.exists():
+            if not board.exists():
                 return Finding("board", Level.OK, f"{where} is made at the first start")
         elif isinstance(board, SupportsPrepare):
             board.prepare(dispatcher.queue_names())  # a board that is there is only checked

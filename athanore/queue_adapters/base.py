@@ -220,6 +220,35 @@ class SupportsPrepare(Protocol):
 
 
 @runtime_checkable
+class SupportsLook(Protocol):
+    """An adapter that can look at its board's place before anything is there.
+
+    `doctor` does that instead of preparing the board: it makes and changes nothing.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where the board is, for people; without credentials."""
+        ...
+
+    def check_place(self) -> None:
+        """Refuse a place that cannot hold a board.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        ...
+
+    def exists(self) -> bool:
+        """Tell whether the board is there; if not, `prepare` makes it.
+
+        Raises:
+            BoardError: that cannot be told now.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsClaim(Protocol):
     """An adapter that can claim in one atomic step."""
 

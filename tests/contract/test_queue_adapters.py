@@ -1,17 +1,15 @@
 """Our own boards keep the contract of `QueueAdapter`."""
 
-import itertools
-from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from athanore.models import Task
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.testing import QueueAdapterContract
+from tests.contract.in_turns import InTurns
 
 QUEUES = ["Todo", "In Progress", "Done"]
 
@@ -42,26 +40,3 @@ class TestJsonFileAdaptersInTurns(QueueAdapterContract):
         boards = [JsonFileAdapter(tmp_path / "board.json", user=None) for _ in range(3)]
         boards[0].prepare(QUEUES)
         return cast(QueueAdapter, InTurns(boards))
-
-
-class InTurns:
-    """Takes each method from the next of several boards; the optional ones are seen as its own."""
-
-    def __init__(self, boards: list[JsonFileAdapter]) -> None:
-        self._boards = itertools.cycle(boards)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(next(self._boards), name)
-
-    @property
-    def user(self) -> str | None:
-        return next(self._boards).user
-
-    def prepare(self, queue_names: Sequence[str]) -> None:
-        next(self._boards).prepare(queue_names)
-
-    def claim_task(self, task_id: str, **where: Any) -> Task:
-        return next(self._boards).claim_task(task_id, **where)
-
-    def change_stamp(self) -> Hashable | None:
-        return next(self._boards).change_stamp()

@@ -15,6 +15,7 @@ from athanore import ScriptedAgent
 from athanore.dispatcher import AgentDispatcher
 from athanore.queue_adapters.base import QueueAdapter, SupportsPrepare
 from athanore.queue_adapters.planka.backend import PlankaAdapter
+from athanore.queue_adapters.sql import SqlBoard
 from athanore.runtime import apps
 from athanore.testing import QueueAdapterContract
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
@@ -75,6 +76,18 @@ def test_custom_adapter(tmp_path: Path, prefect_api: str, monkeypatch: pytest.Mo
     task = board.create_task("Todo", "Try it")
     assert run_all(dispatcher, prefect_api, [task.id]) == {task.id: []}
     assert board.get_task(task.id).assignees == ("sqlite",)
+
+
+def test_sql(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BOARD_URL", raising=False)
+    dispatcher = load("sql", tmp_path, monkeypatch)
+    board = dispatcher.board
+    assert isinstance(board, SqlBoard)
+    board.prepare(dispatcher.queue_names())
+    task = board.create_task("Todo", "Try it")
+    comments = run_all(dispatcher, prefect_api, [task.id])
+    assert comments == {task.id: ["Said hello, from a shell."]}
+    board.close()
 
 
 def test_planka_and_claude(

@@ -8,9 +8,7 @@ import logging
 import os
 import resource
 import stat
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from athanore.models import ChecklistItem, Comment
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.json_file import adapter
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
+from tests.support import ordinary_user
 
 
 @pytest.fixture
@@ -542,27 +541,6 @@ def test_missing_folder_is_not_made_by_a_change(tmp_path: Path) -> None:
     with pytest.raises(BoardUnavailableError, match="does not exist"):
         board.create_queue("Todo")
     assert os.listdir(tmp_path) == []
-
-
-@pytest.fixture
-def shared_folder() -> Iterator[Path]:
-    """A folder that any user can reach, which pytest's own are not."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o777)
-        yield Path(name)
-
-
-@contextmanager
-def ordinary_user() -> Generator[None]:
-    """Drop the powers of root, which no permission stops."""
-    was_root = os.geteuid() == 0
-    if was_root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if was_root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("locked", ["folder", "file"])

@@ -44,9 +44,9 @@ STILL_THERE = {
 """To be moved into objects of the app. No line is added here."""
 
 CONSTANTS = {
-    "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "Task",
-    "TypeAdapter", "compile", "exists", "frozenset", "getLogger", "getrlimit", "join", "options_of",
-    "timedelta", "with_name", "Path",
+    "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData",
+    "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger", "getrlimit",
+    "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
 }  # fmt: skip
 """What makes values that are not changed, or are declarations read once, such as a router."""
 

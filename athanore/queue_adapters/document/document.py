@@ -192,8 +192,8 @@ class Document:
         given: JsonObject = {
             "name": None if name is None else required("name", name),
             "description": None if description is None else valid("description", description),
-            "labels": None if labels is None else _valid_list("labels", labels),
-            "assignees": None if assignees is None else _valid_list("assignees", assignees),
+            "labels": None if labels is None else valid_list("labels", labels),
+            "assignees": None if assignees is None else valid_list("assignees", assignees),
         }
         changed = raw | {field: value for field, value in given.items() if value is not None}
         return self if changed == raw else self._put(task_id, queue_name, changed)
@@ -308,7 +308,12 @@ def required(field: str, text: object) -> str:
     return cast("str", text)
 
 
-def _valid_list(field: str, values: Sequence[str]) -> list[str]:
+def valid_list(field: str, values: Sequence[str]) -> list[str]:
+    """Return a list of texts that can be stored.
+
+    Raises:
+        InvalidTaskError: it is one text instead of a list, or one of them is blank.
+    """
     if isinstance(values, str):
         raise InvalidTaskError(f"{field} must be a list of strings, not the string {values!r}.")
     return [required(f"every one of {field}", value) for value in values]

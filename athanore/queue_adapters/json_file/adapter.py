@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import logging
 import os
 import socket
@@ -13,9 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
-from typing import Final, Literal
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +38,7 @@ from athanore.queue_adapters.json_file.board_id import board_id
 from athanore.queue_adapters.json_file.json_text import TextError, read_json, write_json
 from athanore.queue_adapters.json_file.lasting import mend_of
 from athanore.queue_adapters.json_file.mounts import is_mounted
+from athanore.queue_adapters.user import LOGIN_NAME, User, user_name
 
 logger = logging.getLogger("athanore.runtime.board")
 
@@ -66,14 +64,6 @@ _LOCK_ADVICE = (
 
 REPORTED_PROBLEMS = 5
 """How many unreadable tasks one warning describes."""
-
-
-class _Sentinel(Enum):
-    LOGIN_NAME = "LOGIN_NAME"
-
-
-LOGIN_NAME: Final = _Sentinel.LOGIN_NAME
-"""The default of `user`: the name that this process is logged in with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +94,9 @@ class JsonFileAdapter(DocumentAdapter):
         self,
         path: str | os.PathLike[str],
         *,
-        user: str | Literal[_Sentinel.LOGIN_NAME] | None = LOGIN_NAME,
+        user: User = LOGIN_NAME,
     ) -> None:
-        super().__init__(_login_name() if user is LOGIN_NAME else user)
+        super().__init__(user_name(user))
         self.path = Path(path).expanduser().absolute()
         self._write_lock = threading.Lock()
         self._load_lock = threading.Lock()
@@ -115,6 +105,15 @@ class JsonFileAdapter(DocumentAdapter):
 
     def __repr__(self) -> str:
         return f"JsonFileAdapter({str(self.path)!r})"
+
+    @property
+    def place(self) -> str:
+        """Where the board is, for people."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """Tell whether the file is there."""
+        return self.path.exists()
 
     def prepare(self, queue_names: Sequence[str]) -> None:
         """Check that the file can be used; create a missing one with these queues.
@@ -354,11 +353,3 @@ def _lock_of(target: Path) -> Path:
 def _may_change(path: Path) -> bool:
     """Ask for the effective user where the platform can: that is who will write."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _login_name() -> str | None:
-    """The user's name; None where the system has none for them, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return None

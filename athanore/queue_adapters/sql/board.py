@@ -1,0 +1,365 @@
+"""A board in a SQL database, which any number of processes use at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from athanore.errors import (
+    BoardError,
+    QueueExistsError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskMovedError,
+    TaskNotFoundError,
+)
+from athanore.models import BoardIdentity, Queue, Task
+from athanore.queue_adapters.document.adapter import DEFAULT_AUTHOR
+from athanore.queue_adapters.sql import rows, schema
+from athanore.queue_adapters.sql.address import read_address
+from athanore.queue_adapters.sql.database import Database
+from athanore.queue_adapters.sql.engines import check_file
+from athanore.queue_adapters.user import LOGIN_NAME, User, user_name
+from athanore.texts import is_storable
+
+_task, _queue, _comment = schema.task, schema.queue, schema.comment
+
+
+class SqlBoard:
+    """A board in SQLite or PostgreSQL: for more tasks, and more writers, than a file is good for.
+
+        SqlBoard("sqlite:///board.db")
+        SqlBoard("postgresql+psycopg://athanore@db.example.com/boards")
+
+    Any number of threads, processes and, with PostgreSQL, hosts may use one board, and other
+    programs may write to its tables. A board that does not exist is made at the start; older
+    tables are brought up to date. Every change is one transaction, and nothing is locked between
+    two calls.
+
+    Args:
+        address: the address of the database, or the path of a SQLite file. A relative path is one
+            from the current folder, as that of `JsonFileAdapter`.
+        user: whom a claim assigns, and who signs the comments; None assigns nobody. By default the
+            login name.
+
+    Raises:
+        ConfigurationError: the address makes no sense.
+    """
+
+    def __init__(self, address: str | os.PathLike[str], *, user: User = LOGIN_NAME) -> None:
+        self._address = read_address(address)
+        self._database = Database(self._address)
+        self._user = user_name(user)
+
+    def __repr__(self) -> str:
+        return f"SqlBoard({self.place!r})"
+
+    @property
+    def place(self) -> str:
+        """Where the board is, for people."""
+        return self._address.place
+
+    @property
+    def user(self) -> str | None:
+        """Whom a claim assigns."""
+        return self._user
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The passwords in the address."""
+        return self._address.secrets
+
+    @property
+    def secret_env(self) -> frozenset[str]:
+        """The variables that hold the password, or the address with it."""
+        return self._address.secret_variables(os.environ)
+
+    # --- the board ---
+
+    def prepare(self, queue_names: Sequence[str]) -> None:
+        """Make the board with these queues if there is none; bring older tables up to date.
+
+        Raises:
+            ConfigurationError: the database is closed to us, another program's, or of a newer
+                Athanore; or its driver is missing.
+            BoardUnavailableError: it does not answer now.
+        """
+        self._database.prepare([rows.queue_name_of(name) for name in queue_names])
+
+    def check_place(self) -> None:
+        """Refuse a place that cannot hold a board; nothing is made.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        if self._address.file is not None:
+            check_file(self._address.file)
+        self._database.engine()
+
+    def exists(self) -> bool:
+        """Tell whether the board was made already.
+
+        Raises:
+            BoardError: the database does not answer, or refuses us.
+        """
+        return self._database.has_board()
+
+    def change_stamp(self) -> int:
+        """Return the number of transactions that changed the board, whoever made them."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(schema.board.c.changes)).scalar_one()
+
+    def board_identity(self) -> BoardIdentity:
+        """Tell the board by the id in it, and by what a copy of the database has otherwise.
+
+        That is the file's inode, or the number of the database in its PostgreSQL.
+        """
+        file = self._address.file
+        with self._database.read() as connection:
+            known = connection.execute(sa.select(schema.board.c.identity)).scalar_one()
+            if file is None:
+                query = "SELECT oid FROM pg_database WHERE datname = current_database()"
+                number = connection.execute(sa.text(query)).scalar_one()
+                return BoardIdentity((f"sql:{known}:{number}",), self.place)
+        real, host = os.path.realpath(file), socket.gethostname()
+        inode = os.stat(real).st_ino
+        return BoardIdentity((f"sql:{known}:{inode}", f"{host}:{real}"), f"{real} on {host}")
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the next call opens others."""
+        self._database.close()
+
+    # --- tasks ---
+
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        """Return the tasks of the queues, without comments and checklists, in board order."""
+        names = list(dict.fromkeys(queue_names))
+        wanted = [name for name in names if is_storable(name)]
+        query = (
+            sa.select(*rows.COLUMNS)
+            .select_from(_queue.outerjoin(_task))
+            .where(_queue.c.name.in_(wanted))
+            .order_by(_queue.c.number, _task.c.place, _task.c.number)
+        )
+        found: dict[str, list[Task]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                tasks = found.setdefault(row.queue_name, [])
+                if row.number is not None:
+                    tasks.append(rows.task_of(row))
+            for name in names:
+                if name not in found:
+                    raise _unknown(connection, name)
+        return [task for name in names for task in found[name]]
+
+    def get_task(self, task_id: str) -> Task:
+        """Return one task, whole."""
+        with self._database.read() as connection:
+            return _whole(connection, task_id)
+
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        """Move a task to the end of another queue."""
+        with self._database.write() as connection:
+            _check_task(connection, task_id)
+            target = _number_of(connection, target_queue)
+            moved = sa.update(_task).where(rows.where_id(task_id), _task.c.queue != target)
+            change = moved.values(queue=target, place=_end_of(target))
+            connection.execute(change)
+
+    def claim_task(
+        self, task_id: str, *, source_queue: str, target_queue: str, assignee: str | None
+    ) -> Task:
+        """Move a task from its source to its in-progress queue, in one statement, and assign it."""
+        with self._database.write() as connection:
+            task = _whole(connection, task_id)
+            if task.queue_name != source_queue:
+                raise TaskMovedError(task_id, expected=source_queue, actual=task.queue_name)
+            target = _number_of(connection, target_queue)
+            source = sa.select(_queue.c.number).where(_is_called(source_queue))
+            change = (
+                sa.update(_task)
+                .where(rows.where_id(task_id), _task.c.queue == source.scalar_subquery())
+                .values(
+                    queue=target,
+                    place=sa.case((_task.c.queue == target, _task.c.place), else_=_end_of(target)),
+                )
+            )
+            if connection.execute(change).rowcount == 0:
+                actual = _whole(connection, task_id).queue_name
+                raise TaskMovedError(task_id, expected=source_queue, actual=actual)
+            # The row is ours until the end of the transaction.
+            task = _whole(connection, task_id)
+            if assignee and assignee not in task.assignees:
+                value = rows.listed("assignees", [*task.assignees, assignee])
+                found = rows.where_id(task_id)
+                connection.execute(sa.update(_task).where(found).values(assignees=value))
+                task = _whole(connection, task_id)
+            return task
+
+    def add_comment(self, task_id: str, text: str) -> None:
+        """Add a comment that the adapter's user signs."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        with self._database.write() as connection:
+            number = _check_task(connection, task_id)
+            values = {
+                "task": number,
+                "text": rows.filled("the text of a comment", text),
+                "author": self._user or DEFAULT_AUTHOR,
+                "created_at": now,
+            }
+            connection.execute(sa.insert(_comment).values(values))
+
+    def update_task(
+        self,
+        task_id: str,
+        *,
+        assignees: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> Task:
+        """Set the given fields and return the task as it is then."""
+        with self._database.write() as connection:
+            _check_task(connection, task_id)
+            given = {
+                "name": None if name is None else rows.filled("name", name),
+                "description": (
+                    None if description is None else rows.plain("description", description)
+                ),
+                "labels": None if labels is None else rows.listed("labels", labels),
+                "assignees": None if assignees is None else rows.listed("assignees", assignees),
+            }
+            values = {field: value for field, value in given.items() if value is not None}
+            if values:
+                change = sa.update(_task).where(rows.where_id(task_id)).values(values)
+                connection.execute(change)
+            return _whole(connection, task_id)
+
+    def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
+        """Create a task at the end of a queue and return it."""
+        with self._database.write() as connection:
+            number = _number_of(connection, queue_name)
+            values = {
+                "queue": number,
+                "place": _end_of(number),
+                "name": rows.filled("name", name),
+                "description": rows.plain("description", description),
+                "labels": "[]",
+                "assignees": "[]",
+                "checklist": "[]",
+                "extra": "{}",
+            }
+            made = connection.execute(sa.insert(_task).values(values)).inserted_primary_key
+            assert made is not None
+            return _whole(connection, str(made[0]))
+
+    # --- queues ---
+
+    def list_queues(self) -> list[Queue]:
+        """Return all queues, in board order."""
+        counted = (
+            sa.select(_queue.c.name, sa.func.count(_task.c.number))
+            .select_from(_queue.outerjoin(_task))
+            .group_by(_queue.c.number, _queue.c.name)
+            .order_by(_queue.c.number)
+        )
+        with self._database.read() as connection:
+            return [Queue(name, count) for name, count in connection.execute(counted)]
+
+    def get_queue(self, queue_name: str) -> Queue:
+        """Return one queue."""
+        with self._database.read() as connection:
+            return _one_queue(connection, queue_name)
+
+    def create_queue(self, queue_name: str) -> Queue:
+        """Create an empty queue after the others."""
+        name = rows.queue_name_of(queue_name)
+        with self._database.write() as connection:
+            try:
+                connection.execute(sa.insert(_queue).values(name=name))
+            except IntegrityError as exc:
+                raise QueueExistsError(name) from exc
+        return Queue(name, 0)
+
+    def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
+        """Rename a queue."""
+        with self._database.write() as connection:
+            number = _number_of(connection, queue_name)
+            name = rows.queue_name_of(new_name)
+            change = sa.update(_queue).where(_queue.c.number == number).values(name=name)
+            try:
+                connection.execute(change)
+            except IntegrityError as exc:
+                raise QueueExistsError(name) from exc
+            return _one_queue(connection, name)
+
+    def delete_queue(self, queue_name: str) -> None:
+        """Delete an empty queue."""
+        with self._database.write() as connection:
+            number = _number_of(connection, queue_name)
+            if count := _one_queue(connection, queue_name).task_count:
+                raise QueueNotEmptyError(queue_name, count)
+            try:
+                connection.execute(sa.delete(_queue).where(_queue.c.number == number))
+            except IntegrityError as exc:  # somebody has put a task there meanwhile
+                raise QueueNotEmptyError(queue_name, 1) from exc
+
+
+def _whole(connection: sa.Connection, task_id: str) -> Task:
+    query = (
+        sa.select(*rows.COLUMNS, _task.c.checklist)
+        .join_from(_task, _queue)
+        .where(rows.where_id(task_id))
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise TaskNotFoundError(task_id)
+    columns = (_comment.c.text, _comment.c.author, _comment.c.created_at)
+    comments = sa.select(*columns).where(_comment.c.task == row.number).order_by(_comment.c.number)
+    found = [rows.comment_of(*comment) for comment in connection.execute(comments)]
+    return rows.task_of(row, found, rows.checklist_of(row.checklist))
+
+
+def _check_task(connection: sa.Connection, task_id: str) -> int:
+    """The number of a task that must be there."""
+    found = connection.execute(sa.select(_task.c.number).where(rows.where_id(task_id))).scalar()
+    if found is None:
+        raise TaskNotFoundError(task_id)
+    return found
+
+
+def _number_of(connection: sa.Connection, queue_name: str) -> int:
+    """The number of a queue that must be there."""
+    query = sa.select(_queue.c.number).where(_is_called(queue_name))
+    found = connection.execute(query).scalar()
+    if found is None:
+        raise _unknown(connection, queue_name)
+    return found
+
+
+def _is_called(queue_name: str) -> sa.ColumnElement[bool]:
+    return _queue.c.name == queue_name if is_storable(queue_name) else sa.false()
+
+
+def _one_queue(connection: sa.Connection, queue_name: str) -> Queue:
+    number = _number_of(connection, queue_name)
+    count = sa.select(sa.func.count()).select_from(_task).where(_task.c.queue == number)
+    return Queue(queue_name, connection.execute(count).scalar_one())
+
+
+def _unknown(connection: sa.Connection, queue_name: str) -> BoardError:
+    names = connection.execute(sa.select(_queue.c.name).order_by(_queue.c.number)).scalars()
+    return QueueNotFoundError(queue_name, names)
+
+
+def _end_of(queue: int) -> sa.ScalarSelect[int]:
+    """The place after all others of a queue."""
+    # Under another name: within an UPDATE of the table it would be taken for the updated row.
+    other = _task.alias()
+    last = sa.select(sa.func.coalesce(sa.func.max(other.c.place), 0) + 1)
+    return last.where(other.c.queue == queue).scalar_subquery()

@@ -1,0 +1,127 @@
+"""Tasks as they are in the tables, and texts as they may be stored there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from athanore.errors import InvalidTaskError
+from athanore.models import ChecklistItem, Comment, Task
+from athanore.queue_adapters.document.document import required, valid, valid_list
+from athanore.queue_adapters.document.reading import (
+    checklist_item_of,
+    items_of,
+    strings_of,
+    time_of,
+)
+from athanore.queue_adapters.sql import schema
+from athanore.texts import is_storable, storable
+
+LONGEST_NAME = 500
+"""Characters of the name of a queue: an index of PostgreSQL takes no more than 2,700 bytes."""
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+COLUMNS = (
+    schema.task.c.number,
+    schema.task.c.key,
+    schema.queue.c.name.label("queue_name"),
+    schema.task.c.name,
+    schema.task.c.description,
+    schema.task.c.labels,
+    schema.task.c.assignees,
+)
+"""What a poll reads of a task."""
+
+
+def where_id(task_id: str) -> sa.ColumnElement[bool]:
+    """The condition that finds the task of an id."""
+    if _NUMBER.fullmatch(task_id):
+        return schema.task.c.number == int(task_id)
+    return schema.task.c.key == task_id if is_storable(task_id) else sa.false()
+
+
+def task_of(
+    row: sa.Row[Any], comments: Sequence[Comment] = (), checklist: Iterable[ChecklistItem] = ()
+) -> Task:
+    """A task from a row with `COLUMNS`."""
+    number, key, queue_name, name, description, labels, assignees = row[: len(COLUMNS)]
+    return Task(
+        id=str(number) if key is None else key,
+        name=name,
+        queue_name=queue_name,
+        description=description,
+        labels=() if labels == "[]" else strings_of(read_json(labels)),
+        assignees=() if assignees == "[]" else strings_of(read_json(assignees)),
+        comments=tuple(comments),
+        tasks=tuple(checklist),
+    )
+
+
+def comment_of(text: str, author: str | None, created_at: str | None) -> Comment:
+    """A comment from its row."""
+    return Comment(text, author or None, time_of(created_at))
+
+
+def checklist_of(text: str) -> list[ChecklistItem]:
+    """The checklist of a task from its column."""
+    return [checklist_item_of(item) for item in items_of(read_json(text))]
+
+
+def read_json(text: str) -> Any:
+    """The value of a column with JSON; what another program wrote there otherwise is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def as_json(value: object) -> str:
+    """A value for a column with JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def queue_name_of(name: str) -> str:
+    """Return the name of a queue as it can be stored.
+
+    Raises:
+        InvalidTaskError: it is blank, too long, or cannot be stored.
+    """
+    name = storable(required("the name of a queue", name))
+    if len(name) > LONGEST_NAME:
+        raise InvalidTaskError(
+            f"the name of a queue must not be longer than {LONGEST_NAME} characters; "
+            f"{name[:40]!r}... has {len(name)}."
+        )
+    return name
+
+
+def filled(field: str, text: str) -> str:
+    """Return a text that must not be blank as it can be stored.
+
+    Raises:
+        InvalidTaskError: it is blank, or no text.
+    """
+    return storable(required(field, text))
+
+
+def plain(field: str, text: str) -> str:
+    """Return a text as it can be stored.
+
+    Raises:
+        InvalidTaskError: it is none.
+    """
+    return storable(valid(field, text))
+
+
+def listed(field: str, values: Sequence[str]) -> str:
+    """Return a list of texts for a column with JSON.
+
+    Raises:
+        InvalidTaskError: it is one text, or one of them is blank.
+    """
+    return as_json([storable(value) for value in valid_list(field, values)])

@@ -1,0 +1,151 @@
+"""A board in PostgreSQL: who is let in, what passes, what lasts, and sharing the database."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+import sqlalchemy as sa
+
+from athanore.errors import (
+    BoardAccessError,
+    BoardBrokenError,
+    BoardUnavailableError,
+    ConfigurationError,
+)
+from athanore.queue_adapters.sql import SqlBoard
+from tests import postgres
+from tests.support import free_port
+
+pytestmark = pytest.mark.nightly
+
+QUEUES = ["Todo", "In Progress", "Done"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[str]:
+    """An empty database."""
+    postgres.require()
+    with postgres.database() as url:
+        yield url.replace("+asyncpg", "+psycopg")
+
+
+@pytest.fixture
+def address(server: str) -> Generator[str]:
+    with postgres.schema(server) as address:
+        yield address
+
+
+@pytest.fixture
+def board(address: str) -> Generator[SqlBoard]:
+    board = SqlBoard(address, user="ada")
+    board.prepare(QUEUES)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def other(address: str) -> Generator[sa.Connection]:
+    """Another program's connection to the same database."""
+    engine = sa.create_engine(address, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_server_that_is_away_is_unavailable_and_fast() -> None:
+    board = SqlBoard(f"postgresql://ada:s3cret@127.0.0.1:{free_port()}/boards")
+    for call in (lambda: board.prepare(QUEUES), board.change_stamp, board.exists):
+        with pytest.raises(BoardUnavailableError, match="onnection refused") as caught:
+            call()
+        assert "s3cret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["user", "database"])
+def test_who_is_not_let_in_is_told_so(server: str, part: str) -> None:
+    url = sa.make_url(server)
+    url = url.set(username="nobody-here") if part == "user" else url.set(database="nothing-here")
+    board = SqlBoard(url.render_as_string(hide_password=False))
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        board.prepare(QUEUES)
+    with pytest.raises(BoardAccessError, match="does not exist"):
+        board.get_queue("Todo")
+
+
+def test_unknown_option_in_the_address_is_told(server: str) -> None:
+    with pytest.raises(ConfigurationError, match="colour"):
+        SqlBoard(f"{server}?colour=blue").prepare(QUEUES)
+
+
+def test_connections_that_were_closed_meanwhile_are_not_noticed(
+    board: SqlBoard, other: sa.Connection
+) -> None:
+    task = board.create_task("Todo", "kept")
+    query = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert True in other.execute(sa.text(query)).scalars().all()
+    assert board.get_task(task.id) == task
+
+
+def test_database_may_be_shared_with_another_program(address: str, other: sa.Connection) -> None:
+    other.execute(sa.text("CREATE TABLE flow_run (id TEXT)"))
+    board = SqlBoard(address)
+    assert not board.exists()
+    board.prepare(QUEUES)
+    assert board.exists()
+    assert board.create_task("Todo", "first").id == "1"
+    board.close()
+
+
+def test_tables_with_our_names_that_are_not_ours_are_left_alone(
+    address: str, other: sa.Connection
+) -> None:
+    other.execute(sa.text("CREATE TABLE athanore_task (id TEXT)"))
+    board = SqlBoard(address)
+    with pytest.raises(ConfigurationError, match="another program, with the tables athanore_task"):
+        board.prepare(QUEUES)
+    with pytest.raises(BoardBrokenError, match="has not the tables of a board"):
+        board.get_queue("Todo")
+    board.close()
+
+
+def test_user_who_may_not_write_is_told_so(
+    address: str, board: SqlBoard, other: sa.Connection
+) -> None:
+    role, schema = f"reader_{free_port()}", sa.make_url(address).query["options"]
+    schema = str(schema).partition("=")[2]
+    other.execute(sa.text(f"CREATE ROLE {role} LOGIN"))
+    try:
+        other.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
+        other.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+        reader = SqlBoard(sa.make_url(address).set(username=role).render_as_string())
+        assert [q.name for q in reader.list_queues()] == QUEUES
+        with pytest.raises(BoardAccessError, match="permission denied for table"):
+            reader.create_task("Todo", "x")
+        reader.close()
+    finally:
+        other.execute(sa.text(f"DROP OWNED BY {role}"))
+        other.execute(sa.text(f"DROP ROLE {role}"))
+
+
+def test_writes_of_other_programs_are_counted_once_a_transaction(
+    board: SqlBoard, other: sa.Connection
+) -> None:
+    before = board.change_stamp()
+    for name in ("first", "second", "third"):
+        board.create_task("Todo", name)
+    assert board.change_stamp() == before + 3
+    other.execute(sa.text("UPDATE athanore_task SET labels = '[\"bug\"]'"))
+    assert board.change_stamp() == before + 4
+    assert {t.labels for t in board.get_ready_tasks(["Todo"])} == {("bug",)}
+
+
+def test_board_is_told_from_others_by_a_mark_that_all_hosts_see(
+    address: str, board: SqlBoard
+) -> None:
+    same = SqlBoard(address)
+    assert same.board_identity().marks == board.board_identity().marks
+    same.close()
