@@ -13,6 +13,7 @@ from athanore.api.document import describe
 from athanore.api.head import HeadAsGet
 from athanore.api.monitoring.instruments import Measured
 from athanore.api.page import page
+from athanore.api.page.calls import calls_page
 from athanore.api.routers import (
     agents,
     board,
@@ -55,6 +56,7 @@ def create_api(app: App) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's page loads scripts of another host, in our origin
         redoc_url=None,
     )
     api.state.service = service
@@ -68,6 +70,7 @@ def create_api(app: App) -> FastAPI:
     api.include_router(webhooks.router)
     api.state.endpoints += webhooks.router.routes
     api.include_router(guide.router)
+    api.add_route("/docs", lambda _: calls_page(api), methods=["GET"], include_in_schema=False)
     api.mount("/static", page.PageFiles())
     api.add_middleware(Measured, metrics=service.metrics)
     # The last one added is the first that sees a request.

@@ -89,5 +89,23 @@ def test_a_browser_gets_the_board_page_under_a_strict_policy(lonely: Api) -> Non
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert re.findall(r"https?://(?!www.w3.org)", answer.text) == []
     assert "Finished already" not in page
-    assert lonely.http.get("/docs").status_code == 200
     lonely.get("/static/..%2Fboard.html", 404)
+
+
+def test_the_page_of_all_calls_loads_nothing_of_others(lonely: Api) -> None:
+    response = lonely.http.get("/docs", headers={"Accept": "text/html"})
+    assert response.status_code == 200
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    page = response.text
+    assert re.findall(r'(?:src|href)="(?!/|#)', page) == []
+    assert "<script" not in page and "//" not in re.sub(r"</?\w.*?>", "", page)
+    document = lonely.get("/openapi.json")
+    for path, calls in document["paths"].items():
+        for method in calls:
+            assert f'<section id="{method.upper()}{path}">' in page
+    linked = set(re.findall(r'href="#(\w+)"', page))
+    assert linked <= set(re.findall(r'<section id="(\w+)">', page))
+    for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+        answer = lonely.http.get(path)
+        assert answer.status_code == 200
+        assert re.findall(r"https?://(?!www.w3.org)", answer.text) == []

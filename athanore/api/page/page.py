@@ -1,4 +1,4 @@
-"""The board page: one template, one stylesheet, one script, and a strict policy for them.
+"""Pages: templates, stylesheets, one script, and a strict policy for them.
 
 Everything that people or agents wrote reaches the page as JSON (`GET /board`) and is set as text,
 never as HTML.
@@ -64,13 +64,15 @@ class PageFiles(StaticFiles):
 
 def board_page(dispatcher: AgentDispatcher) -> HTMLResponse:
     """The page itself; it holds nothing that a caller without a token must not see."""
-    text = _templates.get_template("board.html").render(
-        app=dispatcher.name,
-        version=__version__,
-        digest=_digest(),
-        prefect_ui=prefect_ui(),
-    )
-    return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache", "Vary": "Accept"})
+    page = render("board.html", app=dispatcher.name, prefect_ui=prefect_ui())
+    page.headers["Vary"] = "Accept"
+    return page
+
+
+def render(template: str, **values: object) -> HTMLResponse:
+    """A page of ours, with the policy that allows nothing but our own files."""
+    text = _templates.get_template(template).render(version=__version__, digest=_digest(), **values)
+    return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache"})
 
 
 @cache
