@@ -12,6 +12,7 @@ from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.routes import NO_DEAD_LETTER, Route
 from athanore.version import __version__
+from athanore.workspaces import DirectoryWorkspace, GitWorkspace, Workspace
 
 __all__ = [
     "NO_DEAD_LETTER",
@@ -24,8 +25,10 @@ __all__ = [
     "AthanoreError",
     "Comment",
     "ConfigurationError",
+    "DirectoryWorkspace",
     "EventKind",
     "GitHubBoard",
+    "GitWorkspace",
     "JsonFileAdapter",
     "MemoryAdapter",
     "Queue",
@@ -35,5 +38,6 @@ __all__ = [
     "ScriptedAgent",
     "SubprocessAgentAdapter",
     "Task",
+    "Workspace",
     "__version__",
 ]

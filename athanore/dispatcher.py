@@ -17,20 +17,21 @@ from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import ConfigurationError, unknown_option
 from athanore.options import INHERIT, Inherit, Seconds, takes
+from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
-from athanore.route_rules import check_beside, check_filters, check_prompt_function
+from athanore.route_rules import check_beside, check_filters
 from athanore.routes import (
     MAX_CRASHES,
     QUEUE_OPTIONS,
-    PromptFunction,
     Route,
     RouteOptions,
     ranked,
 )
 from athanore.settings import Settings, explain
 from athanore.texts import shown
+from athanore.workspaces.base import WorkspaceProvider, is_provider
 
-_OPTIONS = ("default_agent", "max_crashes", "name", "queue_backend")
+_OPTIONS = ("default_agent", "max_crashes", "name", "queue_backend", "workspace")
 
 
 class AgentDispatcher:
@@ -56,6 +57,8 @@ class AgentDispatcher:
             are. By default that of the folder of the file that makes the dispatcher.
         max_crashes: lost workers that a task survives before it counts as failed. Default 3.
         shutdown_grace: how long running agents may finish at a shutdown. Default 30.
+        workspace: gives each task a folder of its own, on routes that say neither `workspace` nor
+            `cwd`. Default None: agents start in the worker's folder.
 
     Raises:
         ConfigurationError: a value is out of its range; the message names it.
@@ -78,6 +81,7 @@ class AgentDispatcher:
         name: str | None = None,
         max_crashes: int = MAX_CRASHES,
         shutdown_grace: Seconds | Inherit = INHERIT,
+        workspace: WorkspaceProvider | None = None,
         **unknown: Never,
     ) -> None:
         given: dict[str, object] = {
@@ -115,6 +119,11 @@ class AgentDispatcher:
         self.name = name
         self.default_agent = default_agent
         self.max_crashes = max_crashes
+        if workspace is not None and not is_provider(workspace):
+            raise ConfigurationError(
+                f"workspace={workspace!r} must be a workspace, such as GitWorkspace(...)."
+            )
+        self.workspace = workspace
         self._queue_backend = queue_backend
         self._routes: dict[str, Route] = {}
         self._board: QueueAdapter | None = None
@@ -124,9 +133,10 @@ class AgentDispatcher:
     def route(self, options: RouteOptions) -> Callable[[PromptFunction], PromptFunction]:
         """Watch a queue; the decorated function writes the prompt for each of its tasks.
 
-        The function takes `(task_id, task_name)`, and may take `task` and `attempt` beside them;
-        it may be async. It stays callable as it was. `RouteOptions` and `docs/routes.md` explain
-        every option; only `queue_name` is required, and may be given by its place.
+        The function takes `(task_id, task_name)`, and may take `task`, `attempt` and `workspace`
+        beside them; it may be async. It stays callable as it was. `RouteOptions` and
+        `docs/routes.md` explain every option; only `queue_name` is required, and may be given by
+        its place.
 
         Raises:
             RouteError: an option is wrong, or the queue has a route already.

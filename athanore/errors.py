@@ -23,6 +23,7 @@
     |   +-- AmbiguousRouteError   several routes watch the queue that was named
     |   +-- TaskNotOursError      another route takes the task now, or none
     |   +-- MatchError            a route's `match` fails on the task
+    +-- WorkspaceError            there is no folder for an agent to work in, or it is in use
     +-- PrefectUnavailableError   the Prefect server did not answer
 
 Messages say what was wrong, with the value, and what to do about it.
@@ -220,6 +221,18 @@ class MatchError(DispatchError):
             f"Task {task_id!r} is held: match= of route {route!r} fails on it "
             f"({type(error).__name__}: {reason(error)})."
         )
+
+
+class WorkspaceError(AthanoreError):
+    """There is no folder for an agent to work in, or it may not be touched; the message says why.
+
+    Attributes:
+        output: the last lines of the command that failed; "" if none did.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        self.output = output
+        super().__init__(message)
 
 
 class PrefectUnavailableError(AthanoreError):

@@ -1,12 +1,11 @@
-"""What routes may not be: in each other's way, or with a prompt function that cannot be called."""
+"""What routes may not be: in each other's way."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 
 from athanore.errors import RouteError
-from athanore.routes import PromptFunction, Route, ranked
+from athanore.routes import Route, ranked
 
 
 def check_beside(route: Route, others: Iterable[Route]) -> None:
@@ -56,28 +55,3 @@ def check_filters(routes: Iterable[Route]) -> None:
                         f"{queue_name!r}; give them different labels=, without_labels=, assignees= "
                         "or match=."
                     )
-
-
-def check_prompt_function(route: str, function: PromptFunction) -> None:
-    """Refuse a prompt function whose signature cannot be called with (task_id, task_name).
-
-    Raises:
-        RouteError: it takes fewer than two arguments, or requires ones that nobody fills.
-    """
-    parameters = list(inspect.signature(function).parameters.values())
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return
-    name = getattr(function, "__name__", repr(function))
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    unknown = [
-        p.name
-        for p in parameters[2:]
-        if p.name not in ("task", "attempt")
-        and p.default is p.empty
-        and p.kind is not p.VAR_KEYWORD
-    ]
-    if len(positional) < 2 or unknown:
-        raise RouteError(
-            f"Route {route!r}: {name}{inspect.signature(function)} must take "
-            "(task_id, task_name), and may take task and attempt beside them."
-        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from athanore.errors import RouteError
 from athanore.models import Task
@@ -34,14 +33,16 @@ from athanore.options import (
     variables,
     words,
 )
+from athanore.prompt_functions import PromptFunction, call_prompt_function
 from athanore.texts import operand
+from athanore.workspaces.base import is_provider
 
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter, RouteView
+    from athanore.workspaces.base import Workspace, WorkspaceProvider
 else:
     RouteView = object
 
-type PromptFunction = Callable[..., str | Awaitable[str]]
 type MatchFunction = Callable[[Task], bool]
 
 NEEDS = ("comments", "tasks")
@@ -247,7 +248,14 @@ class RouteOptions:
     cwd: Option[str | Path | None, Path | None] = folder()
     """The agent's working folder; the worker's by default.
 
-    A path. Default: none."""
+    A path. Default: none. A route that says one takes no `workspace` of the dispatcher."""
+
+    workspace: Option[WorkspaceProvider | Inherit | None, WorkspaceProvider | None] = thing(
+        "a workspace, such as GitWorkspace(...)", INHERIT, inherits="workspace", is_it=is_provider
+    )
+    """A folder of its own for each task: the agent's working folder. `None` switches it off.
+
+    Default: inherits `workspace`. It cannot be said over HTTP."""
 
     env: Option[Mapping[str, str] | None, Mapping[str, str]] = variables()
     """Variables that are added to the agent's environment. Those said over HTTP are kept in Prefect
@@ -306,6 +314,13 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             inherited: the dispatcher's value for the name of one of its arguments.
         """
         given = dict(vars(options))
+        if options.cwd is not None and given["workspace"] is INHERIT:
+            given["workspace"] = None
+        elif options.cwd is not None and given["workspace"] is not None:
+            raise RouteError(
+                f"Route {options.name!r}: cwd={str(options.cwd)!r} and workspace= both say where "
+                "the agent works; give one of them."
+            )
         for name, option in OPTIONS.items():
             if option.is_inherited(given[name]):
                 given[name] = inherited(option.inherits)
@@ -352,37 +367,16 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
         program = shlex.split(self.command)
         return (*program, *self.args) if program else ()
 
-    async def make_prompt(self, task: Task, attempt: int) -> str:
-        """Call the prompt function with what its signature asks for.
+    async def make_prompt(
+        self, task: Task, attempt: int, workspace: Workspace | None = None
+    ) -> str:
+        """Have the prompt function write the prompt; see `call_prompt_function`.
 
-        The function takes the task's id and name, and may take `task` and `attempt` beside them.
-        A plain function is called in a thread, so that it never stalls the worker.
-
-        Raises:
-            Exception: whatever the function raises; TypeError if it returns no string.
+        Args:
+            workspace: where the agent works; None without one.
         """
-        import asyncio
-
-        kwargs: dict[str, Any] = {}
-        parameters = list(inspect.signature(self.prompt).parameters.values())
-        for extra in parameters[2:]:
-            if extra.name == "attempt":
-                kwargs["attempt"] = attempt
-            elif extra.name == "task":
-                kwargs["task"] = task
-        prompt: object
-        if inspect.iscoroutinefunction(self.prompt):
-            prompt = await self.prompt(task.id, task.name, **kwargs)
-        else:
-            prompt = await asyncio.to_thread(self.prompt, task.id, task.name, **kwargs)
-            if inspect.isawaitable(prompt):  # an object whose __call__ is async
-                prompt = await prompt
-        if not isinstance(prompt, str):
-            raise TypeError(
-                f"the prompt function of route {self.name!r} must return a string, "
-                f"not {type(prompt).__name__}"
-            )
-        return prompt
+        extras = {"task": task, "attempt": attempt, "workspace": workspace}
+        return await call_prompt_function(self.name, self.prompt, task.id, task.name, extras)
 
     def describe(self) -> str:
         """Say in a line what the route starts, for descriptions and tables."""

@@ -21,8 +21,9 @@ from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
-from athanore.errors import ConfigurationError
+from athanore.errors import ConfigurationError, WorkspaceError
 from athanore.flows.transcript import LINE_WIDTH, Log, Transcript
+from athanore.flows.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
@@ -84,6 +85,7 @@ class AgentAttempt:
         self._run_log = run_log
         self._handle = handle
         self._log = log
+        self._folder = WorkingFolder(app, route, log)
 
     async def perform(
         self, claimed: BoardTask, token: str, transcript: Transcript
@@ -101,6 +103,24 @@ class AgentAttempt:
                 {"queue": self._route.queue_name, "attempt": self._run_log.attempt},
             )
         )
+        result: AgentResult | None = None
+        try:
+            opening = self._folder.open(claimed, self._run_log.attempt, transcript)
+            await self._handle.supervise(asyncio.create_task(opening))
+            result = await self._run_agent(claimed, token, transcript)
+        except WorkspaceError as exc:
+            result = self._redacted(_no_folder(exc))
+        except asyncio.CancelledError:
+            if self._handle.reason is None:
+                raise
+        finally:
+            transcript.close()
+            await self._folder.close(result.outcome if result else None)
+        return result
+
+    async def _run_agent(
+        self, claimed: BoardTask, token: str, transcript: Transcript
+    ) -> AgentResult | None:
         limit = self._route.timeout
         attempt = attempt_task.with_options(
             name=f"attempt {self._run_log.attempt}",
@@ -120,14 +140,11 @@ class AgentAttempt:
         try:
             state = await self._handle.supervise(work)
         except asyncio.CancelledError:
-            if self._handle.reason is None:
-                raise
             if self._handle.reason is StopReason.STALLED:
                 return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
-            return None
+            raise
         finally:
             stall_watch.cancel()
-            transcript.close()
         if results:
             return results[0]
         if state.name == PrefectState.TIMED_OUT:
@@ -147,7 +164,7 @@ class AgentAttempt:
     async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
         route, attempt = self._route, self._run_log.attempt
         try:
-            prompt = self.prompt = await route.make_prompt(claimed, attempt)
+            prompt = self.prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
         except Exception as exc:
             self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
@@ -170,8 +187,9 @@ class AgentAttempt:
                 api_url=self._app.api_url,
                 token=token,
                 adapter=self._app.board.adapter,
+                workspace=self._folder.workspace,
             ),
-            cwd=route.cwd,
+            cwd=self._folder.path,
             emit=transcript.emit,
             alive=transcript.touch,
             command=command,
@@ -189,7 +207,10 @@ class AgentAttempt:
         self, claimed: BoardTask, token: str, transcript: Transcript
     ) -> AgentResult:
         """What is said of the attempt goes to comments, states and labels."""
-        result, clean = await self._work(claimed, token, transcript), self._app.redactor
+        return self._redacted(await self._work(claimed, token, transcript))
+
+    def _redacted(self, result: AgentResult) -> AgentResult:
+        clean = self._app.redactor
         return replace(
             result,
             reason=cut(clean.text(result.reason), _LONGEST_REASON),
@@ -224,6 +245,12 @@ class AgentAttempt:
 
 def _hopeless(reason: str) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
+
+
+def _no_folder(error: WorkspaceError) -> AgentResult:
+    """Whatever the task, no agent can work; it costs none an attempt."""
+    reason = str(error).rstrip(".")
+    return AgentResult(AgentOutcome.FAILED, reason, output_tail=error.output, not_now=True)
 
 
 def cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:

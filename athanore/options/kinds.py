@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from athanore.options.option import Hint, Inherit, Kind, Option, Seconds, itself
+from athanore.options.option import Hint, Inherit, Kind, Option, Seconds
 
 _YEAR = 366 * 86400
 
@@ -192,7 +192,23 @@ def variables(**more: Any) -> Any:
     return _option(kind, None, **more)
 
 
-def thing(expects: str, **more: Any) -> Any:
-    """An option that is an object of Python, so that it cannot be sent; None if there is none."""
-    kind = Kind(keep=itself, expects=expects, sent=None, shown=str)
-    return _option(kind, None, none=True, **more)
+def thing(
+    expects: str,
+    default: Inherit | None = None,
+    *,
+    is_it: Callable[[object], bool] = lambda value: True,
+    **more: Any,
+) -> Any:
+    """An option that is an object of Python, so that it cannot be sent; None if there is none.
+
+    Args:
+        is_it: tells whether a value is such an object.
+    """
+
+    def keep(value: object) -> object:
+        if not is_it(value):
+            raise TypeError
+        return value
+
+    kind = Kind(keep=keep, expects=expects, sent=None, shown=str)
+    return _option(kind, default, none=True, **more)

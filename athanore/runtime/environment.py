@@ -13,6 +13,7 @@ from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
 from athanore.routes import Route
 from athanore.runtime.inheritance import WITHOUT_TERMINAL, is_of_the_launcher
 from athanore.texts import cut
+from athanore.workspaces.base import Workspace
 
 _SECRET = re.compile(
     r"""
@@ -52,11 +53,13 @@ def agent_environment(
     api_url: str,
     token: str = "",
     adapter: QueueAdapter | None = None,
+    workspace: Workspace | None = None,
     base: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Build the whole environment of one agent.
 
     Args:
+        workspace: the folder that it was given; None if it starts elsewhere.
         token: what the agent shows to the task API; see `athanore.runs.tokens`.
         base: what is inherited; the process's own environment by default.
     """
@@ -76,6 +79,12 @@ def agent_environment(
             "ATHANORE_ATTEMPT": str(attempt),
         }
     )
+    if workspace is not None:
+        env |= {
+            "ATHANORE_WORKSPACE": str(workspace.path),
+            "ATHANORE_BRANCH": workspace.branch,
+            "ATHANORE_BASE": workspace.base,
+        }
     if token:
         env["ATHANORE_TOKEN"] = token
     env.update(route.env)

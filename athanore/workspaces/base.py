@@ -1,0 +1,137 @@
+"""The port to where agents work: a folder of its own for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypeIs, runtime_checkable
+
+from athanore.models import AgentOutcome, AgentResult, Task
+
+type RunCommand = Callable[[Sequence[str], Path, timedelta], Awaitable[AgentResult]]
+"""Runs a command in a folder, with a time limit, as agents are run: in their environment but for
+the token, supervised, its output in the run's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder that an attempt was given; as a text it is the folder's path.
+
+    Attributes:
+        path: the folder, absolute; the agent starts in it.
+        branch: the branch that is checked out there; "" without git.
+        base: the branch, tag or commit that `branch` began at; "" without git.
+    """
+
+    path: Path
+    branch: str = ""
+    base: str = ""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRequest:
+    """Who asks for a folder.
+
+    Attributes:
+        app: the name of the app; two apps share no folders.
+        task: the task that is worked on; its id says which folder it is.
+        run: runs the commands that make the folder ready.
+        say: tells a line to the log of the run.
+    """
+
+    app: str
+    task: Task
+    run: RunCommand
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWorkspace:
+    """A folder on this host.
+
+    Attributes:
+        task_name: the task's name when an attempt last had the folder.
+        used_at: when an attempt last began or ended there.
+        in_use: an attempt has it now.
+        is_abandoned: the worker of the last attempt died and said nothing of its end.
+        kept: why it may not be removed yet, in a few words; "" if it may.
+    """
+
+    task_id: str
+    task_name: str
+    path: Path
+    branch: str
+    used_at: datetime
+    in_use: bool
+    is_abandoned: bool
+    kept: str
+
+
+@runtime_checkable
+class WorkspaceProvider(Protocol):
+    """Gives tasks their folders. One provider serves many attempts, in several processes, at once.
+
+    What a task's folder is called follows from the app's name and the task's id alone, and no id
+    leads out of the provider's root or to the folder of another task.
+    """
+
+    async def open(self, request: WorkspaceRequest) -> Workspace:
+        """Give a task's folder to an attempt; make it where there is none.
+
+        Obligations:
+        - The folder is as the last attempt left it, also if the worker of that one was killed.
+        - Nobody else is given it until `close`, or until this process ends: who asks waits.
+        - What makes it ready is done once, not for each attempt.
+        - If this raises, or is cancelled, the folder is free again, and what an earlier attempt
+          left there is untouched.
+
+        Raises:
+            WorkspaceError: there is no folder to be had now, whoever the agent is.
+        """
+        ...
+
+    async def close(self, workspace: Workspace, outcome: AgentOutcome | None) -> Sequence[str]:
+        """Take a folder back; all processes of the attempt have ended.
+
+        Everything stays in the folder for the next attempt.
+
+        Args:
+            outcome: how the attempt ended; None if it was stopped.
+
+        Returns:
+            What people should know of the folder, a sentence each.
+
+        Raises:
+            WorkspaceError: what there is to keep could not be kept; the folder is free all the
+                same, and as it was.
+        """
+        ...
+
+    async def find(self, app: str) -> Sequence[FoundWorkspace]:
+        """List an app's folders on this host, by task id."""
+        ...
+
+    async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:
+        """Remove a task's folder.
+
+        Args:
+            force: also if there is work in it that is nowhere else.
+
+        Raises:
+            WorkspaceError: an attempt has it, or `find` says why it is kept.
+        """
+        ...
+
+    def check(self) -> str | None:
+        """Say what keeps it from giving folders on this host, in a few words; None if nothing."""
+        ...
+
+
+def is_provider(value: object) -> TypeIs[WorkspaceProvider]:
+    """Tell whether a value is a provider of folders, and not its class or a path."""
+    return isinstance(value, WorkspaceProvider) and not isinstance(value, type)

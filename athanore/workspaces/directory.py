@@ -1,0 +1,83 @@
+"""`DirectoryWorkspace`: an empty folder for each task, without git."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import override
+
+from athanore.errors import WorkspaceError
+from athanore.workspaces.base import WorkspaceRequest
+from athanore.workspaces.folders import TaskFolders, set_aside
+from athanore.workspaces.places import Place, Record
+from athanore.workspaces.preparation import Preparation
+
+
+class DirectoryWorkspace(TaskFolders):
+    """Gives each task an empty folder, which its attempts and stages share.
+
+    Nothing in it is anywhere else, so that only an empty folder is removed without force.
+
+    Args:
+        root: where the folders are; made if it does not exist.
+        setup: a command, or several, that make a folder ready; run once for each folder.
+        setup_timeout: how long each of them may take.
+        keep: how long a folder stays that nobody has used; None for ever.
+
+    Raises:
+        ConfigurationError: a command cannot be split into words.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        setup: str | Sequence[str] | None = None,
+        setup_timeout: timedelta = timedelta(minutes=10),
+        keep: timedelta | None = timedelta(days=7),
+    ) -> None:
+        super().__init__(Preparation(setup, setup_timeout), keep)
+        # Under their own names, so that they count for the app's version.
+        self._root = Path(root)
+        self._setup = setup
+        self._setup_timeout = setup_timeout
+        self._keep = keep
+
+    @property
+    @override
+    def folders(self) -> Path:
+        return self._root.expanduser().resolve()
+
+    @property
+    @override
+    def folder_name(self) -> str:
+        return "work"
+
+    def check(self) -> str | None:
+        """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
+        try:
+            self.folders.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            return f"the folder {str(self.folders)!r} cannot be made: {exc.strerror or exc}"
+        return None
+
+    @override
+    async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
+        if place.folder.is_symlink() or (place.folder.exists() and not place.folder.is_dir()):
+            set_aside(place, "it is no folder any more", request.say)
+        try:
+            place.folder.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise WorkspaceError(f"{place.folder} cannot be made: {exc.strerror or exc}.") from exc
+        return record
+
+    @override
+    async def secure(self, place: Place, record: Record) -> Sequence[str]:
+        return ()
+
+    @override
+    async def unsaved(self, place: Place) -> str:
+        if not place.folder.is_dir() or any(place.folder.iterdir()):
+            return "it is not empty"
+        return ""

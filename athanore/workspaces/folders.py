@@ -1,0 +1,221 @@
+"""What all providers of folders on this host have in common: who has one, and what may go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from filelock import Timeout
+
+from athanore.errors import WorkspaceError
+from athanore.models import AgentOutcome
+from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
+from athanore.workspaces.places import Place, Record, acquire, is_held, places
+from athanore.workspaces.preparation import Preparation
+
+
+class TaskFolders(ABC):
+    """A provider that keeps each task's folder below a root on this host.
+
+    Args:
+        preparation: makes a folder ready.
+        keep: how long a folder stays that nobody has used; None for ever.
+    """
+
+    def __init__(self, preparation: Preparation, keep: timedelta | None) -> None:
+        self._preparation = preparation
+        self._kept_for = keep
+        self._opened: dict[Path, Place] = {}
+
+    @property
+    @abstractmethod
+    def folders(self) -> Path:
+        """Where all folders are."""
+
+    @property
+    @abstractmethod
+    def folder_name(self) -> str:
+        """What the folder of each task is called."""
+
+    @abstractmethod
+    async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
+        """See to it that there is a folder; returns the record with what is known of it now."""
+
+    @abstractmethod
+    async def secure(self, place: Place, record: Record) -> Sequence[str]:
+        """Keep elsewhere what an attempt left in a folder; returns what people should know."""
+
+    @abstractmethod
+    async def unsaved(self, place: Place) -> str:
+        """Say what would be lost with a folder, in a few words; "" if nothing would."""
+
+    async def open(self, request: WorkspaceRequest) -> Workspace:
+        """Give a task's folder to an attempt; see `WorkspaceProvider.open`."""
+        place = Place(self.folders, request.app, request.task.id, self.folder_name)
+        place.make()
+        await acquire(place.lock)
+        try:
+            record = place.read()
+            if record.is_open:
+                await self._make_up_for(place, record, request)
+            record = replace(record, task_name=request.task.name)
+            record = await self.make(place, record, request)
+            place.write(record)
+            prepared = await self._preparation.done(place.folder, record.prepared, request)
+            record = replace(
+                record,
+                prepared=prepared,
+                number=record.number + 1,
+                opened_at=_now().isoformat(),
+                closed_at="",
+                outcome="",
+            )
+            place.write(record)
+        except BaseException:
+            place.lock.release()
+            raise
+        self._opened[place.folder] = place
+        return Workspace(place.folder, record.branch, record.base)
+
+    async def _make_up_for(self, place: Place, record: Record, request: WorkspaceRequest) -> None:
+        """Keep what an attempt left whose worker died, before another one is given the folder."""
+        try:
+            for note in await self.secure(place, record):
+                request.say(note)
+        except WorkspaceError as exc:
+            request.say(f"What the last attempt left in the folder is not kept elsewhere: {exc}")
+
+    async def close(self, workspace: Workspace, outcome: AgentOutcome | None) -> Sequence[str]:
+        """Take a folder back; see `WorkspaceProvider.close`."""
+        place = self._opened.pop(workspace.path)
+        try:
+            place.check()
+            record = place.read()
+            notes = await self.secure(place, record)
+            ended = replace(record, closed_at=_now().isoformat(), outcome=str(outcome or "stopped"))
+            place.write(ended)
+            return notes
+        finally:
+            place.lock.release()
+
+    async def find(self, app: str) -> Sequence[FoundWorkspace]:
+        """List an app's folders on this host; see `WorkspaceProvider.find`."""
+        there = [p for p in places(self.folders, app, self.folder_name) if is_there(p.folder)]
+        return [await self._found(place) for place in there]
+
+    async def _found(self, place: Place) -> FoundWorkspace:
+        record, in_use = place.read(), is_held(place.lock)
+        return FoundWorkspace(
+            task_id=place.task_id,
+            task_name=record.task_name,
+            path=place.folder,
+            branch=record.branch,
+            used_at=record.used_at,
+            in_use=in_use,
+            is_abandoned=record.is_open and not in_use,
+            kept="in use" if in_use else await self._kept(place, record),
+        )
+
+    async def _kept(self, place: Place, record: Record) -> str:
+        try:
+            if unsaved := await self.unsaved(place):
+                return unsaved
+        except WorkspaceError as exc:
+            return f"cannot be looked at: {exc}"
+        if self._kept_for is None:
+            return "kept for ever"
+        until = record.used_at + self._kept_for
+        return "" if until <= _now() else f"kept until {until:%Y-%m-%d %H:%M} UTC"
+
+    async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:
+        """Remove a task's folder; see `WorkspaceProvider.remove`."""
+        place = Place(self.folders, app, task_id, self.folder_name)
+        if not is_there(place.folder):
+            return
+        place.check()
+        try:
+            place.lock.acquire(blocking=False)
+        except Timeout:
+            raise WorkspaceError(f"{place.folder} is in use.") from None
+        try:
+            record = place.read()
+            if not force and (kept := await self._kept(place, record)):
+                raise WorkspaceError(f"{place.folder} is kept: {kept}.")
+            try:
+                await self.secure(place, record)
+            except WorkspaceError:
+                if not force:
+                    raise
+            await delete(place.folder)
+            closed_at = record.closed_at or _now().isoformat()
+            place.write(replace(record, prepared="", closed_at=closed_at))
+        finally:
+            place.lock.release()
+
+
+def set_aside(place: Place, why: str, say: Callable[[str], None]) -> None:
+    """Give what is in a folder's place another name, so that nothing of it is lost.
+
+    Raises:
+        WorkspaceError: that is not possible.
+    """
+    number = 1
+    while is_there(aside := place.home / f"{place.folder.name}.aside-{number}"):
+        number += 1
+    try:
+        place.folder.rename(aside)
+    except OSError as exc:
+        raise WorkspaceError(f"{place.folder}: {why}, and it cannot be renamed: {exc}.") from exc
+    say(f"{place.folder}: {why}. It is {aside} now, and a new folder is made.")
+
+
+async def delete(folder: Path) -> None:
+    """Remove a folder with all that is in it, and nothing that links in it lead to.
+
+    Raises:
+        WorkspaceError: something cannot be removed.
+    """
+    try:
+        await asyncio.to_thread(_remove_all, folder)
+    except OSError as exc:
+        raise WorkspaceError(f"{folder} cannot be removed: {exc}.") from exc
+
+
+def _remove_all(path: Path) -> None:
+    if not is_there(path):
+        return
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path, onexc=_make_writable)
+
+
+def _make_writable(remove: Callable[..., object], path: str, error: BaseException) -> None:
+    """Remove what is in a folder that an agent made read-only, as caches of packages are."""
+    if not isinstance(error, PermissionError):
+        raise error
+    for part in (os.path.dirname(path), path):
+        with suppress(OSError):
+            if stat.S_ISDIR(os.lstat(part).st_mode):
+                os.chmod(part, 0o700)
+    if remove in (os.open, os.scandir):
+        shutil.rmtree(path)
+    else:
+        remove(path)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is anything at a path, be it a link that leads nowhere."""
+    return path.is_symlink() or path.exists()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,74 @@
+"""Where a repository is: a path or a URL, with the login in it apart."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from athanore.errors import ConfigurationError
+from athanore.workspaces.places import slug
+
+_URL = re.compile(r"(https?|ssh|git|file)://[^/]", re.IGNORECASE)
+_SCHEME = re.compile(r"^[\w+.-]+::?//|^[\w+.-]+::")
+_SCP = re.compile(r"^(?:[\w.-]+@)?[\w.-]+:(?!//)")
+
+
+class Address:
+    """Where a repository is.
+
+    Args:
+        given: a path, a URL (`https`, `http`, `ssh`, `git`, `file`), or `host:path` for ssh.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+
+    def __init__(self, given: str | Path) -> None:
+        text = str(given)
+        wrong = f"repo={text!r} must be a path or a URL with https, ssh, git or file."
+        if not text.strip() or text.startswith("-") or not text.isprintable():
+            raise ConfigurationError(wrong)
+        self._login = ""
+        self.is_path = isinstance(given, Path) or text.startswith((".", "/", "~"))
+        if self.is_path:
+            self.text = str(Path(text).expanduser().resolve())
+        elif _URL.match(text):
+            self.text = self._without_login(text)
+        elif _SCHEME.match(text):
+            raise ConfigurationError(wrong)
+        elif _SCP.match(text):
+            self.text = text
+        else:
+            self.is_path = True
+            self.text = str(Path(text).resolve())
+
+    def _without_login(self, text: str) -> str:
+        parts = urlsplit(text)
+        login, at, host = parts.netloc.rpartition("@")
+        if not at or not parts.scheme.lower().startswith("http"):
+            return text
+        self._login = unquote(login)
+        return parts._replace(netloc=host).geturl()
+
+    @property
+    def name(self) -> str:
+        """What the repository is called, as the name of a folder."""
+        last = re.split(r"[/:\\]", self.text.rstrip("/"))[-1]
+        return slug(last.removesuffix(".git")) or "repository"
+
+    @property
+    def folder(self) -> str:
+        """The name of a folder for this repository alone."""
+        return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The settings by which git logs in there; for the mirror only."""
+        if not self._login:
+            return {}
+        login = self._login if ":" in self._login else f"{self._login}:"
+        basic = base64.b64encode(login.encode()).decode()
+        return {f"http.{self.text}.extraHeader": f"Authorization: Basic {basic}"}

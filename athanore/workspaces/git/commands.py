@@ -1,0 +1,147 @@
+"""The one place where git is called: with nothing of the environment and of the configuration of
+whoever started the worker, and without hooks.
+
+An agent's folder is never the repository of a call: its configuration could name programs. What is
+done with it is done from the mirror, which takes the folder as files, or fetches from its path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from athanore.errors import WorkspaceError
+from athanore.texts import cut_lines, readable
+
+GIT_TIMEOUT = timedelta(minutes=10)
+"""How long a call of git may take."""
+
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "core.hooksPath": os.devnull,
+        "core.fsmonitor": "false",
+        "core.attributesFile": os.devnull,
+        "core.excludesFile": os.devnull,
+        "core.quotePath": "false",
+        "gc.auto": "0",
+        "maintenance.auto": "false",
+        "advice.detachedHead": "false",
+        "submodule.recurse": "false",
+        "fetch.recurseSubmodules": "false",
+    }
+)
+
+_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
+        "LC_ALL": "C",
+        "HOME": "/nonexistent",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ALLOW_PROTOCOL": "file",
+        "GIT_AUTHOR_NAME": "Athanore",
+        "GIT_AUTHOR_EMAIL": "athanore@localhost",
+        "GIT_COMMITTER_NAME": "Athanore",
+        "GIT_COMMITTER_EMAIL": "athanore@localhost",
+    }
+)
+
+_OF_THE_NETWORK = (
+    "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "http_proxy",
+    "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+)  # fmt: skip
+"""What a fetch from elsewhere has of the worker's environment: for ssh, .netrc, proxies."""
+
+
+class GitError(WorkspaceError):
+    """A call of git failed."""
+
+
+def upstream_environment() -> dict[str, str]:
+    """What is added for a fetch from where the repository is; never for one from a folder."""
+    found = {name: os.environ[name] for name in _OF_THE_NETWORK if name in os.environ}
+    return found | {
+        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+    }
+
+
+class Git:
+    """Calls git.
+
+    Args:
+        mark: variables by which the calls are found, should this process be killed.
+    """
+
+    def __init__(self, mark: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._mark = mark
+
+    async def __call__(
+        self,
+        *words: str | Path,
+        git_dir: Path | None = None,
+        cwd: Path | None = None,
+        stdin: bytes = b"",
+        env: Mapping[str, str] = MappingProxyType({}),
+        config: Mapping[str, str] = MappingProxyType({}),
+        limit: timedelta = GIT_TIMEOUT,
+    ) -> str:
+        """Call git and return what it puts out, without the newline at its end.
+
+        Args:
+            git_dir: the repository; without one the call is about none.
+            env: variables that are added.
+            config: settings that are added; they are in the environment and not in the arguments,
+                which everybody on the host can read.
+
+        Raises:
+            GitError: it failed, took too long, or git is not there.
+        """
+        told = [str(word) for word in words]
+        variables = {
+            **_ENVIRONMENT,
+            "PATH": os.environ.get("PATH", os.defpath),
+            **self._mark,
+            **env,
+        }
+        settings = {**_SETTINGS, **config}
+        variables["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (name, value) in enumerate(settings.items()):
+            variables[f"GIT_CONFIG_KEY_{number}"] = name
+            variables[f"GIT_CONFIG_VALUE_{number}"] = value
+        if git_dir is not None:
+            variables["GIT_DIR"] = str(git_dir)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git", *told, cwd=cwd or git_dir or "/", env=variables, start_new_session=True,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+        except (OSError, ValueError) as exc:
+            raise GitError(f"git {told[0]} cannot be started: {exc}.") from exc
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                out, err = await process.communicate(stdin)
+        except TimeoutError:
+            raise GitError(
+                f"git {told[0]} took longer than {limit.total_seconds():g} seconds."
+            ) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode:
+            said = cut_lines(readable(err.decode(errors="replace")).strip(), 1000, 20)
+            raise GitError(f"git {told[0]} failed (exit code {process.returncode})", said)
+        return out.decode(errors="surrogateescape").removesuffix("\n")

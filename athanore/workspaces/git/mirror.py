@@ -1,0 +1,213 @@
+"""The mirror of a repository on this host: what clones are made of and what agents did goes to.
+
+No agent is given it. Below `refs/heads` and `refs/tags` it has what the repository has, and below
+`refs/athanore/<app>/<task>/` what was in the folder of a task:
+
+    refs/athanore/<app>/<task>/<number>       the folder at the end of an attempt, work that was not
+                                              committed included
+    refs/athanore/<app>/<task>/folder/...     the folder's own refs, as they were seen last
+    refs/athanore/<app>/<task>/HEAD           the commit that is checked out there
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from filelock import FileLock
+
+from athanore.errors import WorkspaceError
+from athanore.workspaces.git.address import Address
+from athanore.workspaces.git.commands import Git, GitError, upstream_environment
+from athanore.workspaces.git.leftovers import why_left_out
+from athanore.workspaces.places import held
+
+_FETCH_TIMEOUT = timedelta(minutes=30)
+_SOUND = ("objects", "refs")
+_BORROWS = ("objects/info/alternates", "objects/info/http-alternates", "commondir")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept of a folder.
+
+    Attributes:
+        uncommitted: the files that were not committed.
+        left_out: those that are not kept, each with the reason.
+    """
+
+    uncommitted: Sequence[str]
+    left_out: Sequence[str]
+
+
+class Mirror:
+    """The mirror of one repository."""
+
+    def __init__(self, folder: Path, address: Address) -> None:
+        self._folder = folder
+        self._git_dir = folder / "mirror.git"
+        self._lock = FileLock(folder / "mirror.lock", thread_local=False)
+        self._address = address
+
+    @property
+    def exists(self) -> bool:
+        """True if something was ever fetched."""
+        return (self._git_dir / "HEAD").exists()
+
+    async def clone(self, git: Git, base: str, branch: str, begin_at: str, folder: Path) -> None:
+        """Make a folder with a branch, of what the repository has now.
+
+        Args:
+            base: a branch, tag or commit of the repository.
+            branch: the name of the new branch.
+            begin_at: a ref of the mirror that the branch begins at, if there is one; else `base`.
+            folder: what does not exist yet.
+
+        Raises:
+            GitError: the repository does not answer, has no such base, or the disk is full.
+        """
+        async with held(self._lock):
+            await self._fetch(git)
+            start = await self.commit(git, begin_at)
+            head = f"refs/heads/{base}"
+            found = await self.commit(git, head) or await self.commit(git, f"refs/tags/{base}")
+            found = found or await self.commit(git, base)
+            if not found:
+                raise GitError(f"{self._address.text} has no branch, tag or commit {base!r}.")
+            is_branch = bool(await self.commit(git, head))
+            if is_branch:  # what a clone has as its own branch
+                await git("symbolic-ref", "HEAD", head, git_dir=self._git_dir)
+            words = ("--quiet", "--local", "--no-checkout", "--template=")
+            await git("clone", *words, "--", self._git_dir, folder, limit=_FETCH_TIMEOUT)
+        own = folder / ".git"
+        await git("checkout", "--quiet", "--no-track", "-B", branch, start or found,
+                  git_dir=own, cwd=folder, env={"GIT_WORK_TREE": str(folder)})  # fmt: skip
+        if self._address.is_path:
+            # Nobody pushes to a checkout of a person by mistake.
+            await git("config", "--remove-section", "remote.origin", git_dir=own)
+            if is_branch:
+                await git("config", "--remove-section", f"branch.{base}", git_dir=own)
+        else:
+            await git("config", "remote.origin.url", self._address.text, git_dir=own)
+
+    async def _fetch(self, git: Git) -> None:
+        if not self.exists:
+            await git("init", "--quiet", "--bare", "--template=", "--", self._git_dir)
+        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        await git(
+            "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-tags", "--",
+            self._address.text, *refs, git_dir=self._git_dir, env=upstream_environment(),
+            config=self._address.config, limit=_FETCH_TIMEOUT,
+        )  # fmt: skip
+
+    async def commit(self, git: Git, ref: str) -> str:
+        """The commit that a ref of the mirror names; "" if it names none."""
+        if not ref or ref.startswith("-"):
+            return ""
+        try:
+            return await git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}",
+                             git_dir=self._git_dir)  # fmt: skip
+        except GitError:
+            return ""
+
+    async def take(self, git: Git, folder: Path, refs: str) -> None:
+        """Fetch what was committed in a folder, by its path.
+
+        Args:
+            refs: what the refs of the folder are below.
+
+        Raises:
+            WorkspaceError: the folder is no repository of its own, or is broken.
+        """
+        if why := unsound(folder):
+            raise WorkspaceError(f"{folder}: {why}.")
+        words = ("fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--")
+        specs = [f"+refs/*:{refs}/folder/*", "^refs/remotes/*"]
+        check = {"fetch.fsckObjects": "true"}
+        git_dir = self._git_dir
+        try:
+            head = [f"+HEAD:{refs}/HEAD"]
+            await git(*words, folder, *specs, *head, git_dir=git_dir, config=check)
+        except GitError as exc:
+            if "HEAD" not in exc.output:
+                raise
+            await git(*words, folder, *specs, git_dir=git_dir, config=check)  # nothing committed
+
+    async def uncommitted(self, git: Git, folder: Path, refs: str) -> list[str]:
+        """The files of a folder that differ from its HEAD as it was taken last, sorted."""
+        with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
+            return await self._changed(git, folder, refs, Path(scratch) / "index")
+
+    async def keep(self, git: Git, folder: Path, refs: str, number: int) -> Kept:
+        """Keep what is in a folder, committed or not, without touching its branch or index.
+
+        Args:
+            number: the commit will be `refs`/`number`.
+
+        Raises:
+            WorkspaceError: it cannot be kept.
+        """
+        with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
+            index = Path(scratch) / "index"
+            changed = await self._changed(git, folder, refs, index)
+            reasons = await asyncio.to_thread(lambda: [why_left_out(folder, n) for n in changed])
+            kept = [name for name, why in zip(changed, reasons, strict=True) if not why]
+            out = [f"{n} ({why})" for n, why in zip(changed, reasons, strict=True) if why]
+            head = await self.commit(git, f"{refs}/HEAD")
+            tip = head
+            if kept:
+                where = self._over(folder, index)
+                names = "".join(f"{name}\0" for name in kept).encode(errors="surrogateescape")
+                options = ("-z", "--add", "--remove", "--replace", "--stdin")
+                await git("update-index", *options, cwd=folder, env=where, stdin=names)
+                tree = await git("write-tree", env=where)
+                parent = ("-p", head) if head else ()
+                text = "Work that was not committed\n"
+                if out:
+                    text += "\nLeft out:\n" + "".join(f"  {line}\n" for line in out)
+                said = text.encode(errors="backslashreplace")
+                tip = await git("commit-tree", tree, *parent, env=where, stdin=said)
+        if tip:
+            await git("update-ref", f"{refs}/{number}", tip, git_dir=self._git_dir)
+        return Kept(changed, out)
+
+    async def _changed(self, git: Git, folder: Path, refs: str, index: Path) -> list[str]:
+        where = self._over(folder, index)
+        head = await self.commit(git, f"{refs}/HEAD")
+        await git("read-tree", *([head] if head else ["--empty"]), env=where)
+        # They look at files alone: `git status` would ask a repository in the folder, by its
+        # settings.
+        modified = await git("ls-files", "-z", "--modified", cwd=folder, env=where)
+        others = await git(
+            "ls-files", "-z", "--others", "--exclude-standard", cwd=folder, env=where
+        )
+        return sorted({name for name in (modified + others).split("\0") if name})
+
+    def _over(self, folder: Path, index: Path) -> dict[str, str]:
+        """The mirror as the repository of the files in a folder, with an index of our own."""
+        return {
+            "GIT_DIR": str(self._git_dir),
+            "GIT_WORK_TREE": str(folder),
+            "GIT_INDEX_FILE": str(index),
+        }
+
+
+def unsound(folder: Path) -> str:
+    """Say why a folder is no repository of its own, in a few words; "" if it is one."""
+    own = folder / ".git"
+    if folder.is_symlink() or not folder.is_dir():
+        return "it is no folder any more"
+    if own.is_symlink() or not own.is_dir():
+        return "it has no .git folder of its own any more"
+    for name in _SOUND:
+        if (own / name).is_symlink() or not (own / name).is_dir():
+            return f".git/{name} is not there, or is a link"
+    for name in _BORROWS:
+        if os.path.lexists(own / name):
+            return f".git/{name} takes what is in another repository"
+    return ""

@@ -1,0 +1,179 @@
+"""`GitWorkspace`: a clone and a branch of its own for each task."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import override
+
+from athanore.errors import WorkspaceError
+from athanore.processes.supervisor import supervise
+from athanore.workspaces.base import WorkspaceRequest
+from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
+from athanore.workspaces.git.address import Address
+from athanore.workspaces.git.branches import branch_name, check_template
+from athanore.workspaces.git.commands import Git
+from athanore.workspaces.git.mirror import Mirror, unsound
+from athanore.workspaces.places import Place, Record
+from athanore.workspaces.preparation import Preparation
+
+_DEFAULT_ROOT = "~/.athanore/workspaces"
+_SHOWN = 10  # files that are named in a sentence
+
+
+class GitWorkspace(TaskFolders):
+    """Gives each task a clone of a repository, with a branch that its attempts and stages share.
+
+    The clones are made of a mirror below `root`, which is fetched from the repository when a task
+    comes for the first time. What is committed in a folder goes to the mirror at the end of each
+    attempt, and so does, below a ref of ours, what is not. The repository itself is only read.
+
+    Args:
+        repo: a path, or a URL. A login in a URL (`https://user:token@host/...`) is used for the
+            mirror alone; no agent finds it in its folder.
+        base: the branch, tag or commit that new branches begin at.
+        branch: what the branch of a task is called; `{task_id}` and `{slug}` (of the task's name)
+            are filled in.
+        root: where mirrors and folders are; by default `~/.athanore/workspaces`.
+        setup: a command, or several, that make a folder ready (`"uv sync"`). They are run once for
+            each folder, and again when its lock files changed.
+        setup_timeout: how long each of them may take.
+        keep: how long a folder stays that nobody has used; None for ever. Its branch stays in the
+            mirror.
+
+    Raises:
+        ConfigurationError: `repo`, `branch` or `setup` cannot be understood.
+    """
+
+    def __init__(
+        self,
+        repo: str | Path,
+        base: str = "main",
+        branch: str = "athanore/{task_id}-{slug}",
+        *,
+        root: str | Path | None = None,
+        setup: str | Sequence[str] | None = None,
+        setup_timeout: timedelta = timedelta(minutes=10),
+        keep: timedelta | None = timedelta(days=7),
+    ) -> None:
+        super().__init__(Preparation(setup, setup_timeout), keep)
+        check_template(branch)
+        self._address = Address(repo)
+        # Under their own names, so that they count for the app's version.
+        self._repo = repo
+        self._base = base
+        self._branch = branch
+        self._root = None if root is None else Path(root)
+        self._setup = setup
+        self._setup_timeout = setup_timeout
+        self._keep = keep
+
+    @property
+    def _home(self) -> Path:
+        root = (self._root or Path(_DEFAULT_ROOT)).expanduser().resolve()
+        return root / self._address.folder
+
+    @property
+    @override
+    def folders(self) -> Path:
+        return self._home / "tasks"
+
+    @property
+    @override
+    def folder_name(self) -> str:
+        return self._address.name
+
+    def check(self) -> str | None:
+        """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
+        if shutil.which("git") is None:
+            return "git is not found on PATH; install it"
+        if self._address.is_path and not Path(self._address.text).exists():
+            return f"the repository {self._address.text!r} does not exist"
+        try:
+            self.folders.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            return f"the folder {str(self.folders)!r} cannot be made: {exc.strerror or exc}"
+        return None
+
+    @override
+    async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
+        if is_there(place.folder):
+            if why := unsound(place.folder):
+                set_aside(place, why, request.say)
+            else:
+                _remove_stale_locks(place.folder / ".git")
+                return record
+        branch = record.branch or branch_name(self._branch, place.task_id, request.task.name)
+        refs = _refs(place)
+        request.say(f"Making {place.folder} with the branch {branch}.")
+        for unfinished in place.home.glob("new-*"):  # of a worker that died meanwhile
+            await delete(unfinished)
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=place.home))
+        try:
+            async with _git() as git:
+                begin_at = f"{refs}/folder/heads/{branch}"
+                await self._mirror.clone(git, self._base, branch, begin_at, new / "clone")
+            (new / "clone").rename(place.folder)
+        except OSError as exc:
+            raise WorkspaceError(f"{place.folder} cannot be made: {exc.strerror or exc}.") from exc
+        finally:
+            with suppress(WorkspaceError):
+                await delete(new)
+        return replace(record, branch=branch, base=self._base, prepared="")
+
+    @override
+    async def secure(self, place: Place, record: Record) -> Sequence[str]:
+        if not is_there(place.folder):
+            return ()
+        refs = _refs(place)
+        async with _git() as git:
+            await self._mirror.take(git, place.folder, refs)
+            kept = await self._mirror.keep(git, place.folder, refs, record.number)
+        notes: list[str] = []
+        if kept.uncommitted:
+            notes.append(
+                f"Not committed in {place.folder}: {_named(kept.uncommitted)}. "
+                f"Kept as {refs}/{record.number}."
+            )
+        if kept.left_out:
+            notes.append(f"Not kept: {_named(kept.left_out)}.")
+        return notes
+
+    @override
+    async def unsaved(self, place: Place) -> str:
+        refs = _refs(place)
+        async with _git() as git:
+            await self._mirror.take(git, place.folder, refs)
+            changed = await self._mirror.uncommitted(git, place.folder, refs)
+        return f"not committed: {_named(changed)}" if changed else ""
+
+    @property
+    def _mirror(self) -> Mirror:
+        return Mirror(self._home, self._address)
+
+
+@asynccontextmanager
+async def _git() -> AsyncGenerator[Git]:
+    """Git whose processes end with this one, should it be killed."""
+    async with supervise() as calls:
+        yield Git(calls.env)
+
+
+def _refs(place: Place) -> str:
+    return f"refs/athanore/{place.home.parent.name}/{place.home.name}"
+
+
+def _named(files: Sequence[str]) -> str:
+    more = len(files) - _SHOWN
+    return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _remove_stale_locks(own: Path) -> None:
+    """Remove the locks of a git that was killed with its agent; nobody is at work there now."""
+    for lock in [*own.glob("*.lock"), *own.glob("refs/**/*.lock")]:
+        lock.unlink(missing_ok=True)
