@@ -114,6 +114,8 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
         raise ConfigurationError(
             f"Route {route.name!r}: cwd={str(cwd)!r} {why}; make it, or mend the path."
         )
+    if route.workspace is not None and (wrong := route.workspace.check()):
+        raise ConfigurationError(f"Route {route.name!r}: {wrong}.")
     agent = dispatcher.agent_for(route)
     if isinstance(agent, SupportsCheck) and (
         wrong := agent.check({**os.environ, **route.env}, cwd)

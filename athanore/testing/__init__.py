@@ -7,6 +7,7 @@ pytest.register_assert_rewrite(
     "athanore.testing.agent_contract",
     "athanore.testing.queue_contract",
     "athanore.testing.task_contract",
+    "athanore.testing.workspace_contract",
 )
 
 from athanore.testing.queue_contract import QueueAdapterContract  # noqa: E402

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,11 +27,7 @@ type ProviderMaker = Callable[[], WorkspaceProvider]
 
 APP = "contract"
 
-ODD_IDS = (
-    "", ".", "..", "../..", "/", "/etc", "../../etc/passwd", "a/b", "a\\b", "~root", "-rf", "a\0b",
-    "a\nb", "x" * 300, "é" * 300, "Fix", "fix", "FIX", "f\u0069\u0307x", "con", ".git",
-    "$HOME", "a b", "a-b", "a--b",
-)  # fmt: skip
+ODD_IDS = ("", "..", "../..", "/etc", "a/b", "a\\b", "-rf", "a\0b", "x" * 300, "Fix", "fix", ".git")
 """Ids that a board may have; each is another task."""
 
 
@@ -185,10 +182,8 @@ class WorkspaceContract:
         workspace = await provider.open(request())
         workspace.path.rename(workspace.path.with_name("moved"))
         workspace.path.symlink_to(elsewhere)
-        try:
+        with suppress(WorkspaceError):  # what is there is not ours to keep
             await provider.close(workspace, None)
-        except WorkspaceError:
-            pass
         again = await provider.open(request())
         assert again.path == again.path.resolve()
         assert not (again.path / "file").exists()

@@ -20,7 +20,9 @@ LOCK_FILES = (
 )  # fmt: skip
 """The files at the top of a folder whose change has `setup` run again."""
 
-_PAUSES = (1.0, 5.0)  # seconds before the second and the third try
+PAUSES = (timedelta(seconds=1), timedelta(seconds=5))
+"""The time before the second and the third try of a command that failed."""
+
 _LARGEST = 50_000_000  # bytes of a lock file that are looked at
 
 
@@ -31,12 +33,18 @@ class Preparation:
         commands: one command, or several; each is split as a shell would split it, and no shell is
             run.
         timeout: how long each may take.
+        pauses: the times between tries of a command that fails.
 
     Raises:
         ConfigurationError: a command has no words, or a quote that is not closed.
     """
 
-    def __init__(self, commands: str | Sequence[str] | None, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        commands: str | Sequence[str] | None,
+        timeout: timedelta,
+        pauses: Sequence[timedelta] = PAUSES,
+    ) -> None:
         given = [commands] if isinstance(commands, str) else list(commands or ())
         self._commands: list[list[str]] = []
         for command in given:
@@ -50,6 +58,7 @@ class Preparation:
                 raise ConfigurationError(f"setup={command!r} must name a program.")
             self._commands.append(words)
         self._timeout = timeout
+        self._pauses = pauses
 
     async def done(self, folder: Path, before: str, request: WorkspaceRequest) -> str:
         """Make a folder ready, if it is not; returns what it was made ready with.
@@ -58,8 +67,8 @@ class Preparation:
             before: what it was made ready with last; "" if it never was.
 
         Raises:
-            WorkspaceError: a command failed three times. If the folder was ready once, that is only
-                said: whoever changed the lock files can mend it, and that is the agent.
+            WorkspaceError: a command failed, and failed again. If the folder was ready once, that
+                is only said: whoever changed the lock files can mend it, and that is the agent.
         """
         if not self._commands or before == self._inputs(folder):
             return before
@@ -74,7 +83,7 @@ class Preparation:
 
     async def _run(self, words: list[str], folder: Path, request: WorkspaceRequest) -> None:
         command = shlex.join(words)
-        for pause in (*_PAUSES, None):
+        for pause in (*self._pauses, None):
             request.say(f"Making the folder ready: {command}")
             result = await request.run(words, folder, self._timeout)
             if result.succeeded:
@@ -83,8 +92,9 @@ class Preparation:
                 raise WorkspaceError(
                     f"setup failed: {command} ({result.reason})", result.output_tail
                 )
-            request.say(f"{command}: {result.reason}; trying again in {pause:g} s.")
-            await asyncio.sleep(pause)
+            seconds = pause.total_seconds()
+            request.say(f"{command}: {result.reason}; trying again in {seconds:g} s.")
+            await asyncio.sleep(seconds)
 
     def _inputs(self, folder: Path) -> str:
         """A digest of the commands and of the lock files."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from athanore import AgentDispatcher, MemoryAdapter
+from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter
 from athanore.agent_adapters.scripted import Fail, Say, ScriptedAgent
@@ -107,6 +107,15 @@ def test_an_agent_that_knows_its_app_has_a_version() -> None:
     assert app_version(dispatcher) == app_version(dispatcher)
 
 
+@pytest.mark.parametrize(
+    "options", [{"base": "dev"}, {"setup": "uv sync"}, {"root": "/srv"}, {"keep": None}], ids=str
+)
+def test_arguments_of_a_workspace_count(options: dict[str, Any]) -> None:
+    one, other = app(workspace=GitWorkspace("x")), app(workspace=GitWorkspace("x", **options))
+    assert app_version(one) != app_version(other)
+    assert app_version(one) == app_version(app(workspace=GitWorkspace("x")))
+
+
 # By what is kept now, so that a new option needs no line here.
 ANOTHER: dict[type, Any] = {
     timedelta: timedelta(seconds=31),
@@ -126,6 +135,7 @@ SPECIAL: dict[str, Any] = {
     "done_queue": "Done",
     "on_cancel": "Aside",
     "needs": ("comments",),
+    "workspace": GitWorkspace("repo"),
 }
 
 

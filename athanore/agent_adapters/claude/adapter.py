@@ -64,7 +64,7 @@ class ClaudeAgentAdapter:
             Nobody is there to ask: what the mode does not allow is refused.
         max_turns: most turns of one attempt.
         max_budget_usd: most dollars of one attempt, as the CLI counts them.
-        cwd: folder to work in; None for the route's.
+        cwd: folder to work in, where the route says none and has no workspace.
         resume_on_retry: a retry goes on with the session of the last attempt, if this worker ran
             it or ATHANORE_CLAUDE_SESSION names it; else, and when it is gone, it starts afresh.
         allowed_tools: tools and rules that need no permission (`"Bash(curl:*)"`).
@@ -155,7 +155,7 @@ class ClaudeAgentAdapter:
     async def _attempt(
         self, job: AgentJob, transcript: Transcript, deadline: float | None, session: str | None
     ) -> AgentResult:
-        cwd = self._cwd or job.cwd
+        cwd = job.cwd or self._cwd
         if wrong := _wrong_folder(cwd):
             return _set_up_failure(wrong)
         cli = self._cli_path or await asyncio.to_thread(find_cli, self._sdk, job.env)
@@ -187,7 +187,7 @@ class ClaudeAgentAdapter:
         cli = self._cli_path or find_cli(self._sdk, env)
         if cli is None or not Path(cli).is_file():
             return f"the Claude CLI was not found; {_INSTALL_THE_CLI}"
-        return _wrong_folder(self._cwd or cwd)
+        return _wrong_folder(cwd or self._cwd)
 
     async def _follow(
         self,

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from athanore.errors import ConfigurationError
 from athanore.workspaces.places import slug
 
-_URL = re.compile(r"(https?|ssh|git|file)://[^/]", re.IGNORECASE)
+_URL = re.compile(r"(https?|ssh|git)://[^/]|file:///", re.IGNORECASE)
 _SCHEME = re.compile(r"^[\w+.-]+::?//|^[\w+.-]+::")
 _SCP = re.compile(r"^(?:[\w.-]+@)?[\w.-]+:(?!//)")
 

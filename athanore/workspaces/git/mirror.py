@@ -28,6 +28,7 @@ from athanore.workspaces.git.leftovers import why_left_out
 from athanore.workspaces.places import held
 
 _FETCH_TIMEOUT = timedelta(minutes=30)
+_LINK = "160000 "  # the mode of another repository's commit
 _SOUND = ("objects", "refs")
 _BORROWS = ("objects/info/alternates", "objects/info/http-alternates", "commondir")
 
@@ -186,7 +187,10 @@ class Mirror:
         others = await git(
             "ls-files", "-z", "--others", "--exclude-standard", cwd=folder, env=where
         )
-        return sorted({name for name in (modified + others).split("\0") if name})
+        found = {name for name in (modified + others).split("\0") if name}
+        staged = await git("ls-files", "-z", "--stage", cwd=folder, env=where)
+        links = [e.partition("\t")[2] for e in staged.split("\0") if e.startswith(_LINK)]
+        return sorted(found.union(_repositories(folder, links)))
 
     def _over(self, folder: Path, index: Path) -> dict[str, str]:
         """The mirror as the repository of the files in a folder, with an index of our own."""
@@ -195,6 +199,11 @@ class Mirror:
             "GIT_WORK_TREE": str(folder),
             "GIT_INDEX_FILE": str(index),
         }
+
+
+def _repositories(folder: Path, names: Sequence[str]) -> list[str]:
+    """Those of the names that are repositories: what these have may be nowhere else."""
+    return [name for name in names if os.path.lexists(folder / name / ".git")]
 
 
 def unsound(folder: Path) -> str:
