@@ -24,7 +24,7 @@ from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import ConfigurationError, WorkspaceError
 from athanore.flows.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.working_folder import WorkingFolder
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
@@ -249,8 +249,8 @@ def _hopeless(reason: str) -> AgentResult:
 
 def _no_folder(error: WorkspaceError) -> AgentResult:
     """Whatever the task, no agent can work; it costs none an attempt."""
-    reason = str(error).rstrip(".")
-    return AgentResult(AgentOutcome.FAILED, reason, output_tail=error.output, not_now=True)
+    reason, fault = str(error).rstrip("."), Fault(FaultKind.ENVIRONMENT)
+    return AgentResult(AgentOutcome.FAILED, reason, output_tail=error.output, fault=fault)
 
 
 def cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
