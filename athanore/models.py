@@ -48,7 +48,8 @@ class Task:
     """One card of a board, as its adapter read it.
 
     `queue_name` is the queue that the task was in when it was read. `comments` and `tasks` (the
-    checklist) may be empty on tasks from `get_ready_tasks`; `get_task` fills them.
+    checklist) may be empty on tasks from `get_ready_tasks`; `get_task` fills them. `blocked_by`
+    has the ids of the tasks that are to end first, where the board knows of such relations.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Task:
     assignees: tuple[str, ...] = ()
     comments: tuple[Comment, ...] = ()
     tasks: tuple[ChecklistItem, ...] = ()
+    blocked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from athanore.options import (
     options_of,
     queue,
     rank,
+    switch,
     text,
     thing,
     variables,
@@ -244,6 +245,12 @@ class RouteOptions:
     ends it.
 
     Seconds or a `timedelta`, more than 0. Default: 900."""
+
+    respect_blockers: Option[bool, bool] = switch()
+    """Whether a task waits for the tasks that block it: those that the board names, and those of a
+    line `Blocked by: #12, #13` in its description.
+
+    True or False. A blocker that is gone, or cannot be read, holds nothing. Default: False."""
 
     cwd: Option[str | Path | None, Path | None] = folder()
     """The agent's working folder; the worker's by default.

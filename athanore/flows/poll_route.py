@@ -33,6 +33,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
 from athanore.services import tasks
+from athanore.services.holds import Holds
 from athanore.services.owners import owners
 
 _CREATED_TOGETHER = 10
@@ -87,6 +88,7 @@ class _Poll:
         context = FlowRunContext.get()
         self.poll_id = context.flow_run.id if context and context.flow_run else None
         self.created: dict[str, UUID] = {}
+        self.held: dict[str, str] = {}
         self.notes: list[str] = []
 
     async def resume_route(self) -> None:
@@ -112,7 +114,11 @@ class _Poll:
             active = await tasks.make_way(client, self.app, ready)
             if left := await tasks.cancel_left_behind(client, self.app, route, active):
                 self.notes.append(f"{left} cancelled: their tasks have left the queue")
-            await self._dispatch(client, [t for t in ready if t.id not in active], recovery)
+            holds = Holds(self.app, routes)
+            holds.has_read(seen)
+            due = [t for t in ready if t.id not in active]
+            await self._dispatch(client, due, recovery, holds)
+            self.notes += holds.remarks
             if self.created:
                 await self._tell(client, ready, active)
             await self._look_for_rivals(client)
@@ -121,12 +127,19 @@ class _Poll:
             if ready
             else "0 ready"
         )
-        message = "; ".join([summary, *self.notes])
+        message = "; ".join([summary, *self._held_in_words(), *self.notes])
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.name, message, extra={"action": "polled"})
             return Completed(message=message)
         return Completed(name=StateName.NOTHING_READY, message=message)
+
+    def _held_in_words(self) -> list[str]:
+        """What is held, with the first reason; it is not logged anew by each poll."""
+        if not self.held:
+            return []
+        first, why = next(iter(self.held.items()))
+        return [f"{len(self.held)} held, such as {first!r}: {why}"]
 
     async def _look_for_rivals(self, client: PrefectClient) -> None:
         for place in await rivals(client, self.app, self.route):
@@ -144,13 +157,15 @@ class _Poll:
     ) -> None:
         """Write the route's table in Prefect; only for a poll that found something new."""
         seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
-        seen |= dict.fromkeys(self.created, "dispatched")
+        seen |= dict.fromkeys(self.created, "dispatched") | self.held
         run_ids = {task_id: run.id for task_id, run in active.items()} | self.created
         await reports.write_table(
             client, self.app, self.route.name, self.poll_id, ready, seen, run_ids, self.log
         )
 
-    async def _dispatch(self, client: PrefectClient, due: list[Task], recovery: Recovery) -> None:
+    async def _dispatch(
+        self, client: PrefectClient, due: list[Task], recovery: Recovery, holds: Holds
+    ) -> None:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
         finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])
         wanted: list[store.Dispatch] = []
@@ -161,9 +176,13 @@ class _Poll:
             last = finished.get(task.id)
             if last is not None and await recovery.resume(last, task):
                 continue
+            if (hold := await holds.of(self.route, task)) is not None:
+                self.held[task.id] = hold.reason
+                continue
             visit = str(last.id) if last else store.FIRST_VISIT
             at = now - timedelta(milliseconds=len(due) - place)
             wanted.append(store.Dispatch(task, visit, at))
+        self.notes += holds.remarks
         for some in batched(wanted, _CREATED_TOGETHER, strict=False):
             try:
                 created, refused = await store.dispatch_all(

@@ -67,6 +67,12 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _folder(value: object) -> Path:
     return Path(cast(str, value)).expanduser()
 
@@ -157,6 +163,12 @@ def count(default: int | None = None, *, least: int = 0, **more: Any) -> Any:
     kind = Kind(keep=_count, expects="a whole number", sent=_whole_number(least, 10_000), shown=int)
     rule = "must be 0 or more" if least == 0 else f"must be at least {least}"
     return _option(kind, default, (partial(le, least), rule), **more)
+
+
+def switch(default: bool = False, **more: Any) -> Any:
+    """An option that is on or off."""
+    kind = Kind(keep=_switch, expects="True or False", sent=bool, shown=bool)
+    return _option(kind, default, **more)
 
 
 def rank(**more: Any) -> Any:

@@ -15,6 +15,7 @@ from athanore.routes import Route, ranked
 from athanore.runtime.apps import App
 from athanore.runtime.ownership import watched
 from athanore.services.explaining import nobody_takes
+from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
 
 
@@ -45,6 +46,8 @@ async def plan(app: App) -> list[Planned]:
     """
     routes = app.routes.in_code()
     seen = await app.board.ready_tasks(watched(routes))
+    holds = Holds(app, routes)
+    holds.has_read(seen)
     mine: dict[str, list[Task]] = {}
     left: list[Planned] = []
     for task in seen:
@@ -57,6 +60,8 @@ async def plan(app: App) -> list[Planned]:
         else:
             if route is None:
                 left.append(Planned(task, None, False, nobody_takes(task, routes)))
+            elif (hold := await holds.of(route, task)) is not None:
+                left.append(Planned(task, route.name, False, hold.reason))
             else:
                 mine.setdefault(route.name, []).append(task)
     slots, busy = app.dispatcher.settings.max_concurrent_agents, Counter[str]()

@@ -22,6 +22,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.ownership import listed, watched, watching
 from athanore.runtime.route_registry import Routes, called
 from athanore.services import operations
+from athanore.services.holds import Holds
 from athanore.services.machinery import Machinery, look_at_machinery
 from athanore.services.owners import owner_of
 
@@ -74,6 +75,12 @@ async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
         return Explanation(task, None, str(exc))
     if route is None:
         return Explanation(task, None, nobody_takes(task, routes))
+    if (hold := await Holds(app, routes).of(route, task)) is not None:
+        commands = (
+            f"athanore dispatch {task.id}",
+            *(f"athanore explain {b}" for b in hold.blockers),
+        )
+        return Explanation(task, route.name, hold.reason, None, commands)
     return await _will_be_seen(
         client, app, task, route, await look_at_machinery(client, app, routes)
     )

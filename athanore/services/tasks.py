@@ -25,6 +25,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.ownership import find_route, listed, watched, watching
 from athanore.runtime.route_registry import Routes, called
+from athanore.services.holds import Holds
 from athanore.services.owners import Owners, owner_of, owners
 
 _LEFT_AT_ONCE = 50
@@ -97,12 +98,14 @@ async def dispatch(
 async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Dispatched | None:
     """Dispatch a task that has come into a queue; None if no route watches it, or it has an agent.
 
-    The end of that agent's run sees to the task.
+    The end of that agent's run sees to the task; for one that is held, a poll.
 
     Raises:
         DispatchError: the route has no deployment.
     """
-    if await owner_of(app, await app.routes.read(client), task) is None:
+    routes = await app.routes.read(client)
+    owner = await owner_of(app, routes, task)
+    if owner is None or await Holds(app, routes).of(owner, task) is not None:
         return None
     try:
         return await dispatch(client, app, task)

@@ -49,6 +49,7 @@ def summary_of(queue_name: str, raw: JsonObject) -> Task:
         description=text_of(raw.get("description")),
         labels=strings_of(raw.get("labels")),
         assignees=strings_of(raw.get("assignees")),
+        blocked_by=strings_of(raw.get("blocked_by")),
     )
 
 

@@ -1,0 +1,109 @@
+"""What keeps a task from being dispatched: the tasks that block it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from athanore import AgentDispatcher, MemoryAdapter, Task
+from athanore.errors import BoardError
+from athanore.runtime.apps import App
+from athanore.runtime.route_registry import KnownRoute, Routes
+from athanore.services.holds import Hold, Holds, blockers_of
+from tests.harness import app_name, prompt
+
+
+@pytest.mark.parametrize(
+    ("description", "ids"),
+    [
+        ("Blocked by: #12", ["12"]),
+        ("Text.\n\n  - blocked by 12, #13 and LIN-7.\nMore.", ["12", "13", "LIN-7"]),
+        ("Blocked by: #12 (the parser), see there #14", ["12"]),
+        ("Blocked by: #12\nBlocked by: #13, #12", ["12", "13"]),
+        ("It was blocked by: #12", []),
+        ("Blocked by the parser #12", []),
+        ("Blocked by:", []),
+        ("Blocked by: " + "1" * 100_000 + "!", []),
+        ("- " + "blocked by: " * 20_000 + "\n" + " \t" * 50_000 + "blocked by", []),
+    ],
+)
+def test_what_a_description_says(description: str, ids: list[str]) -> None:
+    assert blockers_of(Task("1", "Task", "Todo", description)) == ids
+
+
+def test_the_boards_own_relations_come_first_and_a_task_never_blocks_itself() -> None:
+    task = Task("1", "Task", "Todo", "Blocked by: #3, #1, #2", blocked_by=("2", "1"))
+    assert blockers_of(task) == ["2", "3"]
+
+
+class Board(MemoryAdapter):
+    """A board of which one task cannot be read."""
+
+    def get_task(self, task_id: str) -> Task:
+        if task_id == "99":
+            raise BoardError("The board answered 500.")
+        return super().get_task(task_id)
+
+
+class Site:
+    """An app whose route respects blockers, and a board with some tasks."""
+
+    def __init__(self, places: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        self.board = Board(["Todo", "In Progress", "Done", "Failed", "Ideas"])
+        dispatcher = AgentDispatcher("true", name=app_name("hold"), queue_backend=self.board)
+        options = {"respect_blockers": True, "dead_letter_queue": "Failed"} | options
+        dispatcher.route("Todo", **options)(prompt)
+        self.route = dispatcher.routes["Todo"]
+        self.app = App("run.py:dispatcher", dispatcher)
+        self.routes: Routes = {n: KnownRoute(r) for n, r in dispatcher.routes.items()}
+        self.holds = Holds(self.app, self.routes)
+        for name, (queue, description) in places.items():
+            assert self.board.create_task(queue, name, description).id == name
+
+    async def hold(self, task_id: str) -> Hold | None:
+        return await self.holds.of(self.route, self.board.get_task(task_id))
+
+
+@pytest.mark.parametrize(
+    ("queue", "held"),
+    [("Todo", True), ("In Progress", True), ("Failed", True), ("Done", False), ("Ideas", False)],
+)
+async def test_a_blocker_holds_until_it_has_ended(queue: str, held: bool) -> None:
+    site = Site({"1": (queue, ""), "2": ("Todo", "Blocked by: #1")})
+    hold = await site.hold("2")
+    assert (hold is not None) == held
+    if hold is not None:
+        assert hold == Hold(f"It is blocked by task 1 ('1', in '{queue}').", ("1",))
+
+
+async def test_it_is_off_unless_it_is_asked_for() -> None:
+    site = Site({"1": ("Todo", ""), "2": ("Todo", "Blocked by: #1")}, respect_blockers=False)
+    assert await site.hold("2") is None
+
+
+async def test_a_blocker_that_is_gone_or_cannot_be_read_holds_nothing() -> None:
+    site = Site({"1": ("Todo", "Blocked by: #98, #99")})
+    assert await site.hold("1") is None
+    assert site.holds.remarks == ["task '99', which blocks '1': The board answered 500."]
+
+
+async def test_a_circle_is_named() -> None:
+    site = Site(
+        {
+            "1": ("Todo", "Blocked by: #3"),
+            "2": ("Todo", "Blocked by: #1"),
+            "3": ("Todo", "Blocked by: #2"),
+        }
+    )
+    hold = await site.hold("1")
+    assert hold is not None
+    assert hold.reason.endswith("They block each other: 1 -> 3 -> 2 -> 1.")
+
+
+async def test_what_was_read_already_is_not_read_again() -> None:
+    site = Site({"1": ("Todo", ""), "2": ("Todo", "Blocked by: #1")})
+    site.holds.has_read(site.board.get_ready_tasks(["Todo"]))
+    site.board.move_task("1", "Done")
+    assert await site.hold("2") is not None
