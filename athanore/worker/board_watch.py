@@ -23,6 +23,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.own_changes import OwnChanges
 from athanore.runtime.ownership import watched
 from athanore.runtime.route_registry import Routes
+from athanore.services.holds import Holds
 from athanore.services.owners import owners
 from athanore.services.wakeups import poll_soon
 
@@ -36,14 +37,18 @@ _SHARE = 10
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What decides of a route's polls: the tasks that it takes, and those that are in progress."""
+    """What decides of a route's polls: the tasks that it takes, and those that are in progress.
+
+    `held` are those of its tasks that wait for others to end.
+    """
 
     ready: frozenset[str] = frozenset()
     in_progress: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
 
     def digest(self) -> str:
         """What tells this view from others, in every process."""
-        text = repr((sorted(self.ready), sorted(self.in_progress)))
+        text = repr((sorted(self.ready), sorted(self.in_progress), sorted(self.held)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -69,7 +74,8 @@ def is_foreign(before: View, after: View, route: Route, own: OwnChanges) -> bool
         own.queue_of(t) in (None, route.in_progress_queue)
         for t in before.in_progress - after.in_progress
     )
-    return any(came) or any(left) or any(taken)
+    let_go = (before.held - after.held) & after.ready  # also by an end that is our own doing
+    return any(came) or any(left) or any(taken) or bool(let_go)
 
 
 class BoardWatch:
@@ -153,10 +159,19 @@ class BoardWatch:
         ready: dict[str, set[str]] = {}
         for task_id, name in owned.routes.items():
             ready.setdefault(name, set()).add(task_id)
+        holds = Holds(self._app, routes)
+        holds.has_read(tasks)
+        held = {
+            t.id
+            for t in waiting
+            if (name := owned.routes.get(t.id)) is not None
+            and await holds.of(routes[name].route, t) is not None
+        }
         return {
             name: View(
-                frozenset(ready.get(name, ())),
+                frozenset(mine := ready.get(name, set())),
                 frozenset(t.id for t in in_queue.get(known.route.in_progress_queue, ())),
+                frozenset(held & mine),
             )
             for name, known in routes.items()
         }

@@ -1,10 +1,13 @@
-"""A task waits for those that block it, over a real Prefect: dispatched by poll and by API."""
+"""A task waits for those that block it, and starts as soon as they have ended."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import httpx
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, JsonFileAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
 
@@ -20,10 +23,19 @@ class Notes:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
-def test_a_task_starts_when_the_one_that_blocks_it_has_ended(prefect_api: str) -> None:
-    board, agent = MemoryAdapter(["Todo", "In Progress", "Done"]), Notes()
+def _board(folder: Path) -> JsonFileAdapter:
+    """A board that is watched, so that no poll has to come by its interval."""
+    queues: dict[str, list[object]] = {"Todo": [], "In Progress": [], "Done": []}
+    (folder / "board.json").write_text(json.dumps({"queues": queues}))
+    return JsonFileAdapter(folder / "board.json")
+
+
+def test_a_task_starts_when_the_one_that_blocks_it_has_ended(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    board, agent = _board(tmp_path), Notes()
     dispatcher = AgentDispatcher(
-        name=app_name("blocked"), queue_backend=board, api_port=0, poll_interval=2
+        name=app_name("blocked"), queue_backend=board, api_port=0, poll_interval=3600
     )
     dispatcher.route("Todo", agent=agent, done_queue="Done", respect_blockers=True)(prompt)
     second = board.create_task("Todo", "Second", "Blocked by: #2").id
