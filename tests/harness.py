@@ -19,6 +19,7 @@ from athanore.launch.foreground import serve
 from athanore.launch.stopping import Stop
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime.apps import App
+from athanore.runtime.margins import Margins
 from athanore.runtime.registry import registry
 from tests.support import of_this_process, wait_until
 
@@ -167,12 +168,17 @@ class Running:
 
 @contextmanager
 def running(
-    dispatcher: AgentDispatcher, prefect_api: str, *, keep: bool = False
+    dispatcher: AgentDispatcher,
+    prefect_api: str,
+    *,
+    keep: bool = False,
+    margins: Margins | None = None,
 ) -> Generator[Running]:
     """Run an app as `dispatcher.run()` does, against a Prefect that is there already.
 
     Args:
         keep: leave the app's deployments in Prefect, for a second start.
+        margins: other ones than usual, for the app.
     """
     stop = Stop()
     errors: list[BaseException] = []
@@ -181,7 +187,7 @@ def running(
     def target() -> None:
         with temporary_settings({PREFECT_API_URL: prefect_api}):
             try:
-                asyncio.run(serve(dispatcher, reference, stop))
+                asyncio.run(serve(dispatcher, reference, stop, margins=margins))
             except BaseException as exc:
                 errors.append(exc)
 

@@ -70,7 +70,9 @@ def create_api(app: App) -> FastAPI:
     api.include_router(webhooks.router)
     api.state.endpoints += webhooks.router.routes
     api.include_router(guide.router)
-    api.add_route("/docs", lambda _: calls_page(api), methods=["GET"], include_in_schema=False)
+    api.add_route(
+        "/docs", lambda _: calls_page(api, service.pages), methods=["GET"], include_in_schema=False
+    )
     api.mount("/static", page.PageFiles())
     api.add_middleware(Measured, metrics=service.metrics)
     # The last one added is the first that sees a request.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summa
 from athanore.api.monitoring.attention import Attention
 from athanore.api.monitoring.finished import FinishedRuns
 from athanore.api.monitoring.instruments import Metrics
+from athanore.api.page.page import Pages
 from athanore.api.page.snapshot import Snapshots
 from athanore.api.prefect.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.prefect.link import PrefectLink
@@ -44,7 +46,7 @@ class Service:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.prefect = PrefectLink()
+        self.prefect = PrefectLink(app.margins.prefect, app.clock)
         self.runs = AgentRuns(app, self.prefect)
         self.gate = Gate(app, self.prefect)
         self.redactor = app.redactor
@@ -52,6 +54,7 @@ class Service:
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)
         self.task_list = TaskList(app.board)
+        self.pages = Pages(app.name)
         self.snapshots = Snapshots(app, self.prefect, app.view, self._lines)
         self.moves = Moves(self.prefect)
         self.progress = ProgressReports(self.prefect, app.announcer)
@@ -61,6 +64,7 @@ class Service:
         self._shown = Remembered(self._read_shown, MAX_AGE)
         self.once = Once()
         self._keys = CommentKeys(app.name, get_current_settings().home / "athanore")
+        self.changing_routes = asyncio.Lock()
         self.removals = Removals(app, self.prefect)
         self.started_at = datetime.now(UTC)
 

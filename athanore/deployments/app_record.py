@@ -17,7 +17,6 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -35,7 +34,7 @@ from athanore.errors import AppTakenError, BoardError
 from athanore.models import BoardIdentity
 from athanore.processes import identity
 from athanore.routes import RetryPolicy
-from athanore.runs import clock, store
+from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -43,8 +42,6 @@ from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore")
 
-# From its note until its workers are seen in Prefect.
-_STARTING = timedelta(seconds=60)
 _MARKS = 20
 _NOT_FOUND = 404
 _OWN_WORKER = re.compile(r"(.+)-(\d+)-[0-9a-f]{4}( .*)?")
@@ -134,7 +131,7 @@ async def claim_app(
         if known is None:
             await _delete(client, variable.id)
             continue
-        if new_board and await _lives(client, known, variable):
+        if new_board and await _lives(client, app, known, variable):
             raise AppTakenError(
                 f"The app {app.name!r} is at work on the board {known.place}; stop it first, and "
                 "then give it its new board."
@@ -161,7 +158,9 @@ async def _refuse_another(
     client: PrefectClient, app: App, known: Record, mine: Record, variable: Variable
 ) -> None:
     if app.dispatcher.is_named:
-        if known.other_board(mine) and (known.lasting or await _lives(client, known, variable)):
+        if known.other_board(mine) and (
+            known.lasting or await _lives(client, app, known, variable)
+        ):
             raise AppTakenError(
                 f"Prefect has an app {app.name!r} already, on the board {known.place}; this one is "
                 f"on {mine.place}. Give one of them another name=. If it is the same app, and "
@@ -169,7 +168,7 @@ async def _refuse_another(
             )
         return
     elsewhere = known.home != mine.home
-    if (elsewhere or known.other_board(mine)) and await _lives(client, known, variable):
+    if (elsewhere or known.other_board(mine)) and await _lives(client, app, known, variable):
         where = f"{known.folder} on {known.host}" if elsewhere else f"the board {known.place}"
         raise AppTakenError(
             f"Prefect has an app {app.name!r} already, which is at work from {where}; this one is "
@@ -186,13 +185,13 @@ async def _board(app: App) -> BoardIdentity | None:
         return None
 
 
-async def _lives(client: PrefectClient, known: Record, variable: Variable) -> bool:
+async def _lives(client: PrefectClient, app: App, known: Record, variable: Variable) -> bool:
     """Tell whether anything of an app is at work: what noted itself last, or a worker."""
     gone = identity.is_gone(known.process) if known.process else True
     if gone is False:
         return True
     noted = variable.updated or variable.created
-    if gone is None and noted is not None and clock.now() - noted < _STARTING:
+    if gone is None and noted is not None and app.clock.now() - noted < app.margins.starting:
         return True
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     for pool in (names.agents_pool(known.name), names.polls_pool(known.name)):

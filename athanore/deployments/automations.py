@@ -28,9 +28,6 @@ from athanore import names
 from athanore.errors import ConfigurationError
 from athanore.runs.states import PrefectState, event_of
 
-MISSED_HEARTBEATS = 3
-"""So many heartbeats in a row may be missing at least before a run counts as dead."""
-
 _ID = "prefect.resource.id"
 _NAME = "prefect.resource.name"
 _ANY_EVENT = "prefect.flow-run.*"
@@ -46,6 +43,7 @@ class Patience:
         lost: how long a run that has sent heartbeats may be silent before it is Crashed. It should
             be longer than any time in which Prefect's server is away: heartbeats do not arrive
             meanwhile, and the task of a run that is Crashed is given to another agent.
+        missed_heartbeats: so many in a row may be missing at least before a run counts as dead.
 
     Raises:
         ConfigurationError: `lost` is too short for the heartbeats that Prefect is set to.
@@ -54,13 +52,15 @@ class Patience:
     unserved: timedelta = timedelta(minutes=5)
     late: timedelta = timedelta(minutes=30)
     lost: timedelta = timedelta(minutes=30)
+    missed_heartbeats: int = 3
 
     def __post_init__(self) -> None:
         every = get_current_settings().flows.heartbeat_frequency
-        if every is not None and self.lost.total_seconds() < MISSED_HEARTBEATS * every:
+        least = (every or 0) * self.missed_heartbeats
+        if self.lost.total_seconds() < least:
             raise ConfigurationError(
                 f"Runs send a heartbeat every {every} s (PREFECT_FLOWS_HEARTBEAT_FREQUENCY), so "
-                f"one may be silent for {MISSED_HEARTBEATS * every} s at least before it is lost, "
+                f"one may be silent for {least} s at least before it is lost, "
                 f"not for {self.lost.total_seconds():g} s."
             )
 

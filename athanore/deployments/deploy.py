@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -35,6 +34,14 @@ _SCHEDULED_AT_ONCE = 3
 """Polls of a new deployment; Prefect's scheduler, which looks every few seconds, adds the rest."""
 
 _FLOWS: dict[str, Flow[..., Any]] = {names.POLL_FLOW: poll_route, names.AGENT_FLOW: run_agent}
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownFlow:
+    """A flow as Prefect knows it: its id there, and the schema of its parameters."""
+
+    id: UUID
+    schema: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -116,15 +123,20 @@ async def _put_all(
 ) -> None:
     """Make deployments as planned; those that there were are taken out of `existing`."""
     steps = {p.name: await _pull_steps(client, p.name) for p in wanted.pools}
-    flow_ids = {name: await client.create_flow(flow) for name, flow in _FLOWS.items()}
+    flows = {
+        name: _KnownFlow(
+            await client.create_flow(flow), parameter_schema(flow).model_dump_for_openapi()
+        )
+        for name, flow in _FLOWS.items()
+    }
     for deployment in deployments:
-        key, flow_id = f"{deployment.flow}/{deployment.name}", flow_ids[deployment.flow]
+        key, flow = f"{deployment.flow}/{deployment.name}", flows[deployment.flow]
         pull = steps[deployment.pool]
-        there = existing.pop((flow_id, deployment.name), None)
-        if there is not None and _matches(there, deployment, pull):
+        there = existing.pop((flow.id, deployment.name), None)
+        if there is not None and _matches(there, deployment, pull, flow.schema):
             done.ids[key] = there.id
             continue
-        done.ids[key] = await _put(client, flow_id, deployment, pull, there)
+        done.ids[key] = await _put(client, flow, deployment, pull, there)
         done.changes.append(f"{'created' if there is None else 'updated'} deployment {key!r}")
         if there is not None and removal.is_leaving(there):
             await removal.take_back(client, there)
@@ -137,13 +149,11 @@ async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:
     return [{"prefect.deployments.steps.set_working_directory": {"directory": os.getcwd()}}]
 
 
-@cache
-def _schema(flow: str) -> dict[str, Any]:
-    return parameter_schema(_FLOWS[flow]).model_dump_for_openapi()
-
-
 def _matches(
-    there: DeploymentResponse, wanted: DeploymentPlan, steps: list[dict[str, Any]]
+    there: DeploymentResponse,
+    wanted: DeploymentPlan,
+    steps: list[dict[str, Any]],
+    schema: dict[str, Any],
 ) -> bool:
     """Tell whether a deployment is as planned, so that its schedule can be left alone."""
     intervals = [
@@ -154,7 +164,7 @@ def _matches(
         and there.entrypoint == wanted.entrypoint
         and there.path == "."
         and (there.pull_steps or []) == steps
-        and there.parameter_openapi_schema == _schema(wanted.flow)
+        and there.parameter_openapi_schema == schema
         and there.enforce_parameter_schema
         and set(there.tags) == set(wanted.tags)
         and there.description == wanted.description
@@ -168,7 +178,7 @@ def _matches(
 
 async def _put(
     client: PrefectClient,
-    flow_id: UUID,
+    flow: _KnownFlow,
     wanted: DeploymentPlan,
     steps: list[dict[str, Any]],
     there: DeploymentResponse | None,
@@ -187,7 +197,7 @@ async def _put(
         schedule = same[0] if same else IntervalSchedule(interval=wanted.interval)
         schedules = [DeploymentScheduleCreate(schedule=schedule, active=not paused)]
     deployment_id = await client.create_deployment(
-        flow_id=flow_id,
+        flow_id=flow.id,
         name=wanted.name,
         version=wanted.version,
         schedules=schedules,
@@ -199,7 +209,7 @@ async def _put(
         entrypoint=wanted.entrypoint,
         path=".",
         pull_steps=steps,
-        parameter_openapi_schema=_schema(wanted.flow),
+        parameter_openapi_schema=flow.schema,
         enforce_parameter_schema=True,
     )
     if schedules and not paused and not (there is not None and there.paused):

@@ -223,7 +223,9 @@ class AgentAttempt:
         heard = transcript.last_activity
         for pause in (0.0, activity.LAG.total_seconds()):
             await asyncio.sleep(pause)
-            ago = await activity.since_last_call(self._client, self._run_log.run.id)
+            ago = await activity.since_last_call(
+                self._client, self._run_log.run.id, self._app.clock
+            )
             if ago is not None:
                 transcript.touch(ago)
             if transcript.last_activity > heard:

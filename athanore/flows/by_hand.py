@@ -10,7 +10,6 @@ from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
 
 from athanore.errors import BoardError, DispatchError
 from athanore.routes import Route
-from athanore.runs import clock
 from athanore.runs.run_log import allow_another_start
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -20,10 +19,10 @@ from athanore.services import tasks
 _ELSEWHERE = timedelta(seconds=30)
 
 
-async def leave_to_others(client: PrefectClient, run: FlowRun, why: str) -> State[None]:
+async def leave_to_others(client: PrefectClient, app: App, run: FlowRun, why: str) -> State[None]:
     """Give back a run whose route this process lacks: a worker that has it may be coming."""
     await allow_another_start(client, run)
-    state: State[None] = AwaitingConcurrencySlot(scheduled_time=clock.now() + _ELSEWHERE)
+    state: State[None] = AwaitingConcurrencySlot(scheduled_time=app.clock.now() + _ELSEWHERE)
     state.message = why
     return state
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from prefect import Flow
@@ -19,7 +18,7 @@ from athanore.errors import (
     RouteError,
     TaskNotFoundError,
 )
-from athanore.flows.retry import say, until_board_answers
+from athanore.flows.retry import PatientBoard
 from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
@@ -31,9 +30,6 @@ from athanore.runtime.apps import App
 from athanore.runtime.board import Board
 from athanore.runtime.registry import registry
 from athanore.services import tasks
-
-BOARD_PATIENCE = timedelta(seconds=60)
-"""How long a hook waits for a board that is away, at each step."""
 
 
 async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -103,6 +99,7 @@ async def bury(
         BoardError: the board is away, or refuses it.
     """
     board, target = app.board, route.dead_letter_queue
+    patient = PatientBoard(board, app.margins, log, app.margins.board)
     task_id = str(run.parameters["task_id"])
     record, why = record_of(run), ""
     if opening is None and record.result is not None and record.is_final:
@@ -117,29 +114,28 @@ async def bury(
     )
     tail = "" if reason in (opening, why) else reason.removeprefix(f"{why}\n")
     try:
-        task = await until_board_answers(lambda: board.task(task_id), log, BOARD_PATIENCE)
+        task = await patient.until_it_answers(lambda: board.task(task_id))
         if task.queue_name != route.in_progress_queue:
             return
-        await say(board, task_id, text, log, tail=tail, once=once, patience=BOARD_PATIENCE)
-        if target is not None and not await _move(board, task, target, log):
+        await patient.say(task_id, text, tail=tail, once=once)
+        if target is not None and not await _move(app, task, target, log):
             target = None
         _announce(app, run, task, target, reason)
     except TaskNotFoundError as exc:
         log.warning("No dead letter: %s", exc, extra={"action": "dead_letter_not_due"})
 
 
-async def _move(board: Board, task: Task, target: str, log: Log) -> bool:
+async def _move(app: App, task: Task, target: str, log: Log) -> bool:
     """Move a dead letter; False, with a comment, if the board has no such queue any more."""
+    patient = PatientBoard(app.board, app.margins, log, app.margins.board)
     try:
-        await until_board_answers(
-            lambda: board.move(task.id, target, followed=False), log, BOARD_PATIENCE
-        )
+        await patient.until_it_answers(lambda: app.board.move(task.id, target, followed=False))
     except QueueNotFoundError as exc:
         log.error(
             "The dead letter stays where it is: %s", exc, extra={"action": "dead_letter_refused"}
         )
         text = f"The board has no queue {target!r} any more; leaving the task where it is."
-        await say(board, task.id, text, log, once=True, patience=BOARD_PATIENCE)
+        await patient.say(task.id, text, once=True)
         return False
     return True
 

@@ -9,15 +9,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType, Worker
 
 from athanore.processes import identity
-from athanore.runs import clock
 from athanore.runs.record import Holder, holder_of
 from athanore.runtime.apps import App
 from athanore.runtime.liveness import WorkerKey
 
-# Between two requests of a healthy run: Pending to Running, Running to the claim.
-_STARTING = timedelta(seconds=60)
-# A start that is younger has most likely just not noted itself; looking closer costs a request.
-NOTING = timedelta(seconds=5)
 _PAGE = 200
 
 
@@ -42,11 +37,16 @@ class LostWorkers:
         """Tell whether a run's worker is lost, by the heartbeats that were looked at last."""
         return self._is_gone(run, await self._holder(run))
 
+    def age_of(self, run: FlowRun) -> timedelta:
+        """How long the run has been in its state."""
+        since = run.state.timestamp if run.state else None
+        return timedelta(0) if since is None else self._app.clock.now() - since
+
     async def _holder(self, run: FlowRun) -> Holder | None:
         """Find out who has a run; None if nobody has said so (yet)."""
         if run.state_type is StateType.PENDING:
             return Holder.parse(run.state.message if run.state else None)
-        if (holder := holder_of(run)) is not None or age_of(run) < NOTING:
+        if (holder := holder_of(run)) is not None or self.age_of(run) < self._app.margins.noting:
             return holder
         # The worker was lost, or is slow, before the flow noted it; it left its name when it took
         # the run.
@@ -60,11 +60,11 @@ class LostWorkers:
         local_runs = self._app.local_runs
         if local_runs.is_held(run.id) or local_runs.is_running(run.id):
             return False
-        age = age_of(run)
+        age = self.age_of(run)
         if holder is None:
-            return age > 2 * _STARTING  # a stock worker's, which says nothing
+            return age > 2 * self._app.margins.starting  # a stock worker's, which says nothing
         if holder.process == identity.process():
-            return age > _STARTING  # ours, and we know nothing of it
+            return age > self._app.margins.starting  # ours, and we know nothing of it
         gone = identity.is_gone(holder.process)
         if gone is not None:
             return gone
@@ -106,9 +106,3 @@ async def _workers(client: PrefectClient, pool: str) -> list[Worker]:
         found += page
         if len(page) < _PAGE:
             return found
-
-
-def age_of(run: FlowRun) -> timedelta:
-    """How long the run has been in its state."""
-    since = run.state.timestamp if run.state else None
-    return timedelta(0) if since is None else clock.now() - since

@@ -21,11 +21,11 @@ from athanore.errors import (
 )
 from athanore.flows import provider_limits
 from athanore.flows.refusals import pause_for_board
-from athanore.flows.retry import say, until_board_answers
+from athanore.flows.retry import PatientBoard
 from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult, FaultKind
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clock, pausing
+from athanore.runs import pausing
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
@@ -68,6 +68,7 @@ class Conclusion:
         self._log = log
         self._interrupted = interrupted
         self._limit: provider_limits.Hold | None = None
+        self._board = PatientBoard(app.board, app.margins, log)
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
@@ -204,17 +205,17 @@ class Conclusion:
             )
             await self._run_log.keep_claim()
             await self._run_log.give_back()
-            state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+            state: State[None] = AwaitingRetry(scheduled_time=self._app.clock.now())
             state.message = f"{why}; {exc}"
             return state
 
     async def _keep(self, refusal: BoardError) -> State[None]:
         """Have a later start say what came of the attempt; free the slot until then."""
-        due = clock.now() + self._route.poll_interval
+        due = self._app.clock.now() + self._route.poll_interval
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
         await self._run_log.keep()
         if isinstance(refusal, BoardAccessError):
-            due = clock.now()
+            due = self._app.clock.now()
             await pause_for_board(self._run_log.client, self._app, self._route, refusal, self._log)
         self._log.error("%s It is kept, and tried again.", text, extra={"action": "attempt_kept"})
         self._app.local_runs.wake(due)
@@ -249,7 +250,7 @@ class Conclusion:
 
     def _awaiting_retry(self, result: AgentResult) -> State[None]:
         delay = retry_delay(self._route.retry, self._run_log.attempt, self._route.poll_interval)
-        due = clock.now() + delay
+        due = self._app.clock.now() + delay
         self._app.local_runs.wake(due)
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = self._retrying(result)
@@ -261,8 +262,8 @@ class Conclusion:
         text = f"Route {name!r} is paused: {what} ({result.reason})."
         await self._run_log.give_back()
         after = self._route.resume_after
-        resume_at = None if after is None else clock.now() + after
-        due = clock.now()
+        resume_at = None if after is None else self._app.clock.now() + after
+        due = self._app.clock.now()
         try:
             await pausing.pause(
                 self._run_log.client, self._app.name, name, reason=text, resume_at=resume_at
@@ -312,7 +313,7 @@ class Conclusion:
             if not await self._move(self._route.queue_name):
                 await self._run_log.close()
                 return Cancelled(name=StateName.NOWHERE_TO_GO, message=f"{why}; its queue is gone.")
-        state: State[None] = AwaitingRetry(scheduled_time=clock.now())
+        state: State[None] = AwaitingRetry(scheduled_time=self._app.clock.now())
         state.message = f"{why}."
         return state
 
@@ -337,7 +338,7 @@ class Conclusion:
     async def _where(self) -> str | None:
         """The task's queue, or None if the task is gone."""
         try:
-            task = await until_board_answers(lambda: self._app.board.task(self._task_id), self._log)
+            task = await self._board.until_it_answers(lambda: self._app.board.task(self._task_id))
         except NotFoundError:
             return None
         return task.queue_name
@@ -346,7 +347,7 @@ class Conclusion:
         try:
             # Of an earlier start or a lost worker: the output's tail is known to that only.
             once = self._interrupted or self._run_log.kept() is not None
-            await say(self._app.board, self._task_id, text, self._log, tail=tail, once=once)
+            await self._board.say(self._task_id, text, tail=tail, once=once)
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 
@@ -355,7 +356,7 @@ class Conclusion:
         move = partial(self._app.board.move, self._task_id, queue, followed=followed)
         try:
             look = partial(self._app.board.task, self._task_id)
-            await until_board_answers(move, self._log, look=look)
+            await self._board.until_it_answers(move, look=look)
         except QueueNotFoundError as exc:
             self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
             await self._comment(

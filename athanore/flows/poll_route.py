@@ -28,7 +28,8 @@ from athanore.flows.recovery import Recovery
 from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import clock, pausing, store
+from athanore.runs import pausing, store
+from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
@@ -168,8 +169,8 @@ class _Poll:
     ) -> None:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
         finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])
-        wanted: list[store.Dispatch] = []
-        now = clock.now()
+        wanted: list[Dispatch] = []
+        now = self.app.clock.now()
         for place, task in enumerate(due):
             if self.app.local_runs.at_work_on(task.id) is not None:
                 continue  # though its run is deleted
@@ -181,12 +182,12 @@ class _Poll:
                 continue
             visit = str(last.id) if last else store.FIRST_VISIT
             at = now - timedelta(milliseconds=len(due) - place)
-            wanted.append(store.Dispatch(task, visit, at))
+            wanted.append(Dispatch(task, visit, at))
         self.notes += holds.remarks
         for some in batched(wanted, _CREATED_TOGETHER, strict=False):
             try:
-                created, refused = await store.dispatch_all(
-                    client, self.app.name, self.route, some, self.poll_id
+                created, refused = await self.app.dispatching.dispatch_all(
+                    client, self.route, some, self.poll_id
                 )
             except DispatchError as exc:
                 self.notes.append(str(exc))

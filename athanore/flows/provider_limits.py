@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore.errors import DispatchError
 from athanore.models import AgentResult, Fault, FaultKind
 from athanore.routes import Route
-from athanore.runs import clock, limits, pausing
+from athanore.runs import limits, pausing
 from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
 
@@ -25,13 +25,13 @@ class Hold(NamedTuple):
 
 async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | None) -> Hold:
     """Note a limit that an agent of a route has reached, and hold all routes of the account."""
-    own = account_of(app, route)
-    limit = await limits.reached(client, own, fault or Fault(FaultKind.PROVIDER))
+    own, now = account_of(app, route), app.clock.now()
+    limit = await limits.reached(client, own, fault or Fault(FaultKind.PROVIDER), now)
     paused = await _pause(client, app, route, limit)
     for name, known in (await app.routes.read(client)).items():
         if name != route.name and account_of(app, known.route) == limit.account:
             await _pause(client, app, known.route, limit)
-    return Hold(str(limit), clock.now() if paused else limit.until)
+    return Hold(limit.in_words(now), now if paused else limit.until)
 
 
 async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> Hold | None:
@@ -43,10 +43,11 @@ async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> H
     if gate is None:
         return None
     limit, ask_again = gate
+    now = app.clock.now()
     if limit.probe:
-        return Hold(f"{limit}; another task goes first", clock.now() + ask_again)
+        return Hold(f"{limit.in_words(now)}; another task goes first", now + ask_again)
     paused = await _pause(client, app, route, limit)
-    return Hold(str(limit), clock.now() if paused else limit.until)
+    return Hold(limit.in_words(now), now if paused else limit.until)
 
 
 async def passed(
@@ -66,7 +67,7 @@ async def _pause(client: PrefectClient, app: App, route: Route, limit: limits.Li
             client,
             app.name,
             route.name,
-            reason=f"{limit}.",
+            reason=f"{limit.in_words(app.clock.now())}.",
             resume_at=limit.until,
             account=limit.account,
         )

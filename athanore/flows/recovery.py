@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -33,15 +32,15 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows import hooks, lost
-from athanore.flows.lost import LostWorkers, age_of
+from athanore.flows import hooks
+from athanore.flows.lost import LostWorkers
 from athanore.flows.outcome import Conclusion
 from athanore.flows.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
-from athanore.runs import clock, pausing, store
+from athanore.runs import pausing, store
 from athanore.runs.clearing import is_wished
 from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
 from athanore.runs.run_log import RunLog
@@ -50,10 +49,6 @@ from athanore.runtime import starts
 from athanore.runtime.apps import App
 from athanore.runtime.local_runs import StopReason
 
-# Whoever marked a run as Crashed sees to its task at once; after this time somebody else does.
-_RECOVERING = timedelta(seconds=30)
-# What agents did while Prefect was away is noted there by then; before, nobody knows of it.
-_CATCHING_UP = timedelta(seconds=10)
 _SWEEP_EVERY = 30.0
 
 
@@ -223,14 +218,14 @@ class Recovery:
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
-        state = AwaitingRetry(scheduled_time=clock.now(), message=why)
+        state = AwaitingRetry(scheduled_time=self._app.clock.now(), message=why)
         await self._client.set_flow_run_state(run.id, state, force=True)
         self._app.local_runs.wake()
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
         in_progress = self._route.in_progress_queue
-        if self._app.local_runs.since_return() < _CATCHING_UP:
+        if self._app.local_runs.since_return() < self._app.margins.catching_up:
             return
         # Until a run has claimed its task, the task is rightly elsewhere.
         if queue == in_progress or not await self._has_claimed(run):
@@ -259,7 +254,7 @@ class Recovery:
         if self._app.local_runs.is_held(run.id) or self._app.local_runs.is_running(run.id):
             return self._app.local_runs.is_at_work(run.id)
         since = run.state.timestamp if run.state else None
-        if since is None or age_of(run) < lost.NOTING:
+        if since is None or self._workers.age_of(run) < self._app.margins.noting:
             return False
         attempts = await self._client.read_task_runs(
             task_run_filter=TaskRunFilter(
@@ -276,7 +271,7 @@ class Recovery:
         if record_of(last).is_closed or store.route_name(last) != self._route.name:
             return False
         if last.state_type is StateType.CRASHED:
-            if age_of(last) > _RECOVERING:
+            if self._workers.age_of(last) > self._app.margins.recovering:
                 await self._apart(task.id, self.return_crashed(last, task.id))
             return True
         if last.state_type is StateType.CANCELLED and await is_wished(self._client, last):
@@ -328,11 +323,13 @@ class Recovery:
         """Tell whether somebody else sees to the end of a run just now: its hook, another poll."""
         if run.state_type is StateType.CRASHED:
             over = await starts.is_over(self._client, self._app, run)
-            return not over or age_of(run) < _RECOVERING
+            return not over or self._workers.age_of(run) < self._app.margins.recovering
         holder = holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
             return False
-        return age_of(run) < hooks.BOARD_PATIENCE * 2 and not identity.is_gone(holder.process)
+        return self._workers.age_of(run) < self._app.margins.board * 2 and not identity.is_gone(
+            holder.process
+        )
 
     async def _close(self, run: FlowRun, task_id: str) -> None:
         match run.state_type:
@@ -355,7 +352,12 @@ class Recovery:
             return
         next_look[name] = monotonic() + _SWEEP_EVERY
         with suppress(DispatchError):
-            await pausing.forget_old_mark(self._client, self._app.name, name)
+            await pausing.forget_old_mark(
+                self._client,
+                self._app.name,
+                name,
+                self._app.clock.now() - self._app.margins.pausing,
+            )
         for run in await store.find_polls(
             self._client,
             self._app.name,

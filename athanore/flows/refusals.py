@@ -17,7 +17,7 @@ from athanore.errors import (
 from athanore.flows import retry
 from athanore.flows.transcript import Log
 from athanore.routes import Route
-from athanore.runs import clock, pausing
+from athanore.runs import pausing
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 
@@ -29,7 +29,7 @@ async def pause_for_board(
     client: PrefectClient, app: App, route: Route, refusal: BoardAccessError, log: Log
 ) -> None:
     """No agent starts whose work the board would not be told of; it is asked again later."""
-    resume_at = clock.now() + (route.resume_after or _ASKED_AGAIN)
+    resume_at = app.clock.now() + (route.resume_after or _ASKED_AGAIN)
     text = f"Route {route.name!r} is paused: {refusal.in_short}. {refusal}"
     try:
         await pausing.pause(client, app.name, route.name, reason=text, resume_at=resume_at)
@@ -53,7 +53,7 @@ async def claim_refused(
     look: Callable[[], Awaitable[object]],
     log: Log,
 ) -> None:
-    """Note that the board refused a claim; one that does so for `ACCESS_PATIENCE` is not away.
+    """Note that the board refused a claim; one that does so for `Margins.board_access` is not away.
 
     Args:
         look: a read of the board.
@@ -63,7 +63,7 @@ async def claim_refused(
     if isinstance(error, BoardUnavailableError) and not await retry.answers(look):
         app.noted.refused.pop(route.name, None)  # it is away, which the poll says
         return
-    now, patience = monotonic(), retry.ACCESS_PATIENCE.total_seconds()
+    now, patience = monotonic(), app.margins.board_access.total_seconds()
     before = app.noted.refused.get(route.name)
     if before is None or now - before.last > max(patience, 2 * route.poll_interval.total_seconds()):
         app.noted.refused[route.name] = Refused(now, now)

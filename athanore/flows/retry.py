@@ -20,64 +20,110 @@ from athanore.errors import (
 )
 from athanore.flows.transcript import Log
 from athanore.runtime.board import Board
+from athanore.runtime.margins import Margins
 
-_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _REFUSALS = 4
 
-ACCESS_PATIENCE = timedelta(minutes=5)
-"""How long a refused access is waited for: a person has to act, and may just be about to."""
 
-
-async def until_board_answers[T](
-    operation: Callable[[], Awaitable[T]],
-    log: Log,
-    patience: timedelta | None = None,
-    *,
-    look: Callable[[], Awaitable[object]] | None = None,
-) -> T:
-    """Repeat an operation of the board until the board is there and lets us; say so once.
+class PatientBoard:
+    """A board that is waited for while it is away.
 
     Args:
-        operation: what does no harm if it is done twice, like a read or a move.
+        margins: how long a refused access is waited for, and how soon the board is asked again.
         patience: give up after this time and let the error out; None waits for ever for a board
-            that is away, and for `ACCESS_PATIENCE` for one that refuses access.
-        look: a read of the board. Where it works and the operation does not for `ACCESS_PATIENCE`,
-            the board is not away, and waiting does not help.
-
-    Raises:
-        BoardUnavailableError, AnswerLostError, BoardAccessError: patience ran out.
-        BoardError: the board answered with a refusal.
+            that is away, and for `Margins.board_access` for one that refuses access.
     """
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    pause = _FIRST_PAUSE
-    refusing_since: float | None = None
-    while True:
-        try:
-            result = await operation()
-        except (BoardUnavailableError, AnswerLostError, BoardAccessError) as exc:
-            refused = isinstance(exc, BoardAccessError)
-            limit = (patience or ACCESS_PATIENCE) if refused else patience
-            if limit is not None and loop.time() - began + pause > limit.total_seconds():
+
+    def __init__(
+        self, board: Board, margins: Margins, log: Log, patience: timedelta | None = None
+    ) -> None:
+        self._board = board
+        self._margins = margins
+        self._log = log
+        self._patience = patience
+
+    async def until_it_answers[T](
+        self,
+        operation: Callable[[], Awaitable[T]],
+        *,
+        look: Callable[[], Awaitable[object]] | None = None,
+    ) -> T:
+        """Repeat an operation until the board is there and lets us; say so once.
+
+        Args:
+            operation: what does no harm if it is done twice, like a read or a move.
+            look: a read of the board. Where it works and the operation does not for
+                `Margins.board_access`, the board is not away, and waiting does not help.
+
+        Raises:
+            BoardUnavailableError, AnswerLostError, BoardAccessError: patience ran out.
+            BoardError: the board answered with a refusal.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        pause = first = self._margins.first_pause.total_seconds()
+        refusing_since: float | None = None
+        while True:
+            try:
+                result = await operation()
+            except (BoardUnavailableError, AnswerLostError, BoardAccessError) as exc:
+                limit = self._patience
+                if limit is None and isinstance(exc, BoardAccessError):
+                    limit = self._margins.board_access
+                if limit is not None and loop.time() - began + pause > limit.total_seconds():
+                    raise
+                if pause == first:
+                    self._tell(exc)
+                if isinstance(exc, BoardUnavailableError) and limit is None and look is not None:
+                    if not await answers(look):
+                        refusing_since = None
+                    elif refusing_since is None:
+                        refusing_since = loop.time()
+                    elif loop.time() - refusing_since > self._margins.board_access.total_seconds():
+                        raise refuses_this(exc) from exc
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                if pause != first:
+                    self._log.info("The board is back.", extra={"action": "board_back"})
+                return result
+
+    def _tell(self, error: BoardError) -> None:
+        what = error.in_short if isinstance(error, BoardAccessError) else "the board is away"
+        what = what[:1].upper() + what[1:]
+        self._log.error("%s, waiting for it: %s", what, error, extra={"action": "board_away"})
+
+    async def say(self, task_id: str, text: str, *, tail: str = "", once: bool = False) -> None:
+        """Comment on a task; a comment that the board does not take is passed over, with a line.
+
+        Args:
+            tail: the agent's last words, which are left out if the board does not take them.
+            once: not if the newest comment begins in the same way.
+
+        Raises:
+            BoardUnavailableError, BoardAccessError: patience ran out.
+            NotFoundError: the task is gone.
+        """
+        if once:
+            task = await self.until_it_answers(lambda: self._board.task(task_id))
+            if task.comments and task.comments[-1].text.startswith(text):
+                return
+        versions = [text] if not tail.strip() else [f"{text}\n{tail}", text]
+        for version in versions:
+            attempt = _Comment(self._board, task_id, version, self._log)
+            try:
+                await self.until_it_answers(attempt.write)
+                return
+            except (BoardUnavailableError, BoardAccessError, NotFoundError):
                 raise
-            if pause == _FIRST_PAUSE:
-                what = exc.in_short if isinstance(exc, BoardAccessError) else "the board is away"
-                what = what[:1].upper() + what[1:]
-                log.error("%s, waiting for it: %s", what, exc, extra={"action": "board_away"})
-            if isinstance(exc, BoardUnavailableError) and limit is None and look is not None:
-                if not await answers(look):
-                    refusing_since = None
-                elif refusing_since is None:
-                    refusing_since = loop.time()
-                elif loop.time() - refusing_since > ACCESS_PATIENCE.total_seconds():
-                    raise refuses_this(exc) from exc
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-        else:
-            if pause != _FIRST_PAUSE:
-                log.info("The board is back.", extra={"action": "board_back"})
-            return result
+            except BoardError as exc:
+                self._log.error(
+                    "The board does not take a comment on task %s: %s",
+                    task_id,
+                    exc,
+                    extra={"action": "comment_refused"},
+                )
 
 
 async def answers(look: Callable[[], Awaitable[object]]) -> bool:
@@ -92,48 +138,6 @@ async def answers(look: Callable[[], Awaitable[object]]) -> bool:
 def refuses_this(error: BoardError) -> BoardNotWritableError:
     """What to make of the error of a change that a board refuses again and again while it reads."""
     return BoardNotWritableError(f"The board can be read, and does not take this change: {error}")
-
-
-async def say(
-    board: Board,
-    task_id: str,
-    text: str,
-    log: Log,
-    *,
-    tail: str = "",
-    once: bool = False,
-    patience: timedelta | None = None,
-) -> None:
-    """Comment on a task; a comment that the board does not take is passed over, with a line.
-
-    Args:
-        tail: the agent's last words, which are left out if the board does not take them.
-        once: not if the newest comment begins in the same way.
-        patience: see `until_board_answers`.
-
-    Raises:
-        BoardUnavailableError, BoardAccessError: patience ran out.
-        NotFoundError: the task is gone.
-    """
-    if once:
-        task = await until_board_answers(lambda: board.task(task_id), log, patience)
-        if task.comments and task.comments[-1].text.startswith(text):
-            return
-    versions = [text] if not tail.strip() else [f"{text}\n{tail}", text]
-    for version in versions:
-        attempt = _Comment(board, task_id, version, log)
-        try:
-            await until_board_answers(attempt.write, log, patience)
-            return
-        except (BoardUnavailableError, BoardAccessError, NotFoundError):
-            raise
-        except BoardError as exc:
-            log.error(
-                "The board does not take a comment on task %s: %s",
-                task_id,
-                exc,
-                extra={"action": "comment_refused"},
-            )
 
 
 class _RefusedError(BoardError):

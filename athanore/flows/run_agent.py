@@ -40,7 +40,7 @@ from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.runs import clock, rounds, store, tokens
+from athanore.runs import rounds, store, tokens
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -98,7 +98,7 @@ async def run_agent(
                 client, {"queue_name": queue_name, "route_name": route_name, "route": route}
             )
         except RouteError as exc:
-            return await leave_to_others(client, run, str(exc))
+            return await leave_to_others(client, found, run, str(exc))
         if not any(
             names.is_run_key(run.idempotency_key, found.name, name, task_id)
             for name in current.names
@@ -189,7 +189,7 @@ class _Visit:
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
         if held := await provider_limits.hold(self.client, self.app, self.route, self.run):
-            return await self._later(held.text, held.due - clock.now())
+            return await self._later(held.text, held.due - self.app.clock.now())
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
@@ -280,7 +280,7 @@ class _Visit:
     async def _later(self, why: str, delay: timedelta) -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
         await self.run_log.give_back()
-        due = clock.now() + delay
+        due = self.app.clock.now() + delay
         self.app.local_runs.wake(due)
         self.log.info("Waiting: %s", why, extra={"action": "run_waits"})
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
@@ -316,7 +316,10 @@ class _Visit:
         if store.visit_of(self.run) == store.FIRST_VISIT:
             return False
         route = self.route.name
-        return await rounds.goes_round(self.client, self.app.name, route, self.task_id, limit)
+        since = self.app.clock.now() - rounds.WINDOW
+        return await rounds.goes_round(
+            self.client, self.app.name, route, self.task_id, limit, since
+        )
 
     async def _stop_going_round(self) -> State[None]:
         await self.run_log.leave()

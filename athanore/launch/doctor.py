@@ -147,8 +147,8 @@ def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
 
 async def _api(dispatcher: AgentDispatcher) -> Finding:
     host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
-    from athanore.launch.foreground import listen
     from athanore.launch.port_holder import app_at, taken
+    from athanore.launch.sockets import listen
 
     try:
         listen(host, port).close()

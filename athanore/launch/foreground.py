@@ -22,10 +22,12 @@ from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationE
 from athanore.launch import prefect_access
 from athanore.launch.checks import check_app
 from athanore.launch.prefect_server import PrefectServer, prefect_errors, prefect_server
+from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runs.links import ui_url
 from athanore.runtime.environment import board_secrets
+from athanore.runtime.margins import Margins
 from athanore.settings import LogFormat, explain_prefect
 from athanore.texts import shown
 
@@ -75,12 +77,17 @@ def _end(says: str) -> NoReturn:
 
 
 async def serve(
-    dispatcher: AgentDispatcher, reference: str, stop: Stop, screen: Console | None = None
+    dispatcher: AgentDispatcher,
+    reference: str,
+    stop: Stop,
+    screen: Console | None = None,
+    margins: Margins | None = None,
 ) -> None:
     """Run the Prefect server if need be, the worker and the task API, until asked to stop.
 
     Args:
         screen: shows live how the app is doing.
+        margins: other ones than usual, for the app.
     """
     from athanore.api.security.guard import check_binding
 
@@ -98,7 +105,7 @@ async def serve(
                 return
             api_url = settings.agent_api_url(host, port)
             app = await stack.enter_async_context(
-                at_work(dispatcher, reference, prefect.url, api_url)
+                at_work(dispatcher, reference, prefect.url, api_url, margins)
             )
             await _serve_app(app, prefect, api_socket, stop, screen)
 
@@ -181,12 +188,17 @@ async def _unless_stopped[T](stop: Stop, start: Coroutine[Any, Any, T]) -> T | N
 
 @asynccontextmanager
 async def at_work(
-    dispatcher: AgentDispatcher, reference: str, prefect_api: str, api_url: str = ""
+    dispatcher: AgentDispatcher,
+    reference: str,
+    prefect_api: str,
+    api_url: str = "",
+    margins: Margins | None = None,
 ) -> AsyncGenerator[App]:
     """Let the flows of this process find the app, and use the Prefect server at this address.
 
     Args:
         api_url: where agents reach the task API; by default what the settings say.
+        margins: other ones than usual, for the app.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -197,7 +209,7 @@ async def at_work(
 
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
             logger.warning("%s", advice, extra={"action": "prefect_open"})
-        app = App(reference, dispatcher, api_url)
+        app = App(reference, dispatcher, api_url, margins=margins)
         registry.register(app)
         try:
             yield app
@@ -326,42 +338,6 @@ async def _send_the_rest() -> None:
         sent = service.drain_all(timeout=_LAST_WORDS.total_seconds())
         if inspect.isawaitable(sent):
             await sent
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind the task API's port before anything else starts.
-
-    Raises:
-        ConfigurationError: the port is in use, or the address is none of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(128)
-    except OSError as exc:
-        sock.close()
-        raise ConfigurationError(
-            f"The task API cannot listen on {host}:{port} ({exc.strerror or exc}); "
-            "set api_port= or ATHANORE_API_PORT to a free port."
-        ) from exc
-    return sock
-
-
-async def listen_for(dispatcher: AgentDispatcher) -> socket.socket:
-    """Bind the port of an app's task API; see `listen`.
-
-    Raises:
-        ConfigurationError: it is in use; the message says whose it is, if that is an app's.
-    """
-    host, port = dispatcher.settings.api_host, dispatcher.settings.api_port
-    try:
-        return listen(host, port)
-    except ConfigurationError as exc:
-        from athanore.launch.port_holder import taken
-
-        raise await taken(exc, dispatcher.name, host, port) from exc
 
 
 def script_reference(dispatcher: AgentDispatcher) -> str:

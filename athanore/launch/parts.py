@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.launch.foreground import app_is_checked, at_work, listen_for, tell_routes, work
+from athanore.launch.foreground import app_is_checked, at_work, tell_routes, work
 from athanore.launch.prefect_server import find_prefect, prefect_errors
+from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import configure_logging
 from athanore.runs.links import ui_url

@@ -34,12 +34,12 @@ MARK = "ATHANORE_PROCESS_MARK"
 GRACE = 5.0
 """Seconds between TERM and KILL."""
 
-_KILL_PATIENCE = 5.0  # seconds after which a process that KILL does not end is given up
+KILL_PATIENCE = 5.0  # seconds after which a process that KILL does not end is given up
 _OVERDUE_CHECK = 1.0  # seconds between looks for agents whose worker's lease is over
 _ORPHAN_CHECK = 2.0  # seconds between looks at the parent, should a fork hold the pipe open
 _SPAWN_GAP = 1.0  # seconds in which a process that was being started may still show up
 
-_HAS_PROC = os.path.exists("/proc/self/stat")
+HAS_PROC = os.path.exists("/proc/self/stat")
 _MARK_ENTRY = re.compile(rb"(?:^|\0)" + MARK.encode() + rb"=([^\0]*)")
 
 
@@ -102,7 +102,7 @@ def snapshot() -> dict[int, Process]:
     Raises:
         OSError: no descriptor is left to look with; nobody knows what is there.
     """
-    if _HAS_PROC:
+    if HAS_PROC:
         pids: Iterable[int] = (int(name) for name in os.listdir("/proc") if name.isdigit())
     else:
         import psutil
@@ -185,9 +185,9 @@ class Stopping:
             self.blind = False
         except OSError:  # a descriptor may come free
             self.blind = True
-            return None if overdue > _KILL_PATIENCE else 0.1
+            return None if overdue > KILL_PATIENCE else 0.1
         self._seen.update((process.pid, process.start) for process in self.left)
-        if not self.left or overdue > _KILL_PATIENCE:
+        if not self.left or overdue > KILL_PATIENCE:
             self._reap()
             return None
         for process in self.left:
@@ -251,11 +251,11 @@ def _glance(pid: int) -> Process | None:
 
 def look(pid: int) -> Process | None:
     """Return a process as it is now, or None if it is gone or hidden."""
-    if not _HAS_PROC:
+    if not HAS_PROC:
         return _look_with_psutil(pid)
     try:
         # proc(5): the name in parentheses may hold anything, so count from its end.
-        fields = _read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
+        fields = read_file(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
     except OSError as error:
         return _unless_blind(error)
     state, parent, group, session = fields[:4]
@@ -278,9 +278,9 @@ def _look_with_psutil(pid: int) -> Process | None:
 
 def _mark_of(pid: int) -> str:
     """Return the mark in a process's environment; empty if it has none or hides it."""
-    if _HAS_PROC:
+    if HAS_PROC:
         try:
-            entry = _MARK_ENTRY.search(_read(f"/proc/{pid}/environ"))
+            entry = _MARK_ENTRY.search(read_file(f"/proc/{pid}/environ"))
         except OSError as error:
             return _unless_blind(error) or ""
         return entry[1].decode(errors="replace") if entry else ""
@@ -292,7 +292,7 @@ def _mark_of(pid: int) -> str:
         return _unless_blind(error) or ""
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
     """Read a file of /proc: a third of what `open` costs, which is most of a look."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -7,14 +7,14 @@ run, because Prefect changes labels by reading and writing them back: two writer
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.events import emit_event
 
 from athanore import names
-from athanore.runs import clock
+from athanore.runs.clock import Clock, told
 
 _EVENT = "athanore.activity"
 
@@ -42,12 +42,12 @@ def note_call(app: str, run_id: UUID, task_id: str) -> None:
     )
 
 
-async def since_last_call(client: PrefectClient, run_id: UUID) -> timedelta | None:
+async def since_last_call(client: PrefectClient, run_id: UUID, clock: Clock) -> timedelta | None:
     """How long ago the agent of a run has called, if that was within a day.
 
     By Prefect's clock alone: those of the API's host and of ours may differ, or be set meanwhile.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     query = {
         "occurred": {
             "since": (now - _DAY).isoformat(),
@@ -61,5 +61,5 @@ async def since_last_call(client: PrefectClient, run_id: UUID) -> timedelta | No
     found = response.json()["events"]
     if not found:
         return None
-    asked = clock.told(response.headers.get("date")) or clock.now()
+    asked = told(response.headers.get("date")) or clock.now()
     return max(asked - datetime.fromisoformat(found[0]["received"]), timedelta(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,7 +12,6 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
 
 from athanore import names
-from athanore.runs import clock
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runs.store import NOT_TAKEN, WAITING, find_runs
 
@@ -57,9 +56,8 @@ async def delete_waiting(client: PrefectClient, ids: Sequence[UUID]) -> None:
     await _delete(client, wanted)
 
 
-async def delete_empty_polls(client: PrefectClient, app: str, age: timedelta) -> int:
-    """Delete polls that found nothing and ended longer ago than that; return how many."""
-    before = clock.now() - age
+async def delete_empty_polls(client: PrefectClient, app: str, before: datetime) -> int:
+    """Delete polls that found nothing and ended before a time; return how many."""
     query = {
         "tags": {"all_": [names.app_tag(app), names.POLL_TAG]},
         "state": {"name": {"any_": [StateName.NOTHING_READY]}},

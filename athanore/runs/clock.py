@@ -8,6 +8,7 @@ So the difference is taken from the `Date` of Prefect's answers.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -16,21 +17,29 @@ from athanore.processes.family import steady
 _TOLERANCE = 10.0
 """Seconds; a smaller difference is none: the header has no parts of them, and was on its way."""
 
-_epoch: float | None = None  # Prefect's time of day at zero of `steady`, once we have heard it
 
+class Clock:
+    """The clock of the Prefect server that an app talks to, as far as its answers tell.
 
-def now() -> datetime:
-    """The time of day at Prefect's server; setting our clock does not change it."""
-    return datetime.fromtimestamp(time.time() if _epoch is None else _epoch + steady(), UTC)
+    Args:
+        wall: our own time of day, in seconds; what counts until Prefect has answered.
+    """
 
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._epoch: float | None = None  # Prefect's time of day at zero of `steady`, once heard
 
-def heard(date: str | None) -> None:
-    """Note the `Date` header of an answer that has just come from Prefect."""
-    global _epoch
-    if (theirs := told(date)) is not None:
-        ours = time.time()
-        is_ours = abs(theirs.timestamp() - ours) <= _TOLERANCE
-        _epoch = (ours if is_ours else theirs.timestamp()) - steady()
+    def now(self) -> datetime:
+        """The time of day at Prefect's server; setting our clock does not change it."""
+        now = self._wall() if self._epoch is None else self._epoch + steady()
+        return datetime.fromtimestamp(now, UTC)
+
+    def heard(self, date: str | None) -> None:
+        """Note the `Date` header of an answer that has just come from Prefect."""
+        if (theirs := told(date)) is not None:
+            ours = self._wall()
+            is_ours = abs(theirs.timestamp() - ours) <= _TOLERANCE
+            self._epoch = (ours if is_ours else theirs.timestamp()) - steady()
 
 
 def told(date: str | None) -> datetime | None:

@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import TypeAdapter
 
 from athanore.models import Fault
-from athanore.runs import clock
+from athanore.runs.clock import Clock
 
 LONGEST = timedelta(days=8)
 """A reset that is further away is not believed; the longest window of a provider is a week."""
@@ -54,33 +54,32 @@ class Limit:
     probe: str = ""
     probed_at: datetime | None = None
 
-    def __str__(self) -> str:
+    def in_words(self, now: datetime) -> str:
         """What people read of it, as a clause."""
         kind = f" ({self.kind})" if self.kind else ""
-        day = "" if self.until.date() == clock.now().date() else f"{self.until:%Y-%m-%d} "
+        day = "" if self.until.date() == now.date() else f"{self.until:%Y-%m-%d} "
         return f"Provider limit{kind}; goes on at {day}{self.until:%H:%M} UTC"
 
 
 _LIMIT = TypeAdapter(Limit)
 
 
-def believed(reset: datetime | None) -> datetime | None:
+def believed(reset: datetime | None, now: datetime) -> datetime | None:
     """When to go on after a reset that a provider tells; None if it cannot be right."""
-    now = clock.now()
     if reset is None or not now <= reset <= now + LONGEST:
         return None
     return reset + _MARGIN
 
 
-async def reached(client: PrefectClient, account: str, fault: Fault) -> Limit:
+async def reached(client: PrefectClient, account: str, fault: Fault, now: datetime) -> Limit:
     """Note that an account has reached a limit, and say until when.
 
     Args:
         account: whose, if the fault does not name it.
     """
-    now, account = clock.now(), fault.account or account
+    account = fault.account or account
     before = await read(client, account)
-    until = believed(fault.retry_at)
+    until = believed(fault.retry_at, now)
     if before is not None and before.until > now:  # another agent was at work at the same time
         if until is None or until <= before.until:
             return before
@@ -98,7 +97,8 @@ async def reached(client: PrefectClient, account: str, fault: Fault) -> Limit:
 class Limits:
     """The gate of one app in this process: its runs pass one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._gate = asyncio.Lock()
         self._first: set[str] = set()
 
@@ -110,7 +110,7 @@ class Limits:
         After the reset the first run that asks may start: it goes first.
         """
         async with self._gate:
-            limit, now = await read(client, account), clock.now()
+            limit, now = await read(client, account), self._clock.now()
             if limit is None:
                 return None
             if now < limit.until:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, cast
 
@@ -28,14 +28,11 @@ from prefect.states import Scheduled
 
 from athanore import names
 from athanore.errors import DispatchError
-from athanore.runs import clock
 
 RESUME = "resume"
 """The parameter of a poll that ends the route's own pause first."""
 
 _MARK = "athanore-pause"
-# From the mark to the pause it is a few requests.
-_PAUSING = timedelta(seconds=60)
 
 
 def queue_description(route: str) -> str:
@@ -168,10 +165,14 @@ async def account_waited_for(client: PrefectClient, app: str, route: str) -> str
     return "" if mark is None else str(cast(Any, mark.value).get("account", ""))
 
 
-async def forget_old_mark(client: PrefectClient, app: str, route: str) -> None:
-    """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs."""
+async def forget_old_mark(client: PrefectClient, app: str, route: str, before: datetime) -> None:
+    """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs.
+
+    Args:
+        before: only a mark that was made before that; the pause of a newer one may be on its way.
+    """
     mark = await client.read_variable_by_name(_mark_name(app, route))
-    if mark is None or mark.updated is None or clock.now() - mark.updated < _PAUSING:
+    if mark is None or mark.updated is None or mark.updated > before:
         return
     _, agent = await _deployments(client, app, route)
     queue = await _work_queue(client, agent)

@@ -6,7 +6,7 @@ or two routes that hand a task to each other, succeed again and again.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -20,7 +20,6 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore import names
-from athanore.runs import clock
 from athanore.runs.states import StateName
 
 WINDOW = timedelta(hours=24)
@@ -30,9 +29,9 @@ _PAGE = 200
 
 
 async def goes_round(
-    client: PrefectClient, app: str, route_name: str, task_id: str, limit: int
+    client: PrefectClient, app: str, route_name: str, task_id: str, limit: int, since: datetime
 ) -> bool:
-    """Tell whether a task has had `limit` runs of a route within `WINDOW` that did not help.
+    """Tell whether a task has had `limit` runs of a route that ended `since` then and did not help.
 
     A person has put the task back since it was last stopped for that: only later runs count.
     """
@@ -42,7 +41,7 @@ async def goes_round(
         state=FlowRunFilterState(
             type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED])
         ),
-        end_time=FlowRunFilterEndTime.model_validate({"after_": clock.now() - WINDOW}),
+        end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
     )
     # Nearly always that is all, at the same cost however many there are.
     if await client.count_flow_runs(flow_run_filter=query) < limit:

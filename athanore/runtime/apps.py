@@ -14,6 +14,8 @@ from types import ModuleType
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.runs.announcer import Announcer
+from athanore.runs.clock import Clock
+from athanore.runs.dispatching import Dispatching
 from athanore.runs.limits import Limits
 from athanore.runs.slots import Slots
 from athanore.runtime.board import Board
@@ -21,6 +23,7 @@ from athanore.runtime.board_view import BoardView
 from athanore.runtime.breaker import Breaker
 from athanore.runtime.liveness import Liveness
 from athanore.runtime.local_runs import LocalRuns
+from athanore.runtime.margins import Margins
 from athanore.runtime.noted import Noted
 from athanore.runtime.redaction import RedactedLogs, Redactor
 from athanore.runtime.route_registry import Registry
@@ -40,8 +43,11 @@ class App:
     Args:
         reference: where its code is, as `run.py:dispatcher`.
         api_url: where agents reach the task API; by default what the settings say.
+        margins: how long things may take before they count as gone wrong.
+        clock: the time of day at Prefect; by default our own, until Prefect has answered.
 
     Attributes:
+        dispatching: creates the runs of its tasks.
         local_runs: its runs that this process works on.
         breaker: the failures of its routes in a row.
         slots: which of its runs here may start an agent.
@@ -50,9 +56,20 @@ class App:
         noted: what its polls here remember.
     """
 
-    def __init__(self, reference: str, dispatcher: AgentDispatcher, api_url: str = "") -> None:
+    def __init__(
+        self,
+        reference: str,
+        dispatcher: AgentDispatcher,
+        api_url: str = "",
+        *,
+        margins: Margins | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.reference = reference
         self.dispatcher = dispatcher
+        self.margins = margins or Margins()
+        self.clock = clock or Clock()
+        self.dispatching = Dispatching(dispatcher.name, self.clock)
         self.board = Board(dispatcher.board)
         self.view = BoardView(self.board, set(dispatcher.queue_names()))
         self.routes = Registry(dispatcher)
@@ -62,7 +79,7 @@ class App:
         self.local_runs = LocalRuns()
         self.breaker = Breaker()
         self.slots = Slots()
-        self.limits = Limits()
+        self.limits = Limits(self.clock)
         self.noted = Noted()
         settings = dispatcher.settings
         self.liveness = Liveness(settings.lost_after)

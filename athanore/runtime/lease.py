@@ -14,9 +14,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from athanore.processes.family import GRACE
+from athanore.processes.family import GRACE, steady
 from athanore.processes.supervisor import default_reaper
-from athanore.runs import clock
 
 logger = logging.getLogger("athanore.worker")
 
@@ -53,7 +52,7 @@ class Lease:
         steady: a clock that goes on while the machine sleeps.
     """
 
-    def __init__(self, lost_after: timedelta, steady: Callable[[], float] = clock.steady) -> None:
+    def __init__(self, lost_after: timedelta, steady: Callable[[], float] = steady) -> None:
         self.terms = Terms.of(lost_after)
         self._steady = steady
         self._sent: float | None = None

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from athanore.runs import clock
+from athanore.processes.family import steady
 from athanore.runs.transports import http_transport, prefect_client
 from athanore.runtime import verdict
 from athanore.runtime.lease import Lease
@@ -65,7 +65,7 @@ async def _keep(
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(_own_client(lease.terms.patience))
                 while True:
-                    sent = clock.steady()
+                    sent = steady()
                     async with asyncio.timeout(lease.terms.patience):
                         if heartbeat is not None:
                             await heartbeat(client)

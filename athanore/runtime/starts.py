@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from athanore import names
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
-from athanore.runs import clock, store
+from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 
@@ -43,10 +43,10 @@ async def is_over(client: PrefectClient, app: App, run: FlowRun) -> bool:
     if identity.is_gone(record.process):
         await stop_orphans()  # its reaper may be at it still, or may be dead as well
         return True
-    return await _since_taken(client, run, start) > app.dispatcher.settings.lost_after
+    return await _since_taken(client, app, run, start) > app.dispatcher.settings.lost_after
 
 
-async def _since_taken(client: PrefectClient, run: FlowRun, start: str) -> timedelta:
+async def _since_taken(client: PrefectClient, app: App, run: FlowRun, start: str) -> timedelta:
     """How long ago a run left the state in which a start had it, by Prefect's clock."""
     states = await client.read_flow_run_states(run.id)
     history = sorted(states, key=lambda s: s.timestamp)
@@ -54,7 +54,7 @@ async def _since_taken(client: PrefectClient, run: FlowRun, start: str) -> timed
     following = history[-1:] if place is None else history[place + 1 :]
     # A cancellation is still the start's own affair.
     taken = [s for s in following if s.type is not StateType.CANCELLING]
-    return clock.now() - taken[0].timestamp if taken else timedelta(0)
+    return app.clock.now() - taken[0].timestamp if taken else timedelta(0)
 
 
 async def _last_visit(client: PrefectClient, app: App, run: FlowRun) -> FlowRun | None:

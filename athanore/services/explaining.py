@@ -15,7 +15,7 @@ from athanore import names
 from athanore.errors import MatchError
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import clock, store
+from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
@@ -116,7 +116,7 @@ async def _waits(
         said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
         return Explanation(task, name, said, None, (f"athanore cancel {task.id}",))
     due = run.state.state_details.scheduled_time if run.state else None
-    if due is not None and due > clock.now() + _SOON:
+    if due is not None and due > app.clock.now() + _SOON:
         reason = "Its run is not due yet."
         if run.state_name == PrefectState.AWAITING_RETRY:
             reason = f"Attempt {record_of(run).attempt + 1} is due later"

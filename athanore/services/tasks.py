@@ -90,7 +90,7 @@ async def dispatch(
         if held.state_type in store.WORKING or store.route_name(held) not in route.names:
             raise TaskBusyError(task.id, str(held.id), held.name)
         return Dispatched(held, route.name, created=False)
-    run = await store.dispatch(client, app.name, route, task)
+    run = await app.dispatching.dispatch(client, route, task)
     app.local_runs.wake()
     return Dispatched(run, route.name, created=True)
 

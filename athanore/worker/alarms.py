@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from datetime import datetime
-
-from athanore.runs import clock
 
 _GATHER = 0.03
 """Seconds; alarms that go off that soon after one another are one."""
 
 
 class Alarms:
-    """Set by whoever creates a run or frees a slot; waited for by the worker."""
+    """Set by whoever creates a run or frees a slot; waited for by the worker.
 
-    def __init__(self) -> None:
+    Args:
+        now: the clock that the times are of.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._ringing = asyncio.Event()
         self._times: list[datetime] = []
 
@@ -30,7 +34,7 @@ class Alarms:
 
     async def next(self) -> None:
         """Return when it goes off. It may do so for nothing, when an earlier time is set."""
-        pause = (self._times[0] - clock.now()).total_seconds() if self._times else None
+        pause = (self._times[0] - self._now()).total_seconds() if self._times else None
         if pause is None or pause > 0:
             try:
                 async with asyncio.timeout(pause):
@@ -39,5 +43,5 @@ class Alarms:
                 pass
         await asyncio.sleep(_GATHER)
         self._ringing.clear()
-        while self._times and self._times[0] <= clock.now():
+        while self._times and self._times[0] <= self._now():
             heapq.heappop(self._times)

@@ -32,7 +32,7 @@ async def beside_polls(
     for watch in watches.values():
         await watch.begin()
     return {
-        "The deletion of empty polls": partial(forget_empty_polls, client, [a.name for a in apps]),
+        "The deletion of empty polls": partial(forget_empty_polls, client, apps),
         "The watch for polls that a webhook asks for": partial(
             watch_arrivals, client, pool, lambda _: wake(), names.WEBHOOK_POLL
         ),

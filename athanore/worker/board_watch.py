@@ -18,7 +18,6 @@ from athanore.errors import BoardError
 from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routes import Route
-from athanore.runs import clock
 from athanore.runtime.apps import App
 from athanore.runtime.own_changes import OwnChanges
 from athanore.runtime.ownership import watched
@@ -187,7 +186,7 @@ class BoardWatch:
                 self._app.name,
                 name,
                 change=change,
-                at=clock.now(),
+                at=self._app.clock.now(),
                 name=names.CHANGE_POLL,
             ):
                 self._woken()

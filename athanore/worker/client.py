@@ -15,7 +15,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
 from athanore.errors import PrefectUnavailableError, reason
-from athanore.runs import clock
 from athanore.runs.transports import http_transport, prefect_client
 from athanore.runtime.apps import App
 
@@ -89,7 +88,8 @@ class PatientTransport(httpx.AsyncBaseTransport):
                 await asyncio.sleep(_PAUSE * random.uniform(0.7, 1.3))
                 continue
             self._was_there = True
-            clock.heard(response.headers.get("date"))
+            for app in self._apps:
+                app.clock.heard(response.headers.get("date"))
             if self._away_since is not None:
                 logger.info(
                     "Prefect is back after %.0f s.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -16,7 +17,6 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.errors import RouteError
-from athanore.runs import clock
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
 from athanore.worker.polls import scheduled_time
@@ -60,11 +60,11 @@ class ForeignRuns:
         return False
 
 
-def older_polls(foreign: Sequence[FlowRun]) -> list[UUID]:
+def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[UUID]:
     """Of polls that are left alone, those that a newer one of their route stands for.
 
     A route that no worker has any more would otherwise fill what Prefect offers at a time.
     """
-    due = sorted((r for r in foreign if scheduled_time(r) <= clock.now()), key=scheduled_time)
+    due = sorted((r for r in foreign if scheduled_time(r) <= now), key=scheduled_time)
     newest = {run.deployment_id: run.id for run in due}
     return [run.id for run in due if newest[run.deployment_id] != run.id]

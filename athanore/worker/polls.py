@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,8 +12,9 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.runs import clearing, clock
+from athanore.runs import clearing
 from athanore.runs.pausing import RESUME
+from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
 
@@ -29,11 +30,11 @@ class _Lane:
     started: datetime | None = None
     remembered: FlowRun | None = None
 
-    def begin(self) -> None:
+    def begin(self, now: datetime) -> None:
         """Note that the remembered poll starts now."""
         assert self.remembered is not None
         self.running, self.remembered = self.remembered.id, None
-        self.started = clock.now()
+        self.started = now
 
 
 @dataclass(slots=True)
@@ -43,8 +44,12 @@ class PollLanes:
     One runs, one more is remembered, the newest one wins; what is superseded is handed back for
     deletion, and so is what was due before the last one started: that has looked since. Nothing
     here talks to Prefect.
+
+    Args:
+        now: tells the time of day at Prefect.
     """
 
+    now: Callable[[], datetime]
     _lanes: dict[UUID, _Lane] = field(default_factory=dict[UUID, _Lane])
 
     def offer(self, due: Iterable[FlowRun]) -> tuple[list[FlowRun], list[FlowRun]]:
@@ -65,7 +70,7 @@ class PollLanes:
         for lane in self._lanes.values():
             if lane.running is None and lane.remembered is not None:
                 start.append(lane.remembered)
-                lane.begin()
+                lane.begin(self.now())
         return start, superseded
 
     def done(self, run: FlowRun) -> FlowRun | None:
@@ -76,11 +81,11 @@ class PollLanes:
         following = lane.remembered
         lane.running = None
         if following is not None:
-            lane.begin()
+            lane.begin(self.now())
         return following
 
 
-async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None:
+async def forget_empty_polls(client: PrefectClient, apps: Sequence[App]) -> None:
     """Delete the apps' polls that found nothing, some hours after they ended; runs until cancelled.
 
     At a poll every ten seconds they would be 8,640 a day and route. Prefect's own clean-up keeps
@@ -89,8 +94,9 @@ async def forget_empty_polls(client: PrefectClient, apps: Sequence[str]) -> None
     while True:
         try:
             for app in apps:
-                if deleted := await clearing.delete_empty_polls(client, app, EMPTY_POLLS_STAY):
-                    logger.debug("Deleted %s polls of %s that found nothing.", deleted, app)
+                before = app.clock.now() - EMPTY_POLLS_STAY
+                if deleted := await clearing.delete_empty_polls(client, app.name, before):
+                    logger.debug("Deleted %s polls of %s that found nothing.", deleted, app.name)
         except Exception as exc:
             logger.warning(
                 "Polls that found nothing could not be deleted: %s",

@@ -32,7 +32,7 @@ from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
-from athanore.runs import clearing, clock
+from athanore.runs import clearing
 from athanore.runtime.apps import App, served_here
 from athanore.runtime.background import kept_up, tell_failure
 from athanore.runtime.lease import Lease
@@ -90,12 +90,12 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._runs: dict[UUID, asyncio.Task[None]] = {}
         self._held = HeldRuns(lambda: self._apps)
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
-        self._lanes = PollLanes()
+        self._lanes = PollLanes(self._now)
         self._foreign_runs = ForeignRuns(self._logger, lambda: self._apps)
         self._flow_names: dict[UUID, str] = {}
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()
-        self._alarms = Alarms()
+        self._alarms = Alarms(self._now)
         self._errands: set[asyncio.Task[object]] = set()
         self._draining = False
         self._transport: PatientTransport | None = None
@@ -229,6 +229,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 "or use `athanore worker run.py:dispatcher`."
             )
 
+    def _now(self) -> datetime:
+        """The time of day at Prefect; it is the same for all apps of the worker."""
+        return self._apps[0].clock.now()
+
     def _grace(self) -> timedelta:
         return max(
             (timedelta(seconds=a.dispatcher.settings.shutdown_grace) for a in self._apps),
@@ -284,16 +288,16 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         offered = await self.client.get_scheduled_flow_runs_for_work_pool(
             self._work_pool_name,
             work_queue_names=sorted(self._work_queues),
-            scheduled_before=clock.now() + ahead,
+            scheduled_before=self._now() + ahead,
         )
         # If our clock was set just now, we have asked for others; the answer told us the time.
-        due = clock.now() + ahead
+        due = self._now() + ahead
         return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
 
     async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
         """Leave runs of routes that this worker lacks to others; of late polls the newest do."""
         foreign = await self._foreign_runs.among(self.client, offered)
-        if self._polls_only and (older := older_polls(foreign)):
+        if self._polls_only and (older := older_polls(foreign, self._now())):
             self._keep(self._delete_polls(older))
         return [r for r in offered if r not in foreign]
 
@@ -316,7 +320,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         return taken
 
     def _take_polls(self, offered: list[FlowRun]) -> None:
-        now = clock.now()
+        now = self._now()
         loop = asyncio.get_running_loop()
         late = [r for r in offered if scheduled_time(r) <= now]
         for run in offered:
@@ -368,7 +372,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
             self._held.forget(run)
-            self.wake(clock.now() + _GATHER_ENDS)  # only now is the slot free
+            self.wake(self._now() + _GATHER_ENDS)  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
 

@@ -19,11 +19,12 @@ from athanore.api.server import serve_api
 from athanore.deployments import deploy, planned
 from athanore.deployments.plan import plan
 from athanore.dispatcher import AgentDispatcher
-from athanore.launch.foreground import listen
+from athanore.launch.sockets import listen
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.runs import store, tokens
+from athanore.runs import tokens
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
+from athanore.runtime.margins import Margins
 from tests.harness import Prefect
 
 _deployed: set[tuple[str, str]] = set()
@@ -97,7 +98,7 @@ class Api:
         async def start(client: PrefectClient) -> tuple[str, str]:
             task = self.board.get_task(task_id)
             route = self.dispatcher.routes[task.queue_name]
-            run = await store.dispatch(client, self.app.name, route, task)
+            run = await self.app.dispatching.dispatch(client, route, task)
             await client.set_flow_run_state(run.id, Pending())
             await client.set_flow_run_state(run.id, Running())
             token = tokens.new_token(run.id)
@@ -122,12 +123,17 @@ def bearer(token: str) -> dict[str, str]:
 
 @contextmanager
 def served(
-    dispatcher: AgentDispatcher, prefect_api: str = NO_PREFECT, *, deployed: bool = True
+    dispatcher: AgentDispatcher,
+    prefect_api: str = NO_PREFECT,
+    *,
+    deployed: bool = True,
+    margins: Margins | None = None,
 ) -> Generator[Api]:
     """Serve an app's API as `athanore up` does, without workers.
 
     Args:
         deployed: its routes are.
+        margins: other ones than usual.
     """
     settings = dispatcher.settings
     sock = listen(settings.api_host, 0)
@@ -135,6 +141,7 @@ def served(
         f"{dispatcher.name}.py:dispatcher",
         dispatcher,
         settings.agent_api_url(settings.api_host, sock.getsockname()[1]),
+        margins=margins,
     )
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
     started = threading.Event()

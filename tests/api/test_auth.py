@@ -169,7 +169,7 @@ async def test_a_token_dies_at_once_while_prefect_is_away(tmp_path: Path) -> Non
     run, token = running_run(app.name, "7")
     over = asyncio.Event()
     with temporary_settings({PREFECT_API_URL: NO_PREFECT}):
-        async with PrefectLink() as link:
+        async with PrefectLink(app.margins.prefect, app.clock) as link:
             gate = Gate(app, link)
             app.local_runs.hold(run.id, "host-1")
             with app.local_runs.controlled(run.id, "7", run) as handle:
@@ -194,7 +194,7 @@ async def test_elsewhere_a_token_counts_for_a_minute_while_prefect_is_away(tmp_p
     prefect = PrefectInPart(run)
     async with prefect as url:
         with temporary_settings({PREFECT_API_URL: url}):
-            async with PrefectLink() as link:
+            async with PrefectLink(app.margins.prefect, app.clock) as link:
                 passed = 0.0
                 gate = Gate(app, link, lambda: passed)
                 assert (await gate.identify(token, write=True)).task_id == "7"

@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
-from athanore.runs import open_runs, store
+from athanore.runs import open_runs
 from tests.api.rig import Api
 
 PAGE = 2
@@ -34,7 +34,7 @@ async def test_what_it_costs_does_not_grow_with_the_runs_that_wait(api: Api) -> 
 
     async def dispatch(client: PrefectClient, some: slice) -> None:
         for task in tasks[some]:
-            await store.dispatch(client, app, routes["Todo"], task)
+            await api.app.dispatching.dispatch(client, routes["Todo"], task)
 
     async def of_tasks(client: PrefectClient) -> open_runs.OpenRuns:
         return await open_runs.of_tasks(client, app, shown, page=PAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.api.security.auth import Gate, Role
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
+from athanore.runs.clock import Clock
 from athanore.runtime.apps import App
 
 
@@ -60,13 +62,16 @@ async def linked() -> AsyncGenerator[tuple[Server, PrefectLink]]:
     async with sockets:
         try:
             with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
-                async with PrefectLink() as link:
+                async with PrefectLink(timedelta(seconds=8), Clock()) as link:
                     yield server, link
         finally:
             server.close()
 
 
-async def read_run(link: PrefectLink, run_id: UUID, patience: float = 60) -> None:
+LONG = timedelta(seconds=60)
+
+
+async def read_run(link: PrefectLink, run_id: UUID, patience: timedelta = LONG) -> None:
     async with link.client(patience) as client:
         await client.read_flow_run(run_id)
 
@@ -100,10 +105,12 @@ async def test_a_server_that_is_silent_is_waited_for_once() -> None:
     async with linked() as (server, link):
         server.behaviour = "be silent"
         with pytest.raises(PrefectUnavailableError):
-            await read_run(link, uuid4(), patience=0.5)
+            await read_run(link, uuid4(), patience=timedelta(seconds=0.5))
         assert link.is_away
         with pytest.raises(PrefectUnavailableError):
-            await read_run(link, uuid4(), patience=3600)  # the test would not live to see its end
+            await read_run(
+                link, uuid4(), patience=timedelta(seconds=3600)
+            )  # the test would not live to see its end
         assert len(server.wanted) == 1
         server.behaviour = "answer"
         await is_back(link)
@@ -124,7 +131,7 @@ async def test_a_server_that_answers_others_is_busy_and_not_away() -> None:
         server.silent_about.add(f"/flow_runs/{slow}")
         with pytest.raises(ValueError, match="validation error"):
             await read_run(link, quick)
-        waiting = asyncio.create_task(read_run(link, slow, patience=4))
+        waiting = asyncio.create_task(read_run(link, slow, patience=timedelta(seconds=4)))
         async with asyncio.timeout(60):
             while len(server.wanted) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -138,7 +145,7 @@ async def test_a_server_that_answers_others_is_busy_and_not_away() -> None:
 async def test_requests_that_all_wait_leave_a_way_to_find_out_that_prefect_is_back() -> None:
     async with linked() as (server, link):
         server.behaviour = "be silent"
-        burst = [read_run(link, uuid4(), patience=0.5) for _ in range(100)]
+        burst = [read_run(link, uuid4(), patience=timedelta(seconds=0.5)) for _ in range(100)]
         ended = await asyncio.gather(*burst, return_exceptions=True)
         assert {type(exc) for exc in ended} == {PrefectUnavailableError}
         assert link.is_away

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import override
 
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
-from athanore.api.prefect import link
-from athanore.api.routers import routes as api_routes
 from athanore.errors import BoardUnavailableError
 from athanore.models import Queue
+from athanore.runtime.margins import Margins
 from tests.api.conftest import write_prompt
 from tests.api.rig import Api, served
 from tests.harness import app_name
 
-PATIENCE = 5.0
+PATIENCE = timedelta(seconds=5)
 
 
 class Slow(JsonFileAdapter):
@@ -29,7 +29,7 @@ class Slow(JsonFileAdapter):
 
     def _wait(self) -> None:
         if self.slow:
-            threading.Event().wait(PATIENCE + 0.5)
+            threading.Event().wait(PATIENCE.total_seconds() + 0.5)
 
     @override
     def move_task(self, task_id: str, target_queue: str) -> None:
@@ -56,14 +56,14 @@ def board(tmp_path: Path) -> Slow:
 
 
 @pytest.fixture
-def api(board: Slow, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def api(board: Slow, prefect_api: str) -> Iterator[Api]:
     app = AgentDispatcher(
         name=app_name("slow"), queue_backend=board, command="true", poll_interval=86400,
         dead_letter_queue="Failed", enable_queue_management=True,
     )  # fmt: skip
     app.route("Todo")(write_prompt)
-    with served(app, prefect_api) as it:
-        monkeypatch.setattr(link, "_PATIENCE", PATIENCE)
+    margins = Margins(prefect=PATIENCE, route_change=PATIENCE)
+    with served(app, prefect_api, margins=margins) as it:
         yield it
 
 
@@ -74,10 +74,7 @@ def test_a_slow_board_is_not_blamed_on_prefect(api: Api, board: Slow) -> None:
     assert board.get_task("4711").queue_name == "Todo"
 
 
-def test_a_route_is_made_on_a_slow_board(
-    api: Api, board: Slow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api_routes, "_PATIENCE", PATIENCE)
+def test_a_route_is_made_on_a_slow_board(api: Api, board: Slow) -> None:
     board.slow = True
     body = {"queue_name": "Nowhere", "prompt": "x", "command": "true"}
     assert api.post("/routes", body, 404)["type"].endswith("queue-not-found")

@@ -11,7 +11,6 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.errors import BoardUnavailableError
-from athanore.runs import clock
 from tests.api.conftest import dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
@@ -318,11 +317,9 @@ def test_progress_is_one_artifact_of_the_run_and_the_newest_report_wins(
     wait_until("its card shows it", lambda: card() == "60.5 %: Nearly there")
 
 
-def test_what_is_dispatched_is_due_by_prefects_clock(
-    api: Api, task_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clock, "_epoch", None)
-    clock.heard(format_datetime(datetime.now(UTC) + timedelta(hours=3)))  # before it was set right
+def test_what_is_dispatched_is_due_by_prefects_clock(api: Api, task_id: str) -> None:
+    wrong = datetime.now(UTC) + timedelta(hours=3)
+    api.app.clock.heard(format_datetime(wrong))  # before Prefect's clock was set right
     api.post(f"/tasks/{task_id}/dispatch", {}, 202)
     due = datetime.fromisoformat(api.prefect.run(task_id)["expected_start_time"])
     assert abs(due - datetime.now(UTC)) < timedelta(minutes=2)

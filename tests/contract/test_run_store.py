@@ -36,7 +36,9 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, clock, limits, store
+from athanore.runs import clearing, limits, store
+from athanore.runs.clock import Clock
+from athanore.runs.dispatching import Dispatch, Dispatching
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -53,6 +55,7 @@ class Place:
     def __init__(self, client: PrefectClient, name: str) -> None:
         self.client = client
         self.app = name
+        self.dispatching = Dispatching(name, Clock())
         self.dispatcher = AgentDispatcher(
             "true", queue_backend=MemoryAdapter(["Todo", "Next"]), name=name
         )
@@ -82,7 +85,7 @@ class Place:
 
     async def dispatched(self, task: str = "1", queue: str = "Todo") -> FlowRun:
         route = self.dispatcher.routes[queue]
-        return await store.dispatch(self.client, self.app, route, Task(task, "Fix it", "", queue))
+        return await self.dispatching.dispatch(self.client, route, Task(task, "Fix it", "", queue))
 
     async def put(self, run: FlowRun, state: State[Any], *, force: bool = False) -> SetStateStatus:
         return (await self.client.set_flow_run_state(run.id, state, force=force)).status
@@ -165,14 +168,14 @@ async def test_tasks_are_dispatched_together(place: Place) -> None:
     ended = await place.dispatched("2")
     await place.put(ended, Cancelled(), force=True)
     tasks = [Task(t, f"Task {t}", "", "Todo") for t in ("1", "2", "3")]
-    due = [store.Dispatch(task, store.FIRST_VISIT) for task in tasks]
+    due = [Dispatch(task, store.FIRST_VISIT, datetime.now(UTC)) for task in tasks]
     poll = uuid4()
-    created, refused = await store.dispatch_all(place.client, place.app, place.route, due, poll)
+    created, refused = await place.dispatching.dispatch_all(place.client, place.route, due, poll)
     assert (set(created), refused) == ({"1", "2", "3"}, [])
     assert created["2"] != ended.id, "its key was that of a run that has ended"
     run = await place.client.read_flow_run(created["1"])
     assert (run.name, record_of(run).poll) == ("Task 1", str(poll))
-    again, _ = await store.dispatch_all(place.client, place.app, place.route, due, poll)
+    again, _ = await place.dispatching.dispatch_all(place.client, place.route, due, poll)
     assert again == created
 
 
@@ -207,10 +210,10 @@ async def test_the_newest_run_that_ended_is_the_last(place: Place) -> None:
 async def test_waiting_runs_are_found_in_the_order_in_which_they_are_due(place: Place) -> None:
     now = datetime.now(UTC)
     due = [
-        store.Dispatch(Task(t, t, "", "Todo"), store.FIRST_VISIT, now - timedelta(seconds=ago))
+        Dispatch(Task(t, t, "", "Todo"), store.FIRST_VISIT, now - timedelta(seconds=ago))
         for t, ago in (("1", 1), ("2", 3), ("3", 2))
     ]
-    await store.dispatch_all(place.client, place.app, place.route, due, None)
+    await place.dispatching.dispatch_all(place.client, place.route, due, None)
     found = await place.found(StateType.SCHEDULED)
     assert [names.task_of(r.tags) for r in found] == ["2", "3", "1"]
 
@@ -343,14 +346,13 @@ async def test_what_is_noted_as_an_input_is_the_starts(place: Place) -> None:
 
 
 async def test_a_limit_is_read_as_it_was_written_until_it_is_forgotten(place: Place) -> None:
-    account, reset = f"claude:{place.app}", clock.now() + timedelta(hours=3)
+    account, reset = f"claude:{place.app}", datetime.now(UTC) + timedelta(hours=3)
     fault = Fault(FaultKind.PROVIDER, retry_at=reset, text="5-hour")
-    limit = await limits.reached(place.client, account, fault)
+    limit = await limits.reached(place.client, account, fault, datetime.now(UTC))
     assert await limits.read(place.client, account) == limit
     later = replace(fault, retry_at=reset + timedelta(hours=1))
-    assert await limits.reached(place.client, account, later) == await limits.read(
-        place.client, account
-    )
+    longer = await limits.reached(place.client, account, later, datetime.now(UTC))
+    assert longer == await limits.read(place.client, account)
     for _ in range(2):
         await limits.forget(place.client, account)
         assert await limits.read(place.client, account) is None

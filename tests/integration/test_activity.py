@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta, tzinfo
+import time
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,33 +12,28 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.runs import activity
+from athanore.runs.clock import Clock
 
 
 @pytest.mark.parametrize("hours", [0, 3, -3])
 async def test_a_call_is_not_older_or_younger_because_our_clock_was_set(
-    prefect_api: str, monkeypatch: pytest.MonkeyPatch, hours: int
+    prefect_api: str, hours: int
 ) -> None:
-    class Set(datetime):
-        """The clock of the worker's host; the event is sent with another's."""
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return datetime.now(tz) + timedelta(hours=hours)
-
-    monkeypatch.setattr(activity, "datetime", Set)
+    # The clock of the worker's host; the event is sent with another's.
+    clock = Clock(lambda: time.time() + hours * 3600)
     run_id = uuid4()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         async with PrefectClient(prefect_api) as client:
-            assert await activity.since_last_call(client, run_id) is None
+            assert await activity.since_last_call(client, run_id, clock) is None
             activity.note_call("app", run_id, "1")
-            ago = await when_known(client, run_id)
+            ago = await when_known(client, run_id, clock)
     assert timedelta(0) <= ago < timedelta(minutes=2)
 
 
-async def when_known(client: PrefectClient, run_id: UUID) -> timedelta:
+async def when_known(client: PrefectClient, run_id: UUID, clock: Clock) -> timedelta:
     """Ask until the event is in Prefect's database."""
     for _ in range(600):
-        if (ago := await activity.since_last_call(client, run_id)) is not None:
+        if (ago := await activity.since_last_call(client, run_id, clock)) is not None:
             return ago
         await asyncio.sleep(0.1)
     raise AssertionError("the event did not come")

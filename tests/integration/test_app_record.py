@@ -13,7 +13,6 @@ from athanore import AgentDispatcher, JsonFileAdapter, QueueAdapter
 from athanore.deployments import check_app_record, claim_app, deploy
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
-from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -97,7 +96,7 @@ async def test_runs_on_a_board_that_an_app_leaves_are_settled(
     await claim_app(client, old)
     await deploy(client, plan(old.dispatcher, old.reference))
     task = old.dispatcher.board.create_task("Todo", "Of the old board")
-    run = await store.dispatch(client, name, old.dispatcher.routes["Todo"], task)
+    run = await old.dispatching.dispatch(client, old.dispatcher.routes["Todo"], task)
     with pytest.raises(AppTakenError, match="--new-board"):
         await claim_app(client, new)
     await claim_app(client, new, new_board=True)

@@ -10,7 +10,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy, planned
-from athanore.runs import store
+from athanore.runs.clock import Clock
+from athanore.runs.dispatching import Dispatching
 from athanore.worker.arrivals import watch_arrivals
 from tests.harness import app_name, prompt
 
@@ -25,7 +26,7 @@ async def _app(client: PrefectClient) -> tuple[AgentDispatcher, MemoryAdapter]:
 
 async def _dispatch(client: PrefectClient, app: AgentDispatcher, board: MemoryAdapter) -> UUID:
     task = board.create_task("Todo", "One")
-    run = await store.dispatch(client, app.name, app.routes["Todo"], task)
+    run = await Dispatching(app.name, Clock()).dispatch(client, app.routes["Todo"], task)
     return run.id
 
 

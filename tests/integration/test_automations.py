@@ -84,18 +84,18 @@ def install(prefect_api: str, app: str, patience: Patience, url: str) -> None:
     with_prefect(prefect_api, work)
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Patience:
+def impatient() -> Patience:
     """The shortest times that Prefect allows; nobody should choose them."""
-    monkeypatch.setattr(automations, "MISSED_HEARTBEATS", 0)
     return Patience(
-        unserved=timedelta(seconds=12), late=timedelta(seconds=12), lost=timedelta(seconds=15)
+        unserved=timedelta(seconds=12),
+        late=timedelta(seconds=12),
+        lost=timedelta(seconds=15),
+        missed_heartbeats=0,
     )
 
 
 @pytest.mark.nightly
-def test_people_are_told(
-    prefect_api: str, told: tuple[str, Told], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_people_are_told(prefect_api: str, told: tuple[str, Told]) -> None:
     url, messages = told
     queues = ("Todo", "Review", "Later", "In Progress", "Given up")
     board = MemoryAdapter(queues)
@@ -109,7 +109,7 @@ def test_people_are_told(
     app.route("Later", agent=broken)(prompt)
 
     # Not of workers: until this one is there, it may take a while.
-    patience = replace(impatient(monkeypatch), unserved=timedelta(hours=1))
+    patience = replace(impatient(), unserved=timedelta(hours=1))
     install(prefect_api, name, patience, url)
     with running(app, prefect_api) as it:
         httpx.post(f"{it.api_url}/routes/Later/pause", json={}, timeout=60).raise_for_status()
@@ -138,11 +138,11 @@ def test_people_are_told(
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_run_that_fell_silent_is_crashed_and_others_are_not(
-    prefect_api: str, told: tuple[str, Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str, told: tuple[str, Told], tmp_path: Path
 ) -> None:
     url, messages = told
     name = app_name("silent")
-    install(prefect_api, name, impatient(monkeypatch), url)
+    install(prefect_api, name, impatient(), url)
     with served(dispatcher(tmp_path, name), prefect_api) as api:
 
         def started(task_name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import BoardNotWritableError
-from athanore.flows import retry
+from athanore.runtime.margins import Margins
 from tests.harness import app_name, prompt, running
 from tests.planka.server import BOT_KEY, Server, planka_server
 from tests.support import wait_until
@@ -92,9 +92,8 @@ def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
 
 
 def test_an_access_that_is_taken_away_in_mid_run(
-    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str,
 ) -> None:
-    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.1))
     agent = Agent()
     with planka_server() as planka:
         board = planka.board(lists=LISTS)
@@ -119,7 +118,8 @@ def test_an_access_that_is_taken_away_in_mid_run(
         first = planka.card("Todo", "revoked", 1)["id"]
         second = planka.card("Todo", "removed", 2)["id"]
         agent.doing = {"revoked": revoked, "removed": removed}
-        with running(app, prefect_api) as it:
+        margins = Margins(board_access=timedelta(seconds=0.1))
+        with running(app, prefect_api, margins=margins) as it:
 
             def its_outcome_is_kept(task_id: str) -> None:
                 def waits() -> bool:
@@ -163,15 +163,15 @@ class TakesNoClaim(MemoryAdapter):
 
 @pytest.mark.nightly
 def test_a_board_that_takes_no_claim_pauses_its_route_until_it_does(
-    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str,
 ) -> None:
-    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.1))
     agent, board = Agent(), TakesNoClaim({"Todo": ["Fix it"], "In Progress": [], "Done": []})
     app = AgentDispatcher(
         name=app_name("full"), queue_backend=board, default_agent=agent, api_port=0, poll_interval=1
     )
     app.route("Todo", done_queue="Done", resume_after=2)(prompt)
-    with running(app, prefect_api) as it:
+    margins = Margins(board_access=timedelta(seconds=0.1))
+    with running(app, prefect_api, margins=margins) as it:
 
         def is_paused() -> bool:
             polls = it.prefect.runs(kind="poll")

@@ -481,10 +481,11 @@ async def test_a_cli_that_stays_after_its_result_is_done(
     act: str,
     outcome: AgentOutcome,
     cost: float | None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ClaudeAgentAdapter, "linger", timedelta(seconds=0.5))
-    claude = adapter(permission_mode=None, cli_path=fake_cli, extra_args={act: None})
+    class Impatient(ClaudeAgentAdapter):
+        linger = timedelta(seconds=0.5)
+
+    claude = Impatient(permission_mode=None, cli_path=fake_cli, extra_args={act: None})
     with claude_rig([]) as rig:
         async with asyncio.timeout(40):
             result = await claude.run(rig.job())

@@ -22,6 +22,8 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
 from athanore.runs import pausing, store
+from athanore.runs.clock import Clock
+from athanore.runs.dispatching import Dispatching
 from athanore.runs.work_queues import queues_of
 from athanore.runtime.route_registry import deployments_of
 from athanore.runtime.versions import app_version
@@ -86,7 +88,8 @@ async def everything(client: PrefectClient, name: str) -> dict[str, Any]:
 async def agent_run(client: PrefectClient, dispatcher: AgentDispatcher, queue: str) -> FlowRun:
     """Have a task in a queue, and the agent run that waits for it."""
     task = dispatcher.board.create_task(queue, f"A task in {queue}")
-    return await store.dispatch(client, dispatcher.name, dispatcher.routes[queue], task)
+    dispatching = Dispatching(dispatcher.name, Clock())
+    return await dispatching.dispatch(client, dispatcher.routes[queue], task)
 
 
 async def test_the_first_polls_are_scheduled_when_a_deploy_returns(prefect_api: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -21,7 +21,8 @@ from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.flows.recovery import Recovery
-from athanore.runs import clock, store
+from athanore.runs import store
+from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
@@ -59,7 +60,7 @@ class Site:
         for state in (
             Pending(),
             Running(),
-            AwaitingRetry(scheduled_time=clock.now() + timedelta(hours=1)),
+            AwaitingRetry(scheduled_time=datetime.now(UTC) + timedelta(hours=1)),
         ):
             await self.client.set_flow_run_state(run.id, state, force=True)
         return await self.client.read_flow_run(run.id)
@@ -189,8 +190,8 @@ async def test_a_batch_tells_of_the_runs_that_it_made_beside_a_busy_task(site: S
     second = await site.dispatched()
     await site.client.set_flow_run_state(second.id, Running(), force=True)
     others = [site.board.create_task("Todo", f"Task {n}") for n in range(3)]
-    due = [store.Dispatch(t, store.FIRST_VISIT) for t in (site.task, *others)]
-    created, refused = await store.dispatch_all(site.client, site.app.name, route, due, None)
+    due = [Dispatch(t, store.FIRST_VISIT, datetime.now(UTC)) for t in (site.task, *others)]
+    created, refused = await site.app.dispatching.dispatch_all(site.client, route, due, None)
     assert set(created) == {t.id for t in others}
     assert refused == [str(TaskBusyError(site.task_id, str(second.id), second.name))]
 

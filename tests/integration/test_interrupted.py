@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from subprocess import Popen
 from typing import Any, cast
 
@@ -25,17 +25,18 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
-from athanore.flows import lost, recovery
 from athanore.flows.outcome import Conclusion
 from athanore.flows.recovery import Recovery
 from athanore.processes import identity
 from athanore.runs import clearing, store
+from athanore.runs.dispatching import Dispatch
 from athanore.runs.record import Holder, Start, has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.liveness import Liveness
 from athanore.runtime.local_runs import StopReason
+from athanore.runtime.margins import Margins
 from athanore.runtime.route_registry import deployments_of
 from athanore.services import operations
 from tests.harness import app_name, prompt
@@ -58,12 +59,6 @@ def alive() -> Generator[Holder]:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at runs closely although they have just begun."""
-    monkeypatch.setattr(lost, "NOTING", timedelta(0))
-
-
-@pytest.fixture(autouse=True)
 def events_arrive(prefect_api: str) -> Generator[None]:
     """Send events to the session's server: Prefect would start one of its own for them."""
     with temporary_settings({PREFECT_API_URL: prefect_api}):
@@ -81,13 +76,15 @@ class Site:
             dead_letter_queue="Failed",
         )  # fmt: skip
         dispatcher.route("Todo", done_queue="Done")(prompt)
-        self.app = App("run.py:dispatcher", dispatcher)
+        self.app = App(
+            "run.py:dispatcher", dispatcher, margins=Margins(noting=timedelta(0))
+        )  # runs are looked at closely although they have just begun
         self.route = dispatcher.routes["Todo"]
         self.task_id = self.board.create_task("Todo", "Fix it").id
 
     async def dispatched(self) -> FlowRun:
         task = self.board.get_task(self.task_id)
-        return await store.dispatch(self.client, self.app.name, self.route, task)
+        return await self.app.dispatching.dispatch(self.client, self.route, task)
 
     async def started(self, holder: Holder) -> FlowRun:
         """A run that a worker has taken and started, and whose flow has noted itself."""
@@ -212,16 +209,16 @@ async def test_a_poll_that_knows_only_an_old_visit_makes_the_next(site: Site) ->
     await site.put(visits[0], Cancelled())
     visits.append(await site.dispatched())
     await site.put(visits[1], Cancelled())
-    due = store.Dispatch(site.board.get_task(site.task_id), store.FIRST_VISIT)
-    created, refused = await store.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    due = Dispatch(site.board.get_task(site.task_id), store.FIRST_VISIT, datetime.now(UTC))
+    created, refused = await site.app.dispatching.dispatch_all(site.client, site.route, [due], None)
     assert refused == [] and created[site.task_id] not in {run.id for run in visits}
-    again, _ = await store.dispatch_all(site.client, site.app.name, site.route, [due], None)
+    again, _ = await site.app.dispatching.dispatch_all(site.client, site.route, [due], None)
     assert again == created
 
 
 @pytest.mark.parametrize(("worker", "state"), [("far-1", "AwaitingRetry"), ("", "Running")])
 async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
-    site: Site, worker: str, state: str, monkeypatch: pytest.MonkeyPatch
+    site: Site, worker: str, state: str
 ) -> None:
     site.app.liveness = Liveness(timedelta(0))
     if worker:
@@ -249,12 +246,10 @@ async def test_a_crash_that_another_poll_sees_to_is_left_to_it(site: Site) -> No
     assert (site.place, site.comments) == ("In Progress", [])
 
 
-async def test_a_crash_that_nobody_saw_to_is_recovered(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_crash_that_nobody_saw_to_is_recovered(site: Site) -> None:
     run = await site.at_work(DEAD)
     await site.put(run, Crashed())
-    monkeypatch.setattr(recovery, "_RECOVERING", timedelta(0))
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
     await site.poll()
     assert (await site.run(run)).state_name == "AwaitingRetry"
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
@@ -328,7 +323,7 @@ async def test_a_task_that_its_run_hands_back_is_not_taken_for_moved_away(
 
 async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: Holder) -> None:
     deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
-    poll_id = await store.deployment_id(site.client, deployment)
+    poll_id = (await site.client.read_deployment_by_name(deployment)).id
     lost = await site.client.create_flow_run_from_deployment(poll_id)
     other = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(lost, DEAD)
@@ -340,7 +335,7 @@ async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: 
 
 async def test_only_polls_that_nobody_has_taken_are_deleted(site: Site, alive: Holder) -> None:
     deployment = f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
-    poll_id = await store.deployment_id(site.client, deployment)
+    poll_id = (await site.client.read_deployment_by_name(deployment)).id
     taken = await site.client.create_flow_run_from_deployment(poll_id)
     waiting = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(taken, alive)

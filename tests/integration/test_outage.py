@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.flows import recovery
 from tests import postgres
 from tests.harness import app_name, prompt, running
 from tests.postgres import SQLITE
@@ -65,7 +65,7 @@ def _address(database: str) -> Generator[str | None]:
 @pytest.mark.nightly
 @pytest.mark.postgres
 def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+    tmp_path: Path, database: str
 ) -> None:
     agent = Waits()
     board = MemoryAdapter(["Todo", "In Progress", "Review", "Done"])
@@ -105,7 +105,7 @@ def test_what_happens_during_an_outage_is_delivered_and_nothing_runs_twice(
                     "its move is noted",
                     lambda: it.prefect.post(noted_moves, {"prefix": "athanore-moved-1-"}),
                 )
-                monkeypatch.setattr(recovery, "_CATCHING_UP", timedelta(0))
+                it.app.margins = replace(it.app.margins, catching_up=timedelta(0))
                 polls = it.prefect.polls_ended()
                 wait_until("polls have seen it", lambda: it.prefect.polls_ended() > polls + 1)
                 agent.finish.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -17,7 +17,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.flows.outcome import Conclusion
-from athanore.runs import clock, pausing
+from athanore.runs import pausing
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
@@ -52,7 +52,7 @@ class Site:
         return await pausing.pause_reasons(self.client, self.app.name, [await self.queue()])
 
     async def pauses_itself(self) -> None:
-        at = clock.now() + timedelta(hours=1)
+        at = datetime.now(UTC) + timedelta(hours=1)
         await pausing.pause(self.client, self.app.name, "fix", reason=REASON, resume_at=at)
 
     async def person_writes(self, description: str) -> None:
@@ -109,16 +109,14 @@ async def test_a_pause_that_a_person_explains_stays_a_persons(site: Site) -> Non
     assert (await site.queue()).is_paused
 
 
-async def test_a_pause_after_one_that_was_ended_in_prefects_ui_is_a_persons(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pause_after_one_that_was_ended_in_prefects_ui_is_a_persons(site: Site) -> None:
     await site.pauses_itself()
     queue = (await site.queue()).id
-    monkeypatch.setattr(pausing, "_PAUSING", timedelta(0))
-    await pausing.forget_old_mark(site.client, site.app.name, "fix")
+    old = datetime.now(UTC) + timedelta(minutes=1)
+    await pausing.forget_old_mark(site.client, site.app.name, "fix", old)
     assert "fix" in await site.reasons(), "it is paused still"
     await site.client.update_work_queue(queue, is_paused=False)
-    await pausing.forget_old_mark(site.client, site.app.name, "fix")
+    await pausing.forget_old_mark(site.client, site.app.name, "fix", old)
     await site.client.update_work_queue(queue, is_paused=True)
     assert not await site.resumed_by_itself()
 
@@ -139,7 +137,7 @@ async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> N
     state = await conclusion.ended(result)
     assert state.name == "AwaitingRetry"
     due = state.state_details.scheduled_time
-    assert due is not None and due > clock.now() + timedelta(minutes=10)
+    assert due is not None and due > datetime.now(UTC) + timedelta(minutes=10)
     after = site.board.get_task(task.id)
     assert after.queue_name == "Todo"
     (comment,) = after.comments

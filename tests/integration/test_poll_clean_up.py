@@ -36,12 +36,16 @@ def _poll(route: UUID, seconds: float, **parameters: object) -> FlowRun:
     return FlowRun.model_validate(values)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _ids(polls: list[FlowRun]) -> list[UUID]:
     return [poll.id for poll in polls]
 
 
 def test_of_late_polls_one_of_each_route_runs() -> None:
-    lanes, one, two = PollLanes(), uuid4(), uuid4()
+    lanes, one, two = PollLanes(_now), uuid4(), uuid4()
     old, older, newest, only = _poll(one, -20), _poll(one, -30), _poll(one, -10), _poll(two, -60)
     start, superseded = lanes.offer([older, newest, only, old])
     assert _ids(start) == [only.id, newest.id]
@@ -53,7 +57,7 @@ def test_of_late_polls_one_of_each_route_runs() -> None:
 
 
 def test_a_poll_that_is_due_while_one_runs_is_the_next() -> None:
-    lanes, one = PollLanes(), uuid4()
+    lanes, one = PollLanes(_now), uuid4()
     first, second, third = _poll(one, -1), _poll(one, 1), _poll(one, 2)
     assert lanes.offer([first]) == ([first], [])
     assert lanes.offer([second]) == ([], [])
@@ -63,7 +67,7 @@ def test_a_poll_that_is_due_while_one_runs_is_the_next() -> None:
 
 
 def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
-    lanes, one = PollLanes(), uuid4()
+    lanes, one = PollLanes(_now), uuid4()
     first, resuming, later = _poll(one, -1), _poll(one, -40, **{RESUME: True}), _poll(one, 1)
     assert lanes.offer([first]) == ([first], [])
     assert lanes.offer([resuming]) == ([], [])
@@ -74,7 +78,7 @@ def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
 async def _delete(prefect_api: str, app: str, age: timedelta) -> int:
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         async with get_client() as client:
-            return await clearing.delete_empty_polls(client, app, age)
+            return await clearing.delete_empty_polls(client, app, _now() - age)
 
 
 async def test_polls_that_found_nothing_are_deleted_and_others_stay(prefect_api: str) -> None:

@@ -22,7 +22,7 @@ from athanore import (
 )
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import BoardUnavailableError
-from athanore.flows import hooks
+from athanore.runtime.margins import Margins
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
@@ -140,9 +140,8 @@ class AwayBoard(MemoryAdapter):
 
 
 def test_a_dead_letter_that_the_board_could_not_take_is_made_up_for(
-    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str,
 ) -> None:
-    monkeypatch.setattr(hooks, "BOARD_PATIENCE", timedelta(seconds=1))
     board = AwayBoard()
     task = board.create_task("Fast", "Fix it")
 
@@ -156,7 +155,7 @@ def test_a_dead_letter_that_the_board_could_not_take_is_made_up_for(
         default_agent=GoesAway(AgentOutcome.FAILED), dead_letter_queue="Failed",
     )  # fmt: skip
     app.route("Fast")(prompt)
-    with running(app, prefect_api) as it:
+    with running(app, prefect_api, margins=Margins(board=timedelta(seconds=1))) as it:
         run = it.prefect.ended(task.id)
         assert run["state_type"] == "FAILED"
         polls = it.prefect.polls_ended()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -14,7 +14,7 @@ from prefect.states import AwaitingRetry, Completed, Pending, Running
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
-from athanore.runs import clock, store
+from athanore.runs import store
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
@@ -84,7 +84,7 @@ async def test_a_new_name_takes_over_what_is_open_under_the_old_one(site: Site) 
     old, _ = await site.deployed("Coder")
     fresh = await site.dispatched(old, "not begun")
     begun = await site.dispatched(old, "begun")
-    due = AwaitingRetry(scheduled_time=clock.now() + timedelta(hours=1))
+    due = AwaitingRetry(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
     for state in (Pending(), Running(), due):
         await site.client.set_flow_run_state(begun.id, state, force=True)
 

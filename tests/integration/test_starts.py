@@ -6,6 +6,7 @@ The runs are planted in a real Prefect, as other hosts would have left them.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running, Scheduled, Suspended
 
 from athanore import AgentOutcome, AgentResult, names
-from athanore.flows import lost, recovery
 from athanore.flows.outcome import Conclusion
 from athanore.flows.sweep import look_once
 from athanore.processes import identity
@@ -28,8 +28,7 @@ FAR = Holder("AthanoreWorker 3f2c (b)", "of-another-host:42:7")
 
 
 @pytest.fixture
-async def site(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Site]:
-    monkeypatch.setattr(lost, "NOTING", timedelta(0))
+async def site(prefect_api: str) -> AsyncGenerator[Site]:
     async with site_at(prefect_api) as site:
         yield site
 
@@ -85,9 +84,9 @@ async def test_a_worker_that_prefect_does_not_know_is_asked_to_let_go_first(site
 
 @pytest.mark.parametrize("let_go", [True, False])
 async def test_a_run_that_somebody_set_to_crashed_waits_until_its_agent_is_dead(
-    site: Site, let_go: bool, monkeypatch: pytest.MonkeyPatch
+    site: Site, let_go: bool
 ) -> None:
-    monkeypatch.setattr(recovery, "_RECOVERING", timedelta(0))
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
     run = await opened(site, FAR)
     await site.put(run, Crashed(message="by an automation"))
     if let_go:

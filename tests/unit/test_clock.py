@@ -7,15 +7,15 @@ from email.utils import format_datetime
 
 import pytest
 
-from athanore.runs import clock
+from athanore.runs.clock import Clock
 
 NEARLY = timedelta(seconds=5)
 
 
-@pytest.fixture(autouse=True)
-def in_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin as a process that has not heard anything yet, and leave nothing to the other tests."""
-    monkeypatch.setattr(clock, "_epoch", None)
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of an app that has not heard anything yet."""
+    return Clock()
 
 
 def header(difference: timedelta) -> str:
@@ -24,24 +24,26 @@ def header(difference: timedelta) -> str:
 
 
 @pytest.mark.parametrize("hours", [3, -3])
-def test_prefects_clock_counts(hours: int) -> None:
+def test_prefects_clock_counts(clock: Clock, hours: int) -> None:
     clock.heard(header(timedelta(hours=hours)))
     assert abs(clock.now() - datetime.now(UTC) - timedelta(hours=hours)) < NEARLY
 
 
-def test_a_clock_that_is_set_right_again_counts_as_before() -> None:
+def test_a_clock_that_is_set_right_again_counts_as_before(clock: Clock) -> None:
     clock.heard(header(timedelta(hours=3)))
     clock.heard(header(timedelta(0)))
     assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
 
 
-def test_a_slow_answer_is_no_difference() -> None:
+def test_a_slow_answer_is_no_difference(clock: Clock) -> None:
     clock.heard(header(timedelta(seconds=-8)))
     assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 99 Nov 2026 02:24:53 GMT"])
-def test_an_answer_that_does_not_tell_the_time_changes_nothing(date: str | None) -> None:
+def test_an_answer_that_does_not_tell_the_time_changes_nothing(
+    clock: Clock, date: str | None
+) -> None:
     clock.heard(header(timedelta(hours=3)))
     clock.heard(date)
     assert clock.now() - datetime.now(UTC) > timedelta(hours=2)

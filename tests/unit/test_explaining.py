@@ -10,7 +10,6 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running, Suspended
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
-from athanore.runs import store
 from athanore.runtime.apps import App
 from athanore.services.explaining import Explanation, explain
 from tests.harness import app_name, prompt
@@ -37,7 +36,7 @@ class Site:
 
     async def run(self, state: State[Any]) -> FlowRun:
         route = self.dispatcher.routes["todo"]
-        run = await store.dispatch(self.client, self.app.name, route, self.task)
+        run = await self.app.dispatching.dispatch(self.client, route, self.task)
         await self.client.set_flow_run_state(run.id, state, force=True)
         return run
 

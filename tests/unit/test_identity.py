@@ -40,7 +40,7 @@ def test_nothing_is_claimed_while_no_descriptor_is_left_to_look_with(
     def too_many(*_: object) -> NoReturn:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(family, "_read", too_many)
+    monkeypatch.setattr(family, "read_file", too_many)
     assert identity.is_gone(mine) is None
 
 

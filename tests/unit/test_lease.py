@@ -12,8 +12,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore.processes.family import GRACE
-from athanore.runs import clock as our_clock
+from athanore.processes.family import GRACE, steady
 from athanore.runtime.lease import Lease, Terms
 from athanore.runtime.lease_keeper import kept
 from athanore.runtime.local_runs import LocalRuns, StopReason
@@ -119,7 +118,7 @@ class Server:
             length = head.lower().partition(b"content-length:")[2].split()
             await reader.readexactly(int(length[0]) if length else 0)
             if b"/workers/heartbeat" in head:
-                self.received.put_nowait(our_clock.steady())
+                self.received.put_nowait(steady())
                 await self.may_answer.wait()
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
             elif b"/flow_runs/filter" in head:

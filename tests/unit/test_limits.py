@@ -3,83 +3,88 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
 from datetime import timedelta
-from email.utils import formatdate
 
 import pytest
 
 from athanore.models import Fault, FaultKind
-from athanore.runs import clock, limits
-from athanore.runs.limits import Limits
+from athanore.runs import limits
+from athanore.runs.clock import Clock
+from athanore.runs.limits import Limit, Limits
 from tests.memory_prefect import MemoryPrefect
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NEARLY = timedelta(seconds=10)
 
-type Later = Callable[[timedelta], None]
+
+class Ahead(Clock):
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self._passed = timedelta(0)
+        super().__init__(lambda: time.time() + self._passed.total_seconds())
+
+    def forward(self, by: timedelta) -> None:
+        self._passed += by
 
 
 @pytest.fixture
-def later() -> Generator[Later]:
-    """Have Prefect's clock go forward."""
-    passed = timedelta(0)
-
-    def forward(by: timedelta) -> None:
-        nonlocal passed
-        passed += by
-        clock.heard(formatdate(time.time() + passed.total_seconds(), usegmt=True))
-
-    yield forward
-    clock.heard(formatdate(usegmt=True))
+def clock() -> Ahead:
+    return Ahead()
 
 
-def fault(after: timedelta | None = None) -> Fault:
+def fault(clock: Clock, after: timedelta | None = None) -> Fault:
     reset = None if after is None else clock.now() + after
     return Fault(FaultKind.PROVIDER, retry_at=reset, text="5-hour")
 
 
-async def waits(client: MemoryPrefect, after: timedelta | None) -> timedelta:
-    return (await limits.reached(client, "a", fault(after))).until - clock.now()
+async def reached(clock: Clock, client: MemoryPrefect, after: timedelta | None) -> Limit:
+    return await limits.reached(client, "a", fault(clock, after), clock.now())
+
+
+async def waits(clock: Clock, client: MemoryPrefect, after: timedelta | None) -> timedelta:
+    return (await reached(clock, client, after)).until - clock.now()
 
 
 @pytest.mark.parametrize("after", [MINUTE, 5 * HOUR, 7 * DAY])
-async def test_the_reset_that_the_provider_tells_counts(after: timedelta) -> None:
-    assert after - NEARLY < await waits(MemoryPrefect(), after) < after + NEARLY
+async def test_the_reset_that_the_provider_tells_counts(clock: Ahead, after: timedelta) -> None:
+    assert after - NEARLY < await waits(clock, MemoryPrefect(), after) < after + NEARLY
 
 
 @pytest.mark.parametrize("after", [None, -MINUTE, -DAY, 9 * DAY])
-async def test_a_reset_that_cannot_be_right_is_as_none(after: timedelta | None) -> None:
-    wait = await waits(MemoryPrefect(), after)
+async def test_a_reset_that_cannot_be_right_is_as_none(
+    clock: Ahead, after: timedelta | None
+) -> None:
+    wait = await waits(clock, MemoryPrefect(), after)
     assert 15 * MINUTE - NEARLY < wait <= 15 * MINUTE
 
 
-async def test_without_a_reset_the_wait_doubles_up_to_two_hours(later: Later) -> None:
+async def test_without_a_reset_the_wait_doubles_up_to_two_hours(clock: Ahead) -> None:
     client, found = MemoryPrefect(), list[int]()
     for _ in range(6):
-        wait = await waits(client, None)
+        wait = await waits(clock, client, None)
         found.append(round(wait / MINUTE))
-        later(wait + MINUTE)
+        clock.forward(wait + MINUTE)
     assert found == [15, 30, 60, 120, 120, 120]
 
 
-async def test_agents_that_hit_it_together_are_one_limit() -> None:
+async def test_agents_that_hit_it_together_are_one_limit(clock: Ahead) -> None:
     client = MemoryPrefect()
-    assert await waits(client, 3 * HOUR) > 3 * HOUR - NEARLY
-    assert 3 * HOUR - NEARLY < await waits(client, None) < 3 * HOUR + NEARLY
-    assert await waits(client, 4 * HOUR) > 4 * HOUR - NEARLY
+    assert await waits(clock, client, 3 * HOUR) > 3 * HOUR - NEARLY
+    assert 3 * HOUR - NEARLY < await waits(clock, client, None) < 3 * HOUR + NEARLY
+    assert await waits(clock, client, 4 * HOUR) > 4 * HOUR - NEARLY
 
 
-async def test_nobody_starts_before_the_reset_and_then_one_goes_first(later: Later) -> None:
-    client, here, elsewhere = MemoryPrefect(), Limits(), Limits()
+async def test_nobody_starts_before_the_reset_and_then_one_goes_first(clock: Ahead) -> None:
+    client, here, elsewhere = MemoryPrefect(), Limits(clock), Limits(clock)
     assert await here.held(client, "a", "1") is None
-    limit = await limits.reached(client, "a", fault(HOUR))
-    for process in (here, elsewhere, Limits()):  # over hosts and restarts
+    limit = await reached(clock, client, HOUR)
+    for process in (here, elsewhere, Limits(clock)):  # over hosts and restarts
         held = await process.held(client, "a", "1")
         assert held is not None and held[0] == limit
         assert HOUR - NEARLY < held[1] < HOUR + NEARLY
     assert await here.held(client, "another account", "1") is None
-    later(HOUR + MINUTE / 2)
+    clock.forward(HOUR + MINUTE / 2)
     assert await here.held(client, "a", "1") is None
     assert (here.goes_first("1"), here.goes_first("1")) == (True, False)
     for process in (here, elsewhere):
@@ -94,26 +99,29 @@ async def test_nobody_starts_before_the_reset_and_then_one_goes_first(later: Lat
 
 
 async def test_who_goes_first_and_is_at_work_for_long_has_reached_the_provider(
-    later: Later,
+    clock: Ahead,
 ) -> None:
-    client, here = MemoryPrefect(), Limits()
-    await limits.reached(client, "a", fault(HOUR))
-    later(HOUR + MINUTE)
+    client, here = MemoryPrefect(), Limits(clock)
+    await reached(clock, client, HOUR)
+    clock.forward(HOUR + MINUTE)
     assert await here.held(client, "a", "1") is None
     assert await here.held(client, "a", "2") is not None
-    later(2 * MINUTE)
+    clock.forward(2 * MINUTE)
     assert await here.held(client, "a", "2") is None
 
 
-async def test_a_limit_that_comes_back_holds_again(later: Later) -> None:
-    client, here = MemoryPrefect(), Limits()
-    await limits.reached(client, "a", fault(HOUR))
-    later(HOUR + MINUTE)
+async def test_a_limit_that_comes_back_holds_again(clock: Ahead) -> None:
+    client, here = MemoryPrefect(), Limits(clock)
+    await reached(clock, client, HOUR)
+    clock.forward(HOUR + MINUTE)
     assert await here.held(client, "a", "1") is None
-    await limits.reached(client, "a", fault(HOUR))
+    await reached(clock, client, HOUR)
     assert await here.held(client, "a", "1") is not None
 
 
-async def test_what_people_read() -> None:
-    limit = await limits.reached(MemoryPrefect(), "a", fault(7 * DAY))
-    assert str(limit) == f"Provider limit (5-hour); goes on at {limit.until:%Y-%m-%d %H:%M} UTC"
+async def test_what_people_read(clock: Ahead) -> None:
+    limit = await reached(clock, MemoryPrefect(), 7 * DAY)
+    assert (
+        limit.in_words(clock.now())
+        == f"Provider limit (5-hour); goes on at {limit.until:%Y-%m-%d %H:%M} UTC"
+    )

@@ -33,16 +33,6 @@ OF_PREFECTS_SERVER = {"launch/prefect_app.py: _for_good", "launch/prefect_app.py
 OF_THE_CODE = {"options/described.py: descriptions", "options/option.py: options_of"}
 """Read once from a class of the code, which does not change while a process runs."""
 
-STILL_THERE = {
-    "api/page/page.py: _digest",
-    "api/page/page.py: _templates",
-    "api/routers/routes.py: _changing",
-    "deployments/deploy.py: _schema",
-    "runs/clock.py: _epoch",
-    "runs/store.py: _deployment_ids",
-}
-"""To be moved into objects of the app. No line is added here."""
-
 CONSTANTS = {
     "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData",
     "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger", "getrlimit",
@@ -142,7 +132,7 @@ def test_no_module_has_state_of_its_own() -> None:
         for path in PACKAGE.rglob("*.py")
         for name in state_of(path.read_text())
     }
-    known = {REGISTRY} | OF_THE_PROCESS | OF_THE_CODE | OF_PREFECTS_SERVER | STILL_THERE
+    known = {REGISTRY} | OF_THE_PROCESS | OF_THE_CODE | OF_PREFECTS_SERVER
     assert found - known == set()
     assert known - found == set(), "it is gone: take it off the list"
 

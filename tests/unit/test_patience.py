@@ -19,9 +19,9 @@ from athanore.errors import (
     InvalidTaskError,
     TaskNotFoundError,
 )
-from athanore.flows import retry
-from athanore.flows.retry import say, until_board_answers
+from athanore.flows.retry import PatientBoard
 from athanore.runtime.board import Board
+from athanore.runtime.margins import Margins
 
 LOG = logging.getLogger("test")
 
@@ -46,10 +46,10 @@ class Moody(MemoryAdapter):
         return [comment.text for comment in self.get_task("1").comments]
 
 
-@pytest.fixture(autouse=True)
-def without_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.05))
+def patient(board: Moody) -> PatientBoard:
+    """Make no long pauses."""
+    first, access = timedelta(milliseconds=1), timedelta(milliseconds=50)
+    return PatientBoard(Board(board), Margins(first_pause=first, board_access=access), LOG)
 
 
 async def soon(work: Awaitable[None]) -> None:
@@ -60,7 +60,7 @@ async def soon(work: Awaitable[None]) -> None:
 def test_last_words_that_the_board_does_not_take_are_left_out() -> None:
     board = Moody()
     board.refuse = lambda text: BoardUnavailableError("status 500") if "bad" in text else None
-    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="bad words")))
+    asyncio.run(soon(patient(board).say("1", "Retry 1/1.", tail="bad words")))
     assert board.comments == ["Retry 1/1."]
 
 
@@ -68,7 +68,7 @@ def test_last_words_that_the_board_does_not_take_are_left_out() -> None:
 def test_a_comment_that_is_refused_in_every_form_is_passed_over(error: type[BoardError]) -> None:
     board = Moody()
     board.refuse = lambda text: error("no")
-    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="words")))
+    asyncio.run(soon(patient(board).say("1", "Retry 1/1.", tail="words")))
     assert board.comments == []
     assert set(board.tried) == {"Retry 1/1.\nwords", "Retry 1/1."}
 
@@ -76,7 +76,7 @@ def test_a_comment_that_is_refused_in_every_form_is_passed_over(error: type[Boar
 def test_a_comment_whose_answer_was_lost_is_never_written_twice() -> None:
     board = Moody()
     board.refuse = lambda text: AnswerLostError("lost")
-    asyncio.run(soon(say(Board(board), "1", "Retry 1/1.", LOG, tail="words")))
+    asyncio.run(soon(patient(board).say("1", "Retry 1/1.", tail="words")))
     assert board.tried == ["Retry 1/1.\nwords"]
 
 
@@ -84,7 +84,7 @@ def test_a_board_that_is_away_is_waited_for() -> None:
     board = Moody()
     errors: list[BoardError] = [BoardUnavailableError("away"), BoardAccessError("no key")]
     board.refuse = lambda text: errors.pop() if errors else None
-    asyncio.run(say(Board(board), "1", "Retry 1/1.", LOG))
+    asyncio.run(patient(board).say("1", "Retry 1/1."))
     assert board.comments == ["Retry 1/1."]
 
 
@@ -93,16 +93,16 @@ def test_a_refused_access_is_waited_for_no_longer_than_a_while() -> None:
         raise BoardAccessError("no key")
 
     with pytest.raises(BoardAccessError):
-        asyncio.run(until_board_answers(refused, LOG))
+        asyncio.run(patient(Moody()).until_it_answers(refused))
 
 
 def test_a_task_that_is_gone_is_told() -> None:
     with pytest.raises(TaskNotFoundError):
-        asyncio.run(say(Board(Moody()), "2", "words", LOG))
+        asyncio.run(patient(Moody()).say("2", "words"))
 
 
 def test_once_is_not_twice() -> None:
     board = Moody()
     for _ in range(2):
-        asyncio.run(say(Board(board), "1", "Given up.", LOG, tail="words", once=True))
+        asyncio.run(patient(board).say("1", "Given up.", tail="words", once=True))
     assert board.comments == ["Given up.\nwords"]

@@ -23,10 +23,11 @@ from athanore.errors import (
     BoardNotWritableError,
     BoardUnavailableError,
 )
-from athanore.flows import refusals, retry
+from athanore.flows import refusals
 from athanore.flows.refusals import claim_refused
-from athanore.flows.retry import until_board_answers
+from athanore.flows.retry import PatientBoard
 from athanore.runtime.apps import App
+from athanore.runtime.margins import Margins
 from tests.harness import prompt
 
 LOG = logging.getLogger("test")
@@ -98,30 +99,27 @@ def app() -> App:
     return App("run.py:dispatcher", dispatcher)
 
 
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.05))
+def patient(app: App) -> PatientBoard:
+    first, access = timedelta(milliseconds=1), timedelta(milliseconds=50)
+    return PatientBoard(app.board, Margins(first_pause=first, board_access=access), LOG)
 
 
-@pytest.mark.usefixtures("patience")
 def test_a_move_that_is_refused_by_a_board_that_reads_is_not_waited_for_for_ever(app: App) -> None:
     async def move() -> None:
-        await until_board_answers(
-            lambda: app.board.move("1", "In Progress"), LOG, look=lambda: app.board.task("1")
+        await patient(app).until_it_answers(
+            lambda: app.board.move("1", "In Progress"), look=lambda: app.board.task("1")
         )
 
     with pytest.raises(BoardNotWritableError, match="does not take this change: status 500"):
         asyncio.run(asyncio.wait_for(move(), 20))
 
 
-@pytest.mark.usefixtures("patience")
 def test_a_move_waits_for_a_board_that_is_away_altogether(app: App) -> None:
     async def away() -> None:
         raise BoardUnavailableError("away")
 
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(until_board_answers(away, LOG, look=away), 0.5))
+        asyncio.run(asyncio.wait_for(patient(app).until_it_answers(away, look=away), 0.5))
 
 
 REFUSED: dict[str, tuple[Callable[[], BoardError], bool]] = {

@@ -104,7 +104,7 @@ class Site:
 
     async def dispatched(self, queue: str = "Todo") -> FlowRun:
         task = replace(self.board.get_task(self.task_id), queue_name=queue)
-        return await store.dispatch(self.client, self.app.name, self.dispatcher.routes[queue], task)
+        return await self.app.dispatching.dispatch(self.client, self.dispatcher.routes[queue], task)
 
     async def put(self, run: FlowRun, *states: State[Any]) -> FlowRun:
         for state in states:

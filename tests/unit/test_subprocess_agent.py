@@ -161,7 +161,7 @@ class TestCannotStart:
         assert await self.refused(job) == "the route has no command"
 
     async def test_a_lack_of_descriptors_may_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(family, "_KILL_PATIENCE", 0.1)  # seconds that it looks for one
+        monkeypatch.setattr(family, "KILL_PATIENCE", 0.1)  # seconds that it looks for one
         await attempt_at("succeeds").run()  # the reaper runs
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         taken = os.dup(0)
@@ -381,7 +381,7 @@ class TestNothingIsLeft:
     async def test_of_a_child_that_kept_only_its_parent(
         self, look: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(family, "_HAS_PROC", look == "proc")
+        monkeypatch.setattr(family, "HAS_PROC", look == "proc")
         attempt = attempt_at("escapes")
         task = await attempt.start()
         (leader,) = attempt.processes()
@@ -392,7 +392,7 @@ class TestNothingIsLeft:
         assert not any(map(_alive, children))
 
     async def test_without_proc(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(family, "_HAS_PROC", False)
+        monkeypatch.setattr(family, "HAS_PROC", False)
         attempt = attempt_at("daemonises")
         assert (await attempt.run()).succeeded
         assert attempt.processes() == []

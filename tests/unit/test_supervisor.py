@@ -292,7 +292,7 @@ class TestFamilies:
         """Look at processes in both ways; the second is what macOS has."""
         if request.param == "proc" and not Path("/proc/self/stat").exists():
             pytest.skip("this system has no /proc")
-        monkeypatch.setattr(processes, "_HAS_PROC", request.param == "proc")
+        monkeypatch.setattr(processes, "HAS_PROC", request.param == "proc")
 
     async def test_a_process_that_is_not_a_group_leader(self, tagged: Tagged) -> None:
         """An SDK spawns its program in the worker's own session: only descent and mark count."""

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-from athanore.api.page.page import render
+from athanore.api.page.page import Pages
 
 _METHODS = ("get", "post", "patch", "delete")
 
@@ -44,7 +44,7 @@ class Call:
     answers: list[tuple[str, str, Kind | None]]
 
 
-def calls_page(api: FastAPI) -> HTMLResponse:
+def calls_page(api: FastAPI, pages: Pages) -> HTMLResponse:
     """The page; it holds nothing but what the API of every app is."""
     document = api.openapi()
     groups: dict[str, list[Call]] = {}
@@ -59,7 +59,7 @@ def calls_page(api: FastAPI) -> HTMLResponse:
         if "properties" in schema
     }
     about = document["info"]["description"].strip()
-    return render("docs.html", about=about, groups=groups, objects=objects)
+    return pages.render("docs.html", about=about, groups=groups, objects=objects)
 
 
 def _call(method: str, path: str, operation: dict[str, Any]) -> Call:

@@ -7,7 +7,6 @@ never as HTML.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,7 +16,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from athanore.api.prefect.agent_runs import prefect_ui
-from athanore.dispatcher import AgentDispatcher
 from athanore.version import __version__
 
 _WEB = Path(__file__).with_name("web")
@@ -42,10 +40,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-_templates = Environment(
-    loader=FileSystemLoader(_WEB), autoescape=True, undefined=StrictUndefined, auto_reload=False
-)
-
 
 class PageFiles(StaticFiles):
     """The stylesheet, the script and the icon; a page asks for them with their digest."""
@@ -62,20 +56,32 @@ class PageFiles(StaticFiles):
         return response
 
 
-def board_page(dispatcher: AgentDispatcher) -> HTMLResponse:
-    """The page itself; it holds nothing that a caller without a token must not see."""
-    page = render("board.html", app=dispatcher.name, prefect_ui=prefect_ui())
-    page.headers["Vary"] = "Accept"
-    return page
+class Pages:
+    """Makes our pages; none holds anything that a caller without a token must not see."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._templates = Environment(
+            loader=FileSystemLoader(_WEB),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+        )
+        self._digest = _digest()
+
+    def board(self) -> HTMLResponse:
+        """The board page."""
+        page = self.render("board.html", app=self._app, prefect_ui=prefect_ui())
+        page.headers["Vary"] = "Accept"
+        return page
+
+    def render(self, template: str, **values: object) -> HTMLResponse:
+        """A page of ours, with the policy that allows nothing but our own files."""
+        found = self._templates.get_template(template)
+        text = found.render(version=__version__, digest=self._digest, **values)
+        return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache"})
 
 
-def render(template: str, **values: object) -> HTMLResponse:
-    """A page of ours, with the policy that allows nothing but our own files."""
-    text = _templates.get_template(template).render(version=__version__, digest=_digest(), **values)
-    return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache"})
-
-
-@cache
 def _digest() -> str:
     """A digest of the files that the page loads."""
     whole = hashlib.sha256()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any, cast, override
 
 import httpx
@@ -18,12 +19,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import clock
+from athanore.runs.clock import Clock
 from athanore.runs.transports import Connections, http_transport, prefect_client
 
 logger = logging.getLogger("athanore.api")
 
-_PATIENCE = 8.0
 _LOOK_EVERY = 0.5
 _LOOK_PATIENCE = 2.0
 _AWAY = "The Prefect server does not answer; try again soon."
@@ -34,9 +34,15 @@ class PrefectLink:
     """A client for all requests. Use as an async context manager.
 
     Once Prefect has not answered, it is not asked for anything until it says that it is back.
+
+    Args:
+        patience: how long a use of the client may take, if nothing else is said.
+        clock: hears from Prefect's answers what time it is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: timedelta, clock: Clock) -> None:
+        self._patience = patience
+        self._clock = clock
         self._stack = AsyncExitStack()
         self._client: PrefectClient | None = None
         self._connections: Connections | None = None
@@ -60,13 +66,13 @@ class PrefectLink:
         return self._look_out is not None and not self._look_out.done()
 
     @asynccontextmanager
-    async def client(self, patience: float | None = None) -> AsyncGenerator[PrefectClient]:
+    async def client(self, patience: timedelta | None = None) -> AsyncGenerator[PrefectClient]:
         """Use the client for something that takes a few requests, and nothing but these.
 
         Whatever else is waited for in the block, such as the board, would count as Prefect's time.
 
         Args:
-            patience: seconds that all of it may take.
+            patience: how long all of it may take.
 
         Raises:
             PrefectUnavailableError: Prefect is away, or did not answer in time.
@@ -74,7 +80,7 @@ class PrefectLink:
         if self.is_away:
             raise PrefectUnavailableError(_AWAY)
         began = asyncio.get_running_loop().time()
-        deadline = asyncio.timeout(_PATIENCE if patience is None else patience)
+        deadline = asyncio.timeout((patience or self._patience).total_seconds())
         try:
             async with deadline:
                 yield await self._connected()
@@ -108,7 +114,7 @@ class PrefectLink:
 
     async def _note(self, response: httpx.Response) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        clock.heard(response.headers.get("date"))
+        self._clock.heard(response.headers.get("date"))
 
     async def _until_back(self, connections: Connections) -> None:
         """Return as soon as Prefect and its database answer.

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from athanore.api.page.page import board_page
 from athanore.api.problems import Problem
 from athanore.api.security.auth import Caller, Role, credential_of
 from athanore.api.service import Service, ServiceDep
@@ -37,7 +36,7 @@ async def guide(request: Request, service: ServiceDep) -> Response:
     """
     headers = {"Vary": "Accept"}
     if "text/html" in request.headers.get("accept", ""):
-        return board_page(service.dispatcher)
+        return service.pages.board()
     caller = await _caller(request, service)
     return PlainTextResponse(_text(service, caller), headers=headers)
 

@@ -5,12 +5,13 @@ Routes can be made and changed while everything runs; `athanore.deployments.live
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response, status
+from prefect.client.orchestration import PrefectClient
 from pydantic import BaseModel, Field, create_model
 
 from athanore import routes
@@ -32,11 +33,15 @@ from athanore.runtime.ownership import find_route
 from athanore.runtime.prompt_template import PromptTemplate
 from athanore.runtime.route_registry import KnownRoute, Routes, ranked_routes
 
-_PATIENCE = 30.0  # seconds for the twenty requests to Prefect that a change takes
-
 router = APIRouter(tags=["routes"])
 
-_changing = asyncio.Lock()  # one change at a time: each sets the order of all routes
+
+@asynccontextmanager
+async def _changing(service: Service) -> AsyncGenerator[PrefectClient]:
+    """Change routes, one request at a time: each sets the order of all of them."""
+    patience = service.app.margins.route_change
+    async with service.changing_routes, service.prefect.client(patience) as client:
+        yield client
 
 
 class RouteRequest(RouteOptions):
@@ -125,7 +130,7 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
     _refuse_secrets(service, body)
     # Not in the time that Prefect has for its part.
     queues = await service.board.queues()
-    async with _changing, service.prefect.client(_PATIENCE) as client:
+    async with _changing(service) as client:
         routes = await service.app.routes.read(client, fresh=True)
         if name in routes or name in service.dispatcher.routes:
             there = routes.get(name)
@@ -164,7 +169,7 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     """
     _refuse_secrets(service, body)
     queues = await service.board.queues()
-    async with _changing, service.prefect.client(_PATIENCE) as client:
+    async with _changing(service) as client:
         routes = await service.app.routes.read(client, fresh=True)
         known = find_route(routes, queue_name)
         _check_queues(queues, body)
@@ -179,7 +184,7 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
     Their tasks stay in the queue. A route that is written in the code comes back with the next
     deploy, as `note` says.
     """
-    async with _changing, service.prefect.client(_PATIENCE) as client:
+    async with _changing(service) as client:
         routes = await service.app.routes.read(client, fresh=True)
         name, watched, source = queue_name, queue_name, "api"
         # One whose definition is broken is not among the routes, and no reason to keep it.

@@ -15,7 +15,6 @@ from athanore.api.events.sequence import WINDOW, Cursor, Progress, Sequencer
 from athanore.api.service import Service
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import store
-from athanore.runs.clock import now
 
 KEEP_ALIVE = 15.0
 _LOOK_EVERY = 5.0
@@ -44,7 +43,7 @@ class TaskStream:
         self._cursor = cursor
         self._sequencer = Sequencer(cursor)
         self._progress = Progress(cursor)
-        self._since = now()
+        self._since = service.app.clock.now()
         self._run: FlowRun | None = None
         self._last_word = False
 
@@ -81,7 +80,7 @@ class TaskStream:
 
     async def _catch_up(self) -> AsyncGenerator[LoggedEvent]:
         clock = asyncio.get_running_loop().time
-        began = now()
+        began = self._service.app.clock.now()
         try:
             async for page in read_events(self._service.prefect, self._resource, self._since):
                 for event in page:
@@ -138,7 +137,7 @@ class TaskStream:
         if not _is_over(self._run) or self._sequencer.has_gap:
             return False
         ended = None if self._run is None else self._run.end_time
-        if ended is None or now() - ended > _LAG:
+        if ended is None or self._service.app.clock.now() - ended > _LAG:
             return True
         return quiet > (_QUIET_AFTER_LAST_WORD if self._last_word else _QUIET_AFTER_RUN)
 
