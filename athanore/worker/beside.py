@@ -16,6 +16,7 @@ from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.board_watch import BoardWatch
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.polls import forget_empty_polls
+from athanore.worker.tidying import tidy
 
 type Work = dict[str, Callable[[], Awaitable[object]]]
 
@@ -43,6 +44,7 @@ async def beside_polls(
 
 def beside_agents(
     client: PrefectClient,
+    apps: Sequence[App],
     known: Callable[[], KnownRuns],
     pool: str,
     arrived: Callable[[UUID], None],
@@ -56,4 +58,5 @@ def beside_agents(
     return {
         "The watch for cancellations": partial(watch_cancellations, client, known),
         "The watch for new runs": partial(watch_arrivals, client, pool, arrived),
+        **{f"The removal of folders of {a.name!r}": partial(tidy, a.dispatcher) for a in apps},
     }

@@ -159,7 +159,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
             pool, known = self._work_pool_name, self._held.known
-            beside |= beside_agents(self.client, known, pool, self._has_arrived)
+            beside |= beside_agents(self.client, self._apps, known, pool, self._has_arrived)
         self._background = [
             asyncio.create_task(kept_up(what, work), name=what) for what, work in beside.items()
         ]

@@ -1,0 +1,35 @@
+"""Removing the folders of tasks that nobody uses any more, on the host of a worker of agents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from athanore.dispatcher import AgentDispatcher
+from athanore.services import workspaces
+
+logger = logging.getLogger("athanore.worker")
+
+_EVERY = timedelta(hours=1)
+
+
+async def tidy(app: AgentDispatcher) -> None:
+    """Remove the folders of an app that may go, every hour; runs until cancelled."""
+    while True:
+        await tidy_once(app)
+        await asyncio.sleep(_EVERY.total_seconds())
+
+
+async def tidy_once(app: AgentDispatcher) -> None:
+    """Remove the folders of an app that may go."""
+    async for removal in workspaces.clean(app):
+        if removal.refused:
+            logger.warning("%s", removal.refused, extra={"action": "workspace_not_removed"})
+        else:
+            logger.info(
+                "Removed %s: nobody has used it since %s UTC.",
+                removal.folder.path,
+                f"{removal.folder.used_at:%Y-%m-%d %H:%M}",
+                extra={"action": "workspace_removed"},
+            )
