@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from athanore.errors import (
     BoardUnavailableError,
     ConfigurationError,
 )
-from athanore.queue_adapters.sql import SqlBoard
+from athanore.queue_adapters.sql import SqlBoard, schema
 from tests import postgres
 from tests.support import free_port
 
@@ -90,6 +91,17 @@ def test_connections_that_were_closed_meanwhile_are_not_noticed(
     assert board.get_task(task.id) == task
 
 
+def test_older_board_is_brought_up_to_date(address: str) -> None:
+    engine = sa.create_engine(address)
+    with engine.begin() as connection:
+        schema.create(connection, QUEUES, 1)
+    engine.dispose()
+    board = SqlBoard(address)
+    assert board.watched_by("Todo", "a", "A", timedelta(hours=1)) == []
+    assert board.watched_by("Todo", "b", "B", timedelta(hours=1)) == ["A"]
+    board.close()
+
+
 def test_database_may_be_shared_with_another_program(address: str, other: sa.Connection) -> None:
     other.execute(sa.text("CREATE TABLE flow_run (id TEXT)"))
     board = SqlBoard(address)
@@ -115,12 +127,12 @@ def test_tables_with_our_names_that_are_not_ours_are_left_alone(
 def test_user_who_may_not_write_is_told_so(
     address: str, board: SqlBoard, other: sa.Connection
 ) -> None:
-    role, schema = f"reader_{free_port()}", sa.make_url(address).query["options"]
-    schema = str(schema).partition("=")[2]
+    role = f"reader_{free_port()}"
+    where = str(sa.make_url(address).query["options"]).partition("=")[2]
     other.execute(sa.text(f"CREATE ROLE {role} LOGIN"))
     try:
-        other.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
-        other.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"))
+        other.execute(sa.text(f"GRANT USAGE ON SCHEMA {where} TO {role}"))
+        other.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {where} TO {role}"))
         reader = SqlBoard(sa.make_url(address).set(username=role).render_as_string())
         assert [q.name for q in reader.list_queues()] == QUEUES
         with pytest.raises(BoardAccessError, match="permission denied for table"):

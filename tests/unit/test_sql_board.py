@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,21 @@ def test_copy_of_a_board_is_another_one(file: Path, board: SqlBoard, tmp_path: P
     moved.close()
 
 
+def test_watchers_of_a_queue_hear_of_each_other(file: Path, board: SqlBoard) -> None:
+    hour, other = timedelta(hours=1), SqlBoard(file)
+    stamp = board.change_stamp()
+    assert board.watched_by("Todo", "a", "A at home", hour) == []
+    assert other.watched_by("Todo", "b", "B", hour) == ["A at home"]
+    assert other.watched_by("Done", "c", "C", hour) == []
+    assert board.watched_by("Todo", "a", "A moved", hour) == ["B"]
+    assert other.watched_by("Todo", "b", "B", timedelta(0)) == ["A moved"]
+    assert board.watched_by("Todo", "a", "A moved", hour) == []
+    run(file, "UPDATE athanore_watcher SET until = 1")
+    assert other.watched_by("Todo", "b", "B", hour) == []
+    assert board.change_stamp() == stamp
+    other.close()
+
+
 # --- texts, and what other programs write ---
 
 
@@ -309,6 +325,7 @@ def test_older_board_is_brought_up_to_date(version: int, file: Path) -> None:
     run(file, "INSERT INTO athanore_task (queue, name) VALUES (1, 'old')")
     board = SqlBoard(file)
     assert [t.name for t in board.get_ready_tasks(["Todo"])] == ["old"]
+    assert board.watched_by("Todo", "a", "A", timedelta(hours=1)) == []
     board.prepare(["Ignored"])
     assert [q.name for q in board.list_queues()] == QUEUES
     board.close()

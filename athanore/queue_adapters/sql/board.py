@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +20,7 @@ from athanore.errors import (
 )
 from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters.document.adapter import DEFAULT_AUTHOR
-from athanore.queue_adapters.sql import rows, schema
+from athanore.queue_adapters.sql import rows, schema, watchers
 from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.engines import check_file
@@ -113,6 +113,13 @@ class SqlBoard:
         """Return the number of transactions that changed the board, whoever made them."""
         with self._database.read() as connection:
             return connection.execute(sa.select(schema.board.c.changes)).scalar_one()
+
+    def watched_by(
+        self, queue_name: str, watcher: str, place: str, valid_for: timedelta
+    ) -> Sequence[str]:
+        """Note who watches a queue, and return the places of the others."""
+        with self._database.write() as connection:
+            return watchers.note(connection, queue_name, watcher, place, valid_for)
 
     def board_identity(self) -> BoardIdentity:
         """Tell the board by the id in it, and by what a copy of the database has otherwise.

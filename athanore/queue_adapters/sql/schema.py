@@ -51,8 +51,16 @@ comment = sa.Table(
     sa.Column("author", sa.Text),
     sa.Column("created_at", sa.Text),
 )
+watcher = sa.Table(
+    "athanore_watcher",
+    _metadata,
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("watcher", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
 
-_WATCHED = ("athanore_queue", "athanore_task", "athanore_comment")
+_COUNTED = ("athanore_queue", "athanore_task", "athanore_comment")
 
 # A task's id is its number, or its key where it was imported with an id that is no number.
 _FIRST_TABLES = """
@@ -65,14 +73,14 @@ CREATE TABLE athanore_board (
 );
 CREATE TABLE athanore_queue (
     number {number},
-    name TEXT NOT NULL UNIQUE
+    name TEXT NOT NULL UNIQUE CHECK (trim(name) <> '')
 );
 CREATE TABLE athanore_task (
     number {number},
     key TEXT UNIQUE,
     queue BIGINT NOT NULL REFERENCES athanore_queue (number),
     place BIGINT NOT NULL DEFAULT 0,
-    name TEXT NOT NULL,
+    name TEXT NOT NULL CHECK (trim(name) <> ''),
     description TEXT NOT NULL DEFAULT '',
     labels TEXT NOT NULL DEFAULT '[]',
     assignees TEXT NOT NULL DEFAULT '[]',
@@ -119,19 +127,32 @@ def _first(dialect: str) -> Iterator[str]:
     )
     yield from filter(str.strip, _FIRST_TABLES.format(number=number).split(";"))
     if is_sqlite:
-        for table in _WATCHED:
+        for table in _COUNTED:
             for event in ("INSERT", "UPDATE", "DELETE"):
                 yield _SQLITE_TRIGGER.format(table=table, event=event)
     else:
         yield _POSTGRES_COUNTER
-        for table in _WATCHED:
+        for table in _COUNTED:
             yield _POSTGRES_TRIGGER.format(table=table)
 
 
-MIGRATIONS = (_first,)
+def _second(_: str) -> Iterator[str]:
+    """Version 2. Who watches which queue, until which second since 1970; that is no change."""
+    yield """
+CREATE TABLE athanore_watcher (
+    queue TEXT NOT NULL,
+    watcher TEXT NOT NULL,
+    place TEXT NOT NULL,
+    until BIGINT NOT NULL
+)
+"""
+    yield "CREATE INDEX athanore_watcher_queue ON athanore_watcher (queue)"
+
+
+MIGRATIONS = (_first, _second)
 """Each leads from the version of its place to the next: statements for a dialect."""
 
-VERSION = 1
+VERSION = 2
 """The version of the tables that this code works with: as many as there are migrations."""
 
 
