@@ -11,16 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from athanore.errors import (
-    BoardError,
     QueueExistsError,
     QueueNotEmptyError,
-    QueueNotFoundError,
     TaskMovedError,
-    TaskNotFoundError,
 )
 from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters.document.adapter import DEFAULT_AUTHOR
-from athanore.queue_adapters.sql import rows, schema, watchers
+from athanore.queue_adapters.sql import queries, rows, schema, watchers
 from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.engines import check_file
@@ -161,21 +158,21 @@ class SqlBoard:
                     tasks.append(rows.task_of(row))
             for name in names:
                 if name not in found:
-                    raise _unknown(connection, name)
+                    raise queries.unknown(connection, name)
         return [task for name in names for task in found[name]]
 
     def get_task(self, task_id: str) -> Task:
         """Return one task, whole."""
         with self._database.read() as connection:
-            return _whole(connection, task_id)
+            return queries.whole(connection, task_id)
 
     def move_task(self, task_id: str, target_queue: str) -> None:
         """Move a task to the end of another queue."""
         with self._database.write() as connection:
-            _check_task(connection, task_id)
-            target = _number_of(connection, target_queue)
+            queries.check_task(connection, task_id)
+            target = queries.number_of(connection, target_queue)
             moved = sa.update(_task).where(rows.where_id(task_id), _task.c.queue != target)
-            change = moved.values(queue=target, place=_end_of(target))
+            change = moved.values(queue=target, place=queries.end_of(target))
             connection.execute(change)
 
     def claim_task(
@@ -183,36 +180,35 @@ class SqlBoard:
     ) -> Task:
         """Move a task from its source to its in-progress queue, in one statement, and assign it."""
         with self._database.write() as connection:
-            task = _whole(connection, task_id)
+            task = queries.whole(connection, task_id)
             if task.queue_name != source_queue:
                 raise TaskMovedError(task_id, expected=source_queue, actual=task.queue_name)
-            target = _number_of(connection, target_queue)
-            source = sa.select(_queue.c.number).where(_is_called(source_queue))
+            target = queries.number_of(connection, target_queue)
+            source = sa.select(_queue.c.number).where(queries.is_called(source_queue))
+            is_there = _task.c.queue == target
+            place = sa.case((is_there, _task.c.place), else_=queries.end_of(target))
             change = (
                 sa.update(_task)
                 .where(rows.where_id(task_id), _task.c.queue == source.scalar_subquery())
-                .values(
-                    queue=target,
-                    place=sa.case((_task.c.queue == target, _task.c.place), else_=_end_of(target)),
-                )
+                .values(queue=target, place=place)
             )
             if connection.execute(change).rowcount == 0:
-                actual = _whole(connection, task_id).queue_name
+                actual = queries.whole(connection, task_id).queue_name
                 raise TaskMovedError(task_id, expected=source_queue, actual=actual)
             # The row is ours until the end of the transaction.
-            task = _whole(connection, task_id)
+            task = queries.whole(connection, task_id)
             if assignee and assignee not in task.assignees:
                 value = rows.listed("assignees", [*task.assignees, assignee])
                 found = rows.where_id(task_id)
                 connection.execute(sa.update(_task).where(found).values(assignees=value))
-                task = _whole(connection, task_id)
+                task = queries.whole(connection, task_id)
             return task
 
     def add_comment(self, task_id: str, text: str) -> None:
         """Add a comment that the adapter's user signs."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._database.write() as connection:
-            number = _check_task(connection, task_id)
+            number = queries.check_task(connection, task_id)
             values = {
                 "task": number,
                 "text": rows.filled("the text of a comment", text),
@@ -232,7 +228,7 @@ class SqlBoard:
     ) -> Task:
         """Set the given fields and return the task as it is then."""
         with self._database.write() as connection:
-            _check_task(connection, task_id)
+            queries.check_task(connection, task_id)
             given = {
                 "name": None if name is None else rows.filled("name", name),
                 "description": (
@@ -245,15 +241,15 @@ class SqlBoard:
             if values:
                 change = sa.update(_task).where(rows.where_id(task_id)).values(values)
                 connection.execute(change)
-            return _whole(connection, task_id)
+            return queries.whole(connection, task_id)
 
     def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
         """Create a task at the end of a queue and return it."""
         with self._database.write() as connection:
-            number = _number_of(connection, queue_name)
+            number = queries.number_of(connection, queue_name)
             values = {
                 "queue": number,
-                "place": _end_of(number),
+                "place": queries.end_of(number),
                 "name": rows.filled("name", name),
                 "description": rows.plain("description", description),
                 "labels": "[]",
@@ -263,7 +259,7 @@ class SqlBoard:
             }
             made = connection.execute(sa.insert(_task).values(values)).inserted_primary_key
             assert made is not None
-            return _whole(connection, str(made[0]))
+            return queries.whole(connection, str(made[0]))
 
     # --- queues ---
 
@@ -281,7 +277,7 @@ class SqlBoard:
     def get_queue(self, queue_name: str) -> Queue:
         """Return one queue."""
         with self._database.read() as connection:
-            return _one_queue(connection, queue_name)
+            return queries.one_queue(connection, queue_name)
 
     def create_queue(self, queue_name: str) -> Queue:
         """Create an empty queue after the others."""
@@ -296,77 +292,22 @@ class SqlBoard:
     def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
         """Rename a queue."""
         with self._database.write() as connection:
-            number = _number_of(connection, queue_name)
+            number = queries.number_of(connection, queue_name)
             name = rows.queue_name_of(new_name)
             change = sa.update(_queue).where(_queue.c.number == number).values(name=name)
             try:
                 connection.execute(change)
             except IntegrityError as exc:
                 raise QueueExistsError(name) from exc
-            return _one_queue(connection, name)
+            return queries.one_queue(connection, name)
 
     def delete_queue(self, queue_name: str) -> None:
         """Delete an empty queue."""
         with self._database.write() as connection:
-            number = _number_of(connection, queue_name)
-            if count := _one_queue(connection, queue_name).task_count:
+            number = queries.number_of(connection, queue_name)
+            if count := queries.one_queue(connection, queue_name).task_count:
                 raise QueueNotEmptyError(queue_name, count)
             try:
                 connection.execute(sa.delete(_queue).where(_queue.c.number == number))
             except IntegrityError as exc:  # somebody has put a task there meanwhile
                 raise QueueNotEmptyError(queue_name, 1) from exc
-
-
-def _whole(connection: sa.Connection, task_id: str) -> Task:
-    query = (
-        sa.select(*rows.COLUMNS, _task.c.checklist)
-        .join_from(_task, _queue)
-        .where(rows.where_id(task_id))
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise TaskNotFoundError(task_id)
-    columns = (_comment.c.text, _comment.c.author, _comment.c.created_at)
-    comments = sa.select(*columns).where(_comment.c.task == row.number).order_by(_comment.c.number)
-    found = [rows.comment_of(*comment) for comment in connection.execute(comments)]
-    return rows.task_of(row, found, rows.checklist_of(row.checklist))
-
-
-def _check_task(connection: sa.Connection, task_id: str) -> int:
-    """The number of a task that must be there."""
-    found = connection.execute(sa.select(_task.c.number).where(rows.where_id(task_id))).scalar()
-    if found is None:
-        raise TaskNotFoundError(task_id)
-    return found
-
-
-def _number_of(connection: sa.Connection, queue_name: str) -> int:
-    """The number of a queue that must be there."""
-    query = sa.select(_queue.c.number).where(_is_called(queue_name))
-    found = connection.execute(query).scalar()
-    if found is None:
-        raise _unknown(connection, queue_name)
-    return found
-
-
-def _is_called(queue_name: str) -> sa.ColumnElement[bool]:
-    return _queue.c.name == queue_name if is_storable(queue_name) else sa.false()
-
-
-def _one_queue(connection: sa.Connection, queue_name: str) -> Queue:
-    number = _number_of(connection, queue_name)
-    count = sa.select(sa.func.count()).select_from(_task).where(_task.c.queue == number)
-    return Queue(queue_name, connection.execute(count).scalar_one())
-
-
-def _unknown(connection: sa.Connection, queue_name: str) -> BoardError:
-    names = connection.execute(sa.select(_queue.c.name).order_by(_queue.c.number)).scalars()
-    return QueueNotFoundError(queue_name, names)
-
-
-def _end_of(queue: int) -> sa.ScalarSelect[int]:
-    """The place after all others of a queue."""
-    # Under another name: within an UPDATE of the table it would be taken for the updated row.
-    other = _task.alias()
-    last = sa.select(sa.func.coalesce(sa.func.max(other.c.place), 0) + 1)
-    return last.where(other.c.queue == queue).scalar_subquery()
