@@ -10,122 +10,24 @@ from cyclopts import Parameter
 
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
+from athanore.cli.templates import FILES, WHAT, BoardKind
 from athanore.errors import ConfigurationError
 from athanore.launch.display import text
 from athanore.names import folder_name
-
-_SCRIPT = '''\
-"""An Athanore app: every task in the queue Todo of board.json gets an agent.
-
-    python run.py      starts everything; Ctrl-C stops it
-    athanore status    how it is going, from a second terminal
-"""
-
-import shlex
-import sys
-from pathlib import Path
-
-from athanore import AgentDispatcher, JsonFileAdapter
-
-HERE = Path(__file__).parent
-
-dispatcher = AgentDispatcher(
-    # Everything in Prefect goes by this name: two apps need two. Best never changed again.
-    name=NAME,
-    # The program that works on a task: any command. The prompt is its last argument.
-    # For Claude Code: command="claude", and args=["-p"] in the route below.
-    command=shlex.join([sys.executable, str(HERE / "agent.py")]),
-    # The board. Planka and boards of your own work the same way.
-    queue_backend=JsonFileAdapter(HERE / "board.json"),
-    poll_interval=10,  # seconds between two looks at a queue
-    agent_timeout=600,  # seconds that an agent may take
-    max_concurrent_agents=2,
-    max_retries=1,  # attempts after the first one that failed
-    dead_letter_queue="Failed",  # where a task goes when no attempt is left
-)
-
-
-# One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
-@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
-def work(task_id: str, task_name: str) -> str:
-    return f"Work on task {task_id}: {task_name}."
-
-
-if __name__ == "__main__":
-    dispatcher.run()
-'''
-
-_BOARD = """\
-{
-  "queues": {
-    "Todo": [
-      {
-        "id": "1",
-        "name": "Say hello",
-        "description": "The first task. Add others while it runs: an id and a name are enough."
-      }
-    ],
-    "In Progress": [],
-    "Done": [],
-    "Failed": []
-  }
-}
-"""
-
-_AGENT = '''\
-#!/usr/bin/env python3
-"""The smallest agent: reads its task over the task API and answers with a comment.
-
-Athanore starts it with the prompt as its last argument. Exit code 0 means that the task is done,
-any other that the attempt failed. What it prints appears in the run's log.
-"""
-
-import json
-import os
-import sys
-import time
-import urllib.error
-import urllib.request
-
-task_url = os.environ["ATHANORE_API_URL"] + "/tasks/" + os.environ["ATHANORE_TASK_ID"]
-headers = {
-    "Authorization": "Bearer " + os.environ["ATHANORE_TOKEN"],
-    "Content-Type": "application/json",
-}
-# Without a proxy: the API is on this machine.
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def call(url: str, body: dict | None = None) -> dict:
-    """GET, or POST a body, and return the answer."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers)
-    for pause in (1, 2, 4, 8, 16, None):
-        try:
-            with opener.open(request, timeout=30) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            # 503: the board or Prefect does not answer just now, and nothing was changed.
-            if error.code != 503 or pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
-
-
-print("I was told:", sys.argv[-1], flush=True)
-task = call(task_url)
-call(f"{task_url}/comments", {"comment": f"Hello! I have read {task['name']!r}."})
-'''
-
-_FILES = {"run.py": _SCRIPT, "board.json": _BOARD, "agent.py": _AGENT}
 
 
 def init(
     folder: Annotated[Path, Parameter(name="FOLDER", help="Made if it is not there.")] = Path(),
     /,
+    *,
+    board: Annotated[BoardKind, Parameter(help="Where the tasks are.")] = "json",
 ) -> None:
-    """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten."""
-    there = [str(folder / name) for name in _FILES if (folder / name).exists()]
+    """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
+
+    With `--board github` the board is a repository's issues, and .env.example says what to set.
+    """
+    files = FILES[board]
+    there = [str(folder / name) for name in files if (folder / name).exists()]
     if there:
         raise ConfigurationError(
             f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and nothing "
@@ -134,18 +36,24 @@ def init(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         app = folder_name(folder.resolve())  # nothing in it would have to be quoted
-        for name, content in _FILES.items():
+        for name, content in files.items():
             with (folder / name).open("x", encoding="utf-8") as file:
                 file.write(content.replace("name=NAME", f'name="{app}"'))
         (folder / "agent.py").chmod(0o755)
     except OSError as exc:
         where = exc.filename or folder
         raise ConfigurationError(f"{where} cannot be written: {exc.strerror or exc}.") from exc
-    for name, what in (("run.py", "the app"), ("board.json", "the tasks"), ("agent.py", "")):
-        say(f"  {folder / name}" + (f"  ({what})" if what else ""), "dim")
+    for name in files:
+        say(f"  {folder / name}" + (f"  ({WHAT[name]})" if name in WHAT else ""), "dim")
     say("\nNow:")
     if folder != Path():
         say(f"  cd {folder}", "bold")
+    if board == "github":
+        say("  cp .env.example .env", "bold")
+        say(
+            "Write a token into .env, and the repository into run.py; `athanore doctor` says which "
+            "labels to make.\nThen:"
+        )
     say("  python run.py", "bold")
     say(
         "\nIt starts Prefect, a worker and the task API, and prints their addresses; "

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from weakref import finalize
 
 import httpx
 
@@ -75,6 +76,8 @@ class HttpClient:
             ),
         )
 
+        self._end = finalize(self, self._http.close)  # no socket outlives its user
+
     def send(
         self,
         method: str,
@@ -124,7 +127,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._end()
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a request. The one place where errors of httpx become Athanore's."""

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from athanore.testing.doubles.github import github_double
+from athanore.testing.doubles.github.server import TOKEN
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
@@ -86,6 +88,37 @@ def test_init_leaves_a_folder_alone_in_which_one_file_is(
     assert refused.code == 2
     assert "board.json is there already" in refused.err
     assert [p.name for p in tmp_path.iterdir()] == ["board.json"]
+
+
+def test_init_for_github_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ATHANORE_GITHUB_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    out = cli.ok("init", "issues", "--board", "github").out
+    assert "cp .env.example .env" in out
+    folder = tmp_path / "issues"
+    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    monkeypatch.chdir(folder)
+
+    def board() -> str:
+        level, says = findings(cli("doctor", "--json"))["board"]
+        assert level == "fail"
+        return says
+
+    with github_double("octo-org/website", ["agent:Todo", "agent:In Progress"]) as github:
+        script = folder / "run.py"
+        script.write_text(
+            script.read_text().replace('"OWNER/NAME"', f'"{github.repository}", url="{github.url}"')
+        )
+        assert "needs a token" in board()
+        env = (folder / ".env.example").read_text()
+        (folder / ".env").write_text(env.replace("TOKEN=\n", f"TOKEN={TOKEN}\n", 1))
+        assert "no labels 'agent:Failed', 'agent:Done'" in board()
+        for label in ("agent:Done", "agent:Failed"):
+            github.state.add_label(label)
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
 def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from athanore.queue_adapters.planka.backend import PlankaAdapter
 from athanore.queue_adapters.sql import SqlBoard
 from athanore.runtime import apps
 from athanore.testing import QueueAdapterContract
+from athanore.testing.doubles.github import github_double
+from athanore.testing.doubles.github.server import TOKEN
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
 from tests.harness import app_name, running
 from tests.planka.server import BOT_KEY, planka_server
@@ -88,6 +90,20 @@ def test_sql(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) 
     comments = run_all(dispatcher, prefect_api, [task.id])
     assert comments == {task.id: ["Said hello, from a shell."]}
     board.close()
+
+
+def test_github(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"agent:{queue}" for queue in ("Todo", "In Progress", "Review", "Done", "Failed")]
+    with github_double("octo-org/website", labels) as github:
+        monkeypatch.setenv("GITHUB_SERVER_URL", github.url)
+        monkeypatch.setenv("ATHANORE_GITHUB_TOKEN", TOKEN)
+        dispatcher = load("github", tmp_path, monkeypatch)
+        number = github.issue("Fix crash", "bug", "agent:Todo")["number"]
+        comments = run_all(dispatcher, prefect_api, [str(number)], "Review")
+        assert comments == {str(number): ["Said hello, from a shell."]}
+        assert github.labels(number) == ["bug", "agent:Review"]
+        dispatcher.board.move_task(str(number), "Done")
+        assert github.state.issue(number)["state"] == "closed"
 
 
 def test_planka_and_claude(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,16 @@ def test_the_token_is_read_at_run_time_and_kept_from_agents(
     adapter.close()
 
 
+def test_the_token_may_stand_in_a_file(
+    github: GitHubDouble, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(f'ATHANORE_GITHUB_TOKEN="{TOKEN}"\nGITHUB_TOKEN=other\n')
+    adapter = github.board(token=None).create_adapter()
+    assert adapter.get_ready_tasks([TODO]) == []
+    adapter.close()
+
+
 def test_agents_may_have_a_token_of_their_own(
     github: GitHubDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,8 +126,6 @@ def test_doctor_says_how_to_make_missing_labels(github: GitHubDouble) -> None:
     finding = board_finding(app_on(github))
     assert finding.level is Level.FAIL
     assert finding.says == (
-        "The repository 'octo-org/website' has no labels 'agent:Done', 'agent:In Progress'"
-    ) or finding.says == (
         "The repository 'octo-org/website' has no labels 'agent:In Progress', 'agent:Done'"
     )
     assert f"{github.url}/octo-org/website/labels" in finding.mend

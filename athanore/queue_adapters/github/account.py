@@ -7,6 +7,9 @@ import os
 from datetime import timedelta
 from typing import Final
 
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from athanore.errors import AnswerLostError, BoardAccessError, BoardUnavailableError
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.github.client import GitHubClient, MissingError, RefusedValueError
@@ -18,6 +21,22 @@ OWN_VARIABLE: Final = "ATHANORE_GITHUB_TOKEN"
 """The board's token, for people whose agents have another one in GITHUB_TOKEN."""
 
 COMMON_VARIABLES: Final = ("GITHUB_TOKEN", "GH_TOKEN")
+
+
+class _Variables(BaseSettings):
+    """The token of the board, in the environment or in `.env`, as other settings are."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    athanore_github_token: SecretStr | None = None
+    github_token: SecretStr | None = None
+
+
+def token_of_the_environment() -> str | None:
+    """The token that is set, without the newline that it has from a file; the board's own first."""
+    found = _Variables()
+    tokens = (t.get_secret_value() for t in (found.athanore_github_token, found.github_token) if t)
+    return next((token.strip() for token in tokens if token.strip()), None)
 
 
 class Account:

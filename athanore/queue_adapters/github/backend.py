@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ class GitHubBoard:
         prefix: what the labels of the board begin with; the rest of a label is its queue's name.
         queues: the board's labels by queue, instead of a prefix: `{"Todo": "ready", ...}`.
         token: a token of the account whom the agents act as; by default that in
-            ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN when `create_adapter` is called.
+            ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN (the environment, or `.env`) when
+            `create_adapter` is called.
         url: the address of GitHub, or of a GitHub Enterprise server.
         closes: queues in which a task is done: an issue that is moved there is closed as completed,
             and one that is moved out of there is opened again.
@@ -88,15 +88,14 @@ class GitHubBoard:
         )
 
     def _token(self, repository: str) -> str:
-        from athanore.queue_adapters.github.account import COMMON_VARIABLES, OWN_VARIABLE
+        from athanore.queue_adapters.github.account import token_of_the_environment
 
-        names = (OWN_VARIABLE, COMMON_VARIABLES[0])
-        token = self.token or next(filter(None, map(_variable, names)), None)
+        token = self.token or token_of_the_environment()
         if token is None:
             raise ConfigurationError(
-                f"The board on github's {repository} needs a token; make one that may read and "
-                f"write the issues of the repository (see docs/boards.md), and set {names[0]} or "
-                f"{names[1]} to it."
+                f"The board on GitHub's {repository} needs a token; make one that may read and "
+                "write the issues of the repository (see docs/boards.md), and set "
+                "ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it, in the environment or in .env."
             )
         if not re.fullmatch(r"[!-~]+", token.strip()):
             raise ConfigurationError(
@@ -114,8 +113,3 @@ def api_of(site: str) -> str:
     if host.endswith(".ghe.com"):
         return f"{scheme}://api.{host.removeprefix('api.')}"
     return f"{site.removesuffix('/api/v3')}/api/v3"
-
-
-def _variable(name: str) -> str | None:
-    """A variable without the newline that it has from a file; None if nothing is left."""
-    return os.environ.get(name, "").strip() or None

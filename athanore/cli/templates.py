@@ -1,0 +1,184 @@
+"""What `athanore init` writes, by the kind of the board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+type BoardKind = Literal["json", "github"]
+
+_SCRIPT = '''\
+"""An Athanore app: every task in the queue Todo of board.json gets an agent.
+
+    python run.py      starts everything; Ctrl-C stops it
+    athanore status    how it is going, from a second terminal
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, JsonFileAdapter
+
+HERE = Path(__file__).parent
+
+dispatcher = AgentDispatcher(
+    # Everything in Prefect goes by this name: two apps need two. Best never changed again.
+    name=NAME,
+    # The program that works on a task: any command. The prompt is its last argument.
+    # For Claude Code: command="claude", and args=["-p"] in the route below.
+    command=shlex.join([sys.executable, str(HERE / "agent.py")]),
+    # The board. Planka and boards of your own work the same way.
+    queue_backend=JsonFileAdapter(HERE / "board.json"),
+    poll_interval=10,  # seconds between two looks at a queue
+    agent_timeout=600,  # seconds that an agent may take
+    max_concurrent_agents=2,
+    max_retries=1,  # attempts after the first one that failed
+    dead_letter_queue="Failed",  # where a task goes when no attempt is left
+)
+
+
+# One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
+@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
+def work(task_id: str, task_name: str) -> str:
+    return f"Work on task {task_id}: {task_name}."
+
+
+if __name__ == "__main__":
+    dispatcher.run()
+'''
+
+_BOARD = """\
+{
+  "queues": {
+    "Todo": [
+      {
+        "id": "1",
+        "name": "Say hello",
+        "description": "The first task. Add others while it runs: an id and a name are enough."
+      }
+    ],
+    "In Progress": [],
+    "Done": [],
+    "Failed": []
+  }
+}
+"""
+
+_AGENT = '''\
+#!/usr/bin/env python3
+"""The smallest agent: reads its task over the task API and answers with a comment.
+
+Athanore starts it with the prompt as its last argument. Exit code 0 means that the task is done,
+any other that the attempt failed. What it prints appears in the run's log.
+"""
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+task_url = os.environ["ATHANORE_API_URL"] + "/tasks/" + os.environ["ATHANORE_TASK_ID"]
+headers = {
+    "Authorization": "Bearer " + os.environ["ATHANORE_TOKEN"],
+    "Content-Type": "application/json",
+}
+# Without a proxy: the API is on this machine.
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def call(url: str, body: dict | None = None) -> dict:
+    """GET, or POST a body, and return the answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)
+    for pause in (1, 2, 4, 8, 16, None):
+        try:
+            with opener.open(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            # 503: the board or Prefect does not answer just now, and nothing was changed.
+            if error.code != 503 or pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+print("I was told:", sys.argv[-1], flush=True)
+task = call(task_url)
+call(f"{task_url}/comments", {"comment": f"Hello! I have read {task['name']!r}."})
+'''
+
+_GITHUB_SCRIPT = '''\
+"""An Athanore app: every open issue with the label agent:Todo gets an agent.
+
+    cp .env.example .env    and write the token into it, once
+    athanore doctor         what is missing: the token's permission, labels
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, GitHubBoard
+
+HERE = Path(__file__).parent
+
+dispatcher = AgentDispatcher(
+    # Everything in Prefect goes by this name: two apps need two. Best never changed again.
+    name=NAME,
+    # The program that works on an issue: any command. The prompt is its last argument.
+    # For Claude Code: command="claude", and args=["-p"] in the route below.
+    command=shlex.join([sys.executable, str(HERE / "agent.py")]),
+    # The repository. An issue with the label "agent:Todo" is in the queue "Todo", and so on.
+    # Other options: prefix="bot:", queues={"Todo": "ready", ...}, closes=["Done"],
+    # url="https://github.example.com". The token comes from .env or the environment.
+    queue_backend=GitHubBoard("OWNER/NAME"),
+    poll_interval=15,  # seconds between two looks; while nothing has changed they are free
+    agent_timeout=600,  # seconds that an agent may take
+    max_concurrent_agents=2,
+    max_retries=1,  # attempts after the first one that failed
+    dead_letter_queue="Failed",  # where an issue goes when no attempt is left
+)
+
+
+# One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
+# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed of above.
+@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
+def work(task_id: str, task_name: str) -> str:
+    return f"Work on issue {task_id}: {task_name}."
+
+
+if __name__ == "__main__":
+    dispatcher.run()
+'''
+
+_GITHUB_ENV = """\
+# Copy this file to .env, which belongs into .gitignore, and fill it in.
+
+# A fine-grained token for the one repository, with the permission "Issues: read and write":
+# https://github.com/settings/personal-access-tokens/new
+ATHANORE_GITHUB_TOKEN=
+
+# Agents do not get that token. If they are to use gh or git, set GITHUB_TOKEN in the environment
+# in which run.py starts, to a token of their own.
+"""
+
+_AGENT_FILE = {"agent.py": _AGENT}
+
+FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
+    {
+        "json": {"run.py": _SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
+        "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
+    }
+)
+"""The contents of the files by their names; `NAME` stands for the app's."""
+
+WHAT: Final = MappingProxyType(
+    {"run.py": "the app", "board.json": "the tasks", ".env.example": "the token"}
+)
+"""What the files are, for people."""
