@@ -5,6 +5,7 @@ What is said is read from the board and from Prefect when it is asked for; nothi
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -77,8 +78,8 @@ async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
         return Explanation(task, None, nobody_takes(task, routes))
     if (hold := await Holds(app, routes).of(route, task)) is not None:
         commands = (
-            f"athanore dispatch {task.id}",
-            *(f"athanore explain {b}" for b in hold.blockers),
+            _command("dispatch", task.id),
+            *(_command("explain", b) for b in hold.blockers),
         )
         return Explanation(task, route.name, hold.reason, None, commands)
     return await _will_be_seen(
@@ -92,7 +93,7 @@ def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
         said = (run.state.message or "") if run.state else ""
         reason = f"Its agent is being stopped: the run was cancelled{f' ({said})' if said else ''}."
         return Explanation(task, name, reason)
-    commands = (f"athanore logs -f {task.id}", f"athanore cancel {task.id}")
+    commands = (_command("logs -f", task.id), _command("cancel", task.id))
     worker = (known.worker or "").removesuffix(f" {names.agents_pool(app.name)}")
     where = f" on worker {worker}" if worker else ""
     if run.state_type is StateType.PENDING:
@@ -114,7 +115,7 @@ async def _waits(
     name = name if found is None else found.route.name
     if run.state_type is StateType.PAUSED:
         said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
-        return Explanation(task, name, said, None, (f"athanore cancel {task.id}",))
+        return Explanation(task, name, said, None, (_command("cancel", task.id),))
     due = run.state.state_details.scheduled_time if run.state else None
     if due is not None and due > app.clock.now() + _SOON:
         reason = "Its run is not due yet."
@@ -122,7 +123,7 @@ async def _waits(
             reason = f"Attempt {record_of(run).attempt + 1} is due later"
             said = (run.state.message or "").partition("\n")[0] if run.state else ""
             reason += f": {said.rstrip('.')}." if said else "."
-        return Explanation(task, name, reason, due, (f"athanore cancel {task.id}",))
+        return Explanation(task, name, reason, due, (_command("cancel", task.id),))
     machinery = await look_at_machinery(client, app, routes)
     if "agents" in machinery.paused.get(name, ()):
         return Explanation(task, name, _paused(name, machinery), None, _resume(name))
@@ -157,7 +158,7 @@ async def _will_be_seen(
 ) -> Explanation:
     """No run of the task yet: a poll of its route makes one."""
     name = route.name
-    dispatch = (f"athanore dispatch {task.id}",)
+    dispatch = (_command("dispatch", task.id),)
     if name not in machinery.deployed:
         reason = f"Route {name!r} takes it, but is not deployed."
         return Explanation(task, name, reason, None, ("athanore up", "athanore deploy"))
@@ -178,7 +179,7 @@ def _paused(name: str, machinery: Machinery) -> str:
 
 
 def _resume(name: str) -> tuple[str, ...]:
-    return (f"athanore resume {name!r}",)
+    return (_command("resume", name),)
 
 
 def _nobody_watches(
@@ -189,7 +190,7 @@ def _nobody_watches(
         letter = operations.dead_letter(client, routes, task, last)
         if letter is not None:
             reason = f"It was given up: {letter.reason.rstrip('.')}."
-            return Explanation(task, letter.route, reason, None, (f"athanore requeue {task.id}",))
+            return Explanation(task, letter.route, reason, None, (_command("requeue", task.id),))
     reason = f"No route watches {task.queue_name!r} (watched: {listed(watched(routes))})."
     if last is None or last.state is None:
         return Explanation(task, None, reason)
@@ -197,7 +198,7 @@ def _nobody_watches(
     reason = f"Its last run ended as {last.state.name}{f' ({said})' if said else ''}. " + reason
     commands: tuple[str, ...] = ()
     if any(k.route.in_progress_queue == task.queue_name for k in routes.values()):
-        commands = (f"athanore requeue {task.id}", f"athanore move {task.id} QUEUE")
+        commands = (_command("requeue", task.id), _command("move", task.id, "QUEUE"))
     return Explanation(task, store.route_name(last), reason, None, commands)
 
 
@@ -217,3 +218,7 @@ def _refusal(route: Route, task: Task) -> str:
     if route.assignees and not set(route.assignees) & set(task.assignees):
         return f"wants it assigned to {' or '.join(map(repr, route.assignees))}"
     return "says no by its match="
+
+
+def _command(verb: str, *words: str) -> str:
+    return f"athanore {verb} {shlex.join(words)}"

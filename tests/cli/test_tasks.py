@@ -109,7 +109,7 @@ def test_status_while_agents_work_and_wait(
         assert len(it.prefect.runs(waiting)) == 1
         why = cli.ok("explain", waiting)
         assert "Route 'Review' is paused." in why.out
-        assert "athanore resume 'Review'" in why.out
+        assert "athanore resume Review" in why.out
         why = cli.ok("explain", task, "--json").json
         assert why["reason"].startswith("An agent works on it on worker ")
         assert why["reason"].endswith(": attempt 1 of 1.")
