@@ -1,6 +1,7 @@
 """Athanore watches the queues of a task board and has AI agents do the work, on Prefect."""
 
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
+from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.agent_adapters.scripted import ScriptedAgent
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import AthanoreError, ConfigurationError
@@ -23,6 +24,7 @@ __all__ = [
     "AgentOutcome",
     "AgentResult",
     "AthanoreError",
+    "CliAgentAdapter",
     "Comment",
     "ConfigurationError",
     "DirectoryWorkspace",

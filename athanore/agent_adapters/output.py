@@ -21,12 +21,13 @@ TAIL_LINES = 20
 class LineSplitter:
     """Turns chunks of bytes into lines without their newline.
 
-    Bytes that are no UTF-8, and NUL, are replaced, a line over `LINE_LIMIT` is cut and marked, and
-    a last line without a newline comes out of `close`. Of a long line that is drawn again and
+    Bytes that are no UTF-8, and NUL, are replaced, a line over the limit is cut and marked, and a
+    last line without a newline comes out of `close`. Of a long line that is drawn again and
     again with carriage returns the last state is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
         self._line = bytearray()
         self._cut = False
 
@@ -34,7 +35,7 @@ class LineSplitter:
         """Yield the lines that end in this chunk."""
         *ends, rest = chunk.split(b"\n")
         for end in ends:
-            if self._line or len(end) > LINE_LIMIT:
+            if self._line or len(end) > self._limit:
                 self._add(end)
                 yield self._take()
             else:  # nearly every line
@@ -48,13 +49,13 @@ class LineSplitter:
 
     def _add(self, part: bytes) -> None:
         self._line += part
-        if len(self._line) > LINE_LIMIT:
+        if len(self._line) > self._limit:
             drawn_again = self._line.rfind(b"\r", 0, len(self._line) - 1)
             if drawn_again >= 0:
                 del self._line[: drawn_again + 1]
                 self._cut = False
-            self._cut |= len(self._line) > LINE_LIMIT
-            del self._line[LINE_LIMIT:]
+            self._cut |= len(self._line) > self._limit
+            del self._line[self._limit :]
 
     def _take(self) -> str:
         line, cut = bytes(self._line), self._cut

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import IO, Any, ClassVar, Literal
+from typing import IO, Any, ClassVar, Literal, Protocol
 
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.output import LineSplitter, Tail
+from athanore.agent_adapters.output import LINE_LIMIT, LineSplitter, Tail
 from athanore.agent_adapters.program import (
     exit_code,
     explain,
@@ -33,7 +35,30 @@ type Stream = Literal["stdout", "stderr"]
 _CHUNK = 65536
 _LINES_PER_TURN = 256  # after so many lines the event loop's other work has its turn
 _DRAIN = 1.0  # seconds to read on when the program has ended and others hold its pipes
+_INTERRUPT = 2.0  # seconds for the last words of a program that was interrupted
 _LAST_DRAIN = 5.0  # and when these have ended too: the loop may be behind
+
+
+class Reader(Protocol):
+    """Reads the output of one attempt, line by line."""
+
+    line_limit: int
+    """Bytes of a line that are kept."""
+
+    waits: bool
+    """True while the agent only says that it waits, for its provider say: no sign of life."""
+
+    def take(self, stream: Stream, line: str) -> Iterable[AgentEvent]:
+        """Turn a line of output into events; called for each line, so it should be quick."""
+        ...
+
+    def last_words(self, line: str, events: Iterable[AgentEvent]) -> Iterable[str]:
+        """Say what of a line belongs to the last words of the agent, which people read."""
+        ...
+
+    def verdict(self, exit_code: int | None) -> AgentResult | None:
+        """Say how the attempt ended; None if the exit code alone says it."""
+        ...
 
 
 class SubprocessAgentAdapter:
@@ -49,6 +74,9 @@ class SubprocessAgentAdapter:
 
     stop_grace: ClassVar[timedelta] = STOP_GRACE
     """The time between TERM and KILL."""
+
+    interrupts: bool = False
+    """Whether the program says what it has spent when it is interrupted, before it is stopped."""
 
     def build_command(self, job: AgentJob) -> list[str]:
         """Return the program and its arguments.
@@ -69,7 +97,11 @@ class SubprocessAgentAdapter:
         The data of the last COST event become the result's `usage`. If this raises, the line
         passes as plain output.
         """
-        return (_output(stream, line),)
+        return (output_event(stream, line),)
+
+    def open_reader(self, job: AgentJob) -> Reader:
+        """Return what reads the output of one attempt: by default, `parse_line` does."""
+        return _ByLine(self, job)
 
     def _command(self, job: AgentJob) -> list[str]:
         safe = operand(job.prompt)
@@ -93,38 +125,71 @@ class SubprocessAgentAdapter:
                 afterwards.callback(process.poll)
                 agent.led_by(process.pid)
                 job.emit(_started(process.pid, command, job.prompt))
-                following = _Following(self, job, process)
+                following = _Following(self.open_reader(job), job, process)
                 await afterwards.enter_async_context(following)
                 limit = job.timeout.total_seconds() if job.timeout else None
+                code = None
                 try:
                     async with asyncio.timeout(limit):
                         code = await exit_code(process.pid)
                 except TimeoutError:
-                    outcome, reason, code = AgentOutcome.TIMED_OUT, "timed out", None
+                    result = AgentResult(AgentOutcome.TIMED_OUT, "timed out")
+                    await self._interrupt(process.pid, following)
+                except asyncio.CancelledError:
+                    await self._interrupt(process.pid, following)
+                    raise
                 else:
-                    outcome, reason = judge(code)
+                    result = None
                     await following.drain(_DRAIN)
             await following.drain(_LAST_DRAIN)
-            return AgentResult(
-                outcome,
-                reason,
-                code,
-                output_tail=following.tail(),
-                fault=fault_of(code),
-                usage=following.usage,
-            )
+            result = result or following.verdict(code) or _judged(code)
+            tail, usage = result.output_tail or following.tail(), result.usage or following.usage
+            return replace(result, output_tail=tail, usage=usage)
+
+    async def _interrupt(self, pid: int, following: _Following) -> None:
+        """Have the program say what it has spent; a further cancellation cuts that short."""
+        if not self.interrupts:
+            return
+        os.kill(pid, signal.SIGINT)  # nobody has waited for it: its pid is its own
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_INTERRUPT):
+                await exit_code(pid)
+                await following.drain(_INTERRUPT)
+
+
+def _judged(code: int | None) -> AgentResult:
+    outcome, reason = judge(code)
+    return AgentResult(outcome, reason, code, fault=fault_of(code))
+
+
+class _ByLine:
+    """Leaves the reading to an adapter's `parse_line`."""
+
+    line_limit = LINE_LIMIT
+    waits = False
+
+    def __init__(self, adapter: SubprocessAgentAdapter, job: AgentJob) -> None:
+        self._adapter = adapter
+        self._job = job
+
+    def take(self, stream: Stream, line: str) -> Iterable[AgentEvent]:
+        return self._adapter.parse_line(self._job, stream, line)
+
+    def last_words(self, line: str, events: Iterable[AgentEvent]) -> Iterable[str]:
+        return (line,)
+
+    def verdict(self, exit_code: int | None) -> None:
+        return None
 
 
 class _Following:
     """Reads both streams of a program to their ends and tells what comes."""
 
-    def __init__(
-        self, adapter: SubprocessAgentAdapter, job: AgentJob, process: subprocess.Popen[bytes]
-    ) -> None:
+    def __init__(self, reader: Reader, job: AgentJob, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout
         assert process.stderr
         self.usage: dict[str, Any] = {}
-        self._adapter = adapter
+        self._reader = reader
         self._job = job
         self._parser_failed = False
         self._pipes: dict[Stream, IO[bytes]] = {"stdout": process.stdout, "stderr": process.stderr}
@@ -156,46 +221,62 @@ class _Following:
         """The last lines of both streams, in the order in which they came."""
         return str(self._tail)
 
+    def verdict(self, code: int | None) -> AgentResult | None:
+        """What the reader makes of it all; its failure is nobody's but ours."""
+        try:
+            return self._reader.verdict(code)
+        except Exception:
+            self._tell_failure()
+            return None
+
     async def _read(self, pipe: IO[bytes], stream: Stream) -> None:
         reader = asyncio.StreamReader(limit=_CHUNK)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
-        splitter = LineSplitter()
+        splitter = LineSplitter(self._reader.line_limit)
         try:
             while chunk := await reader.read(_CHUNK):
-                self._job.alive()  # a dot, or a line that is drawn again, is no line
                 for count, line in enumerate(splitter.feed(chunk), 1):
                     self._tell(stream, line)
                     if count % _LINES_PER_TURN == 0:
                         await asyncio.sleep(0)
+                if not self._reader.waits:  # a dot, or a line that is drawn again, is no line
+                    self._job.alive()
         finally:
             for line in splitter.close():
                 self._tell(stream, line)
             transport.close()
 
     def _tell(self, stream: Stream, line: str) -> None:
-        self._tail.add(line)
-        for event in self._parse(stream, line):
+        events = self._parse(stream, line)
+        for words in self._reader.last_words(line, events):
+            self._tail.add(words)
+        for event in events:
             if event.kind is EventKind.COST:
                 self.usage = dict(event.data)
             self._job.emit(event)
 
-    def _parse(self, stream: Stream, line: str) -> Iterable[AgentEvent]:
+    def _parse(self, stream: Stream, line: str) -> tuple[AgentEvent, ...]:
         try:
-            return tuple(self._adapter.parse_line(self._job, stream, line))
+            return tuple(self._reader.take(stream, line))
         except Exception:
-            if not self._parser_failed:
-                logger.exception(
-                    "%s.parse_line failed; such lines pass as plain output.",
-                    type(self._adapter).__name__,
-                    extra={"action": "agent_parse_failed"},
-                )
-            self._parser_failed = True
-            return (_output(stream, line),)
+            self._tell_failure()
+            return (output_event(stream, line),)
+
+    def _tell_failure(self) -> None:
+        if not self._parser_failed:
+            logger.exception(
+                "The output of the agent of task %r cannot be read; such lines pass as plain "
+                "output.",
+                self._job.task.id,
+                extra={"action": "agent_parse_failed"},
+            )
+        self._parser_failed = True
 
 
-def _output(stream: Stream, line: str) -> AgentEvent:
+def output_event(stream: Stream, line: str) -> AgentEvent:
+    """One line of output, as an event."""
     return AgentEvent(EventKind.OUTPUT, {"stream": stream, "text": line})
 
 

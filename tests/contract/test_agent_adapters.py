@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.agent_adapters.scripted import Fail, Say, Script, ScriptedAgent, Wait
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import Task
@@ -45,6 +46,23 @@ class TestSubprocessAgent(AgentAdapterContract):
                 command=route.words(),
             )
             return Case(ImpatientAgent(), job)
+
+        return make
+
+
+@pytest.mark.nightly
+class TestCliAgent(AgentAdapterContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> CaseMaker:
+        def make(behaviour: Behaviour) -> Case:
+            act = behaviour.replace(" ", "_").lower()
+            program = tmp_path / act
+            line = f"exec {sys.executable} -I -S {NASTY} {act}"
+            program.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+            program.chmod(0o755)
+            route = Route("Todo", prompt)
+            job = AgentJob(Task("1", "Task", "Todo"), route, "the prompt", env=dict(os.environ))
+            return Case(CliAgentAdapter("codex", program=program), job)
 
         return make
 

@@ -1,0 +1,151 @@
+"""`CliAgentAdapter`: a known command line agent, whose JSON stream is read."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
+from athanore.agent_adapters.cli.preset import Options, Preset
+from athanore.agent_adapters.cli.reader import StreamReader, say
+from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
+from athanore.errors import ConfigurationError
+from athanore.models import AgentResult, FaultKind
+from athanore.processes.supervisor import STOP_GRACE
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {m.PRESET.name: m.PRESET for m in (codex, claude, opencode, gemini, qwen)}
+)
+
+_REMEMBERED_SESSIONS = 1000
+
+
+class _Session(NamedTuple):
+    """A session that a retry may go on with, and what it had used when it ended."""
+
+    id: str
+    used: Mapping[str, Any]
+
+
+class CliAgentAdapter:
+    """Runs a command line agent that Athanore knows, and reads its JSON stream.
+
+    Tool use, words and cost become events; a failure has the agent's own reason, and a usage limit
+    of its provider is none. For a program that is only started, `command="codex"` is enough.
+
+    Args:
+        preset: which one.
+        model: as the program names it; None for its default.
+        mode: what the agent may do, in the program's words: the sandbox of `codex`
+            (`"workspace-write"` by default), the permission mode of `claude` (`"acceptEdits"`), the
+            approval mode of `gemini` and `qwen` (`"yolo"`), the agent of `opencode` (its own).
+        resume_on_retry: a retry goes on with the session of the attempt before, if this worker ran
+            it; else, and when the program does not know it, it starts afresh.
+        program: the program, if it is not on the agent's PATH under the preset's name.
+        extra_args: further arguments, before the prompt.
+
+    Raises:
+        ConfigurationError: there is no such preset.
+    """
+
+    stop_grace = STOP_GRACE + timedelta(seconds=2)
+    """How long an agent that is stopped may live: it is interrupted first, if that helps."""
+
+    def __init__(
+        self,
+        preset: Literal["codex", "claude", "opencode", "gemini", "qwen"],
+        *,
+        model: str | None = None,
+        mode: str | None = None,
+        resume_on_retry: bool = False,
+        program: str | Path | None = None,
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        if preset not in PRESETS:
+            known = ", ".join(map(repr, PRESETS))
+            raise ConfigurationError(f"There is no preset {preset!r}; there are {known}.")
+        if isinstance(extra_args, str):
+            raise ConfigurationError(f"extra_args={extra_args!r} must be a list: [{extra_args!r}].")
+        # Under their own names, so that they count for the app's version.
+        self._preset = preset
+        self._model = model
+        self._mode = mode
+        self._resume_on_retry = resume_on_retry
+        self._program = None if program is None else str(program)
+        self._extra_args = tuple(extra_args)
+        self._sessions: dict[str, _Session] = {}
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        """Run one attempt; see `AgentAdapter.run`."""
+        preset = PRESETS[self._preset]
+        job = replace(job, env={**preset.env, **job.env})
+        session = None
+        if self._resume_on_retry and job.attempt > 1:
+            session = self._sessions.get(job.task.id)
+        result, reader = await self._attempt(preset, job, session)
+        if session and not reader.started and (result.exit_code or 0) > 0:
+            for event in say("stderr", f"{session.id} cannot be resumed; starting afresh."):
+                job.emit(event)
+            result, reader = await self._attempt(preset, job, None)
+        if result.succeeded:
+            self._sessions.pop(job.task.id, None)
+        if preset.reset and reader.session and result.has_fault(FaultKind.PROVIDER):
+            known = await asyncio.to_thread(preset.reset, job.env, reader.session)
+            if known is not None and result.fault is not None:
+                fault = replace(result.fault, retry_at=known.at, text=known.kind)
+                return replace(result, reason=f"provider limit ({known.kind})", fault=fault)
+        return result
+
+    async def _attempt(
+        self, preset: Preset, job: AgentJob, session: _Session | None
+    ) -> tuple[AgentResult, StreamReader]:
+        options = Options(self._model, self._mode or preset.mode, self._extra_args)
+        words = preset.words(options, session.id if session else None)
+        reader = preset.reader(session.used if session else {})
+        program = _Program([self._program or preset.name, *words], reader, preset.interrupts)
+        try:
+            return await program.run(job), reader
+        finally:
+            self._remember(job, reader, session)
+
+    def account(self, env: Mapping[str, str]) -> str:
+        """Whose usage limits count for the agent; see `SupportsAccount`."""
+        return PRESETS[self._preset].account(env)
+
+    def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
+        """Look for the program; see `SupportsCheck`."""
+        program = self._program or PRESETS[self._preset].name
+        there = (cwd or Path()).joinpath(program).is_file() if "/" in program else False
+        if there or shutil.which(program, path=env.get("PATH", "")):
+            return None
+        return f"command not found: {program!r}; install it, or pass program="
+
+    def _remember(self, job: AgentJob, reader: StreamReader, before: _Session | None) -> None:
+        if self._resume_on_retry and reader.session:
+            used = reader.totals or (before.used if before else {})
+            self._sessions.pop(job.task.id, None)
+            self._sessions[job.task.id] = _Session(reader.session, used)
+            while len(self._sessions) > _REMEMBERED_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+
+
+class _Program(SubprocessAgentAdapter):
+    """One attempt: the command line without its prompt, and the reader of what comes."""
+
+    def __init__(self, words: list[str], reader: StreamReader, interrupts: bool) -> None:
+        self.interrupts = interrupts
+        self._words = words
+        self._reader = reader
+
+    def build_command(self, job: AgentJob) -> list[str]:
+        return [*self._words, job.prompt]
+
+    def open_reader(self, job: AgentJob) -> StreamReader:
+        return self._reader

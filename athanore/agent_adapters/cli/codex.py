@@ -1,0 +1,146 @@
+"""Codex: `codex exec --json`. The shapes are those of Codex 0.169."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from athanore.agent_adapters.accounts import account
+from athanore.agent_adapters.cli.preset import Options, Preset, Reset, flags
+from athanore.agent_adapters.cli.reader import Json, StreamReader, note, number, obj, say
+from athanore.models import AgentEvent
+
+_WAITS = re.compile(r"Reconnecting\.\.\.|Falling back from WebSockets")
+_REFUSED = re.compile(r"Read-only file system|requires approval|rejected by user|denied by policy")
+_NOISE = ("Reading additional input from stdin",)
+_WINDOWS = {300: "5-hour", 10080: "7-day"}
+_FULL = 100
+
+
+class CodexReader(StreamReader):
+    """Reads `codex exec --json`; usage is that of the thread, so what it had before is subtracted.
+
+    Without an end to it, Codex says that it tries to reach its provider: that is no sign of life.
+    """
+
+    def __init__(self, before: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._before = before
+
+    def plain(self, stream: Literal["stdout", "stderr"], line: str) -> Iterable[AgentEvent]:
+        """Leave out what is said in each run."""
+        return () if line.startswith(_NOISE) else super().plain(stream, line)
+
+    def on(self, message: Json) -> Iterator[AgentEvent]:
+        """Turn one message into events."""
+        kind = message.get("type")
+        if kind == "error":
+            yield from self._on_error(str(message.get("message") or ""))
+            return
+        self.waits = False
+        match kind:
+            case "thread.started":
+                yield from self.begin(message.get("thread_id"))
+            case "item.started" | "item.updated" | "item.completed":
+                yield from self._on_item(str(kind), obj(message.get("item")))
+            case "turn.completed":
+                self.error = None
+                yield from self._on_usage(obj(message.get("usage")))
+            case "turn.failed":
+                self.error = str(obj(message.get("error")).get("message") or "the turn failed")
+                yield from say("stderr", self.error)
+            case _:
+                pass
+
+    def _on_error(self, text: str) -> Iterator[AgentEvent]:
+        if not _WAITS.match(text):
+            self.error = text  # unless the turn ends well
+        elif not self.waits:
+            self.waits = True
+            yield note(text)
+
+    def _on_item(self, kind: str, item: Json) -> Iterator[AgentEvent]:
+        call = item.get("id")
+        match item.get("type"):
+            case "agent_message" if kind == "item.completed":
+                yield from say("stdout", str(item.get("text") or ""))
+            case "error":
+                yield from say("stderr", str(item.get("message") or ""))
+            case "command_execution":
+                yield from self.use(call, "shell", {"command": item.get("command")})
+                text = item.get("aggregated_output")
+                yield from self._on_end(kind, item, text)
+            case "mcp_tool_call":
+                name = f"{item.get('server')}.{item.get('tool')}"
+                yield from self.use(call, name, item.get("arguments"))
+                said = obj(item.get("error")).get("message") or item.get("result")
+                text = said if isinstance(said, str) else json.dumps(said, default=str)
+                yield from self._on_end(kind, item, text)
+            case "file_change":
+                yield from self.use(call, "file_change", item.get("changes"))
+                yield from self._on_end(kind, item, "")
+            case "web_search":
+                yield from self.use(call, "web_search", item.get("query"))
+            case _:
+                pass
+
+    def _on_end(self, kind: str, item: Json, text: object) -> Iterator[AgentEvent]:
+        if kind != "item.completed":
+            return
+        status = item.get("status")
+        failed = status not in ("completed", None)
+        refused = status == "declined" or (failed and bool(_REFUSED.search(str(text))))
+        yield from self.got(item.get("id"), text, failed=failed, refused=refused)
+
+    def _on_usage(self, usage: Json) -> Iterator[AgentEvent]:
+        kinds = ("input_tokens", "output_tokens")
+        self.totals = {kind: number(usage.get(kind)) for kind in kinds}
+        before = {kind: number(self._before.get(kind)) for kind in kinds}
+        yield from self.spent(**{k: max(0, self.totals[k] - before[k]) for k in kinds})
+
+
+def reset_in_rollout(env: Mapping[str, str], session: str) -> Reset | None:
+    """Find a reset in the rollout of a thread, where it is a number, unlike in its words."""
+    home = Path(env.get("CODEX_HOME") or Path(env.get("HOME") or "/", ".codex"))
+    limits: Json = {}
+    for path in sorted(home.glob(f"sessions/**/rollout-*-{session}.jsonl")):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if '"rate_limits"' in line:
+                limits = obj(obj(json.loads(line)).get("payload")).get("rate_limits") or limits
+    full = [obj(limits.get(window)) for window in ("primary", "secondary")]
+    known = [w for w in full if number(w.get("used_percent")) >= _FULL and w.get("resets_at")]
+    if not known:
+        return None
+    latest = max(known, key=lambda window: number(window["resets_at"]))
+    kind = _WINDOWS.get(number(latest.get("window_minutes")), "usage")
+    return Reset(kind, datetime.fromtimestamp(number(latest["resets_at"]), UTC))
+
+
+def _words(options: Options, session: str | None) -> list[str]:
+    # `exec resume` takes no -s; a setting holds in both.
+    words = ["exec", *(["resume"] if session else []), "--json", "--skip-git-repo-check"]
+    if options.mode is not None:
+        words += ["-c", f'sandbox_mode="{options.mode}"']
+    if options.mode == "workspace-write":  # else the task API cannot be reached
+        words += ["-c", "sandbox_workspace_write.network_access=true"]
+    words += [*flags({"-m": options.model}), *options.extra_args]
+    return [*words, session] if session else words
+
+
+def _account(env: Mapping[str, str]) -> str:
+    return account("codex", env, ("CODEX_API_KEY", "OPENAI_API_KEY"), ("CODEX_HOME", "HOME"))
+
+
+PRESET = Preset(
+    name="codex",
+    words=_words,
+    reader=CodexReader,
+    account=_account,
+    mode="workspace-write",
+    interrupts=True,
+    reset=reset_in_rollout,
+)

@@ -1,0 +1,80 @@
+"""OpenCode: `opencode run --format json`. The shapes are those of OpenCode 1.18."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from athanore.agent_adapters.accounts import account
+from athanore.agent_adapters.cli.preset import Options, Preset, flags
+from athanore.agent_adapters.cli.reader import Json, StreamReader, number, obj, say
+from athanore.models import AgentEvent
+
+
+class OpenCodeReader(StreamReader):
+    """Reads `opencode run --format json`, which has tokens and dollars of each step."""
+
+    def __init__(self, before: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._steps = 0
+
+    def on(self, message: Json) -> Iterator[AgentEvent]:
+        """Turn one message into events."""
+        part = obj(message.get("part"))
+        kind = message.get("type")
+        if kind == "error":
+            yield from self._on_error(obj(message.get("error")))
+            return
+        if message.get("sessionID"):
+            yield from self.begin(message["sessionID"])
+        self.error = self.status = None  # it has gone on since
+        match kind:
+            case "text":
+                yield from say("stdout", str(part.get("text") or ""))
+            case "tool_use":
+                yield from self._on_tool(part, obj(part.get("state")))
+            case "step_finish":
+                yield from self._on_step(part, obj(part.get("tokens")))
+            case _:
+                pass
+
+    def _on_tool(self, part: Json, state: Json) -> Iterator[AgentEvent]:
+        call, failed = part.get("callID"), state.get("status") == "error"
+        yield from self.use(call, str(part.get("tool")), state.get("input"))
+        text = state.get("error") if failed else state.get("output")
+        refused = failed and "rejected permission" in str(text)
+        yield from self.got(call, text, failed=failed, refused=refused)
+
+    def _on_step(self, part: Json, tokens: Json) -> Iterator[AgentEvent]:
+        cache, used = obj(tokens.get("cache")), self.usage
+        read = number(tokens.get("input")) + number(cache.get("read")) + number(cache.get("write"))
+        written = number(tokens.get("output")) + number(tokens.get("reasoning"))
+        self._steps += 1
+        yield from self.spent(
+            cost_usd=float(used.get("cost_usd") or 0) + float(part.get("cost") or 0),
+            input_tokens=number(used.get("input_tokens")) + read,
+            output_tokens=number(used.get("output_tokens")) + written,
+            turns=self._steps,
+        )
+
+    def _on_error(self, error: Json) -> Iterator[AgentEvent]:
+        data = obj(error.get("data"))
+        self.error = str(data.get("message") or error.get("name") or "an error without words")
+        self.status = number(data.get("statusCode")) or None
+        after = str(obj(data.get("responseHeaders")).get("retry-after") or "")
+        if after.isdecimal():
+            self.retry_at = datetime.now(UTC) + timedelta(seconds=min(int(after), 10**9))
+        yield from say("stderr", self.error)
+
+
+def _words(options: Options, session: str | None) -> list[str]:
+    known = {"-m": options.model, "--agent": options.mode, "-s": session}
+    return ["run", "--format", "json", *flags(known), *options.extra_args]
+
+
+def _account(env: Mapping[str, str]) -> str:
+    return account("opencode", env, (), ("XDG_DATA_HOME", "HOME"))
+
+
+PRESET = Preset(name="opencode", words=_words, reader=OpenCodeReader, account=_account)

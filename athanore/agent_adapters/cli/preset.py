@@ -1,0 +1,57 @@
+"""What a preset is: data, and a reader of the program's JSON stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from athanore.agent_adapters.cli.reader import StreamReader
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user says of the agent; None leaves it to the program's own configuration."""
+
+    model: str | None
+    mode: str | None
+    extra_args: tuple[str, ...]
+
+
+class Reset(NamedTuple):
+    """What the program has noted of a usage limit."""
+
+    kind: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A program that is an agent.
+
+    Attributes:
+        name: what it is called in `CliAgentAdapter(name)`, and its program.
+        words: the arguments before the prompt, from the options and the session to go on with.
+        reader: makes the reader of an attempt, from what the session had used before it.
+        account: whose usage limits count; see `SupportsAccount`.
+        mode: the mode for a user who names none: one in which the agent can do its work.
+        env: variables that the program needs; the job's own win.
+        interrupts: it tells what it has spent when it is interrupted.
+        reset: finds when a usage limit is reset in what the program has written down, from the
+            agent's environment and the session.
+    """
+
+    name: str
+    words: Callable[[Options, str | None], list[str]]
+    reader: Callable[[Mapping[str, Any]], StreamReader]
+    account: Callable[[Mapping[str, str]], str]
+    mode: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    interrupts: bool = False
+    reset: Callable[[Mapping[str, str], str], Reset | None] | None = None
+
+
+def flags(values: Mapping[str, str | None]) -> list[str]:
+    """Options of a command line with their values, without those that have none."""
+    return [word for flag, value in values.items() if value is not None for word in (flag, value)]
