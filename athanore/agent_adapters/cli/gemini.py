@@ -17,7 +17,6 @@ _SET_UP = {
     55: "Gemini CLI does not trust the folder",
 }
 _MAX_TURNS = 53
-_STATUSES = range(400, 512)  # the exit code is their low byte
 
 
 class GeminiReader(StreamReader):
@@ -75,7 +74,7 @@ class GeminiReader(StreamReader):
         if code == _MAX_TURNS:
             return AgentResult(AgentOutcome.FAILED, "max turns reached", exit_code)
         status = code + 256
-        if status in _STATUSES:
+        if 400 <= status < 512:  # the exit code is its low byte
             self.status = status
             self.error = self.error or f"API error {status}"
         return super().verdict(exit_code)
