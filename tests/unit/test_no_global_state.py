@@ -34,9 +34,9 @@ OF_THE_CODE = {"options/described.py: descriptions", "options/option.py: options
 """Read once from a class of the code, which does not change while a process runs."""
 
 CONSTANTS = {
-    "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData", "Preset",
-    "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger", "getrlimit",
-    "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
+    "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData",
+    "Preset", "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger",
+    "getrlimit", "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
 }  # fmt: skip
 """What makes values that are not changed, or are declarations read once, such as a router."""
 
