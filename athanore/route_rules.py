@@ -1,11 +1,15 @@
-"""What routes may not be: in each other's way."""
+"""What routes may not be: in each other's way, with queues that the board has not, and the like."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 
-from athanore.errors import RouteError
-from athanore.routes import Route, ranked
+from athanore.errors import QueueNotFoundError, RouteError
+from athanore.models import Queue
+from athanore.queue_adapters.base import QueueAdapter
+from athanore.routes import QUEUE_OPTIONS, Route, ranked
 
 
 def check_beside(route: Route, others: Iterable[Route]) -> None:
@@ -55,3 +59,58 @@ def check_filters(routes: Iterable[Route]) -> None:
                         f"{queue_name!r}; give them different labels=, without_labels=, assignees= "
                         "or match=."
                     )
+
+
+@dataclass(frozen=True, slots=True)
+class WrongQueue:
+    """A queue that a route names, and that will not do; `is_missing`: the board has none so."""
+
+    option: str
+    wanted: str
+    is_missing: bool
+    says: str
+
+
+def wrong_queues(route: object, board: QueueAdapter, queues: Sequence[Queue]) -> list[WrongQueue]:
+    """Find the queues that a route names and cannot have; the board must be prepared.
+
+    Args:
+        route: whatever has the options of a route; those that are no text are not looked at.
+        queues: all that the board lists.
+
+    Raises:
+        BoardError: the board cannot be read.
+    """
+    existing = {q.name: q for q in queues}
+    found: list[WrongQueue] = []
+    for option in QUEUE_OPTIONS:
+        wanted: object = getattr(route, option, None)
+        if not isinstance(wanted, str):
+            continue
+        queue = existing.get(wanted) or _queue(board, wanted)
+        if queue is None:
+            close = get_close_matches(wanted, existing, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            says = f"the board has no queue {wanted!r} ({option}).{hint}"
+            found.append(WrongQueue(option, wanted, True, says))
+        elif queue.name != wanted:
+            says = (
+                f"the queue {wanted!r} ({option}) is called {queue.name!r} in another option; call "
+                "it the same in all of them."
+            )
+            found.append(WrongQueue(option, wanted, False, says))
+        elif option == "queue_name" and not queue.is_open:
+            says = (
+                "the queue is closed on the board, and no task in it is ever ready; open it there "
+                "(a list of Planka: make it active)."
+            )
+            found.append(WrongQueue(option, wanted, False, says))
+    return found
+
+
+def _queue(board: QueueAdapter, name: str) -> Queue | None:
+    """Ask the board for a queue that it lists under another name, if at all."""
+    try:
+        return board.get_queue(name)
+    except QueueNotFoundError:
+        return None

@@ -6,16 +6,16 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 from athanore.agent_adapters.base import SupportsCheck
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import ConfigurationError, QueueNotFoundError
+from athanore.errors import ConfigurationError
 from athanore.models import Queue
-from athanore.queue_adapters.base import QueueAdapter, SupportsPrepare
-from athanore.routes import QUEUE_OPTIONS, Route
+from athanore.queue_adapters.base import SupportsPrepare
+from athanore.route_rules import wrong_queues
+from athanore.routes import Route
 
 
 def check_app(dispatcher: AgentDispatcher) -> None:
@@ -50,40 +50,16 @@ def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
     """
     board = dispatcher.board
     queues = board.list_queues()
-    existing = {q.name: q for q in queues}
     for route in dispatcher.routes.values():
-        for option in QUEUE_OPTIONS:
-            wanted: str | None = getattr(route, option)
-            if wanted is None:
-                continue
-            queue = existing.get(wanted) or _queue(board, wanted)
-            where = f"Route {route.name!r}"
-            if queue is None:
-                close = get_close_matches(wanted, existing, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise ConfigurationError(
-                    f"{where}: the board has no queue {wanted!r} ({option}).{hint} "
-                    f"It has: {', '.join(repr(q) for q in existing) or 'none'}."
-                )
-            if queue.name != wanted:
-                raise ConfigurationError(
-                    f"{where}: the queue {wanted!r} ({option}) is called {queue.name!r} in another "
-                    "option; call it the same in all of them."
-                )
-            if option == "queue_name" and not queue.is_open:
-                raise ConfigurationError(
-                    f"{where}: the queue is closed on the board, and no task in it is ever ready; "
-                    "open it there (a list of Planka: make it active)."
-                )
+        if wrong := wrong_queues(route, board, queues):
+            says = " ".join(
+                w.says[:1].upper() + w.says[1:] if n else w.says for n, w in enumerate(wrong)
+            )
+            if any(w.is_missing for w in wrong):
+                listed = ", ".join(repr(q.name) for q in queues) or "none"
+                says = f"{says} It has: {listed}."
+            raise ConfigurationError(f"Route {route.name!r}: {says}")
     return queues
-
-
-def _queue(board: QueueAdapter, name: str) -> Queue | None:
-    """Ask the board for a queue that it lists under another name, if at all."""
-    try:
-        return board.get_queue(name)
-    except QueueNotFoundError:
-        return None
 
 
 def circles(routes: Iterable[Route]) -> list[str]:

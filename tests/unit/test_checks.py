@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from athanore import AgentDispatcher, ConfigurationError, JsonFileAdapter, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.launch.checks import check_app
-from athanore.models import AgentOutcome, AgentResult
+from athanore.models import AgentOutcome, AgentResult, Queue
+from athanore.route_rules import wrong_queues
 
 
 def prompt(task_id: str, task_name: str) -> str:
@@ -80,3 +83,37 @@ def test_a_users_adapter_needs_no_command() -> None:
 def test_what_is_wrong_names_the_route_and_not_its_queue(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Route 'fix': cwd=.* does not exist"):
         check_app(app(name="fix", cwd=tmp_path / "gone"))
+
+
+class ByOtherNames(MemoryAdapter):
+    """A board that knows its queues by longer names, too, and one of which is closed."""
+
+    def get_queue(self, queue_name: str) -> Queue:
+        return super().get_queue(queue_name.removeprefix("Board."))
+
+    def list_queues(self) -> list[Queue]:
+        return [replace(q, is_open=q.name != "Closed") for q in super().list_queues()]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"queue_name": "Todo", "done_queue": "Done"}, []),
+        ({"queue_name": "Tood", "done_queue": "Dnoe"}, ["no queue 'Tood'", "no queue 'Dnoe'"]),
+        ({"queue_name": "Todo", "done_queue": "Board.Done"}, ["is called 'Done' in another"]),
+        ({"queue_name": "Closed", "done_queue": None}, ["closed on the board"]),
+    ],
+    ids=["fine", "missing", "another name", "closed"],
+)
+def test_all_wrong_queues_of_a_route_are_told(options: dict[str, str], says: list[str]) -> None:
+    board = ByOtherNames(["Todo", "Done", "Closed"])
+    found = wrong_queues(SimpleNamespace(**options), board, board.list_queues())
+    assert len(found) == len(says)
+    assert all(words in wrong.says for words, wrong in zip(says, found, strict=True))
+
+
+def test_a_start_tells_all_wrong_queues_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_app(app(done_queue="Dnoe", dead_letter_queue="Failed"))
+    assert "'Dnoe' (done_queue)" in str(caught.value)
+    assert "'Failed' (dead_letter_queue)" in str(caught.value)

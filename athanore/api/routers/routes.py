@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -27,7 +28,8 @@ from athanore.deployments.live import (
 )
 from athanore.models import Queue
 from athanore.options import QueueName, description_over_http, options_of, shown
-from athanore.routes import QUEUE_OPTIONS, Route
+from athanore.route_rules import wrong_queues
+from athanore.routes import Route
 from athanore.runtime.definitions import PROMPT, Prompt, RouteOptions
 from athanore.runtime.ownership import find_route
 from athanore.runtime.prompt_template import PromptTemplate
@@ -140,9 +142,9 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
                 else f"is there (source: {there.source}); PATCH /routes/{{queue_name}} changes it"
             )
             raise Problem(409, "route-exists", f"A route of {name!r} {hint}.")
-        _check_queues(queues, body)
+        await _check_queues(service, queues, body)
         known = make_route(service.app, name, body.queue_name, options)
-        _check_queues(queues, known.route)
+        await _check_queues(service, queues, known.route)
         await put_route(client, service.app, known)
     response.headers["Location"] = f"/routes/{quote(name, safe='')}"
     return _model({**routes, name: known}, known)
@@ -172,7 +174,7 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     async with _changing(service) as client:
         routes = await service.app.routes.read(client, fresh=True)
         known = find_route(routes, queue_name)
-        _check_queues(queues, body)
+        await _check_queues(service, queues, body)
         changed = await change_route(client, service.app, known, body)
     return _model({**routes, changed.route.name: changed}, changed)
 
@@ -232,27 +234,34 @@ def _paused(service: Service, route: Route, parts: tuple[str, ...]) -> RoutePaus
     )
 
 
-def _check_queues(queues: Sequence[Queue], route: Route | RouteOptions) -> None:
-    """Refuse a route whose queues are not on the board."""
+async def _check_queues(
+    service: Service, queues: Sequence[Queue], route: Route | RouteOptions
+) -> None:
+    """Refuse a route whose queues are not on the board, or will not do."""
+    adapter = service.board.adapter
+    wrong = await service.board.call(partial(wrong_queues, route, adapter, queues))
+    if not wrong:
+        return
     existing = [q.name for q in queues]
-    missing = [
-        (option, str(getattr(route, option)))
-        for option in QUEUE_OPTIONS
-        if getattr(route, option, None) not in (None, False, *existing)
+    errors = [
+        {
+            "field": f"body.{w.option}",
+            "message": f"the board has no queue {w.wanted!r}" if w.is_missing else w.says,
+        }
+        for w in wrong
     ]
-    if missing:
-        said = ", ".join(f"{value!r} ({option})" for option, value in missing)
-        raise Problem(
-            404,
-            "queue-not-found",
-            f"The board has no queue {said}. It has: "
-            f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
-            errors=[
-                {"field": f"body.{o}", "message": f"the board has no queue {v!r}"}
-                for o, v in missing
-            ],
-            existing=existing,
-        )
+    if not any(w.is_missing for w in wrong):
+        says = " ".join(w.says[:1].upper() + w.says[1:] for w in wrong)
+        raise Problem(422, "invalid-route", says, errors=errors)
+    said = ", ".join(f"{w.wanted!r} ({w.option})" for w in wrong if w.is_missing)
+    raise Problem(
+        404,
+        "queue-not-found",
+        f"The board has no queue {said}. It has: "
+        f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
+        errors=errors,
+        existing=existing,
+    )
 
 
 def _refuse_secrets(service: Service, body: BaseModel) -> None:
