@@ -11,7 +11,6 @@ from athanore.errors import WorkspaceError
 from athanore.workspaces.base import WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, set_aside
 from athanore.workspaces.places import Place, Record
-from athanore.workspaces.preparation import Preparation
 
 
 class DirectoryWorkspace(TaskFolders):
@@ -37,12 +36,8 @@ class DirectoryWorkspace(TaskFolders):
         setup_timeout: timedelta = timedelta(minutes=10),
         keep: timedelta | None = timedelta(days=7),
     ) -> None:
-        super().__init__(Preparation(setup, setup_timeout), keep)
-        # Under their own names, so that they count for the app's version.
+        super().__init__(setup, setup_timeout, keep)
         self._root = Path(root)
-        self._setup = setup
-        self._setup_timeout = setup_timeout
-        self._keep = keep
 
     @property
     @override

@@ -26,13 +26,22 @@ class TaskFolders(ABC):
     """A provider that keeps each task's folder below a root on this host.
 
     Args:
-        preparation: makes a folder ready.
+        setup: a command, or several, that make a folder ready.
+        setup_timeout: how long each of them may take.
         keep: how long a folder stays that nobody has used; None for ever.
+
+    Raises:
+        ConfigurationError: a command cannot be split into words.
     """
 
-    def __init__(self, preparation: Preparation, keep: timedelta | None) -> None:
-        self._preparation = preparation
-        self._kept_for = keep
+    def __init__(
+        self, setup: str | Sequence[str] | None, setup_timeout: timedelta, keep: timedelta | None
+    ) -> None:
+        Preparation(setup, setup_timeout)  # a mistake in it is told now
+        # Under their own names, so that they count for the app's version.
+        self._setup = setup
+        self._setup_timeout = setup_timeout
+        self._keep = keep
         self._opened: dict[Path, Place] = {}
 
     @property
@@ -69,7 +78,8 @@ class TaskFolders(ABC):
             record = replace(record, task_name=request.task.name)
             record = await self.make(place, record, request)
             place.write(record)
-            prepared = await self._preparation.done(place.folder, record.prepared, request)
+            preparation = Preparation(self._setup, self._setup_timeout)
+            prepared = await preparation.done(place.folder, record.prepared, request)
             record = replace(
                 record,
                 prepared=prepared,
@@ -130,9 +140,9 @@ class TaskFolders(ABC):
                 return unsaved
         except WorkspaceError as exc:
             return f"cannot be looked at: {exc}"
-        if self._kept_for is None:
+        if self._keep is None:
             return "kept for ever"
-        until = record.used_at + self._kept_for
+        until = record.used_at + self._keep
         return "" if until <= _now() else f"kept until {until:%Y-%m-%d %H:%M} UTC"
 
     async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:

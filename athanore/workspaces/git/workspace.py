@@ -20,7 +20,6 @@ from athanore.workspaces.git.branches import branch_name, check_template
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.places import Place, Record
-from athanore.workspaces.preparation import Preparation
 
 _DEFAULT_ROOT = "~/.athanore/workspaces"
 _SHOWN = 10  # files that are named in a sentence
@@ -61,17 +60,17 @@ class GitWorkspace(TaskFolders):
         setup_timeout: timedelta = timedelta(minutes=10),
         keep: timedelta | None = timedelta(days=7),
     ) -> None:
-        super().__init__(Preparation(setup, setup_timeout), keep)
+        super().__init__(setup, setup_timeout, keep)
         check_template(branch)
-        self._address = Address(repo)
-        # Under their own names, so that they count for the app's version.
+        Address(repo)  # a mistake in it is told now
         self._repo = repo
         self._base = base
         self._branch = branch
         self._root = None if root is None else Path(root)
-        self._setup = setup
-        self._setup_timeout = setup_timeout
-        self._keep = keep
+
+    @property
+    def _address(self) -> Address:
+        return Address(self._repo)
 
     @property
     def _home(self) -> Path:
