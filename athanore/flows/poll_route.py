@@ -25,6 +25,7 @@ from athanore.errors import (
 from athanore.flows import reports
 from athanore.flows.conflicts import rivals
 from athanore.flows.recovery import Recovery
+from athanore.flows.sweep import look_once
 from athanore.flows.transcript import Log
 from athanore.models import Task
 from athanore.routes import Route
@@ -100,25 +101,22 @@ class _Poll:
 
     async def perform(self) -> State[None]:
         route = self.route
-        seen = await self.app.board.ready_tasks([route.queue_name, route.in_progress_queue])
+        in_queue = await self.app.board.ready_tasks([route.queue_name])
         _board_is_back(self.app, self.log)
-        in_queue = [t for t in seen if t.queue_name == route.queue_name]
-        in_progress = [t for t in seen if t.queue_name == route.in_progress_queue]
         async with store.prefect_client() as client:
             routes = await self.app.routes.read(client)
             owned = await owners(self.app, routes, in_queue)
             ready = [t for t in in_queue if owned.routes.get(t.id) == route.name]
             self.notes += owned.held.values()
-            recovery = Recovery(client, self.app, route, self.log)
-            await recovery.look(in_queue, in_progress)
-            self.notes += recovery.notes
+            if not self.app.noted.is_swept:  # a stock worker, which has no timer for that
+                await look_once(client, self.app)
             active = await tasks.make_way(client, self.app, ready)
             if left := await tasks.cancel_left_behind(client, self.app, route, active):
                 self.notes.append(f"{left} cancelled: their tasks have left the queue")
             holds = Holds(self.app, routes)
-            holds.has_read(seen)
+            holds.has_read(in_queue)
             due = [t for t in ready if t.id not in active]
-            await self._dispatch(client, due, recovery, holds)
+            await self._dispatch(client, due, holds)
             self.notes += holds.remarks
             if self.created:
                 await self._tell(client, ready, active)
@@ -164,10 +162,9 @@ class _Poll:
             client, self.app, self.route.name, self.poll_id, ready, seen, run_ids, self.log
         )
 
-    async def _dispatch(
-        self, client: PrefectClient, due: list[Task], recovery: Recovery, holds: Holds
-    ) -> None:
+    async def _dispatch(self, client: PrefectClient, due: list[Task], holds: Holds) -> None:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
+        recovery = Recovery(client, self.app, self.route, self.log)
         finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])
         wanted: list[Dispatch] = []
         now = self.app.clock.now()
@@ -183,7 +180,7 @@ class _Poll:
             visit = str(last.id) if last else store.FIRST_VISIT
             at = now - timedelta(milliseconds=len(due) - place)
             wanted.append(Dispatch(task, visit, at))
-        self.notes += holds.remarks
+        self.notes += recovery.notes
         for some in batched(wanted, _CREATED_TOGETHER, strict=False):
             try:
                 created, refused = await self.app.dispatching.dispatch_all(

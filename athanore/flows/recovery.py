@@ -1,4 +1,4 @@
-"""Putting right what no flow and no hook could: part of every poll.
+"""Putting right what no flow and no hook could: for the runs of one route, part of every sweep.
 
 A task that an agent run had is returned to its queue when the run's worker is lost, or gets the
 dead-letter move that was due while the board was away. Cards that people put in progress are
@@ -7,9 +7,7 @@ theirs: only tasks with a run of this route are touched. Every step may be repea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
-from time import monotonic
+from collections.abc import Awaitable, Mapping, Sequence
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -28,7 +26,6 @@ from athanore.errors import (
     BoardAccessError,
     BoardError,
     BoardUnavailableError,
-    DispatchError,
     NotFoundError,
     QueueNotFoundError,
 )
@@ -40,7 +37,7 @@ from athanore.models import AgentResult, Task
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
-from athanore.runs import pausing, store
+from athanore.runs import store
 from athanore.runs.clearing import is_wished
 from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
 from athanore.runs.run_log import RunLog
@@ -49,11 +46,13 @@ from athanore.runtime import starts
 from athanore.runtime.apps import App
 from athanore.runtime.local_runs import StopReason
 
-_SWEEP_EVERY = 30.0
-
 
 class Recovery:
-    """Looks after the runs and tasks of one route during a poll."""
+    """Looks after the runs and tasks of one route.
+
+    Attributes:
+        notes: what was done, for people.
+    """
 
     def __init__(self, client: PrefectClient, app: App, route: Route, log: Log) -> None:
         self._client = client
@@ -62,20 +61,6 @@ class Recovery:
         self._log = log
         self._workers = LostWorkers(client, app)
         self.notes: list[str] = []
-
-    async def look(self, ready: Sequence[Task], in_progress: Sequence[Task]) -> None:
-        """Find what is wrong with the route's runs and tasks, and put it right."""
-        states = (StateType.PENDING, *store.WORKING)
-        active = await store.find_runs(self._client, self._app.name, states, route=self._route.name)
-        gone = await self.look_for_lost(active)
-        queues = {t.id: t.queue_name for t in (*ready, *in_progress)}
-        for run in active:
-            task_id = names.task_of(run.tags)  # none: started by hand, on its way to hand over
-            if task_id and run.id not in gone and run.state_type is StateType.RUNNING:
-                await self._apart(task_id, self._check_place(run, task_id, queues.get(task_id)))
-        held = {names.task_of(r.tags) for r in active}
-        await self._look_at_tasks([t for t in in_progress if t.id not in held])
-        await self._look_at_polls()
 
     async def _apart(self, task_id: str | None, work: Awaitable[None]) -> bool:
         """See to one run or task, and say whether that could be done.
@@ -125,6 +110,18 @@ class Recovery:
                 await self._reschedule(run, "Its worker was lost before it began.")
         return {run.id for run, _ in found}
 
+    async def look_for_moved(self, active: Sequence[FlowRun], queues: Mapping[str, str]) -> None:
+        """Stop those agents of the route whose tasks somebody has moved away.
+
+        Args:
+            active: the route's runs, without those of lost workers.
+            queues: the queues of tasks, as they were before these runs were found.
+        """
+        for run in active:
+            task_id = names.task_of(run.tags)  # none: started by hand, on its way to hand over
+            if task_id and run.state_type is StateType.RUNNING:
+                await self._apart(task_id, self._check_place(run, task_id, queues.get(task_id)))
+
     async def _now(self, run: FlowRun) -> FlowRun | None:
         """Read a run again; None if it has changed its state since it was judged."""
         now = await self._client.read_flow_run(run.id)
@@ -144,7 +141,7 @@ class Recovery:
                 stopped,
                 extra={"action": "lost_agents_stopped"},
             )
-        # That took a while: meanwhile another poll may have done all of this, and the next worker
+        # That took a while: meanwhile another sweep may have done all of this, and the next worker
         # may be at work on the same run.
         now = await self._now(run)
         if now is None:
@@ -299,28 +296,18 @@ class Recovery:
 
     # -- tasks that nobody works on -----------------------------------------------------------
 
-    async def _look_at_tasks(self, idle: Sequence[Task]) -> None:
-        """Finish what is due to tasks in progress that have no active run."""
-        settled = self._app.noted.settled.setdefault(self._route.name, set())
-        settled &= {t.id for t in idle}
-        open_tasks = [t.id for t in idle if t.id not in settled]
-        last = await store.last_finished_runs(self._client, self._app.name, open_tasks)
-        waiting = await store.active_runs(self._client, self._app.name, open_tasks)
-        for task_id in open_tasks:
-            run = last.get(task_id)
-            if task_id in waiting:
-                continue
-            ours = run is not None and store.route_name(run) == self._route.name
-            if run is None or not ours or run.state is None or record_of(run).is_closed:
-                settled.add(task_id)
-                continue
-            if await self._is_being_closed(run):
-                continue
-            if await self._apart(task_id, self._close(run, task_id)):
-                settled.add(task_id)
+    async def finish(self, last: FlowRun, task_id: str) -> bool:
+        """Do what is due to a task in progress whose last run has ended; True if nothing is left.
+
+        Args:
+            last: the newest finished run of the task, of this route.
+        """
+        if await self._is_being_closed(last):
+            return False
+        return await self._apart(task_id, self._close(last, task_id))
 
     async def _is_being_closed(self, run: FlowRun) -> bool:
-        """Tell whether somebody else sees to the end of a run just now: its hook, another poll."""
+        """Tell whether somebody else sees to the end of a run just now: its hook, another sweep."""
         if run.state_type is StateType.CRASHED:
             over = await starts.is_over(self._client, self._app, run)
             return not over or self._workers.age_of(run) < self._app.margins.recovering
@@ -342,28 +329,3 @@ class Recovery:
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:
                 return
-
-    # -- polls --------------------------------------------------------------------------------
-
-    async def _look_at_polls(self) -> None:
-        """End polls that say that they run, and whose worker is gone."""
-        name, next_look = self._route.name, self._app.noted.next_look
-        if monotonic() < next_look.get(name, 0.0):
-            return
-        next_look[name] = monotonic() + _SWEEP_EVERY
-        with suppress(DispatchError):
-            await pausing.forget_old_mark(
-                self._client,
-                self._app.name,
-                name,
-                self._app.clock.now() - self._app.margins.pausing,
-            )
-        for run in await store.find_polls(
-            self._client,
-            self._app.name,
-            self._route.name,
-            (StateType.PENDING, *store.WORKING),
-        ):
-            if await self._workers.has_lost(run) and await self._now(run) is not None:
-                crashed = Crashed(message="The worker was lost during this poll.")
-                await self._client.set_flow_run_state(run.id, crashed)

@@ -51,7 +51,7 @@ class StateName(StrEnum):
     record is closed: the task stays in progress, with a comment."""
 
     MOVED_AWAY = "Task moved away"
-    """Cancelling, by a poll that finds the task of a working run in another queue. The agent is
+    """Cancelling, by the sweep when it finds the task of a working run elsewhere. The agent is
     stopped, and its task left where it is."""
 
     WAITING_FOR_BOARD = "Waiting for the board"

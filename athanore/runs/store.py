@@ -141,10 +141,12 @@ async def _count(
 
 
 async def find_polls(
-    client: PrefectClient, app: str, route: str, states: Sequence[StateType]
+    client: PrefectClient, app: str, route: str | None, states: Sequence[StateType]
 ) -> list[FlowRun]:
-    """Return up to 200 polls of a route in the given states."""
-    tags = [names.app_tag(app), names.POLL_TAG, names.route_tag(route)]
+    """Return up to 200 polls of a route, or of all, in the given states."""
+    tags = [names.app_tag(app), names.POLL_TAG]
+    if route is not None:
+        tags.append(names.route_tag(route))
     return await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=tags),

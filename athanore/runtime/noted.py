@@ -1,4 +1,4 @@
-"""What the polls of an app note in their process for the polls that follow."""
+"""What polls and sweeps of an app note in their process for those that follow."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ class Refused:
 
 @dataclass(slots=True)
 class Noted:
-    """Kept so that a poll asks and says no more than it has to. Times are of `time.monotonic`.
+    """Kept so that a poll or a sweep asks and says no more than it has to.
+
+    Times are of `time.monotonic`.
 
     Attributes:
         board_is_away: the last poll could not read the board, and has said so.
-        settled: by queue, ids of tasks in progress to which nothing is due.
-        next_look: by queue, when its polls are looked after again.
+        is_swept: a worker in this process looks after the app's runs by a timer.
+        settled: ids of tasks in progress to which nothing is due, and when that was found out.
+        next_look: when polls of lost workers are looked for again.
+        not_looked_after: by route, why its runs could not be looked after, as it was said last.
         looked_for_rivals: by queue, when it was last asked who else watches it.
         refused: by route, that the board refuses its claims.
         prefect_ids: by address, what tells one Prefect from another.
     """
 
     board_is_away: bool = False
-    settled: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    next_look: dict[str, float] = field(default_factory=dict[str, float])
+    is_swept: bool = False
+    settled: dict[str, float] = field(default_factory=dict[str, float])
+    next_look: float = 0.0
+    not_looked_after: dict[str, str] = field(default_factory=dict[str, str])
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])

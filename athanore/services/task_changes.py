@@ -102,8 +102,12 @@ async def move(
     before = await read(app, task_id)
     if note_own is not None:
         await note_own()
+    # An agent that works on it has to be stopped, unless it is the agent that moves it.
+    taken = note_own is None and before.queue_name in {
+        known.route.in_progress_queue for known in app.routes.remembered().values()
+    }
     async with naming_open_tasks(app):
-        await app.board.move(task_id, queue_name)
+        await app.board.move(task_id, queue_name, followed=not taken)
     task = await read(app, task_id)
     data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": by}
     app.announcer.announce(task_id, EventKind.MOVED, data, run_id)

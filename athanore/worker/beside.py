@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 
 from athanore import names
-from athanore.flows.sweep import sweep
+from athanore.flows.sweep import Sweep
 from athanore.runtime.apps import App
 from athanore.runtime.lease_keeper import KnownRuns
 from athanore.worker.arrivals import watch_arrivals
@@ -29,17 +29,19 @@ async def beside_polls(
     Args:
         wake: has the worker look for due polls now.
     """
-    watches = {app.name: BoardWatch(client, app, wake) for app in apps}
-    for watch in watches.values():
-        await watch.begin()
-    return {
+    work: Work = {
         "The deletion of empty polls": partial(forget_empty_polls, client, apps),
         "The watch for polls that a webhook asks for": partial(
             watch_arrivals, client, pool, lambda _: wake(), names.WEBHOOK_POLL
         ),
-        **{f"The look for lost workers of {a.name!r}": partial(sweep, client, a) for a in apps},
-        **{f"The watch of the board of {name!r}": w.watch for name, w in watches.items()},
     }
+    for app in apps:
+        sweep = Sweep(client, app)
+        watch = BoardWatch(client, app, woken=wake, taken=sweep.soon)
+        await watch.begin()
+        work[f"The look after runs of {app.name!r}"] = sweep.sweep
+        work[f"The watch of the board of {app.name!r}"] = watch.watch
+    return work
 
 
 def beside_agents(

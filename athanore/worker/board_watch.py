@@ -1,4 +1,4 @@
-"""Seeing that the board has changed, and having the routes polled that the change concerns."""
+"""Seeing that the board has changed, and having seen to what the change concerns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SHARE = 10
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What decides of a route's polls: the tasks that it takes, and those that are in progress.
+    """What a route has on the board: the tasks that it takes, and those that are in progress.
 
     `held` are those of its tasks that wait for others to end.
     """
@@ -46,8 +46,8 @@ class View:
     held: frozenset[str] = frozenset()
 
     def digest(self) -> str:
-        """What tells this view from others, in every process."""
-        text = repr((sorted(self.ready), sorted(self.in_progress), sorted(self.held)))
+        """What tells what a poll would find from other findings, in every process."""
+        text = repr((sorted(self.ready), sorted(self.held)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -59,8 +59,8 @@ class Look:
     views: Mapping[str, View] = field(default_factory=dict[str, View])
 
 
-def is_foreign(before: View, after: View, route: Route, own: OwnChanges) -> bool:
-    """Tell whether somebody else has changed what a poll of a route would do.
+def is_to_poll(before: View, after: View, route: Route, own: OwnChanges) -> bool:
+    """Tell whether somebody else has changed what a poll of a route would find.
 
     A claim of whatever worker is none: the task goes from the route's queue to its in-progress one.
     """
@@ -69,12 +69,16 @@ def is_foreign(before: View, after: View, route: Route, own: OwnChanges) -> bool
         own.queue_of(t) in (None, route.queue_name)
         for t in before.ready - after.ready - after.in_progress
     )
-    taken = (
+    let_go = (before.held - after.held) & after.ready  # also by an end that is our own doing
+    return any(came) or any(left) or bool(let_go)
+
+
+def is_taken(before: View, after: View, route: Route, own: OwnChanges) -> bool:
+    """Tell whether somebody else has taken a task away from where a route's agents work on it."""
+    return any(
         own.queue_of(t) in (None, route.in_progress_queue)
         for t in before.in_progress - after.in_progress
     )
-    let_go = (before.held - after.held) & after.ready  # also by an end that is our own doing
-    return any(came) or any(left) or any(taken) or bool(let_go)
 
 
 class BoardWatch:
@@ -82,6 +86,7 @@ class BoardWatch:
 
     Args:
         woken: called when a poll was created that is due now.
+        taken: called when somebody has taken a task from the queue of what is in progress.
         now: the time in seconds, for tests.
     """
 
@@ -90,11 +95,13 @@ class BoardWatch:
         client: PrefectClient,
         app: App,
         woken: Callable[[], None],
+        taken: Callable[[], None],
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._client = client
         self._app = app
         self._woken = woken
+        self._taken = taken
         self._now = now
         self._seen: Look | None = None
         self._due: dict[str, str] = {}
@@ -142,9 +149,11 @@ class BoardWatch:
         own = self._app.board.own_changes
         if self._seen is not None:
             for name, view in look.views.items():
-                before = self._seen.views.get(name)
-                if before is not None and is_foreign(before, view, routes[name].route, own):
+                before, route = self._seen.views.get(name), routes[name].route
+                if before is not None and is_to_poll(before, view, route, own):
                     self._due[name] = f"{_digest(stamp)}-{view.digest()}"
+                if before is not None and is_taken(before, view, route, own):
+                    self._taken()
         own.seen({t.id: t.queue_name for t in tasks})
         self._seen = look
 

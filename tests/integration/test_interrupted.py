@@ -27,6 +27,7 @@ from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
 from athanore.flows.outcome import Conclusion
 from athanore.flows.recovery import Recovery
+from athanore.flows.sweep import look_once
 from athanore.processes import identity
 from athanore.runs import clearing, store
 from athanore.runs.dispatching import Dispatch
@@ -120,12 +121,9 @@ class Site:
         changed = replace(record_of(run), **cast(Any, values))
         await self.client.update_flow_run_labels(run.id, changed.changes(run.labels))
 
-    async def poll(self) -> None:
-        """Have a poll look after the route's runs and tasks."""
-        tasks = self.board.get_ready_tasks(["Todo", "In Progress"])
-        ready = [t for t in tasks if t.queue_name == "Todo"]
-        in_progress = [t for t in tasks if t.queue_name == "In Progress"]
-        await Recovery(self.client, self.app, self.route, LOG).look(ready, in_progress)
+    async def sweep(self) -> None:
+        """Look after the app's runs and tasks."""
+        await look_once(self.client, self.app)
 
     async def run(self, run: FlowRun) -> FlowRun:
         return await self.client.read_flow_run(run.id)
@@ -167,7 +165,7 @@ async def site(prefect_api: str) -> AsyncGenerator[Site]:
 async def test_a_start_whose_worker_died_before_it_began_is_made_again(site: Site) -> None:
     run = await site.dispatched()
     await site.put(run, Pending(message=str(DEAD)))
-    await site.poll()
+    await site.sweep()
     after = await site.run(run)
     assert (after.state_name, record_of(after).crashes) == ("AwaitingRetry", 0)
     assert (site.place, site.comments) == ("Todo", [])
@@ -178,7 +176,7 @@ async def test_a_start_that_another_worker_has_just_taken_is_its_own(
 ) -> None:
     run = await site.dispatched()
     await site.put(run, Pending(message=str(alive)))
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.PENDING
 
 
@@ -186,7 +184,7 @@ async def test_a_worker_that_died_before_its_flow_noted_itself_is_known_all_the_
     site: Site,
 ) -> None:
     run = await site.started_again(await site.dispatched(), DEAD)
-    await site.poll()
+    await site.sweep()
     after = await site.run(run)
     assert (after.state_name, record_of(after).crashes) == ("AwaitingRetry", 1)
 
@@ -195,11 +193,11 @@ async def test_the_labels_of_an_earlier_start_do_not_condemn_the_present_one(
     site: Site, alive: Holder
 ) -> None:
     run = await site.at_work(DEAD)
-    await site.poll()
+    await site.sweep()
     after = await site.run(run)
     assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
     await site.started_again(run, alive)
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.RUNNING
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
 
@@ -224,7 +222,7 @@ async def test_only_a_worker_that_sends_heartbeats_can_be_missed(
     if worker:
         await site.client.send_worker_heartbeat(names.agents_pool(site.app.name), worker, 30)
     run = await site.at_work(Holder(worker, "of-another-host:42:7"))
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_name == state
 
 
@@ -241,7 +239,7 @@ async def test_a_crash_is_counted_once_however_often_it_is_recovered(site: Site)
 async def test_a_crash_that_another_poll_sees_to_is_left_to_it(site: Site) -> None:
     run = await site.at_work(DEAD)
     await site.put(run, Crashed())
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.CRASHED
     assert (site.place, site.comments) == ("In Progress", [])
 
@@ -250,7 +248,7 @@ async def test_a_crash_that_nobody_saw_to_is_recovered(site: Site) -> None:
     run = await site.at_work(DEAD)
     await site.put(run, Crashed())
     site.app.margins = replace(site.app.margins, recovering=timedelta(0))
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_name == "AwaitingRetry"
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
 
@@ -264,7 +262,7 @@ async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: 
     site.board.add_comment(site.task_id, f"{said}\nits last words")
     if moved:
         site.board.move_task(site.task_id, "Todo")
-    await site.poll()
+    await site.sweep()
     after = await site.run(run)
     assert (after.state_name, site.place) == ("AwaitingRetry", "Todo")
     assert site.comments == [f"{said}\nits last words"]
@@ -275,7 +273,7 @@ async def test_a_hopeless_failure_stays_one_when_its_worker_is_lost(site: Site) 
     run = await site.at_work(DEAD)
     result = AgentResult(AgentOutcome.FAILED, "no such command", retryable=False)
     await site.log(run).ended(result)
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.FAILED
     assert (site.place, len(site.comments)) == ("Failed", 1)
 
@@ -285,10 +283,10 @@ async def test_a_dead_letter_is_left_to_its_hook_while_that_lives(
 ) -> None:
     run = await site.at_work(alive)
     await site.put(run, Failed(message="exit code 1"))
-    await site.poll()
+    await site.sweep()
     assert (site.place, site.comments) == ("In Progress", [])
     await site.write(run, process=DEAD.process)
-    await site.poll()
+    await site.sweep()
     assert (site.place, len(site.comments)) == ("Failed", 1)
 
 
@@ -296,13 +294,13 @@ async def test_a_run_that_has_not_claimed_its_task_yet_is_not_taken_for_moved_aw
     site: Site, alive: Holder
 ) -> None:
     run = await site.started(alive)
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.RUNNING
     attempt = PrefectTask(name="attempt 1", fn=prompt)
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
     )
-    await site.poll()
+    await site.sweep()
     state = (await site.run(run)).state
     assert state is not None
     assert (state.type, state.message) == (StateType.CANCELLING, "the task was moved to 'Todo'")
@@ -317,7 +315,7 @@ async def test_a_task_that_its_run_hands_back_is_not_taken_for_moved_away(
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
     )
     await site.log(run).give_back()
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.RUNNING
 
 
@@ -328,7 +326,7 @@ async def test_a_poll_of_a_lost_worker_does_not_run_for_ever(site: Site, alive: 
     other = await site.client.create_flow_run_from_deployment(poll_id)
     await site.started_again(lost, DEAD)
     await site.started_again(other, alive)
-    await site.poll()
+    await site.sweep()
     assert (await site.run(lost)).state_type is StateType.CRASHED
     assert (await site.run(other)).state_type is StateType.RUNNING
 
@@ -418,7 +416,7 @@ async def test_a_dead_letter_whose_queue_is_gone_stays_with_a_comment(site: Site
     await site.put(run, Failed(message="exit code 1"))
     site.board.delete_queue("Failed")
     for _ in range(2):
-        await site.poll()
+        await site.sweep()
     assert (site.place, site.comments) == (
         "In Progress",
         [
@@ -464,7 +462,7 @@ async def test_a_task_that_the_board_refuses_does_not_stop_its_route(prefect_api
             board.refused = board.refused or site.task_id
         await site.put(runs_of[2], Failed(message="exit code 1"))
         for _ in range(3):
-            await site.poll()
+            await site.sweep()
         refused = board.get_task(board.refused)
         assert refused.queue_name == "In Progress"
         told = "What is due to this task cannot be done: Task '2' is locked."
@@ -474,15 +472,26 @@ async def test_a_task_that_the_board_refuses_does_not_stop_its_route(prefect_api
         assert site.place == "Failed"
 
 
-async def test_a_board_that_is_away_stops_the_poll(prefect_api: str) -> None:
+async def test_what_is_due_while_the_board_is_away_is_done_when_it_is_back(
+    prefect_api: str,
+) -> None:
     class Away(MemoryAdapter):
-        def add_comment(self, task_id: str, text: str) -> None:
-            raise BoardUnavailableError("the board is away")
+        is_away = True
 
-    async with site_at(prefect_api, Away(["Todo", "In Progress", "Done", "Failed"])) as site:
+        def add_comment(self, task_id: str, text: str) -> None:
+            if self.is_away:
+                raise BoardUnavailableError("the board is away")
+            super().add_comment(task_id, text)
+
+    board = Away(["Todo", "In Progress", "Done", "Failed"])
+    async with site_at(prefect_api, board) as site:
+        site.app.margins = replace(site.app.margins, recovering=timedelta(0))
         await site.at_work(DEAD)
-        with pytest.raises(BoardUnavailableError):
-            await site.poll()
+        await site.sweep()
+        assert site.place == "In Progress"
+        board.is_away = False
+        await site.sweep()
+        assert site.place == "Todo"
 
 
 async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive: Holder) -> None:
@@ -494,13 +503,13 @@ async def test_an_agents_own_move_counts_for_its_attempt_only(site: Site, alive:
         task=attempt, flow_run_id=run.id, dynamic_key="1", state=Running()
     )
     site.board.move_task(site.task_id, "Done")
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_type is StateType.RUNNING
     await site.noted(await site.started_again(run, alive), alive)
     await site.client.create_task_run(
         task=attempt, flow_run_id=run.id, dynamic_key="2", state=Running()
     )
-    await site.poll()
+    await site.sweep()
     assert (await site.run(run)).state_name == StateName.MOVED_AWAY
 
 

@@ -59,7 +59,7 @@ async def test_a_worker_is_looked_up_by_the_name_that_prefect_has_for_it(site: S
     silent_for(site, timedelta(seconds=0.001))
     for _ in range(3):
         await beat(site, FAR.worker)
-        await site.poll()
+        await site.sweep()
     assert (await site.run(run)).state_type is StateType.RUNNING
 
 
@@ -77,7 +77,7 @@ async def test_a_worker_that_prefect_does_not_know_is_asked_to_let_go_first(site
     run = await opened(site, FAR)
     silent_for(site, timedelta(seconds=0.001))
     for _ in range(3):
-        await site.poll()
+        await site.sweep()
     assert (await site.run(run)).state_type is StateType.CRASHED
     assert (site.place, site.comments) == ("In Progress", []), "nobody may start an agent yet"
 
@@ -91,7 +91,7 @@ async def test_a_run_that_somebody_set_to_crashed_waits_until_its_agent_is_dead(
     await site.put(run, Crashed(message="by an automation"))
     if let_go:
         await site.log(await site.run(run)).leave()
-    await site.poll()
+    await site.sweep()
     assert site.place == ("Todo" if let_go else "In Progress")
 
 

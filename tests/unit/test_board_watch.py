@@ -49,14 +49,18 @@ class Site:
             name = f"{names.POLL_FLOW}/{names.deployment_name(self.app.name, route)}"
             self.client.deploy(name, {"queue_name": route}, [names.route_tag(route)])
         self.woken = 0
+        self.taken = False
         self.now = 100.0
         self.watch = self.another_watch()
 
     def another_watch(self) -> BoardWatch:
-        return BoardWatch(self.client, self.app, self.wake, lambda: self.now)
+        return BoardWatch(self.client, self.app, self.wake, self.take, lambda: self.now)
 
     def wake(self) -> None:
         self.woken += 1
+
+    def take(self) -> None:
+        self.taken = True
 
     @property
     def polls(self) -> list[str]:
@@ -170,13 +174,25 @@ async def test_a_claim_of_another_worker_is_no_reason_to_poll(board: Board) -> N
     assert site.polls == []
 
 
-async def test_a_task_taken_from_an_agent_has_its_routes_polled(board: Board) -> None:
-    task = board.create_task("In Progress", "At work")
+async def test_a_task_that_a_person_takes_from_an_agent_is_seen(board: Board) -> None:
     site = Site(board)
+    task = await site.app.board.create("Todo", "At work")
+    await site.app.board.claim(task.id, "Todo", "In Progress")
     await site.watch.look()
+    assert not site.taken
     board.move_task(task.id, "Done")
     await site.watch.look()
-    assert site.polls == ["Todo", "Next"]  # both have this queue for what is in progress
+    assert site.taken
+    assert site.polls == []
+
+
+async def test_a_task_that_its_run_moves_on_is_not_taken(board: Board) -> None:
+    site = Site(board)
+    task = await site.app.board.create("In Progress", "At work")
+    await site.watch.look()
+    await site.app.board.move(task.id, "Done")
+    await site.watch.look()
+    assert not site.taken
 
 
 async def test_a_label_that_makes_a_task_the_routes_has_it_polled(board: Board) -> None:

@@ -30,7 +30,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.errors import DispatchError, TaskBusyError, TaskNotFoundError
 from athanore.flows import letting_go
 from athanore.flows.outcome import Conclusion
-from athanore.flows.recovery import Recovery
+from athanore.flows.sweep import look_once
 from athanore.models import Task
 from athanore.processes import identity
 from athanore.routes import Route
@@ -74,21 +74,30 @@ class Board(MemoryAdapter):
 class Site:
     """An app with two routes, a task, and what Prefect knows of it."""
 
+    further: Sequence[str] = ("Next",)
+
     def __init__(self, **options: Any) -> None:
-        self.client = MemoryPrefect()
-        self.board = Board(QUEUES, user="athanore")
+        self.client = self.prefect()
+        self.board = self.queues()
         options = {"done_queue": "Done", "dead_letter_queue": "Failed", "max_retries": 2} | options
         self.dispatcher = AgentDispatcher(
             "true", queue_backend=self.board, name=f"rules-{uuid4().hex[:8]}"
         )
         self.dispatcher.route("Todo", **options)(prompt)
-        self.dispatcher.route("Next")(prompt)
+        for queue in self.further:
+            self.dispatcher.route(queue)(prompt)
         self.app = App("run.py:dispatcher", self.dispatcher)
         for queue in self.dispatcher.routes:
             name = f"{names.AGENT_FLOW}/{names.deployment_name(self.app.name, queue)}"
             tags = [names.app_tag(self.app.name), names.route_tag(queue), names.AGENT_TAG]
             self.client.deploy(name, {"queue_name": queue, "app": "run.py:dispatcher"}, tags)
         self.task_id = self.board.create_task("Todo", "Fix it").id
+
+    def prefect(self) -> MemoryPrefect:
+        return MemoryPrefect()
+
+    def queues(self) -> Board:
+        return Board(QUEUES, user="athanore")
 
     @property
     def route(self) -> Route:
@@ -132,12 +141,9 @@ class Site:
         task = self.board.get_task(self.task_id)
         return await tasks.cancel(self.client, self.app, task, "me", "not now")
 
-    async def poll(self) -> None:
-        """Have a poll look after the route's runs and tasks."""
-        found = self.board.get_ready_tasks(["Todo", "In Progress"])
-        ready = [t for t in found if t.queue_name == "Todo"]
-        in_progress = [t for t in found if t.queue_name == "In Progress"]
-        await Recovery(self.client, self.app, self.route, LOG).look(ready, in_progress)
+    async def sweep(self) -> None:
+        """Look after the app's runs and tasks."""
+        await look_once(self.client, self.app)
 
 
 PHASES: dict[str, Callable[[], list[State[Any]]]] = {
@@ -296,7 +302,7 @@ async def test_what_a_lost_worker_left_is_finished(
     if (result := RESULTS[noted]) is not None:
         await site.log(run).ended(result)
     for _ in range(3):
-        await site.poll()
+        await site.sweep()
     after = await site.client.read_flow_run(run.id)
     record = record_of(after)
     assert (after.state_name, site.place) == (state, ends_in)
@@ -311,7 +317,7 @@ async def test_a_task_that_kills_its_workers_is_given_up(crashes: int) -> None:
     run = await site.at_work()
     changed = replace(record_of(run), crashes=crashes)
     await site.client.update_flow_run_labels(run.id, changed.changes(run.labels))
-    await site.poll()
+    await site.sweep()
     given_up = crashes >= 2
     after = await site.client.read_flow_run(run.id)
     assert site.place == ("Failed" if given_up else "Todo")
@@ -333,7 +339,7 @@ async def test_a_run_of_a_dead_worker_does_not_stay_as_it_is(phase: str, noted: 
             site.board.move_task(site.task_id, "In Progress")
     if phase != "pending" and not noted:
         return  # a start that has just begun is given some seconds to say who has it
-    await site.poll()
+    await site.sweep()
     after = await site.client.read_flow_run(run.id)
     if phase == "cancelling":
         assert (after.state_type, site.place) == (StateType.CANCELLED, "Cancelled")
@@ -350,7 +356,7 @@ async def test_a_dead_letter_is_made_up_for(state: State[Any], closed: bool) -> 
     if closed:
         await site.log(run).close()
     for _ in range(2):
-        await site.poll()
+        await site.sweep()
     due = state.type is StateType.FAILED and not closed
     assert site.place == ("Failed" if due else "In Progress")
     assert len(site.comments) == int(due)
@@ -369,7 +375,7 @@ async def test_a_dead_letter_says_why_there_is_no_further_attempt(noted: str, op
     assert result is not None
     await site.log(run).ended(result)
     await site.put(run, Failed(message=f"{result.reason}\nthe last line"))
-    await site.poll()
+    await site.sweep()
     (comment,) = site.comments
     rest = f"{result.reason}\nthe last line" if noted == "failed" else "the last line"
     assert comment == f"{opening} Moving to dead-letter queue.\n{rest}"

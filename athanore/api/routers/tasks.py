@@ -124,7 +124,7 @@ async def move_task(
 
     An agent that moves its own task ends its work by that: the next agent starts when it is done.
     It is known by its token. A task that somebody else moves is taken away from its agent, which is
-    stopped at the next poll.
+    stopped within 15 seconds, on most boards within one.
     """
     note_own = None
     if caller.task_id == task_id and caller.run_id is not None and caller.start is not None:

@@ -1,0 +1,142 @@
+"""The sweep: what was left behind is looked after once for all routes, and not by polls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Pending, Running
+
+from athanore import Task
+from athanore.errors import BoardBrokenError
+from athanore.flows.sweep import Sweep, look_once
+from athanore.runs.states import PrefectState, StateName
+from tests.memory_prefect import MemoryPrefect
+from tests.unit.test_rules import DEAD, QUEUES, Board, Site, no_events
+
+__all__ = ["no_events"]
+
+
+class Counting(MemoryPrefect):
+    """Counts how often it is asked for runs."""
+
+    asked = 0
+
+    async def read_flow_runs(self, **kwargs: Any) -> list[FlowRun]:
+        self.asked += 1
+        return await super().read_flow_runs(**kwargs)
+
+
+class Moody(Board):
+    """A board that counts how often it is read, and may be broken."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        super().__init__(queues)
+        self.reads = 0
+        self.is_broken = False
+        self.was_read = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        self.reads += 1
+        self.loop.call_soon_threadsafe(self.was_read.set)
+        if self.is_broken:
+            raise BoardBrokenError("half a file")
+        return super().get_ready_tasks(queue_names)
+
+
+class Watched(Site):
+    """A site whose board and Prefect count."""
+
+    client: Counting
+    board: Moody
+
+    def prefect(self) -> MemoryPrefect:
+        return Counting()
+
+    def queues(self) -> Board:
+        return Moody([*QUEUES, *self.further])
+
+    async def asks(self) -> int:
+        """How often one sweep asks for runs."""
+        before = self.client.asked
+        await look_once(self.client, self.app)
+        return self.client.asked - before
+
+
+class Many(Watched):
+    """A site of thirty routes."""
+
+    further = tuple(f"Queue {n}" for n in range(29))
+
+
+async def test_a_sweep_asks_as_often_however_many_routes_there_are() -> None:
+    few, many = Watched(), Many()
+    for site in (few, many):
+        await site.at_work("In Progress")
+        site.board.create_task("In Progress", "A person's")
+    assert await few.asks() == await many.asks()
+    assert (few.board.reads, many.board.reads) == (1, 1)
+
+
+async def test_an_agent_whose_task_was_moved_away_is_stopped_without_a_poll() -> None:
+    site = Watched(poll_interval=3600)
+    run = await site.at_work("Elsewhere")
+    with site.app.local_runs.controlled(run.id, site.task_id, run) as control:
+        agent = asyncio.create_task(asyncio.Event().wait())
+        following = asyncio.create_task(control.supervise(agent))
+        await asyncio.sleep(0)
+        assert control.at_work
+        await look_once(site.client, site.app)
+        agent.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert (await site.client.read_flow_run(run.id)).state_name == StateName.MOVED_AWAY
+
+
+async def test_a_lost_worker_is_seen_though_the_board_cannot_be_read() -> None:
+    site = Watched()
+    run = await site.put(await site.dispatched(), Pending(message=str(DEAD)))
+    site.board.is_broken = True
+    await look_once(site.client, site.app)
+    assert (await site.client.read_flow_run(run.id)).state_name == PrefectState.AWAITING_RETRY
+
+
+async def test_a_run_of_a_route_that_is_not_known_here_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    site = Watched()
+    run = await site.put(await site.dispatched(), Pending(message=str(DEAD)), Running())
+    site.client.runs[run.id].parameters |= {"queue_name": "Gone", "route_name": "Gone"}
+    with caplog.at_level(logging.ERROR, "athanore.worker"):
+        for _ in range(3):
+            await look_once(site.client, site.app)
+    assert len([r for r in caplog.records if "'Gone'" in r.getMessage()]) == 1
+
+
+async def test_a_card_that_a_person_put_in_progress_is_asked_about_now_and_then() -> None:
+    site = Watched()
+    site.board.move_task(site.task_id, "In Progress")
+    first = await site.asks()
+    assert await site.asks() < first
+    site.app.noted.settled[site.task_id] -= 3600
+    site.app.noted.next_look = float("inf")  # not the polls
+    assert await site.asks() >= first - 1
+    assert site.place == "In Progress"
+
+
+async def test_a_sweep_that_is_asked_for_does_not_wait_for_its_turn() -> None:
+    site = Watched(poll_interval=3600)
+    sweep = Sweep(site.client, site.app)
+    work = asyncio.create_task(sweep.sweep())
+    async with asyncio.timeout(60):
+        await site.board.was_read.wait()
+        site.board.was_read.clear()
+        sweep.soon()
+        await site.board.was_read.wait()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    assert site.app.noted.is_swept
