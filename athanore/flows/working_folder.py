@@ -47,7 +47,7 @@ class WorkingFolder:
 
     @property
     def _provider(self) -> WorkspaceProvider | None:
-        return self._route.workspace if self._route.cwd is None else None
+        return self._route.workspace
 
     @property
     def path(self) -> Path | None:

@@ -83,6 +83,8 @@ class SentOptions(BaseModel):
                 changes[name] = PromptTemplate(str(value))
             else:
                 changes[name] = option.no if value is False else value
+        if changes.get("cwd") is not None:
+            changes["workspace"] = None  # which was said elsewhere
         return replace(route, **changes)
 
 

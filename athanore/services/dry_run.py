@@ -90,7 +90,8 @@ def _taken(limit: int, whose: str) -> str:
 async def _start(app: App, route: Route, task: Task) -> Planned:
     """An agent that starts: its prompt is written as it would be, secrets replaced."""
     try:
-        prompt = await route.make_prompt(await app.board.task(task.id), 1)
+        where = route.workspace.preview(app.name, task) if route.workspace else None
+        prompt = await route.make_prompt(await app.board.task(task.id), 1, where)
     except Exception as exc:
         why = f"The prompt function raises {type(exc).__name__}: {exc}; the task would be given up."
         return Planned(task, route.name, False, why)

@@ -63,6 +63,15 @@ class WorkspaceContract:
         assert (again.path / "work.txt").read_text() == "work"
         await provider.close(again, AgentOutcome.SUCCEEDED)
 
+    async def test_what_will_be_given_can_be_said_before(self, make: ProviderMaker) -> None:
+        provider, asked = make(), request()
+        expected = provider.preview(APP, asked.task)
+        assert not expected.path.exists()
+        assert await provider.find(APP) == []
+        given = await provider.open(asked)
+        assert given == expected == provider.preview(APP, asked.task)
+        await provider.close(given, None)
+
     async def test_two_tasks_and_two_apps_have_folders_of_their_own(
         self, make: ProviderMaker
     ) -> None:

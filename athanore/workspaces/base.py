@@ -112,6 +112,10 @@ class WorkspaceProvider(Protocol):
         """
         ...
 
+    def preview(self, app: str, task: Task) -> Workspace:
+        """Say what `open` would give for a task, without making anything."""
+        ...
+
     async def find(self, app: str) -> Sequence[FoundWorkspace]:
         """List an app's folders on this host, by task id."""
         ...

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from athanore.errors import WorkspaceError
-from athanore.models import AgentOutcome
+from athanore.models import AgentOutcome, Task
 from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
 from athanore.workspaces.places import Place, Record, acquire, is_held, places
 from athanore.workspaces.preparation import Preparation
@@ -58,6 +58,10 @@ class TaskFolders(ABC):
     async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
         """See to it that there is a folder; returns the record with what is known of it now."""
 
+    def named(self, record: Record, task: Task) -> Record:
+        """The record of a task's folder with the branch that it has, or will have."""
+        return record
+
     @abstractmethod
     async def secure(self, place: Place, record: Record) -> Sequence[str]:
         """Keep elsewhere what an attempt left in a folder; returns what people should know."""
@@ -75,7 +79,7 @@ class TaskFolders(ABC):
             record = place.read()
             if record.is_open:
                 await self._make_up_for(place, record, request)
-            record = replace(record, task_name=request.task.name)
+            record = self.named(replace(record, task_name=request.task.name), request.task)
             record = await self.make(place, record, request)
             place.write(record)
             preparation = Preparation(self._setup, self._setup_timeout)
@@ -115,6 +119,12 @@ class TaskFolders(ABC):
             return notes
         finally:
             place.lock.release()
+
+    def preview(self, app: str, task: Task) -> Workspace:
+        """Say what `open` would give; see `WorkspaceProvider.preview`."""
+        place = Place(self.folders, app, task.id, self.folder_name)
+        record = self.named(place.read(), task)
+        return Workspace(place.folder, record.branch, record.base)
 
     async def find(self, app: str) -> Sequence[FoundWorkspace]:
         """List an app's folders on this host; see `WorkspaceProvider.find`."""

@@ -69,3 +69,22 @@ def test_it_says_what_would_start_and_changes_nothing(
     assert "4 agents would start" in more
     assert "The route's one agent is at work by then." in more
     assert "The prompt function raises LookupError: no template" in more
+
+
+def test_a_prompt_names_the_folder_and_branch_that_will_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = {"queues": {"Todo": [{"id": "7", "name": "Fix it"}], "In Progress": []}}
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    (tmp_path / "spaces.py").write_text(
+        SCRIPT.partition("@dispatcher")[0]
+        + "from athanore import GitWorkspace\n\n"
+        + f"@dispatcher.route('Todo', workspace=GitWorkspace('toy.git', root={str(tmp_path)!r}))\n"
+        + "def work(task_id, task_name, workspace):\n"
+        + "    return f'{task_name} on {workspace.branch} from {workspace.base}'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    output = Cli("http://127.0.0.1:1/api", capsys)("up", "spaces.py:dispatcher", "--dry-run")
+    assert "Fix it on athanore/7-fix-it from main" in output.out, output
+    assert sorted(f.name for f in tmp_path.iterdir() if f.is_dir()) in ([], ["__pycache__"])

@@ -11,6 +11,7 @@ from athanore import AgentDispatcher, DirectoryWorkspace, GitWorkspace, MemoryAd
 from athanore.errors import ConfigurationError, RouteError
 from athanore.launch.checks import check_agent
 from athanore.routes import Route
+from athanore.runtime.definitions import RouteOptions
 from athanore.runtime.environment import agent_environment
 from athanore.workspaces import Workspace
 from tests.harness import prompt
@@ -89,3 +90,11 @@ def test_a_start_says_what_keeps_a_workspace_from_being_made(tmp_path: Path) -> 
     dispatcher.route("Todo")(prompt)
     with pytest.raises(ConfigurationError, match=r"'Todo': the repository .*missing.git' does not"):
         check_agent(dispatcher, dispatcher.routes["Todo"])
+
+
+def test_a_folder_that_is_said_over_http_takes_the_place_of_a_workspace() -> None:
+    dispatcher = AgentDispatcher("true", workspace=DEFAULT)
+    dispatcher.route("Todo", workspace=OTHER)(prompt)
+    sent = RouteOptions.model_validate({"cwd": "/srv"})
+    changed = sent.applied_to(dispatcher.routes["Todo"])
+    assert (changed.cwd, changed.workspace) == (Path("/srv"), None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import override
 
 from athanore.errors import WorkspaceError
+from athanore.models import Task
 from athanore.processes.supervisor import supervise
 from athanore.workspaces.base import WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
@@ -107,8 +108,7 @@ class GitWorkspace(TaskFolders):
             else:
                 _remove_stale_locks(place.folder / ".git")
                 return record
-        branch = record.branch or branch_name(self._branch, place.task_id, request.task.name)
-        refs = _refs(place)
+        refs, branch = _refs(place), record.branch
         request.say(f"Making {place.folder} with the branch {branch}.")
         for unfinished in place.home.glob("new-*"):  # of a worker that died meanwhile
             await delete(unfinished)
@@ -123,7 +123,14 @@ class GitWorkspace(TaskFolders):
         finally:
             with suppress(WorkspaceError):
                 await delete(new)
-        return replace(record, branch=branch, base=self._base, prepared="")
+        return replace(record, prepared="")
+
+    @override
+    def named(self, record: Record, task: Task) -> Record:
+        if record.branch:  # a task that was renamed keeps it
+            return record
+        branch = branch_name(self._branch, task.id, task.name)
+        return replace(record, branch=branch, base=self._base)
 
     @override
     async def secure(self, place: Place, record: Record) -> Sequence[str]:
