@@ -49,14 +49,6 @@ class DirectoryWorkspace(TaskFolders):
     def folder_name(self) -> str:
         return "work"
 
-    def check(self) -> str | None:
-        """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
-        try:
-            self.folders.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            return f"the folder {str(self.folders)!r} cannot be made: {exc.strerror or exc}"
-        return None
-
     @override
     async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
         if place.folder.is_symlink() or (place.folder.exists() and not place.folder.is_dir()):

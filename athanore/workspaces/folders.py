@@ -70,6 +70,13 @@ class TaskFolders(ABC):
     async def unsaved(self, place: Place) -> str:
         """Say what would be lost with a folder, in a few words; "" if nothing would."""
 
+    def check(self) -> str | None:
+        """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
+        there = next(p for p in (self.folders, *self.folders.parents) if is_there(p))
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return None
+        return f"the folder {str(self.folders)!r} cannot be made: {there} may not be written"
+
     async def open(self, request: WorkspaceRequest) -> Workspace:
         """Give a task's folder to an attempt; see `WorkspaceProvider.open`."""
         place = Place(self.folders, request.app, request.task.id, self.folder_name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.rig import Cli
+from tests.repositories import Repository
 
 SCRIPT = """\
 from athanore import AgentDispatcher, JsonFileAdapter
@@ -76,10 +77,12 @@ def test_a_prompt_names_the_folder_and_branch_that_will_be_made(
 ) -> None:
     board = {"queues": {"Todo": [{"id": "7", "name": "Fix it"}], "In Progress": []}}
     (tmp_path / "board.json").write_text(json.dumps(board))
+    Repository(tmp_path / "toy.git")
+    root = tmp_path / "root"
     (tmp_path / "spaces.py").write_text(
         SCRIPT.partition("@dispatcher")[0]
         + "from athanore import GitWorkspace\n\n"
-        + f"@dispatcher.route('Todo', workspace=GitWorkspace('toy.git', root={str(tmp_path)!r}))\n"
+        + f"@dispatcher.route('Todo', workspace=GitWorkspace('toy.git', root={str(root)!r}))\n"
         + "def work(task_id, task_name, workspace):\n"
         + "    return f'{task_name} on {workspace.branch} from {workspace.base}'\n"
     )
@@ -87,4 +90,4 @@ def test_a_prompt_names_the_folder_and_branch_that_will_be_made(
     monkeypatch.setenv("COLUMNS", "160")
     output = Cli("http://127.0.0.1:1/api", capsys)("up", "spaces.py:dispatcher", "--dry-run")
     assert "Fix it on athanore/7-fix-it from main" in output.out, output
-    assert sorted(f.name for f in tmp_path.iterdir() if f.is_dir()) in ([], ["__pycache__"])
+    assert not root.exists()

@@ -81,6 +81,15 @@ def test_an_agent_is_told_where_it_works() -> None:
     assert not [name for name in without if name in ("ATHANORE_WORKSPACE", "ATHANORE_BRANCH")]
 
 
+def test_a_root_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    wrong = DirectoryWorkspace(tmp_path / "file" / "root").check()
+    assert wrong is not None
+    assert wrong.endswith("/file/root' cannot be made: " + f"{tmp_path}/file may not be written")
+    assert DirectoryWorkspace(tmp_path / "new" / "root").check() is None
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_start_says_what_keeps_a_workspace_from_being_made(tmp_path: Path) -> None:
     dispatcher = AgentDispatcher(
         "true",

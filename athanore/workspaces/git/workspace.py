@@ -88,17 +88,14 @@ class GitWorkspace(TaskFolders):
     def folder_name(self) -> str:
         return self._address.name
 
+    @override
     def check(self) -> str | None:
         """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
         if shutil.which("git") is None:
             return "git is not found on PATH; install it"
         if self._address.is_path and not Path(self._address.text).exists():
             return f"the repository {self._address.text!r} does not exist"
-        try:
-            self.folders.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            return f"the folder {str(self.folders)!r} cannot be made: {exc.strerror or exc}"
-        return None
+        return super().check()
 
     @override
     async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
