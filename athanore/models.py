@@ -49,7 +49,8 @@ class Task:
 
     `queue_name` is the queue that the task was in when it was read. `comments` and `tasks` (the
     checklist) may be empty on tasks from `get_ready_tasks`; `get_task` fills them. `blocked_by`
-    has the ids of the tasks that are to end first, where the board knows of such relations.
+    has the ids of the tasks that are to end first, where the board knows of such relations. `url`
+    is the task's page on the board, for people; None where the adapter knows none.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Task:
     comments: tuple[Comment, ...] = ()
     tasks: tuple[ChecklistItem, ...] = ()
     blocked_by: tuple[str, ...] = ()
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

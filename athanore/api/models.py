@@ -105,6 +105,7 @@ class TaskSummary(BaseModel):
     description: str
     labels: list[str]
     assignees: list[str]
+    url: str | None = Field(description="Its page on the board; null where it has none.")
 
 
 class TaskModel(TaskSummary):
@@ -241,6 +242,7 @@ def summary_of(task: models.Task) -> TaskSummary:
         description=task.description,
         labels=list(task.labels),
         assignees=list(task.assignees),
+        url=task.url,
     )
 
 

@@ -157,6 +157,7 @@ def _task_fields(task: Task) -> dict[str, object]:
         "description": task.description,
         "labels": task.labels,
         "assignees": task.assignees,
+        "url": task.url,
     }
 
 

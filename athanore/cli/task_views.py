@@ -52,6 +52,8 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         return
     say(f"{seen.id}  {seen.name}", "bold")
     say(f"in {seen.queue_name!r}" + "".join(f", {a}" for a in seen.assignees))
+    if seen.url:
+        say(seen.url)
     if seen.labels:
         say(f"labels: {', '.join(seen.labels)}")
     if seen.description:

@@ -40,9 +40,9 @@ type Prompt = Annotated[
 
 PROMPT: Any = {
     "description": "A Jinja template, strict and sandboxed, with `task` (`id`, `name`, "
-    "`description`, `queue_name`, `labels`, `assignees`, `comments`, `tasks`) and `attempt` "
-    "(from 1). It is filled once for a sample task; one that names what does not exist, or needs "
-    "too much time or memory, is refused.",
+    "`description`, `queue_name`, `labels`, `assignees`, `comments`, `tasks`, `url`) and "
+    "`attempt` (from 1). It is filled once for a sample task; one that names what does not exist, "
+    "or needs too much time or memory, is refused.",
     "examples": ["Work on task {{ task.id }}: {{ task.name }}.\n{{ task.description }}"],
 }
 

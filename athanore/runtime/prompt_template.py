@@ -34,6 +34,7 @@ _SAMPLE = Task(
     assignees=("somebody",) * _MANY,
     comments=(Comment("A comment.", "somebody", datetime(2026, 1, 1, tzinfo=UTC)),) * _MANY,
     tasks=(ChecklistItem("An item", True, "1"),) * _MANY,
+    url="https://board.example.com/tasks/1",
 )
 
 

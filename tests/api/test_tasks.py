@@ -35,6 +35,7 @@ def test_a_task_is_shown_whole(api: Api, task_id: str) -> None:
         "description": "It is broken.",
         "labels": [],
         "assignees": [],
+        "url": None,
         "tasks": [],
         "retry_count": 0,
         "active_run": None,

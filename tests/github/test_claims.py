@@ -153,6 +153,23 @@ def test_a_queue_may_close_its_issues(github: GitHubDouble, issue: int) -> None:
     adapter.close()
 
 
+def test_what_others_have_closed_stays_closed(
+    github: GitHubDouble, adapter: GitHubAdapter, issue: int
+) -> None:
+    claim(adapter)
+    row = github.state.issue(issue)
+    github.state.set_fields(row, {"state": "closed"})  # by a merged pull request, say
+    adapter.move_task("1", DONE)
+    assert (row["state"], github.labels(issue)) == ("closed", ["bug", "urgent", LABEL[DONE]])
+
+
+def test_a_task_says_where_its_issue_is(github: GitHubDouble, adapter: GitHubAdapter) -> None:
+    row = github.issue("a", LABEL[TODO])
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task.url == row["html_url"]
+    assert claim(adapter, task.id).url == adapter.get_task(task.id).url == row["html_url"]
+
+
 def test_a_pull_request_is_no_task(github: GitHubDouble, adapter: GitHubAdapter) -> None:
     number = github.pull_request("Add a page", LABEL[TODO])["number"]
     assert adapter.get_ready_tasks([TODO]) == []

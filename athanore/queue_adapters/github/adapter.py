@@ -109,6 +109,7 @@ class GitHubAdapter:
                 f"The repository {name!r} has no {noun} {', '.join(map(repr, missing))}; make "
                 f"the {noun} at {self._site}/{name}/labels, or with: {commands}"
             )
+        self._account.assignee  # noqa: B018  read here, and no more where somebody waits
 
     def board_identity(self) -> BoardIdentity:
         """Tell the board by its repository."""
@@ -138,7 +139,8 @@ class GitHubAdapter:
     def move_task(self, task_id: str, target_queue: str) -> None:
         """Put an issue's label of the board in place of another; its other labels stay.
 
-        The new label comes before the old one goes, so that the issue is never without.
+        The new label comes before the old one goes, so that the issue is never without. An issue
+        that was closed by a move is opened by the next one; what others have closed stays closed.
         """
         label = self._label(target_queue)
         issue = self._repository.issue(task_id)
@@ -147,7 +149,7 @@ class GitHubAdapter:
         if is_done and moved.is_open:
             fields: Json = {"state": "closed", "state_reason": "completed"}
             moved = self._repository.set_fields(moved, fields)
-        elif not is_done and not moved.is_open:
+        elif not moved.is_open and self._labels.queue_of(issue) in self._closes and not is_done:
             moved = self._repository.set_fields(moved, {"state": "open"})
         if moved is not issue:
             self._repository.picture.wrote(moved)

@@ -32,7 +32,7 @@ class Issue:
     assignees: tuple[str, ...]
     is_open: bool
     updated_at: str
-    mark: str | None = None
+    url: str | None = None
 
     @property
     def id(self) -> str:
@@ -54,6 +54,7 @@ class Issue:
             self.assignees,
             tuple(comments),
             checklist(self.body),
+            url=self.url,
         )
 
 
@@ -73,7 +74,7 @@ def parse(row: Json) -> Issue:
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
-    body, mark = texts.read(row.get("body"))
+    body, _ = texts.read(row.get("body"))
     assignees = cast("list[Json]", row.get("assignees") or [])
     return Issue(
         int(row["number"]),
@@ -83,7 +84,7 @@ def parse(row: Json) -> Issue:
         tuple(str(user["login"]) for user in assignees),
         row["state"] == "open",
         str(row["updated_at"]),
-        mark,
+        row.get("html_url"),
     )
 
 
