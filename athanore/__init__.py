@@ -2,6 +2,7 @@
 
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
+from athanore.agent_adapters.python import PythonAgent
 from athanore.agent_adapters.scripted import ScriptedAgent
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import AthanoreError, ConfigurationError
@@ -33,6 +34,7 @@ __all__ = [
     "GitWorkspace",
     "JsonFileAdapter",
     "MemoryAdapter",
+    "PythonAgent",
     "Queue",
     "QueueAdapter",
     "QueueBackend",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from athanore.models import AgentEvent, AgentResult, Task
+from athanore.models import AgentEvent, AgentResult, EventKind, Task
 
 
 def ignore_event(event: AgentEvent) -> None:
@@ -64,6 +64,11 @@ class AgentJob:
     emit: Callable[[AgentEvent], None] = ignore_event
     alive: Callable[[], None] = ignore_sign
     command: tuple[str, ...] = ()
+
+    def say(self, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+        """Put out words of the agent, line by line: for adapters whose agent has no output."""
+        for line in text.splitlines():
+            self.emit(AgentEvent(EventKind.OUTPUT, {"stream": stream, "text": line}))
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from datetime import timedelta
@@ -11,11 +12,13 @@ import pytest
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
+from athanore.agent_adapters.python import PythonAgent
 from athanore.agent_adapters.scripted import Fail, Say, Script, ScriptedAgent, Wait
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker
+from tests.agents import functions
 
 NASTY = Path(__file__).parent.parent / "agents" / "nasty.py"
 
@@ -80,5 +83,43 @@ class TestScriptedAgent(AgentAdapterContract):
         def make(behaviour: Behaviour) -> Case:
             job = AgentJob(Task("1", "Task", "Todo"), Route("Todo", prompt), "the prompt")
             return Case(ScriptedAgent(scripts[behaviour]), job)
+
+        return make
+
+
+async def say_hello(job: AgentJob) -> str:
+    return "hello from the agent"
+
+
+async def go_wrong(job: AgentJob) -> None:
+    raise ValueError("it went wrong")
+
+
+async def hang(job: AgentJob) -> None:
+    job.say("ready")
+    await asyncio.Event().wait()
+
+
+class TestPythonAgentInTheWorker(AgentAdapterContract):
+    @pytest.fixture
+    def case(self) -> CaseMaker:
+        acts = {"succeeds": say_hello, "fails": go_wrong, "hangs": hang, "ignores TERM": hang}
+
+        def make(behaviour: Behaviour) -> Case:
+            job = AgentJob(Task("1", "Task", "Todo"), Route("Todo", prompt), "the prompt")
+            return Case(PythonAgent(acts[behaviour]), job)
+
+        return make
+
+
+@pytest.mark.nightly
+class TestPythonAgentInAProcess(AgentAdapterContract):
+    @pytest.fixture
+    def case(self) -> CaseMaker:
+        def make(behaviour: Behaviour) -> Case:
+            act = getattr(functions, behaviour.replace(" ", "_").lower())
+            task, route = Task("1", "Task", "Todo"), Route("Todo", prompt)
+            job = AgentJob(task, route, "the prompt", env=dict(os.environ))
+            return Case(PythonAgent(act), job)
 
         return make
