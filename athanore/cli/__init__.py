@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
-from athanore.cli import acting, deploying, looking, serving, starting, task_views
+from athanore.cli import acting, copying, deploying, looking, serving, starting, task_views
 from athanore.cli.workspaces import workspaces_app
 from athanore.errors import (
     AmbiguousRouteError,
@@ -85,6 +85,8 @@ def make_app() -> App:
         group = Group(title, sort_key=number)
         for place, command in enumerate(commands):
             app.command(command, group=group, sort_key=place)
+        if title == "Act":
+            app.command(copying.board(group, len(commands)))
         if title == "Act":
             app.command(workspaces_app(group))
     return app

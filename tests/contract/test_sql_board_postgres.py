@@ -161,3 +161,24 @@ def test_board_is_told_from_others_by_a_mark_that_all_hosts_see(
     same = SqlBoard(address)
     assert same.board_identity().marks == board.board_identity().marks
     same.close()
+
+
+def test_whole_board_goes_in_and_out(address: str) -> None:
+    data = {
+        "queues": {
+            "Todo": [{"id": "abc", "name": "one", "comments": ["x"]}, {"id": 7, "name": "two"}],
+            "Done": [],
+        },
+        "last_id": 9,
+    }
+    board = SqlBoard(address)
+    board.prepare(["Later"])
+    board.import_board(data)
+    assert [t.id for t in board.get_ready_tasks(["Todo"])] == ["abc", "7"]
+    assert [c.text for c in board.get_task("abc").comments] == ["x"]
+    assert int(board.create_task("Done", "three").id) > 9
+    exported = board.export_board()
+    assert list(exported["queues"]) == ["Todo", "Done", "Later"]
+    assert [t["id"] for t in exported["queues"]["Todo"]] == ["abc", "7"]
+    assert exported["last_id"] == int(board.get_ready_tasks(["Done"])[0].id)
+    board.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from athanore.models import Queue, Task
 from athanore.queue_adapters.document.document import Document
+from athanore.queue_adapters.document.whole import readable
 
 DEFAULT_AUTHOR = "athanore"
 
@@ -37,6 +39,15 @@ class DocumentAdapter(ABC):
     def user(self) -> str | None:
         """Whom a claim assigns."""
         return self._user
+
+    def export_board(self) -> dict[str, Any]:
+        """Return the whole board in the format of the JSON file."""
+        return self._read().data
+
+    def import_board(self, board: Mapping[str, Any]) -> None:
+        """Put a board in the format of the JSON file into this one, which must be empty."""
+        new = readable(board)
+        self._change(lambda old: old.with_board(new))
 
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """Return the tasks of the queues, without comments and checklists, in board order."""

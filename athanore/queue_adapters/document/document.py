@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from athanore.errors import (
+    ConfigurationError,
     InvalidTaskError,
     QueueExistsError,
     QueueNotEmptyError,
@@ -250,6 +251,17 @@ class Document:
             return Document._index(data, self.last_id)
         return Document(data, tasks, (), self.last_id)
 
+    def with_board(self, new: Document) -> Document:
+        """Take over another board; the queues that are here follow its own.
+
+        Raises:
+            ConfigurationError: there are tasks here.
+        """
+        check_empty(sum(map(len, self.queues.values())))
+        queues = new.queues | {name: q for name, q in self.queues.items() if name not in new.queues}
+        last_id = max(self.last_id, new.last_id)
+        return Document._index(self.data | new.data | {"queues": queues}, last_id)._with_last_id()
+
     # --- changing queues ---
 
     def with_queue_created(self, queue_name: str) -> Document:
@@ -278,6 +290,19 @@ class Document:
     def _check_free(self, queue_name: str) -> None:
         if required("the name of a queue", queue_name) in self.queues:
             raise QueueExistsError(queue_name)
+
+
+def check_empty(task_count: int) -> None:
+    """Refuse to import into a board with tasks.
+
+    Raises:
+        ConfigurationError: it has some.
+    """
+    if task_count:
+        raise ConfigurationError(
+            f"The board has {task_count} {'task' if task_count == 1 else 'tasks'} already, and "
+            "nothing was imported; import into an empty board."
+        )
 
 
 def valid(field: str, text: object) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -17,7 +18,8 @@ from athanore.errors import (
 )
 from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters.document.adapter import DEFAULT_AUTHOR
-from athanore.queue_adapters.sql import queries, rows, schema, watchers
+from athanore.queue_adapters.document.whole import readable
+from athanore.queue_adapters.sql import copying, queries, rows, schema, watchers
 from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.engines import check_file
@@ -134,6 +136,21 @@ class SqlBoard:
         inode = os.stat(real).st_ino
         return BoardIdentity((f"sql:{known}:{inode}", f"{host}:{real}"), f"{real} on {host}")
 
+    def export_board(self) -> dict[str, Any]:
+        """Return the whole board in the format of the JSON file, as of one moment."""
+        with self._database.snapshot() as connection:
+            return copying.take(connection)
+
+    def import_board(self, board: Mapping[str, Any]) -> None:
+        """Put a board in the format of the JSON file into this one, which must be empty.
+
+        The fields of tasks that have no column are kept, and come out again; those of comments and
+        of the board are not.
+        """
+        document = readable(board)
+        with self._database.write() as connection:
+            copying.fill(connection, document)
+
     def close(self) -> None:
         """Close the connections that are not in use; the next call opens others."""
         self._database.close()
@@ -206,14 +223,13 @@ class SqlBoard:
 
     def add_comment(self, task_id: str, text: str) -> None:
         """Add a comment that the adapter's user signs."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._database.write() as connection:
             number = queries.check_task(connection, task_id)
             values = {
                 "task": number,
                 "text": rows.filled("the text of a comment", text),
                 "author": self._user or DEFAULT_AUTHOR,
-                "created_at": now,
+                "created_at": rows.as_time(datetime.now(UTC)),
             }
             connection.execute(sa.insert(_comment).values(values))
 

@@ -52,6 +52,18 @@ class Database:
                 yield connection
 
     @contextmanager
+    def snapshot(self) -> Generator[sa.Connection]:
+        """A connection whose readings are all as of one moment.
+
+        Raises:
+            BoardError: see `athanore.queue_adapters.base`.
+        """
+        with self.read() as connection:
+            if self.address.file is None:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
     def write(self) -> Generator[sa.Connection]:
         """A transaction that is committed at the end, and undone by an error.
 

@@ -61,7 +61,7 @@ def _of_sqlite(error: sqlite3.Error, board: str, says: str) -> BoardError:
             )
         case sqlite3.SQLITE_ERROR:
             return _no_board(board, says)
-        case sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
+        case sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_CONSTRAINT:
             return InvalidTaskError(f"{board} cannot take this value: {says}.")
         case _:
             return BoardUnavailableError(f"{board} cannot be used now: {says}.")
@@ -75,7 +75,7 @@ def _of_postgres(code: str, board: str, says: str) -> BoardError:
             return _no_board(board, says)
         case "28" | "42" | "3D" | "0L" | "0P":
             return BoardAccessError(f"{board} refuses us: {says}.")
-        case "22":
+        case "22" | "23":
             return InvalidTaskError(f"{board} cannot take this value: {says}.")
         case "" if _REFUSED.search(says):
             return BoardAccessError(f"{board} refuses us: {says}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +25,10 @@ from athanore.texts import is_storable, storable
 LONGEST_NAME = 500
 """Characters of the name of a queue: an index of PostgreSQL takes no more than 2,700 bytes."""
 
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+
+HIGHEST = 10**15
+"""An imported id above is a key, so that there are numbers left for new tasks."""
 
 COLUMNS = (
     schema.task.c.number,
@@ -40,9 +44,25 @@ COLUMNS = (
 
 def where_id(task_id: str) -> sa.ColumnElement[bool]:
     """The condition that finds the task of an id."""
-    if _NUMBER.fullmatch(task_id):
-        return schema.task.c.number == int(task_id)
-    return schema.task.c.key == task_id if is_storable(task_id) else sa.false()
+    has_key = schema.task.c.key == task_id if is_storable(task_id) else sa.false()
+    if not _NUMBER.fullmatch(task_id):
+        return has_key
+    number = int(task_id)
+    # A task with a key has a number as well, which is not its id.
+    has_number = sa.and_(schema.task.c.number == number, schema.task.c.key.is_(None))
+    return has_number if number <= HIGHEST else sa.or_(has_number, has_key)
+
+
+def number_and_key(task_id: str) -> tuple[int | None, str | None]:
+    """What an imported task has in its columns `number` (None: any) and `key`."""
+    if _NUMBER.fullmatch(task_id) and int(task_id) <= HIGHEST:
+        return int(task_id), None
+    return None, storable(task_id)
+
+
+def id_of(number: int, key: str | None) -> str:
+    """The id of a task on the board."""
+    return str(number) if key is None else key
 
 
 def task_of(
@@ -51,7 +71,7 @@ def task_of(
     """A task from a row with `COLUMNS`."""
     number, key, queue_name, name, description, labels, assignees = row[: len(COLUMNS)]
     return Task(
-        id=str(number) if key is None else key,
+        id=id_of(number, key),
         name=name,
         queue_name=queue_name,
         description=description,
@@ -78,6 +98,12 @@ def read_json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def as_time(time: datetime) -> str:
+    """A time for a column."""
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def as_json(value: object) -> str:
