@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.runtime.apps import App
+    from athanore.services.runs import Dispatched
     from athanore.services.task_changes import Arrival
-    from athanore.services.tasks import Dispatched
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
 type RouteName = Annotated[
@@ -92,10 +92,10 @@ def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = Non
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import task_changes, tasks
+        from athanore.services import runs, task_changes
 
         read = await task_changes.read(found, task)
-        await _tell(client, found, await tasks.dispatch(client, found, read, queue))
+        await _tell(client, found, await runs.dispatch(client, found, read, queue))
 
     with_app(app, action)
 
@@ -112,10 +112,10 @@ def cancel(
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import task_changes, tasks
+        from athanore.services import runs, task_changes
 
         read = await task_changes.read(found, task)
-        done = await tasks.cancel(client, found, read, user(), reason or "")
+        done = await runs.cancel(client, found, read, user(), reason or "")
         if done.at_once:
             say(f"Cancelled {done.run.name!r}: no agent was at work.")
         else:
@@ -139,17 +139,17 @@ def requeue(
         raise ConfigurationError("Name one task, or say --all.")
 
     async def action(client: PrefectClient, found: App) -> int:
-        from athanore.services import operations, task_changes
+        from athanore.services import dead_letters, task_changes
 
         async def requeue_one(task_id: str) -> None:
             read = await task_changes.read(found, task_id)
-            done = await operations.requeue(Connected(client), found, read, user(), queue)
+            done = await dead_letters.requeue(Connected(client), found, read, user(), queue)
             await _tell(client, found, done)
 
         if task is not None:
             await requeue_one(task)
             return 0
-        letters = await operations.dead_letters(client, found)
+        letters = await dead_letters.read_all(client, found)
         refused = 0
         for letter in letters:
             try:
@@ -168,9 +168,9 @@ def pause(route: RouteName, /, *, app: AppOption = None) -> None:
     """Pause a route: no polls, and no agent starts. Running agents are left alone."""
 
     async def action(client: PrefectClient, found: App) -> str:
-        from athanore.services.operations import pause_route
+        from athanore.services.routes import pause
 
-        return (await pause_route(client, found, route)).name
+        return (await pause(client, found, route)).name
 
     name = with_app(app, action)
     say(f"Paused {name!r}. Running agents finish; `athanore resume {name!r}` lets it go on.")
@@ -180,16 +180,16 @@ def resume(route: RouteName, /, *, app: AppOption = None) -> None:
     """Let a paused route go on, whoever paused it."""
 
     async def action(client: PrefectClient, found: App) -> str:
-        from athanore.services.operations import resume_route
+        from athanore.services.routes import resume
 
-        return (await resume_route(client, found, route)).name
+        return (await resume(client, found, route)).name
 
     say(f"Resumed {with_app(app, action)!r}.")
 
 
 async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arrival) -> None:
     from athanore.runs.store import route_name
-    from athanore.services.tasks import Dispatched
+    from athanore.services.runs import Dispatched
 
     say(f"{verb} {done.task.name!r} ({done.task.id}): it is in {done.task.queue_name!r}.")
     if done.run is not None:
@@ -197,8 +197,8 @@ async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arriva
 
 
 async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:
+    from athanore.runs.links import run_url
     from athanore.runs.pausing import paused_parts
-    from athanore.services.operations import run_url
 
     verb = "Dispatched" if done.created else "Already waiting:"
     say(f"{verb} {done.run.name!r} to the agent of {done.route!r}.  {run_url(client, done.run)}")

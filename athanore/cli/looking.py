@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from athanore.options import Options
     from athanore.runtime.apps import App
     from athanore.runtime.route_registry import KnownRoute
-    from athanore.services.operations import DeadLetter
+    from athanore.services.dead_letters import DeadLetter
     from athanore.services.overview import Overview, RunView
 
 _SHOWN_RUNS = 50
@@ -119,9 +119,9 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the tasks that were given up: why, after how many attempts, and what was said last."""
 
     async def action(client: PrefectClient, found: App) -> list[DeadLetter]:
-        from athanore.services import operations
+        from athanore.services import dead_letters
 
-        return await operations.dead_letters(client, found)
+        return await dead_letters.read_all(client, found)
 
     seen = with_app(app, action)
     if json:

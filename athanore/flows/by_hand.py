@@ -13,7 +13,7 @@ from athanore.routes import Route
 from athanore.runs.run_log import allow_another_start
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.services import tasks
+from athanore.services import runs
 
 # Until a run is offered again whose route the process that had it does not have.
 _ELSEWHERE = timedelta(seconds=30)
@@ -39,7 +39,7 @@ async def hand_over(client: PrefectClient, app: App, route: Route, task_id: str)
             f"this route takes tasks from {route.queue_name!r}."
         )
     try:
-        run = (await tasks.dispatch(client, app, board_task, route.name)).run
+        run = (await runs.dispatch(client, app, board_task, route.name)).run
     except DispatchError as exc:
         return Cancelled(message=str(exc))
     return Completed(

@@ -29,7 +29,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.board import Board
 from athanore.runtime.registry import registry
-from athanore.services import tasks
+from athanore.services import runs
 
 
 async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -177,7 +177,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     try:
         task = await app.board.task(task_id)
         async with store.prefect_client() as client:
-            await tasks.dispatch_if_watched(client, app, task)
+            await runs.dispatch_if_watched(client, app, task)
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning(
             "The next poll dispatches the task: %s", exc, extra={"action": "dispatch_delayed"}

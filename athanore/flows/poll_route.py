@@ -34,7 +34,7 @@ from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
-from athanore.services import tasks
+from athanore.services import runs
 from athanore.services.holds import Holds
 from athanore.services.owners import owners
 
@@ -110,8 +110,8 @@ class _Poll:
             self.notes += owned.held.values()
             if not self.app.noted.is_swept:  # a stock worker, which has no timer for that
                 await look_once(client, self.app)
-            active = await tasks.make_way(client, self.app, ready)
-            if left := await tasks.cancel_left_behind(client, self.app, route, active):
+            active = await runs.make_way(client, self.app, ready)
+            if left := await runs.cancel_left_behind(client, self.app, route, active):
                 self.notes.append(f"{left} cancelled: their tasks have left the queue")
             holds = Holds(self.app, routes)
             holds.has_read(in_queue)

@@ -317,14 +317,14 @@ async def _needs_person(
 ) -> list[Finding]:
     """What waits for a person; entries that cannot be read are told with the board."""
     from athanore.runtime.apps import App
-    from athanore.services import machinery, needs_person, operations
+    from athanore.services import dead_letters, machinery, needs_person
 
     app = App(reference, dispatcher)
     routes = await app.routes.read(client)
     parts = await machinery.look_at_machinery(client, app, routes)
     matters = needs_person.of_routes(app.name, parts)
     with suppress(BoardError):  # which is a finding by itself
-        at_rest = await operations.at_rest(client, app, routes)
+        at_rest = await dead_letters.at_rest(client, app, routes)
         matters = await needs_person.needs_person(app, routes, parts, at_rest)
     wanted = [m for m in matters if m.kind is not needs_person.Kind.BROKEN_ENTRY]
     found = [Finding("needs a person", Level.WARN, m.says, m.mend) for m in wanted[:_SHOWN]]

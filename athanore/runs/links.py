@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 
 from athanore.http_client.addresses import address_of, read_address, without_login
@@ -27,3 +29,8 @@ def ui_url(api_url: str) -> str:
     """The address of the UI that belongs to an API address; it has no password in it."""
     url = get_current_settings().ui_url or api_url.rstrip("/").removesuffix("/api")
     return without_login(url.strip().rstrip("/"))
+
+
+def run_url(client: PrefectClient, run: FlowRun) -> str:
+    """The page of a run in the UI of the Prefect that a client talks to."""
+    return f"{ui_url(str(client.api_url))}/runs/flow-run/{run.id}"

@@ -22,7 +22,7 @@ from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.ownership import listed, watched, watching
 from athanore.runtime.route_registry import Routes, called
-from athanore.services import operations
+from athanore.services import dead_letters
 from athanore.services.holds import Holds
 from athanore.services.machinery import Machinery, look_at_machinery
 from athanore.services.owners import owner_of
@@ -186,8 +186,8 @@ def _nobody_watches(
     client: PrefectClient, task: Task, routes: Routes, last: FlowRun | None
 ) -> Explanation:
     """A task in a queue that is no route's: given up, done, left in progress, or never ours."""
-    if task.queue_name in operations.resting_places(routes):
-        letter = operations.dead_letter(client, routes, task, last)
+    if task.queue_name in dead_letters.places(routes):
+        letter = dead_letters.dead_letter(client, routes, task, last)
         if letter is not None:
             reason = f"It was given up: {letter.reason.rstrip('.')}."
             return Explanation(task, letter.route, reason, None, (_command("requeue", task.id),))

@@ -15,8 +15,8 @@ from athanore.queue_adapters.base import HasUser
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
+from athanore.services.dead_letters import AtRest, requeue_target
 from athanore.services.machinery import Machinery
-from athanore.services.operations import AtRest, requeue_target
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY}
 """Cancelled states of runs whose tasks are where somebody wants them."""
@@ -64,7 +64,7 @@ async def needs_person(
     """Return all that waits for a person, tasks first.
 
     Args:
-        at_rest: see `operations.at_rest`.
+        at_rest: see `dead_letters.at_rest`.
 
     Raises:
         BoardError: the board cannot be read.
@@ -89,7 +89,7 @@ def of_tasks(routes: Routes, at_rest: AtRest, user: str | None) -> list[NeedsPer
     Dead letters are told apart from these, but for those that go round.
 
     Args:
-        at_rest: see `operations.at_rest`.
+        at_rest: see `dead_letters.at_rest`.
         user: whom claims assign.
     """
     found = (_of_task(routes, task, last, user) for task, last in at_rest)

@@ -19,11 +19,13 @@ from prefect.client.schemas.sorting import LogSort
 from athanore import names
 from athanore.errors import BoardError
 from athanore.runs import store as runs
+from athanore.runs.links import run_url, ui_url
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import KnownRoute
-from athanore.services import operations
+from athanore.services import dead_letters
+from athanore.services.dead_letters import DeadLetter
 from athanore.services.machinery import look_at_machinery
 from athanore.services.needs_person import NeedsPerson, needs_person, of_routes
 
@@ -86,7 +88,7 @@ class Overview:
     workers: tuple[str, ...]
     routes: tuple[RouteView, ...]
     runs: tuple[RunView, ...]
-    dead_letters: tuple[operations.DeadLetter, ...] | None
+    dead_letters: tuple[DeadLetter, ...] | None
     needs_person: tuple[NeedsPerson, ...]
     board_error: str | None
 
@@ -100,13 +102,13 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     machinery = await look_at_machinery(client, app, routes)
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
-    letters: tuple[operations.DeadLetter, ...] | None = None
+    letters: tuple[DeadLetter, ...] | None = None
     waiting = of_routes(app.name, machinery)
     error: str | None = None
     try:
         counts = {q.name: q.task_count for q in await app.board.queues()}
-        at_rest = await operations.at_rest(client, app, routes)
-        letters = tuple(operations.letters_of(client, routes, at_rest))
+        at_rest = await dead_letters.at_rest(client, app, routes)
+        letters = tuple(dead_letters.given_up(client, routes, at_rest))
         waiting = await needs_person(app, routes, machinery, at_rest)
     except BoardError as exc:
         error = str(exc)
@@ -131,7 +133,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
 
     return Overview(
         app=app.name,
-        ui_url=operations.prefect_ui(client),
+        ui_url=ui_url(str(client.api_url)),
         deployed_versions=machinery.versions,
         limit=machinery.limit,
         working=len(working),
@@ -159,7 +161,7 @@ def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunVie
         worker=known.worker or None,
         message=(run.state.message or "") if run.state else "",
         last_line=last_line,
-        url=operations.run_url(client, run),
+        url=run_url(client, run),
     )
 
 

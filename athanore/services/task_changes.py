@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore.errors import AthanoreError, BoardError, TaskNotFoundError
 from athanore.models import EventKind, Task
 from athanore.runtime.apps import App
-from athanore.services import tasks
+from athanore.services import runs
 from athanore.services.access import PrefectAccess
 
 logger = logging.getLogger("athanore")
@@ -138,7 +138,7 @@ async def _dispatch_if_watched(prefect: PrefectAccess, app: App, task: Task) -> 
         return None
     try:
         async with prefect.client() as client:
-            done = await tasks.dispatch_if_watched(client, app, task)
+            done = await runs.dispatch_if_watched(client, app, task)
     except AthanoreError as exc:
         logger.warning(
             "The next poll dispatches task %r: %s",

@@ -26,7 +26,7 @@ from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
-from athanore.services import tasks
+from athanore.services import runs
 from tests.harness import app_name, prompt
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Site:
         return self.board.get_task(self.task_id)
 
     async def dispatched(self) -> FlowRun:
-        return (await tasks.dispatch(self.client, self.app, self.task)).run
+        return (await runs.dispatch(self.client, self.app, self.task)).run
 
     async def waits_for_its_retry(self) -> FlowRun:
         """A run whose next attempt is due in an hour."""
@@ -72,8 +72,8 @@ class Site:
         """What a poll of a queue finds under way, after it has cleared up."""
         ready = self.board.get_ready_tasks([queue_name])
         route = self.app.dispatcher.routes[queue_name]
-        held = await tasks.make_way(self.client, self.app, ready)
-        await tasks.cancel_left_behind(self.client, self.app, route, held)
+        held = await runs.make_way(self.client, self.app, ready)
+        await runs.cancel_left_behind(self.client, self.app, route, held)
         return held
 
 
@@ -105,13 +105,13 @@ def events_arrive(prefect_api: str) -> Generator[None]:
 async def test_a_waiting_run_of_another_route_does_not_hold_its_task(site: Site) -> None:
     old = await site.waits_for_its_retry()
     site.board.move_task(site.task_id, "Urgent")
-    new = await tasks.dispatch(site.client, site.app, site.task)
+    new = await runs.dispatch(site.client, site.app, site.task)
     assert (new.route, new.created) == ("Urgent", True)
     assert store.route_name(new.run) == "Urgent"
     before = await site.read(old)
     assert (before.state_type, before.state_name) == (StateType.CANCELLED, "Superseded")
     assert "'Urgent'" in ((before.state and before.state.message) or "")
-    again = await tasks.dispatch(site.client, site.app, site.task)
+    again = await runs.dispatch(site.client, site.app, site.task)
     assert (again.run.id, again.created) == (new.run.id, False)
 
 
@@ -140,7 +140,7 @@ async def test_a_poll_cancels_the_waiting_run_of_a_task_that_has_left(site: Site
     left = await site.waits_for_its_retry()
     site.board.move_task(site.task_id, "Parked")
     stays = site.board.create_task("Todo", "Stays")
-    other = (await tasks.dispatch(site.client, site.app, stays)).run
+    other = (await runs.dispatch(site.client, site.app, stays)).run
     assert set(await site.polled("Todo")) == {stays.id}
     assert (await site.read(left)).state_name == StateName.NOTHING_TO_DO
     assert (await site.read(other)).state_type is StateType.SCHEDULED
@@ -149,7 +149,7 @@ async def test_a_poll_cancels_the_waiting_run_of_a_task_that_has_left(site: Site
 async def test_a_task_that_came_while_a_poll_looked_keeps_its_run(site: Site) -> None:
     route = site.app.dispatcher.routes["Todo"]
     run = await site.dispatched()
-    assert await tasks.cancel_left_behind(site.client, site.app, route, {}) == 0
+    assert await runs.cancel_left_behind(site.client, site.app, route, {}) == 0
     assert (await site.read(run)).state_type is StateType.SCHEDULED
 
 
@@ -161,10 +161,10 @@ async def test_an_agent_at_work_holds_its_task_wherever_it_is(site: Site) -> Non
     with pytest.raises(TaskBusyError):
         await site.dispatched()
     with pytest.raises(TaskBusyError):
-        await tasks.dispatch(site.client, site.app, site.task, "Todo")
+        await runs.dispatch(site.client, site.app, site.task, "Todo")
     assert site.task.queue_name == "Urgent", "a task is not moved under its agent"
     assert set(await site.polled("Urgent")) == {site.task_id}
-    assert await tasks.dispatch_if_watched(site.client, site.app, site.task) is None
+    assert await runs.dispatch_if_watched(site.client, site.app, site.task) is None
     assert (await site.read(run)).state_type is StateType.RUNNING
     site.board.move_task(site.task_id, "In Progress")
     with pytest.raises(TaskBusyError):
@@ -173,7 +173,7 @@ async def test_an_agent_at_work_holds_its_task_wherever_it_is(site: Site) -> Non
 
 async def test_a_task_is_dispatched_to_another_route_by_name(site: Site) -> None:
     old = await site.waits_for_its_retry()
-    done = await tasks.dispatch(site.client, site.app, site.task, "Urgent")
+    done = await runs.dispatch(site.client, site.app, site.task, "Urgent")
     assert (done.route, done.created, site.task.queue_name) == ("Urgent", True, "Urgent")
     assert (await site.read(old)).state_name == "Superseded"
     site.board.move_task(site.task_id, "Parked")
@@ -200,7 +200,7 @@ async def test_the_reason_of_a_cancellation_is_kept_though_no_agent_had_started(
     site: Site,
 ) -> None:
     run = await site.waits_for_its_retry()
-    done = await tasks.cancel(site.client, site.app, site.task, "eve", "superseded by #42")
+    done = await runs.cancel(site.client, site.app, site.task, "eve", "superseded by #42")
     assert done.at_once
     now = await site.read(run)
     assert now.state is not None

@@ -39,7 +39,7 @@ from athanore.runtime.liveness import Liveness
 from athanore.runtime.local_runs import StopReason
 from athanore.runtime.margins import Margins
 from athanore.runtime.route_registry import deployments_of
-from athanore.services import operations
+from athanore.services import dead_letters
 from tests.harness import app_name, prompt
 
 pytestmark = pytest.mark.postgres
@@ -425,7 +425,7 @@ async def test_a_dead_letter_whose_queue_is_gone_stays_with_a_comment(site: Site
         ],
     )
     assert record_of(await site.run(run)).is_closed
-    (letter,) = await operations.dead_letters(site.client, site.app)
+    (letter,) = await dead_letters.read_all(site.client, site.app)
     assert (letter.task_id, letter.reason) == (site.task_id, "exit code 1")
 
 

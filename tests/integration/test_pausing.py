@@ -22,7 +22,7 @@ from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
-from athanore.services import tasks
+from athanore.services import runs
 from tests.harness import app_name, prompt
 
 LOG = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ async def test_a_pause_after_one_that_was_ended_in_prefects_ui_is_a_persons(site
 
 async def test_a_task_is_kept_though_its_route_cannot_be_paused(site: Site) -> None:
     task = site.board.create_task("Todo", "Fix it")
-    run = (await tasks.dispatch(site.client, site.app, task)).run
+    run = (await runs.dispatch(site.client, site.app, task)).run
     for state in (Pending(), Running()):
         await site.client.set_flow_run_state(run.id, state)
     run = await site.client.read_flow_run(run.id)

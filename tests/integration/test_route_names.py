@@ -18,7 +18,7 @@ from athanore.runs import store
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
-from athanore.services import operations, tasks
+from athanore.services import routes, runs
 from tests.harness import app_name, prompt
 
 QUEUES = ["Todo", "In Progress", "Done"]
@@ -42,7 +42,7 @@ class Site:
 
     async def dispatched(self, app: App, task: str) -> FlowRun:
         created = self.board.create_task("Todo", task)
-        return (await tasks.dispatch(self.client, app, created)).run
+        return (await runs.dispatch(self.client, app, created)).run
 
     async def deployments(self) -> set[str]:
         found = await deployments_of(self.client, self.name)
@@ -76,8 +76,8 @@ async def test_a_route_with_a_name_is_called_so_in_prefect(site: Site) -> None:
     assert {d.name for d in found.values()} == {names.deployment_name(site.name, "Coder")}
     # A person may name the queue, as long as only one route watches it.
     for called in ("Coder", "Todo"):
-        assert (await operations.pause_route(site.client, app, called)).name == "Coder"
-        assert (await operations.resume_route(site.client, app, called)).name == "Coder"
+        assert (await routes.pause(site.client, app, called)).name == "Coder"
+        assert (await routes.resume(site.client, app, called)).name == "Coder"
 
 
 async def test_a_new_name_takes_over_what_is_open_under_the_old_one(site: Site) -> None:
@@ -96,7 +96,7 @@ async def test_a_new_name_takes_over_what_is_open_under_the_old_one(site: Site) 
     assert store.route_name(begun) == "Engineer"
     assert names.route_tag("Engineer") in begun.tags
     assert (await app.routes.find(site.client, begun.parameters)).name == "Engineer"
-    held = await tasks.make_way(site.client, app, site.board.get_ready_tasks(["Todo"]))
+    held = await runs.make_way(site.client, app, site.board.get_ready_tasks(["Todo"]))
     assert [r.id for r in held.values()] == [begun.id], "its task has no second run"
     assert await site.deployments() == {"Engineer", "Coder"}, "Prefect needs it for the run"
 

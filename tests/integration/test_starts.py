@@ -21,7 +21,7 @@ from athanore.processes import identity
 from athanore.runs.record import Holder, result_of
 from athanore.runtime import starts
 from athanore.runtime.liveness import Liveness
-from athanore.services import tasks
+from athanore.services import runs
 from tests.integration.test_interrupted import DEAD, LOG, Site, site_at
 
 FAR = Holder("AthanoreWorker 3f2c (b)", "of-another-host:42:7")
@@ -169,8 +169,8 @@ async def test_a_suspended_run_whose_agent_is_being_stopped_still_holds_its_task
 ) -> None:
     run = await opened(site, FAR)
     run = await site.put(run, Suspended())
-    assert await tasks.cancel_left_behind(site.client, site.app, site.route, {}) == 0
-    held = await tasks.make_way(site.client, site.app, [site.board.get_task(site.task_id)])
+    assert await runs.cancel_left_behind(site.client, site.app, site.route, {}) == 0
+    held = await runs.make_way(site.client, site.app, [site.board.get_task(site.task_id)])
     assert held[site.task_id].id == run.id
     await site.log(await site.run(run)).leave()
-    assert await tasks.cancel_left_behind(site.client, site.app, site.route, {}) == 1
+    assert await runs.cancel_left_behind(site.client, site.app, site.route, {}) == 1

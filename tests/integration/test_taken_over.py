@@ -14,7 +14,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.agent_adapters.base import AgentJob
 from athanore.cli.context import Connected
 from athanore.errors import TaskBusyError
-from athanore.services import operations, tasks
+from athanore.services import dead_letters, runs
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
@@ -76,9 +76,9 @@ async def by_hand(it: Running, again: str, task_id: str) -> None:
     async with PrefectClient(it.prefect.url) as client:
         if again == "requeue":
             task = it.board.get_task(task_id)
-            await operations.requeue(Connected(client), app, task, "me", "Todo")
+            await dead_letters.requeue(Connected(client), app, task, "me", "Todo")
         else:
-            await tasks.dispatch(client, app, it.board.get_task(task_id), "Todo")
+            await runs.dispatch(client, app, it.board.get_task(task_id), "Todo")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from athanore.errors import DispatchError
 from athanore.launch.display import overview_view
 from athanore.queue_adapters.document.document import Document
 from athanore.runs.states import StateName
-from athanore.services import operations
+from athanore.services import dead_letters
 from athanore.services.machinery import Machinery
 from athanore.services.needs_person import Kind, NeedsPerson, needs_person
 from athanore.services.overview import Overview
@@ -44,7 +44,7 @@ def parts(
 
 async def matters(site: Site, machinery: Machinery | None = None) -> list[NeedsPerson]:
     routes = await site.app.routes.read(site.client)
-    at_rest = await operations.at_rest(site.client, site.app, routes)
+    at_rest = await dead_letters.at_rest(site.client, site.app, routes)
     return await needs_person(site.app, routes, machinery or parts(), at_rest)
 
 
@@ -128,7 +128,7 @@ async def test_the_command_that_is_named_mends_it(case: str) -> None:
     site = Site()
     await TASKS[case][0](site)
     task = site.board.get_task(site.task_id)
-    await operations.requeue(Direct(site), site.app, task, "eve", "Todo")
+    await dead_letters.requeue(Direct(site), site.app, task, "eve", "Todo")
     assert await matters(site) == []
 
 
@@ -139,7 +139,7 @@ async def test_an_orphan_goes_back_to_the_only_route_that_it_can_be_from() -> No
     (matter,) = await matters(site)
     assert matter.mend == "athanore requeue 1"
     task = site.board.get_task(site.task_id)
-    done = await operations.requeue(Direct(site), site.app, task, "eve")
+    done = await dead_letters.requeue(Direct(site), site.app, task, "eve")
     assert done.route == "Todo"
     assert site.place == "Todo"
 
@@ -148,7 +148,7 @@ async def test_an_orphan_of_one_of_several_routes_is_not_guessed() -> None:
     site = Site()
     await left_by_agent(site)
     with pytest.raises(DispatchError, match="say which queue it shall go to: 'Todo', 'Next'"):
-        await operations.requeue(Direct(site), site.app, site.board.get_task(site.task_id), "eve")
+        await dead_letters.requeue(Direct(site), site.app, site.board.get_task(site.task_id), "eve")
 
 
 ROUTES: dict[str, tuple[Machinery, Kind | None, str]] = {

@@ -40,7 +40,7 @@ from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.local_runs import RunControl, StopReason
-from athanore.services import tasks
+from athanore.services import runs
 from tests.harness import prompt
 from tests.memory_prefect import MemoryPrefect
 
@@ -137,9 +137,9 @@ class Site:
     def log(self, run: FlowRun) -> RunLog:
         return RunLog(self.client, run, self.route.retry)
 
-    async def cancelled(self) -> tasks.Cancellation:
+    async def cancelled(self) -> runs.Cancellation:
         task = self.board.get_task(self.task_id)
-        return await tasks.cancel(self.client, self.app, task, "me", "not now")
+        return await runs.cancel(self.client, self.app, task, "me", "not now")
 
     async def sweep(self) -> None:
         """Look after the app's runs and tasks."""
@@ -174,9 +174,9 @@ async def test_a_task_is_dispatched_unless_a_run_holds_it(phase: str, where: str
     busy = holds and (where == "other" or phase in ("working", "cancelling"))
     if busy:
         with pytest.raises(TaskBusyError):
-            await tasks.dispatch(site.client, site.app, task)
+            await runs.dispatch(site.client, site.app, task)
         return
-    done = await tasks.dispatch(site.client, site.app, task)
+    done = await runs.dispatch(site.client, site.app, task)
     assert (done.route, done.created) == ("Todo", not holds)
     assert (done.run.id == there.id) is holds
     after = await site.client.read_flow_run(there.id)
@@ -184,7 +184,7 @@ async def test_a_task_is_dispatched_unless_a_run_holds_it(phase: str, where: str
         assert after.state_name == StateName.SUPERSEDED
     else:
         assert after.state_type is there.state_type
-    again = await tasks.dispatch(site.client, site.app, task)
+    again = await runs.dispatch(site.client, site.app, task)
     assert (again.run.id, again.created) == (done.run.id, False)
 
 
@@ -208,10 +208,10 @@ async def test_a_dispatch_takes_the_task_to_the_route_that_was_asked_for(
     task = site.board.get_task(site.task_id)
     if not isinstance(expected, str):
         with pytest.raises(expected):
-            await tasks.dispatch(site.client, site.app, task, to)
+            await runs.dispatch(site.client, site.app, task, to)
         assert (site.place, site.client.runs) == (queue, {})
         return
-    done = await tasks.dispatch(site.client, site.app, task, to)
+    done = await runs.dispatch(site.client, site.app, task, to)
     assert (done.route, done.created, site.place) == (expected, True, expected)
     assert store.route_name(done.run) == expected
 
@@ -221,7 +221,7 @@ async def test_a_task_is_not_moved_from_under_its_agent(phase: str) -> None:
     site = Site()
     await site.put(await site.dispatched(), *PHASES[phase]())
     with pytest.raises(TaskBusyError):
-        await tasks.dispatch(site.client, site.app, site.board.get_task(site.task_id), "Next")
+        await runs.dispatch(site.client, site.app, site.board.get_task(site.task_id), "Next")
     assert site.place == "Todo"
 
 
@@ -262,8 +262,8 @@ async def test_a_waiting_run_whose_task_has_left_is_cancelled(phase: str, place:
         site.board.move_task(site.task_id, place)
     left = place != "Todo" and phase in NOT_TAKEN
     ready = [t for t in site.board.get_ready_tasks(["Todo"]) if t.queue_name == "Todo"]
-    held = await tasks.make_way(site.client, site.app, ready)
-    done = await tasks.cancel_left_behind(site.client, site.app, site.route, held)
+    held = await runs.make_way(site.client, site.app, ready)
+    done = await runs.cancel_left_behind(site.client, site.app, site.route, held)
     after = await site.client.read_flow_run(run.id)
     assert done == int(left)
     assert (after.state_name == StateName.NOTHING_TO_DO) is left

@@ -30,12 +30,12 @@ from prefect.states import Pending, Running
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.api.service import Service
 from athanore.flows.outcome import Conclusion
-from athanore.flows.recovery import Recovery
+from athanore.flows.sweep import look_once
 from athanore.processes import identity
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
-from athanore.services import tasks
+from athanore.services import runs
 from tests.harness import prompt
 from tests.memory_prefect import MemoryPrefect
 
@@ -84,7 +84,7 @@ async def works(it: Site, meet: threading.Barrier) -> None:
     client, app, route = it.client, it.app, it.app.dispatcher.routes["Todo"]
     for outcome in (AgentOutcome.FAILED, AgentOutcome.SUCCEEDED):
         task = it.board.get_task("1")
-        run = (await tasks.dispatch(client, app, task)).run
+        run = (await runs.dispatch(client, app, task)).run
         for state in (Pending(), Running()):
             await client.set_flow_run_state(run.id, state)
         run = await client.read_flow_run(run.id)
@@ -93,7 +93,7 @@ async def works(it: Site, meet: threading.Barrier) -> None:
             await log.open(identity.process(), "a token", app.version, key=b"a key")
             await app.board.claim("1", "Todo", "In Progress")
             await asyncio.to_thread(meet.wait, 60)  # both are at work on their task 1
-            await Recovery(client, app, route, LOG).look([], [it.board.get_task("1")])
+            await look_once(client, app)
             result = AgentResult(outcome, "exit code 2")
             ending = await Conclusion(app, route, log, "1", LOG).ended(result)
         await client.set_flow_run_state(run.id, ending)

@@ -8,7 +8,7 @@ from time import monotonic
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.runtime.apps import App
-from athanore.services import operations
+from athanore.services import dead_letters
 from athanore.services.machinery import look_at_machinery
 from athanore.services.needs_person import NeedsPerson, needs_person
 
@@ -44,7 +44,7 @@ class Attention:
         async with self._prefect.client() as client:
             routes = await app.routes.read(client)
             machinery = await look_at_machinery(client, app, routes)
-            places = operations.resting_places(routes)
+            places = dead_letters.places(routes)
             resting = [t for t in picture.tasks if t.queue_name in places]
-            at_rest = await operations.idle(client, app, resting)
+            at_rest = await dead_letters.idle(client, app, resting)
         return await needs_person(app, routes, machinery, at_rest)

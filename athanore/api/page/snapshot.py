@@ -36,7 +36,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.board_view import BoardView, Picture
 from athanore.runtime.ownership import owner, watched, watching
 from athanore.runtime.route_registry import Routes, called
-from athanore.services import needs_person, operations
+from athanore.services import dead_letters, needs_person
 from athanore.services.machinery import Machinery, look_at_machinery
 from athanore.services.needs_person import NeedsPerson
 
@@ -176,7 +176,7 @@ class _Known:
     """What Prefect says of the tasks."""
 
     open: open_runs.OpenRuns
-    letters: dict[str, operations.DeadLetter]
+    letters: dict[str, dead_letters.DeadLetter]
     requeueable: frozenset[str]
     matters: dict[str, NeedsPerson]
     lines: dict[str, str]
@@ -184,7 +184,7 @@ class _Known:
     routes: Routes
 
 
-type _Letters = tuple[dict[str, operations.DeadLetter], frozenset[str], dict[str, NeedsPerson]]
+type _Letters = tuple[dict[str, dead_letters.DeadLetter], frozenset[str], dict[str, NeedsPerson]]
 
 
 class Snapshots:
@@ -265,7 +265,7 @@ class Snapshots:
             )
         async with self._prefect.client() as client:
             found = await open_runs.of_tasks(client, app.name, [t.id for t in tasks])
-        places = operations.resting_places(routes)
+        places = dead_letters.places(routes)
         idle = [t for t in tasks if t.queue_name in places and t.id not in found.by_task]
         user = await needs_person.board_user(app)
         async with self._prefect.client() as client:
@@ -281,9 +281,9 @@ class Snapshots:
     ) -> _Letters:
         last = await store.last_finished_runs(client, self._app.name, [t.id for t in idle])
         at_rest = [(t, last.get(t.id)) for t in idle]
-        targets = ((t, operations.requeue_target(routes, t, run, user)) for t, run in at_rest)
+        targets = ((t, dead_letters.requeue_target(routes, t, run, user)) for t, run in at_rest)
         return (
-            {x.task_id: x for x in operations.letters_of(client, routes, at_rest)},
+            {x.task_id: x for x in dead_letters.given_up(client, routes, at_rest)},
             frozenset(t.id for t, route in targets if route is not None),
             {m.task_id: m for m in needs_person.of_tasks(routes, at_rest, user) if m.task_id},
         )
@@ -387,7 +387,7 @@ def _route_model(route: Route, machinery: Machinery | None) -> BoardRouteModel:
     )
 
 
-def _letter_model(letter: operations.DeadLetter) -> CardLetterModel:
+def _letter_model(letter: dead_letters.DeadLetter) -> CardLetterModel:
     return CardLetterModel(
         reason=letter.reason,
         attempts=letter.attempts,

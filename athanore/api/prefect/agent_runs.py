@@ -21,7 +21,7 @@ from athanore.runs.open_runs import Phase
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import Routes
-from athanore.services import operations, tasks
+from athanore.services import dead_letters, routes, runs
 from athanore.services.machinery import Machinery, look_at_machinery
 
 _ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
@@ -133,33 +133,33 @@ class AgentRuns:
             )
 
     async def requeue(self, task: Task, by: str, route_name: str | None) -> FlowRun:
-        """Give a dead letter a fresh start; see `operations.requeue`."""
+        """Give a dead letter a fresh start; see `dead_letters.requeue`."""
         with self._changing(task.id):
-            return (await operations.requeue(self._prefect, self._app, task, by, route_name)).run
+            return (await dead_letters.requeue(self._prefect, self._app, task, by, route_name)).run
 
     async def pause(self, name: str) -> tuple[Route, tuple[str, ...]]:
-        """Pause a route; return it and its paused parts; see `operations.pause_route`."""
+        """Pause a route; return it and its paused parts; see `routes.pause`."""
         async with self._prefect.client() as client:
-            route = await operations.pause_route(client, self._app, name)
+            route = await routes.pause(client, self._app, name)
             return route, await pausing.paused_parts(client, self._app.name, route.name)
 
     async def resume(self, name: str) -> tuple[Route, tuple[str, ...]]:
-        """Let a route go on; return it and what is still paused; see `operations.resume_route`."""
+        """Let a route go on; return it and what is still paused; see `routes.resume`."""
         async with self._prefect.client() as client:
-            route = await operations.resume_route(client, self._app, name)
+            route = await routes.resume(client, self._app, name)
             return route, await pausing.paused_parts(client, self._app.name, route.name)
 
     async def dispatch(self, task: Task) -> FlowRun:
-        """Create the agent run of a task, or return the one that waits; see `tasks.dispatch`."""
+        """Create the agent run of a task, or return the one that waits; see `runs.dispatch`."""
         with self._changing(task.id):
             async with self._prefect.client() as client:
-                return (await tasks.dispatch(client, self._app, task)).run
+                return (await runs.dispatch(client, self._app, task)).run
 
     async def cancel(self, task: Task, by: str, reason: str) -> FlowRun:
-        """Cancel the active run of a task and return it as it is then; see `tasks.cancel`."""
+        """Cancel the active run of a task and return it as it is then; see `runs.cancel`."""
         with self._changing(task.id):
             async with self._prefect.client() as client:
-                done = await tasks.cancel(client, self._app, task, by, reason)
+                done = await runs.cancel(client, self._app, task, by, reason)
                 return await client.read_flow_run(done.run.id)
 
     @contextmanager

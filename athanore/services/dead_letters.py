@@ -1,8 +1,4 @@
-"""What people do with tasks and routes, from the command line, the API or a board page.
-
-Every function takes a Prefect client and an app, does one thing, and says what came of it; nothing
-is printed here.
-"""
+"""Tasks that were given up: which there are, and giving them a fresh start."""
 
 from __future__ import annotations
 
@@ -22,19 +18,19 @@ from athanore.errors import (
 )
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import limits, pausing, store
-from athanore.runs.links import ui_url
+from athanore.runs import store
+from athanore.runs.links import run_url
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 from athanore.runtime.ownership import find_route, listed, watched
 from athanore.runtime.route_registry import Routes, called
-from athanore.services import tasks
+from athanore.services import runs
 from athanore.services.access import PrefectAccess
-from athanore.services.tasks import Dispatched
+from athanore.services.runs import Dispatched
 
 type AtRest = Sequence[tuple[Task, FlowRun | None]]
-"""Idle tasks in resting places, each with its newest finished run."""
+"""Idle tasks where dead letters may be, each with its newest finished run."""
 
 _GIVEN_UP = (StateType.FAILED, StateType.CRASHED)
 
@@ -58,54 +54,22 @@ class DeadLetter:
     run_url: str | None
 
 
-async def pause_route(client: PrefectClient, app: App, name: str) -> Route:
-    """Stop a route's polls, and start no more agents; running agents are left alone.
-
-    Args:
-        name: the route's, or its queue's where no other route watches it.
-
-    Raises:
-        RouteNotFoundError: there is no such route.
-        AmbiguousRouteError: several routes watch the queue that was named.
-        DispatchError: the route is not deployed.
-    """
-    route = find_route(await app.routes.read(client), name).route
-    await pausing.pause(client, app.name, route.name)
-    return route
-
-
-async def resume_route(client: PrefectClient, app: App, name: str) -> Route:
-    """Let a paused route go on; see `pause_route`.
-
-    Raises:
-        RouteNotFoundError: there is no such route.
-        AmbiguousRouteError: several routes watch the queue that was named.
-        DispatchError: the route is not deployed.
-    """
-    route = find_route(await app.routes.read(client), name).route
-    if account := await pausing.account_waited_for(client, app.name, route.name):
-        await limits.forget(client, account)  # a person knows better
-    await pausing.resume(client, app.name, route.name)
-    app.local_runs.wake()
-    return route
-
-
-async def dead_letters(client: PrefectClient, app: App) -> list[DeadLetter]:
+async def read_all(client: PrefectClient, app: App) -> list[DeadLetter]:
     """Return the tasks that were given up, queue by queue, in board order."""
     routes = await app.routes.read(client)
-    return letters_of(client, routes, await at_rest(client, app, routes))
+    return given_up(client, routes, await at_rest(client, app, routes))
 
 
 async def at_rest(client: PrefectClient, app: App, routes: Routes) -> AtRest:
-    """Read the idle tasks in resting places, queue by queue, in board order."""
+    """Read the idle tasks where dead letters may be, queue by queue, in board order."""
     # One that is gone from the board is no reason not to tell of the others.
     there = [q.name for q in await app.board.queues()]
-    resting = await app.board.ready_tasks([q for q in there if q in resting_places(routes)])
+    resting = await app.board.ready_tasks([q for q in there if q in places(routes)])
     return await idle(client, app, resting)
 
 
 async def idle(client: PrefectClient, app: App, tasks: Iterable[Task]) -> AtRest:
-    """Of tasks in resting places those that no run holds, each with its newest finished run."""
+    """Those of some tasks that no run holds, each with its newest finished run."""
     resting = list(tasks)
     active = await store.active_runs(client, app.name, [t.id for t in resting])
     nobodys = [t for t in resting if t.id not in active]
@@ -113,29 +77,29 @@ async def idle(client: PrefectClient, app: App, tasks: Iterable[Task]) -> AtRest
     return [(t, last.get(t.id)) for t in nobodys]
 
 
-def letters_of(client: PrefectClient, routes: Routes, found: AtRest) -> list[DeadLetter]:
+def given_up(client: PrefectClient, routes: Routes, found: AtRest) -> list[DeadLetter]:
     """Those of the tasks that were given up."""
     letters = [dead_letter(client, routes, task, last) for task, last in found]
     return [letter for letter in letters if letter is not None]
 
 
-def resting_places(routes: Routes) -> set[str]:
+def places(routes: Routes) -> set[str]:
     """The queues where a task may lie that was given up."""
-    return _graves(routes) | {k.route.in_progress_queue for k in routes.values()}
+    return _dead_letter_queues(routes) | {k.route.in_progress_queue for k in routes.values()}
 
 
 def dead_letter(
     client: PrefectClient, routes: Routes, task: Task, last: FlowRun | None
 ) -> DeadLetter | None:
-    """What is known of an idle task in a resting place; None if it was not given up.
+    """What is known of an idle task where dead letters may be; None if it was not given up.
 
     Args:
         last: the task's newest finished run.
     """
-    given_up = last is not None and last.state_type in _GIVEN_UP
-    if not given_up and task.queue_name not in _graves(routes):
+    has_failed = last is not None and last.state_type in _GIVEN_UP
+    if not has_failed and task.queue_name not in _dead_letter_queues(routes):
         return None
-    return _dead_letter(client, task, last if given_up else None)
+    return _dead_letter(client, task, last if has_failed else None)
 
 
 def requeue_target(
@@ -146,7 +110,8 @@ def requeue_target(
     Args:
         user: whom claims assign: a card in progress that has no run is a person's without.
     """
-    if last is None and task.queue_name not in _graves(routes) and user not in task.assignees:
+    is_given_up = task.queue_name in _dead_letter_queues(routes)
+    if last is None and not is_given_up and user not in task.assignees:
         return None
     try:
         return _route_of_dead_letter(routes, task, last)
@@ -154,10 +119,10 @@ def requeue_target(
         return None
 
 
-def _graves(routes: Routes) -> set[str]:
+def _dead_letter_queues(routes: Routes) -> set[str]:
     """The dead-letter queues; not one that a route watches, which sees to its tasks."""
-    graves = {k.route.dead_letter_queue for k in routes.values() if k.route.dead_letter_queue}
-    return graves - set(watched(routes))
+    queues = {k.route.dead_letter_queue for k in routes.values() if k.route.dead_letter_queue}
+    return queues - set(watched(routes))
 
 
 async def requeue(
@@ -182,7 +147,7 @@ async def requeue(
     moved = await _move_back(app, task, route, by)
     try:
         async with prefect.client() as client:
-            return await tasks.dispatch(client, app, moved, route.name)
+            return await runs.dispatch(client, app, moved, route.name)
     except PrefectUnavailableError as exc:
         raise PrefectUnavailableError(
             f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
@@ -197,7 +162,7 @@ async def _route_to_requeue(
     task_id = task.id
     app.local_runs.refuse_if_at_work(task_id)
     last = (await store.last_finished_runs(client, app.name, [task_id])).get(task_id)
-    held = (await tasks.make_way(client, app, [task])).get(task_id)
+    held = (await runs.make_way(client, app, [task])).get(task_id)
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)
     routes = await app.routes.read(client)
@@ -214,16 +179,6 @@ async def _move_back(app: App, task: Task, route: Route, by: str) -> Task:
             await app.board.comment(task.id, text)
     await app.board.move(task.id, route.queue_name)
     return replace(task, queue_name=route.queue_name)
-
-
-def prefect_ui(client: PrefectClient) -> str:
-    """The address of Prefect's UI."""
-    return ui_url(str(client.api_url).rstrip("/"))
-
-
-def run_url(client: PrefectClient, run: FlowRun) -> str:
-    """The run's page in Prefect's UI."""
-    return f"{prefect_ui(client)}/runs/flow-run/{run.id}"
 
 
 def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> Route:
