@@ -174,7 +174,12 @@ def test_the_reset_of_codex_is_in_its_rollout(tmp_path: Path) -> None:
     assert reset_in_rollout(env, "another") is None
 
 
-# --- the others ---------------------------------------------------------------------------------
+# --- the others ----------------------------------------------------------------------------------
+
+
+def test_qwen_counts_a_session_so_its_messages_are_summed() -> None:
+    run = recorded("qwen-resume", 0)
+    assert (run.usage["input_tokens"], run.usage["output_tokens"]) == (100, 10)
 
 
 def test_a_claude_without_an_sdk_is_read_as_with_one() -> None:
