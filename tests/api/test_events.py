@@ -224,3 +224,16 @@ def test_a_late_reader_gets_the_whole_run(app: tuple[Running, str, httpx.Client]
     events = list(read(http, task_id))
     assert said(events) == [f"line {n}" for n in range(LINES)]
     assert events[-1].data == {"state": "Completed"}
+
+
+def test_a_stream_has_nothing_of_the_run_before(app: tuple[Running, str, httpx.Client]) -> None:
+    it, task_id, http = app
+    first = it.prefect.ended(task_id)["id"]
+    http.post(f"/tasks/{task_id}/move", json={"target_queue": "Todo"}).raise_for_status()
+    wait_until("there is a second run", lambda: len(it.prefect.runs(task_id)) == 2)
+    newest = it.prefect.ended(task_id)["id"]
+    assert newest != first
+    events = list(read(http, task_id))
+    assert said(events) == [f"line {n}" for n in range(LINES)]
+    assert {e.data["run_id"] for e in events[:-1]} - {None} == {newest}
+    assert [e.kind for e in events[-2:]] == ["finished", "end"]

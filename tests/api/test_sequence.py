@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from athanore.api.events.event_log import AgentEventModel, LoggedEvent
-from athanore.api.events.sequence import GAP_SECONDS, Cursor, Progress, Sequencer
+from athanore.api.events.sequence import GAP_SECONDS, Cursor, Progress, Sequencer, earlier_runs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -119,3 +120,24 @@ def test_a_cursor_stays_short() -> None:
 def test_a_cursor_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="no event id"):
         Cursor.decode(text)
+
+
+def run_at(minute: int) -> FlowRun:
+    known = {"id": UUID(int=minute << 96), "flow_id": UUID(int=1)}
+    return FlowRun.model_validate({**known, "created": START.replace(minute=minute)})
+
+
+@pytest.mark.parametrize(
+    ("came_from", "earlier"),
+    [(None, [1, 2]), ([3], [1, 2]), ([2, 3], [1]), ([2], [1]), ([], [])],
+    ids=["a new reader", "in the newest", "in both", "in the one before", "unknown"],
+)
+def test_what_was_over_before_a_stream_began_is_known_by_its_runs(
+    came_from: list[int] | None, earlier: list[int]
+) -> None:
+    runs = [run_at(3), run_at(1), run_at(2)]
+    cursor = None
+    if came_from is not None:
+        cursor = Cursor(START, {f"{str(run_at(n).id)[:13]}.1": 4 for n in came_from}, ())
+    found = earlier_runs(runs, runs[0], cursor)
+    assert found == {str(run_at(n).id) for n in earlier}

@@ -10,8 +10,11 @@ from __future__ import annotations
 import base64
 import json
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from prefect.client.schemas.objects import FlowRun
 
 from athanore.api.events.event_log import LoggedEvent
 
@@ -67,6 +70,28 @@ class Cursor:
             )
         except (ValueError, TypeError, OverflowError, OSError, RecursionError) as exc:
             raise ValueError("this is no event id of this API") from exc
+
+
+def earlier_runs(
+    runs: Iterable[FlowRun], newest: FlowRun | None, cursor: Cursor | None
+) -> frozenset[str]:
+    """The ids of the runs of a task that were over before a reader's stream began.
+
+    Their last events may be as young as the first ones of the run that the stream begins with.
+
+    Args:
+        runs: the task's last runs, with the newest.
+        cursor: how far the reader has come; None begins with the newest run.
+    """
+    runs, first = list(runs), newest
+    if cursor is not None:
+        known = {source.partition(".")[0] for source in cursor.numbers}
+        mine = [r for r in runs if str(r.id)[:13] in known]
+        first = min(mine, key=lambda r: r.created or _EARLIEST, default=None)
+    if first is None or first.created is None:
+        return frozenset()
+    began = first.created
+    return frozenset(str(r.id) for r in runs if r.created is not None and r.created < began)
 
 
 class Progress:

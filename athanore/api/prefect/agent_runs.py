@@ -30,10 +30,11 @@ _FEW = 20
 
 @dataclass(frozen=True, slots=True)
 class TaskRuns:
-    """What Prefect knows of a task: its active run, and its newest one in any state."""
+    """What Prefect knows of a task: its active run, its newest one in any state, the last ones."""
 
     active: FlowRun | None
     newest: FlowRun | None
+    last: tuple[FlowRun, ...] = ()
 
     @property
     def retry_count(self) -> int:
@@ -114,7 +115,7 @@ class AgentRuns:
         active = [r for r in found if r.state_type not in store.FINISHED]
         at_work = [r for r in active if r.state_type in store.WORKING]
         chosen = (at_work or active or [None])[0]
-        return TaskRuns(chosen, chosen or (found[0] if found else None))
+        return TaskRuns(chosen, chosen or (found[0] if found else None), tuple(found))
 
     async def history(self, task_id: str) -> list[FlowRun]:
         """Return the newest runs of a task, the newest first.

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore import names
 from athanore.api.events.event_log import LoggedEvent, read_events
 from athanore.api.events.live import Subscription
-from athanore.api.events.sequence import WINDOW, Cursor, Progress, Sequencer
+from athanore.api.events.sequence import WINDOW, Cursor, Progress, Sequencer, earlier_runs
 from athanore.api.service import Service
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import store
@@ -45,6 +45,7 @@ class TaskStream:
         self._progress = Progress(cursor)
         self._since = service.app.clock.now()
         self._run: FlowRun | None = None
+        self._earlier = frozenset[str]()
         self._last_word = False
 
     async def open(self) -> bool:
@@ -53,7 +54,9 @@ class TaskStream:
         Raises:
             PrefectUnavailableError: Prefect did not answer.
         """
-        self._run = (await self._service.runs.of_task(self._task_id, fresh=True)).newest
+        known = await self._service.runs.of_task(self._task_id, fresh=True)
+        self._run = known.newest
+        self._earlier = earlier_runs(known.last, known.newest, self._cursor)
         if self._cursor is not None:
             self._since = self._cursor.at - WINDOW
         elif self._run is not None:
@@ -62,7 +65,7 @@ class TaskStream:
             return True
         probe = Sequencer(self._cursor)
         async for page in read_events(self._service.prefect, self._resource, self._since):
-            if any(probe.offer(e, 0) for e in page):
+            if any(probe.offer(e, 0) for e in page if self._is_ours(e)):
                 return True
         return probe.has_gap
 
@@ -83,7 +86,7 @@ class TaskStream:
         began = self._service.app.clock.now()
         try:
             async for page in read_events(self._service.prefect, self._resource, self._since):
-                for event in page:
+                for event in filter(self._is_ours, page):
                     for due in self._sequencer.offer(event, clock()):
                         yield due
         except PrefectUnavailableError:
@@ -100,6 +103,8 @@ class TaskStream:
         look = False
         while not live.closed and not await self._is_done(clock() - heard, look):
             event = await live.next(max(0.05, min(next_look, spoke + KEEP_ALIVE) - clock()))
+            if event is not None and not self._is_ours(event):
+                event = None
             due = [] if event is None else self._sequencer.offer(event, clock())
             look = live.lost or next_look <= clock()
             if look:
@@ -140,6 +145,10 @@ class TaskStream:
         if ended is None or self._service.app.clock.now() - ended > _LAG:
             return True
         return quiet > (_QUIET_AFTER_LAST_WORD if self._last_word else _QUIET_AFTER_RUN)
+
+    def _is_ours(self, event: LoggedEvent) -> bool:
+        """Tell whether an event is none of a run before the one that the stream began with."""
+        return event.model.run_id not in self._earlier
 
     def _text(self, event: LoggedEvent) -> str:
         self._last_word = event.model.kind in _LAST_WORDS
