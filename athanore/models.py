@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,27 @@ class Queue:
     is_open: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a failed attempt is repeated, and when.
+
+    Attributes:
+        max_retries: attempts after the first one.
+        delay: the time before a retry; None means the route's next poll.
+        backoff: each further delay is the last one times this (1 = constant).
+        max_delay: the cap that backoff grows to; None means none.
+        jitter: up to this share of the delay is added at random (0.2 = a fifth).
+        max_crashes: how many lost workers a task survives, apart from `max_retries`.
+    """
+
+    max_retries: int = 0
+    delay: timedelta | None = None
+    backoff: float = 1.0
+    max_delay: timedelta | None = None
+    jitter: float = 0.0
+    max_crashes: int = 3
+
+
 class AgentOutcome(StrEnum):
     """How an attempt of an agent ended; a cancellation is `asyncio.CancelledError` instead."""
 
@@ -99,6 +120,9 @@ class FaultKind(StrEnum):
     PROVIDER = "provider"
     """The provider's usage limit is reached. No failure: the attempt does not count, and all routes
     of the account wait for the reset."""
+
+    CHECK = "check"
+    """The agent's own: it ended well, and its work did not pass the route's `check`."""
 
     BUDGET = "budget"
     """A budget that was set for the agent is spent."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from athanore.errors import RouteError
-from athanore.models import Task
+from athanore.models import RetryPolicy, Task
 from athanore.options import (
     INHERIT,
     NO_DEAD_LETTER,
@@ -20,6 +20,7 @@ from athanore.options import (
     Option,
     Options,
     Seconds,
+    commands,
     count,
     duration,
     folder,
@@ -51,27 +52,6 @@ NEEDS = ("comments", "tasks")
 
 MAX_CRASHES = 3
 """How many lost workers a task survives by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often a failed attempt is repeated, and when.
-
-    Attributes:
-        max_retries: attempts after the first one.
-        delay: the time before a retry; None means the route's next poll.
-        backoff: each further delay is the last one times this (1 = constant).
-        max_delay: the cap that backoff grows to; None means none.
-        jitter: up to this share of the delay is added at random (0.2 = a fifth).
-        max_crashes: how many lost workers a task survives, apart from `max_retries`.
-    """
-
-    max_retries: int = 0
-    delay: timedelta | None = None
-    backoff: float = 1.0
-    max_delay: timedelta | None = None
-    jitter: float = 0.0
-    max_crashes: int = 3
 
 
 @dataclass(frozen=True)
@@ -263,6 +243,18 @@ class RouteOptions:
     """A folder of its own for each task: the agent's working folder. `None` switches it off.
 
     Default: inherits `workspace`. It cannot be said over HTTP."""
+
+    check: Option[str | Sequence[str] | None, tuple[str, ...]] = commands()
+    """Commands that are run in the agent's folder when it has succeeded. If one fails, the attempt
+    has failed, and the next one is told how.
+
+    A command, or a list of them; each is split as a shell would, and no shell is run. Default:
+    none."""
+
+    check_timeout: Option[Seconds, timedelta] = duration(600)
+    """How long each command of `check` may take.
+
+    Seconds or a `timedelta`, more than 0. Default: 600."""
 
     env: Option[Mapping[str, str] | None, Mapping[str, str]] = variables()
     """Variables that are added to the agent's environment. Those said over HTTP are kept in Prefect

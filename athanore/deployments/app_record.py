@@ -31,9 +31,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from athanore import names
 from athanore.errors import AppTakenError, BoardError
-from athanore.models import BoardIdentity
+from athanore.models import BoardIdentity, RetryPolicy
 from athanore.processes import identity
-from athanore.routes import RetryPolicy
 from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog

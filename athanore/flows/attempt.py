@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
-from athanore.errors import ConfigurationError, WorkspaceError
+from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
@@ -107,7 +107,11 @@ class AgentAttempt:
         try:
             opening = self._folder.open(claimed, self._run_log.attempt, transcript)
             await self._handle.supervise(asyncio.create_task(opening))
-            result = await self._run_agent(claimed, token, transcript)
+            ended = await self._run_agent(claimed, token, transcript)
+            if ended is not None and ended.succeeded and self._route.check:
+                checking = self._check(ended, claimed, transcript)
+                ended = await self._handle.supervise(asyncio.create_task(checking))
+            result = ended
         except WorkspaceError as exc:
             result = self._redacted(_no_folder(exc))
         except asyncio.CancelledError:
@@ -117,6 +121,19 @@ class AgentAttempt:
             transcript.close()
             await self._folder.close(result.outcome if result else None)
         return result
+
+    async def _check(
+        self, result: AgentResult, claimed: BoardTask, transcript: Transcript
+    ) -> AgentResult:
+        """Check the work of an agent that has succeeded; that it passed is said on the card."""
+        found = await self._folder.check(result, claimed, self._run_log.attempt, transcript)
+        if found.succeeded:
+            try:
+                passed = f"Checked: {', '.join(self._route.check)}."
+                await self._app.board.comment(claimed.id, self._app.redactor.text(passed))
+            except BoardError as exc:
+                self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
+        return self._redacted(found)
 
     async def _run_agent(
         self, claimed: BoardTask, token: str, transcript: Transcript
@@ -164,7 +181,8 @@ class AgentAttempt:
     async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
         route, attempt = self._route, self._run_log.attempt
         try:
-            prompt = self.prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
+            prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
+            prompt = self.prompt = _with_check(prompt, self._run_log.record.check)
         except Exception as exc:
             self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
@@ -247,6 +265,14 @@ class AgentAttempt:
 
 def _hopeless(reason: str) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
+
+
+def _with_check(prompt: str, check: str) -> str:
+    """A prompt, with what the work of the last attempt did not pass."""
+    if not check:
+        return prompt
+    quoted = "\n".join(f"    {line}" for line in check.splitlines())
+    return f"{prompt}\n\nThe work of the last attempt did not pass its check:\n\n{quoted}"
 
 
 def _no_folder(error: WorkspaceError) -> AgentResult:

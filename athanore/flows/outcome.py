@@ -23,8 +23,8 @@ from athanore.flows import provider_limits
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import PatientBoard
 from athanore.flows.transcript import Log
-from athanore.models import AgentOutcome, AgentResult, FaultKind
-from athanore.routes import RetryPolicy, Route
+from athanore.models import AgentOutcome, AgentResult, FaultKind, RetryPolicy
+from athanore.routes import Route
 from athanore.runs import pausing
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName

@@ -1,19 +1,34 @@
-"""The folder that an attempt works in: opened before the agent starts, closed when it has ended."""
+"""The folder that an attempt works in: opened before the agent starts, closed when it has ended.
+
+What is run there beside the agent, to make the folder ready and to check the work, is run as the
+agent is.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import cast, override
 
 from athanore.agent_adapters.base import AgentJob, RouteView
+from athanore.agent_adapters.output import Tail
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import WorkspaceError
 from athanore.flows.transcript import Log, Transcript
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
+from athanore.models import (
+    AgentEvent,
+    AgentOutcome,
+    AgentResult,
+    EventKind,
+    Fault,
+    FaultKind,
+    Task,
+)
 from athanore.routes import Route
 from athanore.runtime.apps import App
 from athanore.runtime.environment import agent_environment
@@ -64,30 +79,64 @@ class WorkingFolder:
         if provider is None:
             return
 
-        async def run(words: Sequence[str], cwd: Path, timeout: timedelta) -> AgentResult:
-            job = AgentJob(
-                task=task,
-                route=cast(RouteView, self._route),
-                prompt="",
-                attempt=attempt,
-                timeout=timeout,
-                env=agent_environment(
-                    self._route,
-                    task,
-                    attempt=attempt,
-                    api_url=self._app.api_url,
-                    adapter=self._app.board.adapter,
-                    workspace=Workspace(cwd),
-                ),
-                cwd=cwd,
-                emit=_only_output(transcript),
-                command=tuple(words),
-            )
-            return await _Command().run(job)
+        async def run(words: Sequence[str], folder: Path, timeout: timedelta) -> AgentResult:
+            in_it = Workspace(folder)
+            return await self._run(words, in_it, timeout, task, attempt, transcript)
 
         request = WorkspaceRequest(self._app.name, task, run, self._say)
         self.workspace = await provider.open(request)
         self._say(f"The agent works in {self.workspace}.")
+
+    async def check(
+        self, result: AgentResult, task: Task, attempt: int, transcript: Transcript
+    ) -> AgentResult:
+        """Run the route's `check`; returns the result of an attempt whose agent has succeeded."""
+        route = self._route
+        for command in route.check:
+            self._say(f"Checking: {command}")
+            words = shlex.split(command)
+            here, timeout = self.workspace, route.check_timeout
+            done = await self._run(words, here, timeout, task, attempt, transcript)
+            if not done.succeeded:
+                return _not_passed(result, command, words, done)
+        return result
+
+    async def _run(
+        self,
+        words: Sequence[str],
+        workspace: Workspace | None,
+        timeout: timedelta,
+        task: Task,
+        attempt: int,
+        transcript: Transcript,
+    ) -> AgentResult:
+        """Run a command as an agent is run, without the token."""
+        tail = Tail()
+
+        def emit(event: AgentEvent) -> None:
+            if event.kind is EventKind.OUTPUT:
+                tail.add(str(event.data.get("text", "")))
+                transcript.emit(event)
+
+        job = AgentJob(
+            task=task,
+            route=cast(RouteView, self._route),
+            prompt="",
+            attempt=attempt,
+            timeout=timeout,
+            env=agent_environment(
+                self._route,
+                task,
+                attempt=attempt,
+                api_url=self._app.api_url,
+                adapter=self._app.board.adapter,
+                workspace=workspace,
+            ),
+            cwd=workspace.path if workspace else self._route.cwd,
+            emit=emit,
+            command=tuple(words),
+        )
+        return replace(await _Command().run(job), output_tail=str(tail))
 
     async def close(self, outcome: AgentOutcome | None) -> None:
         """Give the folder back; what is not kept in time is kept by the next attempt."""
@@ -118,9 +167,18 @@ class WorkingFolder:
         self._log.info("%s", line, extra={"action": "workspace"})
 
 
-def _only_output(transcript: Transcript) -> Callable[[AgentEvent], None]:
-    def emit(event: AgentEvent) -> None:
-        if event.kind is EventKind.OUTPUT:
-            transcript.emit(event)
-
-    return emit
+def _not_passed(
+    result: AgentResult, command: str, words: Sequence[str], done: AgentResult
+) -> AgentResult:
+    """The result of an attempt whose agent has succeeded, and whose work has not."""
+    code = done.exit_code
+    how = done.reason if code is None or code < 0 else f"exit {code}"
+    # A program of the folder may be missing because of the agent; of the others it has none.
+    missing = done.has_fault(FaultKind.ENVIRONMENT) and "/" not in words[0]
+    return replace(
+        result,
+        outcome=AgentOutcome.FAILED,
+        reason=f"check failed: {command} ({how})",
+        output_tail=done.output_tail,
+        fault=done.fault if missing else Fault(FaultKind.CHECK),
+    )

@@ -4,6 +4,7 @@ from athanore.options.described import description_over_http, descriptions, summ
 from athanore.options.kinds import (
     QUEUE,
     QueueName,
+    commands,
     count,
     duration,
     folder,
@@ -40,6 +41,7 @@ __all__ = [
     "Options",
     "QueueName",
     "Seconds",
+    "commands",
     "count",
     "description_over_http",
     "descriptions",

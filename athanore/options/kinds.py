@@ -5,6 +5,7 @@ The types of an option stand in its annotation, so these functions return Any.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -42,6 +43,18 @@ def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         raise Hint(str(value.split()))
     return tuple(_text(word) for word in cast(Sequence[object], value))
+
+
+def _commands(value: object) -> tuple[str, ...]:
+    given = () if value is None else (value,) if isinstance(value, str) else _words(value)
+    for command in given:
+        try:
+            found = shlex.split(command)
+        except ValueError as exc:
+            raise Hint(f"{command!r} cannot be split into words: {exc}") from None
+        if not found:
+            raise Hint(f"{command!r} names no program")
+    return given
 
 
 def _duration(value: object) -> timedelta:
@@ -141,6 +154,18 @@ def words(*, python_only: bool = False, **more: Any) -> Any:
     """An option that is a list of words; `python_only`: it cannot be sent."""
     sent = None if python_only else list[JsonText]
     kind = Kind(keep=_words, expects="a list of words", sent=sent, shown=list[str], show=list)
+    return _option(kind, (), **more)
+
+
+def commands(**more: Any) -> Any:
+    """An option that is a command, or a list of them; each has to be more than spaces."""
+    kind = Kind(
+        keep=_commands,
+        expects="a command, or a list of commands",
+        sent=list[JsonText],
+        shown=list[str],
+        show=list,
+    )
     return _option(kind, (), **more)
 
 

@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore.models import AgentOutcome, AgentResult
+from athanore.models import AgentOutcome, AgentResult, FaultKind
 
 SCHEMA = 1
 """The version of what is in the labels; a reader of another version keeps what it does not know."""
@@ -95,6 +95,8 @@ class RunRecord:
         outcome_start: the number of that start.
         reason: why, in words; at most 500 characters.
         is_final: no further attempt can mend it.
+        check: which check the agent's work did not pass, and the end of what that put out; ""
+            where it passed, or there was none.
         deliver_start: the number of the start that tells the board of the outcome, without an
             agent, because an earlier one could not.
         claim_start: the number of the start that takes its task from where it is, because an
@@ -123,6 +125,7 @@ class RunRecord:
     outcome_start: int = _label("outcome-start", 0)
     reason: str = _label("reason", "")
     is_final: bool = _label("final", False)
+    check: str = _label("check", "")
     deliver_start: int = _label("deliver-start", 0)
     claim_start: int = _label("claim-start", 0)
     is_closed: bool = _label("closed", False)
@@ -265,6 +268,9 @@ class RunRecord:
             outcome_start=self.starts,
             reason=result.reason[:500],
             is_final=not result.retryable,
+            check=f"{result.reason}\n{result.output_tail}"[:_LONGEST_CHECK]
+            if result.has_fault(FaultKind.CHECK)
+            else "",
         )
 
     def spent(self, usage: Mapping[str, Any]) -> Self:
@@ -279,6 +285,7 @@ _FIELDS: Mapping[str, tuple[str, Any]] = {
     f.metadata["key"]: (f.name, f.default) for f in fields(RunRecord) if "key" in f.metadata
 }
 _SCHEMA = "athanore.schema"
+_LONGEST_CHECK = 4000  # characters
 
 
 def _is_amount(value: object) -> bool:

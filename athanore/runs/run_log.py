@@ -18,9 +18,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore import names
-from athanore.models import AgentResult
+from athanore.models import AgentResult, RetryPolicy
 from athanore.processes import identity
-from athanore.routes import RetryPolicy
 from athanore.runs import tokens
 from athanore.runs.record import RunRecord, Start, record_of
 

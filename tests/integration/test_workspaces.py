@@ -80,8 +80,10 @@ def test_a_setup_that_fails_pauses_the_route_and_costs_no_attempt(
         wait_until("it is said on the card", lambda: it.comments(task.id))
         it.in_queue(task.id, "Todo")
         (comment,) = it.comments(task.id)
-        run = it.prefect.run(task.id)
+        wait_until(
+            "the run waits for another attempt",
+            lambda: it.prefect.run(task.id)["state_name"] == "AwaitingRetry",
+        )
     assert "Route 'Todo' is paused: " in comment
     assert "setup failed: missing-program sync (command not found: 'missing-program')" in comment
     assert "Moving back to source queue." in comment
-    assert run["state_name"] == "AwaitingRetry"
