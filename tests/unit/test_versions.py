@@ -119,7 +119,7 @@ def test_arguments_of_a_workspace_count(options: dict[str, Any]) -> None:
 # By what is kept now, so that a new option needs no line here.
 ANOTHER: dict[type, Any] = {
     timedelta: timedelta(seconds=31),
-    bool: False,
+    bool: True,
     int: 9,
     float: 0.5,
     str: "Other",
