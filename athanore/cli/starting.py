@@ -25,6 +25,7 @@ def init(
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
 
     With `--board github` the board is a repository's issues, and .env.example says what to set.
+    With `--board sql` it is in a database, which the first start makes.
     """
     files = FILES[board]
     there = [str(folder / name) for name in files if (folder / name).exists()]
@@ -55,6 +56,9 @@ def init(
             "labels to make.\nThen:"
         )
     say("  python run.py", "bold")
+    if board == "sql":
+        say("and from a second terminal, in the same folder:")
+        say('  athanore create Todo "Say hello"', "bold")
     say(
         "\nIt starts Prefect, a worker and the task API, and prints their addresses; "
         "Ctrl-C stops it.\nPut your own agent into command= in run.py. "

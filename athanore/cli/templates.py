@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github"]
+type BoardKind = Literal["json", "github", "sql"]
 
 _SCRIPT = '''\
 """An Athanore app: every task in the queue Todo of board.json gets an agent.
@@ -168,11 +168,43 @@ ATHANORE_GITHUB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
+_SQL_SCRIPT = (
+    _SCRIPT.replace(
+        """every task in the queue Todo of board.json gets an agent.
+
+    python run.py      starts everything; Ctrl-C stops it
+    athanore status    how it is going, from a second terminal
+""",
+        """every task in the queue Todo of a database gets an agent.
+
+    python run.py                        starts everything; Ctrl-C stops it
+    athanore create Todo "Say hello"     makes a task, from a second terminal
+    athanore status                      how it is going
+""",
+    )
+    .replace(
+        "from athanore import AgentDispatcher, JsonFileAdapter\n",
+        "from athanore import AgentDispatcher\nfrom athanore.queue_adapters.sql import SqlBoard\n",
+    )
+    .replace("import shlex\n", "import os\nimport shlex\n")
+    .replace(
+        """    # The board. Planka and boards of your own work the same way.
+    queue_backend=JsonFileAdapter(HERE / "board.json"),
+""",
+        """    # The board: the PostgreSQL that BOARD_URL names (postgresql+psycopg://user:password@host/name;
+    # it needs Athanore's extra "postgres"), or a SQLite file. It is made at the first start.
+    # `athanore board import FILE` fills it from a JSON board.
+    queue_backend=SqlBoard(os.environ.get("BOARD_URL") or HERE / "board.db"),
+""",
+    )
+)
+
 _AGENT_FILE = {"agent.py": _AGENT}
 
 FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
     {
         "json": {"run.py": _SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
+        "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
     }
 )

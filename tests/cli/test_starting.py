@@ -121,6 +121,20 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
+def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BOARD_URL", raising=False)
+    out = cli.ok("init", "tasks", "--board", "sql").out
+    assert 'athanore create Todo "Say hello"' in out
+    folder = tmp_path / "tasks"
+    assert sorted(p.name for p in folder.iterdir()) == ["agent.py", "run.py"]
+    monkeypatch.chdir(folder)
+    level, says = findings(cli("doctor", "--json"))["board"]
+    assert (level, says.strip()) == ("ok", f"{folder / 'board.db'} is made at the first start")
+
+
 def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:
     name = app_name("json")
     shell = f"[ -e '{tmp_path}/tried' ] && exit 0; touch '{tmp_path}/tried'; echo no; exit 3"
