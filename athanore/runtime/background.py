@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from athanore.errors import AthanoreError
@@ -51,3 +51,22 @@ def tell_failure(task: asyncio.Task[Any]) -> None:
             exc_info=error,
             extra={"action": "background_task_failed"},
         )
+
+
+class SideTasks:
+    """Tasks that nobody waits for; they are remembered while they run, so that none is collected.
+
+    Args:
+        name: what they are called in the log.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._running: set[asyncio.Task[object]] = set()
+
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Begin some work; an error in it is logged."""
+        task = asyncio.create_task(work, name=self._name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(tell_failure)

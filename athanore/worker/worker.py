@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,7 +34,7 @@ from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
 from athanore.runs import clearing
 from athanore.runtime.apps import App, served_here
-from athanore.runtime.background import kept_up, tell_failure
+from athanore.runtime.background import SideTasks, kept_up, tell_failure
 from athanore.runtime.lease import Lease
 from athanore.runtime.lease_keeper import kept
 from athanore.runtime.local_runs import StopReason
@@ -96,7 +96,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()
         self._alarms = Alarms(self._now)
-        self._errands: set[asyncio.Task[object]] = set()
+        self._side_tasks = SideTasks("Work beside the runs")
         self._draining = False
         self._transport: PatientTransport | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -298,7 +298,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Leave runs of routes that this worker lacks to others; of late polls the newest do."""
         foreign = await self._foreign_runs.among(self.client, offered)
         if self._polls_only and (older := older_polls(foreign, self._now())):
-            self._keep(self._delete_polls(older))
+            self._side_tasks.start(self._delete_polls(older))
         return [r for r in offered if r not in foreign]
 
     async def _flow_name(self, run: FlowRun) -> str:
@@ -339,7 +339,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for run in start:
             self._begin(run)
         if superseded:
-            self._keep(self._delete_polls([r.id for r in superseded]))
+            self._side_tasks.start(self._delete_polls([r.id for r in superseded]))
 
     async def _delete_polls(self, ids: list[UUID]) -> None:
         """Delete polls that another one stands for, and look for more if they filled a page."""
@@ -354,13 +354,6 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             return
         if len(ids) > _PAGE // 2:
             await self.get_and_submit_flow_runs()
-
-    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do something on the side, and remember it so that it is not collected."""
-        task = asyncio.create_task(work, name="Work beside the runs")
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-        task.add_done_callback(tell_failure)
 
     # -- running ------------------------------------------------------------------------------
 

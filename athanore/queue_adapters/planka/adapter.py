@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, cast
+from typing import Final
 
 from athanore.errors import (
     AnswerLostError,
@@ -32,6 +32,7 @@ from athanore.queue_adapters.planka.queues import (
     Queues,
     UnknownBoardError,
 )
+from athanore.queue_adapters.planka.webhook import read_change
 
 logger = logging.getLogger(__name__)
 
@@ -338,17 +339,15 @@ class PlankaAdapter:
         Raises:
             BoardUnavailableError: Planka did not answer.
         """
-        event = _mapping(payload)
-        items = [_item(event, key) for key in ("data", "prevData")]
-        lists = {str(item[key]) for item in items for key in ("listId", "id") if key in item}
-        boards = {str(item["boardId"]) for item in items if "boardId" in item}
-        if not boards or _mapping(event.get("user")).get("id") == self._account.id:
+        change = read_change(payload)
+        boards = change.boards
+        if not boards or change.user_id == self._account.id:
             return []
-        if not any("listId" in item for item in items):  # a list itself may have another name now
+        if not change.is_of_a_card:  # a list itself may have another name now
             for board_id in boards:
                 self._queues.forget(board_id)
                 self._queues.forget_names(board_id)
-        affected = [name for name in queue_names if self._queues.list_id(name) in lists]
+        affected = [name for name in queue_names if self._queues.list_id(name) in change.lists]
         if affected:
             for board_id in boards:
                 self._queues.forget(board_id)
@@ -390,13 +389,3 @@ class PlankaAdapter:
 def _check_name(name: str) -> None:
     if not name.strip():
         raise InvalidTaskError(f"A name must not be empty; it was {name!r}.")
-
-
-def _item(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The `item` under a key of a webhook's payload; empty where there is none."""
-    value = _mapping(event.get(key))
-    return _mapping(value.get("item"))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
