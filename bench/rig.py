@@ -45,7 +45,7 @@ class Sizes:
     counted_tasks: int = 20
     agents: int = 100
     latencies: int = 24
-    changes: int = 10
+    changes: int = 20
     idle_routes: int = 10
     idle_seconds: float = 30
     late_seconds: int = 3600

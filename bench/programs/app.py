@@ -3,7 +3,7 @@
 BENCH_APP holds a JSON object: `name`, `slots`, `board` (a file), `done` (a queue) and `routes`, a
 list of objects with `queue`, `command`, `prompt` and `interval` (seconds). BENCH_LOG names a file
 for the requests that are sent to Prefect and for the pauses of its client; BENCH_POLLED one that
-the first look at the board writes the time to.
+the first poll writes the time to.
 """
 
 import json
@@ -20,12 +20,12 @@ OPTIONS = json.loads(os.environ["BENCH_APP"])
 
 
 class Board(JsonFileAdapter):
-    """A JSON board that notes when it was first polled."""
+    """A JSON board that notes when it was first polled: a poll asks for one queue alone."""
 
     @override
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
-        """Return the ready tasks, and note the time of the first look."""
-        if polled := os.environ.pop("BENCH_POLLED", ""):
+        """Return the ready tasks, and note the time of the first poll."""
+        if len(queue_names) == 1 and (polled := os.environ.pop("BENCH_POLLED", "")):
             Path(polled).write_text(str(time.time()))
         return super().get_ready_tasks(queue_names)
 
