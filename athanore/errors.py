@@ -16,6 +16,7 @@
     |   +-- BoardUnavailableError try again later, nothing was changed
     |       +-- BoardBrokenError  a person has to mend the board's data first
     |   +-- AnswerLostError       a write may have been done: look before doing it again
+    |   +-- WebhookRefusedError   a webhook's delivery is not signed as it must be
     |   +-- BoardAccessError      credentials or membership are wrong: a person has to act
     |       +-- BoardNotWritableError  the board does not take changes: a person has to act
     +-- DispatchError             a task cannot be dispatched now; the message says why
@@ -164,6 +165,10 @@ class BoardBrokenError(BoardUnavailableError):
 
 class AnswerLostError(BoardError):
     """The answer to a write was lost: it may have been done. Look before doing it again."""
+
+
+class WebhookRefusedError(BoardError):
+    """A webhook's delivery is not signed as it must be: nobody knows who has sent it."""
 
 
 class BoardAccessError(BoardError):

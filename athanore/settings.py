@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     )
     api_key: _Secret = Field(None, description="Operators' key for the task API.")
     webhook_token: _Secret = Field(
-        None, min_length=8, description="Bearer token of the board's webhooks; none: they are off."
+        None, min_length=8, description="Secret of the board's webhooks; none: they are off."
     )
 
     log_format: LogFormat = Field(

@@ -100,6 +100,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.QueueNotEmptyError, 409, "queue-not-empty"),
     (errors.TaskMovedError, 409, "task-moved"),
     (errors.InvalidTaskError, 422, "invalid-value"),
+    (errors.WebhookRefusedError, 401, "signature-wrong"),
     (errors.BoardBrokenError, 503, "board-broken"),
     (errors.BoardUnavailableError, 503, "board-unavailable"),
     (errors.BoardAccessError, 503, "board-access"),

@@ -13,7 +13,7 @@ a write was done looks before it raises that. It translates every error of its v
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
@@ -334,6 +334,23 @@ class SupportsWebhook(Protocol):
 
         None if the change was our own, or the payload makes no sense: it comes from outside. A
         poll that follows must see the change, whatever the adapter has cached.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSignedWebhook(Protocol):
+    """An adapter whose board signs what its webhooks deliver."""
+
+    def queues_of_delivery(
+        self, headers: Mapping[str, str], body: bytes, secret: str, queue_names: Sequence[str]
+    ) -> list[str]:
+        """Return which of the queues a delivery of the signed `body` may have changed.
+
+        None if it came before. `headers` have names in small letters. A poll that follows sees it.
+
+        Raises:
+            WebhookRefusedError: it is not signed with the secret.
         """
         ...
 

@@ -1,16 +1,21 @@
-"""Planka's webhook: it has the queues polled that a person's change concerns, and nothing else."""
+"""Webhooks have the queues polled that a person's change concerns, and nothing else."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from athanore import AgentDispatcher
 from athanore.runtime.environment import is_secret
+from athanore.testing.doubles.github import github_double
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.harness import prompt
@@ -106,3 +111,39 @@ def test_another_board_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with served(dispatcher(tmp_path)) as api:
         problem = api.post(PATH, {}, 404, headers=bearer(TOKEN))
         assert problem["type"] == "urn:athanore:problem:no-webhooks"
+
+
+def test_a_signed_delivery_of_github_has_its_queue_polled(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
+    with github_double() as github:
+        adapter = github.board().create_adapter()
+        app = AgentDispatcher(
+            name="signed", queue_backend=adapter, command="true", poll_interval=timedelta(days=30)
+        )
+        app.route("Todo")(prompt)
+        row = github.issue("a", "agent:Todo")
+        body = json.dumps({"issue": row, "repository": {"full_name": github.repository}}).encode()
+        digest = hmac.new(TOKEN.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "issues",
+            "X-Hub-Signature-256": f"sha256={digest}",
+        }
+        with served(app, prefect_api) as api:
+
+            def send(**changed: str) -> httpx.Response:
+                url = f"{api.url}/webhooks/github"
+                return httpx.post(url, content=body, headers={**headers, **changed}, timeout=60)
+
+            forged = send(**{"X-Hub-Signature-256": "sha256=00"})
+            assert (forged.status_code, forged.json()["type"].split(":")[-1]) == (
+                401,
+                "signature-wrong",
+            )
+            first, again = send(), send()
+            assert (first.status_code, first.json()) == (202, {"polled": ["Todo"]})
+            assert (again.status_code, again.json()) == (202, {"polled": []})
+            assert {queue for _, queue in polls(api)} == {"Todo"}
+        adapter.close()

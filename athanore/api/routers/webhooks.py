@@ -15,9 +15,10 @@ from pydantic import BaseModel, Field
 from athanore import names
 from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import credential_of
-from athanore.api.service import ServiceDep
-from athanore.queue_adapters.base import SupportsWebhook
+from athanore.api.service import Service, ServiceDep
+from athanore.queue_adapters.base import SupportsSignedWebhook, SupportsWebhook
 from athanore.runtime.ownership import watched, watching
+from athanore.runtime.route_registry import Routes
 from athanore.services.wakeups import poll_soon
 
 router = APIRouter(tags=["webhooks"])
@@ -37,11 +38,7 @@ _bearer = HTTPBearer(
 )
 
 
-def _authenticate(
-    request: Request,
-    service: ServiceDep,
-    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> None:
+def _secret(service: Service) -> str:
     secret = service.dispatcher.settings.webhook_token
     if secret is None:
         raise Problem(
@@ -50,8 +47,17 @@ def _authenticate(
             "Webhooks are off: the app was started without "
             "ATHANORE_WEBHOOK_TOKEN, the token that the board is to send.",
         )
+    return secret.get_secret_value()
+
+
+def _authenticate(
+    request: Request,
+    service: ServiceDep,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    secret = _secret(service)
     credential = credential_of(request) or ""
-    if not compare_digest(credential.encode(), secret.get_secret_value().encode()):
+    if not compare_digest(credential.encode(), secret.encode()):
         raise Problem(
             401,
             "token-unknown",
@@ -79,6 +85,36 @@ async def planka(
         raise Problem(404, "no-webhooks", "The board of this app is not a Planka board.")
     routes = await service.runs.routes()
     affected = await service.board.call(partial(adapter.affected_queues, payload, watched(routes)))
+    return await _poll(service, routes, affected)
+
+
+@router.post("/webhooks/github", status_code=202, responses=documented(401, 404))
+async def github(request: Request, service: ServiceDep) -> WebhookAnswer:
+    """Take a delivery of GitHub's webhook, and poll the watched queues that it concerns.
+
+    It must be signed with `ATHANORE_WEBHOOK_TOKEN` (`X-Hub-Signature-256`). One that comes again,
+    and our own changes, concern none.
+    """
+    secret = _secret(service)
+    adapter = service.board.adapter
+    if not isinstance(adapter, SupportsSignedWebhook):
+        raise Problem(404, "no-webhooks", "The board of this app is not a GitHub board.")
+    body = await request.body()
+    routes = await service.runs.routes()
+    affected = await service.board.call(
+        partial(
+            adapter.queues_of_delivery,
+            {name.lower(): value for name, value in request.headers.items()},
+            body,
+            secret,
+            watched(routes),
+        )
+    )
+    return await _poll(service, routes, affected)
+
+
+async def _poll(service: Service, routes: Routes, affected: list[str]) -> WebhookAnswer:
+    """Have the routes polled that watch these queues."""
     if not affected:
         return WebhookAnswer(polled=[])
     async with service.prefect.client() as client:

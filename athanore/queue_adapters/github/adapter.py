@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +26,7 @@ from athanore.queue_adapters.github.issues import NO_QUEUE, Issue, Json
 from athanore.queue_adapters.github.labels import Family, Labels
 from athanore.queue_adapters.github.moves import Moves
 from athanore.queue_adapters.github.repository import Repository
+from athanore.queue_adapters.github.webhook import Deliveries
 
 _COLOUR: Final = "0e8a16"
 
@@ -52,6 +53,7 @@ class GitHubAdapter:
         self._repository = Repository(client, repository, now)
         self._labels = Labels(client, self._repository.path, family)
         self._account = Account(client, self._repository, assigns=assigns)
+        self._deliveries = Deliveries(repository)
         self._site = site
         self._closes = frozenset(closes)
         self._moves = Moves(self._repository, self._labels)
@@ -276,6 +278,30 @@ class GitHubAdapter:
         self._change_label("DELETE", label, None, lambda: queue_name not in self._queues())
         self._repository.picture.forget()
         self._queues(anew=True)
+
+    # --- webhooks ---
+
+    def queues_of_delivery(
+        self, headers: Mapping[str, str], body: bytes, secret: str, queue_names: Sequence[str]
+    ) -> list[str]:
+        """Return which of the queues an event of issues, comments or labels may have changed.
+
+        What this process has just done itself is no change. It is told by what was written, not by
+        who: the token may be a person's, who works on the board as well.
+        """
+        delivery = self._deliveries.read(headers, body, secret)
+        if delivery is None:
+            return []
+        picture = self._repository.picture
+        if delivery.issue is not None and picture.is_own(delivery.issue):
+            return []
+        if delivery.renames:
+            picture.forget()
+            self._queues(anew=True)
+        else:
+            picture.expire()
+        found = {self._labels.queue_named_by(label) for label in delivery.labels}
+        return [name for name in queue_names if name in found]
 
     # --- helpers ---
 

@@ -79,6 +79,21 @@ class Picture:
         with self._own_lock:
             self._own[issue.number] = (issue, self._now() + OWN_COUNTS)
 
+    def is_own(self, issue: Issue) -> bool:
+        """Tell whether an issue is as we have just written it."""
+        with self._own_lock:
+            own = self._own.get(issue.number)
+        if own is None or own[1] <= self._now():
+            return False
+        mine = own[0]
+        same = (issue.title, issue.body, issue.is_open) == (mine.title, mine.body, mine.is_open)
+        return same and set(issue.labels) == set(mine.labels)
+
+    def expire(self) -> None:
+        """Have the next poll ask what has changed."""
+        with self._lock:
+            self._read_at = float("-inf")
+
     def forget(self) -> None:
         """Have everything read anew: a label was renamed or deleted."""
         with self._lock, self._own_lock:
