@@ -340,19 +340,14 @@ class SupportsWebhook(Protocol):
 
 @runtime_checkable
 class SupportsSignedWebhook(Protocol):
-    """An adapter whose board signs what its webhooks deliver."""
+    """As `SupportsWebhook`, where the board signs the raw body of what it delivers.
+
+    `headers` have names in small letters; what is not signed is a `WebhookRefusedError`.
+    """
 
     def queues_of_delivery(
         self, headers: Mapping[str, str], body: bytes, secret: str, queue_names: Sequence[str]
-    ) -> list[str]:
-        """Return which of the queues a delivery of the signed `body` may have changed.
-
-        None if it came before. `headers` have names in small letters. A poll that follows sees it.
-
-        Raises:
-            WebhookRefusedError: it is not signed with the secret.
-        """
-        ...
+    ) -> list[str]: ...
 
 
 def claim_task(
