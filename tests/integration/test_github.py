@@ -10,7 +10,7 @@ import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult
 from athanore.agent_adapters.base import AgentJob
-from athanore.flows import retry
+from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from tests.github.described import Description
 from tests.harness import app_name, prompt, running
@@ -46,9 +46,8 @@ class Agents:
 
 @pytest.mark.nightly
 def test_a_pipeline_goes_on_by_itself_after_a_limit_and_a_revoked_token(
-    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str,
 ) -> None:
-    monkeypatch.setattr(retry, "ACCESS_PATIENCE", timedelta(seconds=0.1))
     labels = [f"agent:{queue}" for queue in QUEUES]
     with github_double(labels=labels, check=Description().check) as github:
         numbers = [github.issue(f"issue {n}", "bug", "agent:Todo")["number"] for n in range(TASKS)]
@@ -63,7 +62,8 @@ def test_a_pipeline_goes_on_by_itself_after_a_limit_and_a_revoked_token(
             app.route(
                 queue, in_progress_queue=in_progress, done_queue=done, retry_delay=0, resume_after=2
             )(prompt)
-        with running(app, prefect_api) as it:
+        margins = Margins(board_access=timedelta(seconds=0.1))
+        with running(app, prefect_api, margins=margins) as it:
             wait_until("the token is taken away", agents.revoked.is_set)
             wait_until(
                 "a route pauses itself",
