@@ -12,6 +12,8 @@ from athanore import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.settings import Settings
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -136,7 +138,7 @@ def test_a_wrong_argument_names_the_argument(monkeypatch: pytest.MonkeyPatch) ->
 def _script(folder: Path, text: str, **env: str) -> subprocess.CompletedProcess[str]:
     (folder / "run.py").write_text(text)
     return subprocess.run(
-        [sys.executable, "run.py"], cwd=folder, env=env,
+        [sys.executable, "run.py"], cwd=folder, env={"PYTHONPATH": str(ROOT), **env},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
