@@ -69,6 +69,10 @@ class Redactor:
         """
         return self._redacted(readable(value))
 
+    def has_secret(self, value: str) -> bool:
+        """Whether a text contains a secret; how it is shown to people does not count."""
+        return self._redacted(value) != value
+
     def _redacted(self, value: str) -> str:
         for form in self._forms:
             if form in value:

@@ -28,6 +28,13 @@ def test_texts_and_values() -> None:
     assert clean.data(SECRET.encode()) == b"[redacted]"
 
 
+def test_a_text_that_is_hard_to_read_has_no_secret_for_that() -> None:
+    redactor = Redactor(["hunter2-hunter2"])
+    assert not redactor.has_secret("a bell \x07, a line \x85, \u202e turned round")
+    assert redactor.has_secret("a bell \x07 and hunter2-hunter2")
+    assert redactor.has_secret(tokens.new_token(uuid4()))
+
+
 def test_what_cannot_be_stored_is_replaced_on_its_way_to_prefect_and_to_boards() -> None:
     clean = Redactor([SECRET])
     assert clean.value({"a\0": ["b\ud800", f"{SECRET}\0"]}) == {
