@@ -177,15 +177,29 @@ def _apart(app: App, route: str) -> Generator[None]:
         yield
     except BoardUnavailableError as exc:
         logger.debug("Runs of %r are looked after when the board is back: %s", route, exc)
-    except (BoardError, RouteError) as exc:
-        if app.noted.not_looked_after.get(route) != str(exc):
+    except RouteError as exc:  # while an app is upgraded, another worker has it
+        if _is_new(app, route, exc):
+            logger.warning(
+                "Runs of %r are not looked after here: %s",
+                route,
+                exc,
+                extra={"action": "sweep_failed"},
+            )
+    except BoardError as exc:
+        if _is_new(app, route, exc):
             logger.error(
                 "Runs of %r cannot be looked after: %s",
                 route,
                 exc,
                 extra={"action": "sweep_failed"},
             )
-        app.noted.not_looked_after[route] = str(exc)
+
+
+def _is_new(app: App, route: str, error: Exception) -> bool:
+    """Tell whether this is another reason than the one that was said last."""
+    known, text = app.noted.not_looked_after.get(route), str(error)
+    app.noted.not_looked_after[route] = text
+    return text != known
 
 
 def _tell(route: Route, recovery: Recovery) -> None:
