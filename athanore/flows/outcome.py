@@ -93,7 +93,7 @@ class Conclusion:
         except BoardError as exc:
             if self._interrupted:
                 raise
-            return await self._keep(exc)
+            return await self._keep(exc, result)
 
     async def deliver(self, result: AgentResult) -> State[None]:
         """Say what an earlier start of the run came to, which the board refused to hear."""
@@ -209,11 +209,19 @@ class Conclusion:
             state.message = f"{why}; {exc}"
             return state
 
-    async def _keep(self, refusal: BoardError) -> State[None]:
-        """Have a later start say what came of the attempt; free the slot until then."""
+    async def _keep(self, refusal: BoardError, result: AgentResult) -> State[None]:
+        """Have a later start say what came of the attempt; free the slot until then.
+
+        Of an attempt that does not count there is nothing to say: that start makes it anew, with
+        the task from where it is.
+        """
         due = self._app.clock.now() + self._route.poll_interval
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
-        await self._run_log.keep()
+        if result.counts:
+            await self._run_log.keep()
+        else:
+            await self._run_log.give_back()
+            await self._run_log.keep_claim()
         if isinstance(refusal, BoardAccessError):
             due = self._app.clock.now()
             await pause_for_board(self._run_log.client, self._app, self._route, refusal, self._log)
@@ -284,7 +292,7 @@ class Conclusion:
                 extra={"action": "route_paused"},
             )
         await self._comment(f"{text} Moving back to source queue.", result.output_tail)
-        await self._move(self._route.queue_name)
+        await self._put_back()
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
         return state
@@ -295,11 +303,16 @@ class Conclusion:
         """The task pays nothing for its provider's limit: it waits with all of the account."""
         await self._run_log.give_back()
         await self._comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
-        await self._move(self._route.queue_name)
+        await self._put_back()
         self._app.local_runs.wake(limit.due)
         state: State[None] = AwaitingRetry(scheduled_time=limit.due)
         state.message = f"{limit.text}."
         return state
+
+    async def _put_back(self) -> None:
+        """Move the task back to its queue; where the board refuses, the next start takes it."""
+        if not await self._move(self._route.queue_name):
+            await self._run_log.keep_claim()
 
     async def _return_to_queue(self, why: str) -> State[None]:
         queue = await self._where()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -27,11 +27,17 @@ from prefect.states import (
 )
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
-from athanore.errors import DispatchError, TaskBusyError, TaskNotFoundError
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+    DispatchError,
+    TaskBusyError,
+    TaskNotFoundError,
+)
 from athanore.flows import letting_go
 from athanore.flows.outcome import Conclusion
 from athanore.flows.sweep import look_once
-from athanore.models import Task
+from athanore.models import Fault, FaultKind, Task
 from athanore.processes import identity
 from athanore.routes import Route
 from athanore.runs import store
@@ -40,6 +46,7 @@ from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.margins import Margins
 from athanore.services import runs
 from tests.harness import prompt
 from tests.memory_prefect import MemoryPrefect
@@ -61,6 +68,12 @@ class Board(MemoryAdapter):
     """A board from which a task may be gone."""
 
     gone = ""
+    refuses_moves: BoardError | None = None
+
+    def move_task(self, task_id: str, target_queue: str) -> None:
+        if self.refuses_moves is not None:
+            raise self.refuses_moves
+        super().move_task(task_id, target_queue)
 
     def get_task(self, task_id: str) -> Task:
         if task_id == self.gone:
@@ -426,6 +439,25 @@ async def test_what_follows_an_attempt(noted: str, place: str, starts: int) -> N
     reason = result.reason or result.outcome
     assert log.record.result == replace(result, reason=reason)
     assert log.record.living_start is not None, "the start is another process's"
+
+
+@pytest.mark.parametrize("error", [BoardError("No such move."), BoardAccessError("No access.")])
+@pytest.mark.parametrize("kind", [FaultKind.ENVIRONMENT, FaultKind.PROVIDER])
+async def test_a_task_that_cannot_be_put_back_is_taken_from_where_it_is(
+    kind: FaultKind, error: BoardError
+) -> None:
+    """The attempt does not count, so there is nothing to tell: the next start makes it anew."""
+    site = Site()
+    site.app.margins = Margins(board_access=timedelta(0), first_pause=timedelta(milliseconds=1))
+    run = await site.at_work()
+    result = AgentResult(AgentOutcome.FAILED, "no key", fault=Fault(kind, text="no key"))
+    site.board.refuses_moves = error
+    state = await Conclusion(site.app, site.route, site.log(run), site.task_id, LOG).ended(result)
+    assert state.type is StateType.SCHEDULED
+    run = await site.put(run, state)
+    assert record_of(run).awaits_the_board
+    following = site.log(await site.noted(await site.put(run, Pending(), Running())))
+    assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
 
 
 @pytest.mark.parametrize("place", ["In Progress", "Todo", "Elsewhere", "gone"])
