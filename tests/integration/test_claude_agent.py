@@ -164,10 +164,18 @@ def test_wrong_options_are_refused(make: Callable[[], object], complaint: str) -
         make()
 
 
-async def test_the_adapters_folder_wins_over_the_routes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["the route's", "the adapter's"])
+async def test_the_adapters_folder_counts_where_the_route_says_none(
+    whose: str, tmp_path: Path
+) -> None:
     claude = ClaudeAgentAdapter(permission_mode=BYPASS, cwd=tmp_path, cli_path=CLI)
-    _, rig = await run_once([bash("pwd; echo $PWD"), say("done")], claude)
-    assert rig.said(EventKind.TOOL_RESULT)[0]["text"] == f"{tmp_path}\n{tmp_path}"
+    with claude_rig([bash("pwd; echo $PWD"), say("done")]) as rig:
+        job = rig.job()
+        if whose == "the adapter's":
+            job = replace(job, cwd=None)
+        await claude.run(job)
+        folder = tmp_path if job.cwd is None else job.cwd
+        assert rig.said(EventKind.TOOL_RESULT)[0]["text"] == f"{folder}\n{folder}"
 
 
 @pytest.mark.smoke
