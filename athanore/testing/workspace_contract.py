@@ -60,7 +60,7 @@ class WorkspaceContract:
         assert again == first
         assert again.path.is_absolute()
         assert str(again) == str(again.path)
-        assert (again.path / "work.txt").read_text() == "work"
+        assert (again.path / "work.txt").read_text(encoding="utf-8") == "work"
         await provider.close(again, AgentOutcome.SUCCEEDED)
 
     async def test_what_will_be_given_can_be_said_before(self, make: ProviderMaker) -> None:
@@ -209,6 +209,6 @@ async def _used(
 ) -> Workspace:
     """Have an attempt leave a file."""
     workspace = await provider.open(request(task_id))
-    (workspace.path / file).write_text("work")
+    (workspace.path / file).write_text("work", encoding="utf-8")
     await provider.close(workspace, outcome)
     return workspace

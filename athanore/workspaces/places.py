@@ -147,7 +147,7 @@ class Place:
         """
         new = self._record.with_suffix(".new")
         try:
-            new.write_text(json.dumps({"schema": 1, **asdict(record)}))
+            new.write_text(json.dumps({"schema": 1, **asdict(record)}), encoding="utf-8")
             os.replace(new, self._record)
         except OSError as exc:
             raise WorkspaceError(f"{new} cannot be written: {exc.strerror or exc}.") from exc
