@@ -59,13 +59,15 @@ class Prefect:
         """The app's runs, oldest first.
 
         Without those that found nothing to do, if there are others: a poll that saw a task just
-        before it was done may have made one, and no agent is started by it.
+        before it was done may have made one, and no agent is started by it. Nor those that are
+        just being made, which have no state for a moment.
         """
         tags = [f"app:{self.app}", kind, *([f"task:{task_id}"] if task_id else [])]
         found = self.post(
             "/flow_runs/filter",
             {"flow_runs": {"tags": {"all_": tags}}, "sort": "EXPECTED_START_TIME_ASC"},
         )
+        found = [r for r in found if r["state"] is not None]
         return [r for r in found if r["state_name"] != "Nothing to do"] or found
 
     def polled(self) -> bool:
