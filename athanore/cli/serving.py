@@ -77,11 +77,15 @@ def api(
 
 
 def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:
-    from athanore.launch.checks import check_app
+    from athanore.launch.checks import board_place, check_agent, look_at_board
     from athanore.runtime.apps import App
     from athanore.services import dry_run
 
-    check_app(dispatcher)
+    for route in dispatcher.routes.values():
+        check_agent(dispatcher, route)
+    if look_at_board(dispatcher) is None:
+        say(f"No agent would start: {board_place(dispatcher.board)} is made at the first start.")
+        return
     planned = asyncio.run(dry_run.plan(App(name, dispatcher)))
     count = sum(p.starts for p in planned)
     say(f"{count} agent{'' if count == 1 else 's'} would start; nothing was changed.", "bold")

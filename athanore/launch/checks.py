@@ -13,7 +13,7 @@ from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.models import Queue
-from athanore.queue_adapters.base import SupportsPrepare
+from athanore.queue_adapters.base import QueueAdapter, SupportsLook, SupportsPrepare
 from athanore.route_rules import wrong_queues
 from athanore.routes import Route
 
@@ -38,6 +38,28 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     check_queues(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
+
+
+def board_place(board: QueueAdapter) -> str:
+    """Where a board is, for people."""
+    return board.place if isinstance(board, SupportsLook) else type(board).__name__
+
+
+def look_at_board(dispatcher: AgentDispatcher) -> list[Queue] | None:
+    """Check a board as `check_app` does, but make none: None if the first start will make it.
+
+    Raises:
+        ConfigurationError: it cannot work as it is, or has not the queues that the routes name.
+        BoardError: it cannot be read.
+    """
+    board = dispatcher.board
+    if isinstance(board, SupportsLook):
+        board.check_place()
+        if not board.exists():
+            return None
+    elif isinstance(board, SupportsPrepare):
+        board.prepare(dispatcher.queue_names())  # a board that is there is only checked
+    return check_queues(dispatcher)
 
 
 def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:

@@ -23,11 +23,11 @@ from athanore.errors import AthanoreError, BoardError, ConfigurationError, reaso
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch import prefect_access
-from athanore.launch.checks import check_agent, check_queues, circles
+from athanore.launch.checks import board_place, check_agent, circles, look_at_board
 from athanore.launch.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect_probe import tell, trouble_at
 from athanore.launch.prefect_server import prefect_errors
-from athanore.queue_adapters.base import SupportsLook, SupportsPrepare, SupportsProblems
+from athanore.queue_adapters.base import SupportsProblems
 from athanore.version import __version__
 
 if TYPE_CHECKING:
@@ -98,15 +98,9 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
     """Look at an app's board, and at the queues that its routes name."""
     try:
         board = dispatcher.board
-        where = type(board).__name__
-        if isinstance(board, SupportsLook):
-            where = board.place
-            board.check_place()
-            if not board.exists():
-                return Finding("board", Level.OK, f"{where} is made at the first start")
-        elif isinstance(board, SupportsPrepare):
-            board.prepare(dispatcher.queue_names())  # a board that is there is only checked
-        queues = check_queues(dispatcher)
+        where = board_place(board)
+        if (queues := look_at_board(dispatcher)) is None:
+            return Finding("board", Level.OK, f"{where} is made at the first start")
     except AthanoreError as exc:
         return _fail("board", exc)
     except Exception as exc:

@@ -91,3 +91,16 @@ def test_a_prompt_names_the_folder_and_branch_that_will_be_made(
     output = Cli("http://127.0.0.1:1/api", capsys)("up", "spaces.py:dispatcher", "--dry-run")
     assert "Fix it on athanore/7-fix-it from main" in output.out, output
     assert not root.exists()
+
+
+def test_it_makes_no_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    said = Cli("http://127.0.0.1:1/api", capsys).ok("up", "--dry-run").out
+    assert (
+        f"No agent would start: {tmp_path / 'board.json'} is made at the first start."
+        in " ".join(said.split())
+    )
+    assert [p.name for p in tmp_path.iterdir() if p.name != "__pycache__"] == ["run.py"]
