@@ -137,7 +137,7 @@ def wait_for_start(process: subprocess.Popen[bytes], api: httpx.Client, console:
                 raise DemoError(f"nothing answers after {START_SECONDS} s")
             time.sleep(0.2)
     console.print(f"Prefect UI: {status['prefect']['ui_url']}")
-    console.print(f"API docs:   {api.base_url}/docs\n")
+    console.print(f"Board page: {api.base_url}\n")
 
 
 def watch(process: subprocess.Popen[bytes], api: httpx.Client, console: Console) -> list[TaskData]:
@@ -194,7 +194,7 @@ def show_end(api: httpx.Client, tasks: list[TaskData], console: Console) -> None
     console.print(table)
     ui = api.get("/status").json()["prefect"]["ui_url"]
     console.print(f"\nPrefect UI: {ui}   (runs, logs, schedules)")
-    console.print(f"API docs:   {api.base_url}/docs")
+    console.print(f"Board page: {api.base_url}   (API docs: {api.base_url}/docs)")
     console.print("[dim]`make demo KEEP=1` keeps them up, to look around.[/]")
 
 
