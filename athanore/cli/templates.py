@@ -9,45 +9,110 @@ from typing import Final, Literal
 type BoardKind = Literal["json", "github", "sql"]
 
 _SCRIPT = '''\
-"""An Athanore app: every task in the queue Todo of board.json gets an agent.
+"""An Athanore app: every {which} gets an agent.
 
-    python run.py      starts everything; Ctrl-C stops it
-    athanore status    how it is going, from a second terminal
+{usage}
 """
 
-import shlex
-import sys
-from pathlib import Path
-
-from athanore import AgentDispatcher, JsonFileAdapter
+{imports}
 
 HERE = Path(__file__).parent
 
 dispatcher = AgentDispatcher(
     # Everything in Prefect goes by this name: two apps need two. Best never changed again.
     name=NAME,
-    # The program that works on a task: any command. The prompt is its last argument.
+    # The program that works on {a_task}: any command. The prompt is its last argument.
     # For Claude Code: command="claude", and args=["-p"] in the route below.
     command=shlex.join([sys.executable, str(HERE / "agent.py")]),
-    # The board. Planka and boards of your own work the same way.
-    queue_backend=JsonFileAdapter(HERE / "board.json"),
-    poll_interval=10,  # seconds between two looks at a queue
+{board}
     agent_timeout=600,  # seconds that an agent may take
     max_concurrent_agents=2,
     max_retries=1,  # attempts after the first one that failed
-    dead_letter_queue="Failed",  # where a task goes when no attempt is left
+    dead_letter_queue="Failed",  # where {a_task} goes when no attempt is left
 )
 
 
 # One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
-@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
+{queues}@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
 def work(task_id: str, task_name: str) -> str:
-    return f"Work on task {task_id}: {task_name}."
+    return f"Work on {task} {{task_id}}: {{task_name}}."
 
 
 if __name__ == "__main__":
     dispatcher.run()
 '''
+
+_JSON_SCRIPT = _SCRIPT.format(
+    task="task",
+    a_task="a task",
+    which="task in the queue Todo of board.json",
+    usage="""\
+    python run.py      starts everything; Ctrl-C stops it
+    athanore status    how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, JsonFileAdapter""",
+    board="""\
+    # The board. Planka and boards of your own work the same way.
+    queue_backend=JsonFileAdapter(HERE / "board.json"),
+    poll_interval=10,  # seconds between two looks at a queue""",
+    queues="",
+)
+
+_SQL_SCRIPT = _SCRIPT.format(
+    task="task",
+    a_task="a task",
+    which="task in the queue Todo of a database",
+    usage="""\
+    python run.py                        starts everything; Ctrl-C stops it
+    athanore create Todo "Say hello"     makes a task, from a second terminal
+    athanore status                      how it is going""",
+    imports="""\
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher
+from athanore.queue_adapters.sql import SqlBoard""",
+    board="""\
+    # The board: the PostgreSQL that BOARD_URL names (postgresql+psycopg://user:password@host/name;
+    # it needs Athanore's extra "postgres"), or a SQLite file. It is made at the first start.
+    # `athanore board import FILE` fills it from a JSON board.
+    queue_backend=SqlBoard(os.environ.get("BOARD_URL") or HERE / "board.db"),
+    poll_interval=10,  # seconds between two looks at a queue""",
+    queues="",
+)
+
+_GITHUB_SCRIPT = _SCRIPT.format(
+    task="issue",
+    a_task="an issue",
+    which="open issue with the label agent:Todo",
+    usage="""\
+    cp .env.example .env    and write the token into it, once
+    athanore doctor         what is missing: the token's permission, labels
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, GitHubBoard""",
+    board="""\
+    # The repository. An issue with the label "agent:Todo" is in the queue "Todo", and so on.
+    # Other options: prefix="bot:", queues={"Todo": "ready", ...}, closes=["Done"],
+    # url="https://github.example.com". The token comes from .env or the environment.
+    queue_backend=GitHubBoard("OWNER/NAME"),
+    poll_interval=15,  # seconds between two looks; while nothing has changed they are free""",
+    queues=(
+        "# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed of "
+        "above.\n"
+    ),
+)
 
 _BOARD = """\
 {
@@ -111,52 +176,6 @@ task = call(task_url)
 call(f"{task_url}/comments", {"comment": f"Hello! I have read {task['name']!r}."})
 '''
 
-_GITHUB_SCRIPT = '''\
-"""An Athanore app: every open issue with the label agent:Todo gets an agent.
-
-    cp .env.example .env    and write the token into it, once
-    athanore doctor         what is missing: the token's permission, labels
-    python run.py           starts everything; Ctrl-C stops it
-    athanore status         how it is going, from a second terminal
-"""
-
-import shlex
-import sys
-from pathlib import Path
-
-from athanore import AgentDispatcher, GitHubBoard
-
-HERE = Path(__file__).parent
-
-dispatcher = AgentDispatcher(
-    # Everything in Prefect goes by this name: two apps need two. Best never changed again.
-    name=NAME,
-    # The program that works on an issue: any command. The prompt is its last argument.
-    # For Claude Code: command="claude", and args=["-p"] in the route below.
-    command=shlex.join([sys.executable, str(HERE / "agent.py")]),
-    # The repository. An issue with the label "agent:Todo" is in the queue "Todo", and so on.
-    # Other options: prefix="bot:", queues={"Todo": "ready", ...}, closes=["Done"],
-    # url="https://github.example.com". The token comes from .env or the environment.
-    queue_backend=GitHubBoard("OWNER/NAME"),
-    poll_interval=15,  # seconds between two looks; while nothing has changed they are free
-    agent_timeout=600,  # seconds that an agent may take
-    max_concurrent_agents=2,
-    max_retries=1,  # attempts after the first one that failed
-    dead_letter_queue="Failed",  # where an issue goes when no attempt is left
-)
-
-
-# One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
-# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed of above.
-@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
-def work(task_id: str, task_name: str) -> str:
-    return f"Work on issue {task_id}: {task_name}."
-
-
-if __name__ == "__main__":
-    dispatcher.run()
-'''
-
 _GITHUB_ENV = """\
 # Copy this file to .env, which belongs into .gitignore, and fill it in.
 
@@ -168,42 +187,11 @@ ATHANORE_GITHUB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
-_SQL_SCRIPT = (
-    _SCRIPT.replace(
-        """every task in the queue Todo of board.json gets an agent.
-
-    python run.py      starts everything; Ctrl-C stops it
-    athanore status    how it is going, from a second terminal
-""",
-        """every task in the queue Todo of a database gets an agent.
-
-    python run.py                        starts everything; Ctrl-C stops it
-    athanore create Todo "Say hello"     makes a task, from a second terminal
-    athanore status                      how it is going
-""",
-    )
-    .replace(
-        "from athanore import AgentDispatcher, JsonFileAdapter\n",
-        "from athanore import AgentDispatcher\nfrom athanore.queue_adapters.sql import SqlBoard\n",
-    )
-    .replace("import shlex\n", "import os\nimport shlex\n")
-    .replace(
-        """    # The board. Planka and boards of your own work the same way.
-    queue_backend=JsonFileAdapter(HERE / "board.json"),
-""",
-        """    # The board: the PostgreSQL that BOARD_URL names (postgresql+psycopg://user:password@host/name;
-    # it needs Athanore's extra "postgres"), or a SQLite file. It is made at the first start.
-    # `athanore board import FILE` fills it from a JSON board.
-    queue_backend=SqlBoard(os.environ.get("BOARD_URL") or HERE / "board.db"),
-""",
-    )
-)
-
 _AGENT_FILE = {"agent.py": _AGENT}
 
 FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
     {
-        "json": {"run.py": _SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
+        "json": {"run.py": _JSON_SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
         "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
     }
