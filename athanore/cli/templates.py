@@ -109,8 +109,8 @@ from athanore import AgentDispatcher, GitHubBoard""",
     queue_backend=GitHubBoard("OWNER/NAME"),
     poll_interval=15,  # seconds between two looks; while nothing has changed they are free""",
     queues=(
-        "# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed of "
-        "above.\n"
+        "# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed "
+        "of above.\n"
     ),
 )
 
