@@ -109,6 +109,8 @@ class Limits:
 
         After the reset the first run that asks may start: it goes first.
         """
+        if await read(client, account) is None:
+            return None  # nearly always, and then no run waits for another's look
         async with self._gate:
             limit, now = await read(client, account), self._clock.now()
             if limit is None:
