@@ -36,7 +36,7 @@ OF_THE_CODE = {"options/described.py: descriptions", "options/option.py: options
 CONSTANTS = {
     "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData",
     "Preset", "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger",
-    "getrlimit", "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
+    "format", "getrlimit", "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
     "replace",
 }  # fmt: skip
 """What makes values that are not changed, or are declarations read once, such as a router."""
