@@ -6,7 +6,6 @@ each start an agent for a task. Where the board can tell, that is noticed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
@@ -28,9 +27,9 @@ _LOOK_EVERY = 60.0
 async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]:
     """Tell who else watches a route's queue; once a minute, and nobody in between."""
     looked = app.noted.looked_for_rivals
-    if time.monotonic() - looked.get(route.name, float("-inf")) < _LOOK_EVERY:
+    if app.noted.monotonic() - looked.get(route.name, float("-inf")) < _LOOK_EVERY:
         return ()
-    looked[route.name] = time.monotonic()
+    looked[route.name] = app.noted.monotonic()
     watcher = f"{await _prefect_id(client, app)}/{app.name}"
     place = f"the app {app.name!r} on the Prefect at {str(client.api_url).rstrip('/')}"
     valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval

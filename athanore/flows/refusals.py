@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from time import monotonic
 
 from prefect.client.orchestration import PrefectClient
 
@@ -46,33 +45,30 @@ async def pause_for_board(
 
 
 async def claim_refused(
-    client: PrefectClient,
-    app: App,
-    route: Route,
-    error: BoardError,
-    look: Callable[[], Awaitable[object]],
-    log: Log,
-) -> None:
-    """Note that the board refused a claim; one that does so for `Margins.board_access` is not away.
+    app: App, route: Route, error: BoardError, look: Callable[[], Awaitable[object]], log: Log
+) -> BoardAccessError | None:
+    """Note that the board refused a claim; return the refusal once it is there to stay.
+
+    A board that can be read, and refuses for `Margins.board_access`, is not away.
 
     Args:
         look: a read of the board.
     """
     if not isinstance(error, (BoardAccessError, BoardUnavailableError)):
-        return
+        return None
     if isinstance(error, BoardUnavailableError) and not await retry.answers(look):
         app.noted.refused.pop(route.name, None)  # it is away, which the poll says
-        return
-    now, patience = monotonic(), app.margins.board_access.total_seconds()
+        return None
+    now, patience = app.noted.monotonic(), app.margins.board_access.total_seconds()
     before = app.noted.refused.get(route.name)
     if before is None or now - before.last > max(patience, 2 * route.poll_interval.total_seconds()):
         app.noted.refused[route.name] = Refused(now, now)
         log.error(
             "No agent can start: %s It is tried again.", error, extra={"action": "claim_refused"}
         )
-        return
+        return None
     app.noted.refused[route.name] = Refused(before.since, now)
-    if now - before.since > patience:
-        app.noted.refused.pop(route.name)
-        lasting = error if isinstance(error, BoardAccessError) else retry.refuses_this(error)
-        await pause_for_board(client, app, route, lasting, log)
+    if now - before.since <= patience:
+        return None
+    app.noted.refused.pop(route.name)
+    return error if isinstance(error, BoardAccessError) else retry.refuses_this(error)

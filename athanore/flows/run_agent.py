@@ -35,7 +35,7 @@ from athanore.flows import hooks, letting_go, provider_limits, reports
 from athanore.flows.attempt import AgentAttempt, cut_short
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
-from athanore.flows.refusals import claim_refused
+from athanore.flows.refusals import claim_refused, pause_for_board
 from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
@@ -204,7 +204,9 @@ class _Visit:
             if isinstance(exc, AnswerLostError):
                 await self.run_log.keep_claim()
             look = partial(self.app.board.task, self.task_id)
-            await claim_refused(self.client, self.app, self.route, exc, look, self.log)
+            lasting = await claim_refused(self.app, self.route, exc, look, self.log)
+            if lasting is not None:
+                await pause_for_board(self.client, self.app, self.route, lasting, self.log)
             return await self._later(str(exc), self.route.poll_interval)
         self.app.noted.refused.pop(self.route.name, None)
         if await self._goes_round():

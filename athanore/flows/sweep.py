@@ -8,7 +8,6 @@ import random
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from time import monotonic
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -115,7 +114,7 @@ async def _look_at_idle(
     client: PrefectClient, app: App, routes: Routes, tasks: Sequence[Task]
 ) -> None:
     """Finish what is due to tasks in progress that have no active run."""
-    now, settled = monotonic(), app.noted.settled
+    now, settled = app.noted.monotonic(), app.noted.settled
     in_progress = {k.route.in_progress_queue for k in routes.values()}
     idle = {t.id: t for t in tasks if t.queue_name in in_progress}
     for task_id, since in list(settled.items()):
@@ -150,9 +149,9 @@ async def _look_at_idle(
 
 async def _look_at_polls(client: PrefectClient, app: App, routes: Routes) -> None:
     """End polls that say that they run, and whose worker is gone."""
-    if monotonic() < app.noted.next_look:
+    if app.noted.monotonic() < app.noted.next_look:
         return
-    app.noted.next_look = monotonic() + _POLLS_EVERY
+    app.noted.next_look = app.noted.monotonic() + _POLLS_EVERY
     for name in routes:
         with suppress(DispatchError):
             since = app.clock.now() - app.margins.pausing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +19,8 @@ class Refused:
 class Noted:
     """Kept so that a poll or a sweep asks and says no more than it has to.
 
-    Times are of `time.monotonic`.
-
     Attributes:
+        monotonic: a clock in seconds, of which all times here are.
         board_is_away: the last poll could not read the board, and has said so.
         is_swept: a worker in this process looks after the app's runs by a timer.
         settled: ids of tasks in progress to which nothing is due, and when that was found out.
@@ -30,6 +31,7 @@ class Noted:
         prefect_ids: by address, what tells one Prefect from another.
     """
 
+    monotonic: Callable[[], float] = monotonic
     board_is_away: bool = False
     is_swept: bool = False
     settled: dict[str, float] = field(default_factory=dict[str, float])

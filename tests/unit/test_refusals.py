@@ -14,7 +14,6 @@ from typing import override
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from athanore import AgentDispatcher, JsonFileAdapter, MemoryAdapter
 from athanore.errors import (
@@ -23,7 +22,6 @@ from athanore.errors import (
     BoardNotWritableError,
     BoardUnavailableError,
 )
-from athanore.flows import refusals
 from athanore.flows.refusals import claim_refused
 from athanore.flows.retry import PatientBoard
 from athanore.runtime.apps import App
@@ -133,41 +131,31 @@ REFUSED: dict[str, tuple[Callable[[], BoardError], bool]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_claim_that_is_refused_for_good_pauses_the_route(
-    case: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    case: str, app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     make, pauses = REFUSED[case]
-    error, paused = make(), list[str]()
+    error = make()
     now = 1000.0
-    monkeypatch.setattr(refusals, "monotonic", lambda: now)
-
-    async def pause(client: object, name: str, route: str, **given: object) -> None:
-        paused.append(str(given["reason"]))
-
-    monkeypatch.setattr(refusals.pausing, "pause", pause)
+    app.noted.monotonic = lambda: now
 
     async def look() -> None:
         if str(error) == "away":
             raise error
 
-    nobody = PrefectClient("http://127.0.0.1:1/api")
     route = app.dispatcher.routes["Todo"]
+    paused: list[BoardAccessError] = []
     for _ in range(12):
-        await claim_refused(nobody, app, route, error, look, LOG)
+        if (lasting := await claim_refused(app, route, error, look, LOG)) is not None:
+            paused.append(lasting)
         now += 30
     said = [r for r in caplog.records if getattr(r, "action", "") == "claim_refused"]
     assert (len(said), len(paused)) == ((1, 1) if pauses else (0, 0))
-    assert all(str(error) in text for text in paused)
+    assert all(str(error) in str(lasting) for lasting in paused)
 
 
-async def test_refusals_that_are_far_apart_are_not_one(
-    app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr(refusals, "monotonic", lambda: now)
-    nobody = PrefectClient("http://127.0.0.1:1/api")
-    for _ in range(4):  # a pause would fail: nobody answers there
-        error = BoardUnavailableError("500")
-        await claim_refused(
-            nobody, app, app.dispatcher.routes["Todo"], error, lambda: app.board.task("1"), LOG
-        )
+async def test_refusals_that_are_far_apart_are_not_one(app: App) -> None:
+    now, route, error = 1000.0, app.dispatcher.routes["Todo"], BoardUnavailableError("500")
+    app.noted.monotonic = lambda: now
+    for _ in range(4):
+        assert await claim_refused(app, route, error, lambda: app.board.task("1"), LOG) is None
         now += 3600
