@@ -259,13 +259,13 @@ async def _deployed(
     client: PrefectClient, reference: str, dispatcher: AgentDispatcher
 ) -> list[Finding]:
     """Work pools, deployments and workers of an app."""
-    from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
     from prefect.exceptions import ObjectNotFound
 
     from athanore.deployments.app_record import check_app_record
     from athanore.runtime.apps import App
     from athanore.runtime.route_registry import deployments_of
     from athanore.runtime.versions import app_version
+    from athanore.services import machinery
 
     found: list[Finding] = []
     try:
@@ -282,16 +282,13 @@ async def _deployed(
         found.append(Finding("deployments", Level.WARN, says, deploy))
     else:
         found.append(Finding("deployments", Level.OK, f"version {app_version(dispatcher)}"))
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     for name in (names.agents_pool(dispatcher.name), names.polls_pool(dispatcher.name)):
         try:
             pool = await client.read_work_pool(name)
         except ObjectNotFound:
             found.append(Finding("work pool", Level.WARN, f"{name} is not there yet.", deploy))
             continue
-        workers = await client.read_workers_for_work_pool(
-            name, worker_filter=online, offset=0, limit=200
-        )
+        workers = await machinery.online_workers(client, name)
         limit = "" if pool.concurrency_limit is None else f", at most {pool.concurrency_limit}"
         says = f"{name} (type {pool.type}{limit})"
         if pool.is_paused:
@@ -301,7 +298,7 @@ async def _deployed(
             mend = "Start `athanore worker` (or `athanore up`)."
             found.append(Finding("work pool", Level.WARN, f"{says} has no worker online.", mend))
         else:
-            says = f"{says}; workers: {', '.join(w.name for w in workers)}"
+            says = f"{says}; workers: {', '.join(workers)}"
             found.append(Finding("work pool", Level.OK, says))
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import Worker
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
@@ -15,6 +17,9 @@ from athanore.runs import pausing
 from athanore.runs.work_queues import queues_of
 from athanore.runtime.apps import App
 from athanore.runtime.route_registry import deployments_of
+
+_LONGEST_SILENCE = timedelta(seconds=45)
+"""Our workers are heard of every 5 s, Prefect's own every 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[st
         routes: the names of the app's routes.
     """
     deployed = await deployments_of(client, app.name)
-    pool = await _read_pool(client, app.name)
+    pool = await _read_pool(client, app)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
     found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
     return Machinery(
@@ -73,22 +78,40 @@ def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[s
     return parts
 
 
-async def _read_pool(client: PrefectClient, app: str) -> _Pool:
+async def online_workers(client: PrefectClient, pool: str) -> list[str]:
+    """The names of a pool's workers, without those that went silent while others were heard of.
+
+    Prefect calls a worker online for 90 s after its last word, also one that was stopped.
+    """
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    found = await client.read_workers_for_work_pool(pool, worker_filter=online, offset=0, limit=200)
+    return [w.name for w in heard_lately(found)]
+
+
+def heard_lately(workers: Sequence[Worker]) -> list[Worker]:
+    """Those of some workers that were heard of about as lately as the newest; no clock is asked."""
+    heard = [w.last_heartbeat_time for w in workers if w.last_heartbeat_time is not None]
+    since = max(heard) - _LONGEST_SILENCE if heard else None
+    return [
+        w
+        for w in workers
+        if since is None or w.last_heartbeat_time is None or w.last_heartbeat_time >= since
+    ]
+
+
+async def _read_pool(client: PrefectClient, app: App) -> _Pool:
     """Read the agents' pool, with its online workers; an empty one if it is not there yet."""
-    name = names.agents_pool(app)
+    name = names.agents_pool(app.name)
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
         return _Pool()
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-    workers = await client.read_workers_for_work_pool(
-        name, worker_filter=online, offset=0, limit=200
-    )
+    workers = await online_workers(client, name)
     queues = await queues_of(client, name)
     return _Pool(
         limit=pool.concurrency_limit,
         is_paused=pool.is_paused,
-        workers=tuple(w.name.removesuffix(f" {name}") for w in workers),
+        workers=tuple(w.removesuffix(f" {name}") for w in workers),
         paused_queues=frozenset(q.name for q in queues if q.is_paused),
-        pause_reasons=await pausing.pause_reasons(client, app, queues),
+        pause_reasons=await pausing.pause_reasons(client, app.name, queues),
     )
