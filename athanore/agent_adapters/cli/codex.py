@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, Reset, flags
-from athanore.agent_adapters.cli.reader import Json, StreamReader, note, number, obj, say
+from athanore.agent_adapters.cli.reader import Json, StreamReader, note, number, obj, parse, say
 from athanore.models import AgentEvent
 
 _WAITS = re.compile(r"Reconnecting\.\.\.|Falling back from WebSockets")
@@ -107,17 +108,21 @@ def reset_in_rollout(env: Mapping[str, str], session: str) -> Reset | None:
     """Find a reset in the rollout of a thread, where it is a number, unlike in its words."""
     home = Path(env.get("CODEX_HOME") or Path(env.get("HOME") or "/", ".codex"))
     limits: Json = {}
-    for path in sorted(home.glob(f"sessions/**/rollout-*-{session}.jsonl")):
+    for path in sorted(home.glob(f"sessions/**/rollout-*-{glob.escape(session)}.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if '"rate_limits"' in line:
-                limits = obj(obj(json.loads(line)).get("payload")).get("rate_limits") or limits
+            if '"rate_limits"' in line:  # the last line may be cut off
+                payload = obj((parse(line) or {}).get("payload"))
+                limits = obj(payload.get("rate_limits")) or limits
     full = [obj(limits.get(window)) for window in ("primary", "secondary")]
     known = [w for w in full if number(w.get("used_percent")) >= _FULL and w.get("resets_at")]
     if not known:
         return None
     latest = max(known, key=lambda window: number(window["resets_at"]))
     kind = _WINDOWS.get(number(latest.get("window_minutes")), "usage")
-    return Reset(kind, datetime.fromtimestamp(number(latest["resets_at"]), UTC))
+    try:
+        return Reset(kind, datetime.fromtimestamp(number(latest["resets_at"]), UTC))
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _words(options: Options, session: str | None) -> list[str]:

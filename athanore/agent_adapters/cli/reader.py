@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -57,7 +58,7 @@ class StreamReader:
 
     def take(self, stream: Literal["stdout", "stderr"], line: str) -> Iterable[AgentEvent]:
         """Turn a line of output into events."""
-        message = _parse(line) if stream == "stdout" else None
+        message = parse(line) if stream == "stdout" else None
         return self.plain(stream, line) if message is None else self.on(message)
 
     def plain(self, stream: Literal["stdout", "stderr"], line: str) -> Iterable[AgentEvent]:
@@ -171,11 +172,12 @@ def obj(value: object) -> Json:
 
 
 def number(value: object) -> int:
-    """A count of the stream; 0 for anything else."""
-    return int(value) if isinstance(value, int | float) else 0
+    """A count of the stream; 0 for anything else, such as the infinity that `1e999` is read as."""
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
-def _parse(line: str) -> Json | None:
+def parse(line: str) -> Json | None:
+    """The object of JSON that a line is; None if it is none, or an empty one."""
     if not line.startswith("{"):
         return None
     try:
