@@ -67,7 +67,7 @@ class Conclusion:
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
-        self._limit: provider_limits.Hold | None = None
+        self._limit: provider_limits.Wait | None = None
         self._board = PatientBoard(app.board, app.margins, log)
 
     async def ended(self, result: AgentResult) -> State[None]:
@@ -298,7 +298,7 @@ class Conclusion:
         return state
 
     async def _wait_for_provider(
-        self, limit: provider_limits.Hold, result: AgentResult
+        self, limit: provider_limits.Wait, result: AgentResult
     ) -> State[None]:
         """The task pays nothing for its provider's limit: it waits with all of the account."""
         await self._run_log.give_back()

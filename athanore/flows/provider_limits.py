@@ -16,14 +16,14 @@ from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
 
 
-class Hold(NamedTuple):
+class Wait(NamedTuple):
     """Why a run may start no agent yet, and when it may be offered again."""
 
     text: str
     due: datetime
 
 
-async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | None) -> Hold:
+async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | None) -> Wait:
     """Note a limit that an agent of a route has reached, and hold all routes of the account."""
     own, now = account_of(app, route), app.clock.now()
     limit = await limits.reached(client, own, fault or Fault(FaultKind.PROVIDER), now)
@@ -31,10 +31,10 @@ async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | 
     for name, known in (await app.routes.read(client)).items():
         if name != route.name and account_of(app, known.route) == limit.account:
             await _pause(client, app, known.route, limit)
-    return Hold(limit.in_words(now), now if paused else limit.until)
+    return Wait(limit.in_words(now), now if paused else limit.until)
 
 
-async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> Hold | None:
+async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> Wait | None:
     """Say why a run may start no agent now; None if it may.
 
     Its route may be one of another app than that whose agent has reached the limit.
@@ -45,9 +45,9 @@ async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> H
     limit, ask_again = gate
     now = app.clock.now()
     if limit.probe:
-        return Hold(f"{limit.in_words(now)}; another task goes first", now + ask_again)
+        return Wait(f"{limit.in_words(now)}; another task goes first", now + ask_again)
     paused = await _pause(client, app, route, limit)
-    return Hold(limit.in_words(now), now if paused else limit.until)
+    return Wait(limit.in_words(now), now if paused else limit.until)
 
 
 async def passed(
