@@ -13,6 +13,7 @@
     |   +-- QueueNotEmptyError    only an empty queue can be deleted
     |   +-- TaskMovedError        the task is not where the claim expected it: leave it alone
     |   +-- InvalidTaskError      a value that the board cannot take (an empty name, say)
+    |   +-- NotSupportedError     the board has no such call: its own settings have it
     |   +-- BoardUnavailableError try again later, nothing was changed
     |       +-- BoardBrokenError  a person has to mend the board's data first
     |   +-- AnswerLostError       a write may have been done: look before doing it again
@@ -146,6 +147,10 @@ class TaskMovedError(BoardError):
 
 class InvalidTaskError(BoardError):
     """The board cannot take this value; the message names the field."""
+
+
+class NotSupportedError(BoardError):
+    """The board has no such call; the message says where it is done instead."""
 
 
 class BoardUnavailableError(BoardError):

@@ -100,6 +100,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.QueueNotEmptyError, 409, "queue-not-empty"),
     (errors.TaskMovedError, 409, "task-moved"),
     (errors.InvalidTaskError, 422, "invalid-value"),
+    (errors.NotSupportedError, 501, "not-supported"),
     (errors.WebhookRefusedError, 401, "signature-wrong"),
     (errors.BoardBrokenError, 503, "board-broken"),
     (errors.BoardUnavailableError, 503, "board-unavailable"),
@@ -125,6 +126,7 @@ _WHEN = {
     413: "The body is over 1 MiB.",
     415: "The body is not declared as JSON.",
     422: "Something in the request is wrong; `errors` says which field.",
+    501: "The board has no such call; its own settings have it.",
     503: "The board or Prefect does not answer; nothing was changed. Try again later.",
 }
 

@@ -23,7 +23,7 @@ from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.limits import RateLimit
 from athanore.http_client.proxies import by_way_of, proxy_for
-from athanore.http_client.retries import NOT_SENT, RetryingTransport, may_be_done
+from athanore.http_client.retries import NOT_SENT, READ, RetryingTransport, may_be_done
 
 # Servers close idle connections; a write on one that is closing could not be repeated.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2)
@@ -86,6 +86,7 @@ class HttpClient:
         params: Parameters | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
+        reads: bool | None = None,
     ) -> httpx.Response:
         """Send one request, and return the answer if its status is below 500 and no limit.
 
@@ -93,23 +94,28 @@ class HttpClient:
             path: below the client's address, without a slash at its beginning; or a whole address
                 on the same server.
             body: what is sent as JSON; None sends no body.
+            reads: whether the request changes nothing, so that it may be sent twice; by default
+                that is said by its method.
 
         Raises:
             BoardUnavailableError: there was no answer, and nothing was changed.
             AnswerLostError: there was no answer, or a server's error, and a write may be done.
         """
+        reads = method == "GET" if reads is None else reads
         self.rate_limit.check()
-        with nullcontext() if method == "GET" else self._writes:
+        request = self._http.build_request(
+            method, path, params=params, json=body, headers=headers,
+            extensions={READ: True} if reads else None,
+        )  # fmt: skip
+        with nullcontext() if reads else self._writes:
             self.rate_limit.check()  # it may have been refused while this thread waited its turn
-            response = self._sent(
-                self._http.build_request(method, path, params=params, json=body, headers=headers)
-            )
+            response = self._sent(request)
         if (limited := self._limited(response)) is not None:
             self.rate_limit.refused(limited.wait)
             self.rate_limit.check()
         if response.status_code >= 500:
             raise self._trouble(response.request, f"status {response.status_code}")
-        if method != "GET" and response.is_success:
+        if not reads and response.is_success:
             self.rate_limit.accepted()
         return response
 

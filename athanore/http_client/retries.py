@@ -19,6 +19,9 @@ _GATEWAY: Final = frozenset({502, 503, 504})
 _UNCLEAR: Final = "athanore.unclear"
 """The extension of a request of which an earlier sending may have been done."""
 
+READ: Final = "athanore.read"
+"""The extension of a request that only reads, whatever its method is: a query of GraphQL."""
+
 
 class RetryingTransport(httpx.BaseTransport):
     """Repeats requests that failed in passing.
@@ -50,16 +53,19 @@ class RetryingTransport(httpx.BaseTransport):
             except NOT_SENT:
                 pass
             except httpx.TransportError:
-                if request.method not in self._repeatable:
+                if not self._may_repeat(request):
                     raise
                 request.extensions[_UNCLEAR] = True
             else:
-                if response.status_code not in _GATEWAY or request.method not in self._repeatable:
+                if response.status_code not in _GATEWAY or not self._may_repeat(request):
                     return response
                 if response.status_code in MAYBE_DONE:
                     request.extensions[_UNCLEAR] = True
             time.sleep(delay.total_seconds())
         return self._once(request)
+
+    def _may_repeat(self, request: httpx.Request) -> bool:
+        return reads(request) or request.method in self._repeatable
 
     def _once(self, request: httpx.Request) -> httpx.Response:
         response = self._wrapped.handle_request(request)
@@ -70,6 +76,11 @@ class RetryingTransport(httpx.BaseTransport):
         self._wrapped.close()
 
 
+def reads(request: httpx.Request) -> bool:
+    """Tell whether a request changes nothing."""
+    return request.method == "GET" or READ in request.extensions
+
+
 def may_be_done(request: httpx.Request, last_is_unclear: bool) -> bool:
     """Tell whether a write that failed, in one of its sendings, may have been done."""
-    return request.method != "GET" and (last_is_unclear or _UNCLEAR in request.extensions)
+    return not reads(request) and (last_is_unclear or _UNCLEAR in request.extensions)

@@ -15,12 +15,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
 from athanore.errors import (
     BoardError,
     InvalidTaskError,
+    NotSupportedError,
     QueueExistsError,
     QueueNotEmptyError,
     QueueNotFoundError,
@@ -54,7 +56,14 @@ class QueueAdapterContract(TaskContract):
         labels_ordered: False where the board keeps labels and assignees as sets.
         queues_ordered: False where tasks of a queue come as they were made, whenever they came into
             it: the board has no order of its own.
+        one_assignee: True where a task has one assignee at most.
+        manages_queues: False where queues are made, renamed and deleted in the board's own settings
+            only; the methods for that then raise `NotSupportedError`.
+
+    `name_of` and `same_text` are for boards that show more of a name, or that rewrite texts.
     """
+
+    manages_queues: ClassVar[bool] = True
 
     # --- claiming ---
 
@@ -123,7 +132,28 @@ class QueueAdapterContract(TaskContract):
 
     # --- managing queues ---
 
+    def needs_managed_queues(self) -> None:
+        """Skip a test of a board whose queues are made elsewhere."""
+        if not self.manages_queues:
+            pytest.skip("the board's queues are managed in its own settings")
+
+    def test_a_board_that_manages_no_queues_says_so(self, adapter: QueueAdapter) -> None:
+        if self.manages_queues:
+            pytest.skip("the board manages queues")
+        before = adapter.list_queues()
+        todo = self.queue_name("Todo")
+        calls: list[Callable[[], object]] = [
+            lambda: adapter.create_queue(self.queue_name("Review")),
+            lambda: adapter.update_queue(todo, new_name=self.queue_name("Ready")),
+            lambda: adapter.delete_queue(todo),
+        ]
+        for call in calls:
+            with pytest.raises(NotSupportedError):
+                call()
+        assert adapter.list_queues() == before
+
     def test_created_queue_is_empty_and_the_last(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         name = self.queue_name("Review")
         created = adapter.create_queue(name)
         assert (created.name, created.task_count) == (name, 0)
@@ -131,6 +161,7 @@ class QueueAdapterContract(TaskContract):
         assert adapter.create_task(name, "task").queue_name == name
 
     def test_odd_queue_names_come_back_as_they_are(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         names = [self.queue_name(n) for n in self.odd_names]
         for name in names:
             adapter.create_queue(name)
@@ -141,6 +172,7 @@ class QueueAdapterContract(TaskContract):
             assert [t.id for t in adapter.get_ready_tasks([name])] == [task.id]
 
     def test_name_of_a_queue_can_be_taken_only_once(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         task = adapter.create_task(self.queue_name("Todo"), "task")
         before = adapter.list_queues()
         with pytest.raises(QueueExistsError):
@@ -151,6 +183,7 @@ class QueueAdapterContract(TaskContract):
         assert adapter.get_task(task.id) == task
 
     def test_queue_without_a_name_is_refused(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         before = adapter.list_queues()
         with pytest.raises(InvalidTaskError):
             adapter.create_queue(" ")
@@ -159,6 +192,7 @@ class QueueAdapterContract(TaskContract):
         assert adapter.list_queues() == before
 
     def test_renamed_queue_keeps_its_tasks_and_its_place(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         progress, doing = self.queue_name("In Progress"), self.queue_name("Doing")
         task = adapter.create_task(progress, "task")
         renamed = adapter.update_queue(progress, new_name=doing)
@@ -173,12 +207,14 @@ class QueueAdapterContract(TaskContract):
             adapter.get_queue(progress)
 
     def test_renaming_a_queue_to_its_own_name_changes_nothing(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         before = adapter.list_queues()
         todo = self.queue_name("Todo")
         assert adapter.update_queue(todo, new_name=todo).name == todo
         assert adapter.list_queues() == before
 
     def test_only_an_empty_queue_can_be_deleted(self, adapter: QueueAdapter) -> None:
+        self.needs_managed_queues()
         done = self.queue_name("Done")
         task = adapter.create_task(done, "kept")
         with pytest.raises(QueueNotEmptyError) as caught:
@@ -206,7 +242,7 @@ class QueueAdapterContract(TaskContract):
         ids = at_once([lambda n=n: work(n) for n in range(THREADS)])
         for n, task_id in enumerate(ids):
             task = adapter.get_task(task_id)
-            assert (task.name, task.description) == (f"task {n}", f"text {n}")
+            assert (self.name_of(task), task.description) == (f"task {n}", f"text {n}")
             assert (task.queue_name, texts_of(task)) == (done, [f"comment {n}"])
         assert sorted(t.id for t in adapter.get_ready_tasks([todo, done])) == sorted(ids)
 

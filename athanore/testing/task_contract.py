@@ -30,6 +30,7 @@ class TaskContract:
     long_text: ClassVar[str] = "Ein langer Text, 長い. " * 5_000
     labels_ordered: ClassVar[bool] = True
     queues_ordered: ClassVar[bool] = True
+    one_assignee: ClassVar[bool] = False
 
     def queue_name(self, name: str) -> str:
         """The name under which the adapter knows a queue of the suite (`P.B.Todo`, say)."""
@@ -40,6 +41,26 @@ class TaskContract:
         return (
             list(actual) == expected if self.labels_ordered else sorted(actual) == sorted(expected)
         )
+
+    def name_of(self, task: Task) -> str:
+        """The name that a task was given; a board may show more of it (`ENG-12 Fix crash`)."""
+        return task.name
+
+    def names_of(self, tasks: Sequence[Task]) -> list[str]:
+        """The names that tasks were given."""
+        return [self.name_of(task) for task in tasks]
+
+    def same_text(self, actual: str, expected: str) -> bool:
+        """Tell whether a text came back; a board may write Markdown in another way."""
+        return actual == expected
+
+    def same_texts(self, actual: Sequence[str], expected: Sequence[str]) -> bool:
+        """Tell whether texts came back, in their order."""
+        return len(actual) == len(expected) and all(map(self.same_text, actual, expected))
+
+    def people(self) -> list[str]:
+        """As many assignees as a task of the board can have, two at most."""
+        return list(self.assignees[: 1 if self.one_assignee else 2])
 
     def in_order(self, *names: str, made: Sequence[str]) -> list[str]:
         """The names of the tasks of a queue in board order.
@@ -66,15 +87,16 @@ class TaskContract:
         todo, done = self.queue_name("Todo"), self.queue_name("Done")
         for queue, name in ((todo, "1"), (done, "2"), (todo, "3"), (done, "4"), (todo, "5")):
             adapter.create_task(queue, name)
-        assert names_of(adapter.get_ready_tasks([done, todo])) == ["2", "4", "1", "3", "5"]
-        assert names_of(adapter.get_ready_tasks([todo])) == ["1", "3", "5"]
+        assert self.names_of(adapter.get_ready_tasks([done, todo])) == ["2", "4", "1", "3", "5"]
+        assert self.names_of(adapter.get_ready_tasks([todo])) == ["1", "3", "5"]
 
     def test_ready_tasks_say_what_the_board_knows_of_them(self, adapter: QueueAdapter) -> None:
         todo = self.queue_name("Todo")
         created = adapter.create_task(todo, "Fix crash", "It crashes.")
         adapter.update_task(created.id, labels=[self.labels[0]], assignees=[self.assignees[0]])
         (task,) = adapter.get_ready_tasks([todo])
-        assert (task.id, task.name, task.queue_name) == (created.id, "Fix crash", todo)
+        assert (task.id, self.name_of(task)) == (created.id, "Fix crash")
+        assert task.queue_name == todo
         assert task.description == "It crashes."
         assert task.labels == (self.labels[0],)
         assert task.assignees == (self.assignees[0],)
@@ -103,8 +125,8 @@ class TaskContract:
         created = adapter.create_task(todo, "Fix crash", "Line 1\n\nLine 3")
         assert created.id
         assert adapter.get_task(created.id) == created
-        assert created.name == "Fix crash"
-        assert created.description == "Line 1\n\nLine 3"
+        assert self.name_of(created) == "Fix crash"
+        assert self.same_text(created.description, "Line 1\n\nLine 3")
         assert created.queue_name == todo
         assert (created.labels, created.assignees, created.comments, created.tasks) == (
             (),
@@ -125,9 +147,9 @@ class TaskContract:
         for name in (*self.odd_names, self.long_name):
             created = adapter.create_task(todo, name, self.long_text)
             task = adapter.get_task(created.id)
-            assert task.name == name
-            assert task.description == self.long_text
-        assert names_of(adapter.get_ready_tasks([todo])) == [*self.odd_names, self.long_name]
+            assert self.name_of(task) == name
+            assert self.same_text(task.description, self.long_text)
+        assert self.names_of(adapter.get_ready_tasks([todo])) == [*self.odd_names, self.long_name]
 
     @pytest.mark.parametrize("name", ["", "  \n"])
     def test_task_without_a_name_is_refused(self, adapter: QueueAdapter, name: str) -> None:
@@ -143,8 +165,8 @@ class TaskContract:
         adapter.create_task(done, "old")
         adapter.move_task(second.id, done)
         adapter.move_task(first.id, done)
-        assert names_of(adapter.get_ready_tasks([todo])) == ["third"]
-        assert names_of(adapter.get_ready_tasks([done])) == self.in_order(
+        assert self.names_of(adapter.get_ready_tasks([todo])) == ["third"]
+        assert self.names_of(adapter.get_ready_tasks([done])) == self.in_order(
             "old", "second", "first", made=["first", "second", "third", "old"]
         )
         assert adapter.get_task(second.id).queue_name == done
@@ -157,7 +179,7 @@ class TaskContract:
         adapter.add_comment(task_id, "Seen.")
         adapter.move_task(task_id, done)
         task = adapter.get_task(task_id)
-        assert (task.name, task.description) == ("Fix crash", "It crashes.")
+        assert (self.name_of(task), task.description) == ("Fix crash", "It crashes.")
         assert (task.labels, task.assignees) == ((self.labels[0],), (self.assignees[0],))
         assert texts_of(task) == ["Seen."]
 
@@ -166,7 +188,7 @@ class TaskContract:
         first = adapter.create_task(todo, "first")
         adapter.create_task(todo, "second")
         adapter.move_task(first.id, todo)
-        assert names_of(adapter.get_ready_tasks([todo])) == ["first", "second"]
+        assert self.names_of(adapter.get_ready_tasks([todo])) == ["first", "second"]
 
     def test_move_to_an_unknown_queue_leaves_the_task(self, adapter: QueueAdapter) -> None:
         todo = self.queue_name("Todo")
@@ -183,13 +205,13 @@ class TaskContract:
         task = adapter.create_task(self.queue_name("Todo"), "talk")
         for text in texts:
             adapter.add_comment(task.id, text)
-        assert texts_of(adapter.get_task(task.id)) == texts
+        assert self.same_texts(texts_of(adapter.get_task(task.id)), texts)
 
     def test_long_comment_comes_back_as_it_is(self, adapter: QueueAdapter) -> None:
         task = adapter.create_task(self.queue_name("Todo"), "talk")
         adapter.add_comment(task.id, self.long_text)
         (comment,) = adapter.get_task(task.id).comments
-        assert comment.text == self.long_text
+        assert self.same_text(comment.text, self.long_text)
         assert comment.created_at is None or comment.created_at.tzinfo is not None
 
     @pytest.mark.parametrize("text", ["", " \n"])
@@ -208,11 +230,12 @@ class TaskContract:
             name="new",
             description="new text",
             labels=list(self.labels),
-            assignees=list(self.assignees),
+            assignees=self.people(),
         )
-        assert (updated.id, updated.name, updated.description) == (task.id, "new", "new text")
+        assert (updated.id, self.name_of(updated)) == (task.id, "new")
+        assert updated.description == "new text"
         assert self.same(updated.labels, list(self.labels))
-        assert self.same(updated.assignees, list(self.assignees))
+        assert self.same(updated.assignees, self.people())
         assert adapter.get_task(task.id) == updated
 
     def test_update_leaves_what_is_not_given(self, adapter: QueueAdapter) -> None:
@@ -220,7 +243,7 @@ class TaskContract:
         adapter.update_task(task.id, labels=[self.labels[0]])
         adapter.update_task(task.id, assignees=[self.assignees[0]])
         updated = adapter.update_task(task.id, name="other")
-        assert (updated.name, updated.description) == ("other", "text")
+        assert (self.name_of(updated), updated.description) == ("other", "text")
         assert updated.labels == (self.labels[0],)
         assert updated.assignees == (self.assignees[0],)
         assert adapter.update_task(task.id) == updated
@@ -229,7 +252,7 @@ class TaskContract:
         self, adapter: QueueAdapter
     ) -> None:
         task_id = adapter.create_task(self.queue_name("Todo"), "name", "text").id
-        adapter.update_task(task_id, labels=list(self.labels), assignees=list(self.assignees))
+        adapter.update_task(task_id, labels=list(self.labels), assignees=self.people())
         updated = adapter.update_task(
             task_id, labels=[self.labels[1]], assignees=[self.assignees[1]]
         )
@@ -243,7 +266,7 @@ class TaskContract:
         first = adapter.create_task(todo, "first")
         adapter.create_task(todo, "second")
         adapter.update_task(first.id, name="renamed")
-        assert names_of(adapter.get_ready_tasks([todo])) == ["renamed", "second"]
+        assert self.names_of(adapter.get_ready_tasks([todo])) == ["renamed", "second"]
 
     @pytest.mark.parametrize("name", ["", " "])
     def test_empty_name_is_refused_and_nothing_changes(
@@ -288,11 +311,7 @@ class TaskContract:
         queue = adapter.get_queue(self.queue_name("Todo"))
         adapter.update_task(task.id, name="after")
         adapter.create_task(self.queue_name("Todo"), "another")
-        assert (task.name, queue.task_count) == ("before", 1)
-
-
-def names_of(tasks: list[Task]) -> list[str]:
-    return [t.name for t in tasks]
+        assert (self.name_of(task), queue.task_count) == ("before", 1)
 
 
 def texts_of(task: Task) -> list[str]:

@@ -20,7 +20,8 @@ from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github import repository
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.testing.doubles.github import GitHubDouble
-from athanore.testing.doubles.github.app import Kind, Limit
+from athanore.testing.doubles.github.app import Limit
+from athanore.testing.doubles.wire import Kind
 from tests.github.conftest import Clock
 from tests.support import wait_until
 

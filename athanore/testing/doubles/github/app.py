@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import format_datetime
 from time import monotonic
 from typing import Any, Final, Literal
@@ -15,75 +14,31 @@ from typing import Any, Final, Literal
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from athanore.testing.doubles import wire
 from athanore.testing.doubles.github.endpoints import ENDPOINTS, Call, Handler
 from athanore.testing.doubles.github.state import Account, RefusalError, State
+from athanore.testing.doubles.wire import broken
 
 PREFIX: Final = "/api/v3"
 QUOTA: Final = 5000
 
-type Kind = Literal["lost", "cut", "page"] | int
 type Limit = Literal["primary", "secondary", "silent"]
 type Check = Callable[[str, str, object, int, object], None]
 """Looks at one exchange: method, path as in the API's description, body, status, answer."""
 
 
-@dataclass
-class Fault:
-    """What to do to the next requests.
-
-    A status: that error, and nothing is done. `lost`: it is done, and the answer is status 502.
-    `cut`: it is done, and the connection breaks off. `page`: a proxy's page, with status 200.
-    """
-
-    method: str
-    path: str
-    kind: Kind
-    times: int
-
-
-@dataclass
-class Wire:
-    """What happens between the client and the tables.
-
-    Attributes:
-        log: the requests so far, as `METHOD /path`.
-        counted: how many of them count towards the limit.
-        before: what somebody else does right before a request, once; by `METHOD /path`.
-        violations: what `check` has found.
-    """
+@dataclass(kw_only=True)
+class Wire(wire.Wire[Limit]):
+    """What happens between the client and the tables; `check` looks at each exchange."""
 
     state: State
     check: Check | None = None
-    log: list[str] = field(default_factory=list[str])
-    counted: int = 0
-    faults: list[Fault] = field(default_factory=list[Fault])
-    before: dict[str, Callable[[], None]] = field(default_factory=dict[str, Callable[[], None]])
-    violations: list[str] = field(default_factory=list[str])
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    limit: Limit | None = None
-    limited_until: float = 0.0
     remaining: int = QUOTA
 
     def clear(self) -> None:
         """Forget the requests, and let all that come pass."""
-        self.log.clear()
-        self.faults.clear()
-        self.before.clear()
-        self.violations.clear()
-        self.limit, self.remaining, self.counted = None, QUOTA, 0
-
-    def take(self, method: str, path: str) -> Fault | None:
-        """The fault that a request is to meet, if any."""
-        found = next((f for f in self.faults if f.method == method and f.path in path), None)
-        if found is not None:
-            found.times -= 1
-            if found.times == 0:
-                self.faults.remove(found)
-        return found
-
-    def refuse_for(self, kind: Limit, seconds: float) -> None:
-        """Begin a rate limit."""
-        self.limit, self.limited_until = kind, monotonic() + seconds
+        super().clear()
+        self.remaining = QUOTA
 
 
 def make_app(wire: Wire) -> FastAPI:
@@ -107,7 +62,7 @@ def _endpoint(wire: Wire, path: str, handler: Handler) -> Callable[[Request], An
 def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: object) -> Response:
     method, asked = request.method, request.url.path.removeprefix(PREFIX)
     wire.log.append(f"{method} {asked}")
-    wire.before.pop(f"{method} {asked}", _nothing)()
+    wire.interfere(f"{method} {asked}")
     fault = wire.take(method, asked)
     if fault is not None and isinstance(fault.kind, int):
         return _finish(wire, JSONResponse({"message": "Server Error"}, fault.kind))
@@ -125,7 +80,7 @@ def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: obj
         except Exception as exc:  # whatever the check finds: the test is to see it
             wire.violations.append(f"{method} {path}: {exc}")
     if fault is not None:
-        return _broken(fault)
+        return broken(fault)
     return _finish(wire, response)
 
 
@@ -183,16 +138,3 @@ def _account(state: State, request: Request) -> Account:
     if not request.headers.get("user-agent"):
         raise RefusalError(403, "Request forbidden by administrative rules.")
     return account
-
-
-def _nothing() -> None:
-    """What somebody else does before a request, mostly."""
-
-
-def _broken(fault: Fault) -> Response:
-    if fault.kind == "lost":
-        return JSONResponse({"message": "Server Error"}, 502)
-    if fault.kind == "page":
-        return Response("<html>a proxy's page</html>", media_type="text/html")
-    # With less than was announced: the server then cuts the connection.
-    return Response(b"", headers={"content-length": "1000"})

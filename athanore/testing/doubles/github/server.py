@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-import uvicorn
-
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.testing.doubles.github.app import (
     PREFIX,
     Check,
-    Fault,
-    Kind,
     Limit,
     Wire,
     make_app,
 )
 from athanore.testing.doubles.github.state import Account, Row, State
+from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.wire import Fault, Kind
 
 TOKEN: Final = "github_pat_of_the_double"
 BOT: Final = "athanore-bot"
@@ -130,29 +126,9 @@ def github_double(
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
-    wire = Wire(state, check)
-    config = uvicorn.Config(
-        make_app(wire),
-        host="127.0.0.1",
-        port=0,
-        lifespan="off",
-        ws="none",
-        log_level="critical",
-        date_header=False,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="github-double")
-    thread.start()
-    try:
-        while not server.started:
-            if not thread.is_alive():
-                raise RuntimeError("The double of GitHub could not start; see its log.")
-            time.sleep(0.01)
-        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    wire = Wire(state=state, check=check)
+    with served(make_app(wire), "GitHub") as url:
         state.site = url + PREFIX
         double = GitHubDouble(url, state, wire)
         double.start_anew(*labels)
         yield double
-    finally:
-        server.should_exit = True
-        thread.join(30)
