@@ -1,0 +1,22 @@
+"""A module has one job, and fits on a few screens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import athanore
+
+LONGEST = 400
+TO_BE_DIVIDED = {"flows/outcome.py": 413}
+"""Longer ones, and how long they may be until somebody divides them."""
+
+PACKAGE = Path(athanore.__file__).parent
+
+
+def test_no_module_is_longer_than_the_rule_of_the_house_allows() -> None:
+    lengths = {
+        str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert len(lengths) > 100
+    assert {p: n for p, n in lengths.items() if n > TO_BE_DIVIDED.get(p, LONGEST)} == {}
