@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from athanore import JsonFileAdapter
-from athanore.launch.server_process import server_command, server_environment
+from athanore.launch.prefect.server_process import server_command, server_environment
 from athanore.processes.family import Family
 from athanore.processes.supervisor import default_reaper
 from tests.support import clean_environment, free_port, wait_until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from athanore.launch.server_process import server_command, server_environment
+from athanore.launch.prefect.server_process import server_command, server_environment
 from athanore.processes.family import Family
 from athanore.processes.supervisor import default_reaper
 

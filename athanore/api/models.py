@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
-from athanore.services.needs_person import Kind, NeedsPerson
+from athanore.services.status.needs_person import Kind, NeedsPerson
 from athanore.texts import readable
 
 

@@ -37,8 +37,8 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError
 from athanore.models import Task
 from athanore.runtime.apps import App
-from athanore.runtime.board import Board
-from athanore.services import task_changes
+from athanore.runtime.boards.board import Board
+from athanore.services import tasks
 
 
 class Service:
@@ -95,8 +95,8 @@ class Service:
         self.live.close()
 
     async def task(self, task_id: str) -> Task:
-        """Read a task; see `task_changes.read`."""
-        return await task_changes.read(self.app, task_id)
+        """Read a task; see `tasks.read`."""
+        return await tasks.read(self.app, task_id)
 
     async def shown(self, task_id: str) -> Task:
         """Read a task to show it, once for all who ask at the same time.
@@ -121,7 +121,7 @@ class Service:
             TaskNotFoundError: no task has this id.
             Problem: 409, the key was used for another comment.
         """
-        post = partial(task_changes.comment, self.app, task_id, text, caller.role, caller.run_id)
+        post = partial(tasks.comment, self.app, task_id, text, caller.role, caller.run_id)
         if key is None:
             await post()
             return

@@ -7,7 +7,7 @@ import asyncio
 from pydantic import TypeAdapter
 
 from athanore.api.models import TaskSummary, summary_of
-from athanore.runtime.board import Board
+from athanore.runtime.boards.board import Board
 
 _JSON = TypeAdapter(list[TaskSummary])
 

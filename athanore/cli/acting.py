@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from athanore.runtime.apps import App
     from athanore.services.runs import Dispatched
-    from athanore.services.task_changes import Arrival
+    from athanore.services.tasks import Arrival
 
 type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
 type RouteName = Annotated[
@@ -44,9 +44,9 @@ def create(
     """Create a task; if its queue is watched, an agent is dispatched at once."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import task_changes
+        from athanore.services import tasks
 
-        made = await task_changes.create(Connected(client), found, queue, name, description)
+        made = await tasks.create(Connected(client), found, queue, name, description)
         await _tell_arrival(client, found, "Created", made)
 
     with_app(app, action)
@@ -62,9 +62,9 @@ def comment(
     """Post a comment on a task."""
 
     async def action(_: PrefectClient, found: App) -> None:
-        from athanore.services import task_changes
+        from athanore.services import tasks
 
-        await task_changes.comment(found, task, text, _BY)
+        await tasks.comment(found, task, text, _BY)
         say(f"Commented on task {task}.")
 
     with_app(app, action)
@@ -80,9 +80,9 @@ def move(
     """Move a task to another queue; if that is watched, an agent is dispatched at once."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import task_changes
+        from athanore.services import tasks
 
-        moved = await task_changes.move(Connected(client), found, task, queue, _BY)
+        moved = await tasks.move(Connected(client), found, task, queue, _BY)
         await _tell_arrival(client, found, "Moved", moved)
 
     with_app(app, action)
@@ -92,9 +92,9 @@ def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = Non
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import runs, task_changes
+        from athanore.services import runs, tasks
 
-        read = await task_changes.read(found, task)
+        read = await tasks.read(found, task)
         await _tell(client, found, await runs.dispatch(client, found, read, queue))
 
     with_app(app, action)
@@ -112,9 +112,9 @@ def cancel(
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
     async def action(client: PrefectClient, found: App) -> None:
-        from athanore.services import runs, task_changes
+        from athanore.services import runs, tasks
 
-        read = await task_changes.read(found, task)
+        read = await tasks.read(found, task)
         done = await runs.cancel(client, found, read, user(), reason or "")
         if done.at_once:
             say(f"Cancelled {done.run.name!r}: no agent was at work.")
@@ -139,10 +139,10 @@ def requeue(
         raise ConfigurationError("Name one task, or say --all.")
 
     async def action(client: PrefectClient, found: App) -> int:
-        from athanore.services import dead_letters, task_changes
+        from athanore.services import dead_letters, tasks
 
         async def requeue_one(task_id: str) -> None:
-            read = await task_changes.read(found, task_id)
+            read = await tasks.read(found, task_id)
             done = await dead_letters.requeue(Connected(client), found, read, user(), queue)
             await _tell(client, found, done)
 
@@ -197,8 +197,8 @@ async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arriva
 
 
 async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:
+    from athanore.runs.capacity.pausing import paused_parts
     from athanore.runs.links import run_url
-    from athanore.runs.pausing import paused_parts
 
     verb = "Dispatched" if done.created else "Already waiting:"
     say(f"{verb} {done.run.name!r} to the agent of {done.route!r}.  {run_url(client, done.run)}")

@@ -96,7 +96,7 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
         AthanoreError: it refused a request.
     """
 
-    from athanore.launch.prefect_server import find_prefect, prefect_errors
+    from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
 
     # A command says itself what failed; a line on an event that was not sent adds nothing.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
@@ -105,7 +105,7 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
         api = await find_prefect()
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        from athanore.runs.telling import telling_client
+        from athanore.runs.connection.telling import telling_client
 
         with temporary_settings({PREFECT_API_URL: api}):
             async with telling_client() as client:
@@ -124,7 +124,7 @@ class Connected:
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[PrefectClient]:
         """Give the client; see `athanore.services.access.PrefectAccess`."""
-        from athanore.launch.prefect_server import prefect_errors
+        from athanore.launch.prefect.prefect_server import prefect_errors
 
         with prefect_errors():
             yield self._client

@@ -208,7 +208,7 @@ def automations(
 async def _warn_of_open_prefect(client: PrefectClient, plan: Plan) -> None:
     """Say so where anybody may change what the process pools of an app start."""
     from athanore.deployments.pools import PROCESS_TYPE
-    from athanore.launch.prefect_access import HOW_TO_CLOSE, is_open
+    from athanore.launch.prefect.prefect_access import HOW_TO_CLOSE, is_open
 
     pools = [await client.read_work_pool(p.name) for p in plan.pools]
     found = [p.name for p in pools if p.type == PROCESS_TYPE]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from athanore.models import Task
     from athanore.options import Options
     from athanore.runtime.apps import App
-    from athanore.runtime.route_registry import KnownRoute
+    from athanore.runtime.routes.route_registry import KnownRoute
     from athanore.services.dead_letters import DeadLetter
-    from athanore.services.overview import Overview, RunView
+    from athanore.services.status.overview import Overview, RunView
 
 _SHOWN_RUNS = 50
 
@@ -50,7 +50,7 @@ def status(
         )
 
     async def action(client: PrefectClient, found: App) -> Overview:
-        from athanore.services.overview import overview
+        from athanore.services.status.overview import overview
 
         if watch:
             await show_live(console(), client, found)
@@ -76,7 +76,7 @@ def tasks(
 
     async def action(client: PrefectClient, found: App) -> list[tuple[Task, RunView | None]]:
         from athanore.runs import store
-        from athanore.services.overview import run_view
+        from athanore.services.status.overview import run_view
 
         wanted = queue or [q.name for q in await found.board.queues()]
         listed = await found.board.ready_tasks(wanted)
@@ -99,7 +99,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
     Prefect is asked only where routes may be made over HTTP (enable_queue_management).
     """
     from athanore.routes import OPTIONS
-    from athanore.runtime.route_registry import Registry, ranked_routes
+    from athanore.runtime.routes.route_registry import Registry, ranked_routes
 
     _, dispatcher = find_app(app)
     registry = Registry(dispatcher)

@@ -79,7 +79,7 @@ def api(
 def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:
     from athanore.launch.checks import board_place, check_agent, look_at_board
     from athanore.runtime.apps import App
-    from athanore.services import dry_run
+    from athanore.services.status import dry_run
 
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)

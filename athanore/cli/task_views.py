@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from athanore.models import Task
     from athanore.runtime.apps import App
-    from athanore.services.explaining import Explanation
-    from athanore.services.overview import RunView
+    from athanore.services.status.explaining import Explanation
+    from athanore.services.status.overview import RunView
 
 _LOOK_EVERY = 0.5
 _LATE = timedelta(seconds=10)
@@ -41,7 +41,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
     """Show a task: description, checklist, comments, and its agent runs."""
 
     async def action(client: PrefectClient, found: App) -> tuple[Task, list[RunView]]:
-        from athanore.services.overview import run_view
+        from athanore.services.status.overview import run_view
 
         read = await found.board.task(task)
         return read, [run_view(client, r) for r in await _runs(client, found, task, _SHOWN_RUNS)]
@@ -89,7 +89,7 @@ def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> 
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
 
     async def action(client: PrefectClient, found: App) -> Explanation:
-        from athanore.services import explaining
+        from athanore.services.status import explaining
 
         return await explaining.explain(client, found, await found.board.task(task))
 

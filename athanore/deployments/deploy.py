@@ -26,7 +26,7 @@ from athanore.deployments.renaming import take_over
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
-from athanore.runtime.route_registry import Registry, deployments_of
+from athanore.runtime.routes.route_registry import Registry, deployments_of
 
 logger = logging.getLogger("athanore.deployments")
 

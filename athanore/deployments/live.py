@@ -20,9 +20,9 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
 from athanore.route_rules import check_beside, check_filters
 from athanore.runtime.apps import App
-from athanore.runtime.definitions import RouteDefinition, RouteOptions, define, sign
-from athanore.runtime.prompt_template import PromptTemplate
-from athanore.runtime.route_registry import KnownRoute, deployments_of
+from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define, sign
+from athanore.runtime.routes.prompt_template import PromptTemplate
+from athanore.runtime.routes.route_registry import KnownRoute, deployments_of
 
 
 def make_route(

@@ -10,8 +10,8 @@ from typing import Any
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.routes import Route
-from athanore.runs.pausing import queue_description
-from athanore.runtime.route_registry import KnownRoute, Registry, Routes, ranked_routes
+from athanore.runs.capacity.pausing import queue_description
+from athanore.runtime.routes.route_registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.runtime.versions import app_version
 from athanore.texts import markdown
 

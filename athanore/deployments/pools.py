@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from athanore.deployments.plan import PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
-from athanore.runs.work_queues import queues_of
+from athanore.runs.capacity.work_queues import queues_of
 from athanore.runtime.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"

@@ -18,7 +18,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.runs import clearing, pausing, store
+from athanore.runs import clearing, store
+from athanore.runs.capacity import pausing
 
 _LOOK_EVERY = 0.5
 

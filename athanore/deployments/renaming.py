@@ -24,7 +24,8 @@ from prefect.states import Cancelled
 from athanore import names
 from athanore.deployments import removal
 from athanore.deployments.plan import Plan
-from athanore.runs import pausing, store
+from athanore.runs import store
+from athanore.runs.capacity import pausing
 from athanore.runs.states import StateName
 
 _PAGE = 200

@@ -18,8 +18,8 @@ from athanore.errors import (
     RouteError,
     TaskNotFoundError,
 )
+from athanore.flows.attempts.transcript import Log
 from athanore.flows.retry import PatientBoard
-from athanore.flows.transcript import Log
 from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import store
@@ -27,7 +27,7 @@ from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.board import Board
+from athanore.runtime.boards.board import Board
 from athanore.runtime.registry import registry
 from athanore.services import runs
 

@@ -12,14 +12,14 @@ from prefect.states import Suspended
 
 from athanore.errors import BoardError
 from athanore.flows import hooks
+from athanore.flows.attempts.transcript import Log
 from athanore.flows.outcome import Conclusion
-from athanore.flows.transcript import Log
 from athanore.models import AgentResult
 from athanore.routes import Route
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
-from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.leases.local_runs import RunControl, StopReason
 
 _NOT_OURS = frozenset(
     {StopReason.TAKEN_OVER, StopReason.SUSPENDED, StopReason.ENDED, StopReason.DELETED}

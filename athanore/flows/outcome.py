@@ -20,16 +20,16 @@ from athanore.errors import (
     QueueNotFoundError,
 )
 from athanore.flows import provider_limits
+from athanore.flows.attempts.transcript import Log
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import PatientBoard
-from athanore.flows.transcript import Log
 from athanore.models import AgentOutcome, AgentResult, FaultKind, RetryPolicy
 from athanore.routes import Route
-from athanore.runs import pausing
+from athanore.runs.capacity import pausing
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.leases.local_runs import StopReason
 
 _UNPAUSED_WAIT = timedelta(minutes=15)
 """How long a task waits whose route should be paused for good, and cannot be paused."""

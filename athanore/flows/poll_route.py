@@ -23,13 +23,14 @@ from athanore.errors import (
     RouteError,
 )
 from athanore.flows import reports
+from athanore.flows.attempts.transcript import Log
 from athanore.flows.conflicts import rivals
-from athanore.flows.recovery import Recovery
-from athanore.flows.sweep import look_once
-from athanore.flows.transcript import Log
+from athanore.flows.sweeping.recovery import Recovery
+from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import pausing, store
+from athanore.runs import store
+from athanore.runs.capacity import pausing
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -56,7 +57,7 @@ async def poll_route(
         queue_name: the watched queue.
         app: where the app's code is; see `run_agent`.
         resume: if the route paused itself, let it go on first.
-        route: what was said of the route over HTTP; see `athanore.runtime.definitions`.
+        route: what was said of the route over HTTP; see `athanore.runtime.routes.definitions`.
         route_name: the name of the route; by default as its queue.
     """
     named = {"queue_name": queue_name, "route_name": route_name, "route": route}

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore.errors import DispatchError
 from athanore.models import AgentResult, Fault, FaultKind
 from athanore.routes import Route
-from athanore.runs import limits, pausing
+from athanore.runs.capacity import limits, pausing
 from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
 

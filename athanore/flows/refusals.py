@@ -14,9 +14,9 @@ from athanore.errors import (
     DispatchError,
 )
 from athanore.flows import retry
-from athanore.flows.transcript import Log
+from athanore.flows.attempts.transcript import Log
 from athanore.routes import Route
-from athanore.runs import pausing
+from athanore.runs.capacity import pausing
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 

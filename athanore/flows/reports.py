@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore import names
-from athanore.flows.transcript import Log
+from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App

@@ -18,8 +18,8 @@ from athanore.errors import (
     BoardUnavailableError,
     NotFoundError,
 )
-from athanore.flows.transcript import Log
-from athanore.runtime.board import Board
+from athanore.flows.attempts.transcript import Log
+from athanore.runtime.boards.board import Board
 from athanore.runtime.margins import Margins
 
 _LONGEST_PAUSE = 30.0

@@ -32,11 +32,11 @@ from athanore.errors import (
     TaskNotOursError,
 )
 from athanore.flows import hooks, letting_go, provider_limits, reports
-from athanore.flows.attempt import AgentAttempt, cut_short
+from athanore.flows.attempts.attempt import AgentAttempt, cut_short
+from athanore.flows.attempts.transcript import Transcript
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.refusals import claim_refused, pause_for_board
-from athanore.flows.transcript import Transcript
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
@@ -46,9 +46,9 @@ from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import starts
 from athanore.runtime.apps import App
-from athanore.runtime.lease import Lease
-from athanore.runtime.lease_keeper import kept
-from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.leases.lease import Lease
+from athanore.runtime.leases.lease_keeper import kept
+from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.registry import registry
 from athanore.services.owners import check_owner
 
@@ -83,7 +83,7 @@ async def run_agent(
         app: where the app's code is, as `run.py:dispatcher`, for a process that has not loaded it;
             whose run it is, its tags say.
         route: what was said of the route over HTTP when the run was created; what is said now
-            counts as long as the route is there. See `athanore.runtime.definitions`.
+            counts as long as the route is there. See `athanore.runtime.routes.definitions`.
         route_name: the name of the route; by default as its queue.
     """
     task_id = str(task_id)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from athanore.runtime.apps import App
-    from athanore.runtime.route_registry import KnownRoute
-    from athanore.services.needs_person import NeedsPerson
-    from athanore.services.overview import Overview, RouteView, RunView
+    from athanore.runtime.routes.route_registry import KnownRoute
+    from athanore.services.status.needs_person import NeedsPerson
+    from athanore.services.status.overview import Overview, RouteView, RunView
 
 type Cell = str | Text | int | None
 
@@ -153,7 +153,7 @@ async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
 
     The picture is read every 3 s; times go on in between.
     """
-    from athanore.services.overview import overview
+    from athanore.services.status.overview import overview
 
     seen: Overview | None = None
     trouble = ""

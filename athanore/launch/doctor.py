@@ -22,11 +22,11 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardError, ConfigurationError, reason
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
-from athanore.launch import prefect_access
 from athanore.launch.checks import board_place, check_agent, circles, look_at_board
-from athanore.launch.prefect_access import FOREIGN_HOST, is_open
-from athanore.launch.prefect_probe import tell, trouble_at
-from athanore.launch.prefect_server import prefect_errors
+from athanore.launch.prefect import prefect_access
+from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
+from athanore.launch.prefect.prefect_probe import tell, trouble_at
+from athanore.launch.prefect.prefect_server import prefect_errors
 from athanore.queue_adapters.base import SupportsProblems
 from athanore.version import __version__
 
@@ -243,7 +243,7 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
             )
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        from athanore.runs.telling import telling_client
+        from athanore.runs.connection.telling import telling_client
 
         try:
             with prefect_errors(), temporary_settings({PREFECT_API_URL: url}):
@@ -263,9 +263,9 @@ async def _deployed(
 
     from athanore.deployments.app_record import check_app_record
     from athanore.runtime.apps import App
-    from athanore.runtime.route_registry import deployments_of
+    from athanore.runtime.routes.route_registry import deployments_of
     from athanore.runtime.versions import app_version
-    from athanore.services import machinery
+    from athanore.services.status import machinery
 
     found: list[Finding] = []
     try:
@@ -308,7 +308,8 @@ async def _needs_person(
 ) -> list[Finding]:
     """What waits for a person; entries that cannot be read are told with the board."""
     from athanore.runtime.apps import App
-    from athanore.services import dead_letters, machinery, needs_person
+    from athanore.services import dead_letters
+    from athanore.services.status import machinery, needs_person
 
     app = App(reference, dispatcher)
     routes = await app.routes.read(client)

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
-from athanore.launch import prefect_access
 from athanore.launch.checks import check_app
-from athanore.launch.prefect_server import PrefectServer, prefect_errors, prefect_server
+from athanore.launch.prefect import prefect_access
+from athanore.launch.prefect.prefect_server import PrefectServer, prefect_errors, prefect_server
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runs.links import ui_url
-from athanore.runtime.environment import board_secrets
 from athanore.runtime.margins import Margins
+from athanore.runtime.secrets.environment import board_secrets
 from athanore.settings import LogFormat, explain_prefect
 from athanore.texts import shown
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from athanore.runtime.apps import App
-    from athanore.runtime.route_registry import Routes
+    from athanore.runtime.routes.route_registry import Routes
 
 logger = logging.getLogger("athanore")
 
@@ -227,7 +227,7 @@ async def _serve_app(
 ) -> None:
     from athanore.api.server import serve_api
     from athanore.deployments import claim_app, deploy, planned, poll_now
-    from athanore.runs.telling import telling_client
+    from athanore.runs.connection.telling import telling_client
 
     with prefect_errors():
         async with telling_client() as client:
@@ -250,7 +250,7 @@ async def _serve_app(
 
 async def _show(screen: Console, app: App) -> None:
     from athanore.launch.display import show_live
-    from athanore.runs.transports import prefect_client
+    from athanore.runs.connection.transports import prefect_client
 
     try:
         async with prefect_client() as client:

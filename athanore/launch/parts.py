@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.launch.foreground import app_is_checked, at_work, tell_routes, work
-from athanore.launch.prefect_server import find_prefect, prefect_errors
+from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import configure_logging
@@ -20,7 +20,7 @@ from athanore.settings import LogFormat
 
 if TYPE_CHECKING:
     from athanore.runtime.apps import App
-    from athanore.runtime.route_registry import Routes
+    from athanore.runtime.routes.route_registry import Routes
 
 logger = logging.getLogger("athanore")
 
@@ -93,8 +93,8 @@ async def _apply_limits(app: App) -> Routes:
     """
     from athanore.deployments import claim_app, make_pools
     from athanore.deployments.plan import plan
-    from athanore.runs.telling import telling_client
-    from athanore.runtime.route_registry import deployments_of
+    from athanore.runs.connection.telling import telling_client
+    from athanore.runtime.routes.route_registry import deployments_of
 
     async with telling_client() as client:
         await claim_app(client, app, serves=True)
@@ -174,7 +174,7 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
 async def _claim_or_later(app: App) -> None:
     """Note that this is the app of its name, if Prefect is there to note it."""
     from athanore.deployments import claim_app
-    from athanore.runs.transports import prefect_client
+    from athanore.runs.connection.transports import prefect_client
 
     try:
         with prefect_errors():

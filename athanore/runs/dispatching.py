@@ -27,7 +27,7 @@ from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs.clock import Clock
+from athanore.runs.connection.clock import Clock
 from athanore.runs.record import RunRecord
 from athanore.runs.states import PrefectState
 from athanore.runs.store import FINISHED, FIRST_VISIT, WORKING, last_finished_runs

@@ -13,20 +13,20 @@ from types import ModuleType
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
-from athanore.runs.announcer import Announcer
-from athanore.runs.clock import Clock
+from athanore.runs.capacity.limits import Limits
+from athanore.runs.capacity.slots import Slots
+from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
-from athanore.runs.limits import Limits
-from athanore.runs.slots import Slots
-from athanore.runtime.board import Board
-from athanore.runtime.board_view import BoardView
+from athanore.runs.events.announcer import Announcer
+from athanore.runtime.boards.board import Board
+from athanore.runtime.boards.board_view import BoardView
 from athanore.runtime.breaker import Breaker
-from athanore.runtime.liveness import Liveness
-from athanore.runtime.local_runs import LocalRuns
+from athanore.runtime.leases.liveness import Liveness
+from athanore.runtime.leases.local_runs import LocalRuns
 from athanore.runtime.margins import Margins
 from athanore.runtime.noted import Noted
-from athanore.runtime.redaction import RedactedLogs, Redactor
-from athanore.runtime.route_registry import Registry
+from athanore.runtime.routes.route_registry import Registry
+from athanore.runtime.secrets.redaction import RedactedLogs, Redactor
 from athanore.runtime.versions import app_version
 
 APP_VARIABLE = "ATHANORE_APP"

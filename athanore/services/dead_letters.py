@@ -23,8 +23,8 @@ from athanore.runs.links import run_url
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
-from athanore.runtime.ownership import find_route, listed, watched
-from athanore.runtime.route_registry import Routes, called
+from athanore.runtime.routes.ownership import find_route, listed, watched
+from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import runs
 from athanore.services.access import PrefectAccess
 from athanore.services.runs import Dispatched

@@ -14,7 +14,7 @@ from athanore.errors import BoardError, NotFoundError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.routes.route_registry import Routes
 
 _LINE = re.compile(r"^[ \t]*(?:[-*][ \t]*)?blocked by:?[ \t]+(.+)$", re.IGNORECASE | re.MULTILINE)
 _BETWEEN = re.compile(r"[\s,;&]+")

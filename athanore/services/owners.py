@@ -10,9 +10,9 @@ from athanore.errors import MatchError, NotFoundError, TaskNotOursError
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
 from athanore.routes import Route
-from athanore.runtime import ownership
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.routes import ownership
+from athanore.runtime.routes.route_registry import Routes
 
 
 @dataclass(slots=True)

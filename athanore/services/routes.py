@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect.client.orchestration import PrefectClient
 
 from athanore.routes import Route
-from athanore.runs import limits, pausing
+from athanore.runs.capacity import limits, pausing
 from athanore.runtime.apps import App
-from athanore.runtime.ownership import find_route
+from athanore.runtime.routes.ownership import find_route
 
 
 async def pause(client: PrefectClient, app: App, name: str) -> Route:

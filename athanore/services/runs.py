@@ -23,8 +23,8 @@ from athanore.runs import store
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.ownership import find_route, listed, watched, watching
-from athanore.runtime.route_registry import Routes, called
+from athanore.runtime.routes.ownership import find_route, listed, watched, watching
+from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services.holds import Holds
 from athanore.services.owners import Owners, owner_of, owners
 

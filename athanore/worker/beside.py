@@ -9,9 +9,9 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 
 from athanore import names
-from athanore.flows.sweep import Sweep
+from athanore.flows.sweeping.sweep import Sweep
 from athanore.runtime.apps import App
-from athanore.runtime.lease_keeper import KnownRuns
+from athanore.runtime.leases.lease_keeper import KnownRuns
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.board_watch import BoardWatch
 from athanore.worker.cancellation import watch_cancellations

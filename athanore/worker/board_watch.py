@@ -19,9 +19,9 @@ from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routes import Route
 from athanore.runtime.apps import App
-from athanore.runtime.own_changes import OwnChanges
-from athanore.runtime.ownership import watched
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.boards.own_changes import OwnChanges
+from athanore.runtime.routes.ownership import watched
+from athanore.runtime.routes.route_registry import Routes
 from athanore.services.holds import Holds
 from athanore.services.owners import owners
 from athanore.services.wakeups import poll_soon

@@ -12,7 +12,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
 from athanore.runs.states import PrefectState, event_of
-from athanore.runtime.lease_keeper import KnownRuns, look
+from athanore.runtime.leases.lease_keeper import KnownRuns, look
 
 logger = logging.getLogger("athanore.worker")
 

@@ -15,7 +15,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
 from athanore.errors import PrefectUnavailableError, reason
-from athanore.runs.transports import http_transport, prefect_client
+from athanore.runs.connection.transports import http_transport, prefect_client
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")

@@ -8,8 +8,8 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.runtime.apps import App
-from athanore.runtime.lease import Lease
-from athanore.runtime.local_runs import LocalRuns, StopReason
+from athanore.runtime.leases.lease import Lease
+from athanore.runtime.leases.local_runs import LocalRuns, StopReason
 from athanore.runtime.registry import app_of_run
 
 

@@ -13,7 +13,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.runs import clearing
-from athanore.runs.pausing import RESUME
+from athanore.runs.capacity.pausing import RESUME
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")

@@ -35,9 +35,9 @@ from athanore.processes.hardening import hide_memory
 from athanore.runs import clearing
 from athanore.runtime.apps import App, served_here
 from athanore.runtime.background import SideTasks, kept_up, tell_failure
-from athanore.runtime.lease import Lease
-from athanore.runtime.lease_keeper import kept
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.leases.lease import Lease
+from athanore.runtime.leases.lease_keeper import kept
+from athanore.runtime.leases.local_runs import StopReason
 from athanore.runtime.registry import registry
 from athanore.worker.alarms import Alarms
 from athanore.worker.beside import Work, beside_agents, beside_polls

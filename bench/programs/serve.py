@@ -6,7 +6,7 @@ The settings (PREFECT_HOME, PREFECT_SERVER_API_PORT, the database) come from the
 import asyncio
 import sys
 
-from athanore.launch.prefect_server import prefect_server
+from athanore.launch.prefect.prefect_server import prefect_server
 
 
 async def main() -> None:

@@ -90,7 +90,7 @@ def _first_start(system: System, story: Story) -> None:
     story.started = _started(system)
     story.claimed, story.waiting = system.board()["In Progress"], system.ids_in("Todo")
     story.status = system.get("/status").json()
-    story.server = system.environment_of("athanore.launch.prefect_app:create_app")
+    story.server = system.environment_of("athanore.launch.prefect.prefect_app:create_app")
     story.agents = system.get("/agents").json()
     story.pages = {
         "API docs": system.get("/docs").status_code,

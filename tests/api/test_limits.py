@@ -33,7 +33,7 @@ from athanore.api.task_list import TaskList
 from athanore.errors import QueueNotFoundError
 from athanore.http_client.hosts import HostPolicy
 from athanore.launch.sockets import listen
-from athanore.runtime.board import Board
+from athanore.runtime.boards.board import Board
 from tests.api.rig import Api
 from tests.support import wait_until
 

@@ -17,7 +17,7 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.api.security.auth import Gate, Role
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import tokens
-from athanore.runs.clock import Clock
+from athanore.runs.connection.clock import Clock
 from athanore.runtime.apps import App
 
 

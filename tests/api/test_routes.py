@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 
 from athanore import names
 from athanore.runs import tokens
-from athanore.runtime.definitions import RouteDefinition, RouteOptions
+from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions
 from tests.api.conftest import ODD, OPERATOR, dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher
-from athanore.runtime.environment import is_secret
+from athanore.runtime.secrets.environment import is_secret
 from athanore.testing.doubles.github import github_double
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served

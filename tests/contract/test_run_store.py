@@ -36,13 +36,14 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, limits, store
-from athanore.runs.clock import Clock
+from athanore.runs import clearing, store
+from athanore.runs.capacity import limits
+from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from tests.harness import app_name, prompt
 from tests.memory_prefect import MemoryPrefect
 

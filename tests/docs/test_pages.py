@@ -25,7 +25,7 @@ from prefect.cli._app import _app as prefect_app  # pyright: ignore[reportPrivat
 from api.reference import reference
 from athanore import AgentDispatcher, ScriptedAgent
 from athanore.cli import make_app
-from athanore.runtime.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
+from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 from athanore.settings import Settings
 from tests.docs.pages import DOCS, GENERATED, ROOT, Block, blocks, commands, pages, shell_blocks
 
@@ -135,7 +135,7 @@ def test_the_messages_that_are_explained_are_ours() -> None:
 
 def test_the_agents_environment_is_told() -> None:
     told = re.findall(r"`(ATHANORE_\w+)`", (DOCS / "agents.md").read_text())
-    source = (ROOT / "athanore/runtime/environment.py").read_text()
+    source = (ROOT / "athanore/runtime/secrets/environment.py").read_text()
     given = set(re.findall(r'"(ATHANORE_\w+)"[:\]]', source))
     assert set(told) == given
 

@@ -21,7 +21,7 @@ from athanore.launch.doctor import Level, board_finding
 from athanore.queue_adapters.github import GitHubBoard
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.backend import api_of
-from athanore.runtime.environment import agent_environment
+from athanore.runtime.secrets.environment import agent_environment
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.doubles.github.server import TOKEN
 from tests.harness import prompt

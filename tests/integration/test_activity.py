@@ -11,8 +11,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore.runs import activity
-from athanore.runs.clock import Clock
+from athanore.runs.connection.clock import Clock
+from athanore.runs.events import activity
 
 
 @pytest.mark.parametrize("hours", [0, 3, -3])

@@ -16,7 +16,7 @@ from athanore.errors import AppTakenError
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from tests.harness import app_name, prompt
 
 

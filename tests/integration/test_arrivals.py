@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy, planned
-from athanore.runs.clock import Clock
+from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
 from athanore.worker.arrivals import watch_arrivals
 from tests.harness import app_name, prompt

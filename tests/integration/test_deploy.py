@@ -21,11 +21,12 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, ConfigurationEr
 from athanore.agent_adapters.base import AgentJob
 from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
-from athanore.runs import pausing, store
-from athanore.runs.clock import Clock
+from athanore.runs import store
+from athanore.runs.capacity import pausing
+from athanore.runs.capacity.work_queues import queues_of
+from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
-from athanore.runs.work_queues import queues_of
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from athanore.runtime.versions import app_version
 from tests.harness import app_name, running
 

@@ -20,12 +20,12 @@ from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
-from athanore.flows.recovery import Recovery
+from athanore.flows.sweeping.recovery import Recovery
 from athanore.runs import store
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import runs
 from tests.harness import app_name, prompt
 

@@ -26,8 +26,8 @@ from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
 from athanore.flows.outcome import Conclusion
-from athanore.flows.recovery import Recovery
-from athanore.flows.sweep import look_once
+from athanore.flows.sweeping.recovery import Recovery
+from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
 from athanore.runs import clearing, store
 from athanore.runs.dispatching import Dispatch
@@ -35,10 +35,10 @@ from athanore.runs.record import Holder, Start, has_moved_itself, note_move, rec
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.liveness import Liveness
-from athanore.runtime.local_runs import StopReason
+from athanore.runtime.leases.liveness import Liveness
+from athanore.runtime.leases.local_runs import StopReason
 from athanore.runtime.margins import Margins
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import dead_letters
 from tests.harness import app_name, prompt
 

@@ -33,7 +33,7 @@ dispatcher.run()
 def server_of(system: System) -> psutil.Process | None:
     for line in system.processes():
         pid, _, command = line.partition(": ")
-        if "athanore.launch.prefect_app" in command:
+        if "athanore.launch.prefect.prefect_app" in command:
             return psutil.Process(int(pid))
     return None
 

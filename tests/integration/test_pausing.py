@@ -17,11 +17,11 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.flows.outcome import Conclusion
-from athanore.runs import pausing
+from athanore.runs.capacity import pausing
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import runs
 from tests.harness import app_name, prompt
 

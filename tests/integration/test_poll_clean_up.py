@@ -13,7 +13,7 @@ from prefect.states import Scheduled
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.runs import clearing
-from athanore.runs.pausing import RESUME
+from athanore.runs.capacity.pausing import RESUME
 from athanore.runs.states import StateName
 from athanore.worker.polls import PollLanes
 from tests.harness import app_name, prompt, running

@@ -15,7 +15,7 @@ from athanore import NO_DEAD_LETTER, AgentDispatcher, AgentOutcome, AgentResult,
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
 from athanore.models import AgentEvent, EventKind
-from athanore.runs import pausing
+from athanore.runs.capacity import pausing
 from tests.harness import Prefect, app_name, prompt, running
 from tests.support import wait_until
 

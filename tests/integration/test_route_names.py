@@ -17,7 +17,7 @@ from athanore.deployments.plan import plan
 from athanore.runs import store
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import deployments_of
+from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import routes, runs
 from tests.harness import app_name, prompt
 

@@ -16,11 +16,11 @@ from prefect.states import Completed, Crashed, Running, Scheduled, Suspended
 
 from athanore import AgentOutcome, AgentResult, names
 from athanore.flows.outcome import Conclusion
-from athanore.flows.sweep import look_once
+from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
 from athanore.runs.record import Holder, result_of
 from athanore.runtime import starts
-from athanore.runtime.liveness import Liveness
+from athanore.runtime.leases.liveness import Liveness
 from athanore.services import runs
 from tests.integration.test_interrupted import DEAD, LOG, Site, site_at
 

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Running
 
 from athanore import names
-from athanore.flows.recovery import Recovery
+from athanore.flows.sweeping.recovery import Recovery
 from athanore.runs.record import record_of
 from athanore.runtime.registry import registry
 from athanore.worker.execution import Execution

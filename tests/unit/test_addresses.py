@@ -19,7 +19,7 @@ from athanore.http_client.addresses import (
     read_address,
     without_login,
 )
-from athanore.launch.server_process import server_environment
+from athanore.launch.prefect.server_process import server_environment
 from athanore.runs.links import named_api, own_api, ui_url
 
 pytestmark = pytest.mark.smoke

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from athanore import MemoryAdapter
-from athanore.runtime.board import _MAX_THREADS, Board  # pyright: ignore[reportPrivateUsage]
+from athanore.runtime.boards.board import _MAX_THREADS, Board  # pyright: ignore[reportPrivateUsage]
 
 
 class Slow(MemoryAdapter):

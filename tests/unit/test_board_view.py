@@ -9,8 +9,8 @@ import pytest
 
 from athanore import MemoryAdapter, Task
 from athanore.api.page.shares import fair_shares
-from athanore.runtime.board import Board
-from athanore.runtime.board_view import BoardView
+from athanore.runtime.boards.board import Board
+from athanore.runtime.boards.board_view import BoardView
 
 
 class Counting(MemoryAdapter):

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from athanore.runs.clock import Clock
+from athanore.runs.connection.clock import Clock
 
 NEARLY = timedelta(seconds=5)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from athanore import MemoryAdapter, Route, Task
-from athanore.runtime.environment import agent_environment, is_secret, known_secrets
-from athanore.runtime.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
+from athanore.runtime.secrets.environment import agent_environment, is_secret, known_secrets
+from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 
 TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
 

@@ -11,7 +11,7 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Runnin
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.runtime.apps import App
-from athanore.services.explaining import Explanation, explain
+from athanore.services.status.explaining import Explanation, explain
 from tests.harness import app_name, prompt
 from tests.memory_prefect import MemoryPrefect
 

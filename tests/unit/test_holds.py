@@ -10,7 +10,7 @@ import pytest
 from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.errors import BoardError
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import KnownRoute, Routes
+from athanore.runtime.routes.route_registry import KnownRoute, Routes
 from athanore.services.holds import Hold, Holds, blockers_of
 from tests.harness import app_name, prompt
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from athanore.http_client.hosts import HostPolicy
-from athanore.launch.prefect_guard import PrefectGuard
+from athanore.launch.prefect.prefect_guard import PrefectGuard
 
 HERE = "127.0.0.1:4200"
 POLICY = HostPolicy(

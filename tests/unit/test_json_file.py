@@ -324,7 +324,7 @@ def test_malformed_tasks_are_reported_once_skipped_and_kept(
 ) -> None:
     bad: list[Any] = ["text", None, {"name": "no id"}, {"id": "9"}, task("8", ""), task(True)]
     board = board_of(path, Todo=[bad[0], task("1"), *bad[1:], task("2")], Done=[])
-    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.boards.board"):
         assert [t.id for t in board.get_ready_tasks(["Todo"])] == ["1", "2"]
         board.move_task("1", "Done")
         path.write_text(path.read_text() + "\n")
@@ -351,7 +351,7 @@ def test_copy_with_the_same_id_never_passes_for_the_task_at_work(
 ) -> None:
     copy, original = task("1", "copy"), task("1", "original")
     board = board_of(path, user=None, Todo=[copy, original, task("2")], Doing=[])
-    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.boards.board"):
         assert [t.name for t in board.get_ready_tasks(["Todo"])] == ["original", "task"]
     assert "'1' is used again" in caplog.text
     claim_task(board, "1", source_queue="Todo", target_queue="Doing")
@@ -368,7 +368,7 @@ def test_many_broken_tasks_make_one_short_warning(
 ) -> None:
     bad = [{"name": f"{n} " + "x" * 100_000} for n in range(200)]
     board = board_of(path, Todo=[*bad, task("1")])
-    with caplog.at_level(logging.WARNING, "athanore.runtime.board"):
+    with caplog.at_level(logging.WARNING, "athanore.runtime.boards.board"):
         board.add_comment("1", "x")
     (record,) = caplog.records
     assert "195 more" in record.getMessage()

@@ -13,9 +13,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.processes.family import GRACE, steady
-from athanore.runtime.lease import Lease, Terms
-from athanore.runtime.lease_keeper import kept
-from athanore.runtime.local_runs import LocalRuns, StopReason
+from athanore.runtime.leases.lease import Lease, Terms
+from athanore.runtime.leases.lease_keeper import kept
+from athanore.runtime.leases.local_runs import LocalRuns, StopReason
 
 
 class Clock:

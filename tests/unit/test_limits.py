@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from athanore.models import Fault, FaultKind
-from athanore.runs import limits
-from athanore.runs.clock import Clock
-from athanore.runs.limits import Limit, Limits
+from athanore.runs.capacity import limits
+from athanore.runs.capacity.limits import Limit, Limits
+from athanore.runs.connection.clock import Clock
 from tests.memory_prefect import MemoryPrefect
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from athanore.runtime.liveness import Liveness
+from athanore.runtime.leases.liveness import Liveness
 
 W = ("pool", "AthanoreWorker 3f2c")
 BEAT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,9 +19,9 @@ from athanore.launch.display import overview_view
 from athanore.queue_adapters.document.document import Document
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
-from athanore.services.machinery import Machinery
-from athanore.services.needs_person import Kind, NeedsPerson, needs_person
-from athanore.services.overview import Overview
+from athanore.services.status.machinery import Machinery
+from athanore.services.status.needs_person import Kind, NeedsPerson, needs_person
+from athanore.services.status.overview import Overview
 from tests.unit.test_rules import Site
 
 OURS = "athanore"

@@ -27,7 +27,10 @@ OF_THE_PROCESS = {
 """Facts of the process itself. It has one reaper, which adapters of users reach by `supervise()`
 without an app at hand, one name among the workers, and one identity."""
 
-OF_PREFECTS_SERVER = {"launch/prefect_app.py: _for_good", "launch/prefect_app.py: _turn"}
+OF_PREFECTS_SERVER = {
+    "launch/prefect/prefect_app.py: _for_good",
+    "launch/prefect/prefect_app.py: _turn",
+}
 """In the process of the Prefect server, which uvicorn starts by the name of a function."""
 
 OF_THE_CODE = {"options/described.py: descriptions", "options/option.py: options_of"}

@@ -10,7 +10,7 @@ import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.launch.foreground import at_work
-from athanore.launch.prefect_access import is_open
+from athanore.launch.prefect.prefect_access import is_open
 
 pytestmark = pytest.mark.smoke
 

@@ -27,8 +27,8 @@ from athanore.options import (
     takes,
 )
 from athanore.routes import OPTIONS, RouteOptions
-from athanore.runtime import definitions
-from athanore.runtime.definitions import sent_options
+from athanore.runtime.routes import definitions
+from athanore.runtime.routes.definitions import sent_options
 from tests.unit.test_options_table import markdown_rows
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from athanore.errors import PrefectUnavailableError
-from athanore.launch.own_prefect import OwnPrefect
+from athanore.launch.prefect.own_prefect import OwnPrefect
 
 URL = "http://127.0.0.1:4200/api"
 

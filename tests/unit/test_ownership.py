@@ -13,8 +13,8 @@ from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.errors import AmbiguousRouteError, MatchError, NotFoundError, RouteError
 from athanore.models import Comment
 from athanore.runtime.apps import App
-from athanore.runtime.ownership import find_route, needs, owner, takes, watched, watching
-from athanore.runtime.route_registry import KnownRoute, Routes
+from athanore.runtime.routes.ownership import find_route, needs, owner, takes, watched, watching
+from athanore.runtime.routes.route_registry import KnownRoute, Routes
 from athanore.services.owners import owners
 from tests.harness import app_name, prompt
 

@@ -20,7 +20,7 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.flows.retry import PatientBoard
-from athanore.runtime.board import Board
+from athanore.runtime.boards.board import Board
 from athanore.runtime.margins import Margins
 
 LOG = logging.getLogger("test")

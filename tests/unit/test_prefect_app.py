@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.exc import OperationalError
 
-from athanore.launch.prefect_app import QueuedSqlite
+from athanore.launch.prefect.prefect_app import QueuedSqlite
 
 pytestmark = pytest.mark.smoke
 

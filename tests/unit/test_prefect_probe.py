@@ -20,8 +20,8 @@ from prefect.settings import (
 )
 
 from athanore.errors import ConfigurationError
-from athanore.launch.prefect_access import is_open
-from athanore.launch.prefect_probe import tell, trouble_at
+from athanore.launch.prefect.prefect_access import is_open
+from athanore.launch.prefect.prefect_probe import tell, trouble_at
 from tests.certificates import own_certificate
 
 pytestmark = pytest.mark.smoke

@@ -9,7 +9,7 @@ import pytest
 from athanore import Task
 from athanore.errors import RouteError
 from athanore.models import ChecklistItem, Comment
-from athanore.runtime.prompt_template import PromptTemplate
+from athanore.runtime.routes.prompt_template import PromptTemplate
 
 TASK = Task(
     id="7", name="Fix crash", queue_name="Todo", labels=("bug", "ui"),

@@ -11,7 +11,7 @@ import pytest
 
 from athanore import logs
 from athanore.runs import tokens
-from athanore.runtime.redaction import RedactedLogs, Redactor
+from athanore.runtime.secrets.redaction import RedactedLogs, Redactor
 
 SECRET = 'pass"word-ü'
 

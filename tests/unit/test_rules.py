@@ -36,7 +36,7 @@ from athanore.errors import (
 )
 from athanore.flows import letting_go
 from athanore.flows.outcome import Conclusion
-from athanore.flows.sweep import look_once
+from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Fault, FaultKind, Task
 from athanore.processes import identity
 from athanore.routes import Route
@@ -45,7 +45,7 @@ from athanore.runs.record import Holder, Start, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
-from athanore.runtime.local_runs import RunControl, StopReason
+from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.margins import Margins
 from athanore.services import runs
 from tests.harness import prompt

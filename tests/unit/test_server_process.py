@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from athanore.launch.server_process import server_environment
+from athanore.launch.prefect.server_process import server_environment
 
 pytestmark = pytest.mark.smoke
 

@@ -13,7 +13,7 @@ from prefect.states import Pending, Running
 
 from athanore import Task
 from athanore.errors import BoardBrokenError
-from athanore.flows.sweep import Sweep, look_once
+from athanore.flows.sweeping.sweep import Sweep, look_once
 from athanore.runs.states import PrefectState, StateName
 from tests.memory_prefect import MemoryPrefect
 from tests.unit.test_rules import DEAD, QUEUES, Board, Site, no_events

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from athanore.errors import reason
-from athanore.runs.telling import TellingTransport
+from athanore.runs.connection.telling import TellingTransport
 
 
 class Server:

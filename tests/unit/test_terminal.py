@@ -20,7 +20,7 @@ from rich.console import Console
 from athanore import logs
 from athanore.cli import output
 from athanore.launch import display
-from athanore.services.overview import Overview, RouteView, RunView
+from athanore.services.status.overview import Overview, RouteView, RunView
 from athanore.texts import shown
 
 HOSTILE = (

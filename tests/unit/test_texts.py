@@ -26,8 +26,8 @@ from athanore.api.models import CommentRequest, ProgressRequest, TaskRequest
 from athanore.models import AgentEvent
 from athanore.queue_adapters.planka import PlankaBackend
 from athanore.runs import tokens
-from athanore.runtime.environment import agent_environment
-from athanore.runtime.redaction import REDACTED, Redactor
+from athanore.runtime.secrets.environment import agent_environment
+from athanore.runtime.secrets.redaction import REDACTED, Redactor
 from athanore.texts import cut, cut_lines, is_storable, markdown, readable, shown
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.errors import PrefectUnavailableError
-from athanore.runs.transports import http_transport, prefect_client
+from athanore.runs.connection.transports import http_transport, prefect_client
 from athanore.worker.client import PatientTransport
 
 pytestmark = pytest.mark.smoke

@@ -30,7 +30,7 @@ from prefect.states import Pending, Running
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.api.service import Service
 from athanore.flows.outcome import Conclusion
-from athanore.flows.sweep import look_once
+from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog

@@ -23,8 +23,8 @@ from prefect.states import (
 
 from athanore.runs.record import RunRecord, Start
 from athanore.runs.states import StateName
-from athanore.runtime import verdict
-from athanore.runtime.local_runs import LocalRuns, RunControl, StopReason
+from athanore.runtime.leases import verdict
+from athanore.runtime.leases.local_runs import LocalRuns, RunControl, StopReason
 
 MINE = Start("mine", 2, "host:1:1")
 OWN = RunRecord(starts=2, start_id="mine", process="host:1:1").dump()

@@ -11,8 +11,8 @@ from athanore import AgentDispatcher, DirectoryWorkspace, GitWorkspace, MemoryAd
 from athanore.errors import ConfigurationError, RouteError
 from athanore.launch.checks import check_agent
 from athanore.routes import Route
-from athanore.runtime.definitions import RouteOptions
-from athanore.runtime.environment import agent_environment
+from athanore.runtime.routes.definitions import RouteOptions
+from athanore.runtime.secrets.environment import agent_environment
 from athanore.workspaces import Workspace
 from tests.harness import prompt
 

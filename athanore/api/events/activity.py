@@ -9,9 +9,9 @@ from uuid import UUID
 from cachetools import TTLCache
 from prefect.settings import get_current_settings
 
-from athanore.runs import activity
+from athanore.runs.events import activity
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes, called
+from athanore.runtime.routes.route_registry import Routes, called
 
 _REMEMBERED = 1000
 _SHARE = 3  # notes in a stall_timeout

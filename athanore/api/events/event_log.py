@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
-from athanore.runs.announcer import PREFIX
+from athanore.runs.events.announcer import PREFIX
 
 _RUN = "prefect.flow-run."
 _PAGE = 50

@@ -19,7 +19,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
-from athanore.runs.announcer import Announcer
+from athanore.runs.events.announcer import Announcer
 from athanore.texts import markdown
 
 logger = logging.getLogger("athanore.api")

@@ -9,8 +9,8 @@ from time import monotonic
 from athanore.api.prefect.link import PrefectLink
 from athanore.runtime.apps import App
 from athanore.services import dead_letters
-from athanore.services.machinery import look_at_machinery
-from athanore.services.needs_person import NeedsPerson, needs_person
+from athanore.services.status.machinery import look_at_machinery
+from athanore.services.status.needs_person import NeedsPerson, needs_person
 
 _FRESH = timedelta(seconds=15)
 

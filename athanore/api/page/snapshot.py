@@ -33,12 +33,13 @@ from athanore.runs.open_runs import Phase, phase_of
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
-from athanore.runtime.board_view import BoardView, Picture
-from athanore.runtime.ownership import owner, watched, watching
-from athanore.runtime.route_registry import Routes, called
-from athanore.services import dead_letters, needs_person
-from athanore.services.machinery import Machinery, look_at_machinery
-from athanore.services.needs_person import NeedsPerson
+from athanore.runtime.boards.board_view import BoardView, Picture
+from athanore.runtime.routes.ownership import owner, watched, watching
+from athanore.runtime.routes.route_registry import Routes, called
+from athanore.services import dead_letters
+from athanore.services.status import needs_person
+from athanore.services.status.machinery import Machinery, look_at_machinery
+from athanore.services.status.needs_person import NeedsPerson
 
 _FRESH_SECONDS = 1.0
 _FRESH_FOR_COST = 4  # times as long as it took to make

@@ -15,14 +15,15 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import open_runs, pausing, store
+from athanore.runs import open_runs, store
+from athanore.runs.capacity import pausing
 from athanore.runs.links import ui_url
 from athanore.runs.open_runs import Phase
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.routes.route_registry import Routes
 from athanore.services import dead_letters, routes, runs
-from athanore.services.machinery import Machinery, look_at_machinery
+from athanore.services.status.machinery import Machinery, look_at_machinery
 
 _ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
 _FEW = 20

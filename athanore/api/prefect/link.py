@@ -19,8 +19,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
-from athanore.runs.clock import Clock
-from athanore.runs.transports import Connections, http_transport, prefect_client
+from athanore.runs.connection.clock import Clock
+from athanore.runs.connection.transports import Connections, http_transport, prefect_client
 
 logger = logging.getLogger("athanore.api")
 

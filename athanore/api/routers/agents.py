@@ -15,7 +15,7 @@ from athanore.api.problems import Problem, documented
 from athanore.api.service import ServiceDep
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
-from athanore.runtime.route_registry import Routes, called
+from athanore.runtime.routes.route_registry import Routes, called
 
 _SHOWN_EVENTS = 200
 

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from athanore.api.monitoring.instruments import Metrics
 from athanore.api.service import Service, ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
-from athanore.services.needs_person import Kind
+from athanore.services.status.needs_person import Kind
 
 router = APIRouter(tags=["status"])
 

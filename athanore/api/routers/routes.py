@@ -30,10 +30,10 @@ from athanore.models import Queue
 from athanore.options import QueueName, description_over_http, options_of, shown
 from athanore.route_rules import wrong_queues
 from athanore.routes import Route
-from athanore.runtime.definitions import PROMPT, Prompt, RouteOptions
-from athanore.runtime.ownership import find_route
-from athanore.runtime.prompt_template import PromptTemplate
-from athanore.runtime.route_registry import KnownRoute, Routes, ranked_routes
+from athanore.runtime.routes.definitions import PROMPT, Prompt, RouteOptions
+from athanore.runtime.routes.ownership import find_route
+from athanore.runtime.routes.prompt_template import PromptTemplate
+from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_routes
 
 router = APIRouter(tags=["routes"])
 

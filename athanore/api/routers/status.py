@@ -16,9 +16,9 @@ from athanore.api.prefect.agent_runs import prefect_ui
 from athanore.api.prefect.next_polls import next_poll
 from athanore.api.service import ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
-from athanore.runtime.route_registry import Routes
-from athanore.services.machinery import Machinery
-from athanore.services.needs_person import NeedsPerson
+from athanore.runtime.routes.route_registry import Routes
+from athanore.services.status.machinery import Machinery
+from athanore.services.status.needs_person import NeedsPerson
 from athanore.version import __version__
 
 router = APIRouter(tags=["status"])

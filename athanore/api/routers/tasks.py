@@ -31,7 +31,8 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import Caller, CallerDep, Role
 from athanore.api.service import ServiceDep
 from athanore.runs import store
-from athanore.services import explaining, task_changes
+from athanore.services import tasks
+from athanore.services.status import explaining
 
 router = APIRouter(tags=["tasks"])
 
@@ -58,7 +59,7 @@ async def create_task(
     """Create a task; if its queue is watched, an agent is dispatched at once."""
 
     async def create() -> TaskModel:
-        made = await task_changes.create(
+        made = await tasks.create(
             service.prefect, service.app, body.queue_name, body.name, body.description
         )
         return await service.whole(made.task, made.run)
@@ -129,7 +130,7 @@ async def move_task(
     note_own = None
     if caller.task_id == task_id and caller.run_id is not None and caller.start is not None:
         note_own = partial(service.moves.note, caller.run_id, caller.start, body.target_queue)
-    moved = await task_changes.move(
+    moved = await tasks.move(
         service.prefect,
         service.app,
         task_id,
@@ -231,7 +232,7 @@ async def explain_task(task_id: str, service: ServiceDep) -> ExplanationModel:
 @router.patch("/tasks/{task_id:id}", responses=documented(404))
 async def update_task(task_id: str, body: TaskUpdate, service: ServiceDep) -> TaskModel:
     """Set fields of a task; those that are not sent stay as they are."""
-    async with task_changes.naming_open_tasks(service.app):
+    async with tasks.naming_open_tasks(service.app):
         task = await service.board.update(task_id, **body.cleaned(service.redactor.text))
     return await service.whole(task)
 

@@ -17,8 +17,8 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import credential_of
 from athanore.api.service import Service, ServiceDep
 from athanore.queue_adapters.base import SupportsSignedWebhook, SupportsWebhook
-from athanore.runtime.ownership import watched, watching
-from athanore.runtime.route_registry import Routes
+from athanore.runtime.routes.ownership import watched, watching
+from athanore.runtime.routes.route_registry import Routes
 from athanore.services.wakeups import poll_soon
 
 router = APIRouter(tags=["webhooks"])

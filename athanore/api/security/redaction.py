@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from athanore.runtime.redaction import Redactor
+from athanore.runtime.secrets.redaction import Redactor
 
 
 class Redaction:

@@ -40,7 +40,7 @@ from athanore.queue_adapters.json_file.lasting import mend_of
 from athanore.queue_adapters.json_file.mounts import is_mounted
 from athanore.queue_adapters.user import LOGIN_NAME, User, user_name
 
-logger = logging.getLogger("athanore.runtime.board")
+logger = logging.getLogger("athanore.runtime.boards.board")
 
 LOCK_TIMEOUT = 10.0
 """Seconds that a change waits for those of other processes."""

@@ -1,0 +1,1 @@
+"""One attempt of an agent: where it works, what it is told, what it says."""

@@ -1,0 +1,286 @@
+"""One attempt of an agent: its prompt, environment and adapter, and the watch for stalls.
+
+It is a Prefect task, so that Prefect shows its state and duration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import Any, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from athanore.agent_adapters.base import AgentJob, RouteView
+from athanore.agent_adapters.output import TAIL_LINES
+from athanore.errors import BoardError, ConfigurationError, WorkspaceError
+from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
+from athanore.flows.attempts.working_folder import WorkingFolder
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
+from athanore.models import Task as BoardTask
+from athanore.processes.supervisor import STOP_GRACE
+from athanore.routes import Route
+from athanore.runs.events import activity
+from athanore.runs.run_log import RunLog
+from athanore.runs.states import PrefectState
+from athanore.runtime.apps import App
+from athanore.runtime.background import kept_up
+from athanore.runtime.leases.local_runs import RunControl, StopReason
+from athanore.runtime.secrets.environment import agent_environment
+from athanore.texts import cut, cut_lines
+
+# The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
+# limit is a net for adapters that do not: were it any closer, both would be lost.
+_LAST_WORDS = timedelta(seconds=5)
+_TIMEOUT_MARGIN = timedelta(seconds=2)
+_LONGEST_REASON = 2000
+
+
+@task(name="attempt", persist_result=False, cache_policy=NO_CACHE, retries=0)
+async def attempt_task(
+    work: Callable[[], Awaitable[AgentResult]], keep: Callable[[AgentResult], None]
+) -> State[None]:
+    """Work, keep what came of it, and end as that says."""
+    started = monotonic()
+    result = await work()
+    keep(result)
+    took = f"{monotonic() - started:.1f} s"
+    match result.outcome:
+        case AgentOutcome.SUCCEEDED:
+            return Completed(message=f"finished after {took}")
+        case AgentOutcome.TIMED_OUT:
+            return Failed(name=PrefectState.TIMED_OUT, message=f"{result.reason} after {took}")
+        case _:
+            return Failed(message=f"{result.reason} after {took}")
+
+
+class AgentAttempt:
+    """Runs the agent of a claimed task once.
+
+    Attributes:
+        prompt: what the agent was told, once it was started.
+    """
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        app: App,
+        route: Route,
+        run_log: RunLog,
+        handle: RunControl,
+        log: Log,
+    ) -> None:
+        self.prompt = ""
+        self._client = client
+        self._app = app
+        self._route = route
+        self._run_log = run_log
+        self._handle = handle
+        self._log = log
+        self._folder = WorkingFolder(app, route, log)
+
+    async def perform(
+        self, claimed: BoardTask, token: str, transcript: Transcript
+    ) -> AgentResult | None:
+        """Run the agent once, as a Prefect task; None when it was stopped.
+
+        Args:
+            token: what the agent proves with at the task API who it is.
+            transcript: what the agent does is told there; it is closed in the end.
+        """
+        self._handle.on_activity = transcript.touch
+        transcript.emit(
+            AgentEvent(
+                EventKind.CLAIMED,
+                {"queue": self._route.queue_name, "attempt": self._run_log.attempt},
+            )
+        )
+        result: AgentResult | None = None
+        try:
+            opening = self._folder.open(claimed, self._run_log.attempt, transcript)
+            await self._handle.supervise(asyncio.create_task(opening))
+            ended = await self._run_agent(claimed, token, transcript)
+            if ended is not None and ended.succeeded and self._route.check:
+                checking = self._check(ended, claimed, transcript)
+                ended = await self._handle.supervise(asyncio.create_task(checking))
+            result = ended
+        except WorkspaceError as exc:
+            result = self._redacted(_no_folder(exc))
+        except asyncio.CancelledError:
+            if self._handle.reason is None:
+                raise
+        finally:
+            transcript.close()
+            await self._folder.close(result.outcome if result else None)
+        return result
+
+    async def _check(
+        self, result: AgentResult, claimed: BoardTask, transcript: Transcript
+    ) -> AgentResult:
+        """Check the work of an agent that has succeeded; that it passed is said on the card."""
+        found = await self._folder.check(result, claimed, self._run_log.attempt, transcript)
+        if found.succeeded:
+            try:
+                passed = f"Checked: {', '.join(self._route.check)}."
+                await self._app.board.comment(claimed.id, self._app.redactor.text(passed))
+            except BoardError as exc:
+                self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
+        return self._redacted(found)
+
+    async def _run_agent(
+        self, claimed: BoardTask, token: str, transcript: Transcript
+    ) -> AgentResult | None:
+        limit = self._route.timeout
+        attempt = attempt_task.with_options(
+            name=f"attempt {self._run_log.attempt}",
+            timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
+        )
+        results: list[AgentResult] = []
+        run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
+        work = asyncio.create_task(
+            run_attempt(
+                partial(self._work_redacted, claimed, token, transcript),
+                results.append,
+                return_state=True,
+            )
+        )
+        watch = partial(self._watch_for_stall, transcript)
+        stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
+        try:
+            state = await self._handle.supervise(work)
+        except asyncio.CancelledError:
+            if self._handle.reason is StopReason.STALLED:
+                return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
+            raise
+        finally:
+            stall_watch.cancel()
+        if results:
+            return results[0]
+        if state.name == PrefectState.TIMED_OUT:
+            return cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
+        return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
+
+    def _margin(self) -> timedelta:
+        """How much longer than its timeout an attempt may take until it is over."""
+        try:
+            agent = self._app.dispatcher.agent_for(self._route)
+        except ConfigurationError:
+            agent = None
+        grace = getattr(agent, "stop_grace", None)
+        grace = grace if isinstance(grace, timedelta) else STOP_GRACE
+        return grace + _LAST_WORDS + _TIMEOUT_MARGIN
+
+    async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
+        route, attempt = self._route, self._run_log.attempt
+        try:
+            prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
+            prompt = self.prompt = _with_check(prompt, self._run_log.record.check)
+        except Exception as exc:
+            self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
+            return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
+        try:
+            agent = self._app.dispatcher.agent_for(route)
+            command = route.words()
+        except (ConfigurationError, ValueError) as exc:
+            return _hopeless(str(exc))
+        job = AgentJob(
+            task=claimed,
+            # pyright does not see what the descriptors of a route give.
+            route=cast(RouteView, route),
+            prompt=prompt,
+            attempt=attempt,
+            timeout=route.timeout,
+            env=agent_environment(
+                route,
+                claimed,
+                attempt=attempt,
+                api_url=self._app.api_url,
+                token=token,
+                adapter=self._app.board.adapter,
+                workspace=self._folder.workspace,
+            ),
+            cwd=self._folder.path,
+            emit=transcript.emit,
+            alive=transcript.touch,
+            command=command,
+        )
+        try:
+            return await agent.run(job)
+        except Exception as exc:
+            self._log.exception(
+                "%s failed.", type(agent).__name__, extra={"action": "agent_adapter_failed"}
+            )
+            reason = f"{type(agent).__name__} raised {type(exc).__name__}: {exc}"
+            return AgentResult(AgentOutcome.FAILED, reason)
+
+    async def _work_redacted(
+        self, claimed: BoardTask, token: str, transcript: Transcript
+    ) -> AgentResult:
+        """What is said of the attempt goes to comments, states and labels."""
+        return self._redacted(await self._work(claimed, token, transcript))
+
+    def _redacted(self, result: AgentResult) -> AgentResult:
+        clean = self._app.redactor
+        return replace(
+            result,
+            reason=cut(clean.text(result.reason), _LONGEST_REASON),
+            output_tail=cut_lines(clean.text(result.output_tail), LINE_WIDTH, TAIL_LINES),
+            usage=clean.value(dict(result.usage)),
+        )
+
+    async def _has_called(self, transcript: Transcript) -> bool:
+        """Tell whether the agent has called a task API of another process since it was heard."""
+        heard = transcript.last_activity
+        for pause in (0.0, activity.LAG.total_seconds()):
+            await asyncio.sleep(pause)
+            ago = await activity.since_last_call(
+                self._client, self._run_log.run.id, self._app.clock
+            )
+            if ago is not None:
+                transcript.touch(ago)
+            if transcript.last_activity > heard:
+                return True
+        return False
+
+    async def _watch_for_stall(self, transcript: Transcript) -> None:
+        limit = self._route.stall_timeout
+        if limit is None:
+            return
+        while True:
+            await transcript.silence(limit)
+            if self._app.local_runs.api_is_here() or not await self._has_called(transcript):
+                break
+        self._handle.stop(
+            StopReason.STALLED, f"stalled: nothing heard for {limit.total_seconds():g} s"
+        )
+
+
+def _hopeless(reason: str) -> AgentResult:
+    return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
+
+
+def _with_check(prompt: str, check: str) -> str:
+    """A prompt, with what the work of the last attempt did not pass."""
+    if not check:
+        return prompt
+    quoted = "\n".join(f"    {line}" for line in check.splitlines())
+    return f"{prompt}\n\nThe work of the last attempt did not pass its check:\n\n{quoted}"
+
+
+def _no_folder(error: WorkspaceError) -> AgentResult:
+    """Whatever the task, no agent can work; it costs none an attempt."""
+    reason, fault = str(error).rstrip("."), Fault(FaultKind.ENVIRONMENT)
+    return AgentResult(AgentOutcome.FAILED, reason, output_tail=error.output, fault=fault)
+
+
+def cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:
+    """The result of an attempt whose adapter was stopped before it could return one."""
+    return AgentResult(outcome, reason, output_tail=transcript.last_words(), usage=transcript.usage)

@@ -1,0 +1,143 @@
+"""What an agent says, on its way to the run's log and to Prefect's events.
+
+Lines are gathered for a moment and sent in one piece, so that a chatty agent costs a few requests a
+second; what a run may write to the database is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from datetime import timedelta
+from typing import Any
+
+from prefect.events import emit_event
+
+from athanore.agent_adapters.output import TAIL_LINES
+from athanore.models import AgentEvent, EventKind
+from athanore.runtime.secrets.redaction import Redactor
+from athanore.texts import cut_lines
+
+_GATHER_SECONDS = 0.1
+_MAX_BATCH_CHARS = 16_000
+_MAX_LOGGED_CHARS = 1_000_000
+_TAIL_LINES = 50
+
+LINE_WIDTH = 1000
+"""Characters of a line in comments and states."""
+
+type Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class Transcript:
+    """Takes the events of one attempt; `emit` never blocks and never raises."""
+
+    def __init__(
+        self,
+        log: Log,
+        resource: dict[str, str],
+        related: list[dict[str, str]],
+        redactor: Redactor,
+    ) -> None:
+        self._log = log
+        self._redactor = redactor
+        self._resource = resource
+        self._related = related
+        self._lines: list[tuple[str, str]] = []
+        self._size = 0
+        self._logged = 0
+        self._sequence = 0
+        self._flush: asyncio.TimerHandle | None = None
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.usage: dict[str, Any] = {}
+        """What the agent said last of its cost."""
+        self.last_activity = asyncio.get_running_loop().time()
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last event that was sent."""
+        return self._sequence
+
+    def number_from(self, sequence: int) -> None:
+        """Go on with the numbers of an earlier transcript of the same start."""
+        self._sequence = sequence
+
+    def emit(self, event: AgentEvent) -> None:
+        """Take one event of the agent's life."""
+        loop = asyncio.get_running_loop()
+        self.touch()
+        if event.kind is not EventKind.OUTPUT:
+            self.flush()
+            data = self._redactor.value(dict(event.data))
+            if event.kind is EventKind.COST:
+                self.usage = data
+            self._send(event.kind, data)
+            return
+        text = self._redactor.text(str(event.data.get("text", "")))
+        self.tail.append(text)
+        if self._logged >= _MAX_LOGGED_CHARS:
+            return
+        self._lines.append((str(event.data.get("stream", "stdout")), text))
+        self._size += len(text) + 1
+        if self._size >= _MAX_BATCH_CHARS:
+            self.flush()
+        elif self._flush is None:
+            self._flush = loop.call_later(_GATHER_SECONDS, self.flush)
+
+    def touch(self, ago: timedelta = timedelta(0)) -> None:
+        """Note a sign of life, of now or of some time ago."""
+        heard = asyncio.get_running_loop().time() - ago.total_seconds()
+        self.last_activity = max(self.last_activity, heard)
+
+    async def silence(self, limit: timedelta) -> None:
+        """Return when nothing has been heard for so long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            quiet = loop.time() - self.last_activity
+            if quiet >= limit.total_seconds():
+                return
+            await asyncio.sleep(limit.total_seconds() - quiet)
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        self._logged += self._size
+        self._size = 0
+        text = "\n".join(line for _, line in lines)
+        self._log.info("%s", text, extra={"action": "agent_output"})
+        self._send(EventKind.OUTPUT, {"lines": [{"stream": s, "text": t} for s, t in lines]})
+        if self._logged >= _MAX_LOGGED_CHARS:
+            self._log.warning(
+                "The agent wrote more than 1 MB; the rest is not logged.",
+                extra={"action": "agent_output_cut"},
+            )
+
+    def last_words(self) -> str:
+        """The last lines of the output."""
+        return cut_lines("\n".join(self.tail).strip(), LINE_WIDTH, TAIL_LINES)
+
+    def close(self) -> None:
+        """Send the rest; past the limit at least the last lines."""
+        truncated = self._logged >= _MAX_LOGGED_CHARS
+        self.flush()
+        if truncated:
+            self._log.info(
+                "The agent's last lines:\n%s",
+                "\n".join(self.tail),
+                extra={"action": "agent_output"},
+            )
+
+    def _send(self, kind: EventKind, payload: dict[str, Any]) -> None:
+        self._sequence += 1
+        emit_event(
+            event=f"athanore.agent.{kind}",
+            resource=self._resource,
+            related=self._related,
+            payload={"seq": self._sequence, **payload},
+        )

@@ -1,0 +1,108 @@
+"""Which runs nobody works on any more, because their worker or its host is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType, Worker
+
+from athanore.processes import identity
+from athanore.runs.record import Holder, holder_of
+from athanore.runtime.apps import App
+from athanore.runtime.leases.liveness import WorkerKey
+
+_PAGE = 200
+
+
+class LostWorkers:
+    """Finds the runs of an app whose worker is lost."""
+
+    def __init__(self, client: PrefectClient, app: App) -> None:
+        self._client = client
+        self._app = app
+
+    async def find_lost(self, active: Sequence[FlowRun]) -> list[tuple[FlowRun, bool]]:
+        """Return those runs that nobody works on, each with whether that is sure."""
+        holders = {run.id: await self._holder(run) for run in active}
+        await self._observe_workers([(run, holders[run.id]) for run in active])
+        return [
+            (run, not self._is_unknown(run, holders[run.id]))
+            for run in active
+            if self._is_gone(run, holders[run.id])
+        ]
+
+    async def has_lost(self, run: FlowRun) -> bool:
+        """Tell whether a run's worker is lost, by the heartbeats that were looked at last."""
+        return self._is_gone(run, await self._holder(run))
+
+    def age_of(self, run: FlowRun) -> timedelta:
+        """How long the run has been in its state."""
+        since = run.state.timestamp if run.state else None
+        return timedelta(0) if since is None else self._app.clock.now() - since
+
+    async def _holder(self, run: FlowRun) -> Holder | None:
+        """Find out who has a run; None if nobody has said so (yet)."""
+        if run.state_type is StateType.PENDING:
+            return Holder.parse(run.state.message if run.state else None)
+        if (holder := holder_of(run)) is not None or self.age_of(run) < self._app.margins.noting:
+            return holder
+        # The worker was lost, or is slow, before the flow noted it; it left its name when it took
+        # the run.
+        states = await self._client.read_flow_run_states(run.id)
+        taken = [s for s in states if s.type is StateType.PENDING]
+        newest = max(taken, key=lambda s: s.timestamp, default=None)
+        return Holder.parse(newest.message) if newest else None
+
+    def _is_gone(self, run: FlowRun, holder: Holder | None) -> bool:
+        """Tell whether nobody works on a run that says so."""
+        local_runs = self._app.local_runs
+        if local_runs.is_held(run.id) or local_runs.is_running(run.id):
+            return False
+        age = self.age_of(run)
+        if holder is None:
+            return age > 2 * self._app.margins.starting  # a stock worker's, which says nothing
+        if holder.process == identity.process():
+            return age > self._app.margins.starting  # ours, and we know nothing of it
+        gone = identity.is_gone(holder.process)
+        if gone is not None:
+            return gone
+        # A stock worker's process on another host has no heartbeat that we could miss.
+        return bool(holder.worker) and self._app.liveness.is_lost(_heartbeat_key(run, holder))
+
+    def _is_unknown(self, run: FlowRun, holder: Holder | None) -> bool:
+        """Tell whether a worker on another host was never seen: its silence proves nothing."""
+        if holder is None or not holder.worker or identity.is_gone(holder.process) is not None:
+            return False
+        return not self._app.liveness.has_seen(_heartbeat_key(run, holder))
+
+    async def _observe_workers(self, held: Sequence[tuple[FlowRun, Holder | None]]) -> None:
+        """Look at the workers' heartbeats, if any run is on a host that we cannot look into."""
+        far = [
+            (run, holder)
+            for run, holder in held
+            if holder is not None and holder.worker and identity.is_gone(holder.process) is None
+        ]
+        pools = {run.work_pool_name for run, _ in far if run.work_pool_name}
+        if not pools:
+            return
+        heartbeats: dict[WorkerKey, datetime | None] = {}
+        for pool in pools:
+            for worker in await _workers(self._client, pool):
+                heartbeats[pool, worker.name] = worker.last_heartbeat_time
+        self._app.liveness.observe(heartbeats)
+
+
+def _heartbeat_key(run: FlowRun, holder: Holder) -> WorkerKey:
+    return run.work_pool_name or "", holder.worker
+
+
+async def _workers(client: PrefectClient, pool: str) -> list[Worker]:
+    """All workers that Prefect knows in a pool, the last seen first."""
+    found: list[Worker] = []
+    while True:
+        page = await client.read_workers_for_work_pool(pool, offset=len(found), limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found

@@ -1,0 +1,331 @@
+"""Putting right what no flow and no hook could: for the runs of one route, part of every sweep.
+
+A task that an agent run had is returned to its queue when the run's worker is lost, or gets the
+dead-letter move that was due while the board was away. Cards that people put in progress are
+theirs: only tasks with a run of this route are touched. Every step may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+    TaskRunFilterStartTime,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import TaskRunSort
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed
+
+from athanore import names
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+    BoardUnavailableError,
+    NotFoundError,
+    QueueNotFoundError,
+)
+from athanore.flows import hooks
+from athanore.flows.attempts.transcript import Log
+from athanore.flows.outcome import Conclusion
+from athanore.flows.sweeping.lost import LostWorkers
+from athanore.models import AgentResult, Task
+from athanore.processes import identity
+from athanore.processes.supervisor import stop_orphans
+from athanore.routes import Route
+from athanore.runs import store
+from athanore.runs.clearing import is_wished
+from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
+from athanore.runs.run_log import RunLog
+from athanore.runs.states import StateName
+from athanore.runtime import starts
+from athanore.runtime.apps import App
+from athanore.runtime.leases.local_runs import StopReason
+
+
+class Recovery:
+    """Looks after the runs and tasks of one route.
+
+    Attributes:
+        notes: what was done, for people.
+    """
+
+    def __init__(self, client: PrefectClient, app: App, route: Route, log: Log) -> None:
+        self._client = client
+        self._app = app
+        self._route = route
+        self._log = log
+        self._workers = LostWorkers(client, app)
+        self.notes: list[str] = []
+
+    async def _apart(self, task_id: str | None, work: Awaitable[None]) -> bool:
+        """See to one run or task, and say whether that could be done.
+
+        What the board refuses for one task is told on that task, and the route goes on.
+
+        Raises:
+            BoardUnavailableError, BoardAccessError: the board answers nobody, or not us.
+        """
+        try:
+            await work
+        except (BoardUnavailableError, BoardAccessError):
+            raise
+        except BoardError as exc:
+            self._log.error("Task %s: %s", task_id, exc, extra={"action": "recovery_refused"})
+            self.notes.append(f"task {task_id!r}: {exc}")
+            if task_id is not None:
+                await self._tell(task_id, f"What is due to this task cannot be done: {exc}")
+            return False
+        return True
+
+    async def _tell(self, task_id: str, text: str) -> None:
+        """Comment once for all on a task, if it takes comments."""
+        board = self._app.board
+        try:
+            if all(c.text != text for c in (await board.task(task_id)).comments):
+                await board.comment(task_id, text)
+        except (BoardUnavailableError, BoardAccessError):
+            raise
+        except BoardError as exc:
+            self._log.warning(
+                "No comment on task %s: %s", task_id, exc, extra={"action": "comment_refused"}
+            )
+
+    # -- runs that should be at work ----------------------------------------------------------
+
+    async def look_for_lost(self, active: Sequence[FlowRun]) -> set[UUID]:
+        """Put right those runs of the route whose worker is lost, and return their ids."""
+        found = await self._workers.find_lost(active)
+        for run, sure in found:
+            task_id = names.task_of(run.tags)
+            if task_id is None:
+                continue  # started by hand, on its way to hand over
+            if run.state_type is not StateType.PENDING:
+                await self._apart(task_id, self.recover(run, task_id, sure=sure))
+            elif await self._now(run) is not None:
+                await self._reschedule(run, "Its worker was lost before it began.")
+        return {run.id for run, _ in found}
+
+    async def look_for_moved(self, active: Sequence[FlowRun], queues: Mapping[str, str]) -> None:
+        """Stop those agents of the route whose tasks somebody has moved away.
+
+        Args:
+            active: the route's runs, without those of lost workers.
+            queues: the queues of tasks, as they were before these runs were found.
+        """
+        for run in active:
+            task_id = names.task_of(run.tags)  # none: started by hand, on its way to hand over
+            if task_id and run.state_type is StateType.RUNNING:
+                await self._apart(task_id, self._check_place(run, task_id, queues.get(task_id)))
+
+    async def _now(self, run: FlowRun) -> FlowRun | None:
+        """Read a run again; None if it has changed its state since it was judged."""
+        now = await self._client.read_flow_run(run.id)
+        same = now.state is not None and run.state is not None and now.state.id == run.state.id
+        return now if same else None
+
+    async def recover(self, run: FlowRun, task_id: str, *, sure: bool = True) -> None:
+        """End a run of a lost worker and see to its task; of several callers one does.
+
+        Args:
+            sure: no agent of the run can be alive. Else the worker, if it is there after all, is
+                given the time to hear of it first, and a later look returns the task.
+        """
+        if stopped := await stop_orphans():
+            self._log.warning(
+                "Stopped the agents of %s lost run(s).",
+                stopped,
+                extra={"action": "lost_agents_stopped"},
+            )
+        # That took a while: meanwhile another sweep may have done all of this, and the next worker
+        # may be at work on the same run.
+        now = await self._now(run)
+        if now is None:
+            return
+        state: State[None] = Crashed(message=f"Worker {record_of(run).worker} was lost.")
+        if now.state is not None and now.state_type is StateType.CANCELLING:
+            state = Cancelled(message=now.state.message)  # Prefect lets it become nothing else
+        answer = await self._client.set_flow_run_state(run.id, state)
+        if answer.status is not SetStateStatus.ACCEPT:
+            return
+        if sure:
+            await RunLog(self._client, now, self._route.retry).leave()
+        if run.state_type is StateType.CANCELLING:
+            await self._finish_cancellation(now, task_id)
+        else:
+            await self.return_crashed(now, task_id)
+
+    async def _finish_cancellation(self, run: FlowRun, task_id: str) -> None:
+        """A person had cancelled the run, and its worker was lost before it could end it."""
+        book = RunLog(self._client, run, self._route.retry)
+        conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
+        message = (run.state.message if run.state else None) or ""
+        state = await conclusion.stopped(StopReason.CANCELLED, message)
+        await self._client.set_flow_run_state(run.id, state, force=True)
+
+    async def return_crashed(self, run: FlowRun, task_id: str) -> None:
+        """Give the task of a crashed run back, or finish what its attempt had come to.
+
+        Not while the start that had it may have an agent: a person or an automation may have set
+        the state.
+        """
+        if not await starts.is_over(self._client, self._app, run):
+            return
+        book = RunLog(self._client, run, self._route.retry)
+        conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
+        if (result := result_of(run)) is not None:
+            await self._finish(run, conclusion, result, task_id)
+            return
+        try:
+            place = (await self._app.board.task(task_id)).queue_name
+        except NotFoundError:
+            place = None
+        if place not in (self._route.in_progress_queue, self._route.queue_name):
+            await book.close()
+            return
+        crashes = record_of(run).crashes + 1
+        allowed = self._route.retry.max_crashes
+        if place == self._route.in_progress_queue and crashes > allowed:
+            text = f"Max crashes ({allowed}) exhausted."
+            await hooks.bury(self._app, self._route, run, text, self._log, opening=text)
+            await book.close()
+            self.notes.append(f"{run.name!r}: {text}")
+            return
+        if place == self._route.in_progress_queue:
+            text = f"Worker lost; returned to queue, attempt {book.attempt}."
+            await hooks.comment_once(self._app.board, task_id, text)
+            await self._app.board.move(task_id, self._route.queue_name)
+            self.notes.append(f"{run.name!r}: worker lost, returned to queue")
+        await book.give_back(crash=True)
+        await self._reschedule(run, "The worker was lost.")
+
+    async def _finish(
+        self, run: FlowRun, conclusion: Conclusion, result: AgentResult, task_id: str
+    ) -> None:
+        """The agent had ended, and its worker was lost before it could say so."""
+        state = await conclusion.deliver(result)
+        await self._client.set_flow_run_state(run.id, state, force=True)
+        if state.is_failed():
+            await hooks.bury(self._app, self._route, run, result.reason, self._log)
+            await RunLog(self._client, run, self._route.retry).close()
+        self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
+
+    async def _reschedule(self, run: FlowRun, why: str) -> None:
+        state = AwaitingRetry(scheduled_time=self._app.clock.now(), message=why)
+        await self._client.set_flow_run_state(run.id, state, force=True)
+        self._app.local_runs.wake()
+
+    async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
+        """Stop the agent of a task that somebody moved away behind our back."""
+        in_progress = self._route.in_progress_queue
+        if self._app.local_runs.since_return() < self._app.margins.catching_up:
+            return
+        # Until a run has claimed its task, the task is rightly elsewhere.
+        if queue == in_progress or not await self._has_claimed(run):
+            return
+        # The board first, then the run: what a run did to its task itself it has noted before.
+        try:
+            queue = (await self._app.board.task(task_id)).queue_name
+        except NotFoundError:
+            queue = None
+        now = await self._now(run)
+        if queue == in_progress or now is None:
+            return
+        if result_of(now) is not None or record_of(now).is_given_back:
+            return
+        if await has_moved_itself(self._client, now):
+            return
+        if self._app.local_runs.is_running(run.id) and not self._app.local_runs.is_at_work(run.id):
+            return
+        text = "the task was deleted" if queue is None else f"the task was moved to {queue!r}"
+        state = Cancelling(name=StateName.MOVED_AWAY, message=text)
+        await self._client.set_flow_run_state(run.id, state, force=True)
+        self.notes.append(f"{run.name!r}: agent stopped, {text}")
+
+    async def _has_claimed(self, run: FlowRun) -> bool:
+        """Tell whether this start of a run has got as far as its agent."""
+        if self._app.local_runs.is_held(run.id) or self._app.local_runs.is_running(run.id):
+            return self._app.local_runs.is_at_work(run.id)
+        since = run.state.timestamp if run.state else None
+        if since is None or self._workers.age_of(run) < self._app.margins.noting:
+            return False
+        attempts = await self._client.read_task_runs(
+            task_run_filter=TaskRunFilter(
+                flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
+                start_time=TaskRunFilterStartTime.model_validate({"after_": since}),
+            ),
+            sort=TaskRunSort.ID_DESC,
+            limit=1,
+        )
+        return bool(attempts)
+
+    async def resume(self, last: FlowRun, task: Task) -> bool:
+        """See to the last run of a ready task, if that is unfinished business; True if it was."""
+        if record_of(last).is_closed or store.route_name(last) != self._route.name:
+            return False
+        if last.state_type is StateType.CRASHED:
+            if self._workers.age_of(last) > self._app.margins.recovering:
+                await self._apart(task.id, self.return_crashed(last, task.id))
+            return True
+        if last.state_type is StateType.CANCELLED and await is_wished(self._client, last):
+            await self._apart(task.id, self._put_aside(last, task))
+            return True
+        return False
+
+    async def _put_aside(self, run: FlowRun, task: Task) -> None:
+        """A person cancelled the waiting run: no poll starts the task against their will."""
+        reason = (run.state.message if run.state else None) or ""
+        why = f"Cancelled{f' ({reason})' if reason else ''}"
+        target = self._route.on_cancel or self._route.in_progress_queue
+        text = f"{why} before an agent started; moving to {target!r}. Move it back to run it."
+        await hooks.comment_once(self._app.board, task.id, text)
+        try:
+            await self._app.board.move(task.id, target)
+        except QueueNotFoundError as exc:
+            if target == self._route.in_progress_queue:
+                raise
+            target = self._route.in_progress_queue
+            await self._tell(task.id, f"{exc} Moving to {target!r} instead.")
+            await self._app.board.move(task.id, target)
+        await RunLog(self._client, run, self._route.retry).close()
+        self.notes.append(f"{run.name!r}: cancelled, moved to {target!r}")
+
+    # -- tasks that nobody works on -----------------------------------------------------------
+
+    async def finish(self, last: FlowRun, task_id: str) -> bool:
+        """Do what is due to a task in progress whose last run has ended; True if nothing is left.
+
+        Args:
+            last: the newest finished run of the task, of this route.
+        """
+        if await self._is_being_closed(last):
+            return False
+        return await self._apart(task_id, self._close(last, task_id))
+
+    async def _is_being_closed(self, run: FlowRun) -> bool:
+        """Tell whether somebody else sees to the end of a run just now: its hook, another sweep."""
+        if run.state_type is StateType.CRASHED:
+            over = await starts.is_over(self._client, self._app, run)
+            return not over or self._workers.age_of(run) < self._app.margins.recovering
+        holder = holder_of(run)
+        if run.state_type is not StateType.FAILED or holder is None:
+            return False
+        return self._workers.age_of(run) < self._app.margins.board * 2 and not identity.is_gone(
+            holder.process
+        )
+
+    async def _close(self, run: FlowRun, task_id: str) -> None:
+        match run.state_type:
+            case StateType.CRASHED:
+                await self.return_crashed(run, task_id)
+            case StateType.FAILED:
+                state = run.state or Failed()
+                await hooks.bury_failed(self._app, self._route, run, state, self._log)
+                await RunLog(self._client, run, self._route.retry).close()
+                self.notes.append(f"{run.name!r}: dead letter made up for")
+            case _:
+                return

@@ -1,0 +1,210 @@
+"""Looking after an app's runs by a timer: once for all its routes, whatever their polls do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Crashed
+
+from athanore import names
+from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
+from athanore.flows.sweeping.lost import LostWorkers
+from athanore.flows.sweeping.recovery import Recovery
+from athanore.models import Task
+from athanore.routes import Route
+from athanore.runs import store
+from athanore.runs.capacity import pausing
+from athanore.runs.record import record_of
+from athanore.runtime.apps import App
+from athanore.runtime.routes.route_registry import Routes
+
+logger = logging.getLogger("athanore.worker")
+
+_EVERY = 15.0
+_AT_MOST_EVERY = 1.0
+_SETTLED_FOR = 300.0
+_POLLS_EVERY = 30.0
+_BUSY = (StateType.PENDING, *store.WORKING)
+
+
+class Sweep:
+    """Looks after the runs of an app every 15 s, and when somebody asks for it.
+
+    More often where a route is polled more often, or workers count as lost soon.
+    """
+
+    def __init__(self, client: PrefectClient, app: App) -> None:
+        self._client = client
+        self._app = app
+        self._asked = asyncio.Event()
+
+    def soon(self) -> None:
+        """Have it look within about a second: a task was taken from the queue of its agent."""
+        self._asked.set()
+
+    async def sweep(self) -> None:
+        """Look again and again; runs until cancelled."""
+        self._app.noted.is_swept = True
+        while True:
+            self._asked.clear()
+            try:
+                await look_once(self._client, self._app)
+            except Exception:
+                logger.exception(
+                    "The look after runs failed; it is made again.",
+                    extra={"action": "sweep_failed"},
+                )
+            # Several workers do not look at the same time for ever.
+            pause = self._interval() * random.uniform(0.8, 1.0)
+            await asyncio.sleep(min(pause, _AT_MOST_EVERY))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(pause - _AT_MOST_EVERY, 0)):
+                    await self._asked.wait()
+
+    def _interval(self) -> float:
+        """Seconds from one look to the next."""
+        routes = self._app.routes.remembered().values()
+        polled = min((k.route.poll_interval.total_seconds() for k in routes), default=_EVERY)
+        return min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
+
+
+async def look_once(client: PrefectClient, app: App) -> None:
+    """Put right what no flow and no hook could, for all runs of an app and their tasks."""
+    routes = await app.routes.read(client)
+    # The board first, then the runs: a task of a run that is at work afterwards was not let go.
+    tasks = await _tasks(app, routes)
+    active = await store.find_runs(client, app.name, _BUSY)
+    by_route: dict[str, list[FlowRun]] = defaultdict(list)
+    for run in active:
+        by_route[store.route_name(run)].append(run)
+    for name, of_route in by_route.items():
+        with _apart(app, name):
+            route = await app.routes.find(client, of_route[0].parameters)
+            recovery = Recovery(client, app, route, logger)
+            try:
+                gone = await recovery.look_for_lost(of_route)
+                if tasks is not None:
+                    there = [r for r in of_route if r.id not in gone]
+                    await recovery.look_for_moved(there, {t.id: t.queue_name for t in tasks})
+            finally:
+                _tell(route, recovery)
+    if tasks is not None:
+        held = {names.task_of(r.tags) for r in active}
+        await _look_at_idle(client, app, routes, [t for t in tasks if t.id not in held])
+    await _look_at_polls(client, app, routes)
+
+
+async def _tasks(app: App, routes: Routes) -> list[Task] | None:
+    """The tasks in the queues of all routes; None if the board cannot be read now."""
+    queues = [q for k in routes.values() for q in (k.route.queue_name, k.route.in_progress_queue)]
+    try:
+        return await app.board.ready_tasks(list(dict.fromkeys(queues)))
+    except BoardError as exc:  # polls say so, where people see it
+        logger.debug("Tasks of %r are looked after when the board is back: %s", app.name, exc)
+        return None
+
+
+async def _look_at_idle(
+    client: PrefectClient, app: App, routes: Routes, tasks: Sequence[Task]
+) -> None:
+    """Finish what is due to tasks in progress that have no active run."""
+    now, settled = app.noted.monotonic(), app.noted.settled
+    in_progress = {k.route.in_progress_queue for k in routes.values()}
+    idle = {t.id: t for t in tasks if t.queue_name in in_progress}
+    for task_id, since in list(settled.items()):
+        if task_id not in idle or now - since > _SETTLED_FOR:
+            del settled[task_id]
+    unknown = [task_id for task_id in idle if task_id not in settled]
+    last = await store.last_finished_runs(client, app.name, unknown)
+    waiting = await store.active_by_task(client, app.name, unknown) if unknown else {}
+    for task_id in unknown:
+        run = last.get(task_id)
+        if task_id in waiting:
+            continue
+        if run is None or run.state is None or record_of(run).is_closed:
+            settled[task_id] = now
+            continue
+        with _apart(app, store.route_name(run)):
+            try:
+                route = await app.routes.find(client, run.parameters)
+            except RouteError:
+                settled[task_id] = now  # no worker here has it
+                continue
+            if route.in_progress_queue != idle[task_id].queue_name:
+                settled[task_id] = now
+                continue
+            recovery = Recovery(client, app, route, logger)
+            try:
+                if await recovery.finish(run, task_id):
+                    settled[task_id] = now
+            finally:
+                _tell(route, recovery)
+
+
+async def _look_at_polls(client: PrefectClient, app: App, routes: Routes) -> None:
+    """End polls that say that they run, and whose worker is gone."""
+    if app.noted.monotonic() < app.noted.next_look:
+        return
+    app.noted.next_look = app.noted.monotonic() + _POLLS_EVERY
+    for name in routes:
+        with suppress(DispatchError):
+            since = app.clock.now() - app.margins.pausing
+            await pausing.forget_old_mark(client, app.name, name, since)
+    workers = LostWorkers(client, app)
+    for poll in await store.find_polls(client, app.name, None, _BUSY):
+        if not await workers.has_lost(poll):
+            continue
+        now = await client.read_flow_run(poll.id)
+        if now.state is not None and poll.state is not None and now.state.id == poll.state.id:
+            crashed = Crashed(message="The worker was lost during this poll.")
+            await client.set_flow_run_state(poll.id, crashed)
+
+
+@contextmanager
+def _apart(app: App, route: str) -> Generator[None]:
+    """See to one route or task: what the board refuses there is said once, and concerns no other.
+
+    What is not done is tried again by the next sweep.
+    """
+    try:
+        yield
+    except BoardUnavailableError as exc:
+        logger.debug("Runs of %r are looked after when the board is back: %s", route, exc)
+    except RouteError as exc:  # while an app is upgraded, another worker has it
+        if _is_new(app, route, exc):
+            logger.warning(
+                "Runs of %r are not looked after here: %s",
+                route,
+                exc,
+                extra={"action": "sweep_failed"},
+            )
+    except BoardError as exc:
+        if _is_new(app, route, exc):
+            logger.error(
+                "Runs of %r cannot be looked after: %s",
+                route,
+                exc,
+                extra={"action": "sweep_failed"},
+            )
+
+
+def _is_new(app: App, route: str, error: Exception) -> bool:
+    """Tell whether this is another reason than the one that was said last."""
+    known, text = app.noted.not_looked_after.get(route), str(error)
+    app.noted.not_looked_after[route] = text
+    return text != known
+
+
+def _tell(route: Route, recovery: Recovery) -> None:
+    if recovery.notes:
+        logger.info(
+            "%s: %s", route.name, "; ".join(recovery.notes), extra={"action": "looked_after"}
+        )
+        recovery.notes.clear()

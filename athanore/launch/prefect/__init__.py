@@ -1,0 +1,1 @@
+"""The Prefect server: found, or started as a child, and watched."""

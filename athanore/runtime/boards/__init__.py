@@ -1,0 +1,1 @@
+"""The board of an app, for async callers."""

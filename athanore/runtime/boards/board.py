@@ -1,0 +1,208 @@
+"""The board for async callers: the one place where the synchronous adapters meet threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Generator, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from athanore.models import BoardIdentity, Queue, Task
+from athanore.queue_adapters import base
+from athanore.queue_adapters.base import (
+    HasIdentity,
+    QueueAdapter,
+    SupportsChangeStamp,
+    SupportsProblems,
+    SupportsWatchers,
+)
+from athanore.runtime.boards.own_changes import OwnChanges
+from athanore.seen_through import seen_through
+from athanore.texts import is_storable, storable
+
+_MAX_THREADS = 16
+
+
+class Board:
+    """An adapter whose methods are awaited; each call runs in a thread of a small pool.
+
+    A call that has begun is seen through even if the caller is cancelled, in whichever way: the
+    caller gets its `CancelledError` when the call is over, so that no comment and no move is left
+    in doubt. A call that still waits for a free thread is dropped.
+
+    Texts that come from the board or go to it are cleaned of what Prefect, or a board on
+    PostgreSQL, cannot store.
+
+    Attributes:
+        own_changes: where tasks were put through this object.
+        writes: how many changes have ended that were made through this object; a picture of before
+            the last one may be outdated.
+    """
+
+    def __init__(self, adapter: QueueAdapter) -> None:
+        self.adapter = adapter
+        self.own_changes = OwnChanges()
+        self.writes = 0
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
+
+    async def call[T](self, function: Callable[[], T]) -> T:
+        """Run a plain function of the adapter in a thread."""
+        begun = self._threads.submit(contextvars.copy_context().run, function)
+        work = asyncio.wrap_future(begun)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not begun.cancel():
+                await seen_through(work)
+            raise
+
+    async def _write[T](self, function: Callable[[], T]) -> T:
+        try:
+            return await self.call(function)
+        finally:
+            self.writes += 1
+
+    async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        """See `QueueAdapter.get_ready_tasks`."""
+        tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
+        # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
+        return [_storable(task) for task in tasks if is_storable(task.id)]
+
+    async def problems(self) -> Sequence[str]:
+        """Say of each card that cannot be read what is wrong with it; see `SupportsProblems`."""
+        adapter = self.adapter
+        found = await self.call(adapter.problems) if isinstance(adapter, SupportsProblems) else ()
+        return [storable(problem) for problem in found]
+
+    async def task(self, task_id: str) -> Task:
+        """See `QueueAdapter.get_task`."""
+        return _storable(await self.call(partial(self.adapter.get_task, task_id)))
+
+    async def claim(self, task_id: str, source_queue: str, target_queue: str) -> Task:
+        """See `athanore.queue_adapters.base.claim_task`."""
+        with self._noted(task_id, target_queue):
+            claimed = await self._write(
+                partial(
+                    base.claim_task,
+                    self.adapter,
+                    task_id,
+                    source_queue=source_queue,
+                    target_queue=target_queue,
+                )
+            )
+        return _storable(claimed)
+
+    async def move(self, task_id: str, target_queue: str, *, followed: bool = True) -> None:
+        """See `QueueAdapter.move_task`.
+
+        Args:
+            followed: whoever moves the task sees to what it is due there. Else it is found as if a
+                person had moved it.
+        """
+        with self._noted(task_id, target_queue if followed else None):
+            await self._write(partial(self.adapter.move_task, task_id, target_queue))
+
+    async def comment(self, task_id: str, text: str) -> None:
+        """See `QueueAdapter.add_comment`."""
+        await self._write(partial(self.adapter.add_comment, task_id, storable(text)))
+
+    async def update(
+        self,
+        task_id: str,
+        *,
+        assignees: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> Task:
+        """See `QueueAdapter.update_task`."""
+        changed = await self._write(
+            partial(
+                self.adapter.update_task,
+                task_id,
+                assignees=_all_storable(assignees),
+                name=None if name is None else storable(name),
+                description=None if description is None else storable(description),
+                labels=_all_storable(labels),
+            )
+        )
+        return _storable(changed)
+
+    @contextmanager
+    def _noted(self, task_id: str, queue_name: str | None) -> Generator[None]:
+        if queue_name is None:
+            self.own_changes.forget(task_id)
+        else:
+            self.own_changes.note(task_id, queue_name)
+        try:
+            yield
+        except Exception:
+            self.own_changes.forget(task_id)
+            raise
+
+    @property
+    def has_stamp(self) -> bool:
+        """True where the board tells cheaply whether it may have changed."""
+        return isinstance(self.adapter, SupportsChangeStamp)
+
+    async def change_stamp(self) -> Hashable | None:
+        """See `SupportsChangeStamp`; None where the board has none, or does not know now."""
+        adapter = self.adapter
+        if not isinstance(adapter, SupportsChangeStamp):
+            return None
+        return await self.call(adapter.change_stamp)
+
+    async def watched_by(
+        self, queue_name: str, watcher: str, place: str, valid_for: timedelta
+    ) -> Sequence[str]:
+        """See `SupportsWatchers.watched_by`; nobody where the board has no such notes."""
+        adapter = self.adapter
+        if not isinstance(adapter, SupportsWatchers):
+            return ()
+        return await self.call(partial(adapter.watched_by, queue_name, watcher, place, valid_for))
+
+    async def identity(self) -> BoardIdentity | None:
+        """See `HasIdentity.board_identity`; None where the board cannot be told from others."""
+        adapter = self.adapter
+        if not isinstance(adapter, HasIdentity):
+            return None
+        return await self.call(adapter.board_identity)
+
+    async def create(self, queue_name: str, name: str, description: str = "") -> Task:
+        """See `QueueAdapter.create_task`."""
+        texts = (storable(name), storable(description))
+        created = await self._write(partial(self.adapter.create_task, queue_name, *texts))
+        self.own_changes.note(created.id, queue_name)
+        return created
+
+    async def queues(self) -> list[Queue]:
+        """See `QueueAdapter.list_queues`."""
+        return await self.call(self.adapter.list_queues)
+
+    async def queue(self, queue_name: str) -> Queue:
+        """See `QueueAdapter.get_queue`."""
+        return await self.call(partial(self.adapter.get_queue, queue_name))
+
+
+def _all_storable(texts: Sequence[str] | None) -> list[str] | None:
+    return None if texts is None else [storable(text) for text in texts]
+
+
+def _storable(task: Task) -> Task:
+    """The task as it can be given to agents and to Prefect."""
+    return replace(
+        task,
+        name=storable(task.name),
+        description=storable(task.description),
+        labels=tuple(map(storable, task.labels)),
+        assignees=tuple(map(storable, task.assignees)),
+        comments=tuple(
+            replace(c, text=storable(c.text), author=c.author and storable(c.author))
+            for c in task.comments
+        ),
+        tasks=tuple(replace(item, name=storable(item.name)) for item in task.tasks),
+    )

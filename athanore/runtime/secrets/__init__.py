@@ -1,0 +1,1 @@
+"""What agents do not inherit, and what nobody is shown."""

@@ -1,0 +1,224 @@
+"""Why a task is where it is: what happens with it now, what it waits for, what would change that.
+
+What is said is read from the board and from Prefect when it is asked for; nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from athanore import names
+from athanore.errors import MatchError
+from athanore.models import Task
+from athanore.routes import Route
+from athanore.runs import store
+from athanore.runs.record import record_of
+from athanore.runs.states import PrefectState
+from athanore.runtime.apps import App
+from athanore.runtime.routes.ownership import listed, watched, watching
+from athanore.runtime.routes.route_registry import Routes, called
+from athanore.services import dead_letters
+from athanore.services.holds import Holds
+from athanore.services.owners import owner_of
+from athanore.services.status.machinery import Machinery, look_at_machinery
+
+_LINE = 200
+"""How many runs are looked through for a task's place in the line."""
+
+_SOON = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What there is to say of a task.
+
+    Attributes:
+        task: as it was just read from the board.
+        route: the name of the route whose agent works on it or will; None if there is none.
+        reason: what happens now, or what the task waits for, in plain sentences.
+        until: when that ends by itself, where it is known.
+        commands: commands of `athanore` that would change it.
+    """
+
+    task: Task
+    route: str | None
+    reason: str
+    until: datetime | None = None
+    commands: tuple[str, ...] = ()
+
+
+async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
+    """Say why a task is where it is.
+
+    Args:
+        task: as it was just read from the board.
+
+    Raises:
+        BoardError: the board does not answer.
+    """
+    routes = await app.routes.read(client)
+    run = (await store.active_runs(client, app.name, [task.id])).get(task.id)
+    if run is not None and (run.state_type in store.WORKING or run.state_type is StateType.PENDING):
+        return _at_work(app, task, run, routes)
+    if run is not None:
+        return await _waits(client, app, task, run, routes)
+    last = (await store.last_finished_runs(client, app.name, [task.id])).get(task.id)
+    if not watching(routes, task.queue_name):
+        return _nobody_watches(client, task, routes, last)
+    try:
+        route = await owner_of(app, routes, task)
+    except MatchError as exc:
+        return Explanation(task, None, str(exc))
+    if route is None:
+        return Explanation(task, None, nobody_takes(task, routes))
+    if (hold := await Holds(app, routes).of(route, task)) is not None:
+        commands = (
+            _command("dispatch", task.id),
+            *(_command("explain", b) for b in hold.blockers),
+        )
+        return Explanation(task, route.name, hold.reason, None, commands)
+    return await _will_be_seen(
+        client, app, task, route, await look_at_machinery(client, app, routes)
+    )
+
+
+def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
+    name, known = store.route_name(run), record_of(run)
+    if run.state_type is StateType.CANCELLING:
+        said = (run.state.message or "") if run.state else ""
+        reason = f"Its agent is being stopped: the run was cancelled{f' ({said})' if said else ''}."
+        return Explanation(task, name, reason)
+    commands = (_command("logs -f", task.id), _command("cancel", task.id))
+    worker = (known.worker or "").removesuffix(f" {names.agents_pool(app.name)}")
+    where = f" on worker {worker}" if worker else ""
+    if run.state_type is StateType.PENDING:
+        return Explanation(
+            task, name, f"A worker{where} is about to start its agent.", None, commands
+        )
+    found = called(routes, name)
+    tries = "" if found is None else f" of {found.route.max_retries + 1}"
+    reason = f"An agent works on it{where}: attempt {known.attempt}{tries}."
+    return Explanation(task, name, reason, None, commands)
+
+
+async def _waits(
+    client: PrefectClient, app: App, task: Task, run: FlowRun, routes: Routes
+) -> Explanation:
+    """A run of the task waits: for its time, its route, a worker, or a slot."""
+    name = store.route_name(run)
+    found = called(routes, name)
+    name = name if found is None else found.route.name
+    if run.state_type is StateType.PAUSED:
+        said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
+        return Explanation(task, name, said, None, (_command("cancel", task.id),))
+    due = run.state.state_details.scheduled_time if run.state else None
+    if due is not None and due > app.clock.now() + _SOON:
+        reason = "Its run is not due yet."
+        if run.state_name == PrefectState.AWAITING_RETRY:
+            reason = f"Attempt {record_of(run).attempt + 1} is due later"
+            said = (run.state.message or "").partition("\n")[0] if run.state else ""
+            reason += f": {said.rstrip('.')}." if said else "."
+        return Explanation(task, name, reason, due, (_command("cancel", task.id),))
+    machinery = await look_at_machinery(client, app, routes)
+    if "agents" in machinery.paused.get(name, ()):
+        return Explanation(task, name, _paused(name, machinery), None, _resume(name))
+    if not machinery.workers:
+        reason = "Its run is due, but no worker of the app is online."
+        return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
+    own = None if found is None else found.route.max_concurrent
+    return Explanation(task, name, await _line(client, app, run, own, machinery.limit))
+
+
+async def _line(
+    client: PrefectClient, app: App, run: FlowRun, route_limit: int | None, limit: int | None
+) -> str:
+    """What a run that is due waits for: slots, and the runs of its route that are before it."""
+    name = store.route_name(run)
+    working = await store.find_runs(client, app.name, store.WORKING, limit=_LINE)
+    beside = sum(store.route_name(r) == name for r in working)
+    if route_limit is not None and beside >= route_limit:
+        busy = f"All {route_limit} agents of the route are at work"
+    elif limit is not None and len(working) >= limit:
+        busy = f"All {limit} agents of the app are at work"
+    else:
+        return "Its run is due: a worker takes it in a moment."
+    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, limit=_LINE)
+    line = [r.id for r in waiting if store.route_name(r) == name]
+    place = f"number {line.index(run.id) + 1}" if run.id in line else f"after {len(line)} others"
+    return f"{busy}; it is {place} in the line of its route."
+
+
+async def _will_be_seen(
+    client: PrefectClient, app: App, task: Task, route: Route, machinery: Machinery
+) -> Explanation:
+    """No run of the task yet: a poll of its route makes one."""
+    name = route.name
+    dispatch = (_command("dispatch", task.id),)
+    if name not in machinery.deployed:
+        reason = f"Route {name!r} takes it, but is not deployed."
+        return Explanation(task, name, reason, None, ("athanore up", "athanore deploy"))
+    if machinery.paused.get(name):
+        return Explanation(task, name, _paused(name, machinery), None, _resume(name))
+    if not machinery.workers:
+        reason = f"Route {name!r} takes it, but no worker of the app is online."
+        return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
+    polls = await store.find_polls(client, app.name, name, (StateType.SCHEDULED,))
+    due = next((p.next_scheduled_start_time for p in polls if p.next_scheduled_start_time), None)
+    reason = f"The next poll of route {name!r} finds it."
+    return Explanation(task, name, reason, due, dispatch)
+
+
+def _paused(name: str, machinery: Machinery) -> str:
+    why = machinery.pause_reasons.get(name)
+    return f"Route {name!r} is paused" + (f": {why.rstrip('.')}." if why else ".")
+
+
+def _resume(name: str) -> tuple[str, ...]:
+    return (_command("resume", name),)
+
+
+def _nobody_watches(
+    client: PrefectClient, task: Task, routes: Routes, last: FlowRun | None
+) -> Explanation:
+    """A task in a queue that is no route's: given up, done, left in progress, or never ours."""
+    if task.queue_name in dead_letters.places(routes):
+        letter = dead_letters.dead_letter(client, routes, task, last)
+        if letter is not None:
+            reason = f"It was given up: {letter.reason.rstrip('.')}."
+            return Explanation(task, letter.route, reason, None, (_command("requeue", task.id),))
+    reason = f"No route watches {task.queue_name!r} (watched: {listed(watched(routes))})."
+    if last is None or last.state is None:
+        return Explanation(task, None, reason)
+    said = (last.state.message or "").partition("\n")[0].rstrip(".")
+    reason = f"Its last run ended as {last.state.name}{f' ({said})' if said else ''}. " + reason
+    commands: tuple[str, ...] = ()
+    if any(k.route.in_progress_queue == task.queue_name for k in routes.values()):
+        commands = (_command("requeue", task.id), _command("move", task.id, "QUEUE"))
+    return Explanation(task, store.route_name(last), reason, None, commands)
+
+
+def nobody_takes(task: Task, routes: Routes) -> str:
+    """Say of each route of the queue why it does not take the task."""
+    whys = [
+        f"{k.route.name!r} {_refusal(k.route, task)}" for k in watching(routes, task.queue_name)
+    ]
+    return f"No route of {task.queue_name!r} takes it: {'; '.join(whys)}."
+
+
+def _refusal(route: Route, task: Task) -> str:
+    if missing := sorted(set(route.labels) - set(task.labels)):
+        return f"wants label {listed(missing)}"
+    if unwanted := sorted(set(route.without_labels) & set(task.labels)):
+        return f"takes none with label {listed(unwanted)}"
+    if route.assignees and not set(route.assignees) & set(task.assignees):
+        return f"wants it assigned to {' or '.join(map(repr, route.assignees))}"
+    return "says no by its match="
+
+
+def _command(verb: str, *words: str) -> str:
+    return f"athanore {verb} {shlex.join(words)}"

@@ -1,0 +1,158 @@
+"""What waits for a person: what no poll, no hook and no recovery puts right by itself."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from athanore import names
+from athanore.models import Task
+from athanore.queue_adapters.base import HasUser
+from athanore.runs.states import NOBODYS_WISH, StateName
+from athanore.runtime.apps import App
+from athanore.runtime.routes.route_registry import Routes
+from athanore.services.dead_letters import AtRest, requeue_target
+from athanore.services.status.machinery import Machinery
+
+_NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY}
+"""Cancelled states of runs whose tasks are where somebody wants them."""
+
+
+class Kind(StrEnum):
+    """What is the matter."""
+
+    ORPHAN = "orphan"
+    """A task that an agent had claimed, and of which Prefect knows no run."""
+
+    CANCELLED = "cancelled"
+    """A task whose run was cancelled, and which was left in progress."""
+
+    GOES_ROUND = "goes-round"
+    """A task that came back to its route more often than `max_rounds`."""
+
+    BROKEN_ENTRY = "broken-entry"
+    """A card that cannot be read, and is left alone."""
+
+    HALF_PAUSED = "half-paused"
+    """A route of which only the polls or only the agents are paused."""
+
+    PAUSED_ITSELF = "paused-itself"
+    """A route that paused itself, because its set-up or its board is at fault."""
+
+    PAUSED_POOL = "paused-pool"
+    """The work pool of the agents is paused, and with it all routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsPerson:
+    """One matter: what is so, and what mends it, which is a command where one does."""
+
+    kind: Kind
+    says: str
+    mend: str
+    task_id: str | None = None
+    route: str | None = None
+
+
+async def needs_person(
+    app: App, routes: Routes, machinery: Machinery, at_rest: AtRest
+) -> list[NeedsPerson]:
+    """Return all that waits for a person, tasks first.
+
+    Args:
+        at_rest: see `dead_letters.at_rest`.
+
+    Raises:
+        BoardError: the board cannot be read.
+    """
+    user = await board_user(app)
+    return [
+        *of_tasks(routes, at_rest, user),
+        *of_board(await app.board.problems()),
+        *of_routes(app.name, machinery),
+    ]
+
+
+async def board_user(app: App) -> str | None:
+    """Whom claims assign on the board; None if nobody."""
+    adapter = app.board.adapter
+    return await app.board.call(lambda: adapter.user) if isinstance(adapter, HasUser) else None
+
+
+def of_tasks(routes: Routes, at_rest: AtRest, user: str | None) -> list[NeedsPerson]:
+    """The idle tasks in resting places that wait for a person.
+
+    Dead letters are told apart from these, but for those that go round.
+
+    Args:
+        at_rest: see `dead_letters.at_rest`.
+        user: whom claims assign.
+    """
+    found = (_of_task(routes, task, last, user) for task, last in at_rest)
+    return [matter for matter in found if matter is not None]
+
+
+def _of_task(
+    routes: Routes, task: Task, last: FlowRun | None, user: str | None
+) -> NeedsPerson | None:
+    whose = f"Task {task.id!r} ({task.name})"
+    requeue = f"athanore requeue {shlex.quote(task.id)}"
+    in_progress = {k.route.in_progress_queue for k in routes.values()}
+    if last is not None and last.state is not None and last.state_name == StateName.GOES_ROUND:
+        says = f"{whose} goes round. {last.state.message or ''}".strip()
+        mend = f"Mend what moves it back, then: {requeue}"
+        return NeedsPerson(Kind.GOES_ROUND, says, mend, task.id)
+    if task.queue_name not in in_progress:
+        return None
+    if last is None:
+        if user is None or user not in task.assignees:
+            return None  # a person's card
+        says = f"{whose} is in {task.queue_name!r}, and Prefect knows no run of it."
+        if requeue_target(routes, task, last, user) is None:
+            requeue = f"{requeue} --queue QUEUE"
+        return NeedsPerson(Kind.ORPHAN, says, requeue, task.id)
+    if last.state_type is StateType.CANCELLED and last.state_name not in _NO_CARE:
+        why = (last.state.message if last.state else "") or ""
+        said = f" ({why})" if why else ""
+        says = f"{whose} was cancelled{said}, and is left in {task.queue_name!r}."
+        return NeedsPerson(Kind.CANCELLED, says, requeue, task.id)
+    return None
+
+
+def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
+    """The cards that cannot be read."""
+    mend = "Mend the card on the board; it is taken up at the next poll."
+    return [
+        NeedsPerson(Kind.BROKEN_ENTRY, f"{p[:1].upper()}{p[1:]}; it is skipped.", mend)
+        for p in problems
+    ]
+
+
+def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
+    """The routes that paused themselves, or that are paused in part."""
+    if machinery.pool_is_paused:
+        pool = names.agents_pool(app)
+        says = f"The work pool {pool!r} is paused: no agent starts."
+        mend = f"prefect work-pool resume {shlex.quote(pool)}"
+        return [NeedsPerson(Kind.PAUSED_POOL, says, mend)]
+    found: list[NeedsPerson] = []
+    for name, parts in machinery.paused.items():
+        resume = f"athanore resume {shlex.quote(name)}"
+        if reason := machinery.pause_reasons.get(name):
+            mend = f"Mend the cause, then: {resume}"
+            found.append(NeedsPerson(Kind.PAUSED_ITSELF, reason, mend, route=name))
+        elif len(parts) == 1:
+            says = f"Route {name!r} is paused in part: {_HALVES[parts[0]]}"
+            mend = f"{resume} (or athanore pause {shlex.quote(name)})"
+            found.append(NeedsPerson(Kind.HALF_PAUSED, says, mend, route=name))
+    return found
+
+
+_HALVES = {
+    "polls": "its queue is not looked at, and agents start for what waits already.",
+    "agents": "its queue is looked at, and no agent starts.",
+}

@@ -1,0 +1,180 @@
+"""How an app is doing, read once from Prefect and the board: what `athanore status` shows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterLevel,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import LogSort
+
+from athanore import names
+from athanore.errors import BoardError
+from athanore.runs import store as runs
+from athanore.runs.links import run_url, ui_url
+from athanore.runs.record import record_of
+from athanore.runs.states import PrefectState
+from athanore.runtime.apps import App
+from athanore.runtime.routes.route_registry import KnownRoute
+from athanore.services import dead_letters
+from athanore.services.dead_letters import DeadLetter
+from athanore.services.status.machinery import look_at_machinery
+from athanore.services.status.needs_person import NeedsPerson, needs_person, of_routes
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One agent run; `due` is when a waiting one may start, None once it works or is over.
+
+    `last_line` is what the log of one that works said last.
+    """
+
+    run_id: str
+    name: str
+    task_id: str | None
+    route: str
+    state: str
+    attempt: int
+    since: datetime | None
+    due: datetime | None
+    worker: str | None
+    message: str
+    last_line: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """One route; `paused` names its paused parts (`polls`, `agents`), `tasks` what is queued.
+
+    `pause_reason` says why it paused itself. `tasks` is None if the board did not answer.
+    `source` is `code` or `api`; `changed` names the options of a route in the code that were
+    changed over HTTP, until the next deploy.
+    """
+
+    name: str
+    queue_name: str
+    source: str
+    changed: tuple[str, ...]
+    deployed: bool
+    paused: tuple[str, ...]
+    pause_reason: str | None
+    tasks: int | None
+    waiting: int
+    working: int
+    retrying: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """An app as a whole; `limit` is that of the agents' pool, None for none.
+
+    `board_error` says why the numbers of tasks are missing, and what tasks need.
+    """
+
+    app: str
+    ui_url: str
+    deployed_versions: tuple[str, ...]
+    limit: int | None
+    working: int
+    workers: tuple[str, ...]
+    routes: tuple[RouteView, ...]
+    runs: tuple[RunView, ...]
+    dead_letters: tuple[DeadLetter, ...] | None
+    needs_person: tuple[NeedsPerson, ...]
+    board_error: str | None
+
+
+async def overview(client: PrefectClient, app: App) -> Overview:
+    """Read how an app is doing. A board that is away is reported, not raised."""
+    routes = await app.routes.read(client, fresh=True)
+    active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
+    active = [r for r in active if names.task_of(r.tags) is not None]
+    working = [r.id for r in active if r.state_type in runs.WORKING]
+    machinery = await look_at_machinery(client, app, routes)
+    said = await _last_lines(client, working)
+    counts: dict[str, int] | None = None
+    letters: tuple[DeadLetter, ...] | None = None
+    waiting = of_routes(app.name, machinery)
+    error: str | None = None
+    try:
+        counts = {q.name: q.task_count for q in await app.board.queues()}
+        at_rest = await dead_letters.at_rest(client, app, routes)
+        letters = tuple(dead_letters.given_up(client, routes, at_rest))
+        waiting = await needs_person(app, routes, machinery, at_rest)
+    except BoardError as exc:
+        error = str(exc)
+
+    def route_view(name: str, known: KnownRoute) -> RouteView:
+        mine = [r for r in active if runs.route_name(r) in known.route.names]
+        at_work = sum(r.state_type in runs.WORKING for r in mine)
+        retrying = sum(r.state_name == PrefectState.AWAITING_RETRY for r in mine)
+        return RouteView(
+            name=name,
+            queue_name=known.route.queue_name,
+            source=known.source,
+            changed=known.changed,
+            deployed=name in machinery.deployed,
+            paused=machinery.paused[name],
+            pause_reason=machinery.pause_reasons.get(name),
+            tasks=None if counts is None else counts.get(known.route.queue_name, 0),
+            waiting=len(mine) - at_work - retrying,
+            working=at_work,
+            retrying=retrying,
+        )
+
+    return Overview(
+        app=app.name,
+        ui_url=ui_url(str(client.api_url)),
+        deployed_versions=machinery.versions,
+        limit=machinery.limit,
+        working=len(working),
+        workers=machinery.workers,
+        routes=tuple(route_view(n, known) for n, known in routes.items()),
+        runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
+        dead_letters=letters,
+        needs_person=tuple(waiting),
+        board_error=error,
+    )
+
+
+def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunView:
+    """A run in words."""
+    waits, known = run.state_type is StateType.SCHEDULED, record_of(run)
+    return RunView(
+        run_id=str(run.id),
+        name=run.name,
+        task_id=names.task_of(run.tags),
+        route=runs.route_name(run),
+        state=run.state_name or "",
+        attempt=known.attempt,
+        since=run.state.timestamp if run.state else None,
+        due=run.next_scheduled_start_time if waits else None,
+        worker=known.worker or None,
+        message=(run.state.message or "") if run.state else "",
+        last_line=last_line,
+        url=run_url(client, run),
+    )
+
+
+async def _last_lines(client: PrefectClient, run_ids: list[UUID]) -> dict[UUID, str]:
+    """What the logs of runs said last, of those that said something in the newest lines."""
+    if not run_ids:
+        return {}
+    query = LogFilter(
+        flow_run_id=LogFilterFlowRunId(any_=run_ids), level=LogFilterLevel(ge_=logging.INFO)
+    )
+    found: dict[UUID, str] = {}
+    for log in await client.read_logs(query, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC):
+        lines = log.message.strip().splitlines()
+        if log.flow_run_id is not None and lines:
+            found.setdefault(log.flow_run_id, lines[-1])
+    return found
