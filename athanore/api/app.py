@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI
+from starlette.routing import Route
 
 from athanore.api import problems
 from athanore.api.document import describe
 from athanore.api.head import HeadAsGet
+from athanore.api.mcp_endpoint import PATH, make_mcp
 from athanore.api.monitoring.instruments import Measured
 from athanore.api.page import page
 from athanore.api.page.calls import calls_page
@@ -45,10 +47,11 @@ def create_api(app: App) -> FastAPI:
     settings = app.dispatcher.settings
     check_binding(settings, settings.api_host)
     service = Service(app)
+    mcp = make_mcp(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with service.running():
+        async with service.running(), mcp.running():
             yield
 
     api = FastAPI(
@@ -73,6 +76,8 @@ def create_api(app: App) -> FastAPI:
     api.add_route(
         "/docs", lambda _: calls_page(api, service.pages), methods=["GET"], include_in_schema=False
     )
+    for path in (PATH, f"{PATH}/"):
+        api.router.routes.append(Route(path, mcp, include_in_schema=False))
     api.mount("/static", page.PageFiles())
     api.add_middleware(Measured, metrics=service.metrics)
     # The last one added is the first that sees a request.

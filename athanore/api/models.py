@@ -21,11 +21,12 @@ def _seen(text: str) -> str:
 
 
 # Something to be seen: what str.strip() leaves over, in the words of Rust's and JavaScript's regex.
-type Name = Annotated[
+Visible = Annotated[
     str,
     StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]"),
     AfterValidator(_seen),
 ]
+type Name = Visible  # a schema of its own in the OpenAPI document
 Words = Annotated[str, AfterValidator(readable)]
 
 

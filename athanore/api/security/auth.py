@@ -198,10 +198,19 @@ class Gate:
         Raises:
             Problem: 403, with what it may do.
         """
+        if path == "/tasks":
+            return
+        self.check_task(caller, None if _OPERATORS_ONLY.fullmatch(path) else task_id)
+
+    def check_task(self, caller: Caller, task_id: str | None) -> None:
+        """Refuse an agent that would change another task than its own, or what is none.
+
+        Raises:
+            Problem: 403, with what it may do.
+        """
         if not self._required or caller.role is not Role.AGENT:
             return
-        own = task_id is not None and task_id == caller.task_id
-        if path == "/tasks" or (own and not _OPERATORS_ONLY.fullmatch(path)):
+        if task_id is not None and task_id == caller.task_id:
             return
         raise Problem(
             403,
@@ -234,19 +243,24 @@ async def authenticate(
     assert isinstance(gate, Gate)
     write = request.method not in _READS
     if write and request.method != "DELETE":
-        _check_content_type(request)
-    caller = await gate.identify(credential_of(request), write=write)
-    if caller.task_id is not None and caller.run_id is not None:
-        # An agent that calls is not stalled.
-        service = request.app.state.service
-        routes = service.app.routes.remembered()
-        service.activity.note(routes, caller.route or "", caller.run_id, caller.task_id)
+        check_content_type(request)
+    caller = await known_caller(request, write=write)
     if write:
         gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
     return caller
 
 
-def _check_content_type(request: Request) -> None:
+async def known_caller(request: Request, *, write: bool) -> Caller:
+    """Identify who sends a request, as `Gate.identify` does; an agent that calls is not stalled."""
+    service = request.app.state.service
+    caller = await service.gate.identify(credential_of(request), write=write)
+    if caller.task_id is not None and caller.run_id is not None:
+        routes = service.app.routes.remembered()
+        service.activity.note(routes, caller.route or "", caller.run_id, caller.task_id)
+    return caller
+
+
+def check_content_type(request: Request) -> None:
     """A web page cannot send JSON to another site without asking first, so JSON is demanded."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
