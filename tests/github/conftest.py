@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from athanore.queue_adapters.github.adapter import GitHubAdapter
+from athanore.queue_adapters.github.backend import LONGEST_LABEL
 from athanore.queue_adapters.github.client import GitHubClient
-from athanore.queue_adapters.github.labels import Family
+from athanore.queue_adapters.tracker.labels import Family
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import TOKEN
 from tests.github.described import Description
@@ -76,7 +77,7 @@ def timed(github: GitHubDouble, clock: Clock) -> Iterator[GitHubAdapter]:
 def adapter_on(github: GitHubDouble, now: Callable[[], float]) -> GitHubAdapter:
     """An adapter as `GitHubBoard` makes it, by another clock."""
     client = GitHubClient(github.state.site, TOKEN, timeout=timedelta(seconds=20), retry_delays=())
-    family = Family.of("agent:", None)
+    family = Family.of("GitHubBoard", LONGEST_LABEL, "agent:")
     return GitHubAdapter(
         client, github.repository, family, site=github.url, closes=(), assigns=True, now=now
     )

@@ -17,8 +17,8 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.github import repository
 from athanore.queue_adapters.github.adapter import GitHubAdapter
+from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.doubles.github.app import Limit
 from athanore.testing.doubles.wire import Kind
@@ -36,7 +36,7 @@ def issue(github: GitHubDouble) -> int:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look twice for a comment without waiting in between."""
-    monkeypatch.setattr(repository, "LOOKS", (0.0, 0.0))
+    monkeypatch.setattr(looking, "LOOKS", (0.0, 0.0))
 
 
 # --- answers that are lost ---

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.github import picture
 from athanore.queue_adapters.github.adapter import GitHubAdapter
+from athanore.queue_adapters.tracker import picture
 from athanore.testing.doubles.github import GitHubDouble
 from tests.github.conftest import Clock
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from athanore.queue_adapters.github import texts
 from athanore.queue_adapters.github.adapter import GitHubAdapter
-from athanore.queue_adapters.github.issues import checklist
+from athanore.queue_adapters.github.texts import TEXTS as GITHUB
+from athanore.queue_adapters.tracker.checklists import checklist
+from athanore.queue_adapters.tracker.texts import new_mark
 from athanore.testing.doubles.github import GitHubDouble
 
 TEXTS = [
@@ -23,13 +24,13 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_comes_back_as_it_was(text: str) -> None:
-    mark = texts.new_mark()
-    assert texts.read(texts.body(text, mark)) == (text, mark)
-    assert texts.read(texts.body(text)) == (text, None)
+    mark = new_mark()
+    assert GITHUB.read(GITHUB.body(text, mark)) == (text, mark)
+    assert GITHUB.read(GITHUB.body(text)) == (text, None)
 
 
 def test_people_are_not_notified_and_issues_not_closed() -> None:
-    first, second, third, fourth, *_ = map(texts.body, TEXTS)
+    first, second, third, fourth, *_ = map(GITHUB.body, TEXTS)
     assert "@octocat" not in first
     assert "@octo-org" not in first
     for word in ("Fixes #12", "closes: octo", "resolved https"):
@@ -42,13 +43,13 @@ def test_people_are_not_notified_and_issues_not_closed() -> None:
 
 def test_a_text_that_is_too_long_is_cut_with_a_remark() -> None:
     long = "@x " * 40_000
-    body = texts.body(long, texts.new_mark())
-    assert len(body) <= texts.LONGEST_TEXT
+    body = GITHUB.body(long, new_mark())
+    assert len(body) <= GITHUB.longest_text
     assert "more cut]\n\n<!-- athanore:" in body
-    title = texts.title("n" * 300)
-    assert len(title) <= texts.LONGEST_TITLE
+    title = GITHUB.title("n" * 300)
+    assert len(title) <= GITHUB.longest_title
     assert title.endswith("more cut]")
-    assert texts.title("two\r\n lines ") == "two lines"
+    assert GITHUB.title("two\r\n lines ") == "two lines"
 
 
 def test_long_and_odd_texts_reach_the_board(github: GitHubDouble, adapter: GitHubAdapter) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from datetime import timedelta
 from typing import Final
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from athanore.errors import AnswerLostError, BoardAccessError, BoardUnavailableError
 from athanore.http_client.cache import Cache
-from athanore.queue_adapters.github.client import GitHubClient, MissingError, RefusedValueError
+from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.repository import Repository
+from athanore.queue_adapters.tracker.answers import MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.tokens import TokenVariables, first_set, variables_with
 
 logger = logging.getLogger(__name__)
 
@@ -23,20 +23,15 @@ OWN_VARIABLE: Final = "ATHANORE_GITHUB_TOKEN"
 COMMON_VARIABLES: Final = ("GITHUB_TOKEN", "GH_TOKEN")
 
 
-class _Variables(BaseSettings):
-    """The token of the board, in the environment or in `.env`, as other settings are."""
-
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
-
+class _Variables(TokenVariables):
     athanore_github_token: SecretStr | None = None
     github_token: SecretStr | None = None
 
 
 def token_of_the_environment() -> str | None:
-    """The token that is set, without the newline that it has from a file; the board's own first."""
+    """The token that is set; the board's own first."""
     found = _Variables()
-    tokens = (t.get_secret_value() for t in (found.athanore_github_token, found.github_token) if t)
-    return next((token.strip() for token in tokens if token.strip()), None)
+    return first_set((found.athanore_github_token, found.github_token))
 
 
 class Account:
@@ -56,9 +51,7 @@ class Account:
     @property
     def secret_env(self) -> frozenset[str]:
         """The variables that hold the token."""
-        names = (OWN_VARIABLE, *COMMON_VARIABLES)
-        same = {n for n in names if os.environ.get(n, "").strip() == self._client.token}
-        return frozenset({OWN_VARIABLE, *same})
+        return variables_with(self._client.token, COMMON_VARIABLES) | {OWN_VARIABLE}
 
     def check(self) -> None:
         """Make sure that the token's account sees the repository, and may change its issues.

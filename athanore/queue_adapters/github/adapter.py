@@ -19,14 +19,16 @@ from athanore.errors import (
     QueueNotFoundError,
 )
 from athanore.models import BoardIdentity, Queue, Task
-from athanore.queue_adapters.github import texts
 from athanore.queue_adapters.github.account import Account
-from athanore.queue_adapters.github.client import GitHubClient, MissingError, RefusedValueError
-from athanore.queue_adapters.github.issues import NO_QUEUE, Issue, Json
-from athanore.queue_adapters.github.labels import Family, Labels
+from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.issues import NO_QUEUE, Issue
+from athanore.queue_adapters.github.listing import LabelNames
 from athanore.queue_adapters.github.moves import Moves
 from athanore.queue_adapters.github.repository import Repository
+from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.github.webhook import Deliveries
+from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.labels import Family, Labels
 
 _COLOUR: Final = "0e8a16"
 
@@ -51,7 +53,7 @@ class GitHubAdapter:
     ) -> None:
         self._client = client
         self._repository = Repository(client, repository, now)
-        self._labels = Labels(client, self._repository.path, family)
+        self._labels = Labels(LabelNames(client, self._repository.path).read, family)
         self._account = Account(client, self._repository, assigns=assigns)
         self._deliveries = Deliveries(repository)
         self._site = site
@@ -129,7 +131,7 @@ class GitHubAdapter:
             self._label(name)
         by_queue: dict[str, list[Task]] = {name: [] for name in queue_names}
         for issue in self._issues():
-            queue = self._labels.queue_of(issue)
+            queue = self._queue_of(issue)
             if queue in by_queue:
                 by_queue[queue].append(issue.task(queue, self._labels.others(issue.labels)))
         return [task for tasks in by_queue.values() for task in tasks]
@@ -151,7 +153,11 @@ class GitHubAdapter:
         if is_done and moved.is_open:
             fields: Json = {"state": "closed", "state_reason": "completed"}
             moved = self._repository.set_fields(moved, fields)
-        elif not moved.is_open and self._labels.queue_of(issue) in self._closes and not is_done:
+        elif (
+            not moved.is_open
+            and self._labels.queue_of(issue.labels) in self._closes
+            and not is_done
+        ):
             moved = self._repository.set_fields(moved, {"state": "open"})
         if moved is not issue:
             self._repository.picture.wrote(moved)
@@ -185,9 +191,9 @@ class GitHubAdapter:
         issue = self._repository.issue(task_id)
         fields: Json = {}
         if name is not None:
-            fields["title"] = texts.title(name)
+            fields["title"] = TEXTS.title(name)
         if description is not None:
-            fields["body"] = texts.body(description)
+            fields["body"] = TEXTS.body(description)
         if fields:
             issue = self._repository.set_fields(issue, fields)
         if labels is not None:
@@ -206,7 +212,7 @@ class GitHubAdapter:
         """Open an issue with the queue's label."""
         _check_name(name)
         label = self._label(queue_name)
-        issue = self._repository.create(texts.title(name), description, label)
+        issue = self._repository.create(TEXTS.title(name), description, label)
         if not issue.has_label(label):
             raise BoardAccessError(
                 f"GitHub opened the issue {issue.id} without the label {label!r}, because the "
@@ -228,7 +234,7 @@ class GitHubAdapter:
 
     def list_queues(self) -> list[Queue]:
         """Return the queues that have a label, and how many open issues are in each."""
-        counts = Counter(map(self._labels.queue_of, self._issues()))
+        counts = Counter(map(self._queue_of, self._issues()))
         return [Queue(name, counts[name]) for name in self._queues()]
 
     def get_queue(self, queue_name: str) -> Queue:
@@ -343,13 +349,16 @@ class GitHubAdapter:
 
     def _issues(self) -> list[Issue]:
         try:
-            return self._repository.picture.issues()
+            return sorted(self._repository.picture.cards(), key=lambda issue: issue.number)
         except MissingError as exc:
             raise self._repository.invisible(exc) from exc
 
+    def _queue_of(self, issue: Issue) -> str | None:
+        return self._labels.queue_of(issue.labels)
+
     def _whole(self, issue: Issue) -> Task:
         comments = self._repository.comments(issue)
-        queue = self._labels.queue_of(issue) or NO_QUEUE
+        queue = self._queue_of(issue) or NO_QUEUE
         return issue.task(queue, self._labels.others(issue.labels), comments)
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from athanore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from athanore.queue_adapters.github.adapter import GitHubAdapter
 
+LONGEST_LABEL: Final = 50
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 
 
@@ -57,7 +58,7 @@ class GitHubBoard:
         from athanore.http_client.addresses import read_address
         from athanore.queue_adapters.github.adapter import GitHubAdapter
         from athanore.queue_adapters.github.client import GitHubClient
-        from athanore.queue_adapters.github.labels import Family
+        from athanore.queue_adapters.tracker.labels import Family
 
         repository = self.repository.strip().removesuffix(".git")
         if not _REPOSITORY.fullmatch(repository):
@@ -71,7 +72,7 @@ class GitHubBoard:
                 f"[{self.closes!r}]."
             )
         site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
-        family = Family.of(self.prefix, self.queues)
+        family = Family.of("GitHubBoard", LONGEST_LABEL, self.prefix, self.queues)
         client = GitHubClient(
             api_of(site),
             self._token(repository),
@@ -89,6 +90,7 @@ class GitHubBoard:
 
     def _token(self, repository: str) -> str:
         from athanore.queue_adapters.github.account import token_of_the_environment
+        from athanore.queue_adapters.tracker.tokens import checked
 
         token = self.token or token_of_the_environment()
         if token is None:
@@ -97,12 +99,7 @@ class GitHubBoard:
                 "write the issues of the repository (see docs/boards.md), and set "
                 "ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it, in the environment or in .env."
             )
-        if not re.fullmatch(r"[!-~]+", token.strip()):
-            raise ConfigurationError(
-                f"The token for GitHub's {repository} has blanks, line breaks or characters that "
-                "no token has; copy it again."
-            )
-        return token.strip()
+        return checked(token, f"GitHub's {repository}")
 
 
 def api_of(site: str) -> str:

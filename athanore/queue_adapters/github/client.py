@@ -4,45 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 import httpx
 
-from athanore.errors import (
-    BoardAccessError,
-    BoardError,
-    BoardUnavailableError,
-    InvalidTaskError,
-    NotFoundError,
-)
+from athanore.errors import BoardAccessError, BoardError
 from athanore.http_client.client import HttpClient, Limited, Parameters
-from athanore.queue_adapters.github.issues import Json
+from athanore.queue_adapters.tracker import answers
+from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.version import __version__
 
 _VERSION: Final = "2022-11-28"
 _ALL: Final = {"per_page": 100}
-
-
-class MissingError(NotFoundError):
-    """GitHub answered 404, 410, or that what is asked for is elsewhere now (`place`).
-
-    GitHub says 404 also for what the account may not see. For the adapter only, which turns it into
-    the error of what was asked for.
-    """
-
-    def __init__(self, message: str, place: str | None = None) -> None:
-        super().__init__(message)
-        self.place = place
-
-
-class RefusedValueError(InvalidTaskError):
-    """GitHub cannot take a value (422); `codes` are its words for what is wrong with it."""
-
-    def __init__(self, message: str, codes: Sequence[str]) -> None:
-        super().__init__(message)
-        self.codes = frozenset(codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +58,7 @@ class GitHubClient:
             BoardUnavailableError: GitHub did not answer.
             MissingError: it is not there, or the account may not see it.
         """
-        return _json(self._read(path, params))
+        return answers.content(self._read(path, params), "GitHub")
 
     def changed(self, path: str, params: Parameters, etag: str | None) -> Listing | None:
         """Read a list if it has changed since its `etag`; None if it has not.
@@ -96,18 +70,18 @@ class GitHubClient:
         first = self._http.send("GET", path, params={**_ALL, **params}, headers=headers)
         if first.status_code == 304:
             return None
-        rows = _rows(_checked(first))
+        rows = answers.rows(_checked(first), "GitHub")
         following = first.links.get("next", {}).get("url")
         if following is None:
-            return Listing(rows, first.headers.get("etag"), _sent_at(first))
+            return Listing(rows, first.headers.get("etag"), answers.sent_at(first))
         for response in self._http.pages(str(following)):
-            rows += _rows(_checked(response))
-        return Listing(rows, None, _sent_at(first))
+            rows += answers.rows(_checked(response), "GitHub")
+        return Listing(rows, None, answers.sent_at(first))
 
     def pages(self, path: str, params: Parameters | None = None) -> Iterator[list[Json]]:
         """Read a list, 100 rows a request."""
         for response in self._http.pages(path, {**_ALL, **(params or {})}):
-            yield _rows(_checked(response))
+            yield answers.rows(_checked(response), "GitHub")
 
     def write(self, method: str, path: str, body: Json | None = None) -> Any:
         """Change something, in one request that is never repeated once it may have arrived.
@@ -116,7 +90,7 @@ class GitHubClient:
             AnswerLostError: the answer was lost; it may have been done.
             InvalidTaskError: GitHub cannot take a value.
         """
-        return _json(_checked(self._http.send(method, path, body=body)))
+        return answers.content(_checked(self._http.send(method, path, body=body)), "GitHub")
 
     def close(self) -> None:
         """Close the connections."""
@@ -135,11 +109,13 @@ def limit_in(response: httpx.Response) -> Limited | None:
     if response.status_code not in (403, 429):
         return None
     headers = response.headers
-    if (seconds := _number(headers.get("retry-after"))) is not None:
+    if (seconds := answers.number(headers.get("retry-after"))) is not None:
         return Limited(timedelta(seconds=max(seconds, 1)))
-    reset = _number(headers.get("x-ratelimit-reset"))
+    reset = answers.number(headers.get("x-ratelimit-reset"))
     if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
-        left = reset - _sent_at(response).timestamp()  # by GitHub's clock, whatever ours says
+        left = (
+            reset - answers.sent_at(response).timestamp()
+        )  # by GitHub's clock, whatever ours says
         return Limited(timedelta(seconds=min(max(left, 1), 3600)))
     if response.status_code == 429 or "rate limit" in _message(response).lower():
         return Limited(None)
@@ -185,39 +161,9 @@ def _mend(response: httpx.Response) -> str:
     )
 
 
-def _json(response: httpx.Response) -> Any:
-    if response.status_code == 204:
-        return None
-    try:
-        return response.json()
-    except ValueError as exc:
-        raise BoardUnavailableError(
-            f"What answers at {response.request.url.host} does not answer like GitHub; check the "
-            "address, and the proxy on the way."
-        ) from exc
-
-
-def _rows(response: httpx.Response) -> list[Json]:
-    rows = _json(response)
-    if not isinstance(rows, list):
-        raise BoardUnavailableError(
-            f"What answers at {response.request.url.host} gives no list of GitHub; check the "
-            "address, and the proxy on the way."
-        )
-    return cast("list[Json]", rows)
-
-
-def _details(response: httpx.Response) -> Json:
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return cast("Json", body) if isinstance(body, dict) else {}
-
-
 def _message(response: httpx.Response) -> str:
     """What GitHub says about an error, with the problems that it found."""
-    body = _details(response)
+    body = answers.details(response)
     said = str(body.get("message") or response.reason_phrase or f"status {response.status_code}")
     found = [_problem(error) for error in cast("list[object]", body.get("errors") or [])]
     return f"{said.rstrip('.')}{': ' if found else ''}{', '.join(found)}"
@@ -232,19 +178,5 @@ def _problem(error: object) -> str:
 
 
 def _codes(response: httpx.Response) -> list[str]:
-    errors = cast("list[object]", _details(response).get("errors") or [])
+    errors = cast("list[object]", answers.details(response).get("errors") or [])
     return [str(cast("Json", e).get("code")) for e in errors if isinstance(e, dict)]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _sent_at(response: httpx.Response) -> datetime:
-    try:
-        return parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError):
-        return datetime.now(UTC)

@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from athanore.models import ChecklistItem, Comment, Task
-from athanore.queue_adapters.github import texts
-
-type Json = dict[str, Any]
+from athanore.models import Comment, Task
+from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.tracker.answers import Json
+from athanore.queue_adapters.tracker.checklists import checklist
 
 NO_QUEUE: Final = "(no label of the board)"
 CLOSED: Final = "(closed)"
 """Where an issue is that has left the board, for messages and states."""
-
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+\[([ xX])\]\s+(.*\S)")
-_FENCE = re.compile(r"\s*(```|~~~)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,16 @@ class Issue:
     def has_label(self, label: str) -> bool:
         """Tell whether the issue has a label; GitHub does not tell cases apart."""
         return label.lower() in (own.lower() for own in self.labels)
+
+    def looks_like(self, other: object) -> bool:
+        """Tell whether another state of the issue differs in nothing that we write."""
+        if not isinstance(other, Issue):
+            return False
+        mine, theirs = (
+            (issue.title, issue.body, issue.is_open, frozenset(issue.labels))
+            for issue in (self, other)
+        )
+        return mine == theirs
 
     def task(self, queue: str, labels: Iterable[str], comments: Iterable[Comment] = ()) -> Task:
         """The issue as a task; `labels` are those that are no queue's."""
@@ -74,7 +81,7 @@ def parse(row: Json) -> Issue:
     Raises:
         KeyError, TypeError, ValueError: it is none.
     """
-    body, _ = texts.read(row.get("body"))
+    body, _ = TEXTS.read(row.get("body"))
     assignees = cast("list[Json]", row.get("assignees") or [])
     return Issue(
         int(row["number"]),
@@ -96,19 +103,7 @@ def label_names(rows: Iterable[Json | str]) -> tuple[str, ...]:
 
 def comment(row: Json) -> tuple[Comment, str | None]:
     """Read one comment, and its mark if it is one of ours."""
-    text, mark = texts.read(row.get("body"))
+    text, mark = TEXTS.read(row.get("body"))
     user = cast("Json", row.get("user") or {})
     written = Comment(text, user.get("login"), datetime.fromisoformat(row["created_at"]))
     return written, mark
-
-
-def checklist(body: str) -> tuple[ChecklistItem, ...]:
-    """The lines of a text that are GitHub's task list: `- [ ] open` and `- [x] done`."""
-    items: list[ChecklistItem] = []
-    fence: str | None = None
-    for line in body.split("\n"):
-        if (found := _FENCE.match(line)) is not None:
-            fence = found[1] if fence is None else None if fence == found[1] else fence
-        elif fence is None and (item := _ITEM.fullmatch(line)) is not None:
-            items.append(ChecklistItem(item[2], item[1] != " "))
-    return tuple(items)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError, TaskMovedError
 from athanore.models import Comment
 from athanore.queue_adapters.github.issues import CLOSED, NO_QUEUE, Issue
-from athanore.queue_adapters.github.labels import Labels
 from athanore.queue_adapters.github.repository import Repository
+from athanore.queue_adapters.tracker.labels import Labels
 
 logger = logging.getLogger(__name__)
 
@@ -118,4 +118,4 @@ class Moves:
 
     def _place(self, issue: Issue) -> str:
         """Where an issue is, for a claim: a closed one is in no queue."""
-        return (self._labels.queue_of(issue) or NO_QUEUE) if issue.is_open else CLOSED
+        return (self._labels.queue_of(issue.labels) or NO_QUEUE) if issue.is_open else CLOSED

@@ -19,24 +19,25 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.models import Comment
-from athanore.queue_adapters.github import texts
-from athanore.queue_adapters.github.client import GitHubClient, MissingError
+from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import (
     Issue,
-    Json,
     comment,
     is_id,
     is_pull_request,
     label_names,
     parse,
 )
-from athanore.queue_adapters.github.picture import Picture
+from athanore.queue_adapters.github.listing import Issues
+from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.picture import Picture
+from athanore.queue_adapters.tracker.texts import new_mark
 
 logger = logging.getLogger(__name__)
 
 _LOOK_BACK: Final = timedelta(minutes=1)
-LOOKS: Final = (0.0, 2.0)
-"""Seconds before each look for what was written without an answer."""
 
 
 class Repository:
@@ -48,7 +49,7 @@ class Repository:
         self.name = name
         self.path = f"repos/{name}"
         self.client = client
-        self.picture = Picture(client, self.path, now)
+        self.picture = Picture(Issues(client, self.path), now)
 
     # --- reading ---
 
@@ -107,15 +108,13 @@ class Repository:
 
     def create(self, name: str, text: str, label: str) -> Issue:
         """Open an issue with a label."""
-        mark = texts.new_mark()
-        values = {"title": name, "body": texts.body(text, mark), "labels": [label]}
+        mark = new_mark()
+        values = {"title": name, "body": TEXTS.body(text, mark), "labels": [label]}
         with self._repository():
-            try:
-                row = self.client.write("POST", f"{self.path}/issues", values)
-            except AnswerLostError as lost:
-                row = self._look(lost, lambda: self._created(mark))
-                if row is None:
-                    row = self.client.write("POST", f"{self.path}/issues", values)
+            row = write_once(
+                lambda: self.client.write("POST", f"{self.path}/issues", values),
+                lambda: self._created(mark),
+            )
         return _parsed(row)
 
     def comment(self, task_id: str, text: str) -> None:
@@ -124,25 +123,16 @@ class Repository:
         If it is not there after some seconds it is sent once more. Should both arrive, people see
         it twice, and `comments` once.
         """
-        mark = texts.new_mark()
+        mark = new_mark()
         since = f"{datetime.now(UTC) - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}"
-        path, values = f"{self._of(task_id)}/comments", {"body": texts.body(text, mark)}
+        path, values = f"{self._of(task_id)}/comments", {"body": TEXTS.body(text, mark)}
 
-        def there() -> bool | None:
+        def there() -> Json | None:
             pages = self.client.pages(path, {"since": since})
-            return any(comment(row)[1] == mark for rows in pages for row in rows) or None
+            return next((row for rows in pages for row in rows if comment(row)[1] == mark), None)
 
         with self.about(task_id):
-            try:
-                self.client.write("POST", path, values)
-            except AnswerLostError as lost:
-                if self._look(lost, there):
-                    return
-                try:
-                    self.client.write("POST", path, values)
-                except AnswerLostError as again:
-                    if not self._look(again, there):
-                        raise
+            write_once(lambda: self.client.write("POST", path, values), there)
 
     def set_fields(self, issue: Issue, fields: Json) -> Issue:
         """Set title, body or state."""
@@ -249,21 +239,10 @@ class Repository:
         except BoardUnavailableError:
             raise lost from None
 
-    def _look[T](self, lost: AnswerLostError, find: Callable[[], T | None]) -> T | None:
-        """Look for what was written without an answer, twice, because GitHub's lists lag."""
-        for wait in LOOKS:
-            time.sleep(wait)
-            try:
-                if (found := find()) is not None:
-                    return found
-            except BoardUnavailableError:
-                raise lost from None
-        return None
-
     def _created(self, mark: str) -> Json | None:
         order = {"state": "all", "sort": "created", "direction": "desc", "per_page": 30}
         rows: list[Json] = self.client.get(f"{self.path}/issues", order)
-        return next((row for row in rows if texts.read(row.get("body"))[1] == mark), None)
+        return next((row for row in rows if TEXTS.read(row.get("body"))[1] == mark), None)
 
 
 def _has(issue: Issue, fields: Json) -> bool:
@@ -274,7 +253,7 @@ def _has(issue: Issue, fields: Json) -> bool:
         "state": "open" if issue.is_open else "closed",
     }
     return all(
-        wanted[field] == (texts.read(value)[0] if field == "body" else value)
+        wanted[field] == (TEXTS.read(value)[0] if field == "body" else value)
         for field, value in fields.items()
         if field in wanted
     )

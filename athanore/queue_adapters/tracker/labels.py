@@ -1,54 +1,67 @@
-"""Which labels of a repository are the queues of a board, and which queue an issue is in."""
+"""Labels as queues: which labels are the board's, and which queue an issue with some is in."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from athanore.errors import ConfigurationError, InvalidTaskError, QueueNotFoundError
 from athanore.http_client.cache import Cache
-from athanore.queue_adapters.github.client import GitHubClient
-from athanore.queue_adapters.github.issues import Issue, Json
 
-LONGEST_LABEL: Final = 50
 MAX_AGE: Final = timedelta(minutes=1)
 """How long the list of labels is believed; a queue that is not in it has it read anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The labels that are queues: those with a prefix, or named ones.
+    """The labels that are queues: those with a prefix, or named ones, or all that are listed.
 
-    GitHub does not tell cases apart in the names of labels, and neither does this.
+    Cases do not count in the names of labels: GitHub does not tell them apart, and people neither.
+
+    Attributes:
+        board: the class that a user writes (`GitHubBoard`), for messages.
+        longest: characters that a label may have.
+        prefix: what the labels begin with; "" where that does not tell them.
+        named: the label of each queue; None where a prefix or a list tells them.
     """
 
-    prefix: str
-    named: Mapping[str, str] | None
+    board: str
+    longest: int
+    prefix: str = ""
+    named: Mapping[str, str] | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether exactly those labels are queues that the tracker lists as such."""
+        return not self.prefix and self.named is None
 
     @classmethod
-    def of(cls, prefix: str, queues: Mapping[str, str] | None) -> Family:
+    def of(
+        cls, board: str, longest: int, prefix: str, queues: Mapping[str, str] | None = None
+    ) -> Family:
         """The family that a user has described.
 
         Raises:
             ConfigurationError: the labels could not be told from each other, or from all others.
         """
         if queues is None:
-            if not prefix.strip() or "," in prefix or len(prefix) >= LONGEST_LABEL:
+            if not prefix.strip() or "," in prefix or len(prefix) >= longest:
                 raise ConfigurationError(
-                    f"GitHubBoard: prefix={prefix!r} must be the beginning of the board's labels, "
-                    'such as "agent:", without a comma and shorter than 50 characters.'
+                    f"{board}: prefix={prefix!r} must be the beginning of the board's labels, "
+                    f'such as "agent:", without a comma and shorter than {longest} characters.'
                 )
-            return cls(prefix, None)
+            return cls(board, longest, prefix)
         labels = {label.strip().lower() for label in queues.values()}
         if not queues or "" in labels or len(labels) < len(queues):
             raise ConfigurationError(
-                f"GitHubBoard: queues={dict(queues)!r} must give each queue a label of its own, "
+                f"{board}: queues={dict(queues)!r} must give each queue a label of its own, "
                 'such as {"Todo": "ready"}.'
             )
-        return cls("", {queue: label.strip() for queue, label in queues.items()})
+        named = {queue: label.strip() for queue, label in queues.items()}
+        return cls(board, longest, named=named)
 
     def queue_of(self, label: str) -> str | None:
         """The queue that a label means; None if it is no queue's."""
@@ -70,13 +83,13 @@ class Family:
                 return self.named[queue]
             raise InvalidTaskError(
                 f"{queue!r} is no queue of this board, whose queues are named in the code; add it "
-                "to queues= of GitHubBoard."
+                f"to queues= of {self.board}."
             )
         label = self.prefix + queue
-        if not queue.strip() or queue != queue.strip() or len(label) > LONGEST_LABEL:
+        if not queue.strip() or queue != queue.strip() or len(label) > self.longest:
             raise InvalidTaskError(
                 f"A queue cannot be called {queue!r}: its label {label!r} must have at most "
-                f"{LONGEST_LABEL} characters, and the queue no blanks around its name."
+                f"{self.longest} characters, and the queue no blanks around its name."
             )
         if "," in queue or any(ord(character) < 32 for character in queue):
             raise InvalidTaskError(
@@ -86,19 +99,21 @@ class Family:
 
 
 class Labels:
-    """The labels of a repository that are queues; read when they are needed, and kept a minute."""
+    """The labels that are queues; read when they are needed, and kept a minute.
 
-    def __init__(self, client: GitHubClient, path: str, family: Family) -> None:
+    Args:
+        read: the labels that there are, in the order in which they were made, or are listed.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[str]], family: Family) -> None:
         self.family = family
-        self._client = client
-        self._path = path
+        self._read = read
         self._cache = Cache(self._load, MAX_AGE)
         self._lock = threading.Lock()
-        self._etag: str | None = None
-        self._labels: list[str] = []
         self._names: dict[str, str] = {}
         self._rank: list[str] = []
         self._made: list[str] = []
+        self._listed: frozenset[str] = frozenset()
 
     def queues(self, *, anew: bool = False) -> dict[str, str]:
         """The label of each queue that has one, in the order in which the labels were made.
@@ -137,15 +152,15 @@ class Labels:
             self._names.pop(queue.lower(), None)
             self._names.pop(new_name.lower(), None)
 
-    def queue_of(self, issue: Issue) -> str | None:
-        """The queue of an issue; of several the one that tasks go through first.
+    def queue_of(self, labels: Iterable[str]) -> str | None:
+        """The queue of an issue with these labels; of several the one that tasks go through first.
 
         That order is the routes'; of queues that they do not name, that in which they were made.
 
         An issue has two for a moment while it is moved, and for longer if a move was broken off:
         the earlier one counts, so that the move is made once more.
         """
-        found = [queue for label in issue.labels if (queue := self.queue_named_by(label))]
+        found = [queue for label in labels if (queue := self.queue_named_by(label))]
         if len(found) < 2:
             return found[0] if found else None
         order = [*self._rank, *self._made]
@@ -154,31 +169,28 @@ class Labels:
     def queue_named_by(self, label: str) -> str | None:
         """The queue that a label means, as the routes call it."""
         queue = self.family.queue_of(label)
+        if queue is not None and self.family.is_listed:
+            self.queues()
+            if label.lower() not in self._listed:
+                return None
         return None if queue is None else self._names.get(queue.lower(), queue)
 
     def of_queues(self, labels: Iterable[str]) -> list[str]:
         """Those of some labels that are queues."""
-        return [label for label in labels if self.family.queue_of(label) is not None]
+        return [label for label in labels if self.queue_named_by(label) is not None]
 
     def others(self, labels: Iterable[str]) -> list[str]:
         """Those of some labels that are no queues."""
-        return [label for label in labels if self.family.queue_of(label) is None]
+        return [label for label in labels if self.queue_named_by(label) is None]
 
     def _load(self, _key: str) -> dict[str, str]:
         """Read the labels; those of two queues whose names differ in nothing are one."""
-        changed = self._client.changed(f"{self._path}/labels", {}, self._etag)
-        if changed is not None:
-            self._etag = changed.etag
-            self._labels = _in_order(changed.rows)
         by_queue: dict[str, str] = {}
-        for label in self._labels:
-            if (queue := self.queue_named_by(label)) is not None:
-                by_queue.setdefault(queue, label)
+        for label in self._read():
+            if (queue := self.family.queue_of(label)) is not None:
+                by_queue.setdefault(self._names.get(queue.lower(), queue), label)
         if (named := self.family.named) is not None:
             by_queue = {queue: by_queue[queue] for queue in named if queue in by_queue}
         self._made = list(by_queue)
+        self._listed = frozenset(label.lower() for label in by_queue.values())
         return by_queue
-
-
-def _in_order(rows: Iterable[Json]) -> list[str]:
-    return [str(row["name"]) for row in sorted(rows, key=lambda row: int(row["id"]))]

@@ -1,0 +1,191 @@
+"""The open tasks of a board, as they were a moment ago: what polls are answered from.
+
+A board that fits one answer is read whole each time, with the mark (ETag) of the last answer where
+the tracker has such. Of a larger one only what has changed since is asked for, in the same way, and
+the whole every ten minutes: what is deleted, transferred, or has lost a deleted label may change no
+time of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+MAX_AGE: Final = 1.5
+"""Seconds in which one reading answers all polls."""
+
+WHOLE_EVERY: Final = 600.0
+"""Seconds after which a large board is read whole."""
+
+OWN_COUNTS: Final = 10.0
+"""Seconds for which what we have written is true, whatever a list says: lists lag."""
+
+OVERLAP: Final = timedelta(minutes=1)
+"""Changes may appear in a list in another order than their times."""
+
+type Clock = Callable[[], float]
+"""Seconds of a clock that never goes back."""
+
+
+class Card(Protocol):
+    """What the picture has to know of a task, in whatever form the tracker tells it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def updated_at(self) -> str:
+        """When it was changed last; compared as text with that of the same task only."""
+        ...
+
+    def looks_like(self, other: object) -> bool:
+        """Tell whether another state of the task differs in nothing that we write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading[C: Card]:
+    """An answer of the tracker.
+
+    Attributes:
+        cards: whole readings tell those that are open, others those that have changed.
+        mark: what tells an unchanged list at the next reading; None if there is no such thing.
+        is_small: whether the next reading is to be whole as well.
+        at: when it was made, by the tracker's clock.
+    """
+
+    cards: Sequence[C]
+    mark: str | None
+    is_small: bool
+    at: datetime
+
+
+class Source[C: Card](Protocol):
+    """Where a picture is read from; each reading is None if nothing has changed since its mark."""
+
+    def whole(self, mark: str | None) -> Reading[C] | None:
+        """Read the open tasks, in the board's order."""
+        ...
+
+    def since(self, moment: datetime, mark: str | None) -> Reading[C] | None:
+        """Read what has changed since a moment, open or not; newest first, lest one be missed."""
+        ...
+
+
+class OwnWrites[C: Card]:
+    """What this process has just written, which is true for it though lists lag; thread-safe."""
+
+    def __init__(self, now: Clock) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._own: dict[str, tuple[C, float]] = {}
+
+    def wrote(self, card: C) -> None:
+        """Note what we have written, or read of one task right after."""
+        with self._lock:
+            self._own[card.id] = (card, self._now() + OWN_COUNTS)
+
+    def is_own(self, card: C) -> bool:
+        """Tell whether a task is as we have just written it."""
+        with self._lock:
+            own = self._own.get(card.id)
+        return own is not None and own[1] > self._now() and card.looks_like(own[0])
+
+    def recent(self) -> list[C]:
+        """What has been written and still counts."""
+        now = self._now()
+        with self._lock:
+            self._own = {task_id: own for task_id, own in self._own.items() if own[1] > now}
+            return [card for card, _ in self._own.values()]
+
+    def forget(self) -> None:
+        """Believe the lists."""
+        with self._lock:
+            self._own.clear()
+
+
+class Picture[C: Card]:
+    """Reads the open tasks of one board; one thread at a time, for all that ask."""
+
+    def __init__(self, source: Source[C], now: Clock = time.monotonic) -> None:
+        self._now = now
+        self._source = source
+        self._lock = threading.Lock()
+        self._own = OwnWrites[C](now)
+        self._listed: dict[str, C] = {}
+        self._read_at = self._whole_at = float("-inf")
+        self._since: datetime | None = None
+        self._mark: str | None = None
+
+    def cards(self) -> list[C]:
+        """The open tasks, in the board's order; what it has not told yet comes last.
+
+        Raises:
+            MissingError: the account cannot see the board.
+        """
+        with self._lock:
+            asked_at = self._now()
+            if asked_at - self._read_at >= MAX_AGE:
+                self._read(asked_at)
+                self._read_at = asked_at
+            merged = dict(self._listed)
+        merged |= {card.id: card for card in self._own.recent()}
+        return [card for card in merged.values() if card.is_open]
+
+    def wrote(self, card: C) -> None:
+        """Note what we have written, or read of one task right after."""
+        self._own.wrote(card)
+
+    def is_own(self, card: C) -> bool:
+        """Tell whether a task is as we have just written it."""
+        return self._own.is_own(card)
+
+    def expire(self) -> None:
+        """Have the next poll ask what has changed."""
+        with self._lock:
+            self._read_at = float("-inf")
+
+    def forget(self) -> None:
+        """Have everything read anew: a queue was renamed or deleted."""
+        with self._lock:
+            self._read_at = float("-inf")
+            self._since = self._mark = None
+            self._own.forget()
+
+    def _read(self, now: float) -> None:
+        if self._since is None or now - self._whole_at >= WHOLE_EVERY:
+            self._read_whole(now)
+        else:
+            self._read_changes(self._since)
+
+    def _read_whole(self, now: float) -> None:
+        reading = self._source.whole(self._mark if self._since is None else None)
+        if reading is None:
+            return
+        self._listed = {card.id: card for card in reading.cards}
+        self._whole_at = now
+        self._mark = reading.mark if reading.is_small else None
+        self._since = None if reading.is_small else reading.at - OVERLAP
+
+    def _read_changes(self, since: datetime) -> None:
+        reading = self._source.since(since, self._mark)
+        if reading is None:
+            return
+        for card in reading.cards:
+            known = self._listed.get(card.id)
+            if known is not None and known.updated_at > card.updated_at:
+                continue
+            if card.is_open:
+                self._listed[card.id] = card
+            else:
+                self._listed.pop(card.id, None)
+        self._mark = reading.mark
+        if not reading.is_small:  # that many changes are not to be read again and again
+            self._since = reading.at - OVERLAP

@@ -1,0 +1,103 @@
+"""Texts on their way to a tracker, and back as they were.
+
+Out: a text is cut to what the tracker takes, and what would mean something there besides what it
+says is broken by a space without width: agents' texts shall notify nobody, close no issue and
+command nothing. A comment gets a mark, by which it is found again if the answer is lost. Back: the
+marks and these spaces go out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from athanore.texts import cut, storable
+
+SPACE: Final = "\u200b"
+"""A space without width. No tracker sees a mention or a command behind it."""
+
+MENTION: Final = re.compile(r"(?<![\w@/.])(@)(?=[A-Za-z0-9])")
+"""The beginning of a name that would be notified."""
+
+CODE: Final = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
+"""Code in Markdown, where nobody is notified."""
+
+_REMARK: Final = 40
+"""Characters that the remark of a cut may take."""
+
+_MARK: Final = re.compile(r"\n{0,2}<!-- athanore:([0-9a-f]{32}) -->\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Breaking:
+    """What is broken in a text, and where it is left alone.
+
+    Attributes:
+        pattern: what is broken; the space is put behind its group 1.
+        undone: what `read` looks for: such a group 1, with the space behind it.
+        spared: where the pattern means nothing, in one group.
+    """
+
+    pattern: re.Pattern[str]
+    undone: re.Pattern[str]
+    spared: re.Pattern[str] = CODE
+
+    def broken(self, text: str) -> str:
+        """The text with each occurrence broken."""
+        parts = self.spared.split(text)
+        parts[::2] = [self.pattern.sub(rf"\1{SPACE}", part) for part in parts[::2]]
+        return "".join(parts)
+
+    def mended(self, text: str) -> str:
+        """The text as it was before."""
+        return self.undone.sub(r"\1", text)
+
+
+MENTIONS: Final = Breaking(MENTION, re.compile(f"(@){SPACE}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts that one tracker takes.
+
+    Attributes:
+        longest_title: characters of a name.
+        longest_text: characters of a description, or of a comment.
+        breakings: what would mean something there.
+    """
+
+    longest_title: int
+    longest_text: int
+    breakings: Sequence[Breaking] = (MENTIONS,)
+
+    def title(self, text: str) -> str:
+        """A name: on one line, and cut."""
+        line = re.sub(r"\s*[\r\n]+\s*", " ", storable(text)).strip()
+        return line if len(line) <= self.longest_title else cut(line, self.longest_title - _REMARK)
+
+    def body(self, text: str, mark: str | None = None) -> str:
+        """A description or a comment, with a mark at its end if there is one."""
+        end = f"\n\n<!-- athanore:{mark} -->" if mark else ""
+        harmless = storable(text)
+        for breaking in self.breakings:
+            harmless = breaking.broken(harmless)
+        room = self.longest_text - len(end)
+        return (harmless if len(harmless) <= room else cut(harmless, room - _REMARK)) + end
+
+    def read(self, text: str | None) -> tuple[str, str | None]:
+        """A description or a comment as it was before `body`, and its mark."""
+        plain = (text or "").replace("\r\n", "\n")
+        found = _MARK.search(plain)
+        if found is not None:
+            plain = plain[: found.start()]
+        for breaking in self.breakings:
+            plain = breaking.mended(plain)
+        return plain, found[1] if found else None
+
+
+def new_mark() -> str:
+    """A mark that no other text has."""
+    return uuid4().hex
