@@ -6,16 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
+from typing import cast
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checklists import checklist
-
-NO_QUEUE: Final = "(no label of the board)"
-CLOSED: Final = "(closed)"
-"""Where an issue is that has left the board, for messages and states."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError, TaskMovedError
 from athanore.models import Comment
-from athanore.queue_adapters.github.issues import CLOSED, NO_QUEUE, Issue
+from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.tracker.labels import Labels
 
@@ -16,11 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class Moves:
-    """What is done with the labels of issues that are queues."""
+    """What is done with the labels of issues that are queues; `place` tells where an issue is."""
 
-    def __init__(self, repository: Repository, labels: Labels) -> None:
+    def __init__(
+        self, repository: Repository, labels: Labels, place: Callable[[Issue], str]
+    ) -> None:
         self._repository = repository
         self._labels = labels
+        self._place = place
         self._claims = threading.Lock()
 
     def swapped(self, issue: Issue, label: str) -> Issue:
@@ -115,7 +118,3 @@ class Moves:
                 extra={"action": "assignee_refused"},
             )
         return issue
-
-    def _place(self, issue: Issue) -> str:
-        """Where an issue is, for a claim: a closed one is in no queue."""
-        return (self._labels.queue_of(issue.labels) or NO_QUEUE) if issue.is_open else CLOSED

@@ -30,13 +30,15 @@ from athanore.queue_adapters.github.issues import (
 )
 from athanore.queue_adapters.github.listing import Issues
 from athanore.queue_adapters.github.texts import TEXTS
-from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.label_board import LabelTakenError
 from athanore.queue_adapters.tracker.looking import write_once
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
 logger = logging.getLogger(__name__)
 
+_COLOUR: Final = "0e8a16"
 _LOOK_BACK: Final = timedelta(minutes=1)
 
 
@@ -49,7 +51,7 @@ class Repository:
         self.name = name
         self.path = f"repos/{name}"
         self.client = client
-        self.picture = Picture(Issues(client, self.path), now)
+        self.picture = Picture(Issues(client, self.path), now, order=lambda issue: issue.number)
 
     # --- reading ---
 
@@ -197,7 +199,32 @@ class Repository:
             )
         return now
 
+    # --- the labels themselves ---
+
+    def make_label(self, label: str) -> None:
+        """Make a label."""
+        values = {"name": label, "color": _COLOUR, "description": "A queue of Athanore"}
+        with _taken():
+            self.client.write("POST", f"{self.path}/labels", values)
+
+    def rename_label(self, label: str, new_name: str) -> None:
+        """Rename a label, which its issues keep."""
+        with _taken():
+            self.client.write("PATCH", self._of_label(label), {"new_name": new_name})
+
+    def delete_label(self, label: str) -> None:
+        """Delete a label."""
+        self.client.write("DELETE", self._of_label(label))
+
+    def issues_with(self, label: str) -> int:
+        """Count the issues, and pull requests, with a label; also closed ones."""
+        states = {"state": "all", "labels": label}
+        return sum(map(len, self.client.pages(f"{self.path}/issues", states)))
+
     # --- helpers ---
+
+    def _of_label(self, label: str) -> str:
+        return f"{self.path}/labels/{quote(label, safe='')}"
 
     @contextmanager
     def about(self, task_id: str) -> Generator[None]:
@@ -243,6 +270,17 @@ class Repository:
         order = {"state": "all", "sort": "created", "direction": "desc", "per_page": 30}
         rows: list[Json] = self.client.get(f"{self.path}/issues", order)
         return next((row for row in rows if TEXTS.read(row.get("body"))[1] == mark), None)
+
+
+@contextmanager
+def _taken() -> Generator[None]:
+    """Say that a label's name is taken, which GitHub says as it says of any other value."""
+    try:
+        yield
+    except RefusedValueError as exc:
+        if "already_exists" in exc.codes:
+            raise LabelTakenError(str(exc)) from exc
+        raise
 
 
 def _has(issue: Issue, fields: Json) -> bool:

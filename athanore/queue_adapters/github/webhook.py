@@ -8,22 +8,12 @@ signatures are remembered, and a body that comes again does nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from athanore.errors import WebhookRefusedError
 from athanore.queue_adapters.github.issues import Issue, is_pull_request, parse
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.deliveries import Seen, payload, same, signature
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event of a repository: the labels that it is about, and the issue if there is one."""
-
-    labels: frozenset[str]
-    issue: Issue | None = None
-    renames: bool = False
-    """Whether the labels themselves have changed, which changes no issue."""
+from athanore.queue_adapters.tracker.label_board import Delivery
 
 
 class Deliveries:
@@ -33,7 +23,7 @@ class Deliveries:
         self._repository = repository.lower()
         self._seen = Seen()
 
-    def read(self, headers: Mapping[str, str], body: bytes, secret: str) -> Delivery | None:
+    def read(self, headers: Mapping[str, str], body: bytes, secret: str) -> Delivery[Issue] | None:
         """Read a delivery; None if it concerns no issue of the repository, or has come before.
 
         Args:
@@ -57,7 +47,7 @@ class Deliveries:
         return _delivery(headers.get("x-github-event", ""), event)
 
 
-def _delivery(event: str, payload: Json) -> Delivery | None:
+def _delivery(event: str, payload: Json) -> Delivery[Issue] | None:
     label = mapping(payload.get("label")).get("name")
     if event == "label":
         former = mapping(mapping(payload.get("changes")).get("name")).get("from")

@@ -112,10 +112,22 @@ class OwnWrites[C: Card]:
 
 
 class Picture[C: Card]:
-    """Reads the open tasks of one board; one thread at a time, for all that ask."""
+    """Reads the open tasks of one board; one thread at a time, for all that ask.
 
-    def __init__(self, source: Source[C], now: Clock = time.monotonic) -> None:
+    Args:
+        now: the clock.
+        order: what the tasks are sorted by; None keeps the order of the whole reading, and puts
+            what it has not told yet last.
+    """
+
+    def __init__(
+        self,
+        source: Source[C],
+        now: Clock = time.monotonic,
+        order: Callable[[C], int] | None = None,
+    ) -> None:
         self._now = now
+        self._order = order
         self._source = source
         self._lock = threading.Lock()
         self._own = OwnWrites[C](now)
@@ -125,7 +137,7 @@ class Picture[C: Card]:
         self._mark: str | None = None
 
     def cards(self) -> list[C]:
-        """The open tasks, in the board's order; what it has not told yet comes last.
+        """The open tasks, in the board's order.
 
         Raises:
             MissingError: the account cannot see the board.
@@ -137,7 +149,8 @@ class Picture[C: Card]:
                 self._read_at = asked_at
             merged = dict(self._listed)
         merged |= {card.id: card for card in self._own.recent()}
-        return [card for card in merged.values() if card.is_open]
+        found = [card for card in merged.values() if card.is_open]
+        return found if self._order is None else sorted(found, key=self._order)
 
     def wrote(self, card: C) -> None:
         """Note what we have written, or read of one task right after."""
