@@ -10,6 +10,7 @@ from athanore.launch.app import AgentDispatcher
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.github.backend import GitHubBoard
+from athanore.queue_adapters.gitlab.backend import GitLabBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.routes import NO_DEAD_LETTER, Route
@@ -31,6 +32,7 @@ __all__ = [
     "DirectoryWorkspace",
     "EventKind",
     "GitHubBoard",
+    "GitLabBoard",
     "GitWorkspace",
     "JsonFileAdapter",
     "MemoryAdapter",

@@ -24,7 +24,8 @@ def init(
 ) -> None:
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
 
-    With `--board github` the board is a repository's issues, and .env.example says what to set.
+    With `--board github` the board is a repository's issues, with `--board gitlab` a project's; and
+    .env.example says what to set.
     With `--board sql` it is in a database, which the first start makes.
     """
     files = FILES[board]
@@ -49,10 +50,11 @@ def init(
     say("\nNow:")
     if folder != Path():
         say(f"  cd {folder}", "bold")
-    if board == "github":
+    if ".env.example" in files:
+        where = {"github": "the repository", "gitlab": "the project"}[board]
         say("  cp .env.example .env", "bold")
         say(
-            "Write a token into .env, and the repository into run.py; `athanore doctor` says which "
+            f"Write a token into .env, and {where} into run.py; `athanore doctor` says which "
             "labels to make.\nThen:"
         )
     say("  python run.py", "bold")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github", "sql"]
+type BoardKind = Literal["json", "github", "gitlab", "sql"]
 
 _SCRIPT = '''\
 """An Athanore app: every {which} gets an agent.
@@ -114,6 +114,34 @@ from athanore import AgentDispatcher, GitHubBoard""",
     ),
 )
 
+_GITLAB_SCRIPT = _SCRIPT.format(
+    task="issue",
+    a_task="an issue",
+    which="open issue with the label agent::Todo",
+    usage="""\
+    cp .env.example .env    and write the token into it, once
+    athanore doctor         what is missing: the token's scope, labels
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, GitLabBoard""",
+    board="""\
+    # The project. An issue with the label "agent::Todo" is in the queue "Todo", and so on.
+    # Other options: prefix="status::", queues={"Todo": "ready", ...}, board="Development" (its
+    # lists), closes=["Done"], url="https://gitlab.example.com". The token comes from .env or the
+    # environment.
+    queue_backend=GitLabBoard("GROUP/PROJECT"),
+    poll_interval=15,  # seconds between two looks""",
+    queues=(
+        "# Its queues are the labels agent::Todo, agent::In Progress, agent::Done, and "
+        "agent::Failed\n# of above.\n"
+    ),
+)
+
 _BOARD = """\
 {
   "queues": {
@@ -187,6 +215,18 @@ ATHANORE_GITHUB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
+_GITLAB_ENV = """\
+# Copy this file to .env, which belongs into .gitignore, and fill it in.
+
+# An access token with the scope "api", of the project (Settings, Access tokens; role Reporter or
+# Planner), or of an account that is a member:
+# https://gitlab.com/-/user_settings/personal_access_tokens
+ATHANORE_GITLAB_TOKEN=
+
+# Agents do not get that token. If they are to use glab or git, set GITLAB_TOKEN in the environment
+# in which run.py starts, to a token of their own.
+"""
+
 _AGENT_FILE = {"agent.py": _AGENT}
 
 FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
@@ -194,6 +234,7 @@ FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
         "json": {"run.py": _JSON_SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
         "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
+        "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": _GITLAB_ENV, **_AGENT_FILE},
     }
 )
 """The contents of the files by their names; `NAME` stands for the app's."""

@@ -17,6 +17,8 @@ import pytest
 
 from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
+from athanore.testing.doubles.gitlab import gitlab_double
+from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
@@ -118,6 +120,30 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
         assert "no labels 'agent:Failed', 'agent:Done'" in board()
         for label in ("agent:Done", "agent:Failed"):
             github.state.add_label(label)
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
+
+
+def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ATHANORE_GITLAB_TOKEN", "GITLAB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert "the project into run.py" in cli.ok("init", "issues", "--board", "gitlab").out
+    folder = tmp_path / "issues"
+    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    monkeypatch.chdir(folder)
+    with gitlab_double("octo-group/website", ["agent::Todo", "agent::In Progress"]) as gitlab:
+        script = folder / "run.py"
+        project = f'"{gitlab.state.path}", url="{gitlab.url}"'
+        script.write_text(script.read_text().replace('"GROUP/PROJECT"', project))
+        assert "needs a token" in findings(cli("doctor", "--json"))["board"][1]
+        env = (folder / ".env.example").read_text()
+        (folder / ".env").write_text(env.replace("TOKEN=\n", f"TOKEN={GITLAB_TOKEN}\n", 1))
+        says = findings(cli("doctor", "--json"))["board"][1]
+        assert "no labels 'agent::Failed', 'agent::Done'" in says
+        for label in ("agent::Done", "agent::Failed"):
+            gitlab.state.add_label(label)
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 

@@ -20,6 +20,8 @@ from athanore.runtime import apps
 from athanore.testing import QueueAdapterContract
 from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
+from athanore.testing.doubles.gitlab import gitlab_double
+from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
 from tests.harness import app_name, running
 from tests.planka.server import BOT_KEY, planka_server
@@ -104,6 +106,20 @@ def test_github(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         assert github.labels(number) == ["bug", "agent:Review"]
         dispatcher.board.move_task(str(number), "Done")
         assert github.state.issue(number)["state"] == "closed"
+
+
+def test_gitlab(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"agent::{queue}" for queue in ("Todo", "In Progress", "Review", "Done", "Failed")]
+    with gitlab_double("octo-group/website", labels) as gitlab:
+        monkeypatch.setenv("GITLAB_URL", gitlab.url)
+        monkeypatch.setenv("ATHANORE_GITLAB_TOKEN", GITLAB_TOKEN)
+        dispatcher = load("gitlab", tmp_path, monkeypatch)
+        iid = gitlab.issue("Fix crash", "bug", "agent::Todo")["iid"]
+        comments = run_all(dispatcher, prefect_api, [str(iid)], "Review")
+        assert comments == {str(iid): ["Said hello, from a shell."]}
+        assert gitlab.labels(iid) == ["agent::Review", "bug"]
+        dispatcher.board.move_task(str(iid), "Done")
+        assert gitlab.state.issue(iid)["state"] == "closed"
 
 
 def test_planka_and_claude(

@@ -7,7 +7,7 @@ from functools import partial
 from hmac import compare_digest
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Body, Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prefect.client.orchestration import PrefectClient
 from pydantic import BaseModel, Field
@@ -88,17 +88,23 @@ async def planka(
     return await _poll(service, routes, affected)
 
 
-@router.post("/webhooks/github", status_code=202, responses=documented(401, 404))
-async def github(request: Request, service: ServiceDep) -> WebhookAnswer:
-    """Take a delivery of GitHub's webhook, and poll the watched queues that it concerns.
+@router.post("/webhooks/{backend}", status_code=202, responses=documented(401, 404))
+async def signed(
+    backend: Annotated[
+        str, Path(description="The kind of the board, such as `github` or `gitlab`.")
+    ],
+    request: Request,
+    service: ServiceDep,
+) -> WebhookAnswer:
+    """Take a delivery of the board's webhook, and poll the watched queues that it concerns.
 
-    It must be signed with `ATHANORE_WEBHOOK_TOKEN` (`X-Hub-Signature-256`). One that comes again,
-    and our own changes, concern none.
+    It must be signed with `ATHANORE_WEBHOOK_TOKEN`, or carry it, as the board does that. One that
+    comes again, and our own changes, concern none.
     """
     secret = _secret(service)
     adapter = service.board.adapter
     if not isinstance(adapter, SupportsSignedWebhook):
-        raise Problem(404, "no-webhooks", "The board of this app is not a GitHub board.")
+        raise Problem(404, "no-webhooks", f"The board of this app has no webhooks of {backend!r}.")
     body = await request.body()
     routes = await service.runs.routes()
     affected = await service.board.call(

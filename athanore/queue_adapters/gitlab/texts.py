@@ -1,0 +1,22 @@
+"""Texts on their way to GitLab, which mention and command nothing, and back as they were."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from athanore.queue_adapters.tracker.texts import MENTIONS, SPACE, Breaking, Texts
+
+# Only a fence of back-quotes that is closed: in all else GitLab looks for commands.
+_FENCED = re.compile(r"(^```.+?\n```[ \t]*$)", re.DOTALL | re.MULTILINE)
+
+_QUICK_ACTIONS = Breaking(
+    re.compile(r"^([ \t]*)(?=/[A-Za-z_])", re.MULTILINE),
+    re.compile(rf"^([ \t]*){SPACE}(?=/[A-Za-z_])", re.MULTILINE),
+    spared=_FENCED,
+)
+"""A line that begins with a slash may be a command: `/close`, `/assign @ada`."""
+
+TEXTS: Final = Texts(
+    longest_title=255, longest_text=1_000_000, breakings=(MENTIONS, _QUICK_ACTIONS)
+)

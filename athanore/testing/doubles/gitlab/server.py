@@ -1,0 +1,157 @@
+"""Runs the double as a real HTTP server in a thread, and lets a test look and interfere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import format_datetime
+from time import monotonic
+from typing import Any, Final, Literal
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from athanore.queue_adapters.gitlab.backend import GitLabBoard
+from athanore.testing.doubles.gitlab.endpoints import ENDPOINTS
+from athanore.testing.doubles.gitlab.state import Account, State
+from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
+from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.wire import Fault, Kind, Wire
+
+TOKEN: Final = "glpat-of-the-double"
+BOT: Final = "project_4_bot_1a2b3c"
+PERSON: Final = "ada"
+PREFIX: Final = "/api/v4"
+QUOTA: Final = 2000
+
+type Limit = Literal["requests", "silent"]
+
+
+@dataclass
+class GitLabDouble:
+    """A running double of GitLab, with one project."""
+
+    url: str
+    state: State
+    wire: Wire[Limit]
+
+    @property
+    def log(self) -> list[str]:
+        """The requests so far, as `METHOD /path`."""
+        return self.wire.log
+
+    def board(self, **options: Any) -> GitLabBoard:
+        """What a user would write for this project; quick to repeat a read."""
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "url": self.url,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return GitLabBoard(self.state.path, **(defaults | options))
+
+    def start_anew(self, *labels: str) -> None:
+        """Empty the project, give it labels, and forget requests, faults and limits."""
+        with self.wire.lock:
+            self.state.clear()
+            self.state.accounts[TOKEN] = Account(BOT)
+            for name in (BOT, PERSON):
+                self.state.add_user(name)
+            self.wire.clear()
+            for label in labels:
+                self.state.add_label(label)
+
+    def issue(self, title: str, *labels: str, text: str | None = None) -> Row:
+        """Have a person open an issue."""
+        with self.wire.lock:
+            return self.state.add_issue(PERSON, title, text, labels)
+
+    def labels(self, iid: int) -> list[str]:
+        """The labels of an issue as it is now."""
+        with self.wire.lock:
+            return list(self.state.issue(iid)["labels"])
+
+    def notes(self, iid: int) -> list[str]:
+        """The notes of an issue as GitLab has them."""
+        with self.wire.lock:
+            return [note["body"] for note in self.state.notes[iid]]
+
+    def fail(self, method: str, path: str, kind: Kind, times: int = 1) -> None:
+        """Have the next `times` requests fail whose path contains `path`; see `Fault`."""
+        with self.wire.lock:
+            self.wire.faults.append(Fault(method, path, kind, times))
+
+    def refuse_for(self, seconds: float, kind: Limit = "requests") -> None:
+        """Refuse everything for a time, as GitLab does for too many requests.
+
+        Args:
+            kind: the limit of requests, which says when it ends, or one that does not say it.
+        """
+        with self.wire.lock:
+            self.wire.refuse_for(kind, seconds)
+
+    def revoke(self, token: str = TOKEN) -> Account:
+        """Take a token away."""
+        with self.wire.lock:
+            return self.state.accounts.pop(token)
+
+    def grant(self, account: Account, token: str = TOKEN) -> None:
+        """Give a token to an account."""
+        with self.wire.lock:
+            self.state.accounts[token] = account
+
+
+@contextmanager
+def gitlab_double(
+    project: str = "octo-group/website",
+    labels: Iterable[str] = ("agent::Todo", "agent::In Progress", "agent::Done"),
+    *,
+    check: Check | None = None,
+) -> Generator[GitLabDouble]:
+    """Run a double on a free port of this machine: GitLab Free, unless `state.tier` says else.
+
+    Its project has a person `ada` and a bot, whose token `board()` uses.
+
+    Args:
+        labels: of the project.
+        check: looks at each exchange; what it raises is kept in `wire.violations`.
+    """
+    state = State(project)
+    wire = Wire[Limit]()
+
+    def admit(request: Request) -> Account:
+        _check_limit(wire)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = request.headers.get("private-token") or (token if scheme == "Bearer" else "")
+        account = state.accounts.get(token)
+        if account is None:
+            said = "Token was revoked. You have to re-authorize from the user."
+            raise RefusalError(401, {"error": "invalid_token", "error_description": said})
+        return account
+
+    def finish(response: Response) -> Response:
+        response.headers["date"] = format_datetime(state.now(), usegmt=True)
+        if response.status_code != 429:
+            response.headers["ratelimit-limit"] = str(QUOTA)
+            response.headers["ratelimit-remaining"] = str(max(QUOTA - wire.counted, 0))
+            response.headers["ratelimit-reset"] = str(math.ceil(state.now().timestamp() + 60))
+        return response
+
+    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)
+    with served(api.app(wire), "GitLab") as url:
+        state.site = url
+        double = GitLabDouble(url, state, wire)
+        double.start_anew(*labels)
+        yield double
+
+
+def _check_limit(wire: Wire[Limit]) -> None:
+    left = wire.limited_until - monotonic()
+    if wire.limit is None or left <= 0:
+        return
+    if wire.limit == "requests":
+        raise RefusalError(429, "Retry later\n", {"retry-after": str(math.ceil(left))})
+    said = "This endpoint has been requested too many times. Try again later."
+    raise RefusalError(429, {"message": {"error": said}})

@@ -1,0 +1,36 @@
+"""Issues of a GitLab project: an agent works on those in Todo, people look at its work.
+
+Without a GitLab: `python offline.py` runs the same on one of its own.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+from athanore import AgentDispatcher, GitLabBoard
+
+HERE = Path(__file__).parent
+
+dispatcher = AgentDispatcher(
+    name="gitlab-issues",
+    command=shlex.join(["sh", str(HERE / "agent.sh")]),
+    poll_interval=15,
+    agent_timeout=1800,
+    max_concurrent_agents=2,
+    max_retries=1,
+    dead_letter_queue="Failed",
+    queue_backend=GitLabBoard(
+        os.environ.get("GITLAB_BOARD", "octo-group/website"),
+        url=os.environ.get("GITLAB_URL", "https://gitlab.com"),
+        closes=["Done"],  # nothing here moves an issue there but you, with `athanore move`
+    ),
+)
+
+
+@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Review")
+def engineer(task_id: str, task_name: str) -> str:
+    return f"Work on issue {task_id}: {task_name}. Read it first, and comment what you did."
+
+
+if __name__ == "__main__":
+    dispatcher.run()

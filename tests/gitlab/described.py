@@ -1,0 +1,68 @@
+"""GitLab's description of its API: our requests and the double's answers are held to it.
+
+`api.json` has the parameters of requests from GitLab's own description, and shapes of answers after
+its published examples: its description of answers types lists as objects, and counts as texts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+
+from athanore.testing.doubles.rest import Exchange
+
+type Json = dict[str, Any]
+
+_FILE = Path(__file__).with_name("api.json")
+_SHAPES = {
+    "user": "user",
+    "users": "user",
+    "notes": "note",
+    "links": "issue",
+    "award_emoji": "award",
+    "boards": "board",
+    "lists": "board_list",
+    "issues": "issue",
+    "issue_iid": "issue",
+    "labels": "label",
+    "name": "label",
+}
+"""What an answer holds, by the last part of its path; a list of it, or one."""
+
+
+class Description:
+    """Checks exchanges against the description; `check` is what the double takes."""
+
+    def __init__(self) -> None:
+        document: Json = json.loads(_FILE.read_text(encoding="utf-8"))
+        self._requests: Json = document["requests"]
+        self._shapes: Json = document["shapes"]
+
+    def check(self, exchange: Exchange) -> None:
+        """Raise if a request's parameters, or an answer, are not as GitLab describes them."""
+        described = self._requests.get(f"{exchange.method} {exchange.path}")
+        if described is not None:
+            unknown = set(exchange.query) - set(described["query"]) - {"page", "per_page"}
+            assert not unknown, f"unknown parameters {unknown}"
+            if exchange.body is not None:
+                Draft202012Validator(described["body"]).validate(exchange.body)  # pyright: ignore[reportUnknownMemberType]
+        if exchange.status == 204 or isinstance(exchange.answer, str):
+            return
+        if exchange.status >= 400:
+            self._validate("error", exchange.answer)
+            return
+        last = exchange.path.rsplit("/", 1)[-1].strip("{}")
+        if exchange.status == 202:
+            self._validate("quick_actions_only", exchange.answer)
+        elif last in _SHAPES:
+            answer = exchange.answer
+            rows = cast("list[object]", answer) if isinstance(answer, list) else [answer]
+            for row in rows:
+                self._validate(_SHAPES[last], row)
+
+    def _validate(self, shape: str, value: object) -> None:
+        schema = {"$defs": self._shapes["$defs"], "$ref": f"#/$defs/{shape}"}
+        Draft202012Validator(schema).validate(value)  # pyright: ignore[reportUnknownMemberType]
