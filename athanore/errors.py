@@ -9,6 +9,7 @@
     |   |   +-- TaskNotFoundError
     |   |   +-- QueueNotFoundError
     |   |   +-- RouteNotFoundError  no route watches this queue
+    |   |   +-- WorkerNotFoundError  not one worker is called so
     |   +-- QueueExistsError      a queue of that name is there already
     |   +-- QueueNotEmptyError    only an empty queue can be deleted
     |   +-- TaskMovedError        the task is not where the claim expected it: leave it alone
@@ -113,6 +114,19 @@ class RouteNotFoundError(NotFoundError):
         hint = f" Did you mean {close[0]!r}?" if close else ""
         watched = ", ".join(repr(q) for q in self.existing) or "no queues"
         super().__init__(f"No route watches {queue_name!r}.{hint} Watched are: {watched}.")
+
+
+class WorkerNotFoundError(NotFoundError):
+    """Not one worker that lives is called so; `existing` lists what there is."""
+
+    def __init__(self, worker: str, existing: Iterable[str], fitting: Sequence[str] = ()) -> None:
+        self.worker = worker
+        self.existing = list(existing)
+        if fitting:
+            text = f"{worker!r} may be one of several workers: {', '.join(fitting)}; name one."
+        else:
+            text = f"No worker that lives is called {worker!r}. {_names(self.existing, worker)}"
+        super().__init__(text)
 
 
 class QueueExistsError(BoardError):

@@ -158,3 +158,8 @@ def worker_name() -> str:
     the host may be called the same after a restart.
     """
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def short_worker_name(worker: str, app: str) -> str:
+    """A worker's name without the pool that ours have at the end of what Prefect calls them."""
+    return worker.removesuffix(f" {agents_pool(app)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from athanore.options import (
     text,
     thing,
     variables,
+    word,
     words,
 )
 from athanore.prompt_functions import PromptFunction, call_prompt_function
@@ -146,6 +147,12 @@ class RouteOptions:
     registration.
 
     A whole number. Default: none."""
+
+    host: Option[str | None, str | None] = word()
+    """What kind of host the agents need: only workers that were started with this word among their
+    `--host-labels` take the route's tasks. Without it any worker does.
+
+    One word, as `macos`. Default: none. The tasks wait while no such worker is there."""
 
     max_retries: Option[int | None, int] = count(inherits="max_retries", column="retries")
     """Attempts after the first; `None` inherits.
@@ -347,6 +354,10 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             jitter=self.retry_jitter,
             max_crashes=self.max_crashes,
         )
+
+    def is_for_host(self, labels: Collection[str]) -> bool:
+        """Whether workers on a host with these labels take the route's tasks."""
+        return self.host is None or self.host in labels
 
     def format_command(self, prompt: str) -> list[str]:
         """Build the argument list of the agent's program: command, args, prompt. No shell is used.

@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(
         30, ge=0, description="Seconds that running agents get to finish at a shutdown."
     )
+    worker_limit: int | None = Field(
+        None, ge=1, description="Agents at once on one worker; no limit of its own by default."
+    )
+    min_free_memory: int = Field(
+        0, ge=0, description="Megabytes of free memory below which a worker starts no agent."
+    )
+    host_labels: str = Field(
+        "", description="What kind of host a worker is on, separated by commas: `macos,big`."
+    )
     worker_lost_after: float = Field(
         600, gt=0, description="Seconds without a sign of life after which a worker is lost."
     )
@@ -73,6 +82,12 @@ class Settings(BaseSettings):
     def signing_key(self) -> bytes | None:
         """The operators' key, with which what is kept in Prefect is signed; None without one."""
         return None if self.api_key is None else self.api_key.get_secret_value().encode()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`host_labels` apart, each once."""
+        found = (label.strip() for label in self.host_labels.split(","))
+        return tuple(dict.fromkeys(label for label in found if label))
 
     @property
     def lost_after(self) -> timedelta:

@@ -27,6 +27,7 @@ from athanore.api.routers import (
     status,
     tasks,
     webhooks,
+    workers,
 )
 from athanore.api.security.auth import authenticate
 from athanore.api.security.guard import Guard, check_binding
@@ -66,7 +67,7 @@ def create_api(app: App) -> FastAPI:
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
-    for module in (status, metrics, agents, events, board, tasks, queues, routes):
+    for module in (status, metrics, agents, events, board, tasks, queues, routes, workers):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.

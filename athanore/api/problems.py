@@ -95,6 +95,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.TaskNotFoundError, 404, "task-not-found"),
     (errors.QueueNotFoundError, 404, "queue-not-found"),
     (errors.RouteNotFoundError, 404, "route-not-found"),
+    (errors.WorkerNotFoundError, 404, "worker-not-found"),
     (errors.NotFoundError, 404, "not-found"),
     (errors.QueueExistsError, 409, "queue-exists"),
     (errors.QueueNotEmptyError, 409, "queue-not-empty"),
@@ -145,7 +146,9 @@ def problem_of(error: errors.AthanoreError) -> Problem:
     """Say what an error of ours means over HTTP."""
     status, kind = next((s, k) for cls, s, k in _STATUS if isinstance(error, cls))
     extra: dict[str, Any] = {}
-    if isinstance(error, errors.QueueNotFoundError | errors.RouteNotFoundError):
+    if isinstance(
+        error, errors.QueueNotFoundError | errors.RouteNotFoundError | errors.WorkerNotFoundError
+    ):
         extra["existing"] = error.existing
     if isinstance(error, errors.TaskNotFoundError):
         extra["existing"] = list(error.existing)[:_SHOWN_IDS]

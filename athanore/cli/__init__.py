@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
-from athanore.cli import acting, copying, deploying, looking, serving, starting, task_views
+from athanore.cli import acting, copying, deploying, fleet, looking, serving, starting, task_views
 from athanore.cli.workspaces import workspaces_app
 from athanore.errors import (
     AmbiguousRouteError,
@@ -29,7 +29,7 @@ from athanore.version import __version__
 
 _GROUPS = {
     "Begin": (starting.init, starting.doctor),
-    "Run": (serving.up, serving.worker, serving.api),
+    "Run": (serving.up, serving.api),
     "Deploy": (
         deploying.deploy,
         deploying.pools,
@@ -41,6 +41,7 @@ _GROUPS = {
         looking.tasks,
         looking.routes,
         looking.dead_letters,
+        fleet.workers,
         task_views.show,
         task_views.explain,
         task_views.logs,
@@ -85,6 +86,8 @@ def make_app() -> App:
         group = Group(title, sort_key=number)
         for place, command in enumerate(commands):
             app.command(command, group=group, sort_key=place)
+        if title == "Run":
+            app.command(fleet.worker_app(group, len(commands)))
         if title == "Act":
             app.command(copying.board(group, len(commands)))
         if title == "Act":

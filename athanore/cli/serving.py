@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from athanore.cli.context import AppArgument, Debug, check_routes, find_app
 from athanore.cli.output import print_table, say
@@ -23,11 +24,40 @@ type LogFormatOption = Annotated[
     ),
 ]
 
+type LimitOption = Annotated[
+    int | None,
+    Parameter(
+        name="--limit",
+        validator=Number(gte=1),
+        help="How many agents this worker takes at once; without it ATHANORE_WORKER_LIMIT.",
+    ),
+]
+
+type LabelsOption = Annotated[
+    str | None,
+    Parameter(
+        name="--host-labels",
+        help="What kind of host this is, as macos,big; without it ATHANORE_HOST_LABELS.",
+    ),
+]
+
+type MemoryOption = Annotated[
+    int | None,
+    Parameter(
+        name="--min-free-memory",
+        validator=Number(gte=0),
+        help="Megabytes of free memory below which no agent is started here.",
+    ),
+]
+
 
 def up(
     app: AppArgument = None,
     /,
     *,
+    limit: LimitOption = None,
+    host_labels: LabelsOption = None,
+    min_free_memory: MemoryOption = None,
     dry_run: Annotated[
         bool,
         Parameter(
@@ -50,11 +80,19 @@ def up(
         return
     from athanore.launch.foreground import run_app
 
+    _set_capacity(dispatcher, limit, host_labels, min_free_memory)
     run_app(dispatcher, reference=name, debug=debug, log_format=log_format)
 
 
 def worker(
-    app: AppArgument = None, /, *, debug: Debug = False, log_format: LogFormatOption = None
+    app: AppArgument = None,
+    /,
+    *,
+    limit: LimitOption = None,
+    host_labels: LabelsOption = None,
+    min_free_memory: MemoryOption = None,
+    debug: Debug = False,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Run a worker: it polls the routes and runs agents. Start as many as you like, on any host.
 
@@ -63,6 +101,7 @@ def worker(
     from athanore.launch.parts import run_worker
 
     name, dispatcher = find_app(app)
+    _set_capacity(dispatcher, limit, host_labels, min_free_memory)
     run_worker(dispatcher, name, debug=debug, log_format=log_format)
 
 
@@ -74,6 +113,16 @@ def api(
 
     name, dispatcher = find_app(app)
     run_api(dispatcher, name, debug=debug, log_format=log_format)
+
+
+def _set_capacity(
+    dispatcher: AgentDispatcher, limit: int | None, labels: str | None, memory: int | None
+) -> None:
+    """Have the options of a command win over the settings."""
+    given = {"worker_limit": limit, "host_labels": labels, "min_free_memory": memory}
+    dispatcher.settings = dispatcher.settings.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
 
 
 def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:

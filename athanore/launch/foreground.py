@@ -284,7 +284,12 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
     from athanore.worker import AthanoreWorker
 
     workers = [
-        AthanoreWorker(work_pool_name=pool, name=f"{names.worker_name()} {pool}", apps=[app])
+        AthanoreWorker(
+            work_pool_name=pool,
+            name=f"{names.worker_name()} {pool}",
+            apps=[app],
+            leave=stop.request,
+        )
         for pool in (names.agents_pool(app.name), names.polls_pool(app.name))
     ]
     beside = [asyncio.create_task(service) for service in services]

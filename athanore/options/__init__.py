@@ -16,6 +16,7 @@ from athanore.options.kinds import (
     text,
     thing,
     variables,
+    word,
     words,
 )
 from athanore.options.option import (
@@ -59,5 +60,6 @@ __all__ = [
     "text",
     "thing",
     "variables",
+    "word",
     "words",
 ]

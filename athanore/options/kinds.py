@@ -103,6 +103,10 @@ def _has_a_name_or_none(kept: str | None) -> bool:
     return kept is None or bool(kept.strip())
 
 
+def _is_a_word_or_none(kept: str | None) -> bool:
+    return kept is None or bool(kept and not set(kept) & set(" ,\t\n"))
+
+
 def _or_nothing(value: object) -> str | None:
     return _text(value) or None
 
@@ -138,6 +142,12 @@ def label(**more: Any) -> Any:
     """An option that is what the route is called; None until its queue is known."""
     kind = Kind(keep=_some_text, expects="a text", sent=QueueName, shown=str)
     return _option(kind, None, (_has_a_name_or_none, "must not be empty"), **more)
+
+
+def word(**more: Any) -> Any:
+    """An option that is one word without blanks and commas, or None."""
+    kind = Kind(keep=_some_text, expects="a word", sent=JsonText, shown=str)
+    return _option(kind, None, (_is_a_word_or_none, "must be one word"), none=True, **more)
 
 
 QUEUE = Kind(keep=_or_nothing, expects="the name of a queue", sent=QueueName, shown=str)

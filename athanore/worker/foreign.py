@@ -1,5 +1,6 @@
-"""Runs of routes that this worker does not have: it leaves them to the workers that do.
+"""Runs that are not for this worker: it leaves them to the workers that they are for.
 
+A route may want a host of a kind (`host=`), and its runs wait for a worker there.
 While an app is upgraded, the workers that were not started again yet lack its new routes. Such a
 run is not even taken: it costs no attempt, and a worker that has its route finds it at once.
 """
@@ -46,7 +47,7 @@ class ForeignRuns:
             return False
         route = (app.name, names.route_of(run.parameters))
         try:
-            await app.routes.find(client, run.parameters)
+            found = await app.routes.find(client, run.parameters)
         except RouteError as exc:
             if route not in self._said:
                 self.logger.warning(
@@ -57,7 +58,8 @@ class ForeignRuns:
             self._said.add(route)
             return True
         self._said.discard(route)
-        return False
+        is_agent = run.work_pool_name != names.polls_pool(app.name)
+        return is_agent and not found.is_for_host(app.dispatcher.settings.labels)
 
 
 def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[UUID]:

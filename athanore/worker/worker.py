@@ -7,9 +7,10 @@ hundred kilobytes. The base class keeps doing what it does: heartbeats, work poo
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import batched
@@ -46,9 +47,10 @@ from athanore.worker.execution import Execution
 from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
+from athanore.worker.offers import Offers
+from athanore.worker.place import Place
 from athanore.worker.polls import PollLanes, scheduled_time
 
-_POLL_PREFETCH = 15.0
 _PAGE = 200  # what Prefect offers at most at a time
 _DELETED_TOGETHER = 50
 _POLLS_FIRST = timedelta(seconds=5)
@@ -58,6 +60,7 @@ _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
 
 _NO_ANSWER = (httpx.TransportError, PrefectUnavailableError)
+_FAREWELL = timedelta(seconds=2)
 _STOP_PATIENCE = timedelta(seconds=20)
 
 
@@ -74,6 +77,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     Args:
         apps: those that it serves; by default the ones that ATHANORE_APP names.
+        limit: how many agents it takes at once; by default ATHANORE_WORKER_LIMIT, else as many as
+            there are.
+        leave: ends the process, when a person asked for it; by default by SIGTERM.
     """
 
     type = "athanore"
@@ -83,16 +89,24 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     _documentation_url = ""
     _logo_url = ""
 
-    def __init__(self, *args: Any, apps: Sequence[App] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        apps: Sequence[App] = (),
+        leave: Callable[[], object] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._apps = list(apps)
+        self._leave = leave or partial(signal.raise_signal, signal.SIGTERM)
+        self._place: Place | None = None
         self._to_claim: list[App] = []
         self._runs: dict[UUID, asyncio.Task[None]] = {}
         self._held = HeldRuns(lambda: self._apps)
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
         self._lanes = PollLanes(self._now)
         self._foreign_runs = ForeignRuns(self._logger, lambda: self._apps)
-        self._flow_names: dict[UUID, str] = {}
+        self._offers = Offers(lambda: self._apps, lambda: self._polls_only)
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()
         self._alarms = Alarms(self._now)
@@ -159,6 +173,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
             pool, known = self._work_pool_name, self._held.known
+            self._place = self._find_place()
+            beside["The look at the other workers"] = partial(
+                self._place.keep, self.client, self.wake, self._leave
+            )
             beside |= beside_agents(self.client, self._apps, known, pool, self._has_arrived)
         self._background = [
             asyncio.create_task(kept_up(what, work), name=what) for what, work in beside.items()
@@ -171,6 +189,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._place is not None:
+            with suppress(Exception):  # Prefect is away: a later look tells it from those that live
+                async with asyncio.timeout(_FAREWELL.total_seconds()):
+                    await self._place.end(self.client)
         await super().teardown(*exc_info)
 
     async def _keep_lease(self, lease: Lease) -> None:
@@ -270,10 +292,16 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             if self._draining or self._work_pool is None:
                 return []
             try:
-                offered = await self._offered()
+                offered = await self._offers.due(
+                    self.client, self._work_pool_name, sorted(self._work_queues)
+                )
                 new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
                 new = await self._without_foreign(new)
-                agents = [r for r in new if await self._flow_name(r) != names.POLL_FLOW]
+                agents = [
+                    r
+                    for r in new
+                    if await self._offers.flow_name(self.client, r) != names.POLL_FLOW
+                ]
             except (*_NO_ANSWER, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
@@ -282,37 +310,42 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._take_polls(polls)
             return [*polls, *self._take_agents(agents)]
 
-    async def _offered(self) -> list[FlowRun]:
-        """The runs that are due, up to a page of them, the oldest first."""
-        ahead = timedelta(seconds=_POLL_PREFETCH) if self._polls_only else timedelta(0)
-        offered = await self.client.get_scheduled_flow_runs_for_work_pool(
-            self._work_pool_name,
-            work_queue_names=sorted(self._work_queues),
-            scheduled_before=self._now() + ahead,
-        )
-        # If our clock was set just now, we have asked for others; the answer told us the time.
-        due = self._now() + ahead
-        return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
-
     async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
-        """Leave runs of routes that this worker lacks to others; of late polls the newest do."""
+        """Leave runs that are not for this worker to others; of late polls the newest do."""
         foreign = await self._foreign_runs.among(self.client, offered)
         if self._polls_only and (older := older_polls(foreign, self._now())):
             self._side_tasks.start(self._delete_polls(older))
         return [r for r in offered if r not in foreign]
 
-    async def _flow_name(self, run: FlowRun) -> str:
-        if run.flow_id not in self._flow_names:
-            self._flow_names[run.flow_id] = (await self.client.read_flow(run.flow_id)).name
-        return self._flow_names[run.flow_id]
+    def _find_place(self) -> Place:
+        """The worker's place among the others of the app whose pool it serves."""
+        pool = self._work_pool_name
+        app = next((a for a in self._apps if names.agents_pool(a.name) == pool), self._apps[0])
+        settings = app.dispatcher.settings
+        limit = settings.worker_limit if self._limit is None else self._limit
+        return Place(
+            app,
+            self.name,
+            lambda: len(self._runs),
+            limit=limit,
+            labels=settings.labels,
+            min_free_memory=settings.min_free_memory * 1024 * 1024,
+        )
 
     def _is_full(self) -> bool:
+        if self._place is not None and self._place.is_full:
+            return True
         limit = None if self._work_pool is None else self._work_pool.concurrency_limit
         return limit is not None and len(self._runs) >= limit
 
     def _take_agents(self, offered: list[FlowRun]) -> list[FlowRun]:
         taken: list[FlowRun] = []
-        for run in offered:
+        count, again = len(offered), None
+        if self._place is not None:
+            count, again = self._place.take(len(offered))
+        if again is not None:
+            self.wake(self._now() + again)
+        for run in offered[:count]:
             if self._is_full():
                 break
             taken.append(run)
@@ -374,7 +407,8 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     async def _execute(self, run: FlowRun) -> None:
         assert self._execution is not None, "the worker has not been set up"
-        await self._execution.execute(self.client, run, await self._flow_name(run))
+        flow = await self._offers.flow_name(self.client, run)
+        await self._execution.execute(self.client, run, flow)
 
     @override
     async def run(

@@ -60,3 +60,16 @@ def test_of_late_polls_of_a_route_the_newest_stays() -> None:
     other, early = run("More", late=5, deployment=two), run("Extra", late=-60, deployment=one)
     late = older_polls([newest, early, oldest, other, older], datetime.now(UTC))
     assert set(late) == {oldest.id, older.id}
+
+
+async def test_runs_of_a_route_for_another_kind_of_host_are_left_to_workers_there(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.dispatcher.route("Mac", host="macos")(prompt)
+    runs = ForeignRuns(logging.getLogger("test"), lambda: [app])
+    mac, any_host = run("Mac"), run("Todo")
+    async with PrefectClient(NOBODY) as client:
+        assert await runs.among(client, [mac, any_host]) == [mac]
+        app.dispatcher.settings.host_labels = "big, macos"
+        assert await runs.among(client, [mac, any_host]) == []
+    assert not caplog.records

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import Worker, WorkerStatus
 
-from athanore.services.status.machinery import heard_lately
+from athanore.runs.capacity.fleet import heard_lately
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -165,5 +165,5 @@ def test_options_inherit_from_the_dispatcher_and_without_one_from_the_settings()
 def test_null_over_http_is_a_value_only_where_none_is_one() -> None:
     assert {n for n, o in OPTIONS.items() if o.null_counts and o.kind.sent is not None} == {
         "timeout", "priority", "done_queue", "on_cancel", "stall_timeout", "max_concurrent",
-        "retry_delay", "retry_max_delay", "max_rounds", "resume_after", "cwd",
+        "retry_delay", "retry_max_delay", "max_rounds", "resume_after", "cwd", "host",
     }  # fmt: skip

@@ -134,6 +134,7 @@ SPECIAL: dict[str, Any] = {
     "cwd": "/srv",
     "dead_letter_queue": "Failed",
     "done_queue": "Done",
+    "host": "macos",
     "on_cancel": "Aside",
     "needs": ("comments",),
     "workspace": GitWorkspace("repo"),

@@ -130,6 +130,9 @@ async def _waits(
     if not machinery.workers:
         reason = "Its run is due, but no worker of the app is online."
         return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
+    if name in machinery.unserved:
+        reason = f"Its run is due. {machinery.unserved[name]}"
+        return Explanation(task, name, reason, None, ("athanore workers",))
     own = None if found is None else found.route.max_concurrent
     return Explanation(task, name, await _line(client, app, run, own, machinery.limit))
 
@@ -167,6 +170,9 @@ async def _will_be_seen(
     if not machinery.workers:
         reason = f"Route {name!r} takes it, but no worker of the app is online."
         return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
+    if name in machinery.unserved:
+        reason = f"Route {name!r} takes it. {machinery.unserved[name]}"
+        return Explanation(task, name, reason, None, ("athanore workers",))
     polls = await store.find_polls(client, app.name, name, (StateType.SCHEDULED,))
     due = next((p.next_scheduled_start_time for p in polls if p.next_scheduled_start_time), None)
     reason = f"The next poll of route {name!r} finds it."

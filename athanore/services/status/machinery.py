@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
-from prefect.client.schemas.objects import Worker
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.runs.capacity import pausing
+from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.capacity.work_queues import queues_of
 from athanore.runtime.apps import App
-from athanore.runtime.routes.route_registry import deployments_of
-
-_LONGEST_SILENCE = timedelta(seconds=45)
-"""Our workers are heard of every 5 s, Prefect's own every 30 s."""
+from athanore.runtime.routes.route_registry import Routes, deployments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +23,8 @@ class Machinery:
 
     `paused` names the paused parts of each route that has some (`polls`, `agents`);
     `pause_reasons` says why a route paused itself. `pool_is_paused`: the pool of the agents is, and
-    with it all routes.
+    with it all routes. `unserved` says of a route, by its name, why no worker
+    takes its tasks although some live.
     """
 
     limit: int | None
@@ -38,13 +34,14 @@ class Machinery:
     paused: Mapping[str, tuple[str, ...]]
     pause_reasons: Mapping[str, str]
     pool_is_paused: bool
+    unserved: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[str]) -> Machinery:
+async def look_at_machinery(client: PrefectClient, app: App, routes: Routes) -> Machinery:
     """Read what changes seldom: deployments, pools, workers.
 
     Args:
-        routes: the names of the app's routes.
+        routes: the app's.
     """
     deployed = await deployments_of(client, app.name)
     pool = await _read_pool(client, app)
@@ -58,7 +55,21 @@ async def look_at_machinery(client: PrefectClient, app: App, routes: Iterable[st
         paused={r: _paused(r, poll, pool) for r, poll in found.items()},
         pause_reasons=pool.pause_reasons,
         pool_is_paused=pool.is_paused,
+        unserved=_unserved(routes, pool.fleet) if pool.workers else {},
     )
+
+
+def _unserved(routes: Routes, fleet: Fleet) -> dict[str, str]:
+    """Why no worker takes the tasks of a route, by its name. A stock worker has said nothing."""
+    open_to_all = [w for w in fleet.workers.values() if w.name not in fleet.drains]
+    unserved: dict[str, str] = {}
+    for name, known in routes.items():
+        host = known.route.host
+        if fleet.workers and not open_to_all:
+            unserved[name] = "All workers are drained (athanore workers)."
+        elif host is not None and not any(host in w.labels for w in open_to_all):
+            unserved[name] = f"It needs a worker with --host-labels {host}, and none is online."
+    return unserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,7 @@ class _Pool:
     workers: tuple[str, ...] = ()
     paused_queues: frozenset[str] = frozenset()
     pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    fleet: Fleet = field(default_factory=Fleet)
 
 
 def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
@@ -79,24 +91,8 @@ def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[s
 
 
 async def online_workers(client: PrefectClient, pool: str) -> list[str]:
-    """The names of a pool's workers, without those that went silent while others were heard of.
-
-    Prefect calls a worker online for 90 s after its last word, also one that was stopped.
-    """
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-    found = await client.read_workers_for_work_pool(pool, worker_filter=online, offset=0, limit=200)
-    return [w.name for w in heard_lately(found)]
-
-
-def heard_lately(workers: Sequence[Worker]) -> list[Worker]:
-    """Those of some workers that were heard of about as lately as the newest; no clock is asked."""
-    heard = [w.last_heartbeat_time for w in workers if w.last_heartbeat_time is not None]
-    since = max(heard) - _LONGEST_SILENCE if heard else None
-    return [
-        w
-        for w in workers
-        if since is None or w.last_heartbeat_time is None or w.last_heartbeat_time >= since
-    ]
+    """The names of a pool's workers that live, as Prefect calls them."""
+    return [w.name for w in await living(client, pool)]
 
 
 async def _read_pool(client: PrefectClient, app: App) -> _Pool:
@@ -107,11 +103,14 @@ async def _read_pool(client: PrefectClient, app: App) -> _Pool:
     except ObjectNotFound:
         return _Pool()
     workers = await online_workers(client, name)
+    known = await read_fleet(client, app.name) if workers else Fleet()
+    alive = {w.name: w for w in known.workers.values() if w.pool_name in workers}
     queues = await queues_of(client, name)
     return _Pool(
         limit=pool.concurrency_limit,
         is_paused=pool.is_paused,
-        workers=tuple(w.removesuffix(f" {name}") for w in workers),
+        workers=tuple(names.short_worker_name(w, app.name) for w in workers),
         paused_queues=frozenset(q.name for q in queues if q.is_paused),
         pause_reasons=await pausing.pause_reasons(client, app.name, queues),
+        fleet=Fleet(alive, known.drains),
     )

@@ -43,6 +43,9 @@ class Kind(StrEnum):
     PAUSED_ITSELF = "paused-itself"
     """A route that paused itself, because its set-up or its board is at fault."""
 
+    NO_HOST = "no-host"
+    """A route whose tasks no worker that lives takes."""
+
     PAUSED_POOL = "paused-pool"
     """The work pool of the agents is paused, and with it all routes."""
 
@@ -133,7 +136,7 @@ def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
 
 
 def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
-    """The routes that paused themselves, or that are paused in part."""
+    """The routes that paused themselves, are paused in part, or have no worker."""
     if machinery.pool_is_paused:
         pool = names.agents_pool(app)
         says = f"The work pool {pool!r} is paused: no agent starts."
@@ -149,6 +152,10 @@ def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
             says = f"Route {name!r} is paused in part: {_HALVES[parts[0]]}"
             mend = f"{resume} (or athanore pause {shlex.quote(name)})"
             found.append(NeedsPerson(Kind.HALF_PAUSED, says, mend, route=name))
+    for name, why in machinery.unserved.items():
+        says = f"No agent starts for route {name!r}. {why}"
+        mend = "Start such a worker, or let one go on: athanore worker resume NAME"
+        found.append(NeedsPerson(Kind.NO_HOST, says, mend, route=name))
     return found
 
 

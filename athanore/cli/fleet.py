@@ -1,0 +1,98 @@
+"""Commands about the workers of an app: list them, and empty one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Group, Parameter
+
+from athanore.cli.context import AppOption, AsJson, user, with_app
+from athanore.cli.output import print_json, print_table, say
+from athanore.cli.serving import worker
+from athanore.launch.display import ago
+
+if TYPE_CHECKING:
+    from athanore.services.fleet import WorkerView
+
+type WorkerName = Annotated[
+    str,
+    Parameter(name="NAME", help="A worker, the beginning of its name, or a host for all there."),
+]
+
+_CLOCK_TOLERANCE = 10.0
+"""Seconds; a smaller difference is none, since the clocks are read over the network."""
+
+
+def worker_app(group: Group, place: int) -> App:
+    """Put the commands together: `worker` itself, `worker drain` and `worker resume`."""
+    app = App(name="worker", group=group, sort_key=place, help=worker.__doc__)
+    app.default(worker)
+    app.command(drain)
+    app.command(resume)
+    return app
+
+
+def workers(*, app: AppOption = None, json: AsJson = False) -> None:
+    """List the workers: their hosts, how many agents they have and take, whether they live."""
+    from athanore.services import fleet
+
+    found = with_app(app, fleet.workers)
+    if json:
+        print_json(found)
+        return
+    if not found:
+        say("No worker is there; start one: athanore worker.")
+        return
+    print_table(
+        ("worker", "host", "labels", "agents", "state", "last seen", "since", "version"),
+        (
+            (
+                w.name,
+                w.host,
+                ", ".join(w.labels),
+                str(w.agents) if w.limit is None else f"{w.agents} of {w.limit}",
+                _state(w),
+                "" if w.last_seen is None else f"{ago(w.last_seen)} ago",
+                "" if w.started_at is None else f"{ago(w.started_at)} ago",
+                w.version,
+            )
+            for w in found
+        ),
+    )
+
+
+def drain(
+    worker: WorkerName,
+    /,
+    *,
+    then_exit: Annotated[
+        bool,
+        Parameter(
+            name="--then-exit", negative="", help="And end it when it has no agent any more."
+        ),
+    ] = False,
+    app: AppOption = None,
+) -> None:
+    """Have a worker take nothing new; its agents work on. It hears of it within 5 s."""
+    from athanore.services import fleet
+
+    names = with_app(app, lambda c, a: fleet.drain(c, a, worker, user(), then_exit=then_exit))
+    for name in names:
+        say(f"{name} takes nothing new" + ("; it ends when it is empty." if then_exit else "."))
+
+
+def resume(worker: WorkerName, /, *, app: AppOption = None) -> None:
+    """Let a drained worker take runs again."""
+    from athanore.services import fleet
+
+    for name in with_app(app, lambda c, a: fleet.resume(c, a, worker)):
+        say(f"{name} takes runs again.")
+
+
+def _state(worker: WorkerView) -> str:
+    says = worker.says
+    if abs(worker.clock_offset) > _CLOCK_TOLERANCE:
+        ahead = "ahead" if worker.clock_offset > 0 else "behind"
+        clock = f"its clock is {abs(worker.clock_offset):.0f} s {ahead}"
+        says = f"{says}; {clock}" if says else clock
+    return f"{worker.state}: {says}" if says else worker.state

@@ -1,0 +1,197 @@
+"""What the workers of an app say of themselves, and what people ask of them, kept in Prefect.
+
+Prefect's own record of a worker has a name and a heartbeat. The rest is in one variable for each
+worker, which it alone writes, and one for each that shall take nothing new, which people write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import Worker
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from pydantic import TypeAdapter
+
+from athanore import names
+
+_TAG = "athanore-fleet"
+_PAGE = 200
+
+_LONGEST_SILENCE = timedelta(seconds=45)
+"""Our workers are heard of every 5 s, Prefect's own every 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEntry:
+    """What a worker says of itself.
+
+    Attributes:
+        name: `host-process-xxxx`, as runs name their holder.
+        pool_name: what Prefect calls it in the pool of the agents.
+        host: its host's name.
+        labels: what `--host-labels` said of the host.
+        limit: how many agents it takes at once; None for no limit of its own.
+        agents: how many it had when it said so, some seconds ago.
+        version: of the app's code.
+        started_at: when it began, by Prefect's clock.
+        clock_offset: seconds that its host's clock is ahead of Prefect's.
+        full: why it takes nothing more at present although its limit would let it; "" if it does.
+    """
+
+    name: str
+    pool_name: str
+    host: str
+    started_at: datetime
+    labels: tuple[str, ...] = ()
+    limit: int | None = None
+    agents: int = 0
+    version: str = ""
+    clock_offset: float = 0.0
+    full: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """That a worker shall take nothing new.
+
+    Attributes:
+        worker: its name.
+        since: since when.
+        by: who asked for it.
+        then_exit: that it ends when its agents have.
+    """
+
+    worker: str
+    since: datetime
+    by: str = ""
+    then_exit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The workers of an app, by name, and which of them are drained."""
+
+    workers: Mapping[str, WorkerEntry] = field(default_factory=dict[str, WorkerEntry])
+    drains: Mapping[str, Drain] = field(default_factory=dict[str, Drain])
+
+
+_ENTRY = TypeAdapter(WorkerEntry)
+_DRAIN = TypeAdapter(Drain)
+
+
+async def read_fleet(client: PrefectClient, app: str) -> Fleet:
+    """Read what an app's workers say of themselves, also of those that are gone."""
+    workers: dict[str, WorkerEntry] = {}
+    drains: dict[str, Drain] = {}
+    offset = 0
+    while True:
+        answer = await client.request(
+            "POST",
+            "/variables/filter",
+            json={
+                "variables": {"tags": {"all_": [_TAG, names.app_tag(app)]}},
+                "limit": _PAGE,
+                "offset": offset,
+            },
+        )
+        page: list[dict[str, Any]] = answer.json()
+        for variable in page:
+            # Of another version, or somebody's own: nothing that we could use.
+            with suppress(ValueError, AttributeError):
+                if (value := variable["value"]).get("kind") == "drain":
+                    drain = _DRAIN.validate_python(_without_kind(value))
+                    drains[drain.worker] = drain
+                else:
+                    entry = _ENTRY.validate_python(_without_kind(value))
+                    workers[entry.name] = entry
+        offset += len(page)
+        if len(page) < _PAGE:
+            return Fleet(workers, drains)
+
+
+async def announce(client: PrefectClient, app: str, entry: WorkerEntry) -> None:
+    """Note what a worker says of itself, instead of what it said before."""
+    value = {"kind": "worker", **_ENTRY.dump_python(entry, mode="json")}
+    await _write(client, app, _entry_name(app, entry.name), value)
+
+
+async def forget_worker(client: PrefectClient, app: str, worker: str) -> None:
+    """Remove what was noted of a worker that has ended, and what was asked of it."""
+    await _remove(client, _entry_name(app, worker))
+    await _remove(client, _drain_name(app, worker))
+
+
+async def drain(client: PrefectClient, app: str, asked: Drain) -> None:
+    """Note that a worker shall take nothing new; it hears of it within some seconds."""
+    value = {"kind": "drain", **_DRAIN.dump_python(asked, mode="json")}
+    await _write(client, app, _drain_name(app, asked.worker), value)
+
+
+async def resume(client: PrefectClient, app: str, worker: str) -> None:
+    """Let a drained worker take runs again."""
+    await _remove(client, _drain_name(app, worker))
+
+
+async def living(client: PrefectClient, pool: str) -> list[Worker]:
+    """A pool's workers, without those that went silent while others were heard of.
+
+    Prefect calls a worker online for 90 s after its last word, also one that was stopped.
+    """
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    found = await client.read_workers_for_work_pool(
+        pool, worker_filter=online, offset=0, limit=_PAGE
+    )
+    return heard_lately(found)
+
+
+def heard_lately(workers: Sequence[Worker]) -> list[Worker]:
+    """Those of some workers that were heard of about as lately as the newest; no clock is asked."""
+    heard = [w.last_heartbeat_time for w in workers if w.last_heartbeat_time is not None]
+    since = max(heard) - _LONGEST_SILENCE if heard else None
+    return [
+        w
+        for w in workers
+        if since is None or w.last_heartbeat_time is None or w.last_heartbeat_time >= since
+    ]
+
+
+def _without_kind(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: said for key, said in value.items() if key != "kind"}
+
+
+async def _write(client: PrefectClient, app: str, name: str, value: dict[str, Any]) -> None:
+    tags = [_TAG, names.app_tag(app)]
+    try:
+        await client.update_variable(VariableUpdate(name=name, value=value))
+    except PrefectHTTPStatusError as exc:
+        if exc.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        with suppress(ObjectAlreadyExists):
+            await client.create_variable(VariableCreate(name=name, value=value, tags=tags))
+
+
+async def _remove(client: PrefectClient, name: str) -> None:
+    with suppress(ObjectNotFound):
+        await client.delete_variable_by_name(name)
+
+
+def _entry_name(app: str, worker: str) -> str:
+    return f"athanore-worker-{_digest(app, worker)}"
+
+
+def _drain_name(app: str, worker: str) -> str:
+    return f"athanore-drain-{_digest(app, worker)}"
+
+
+def _digest(app: str, worker: str) -> str:
+    # Prefect takes short names of few characters only.
+    return sha256(f"{app}\0{worker}".encode()).hexdigest()[:32]

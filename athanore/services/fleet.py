@@ -1,0 +1,140 @@
+"""The workers of an app: who there is, and emptying one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import names
+from athanore.errors import WorkerNotFoundError
+from athanore.runs import store
+from athanore.runs.capacity import fleet
+from athanore.runs.capacity.fleet import Drain
+from athanore.runs.record import record_of
+from athanore.runtime.apps import App
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker of agents.
+
+    Attributes:
+        name: how runs and these functions name it.
+        host: its host's name; "" if it has not said so.
+        labels: what kind of host it is on.
+        agents: how many agents it has, by what Prefect says of the runs.
+        limit: how many it takes at once; None for no limit of its own.
+        version: of the app's code that it has; "" if it has not said so.
+        started_at: when it began; None if it has not said so.
+        last_seen: its last heartbeat.
+        clock_offset: seconds that its host's clock is ahead of Prefect's.
+        state: `ready`, `draining`, `drained` (it has no agent any more), `full` or `lost`.
+        says: why, in words; "" where there is nothing to say.
+    """
+
+    name: str
+    host: str
+    labels: tuple[str, ...]
+    agents: int
+    limit: int | None
+    version: str
+    started_at: datetime | None
+    last_seen: datetime | None
+    clock_offset: float
+    state: str
+    says: str
+
+
+async def workers(client: PrefectClient, app: App) -> list[WorkerView]:
+    """List an app's workers by name: those that live, and those that went without a word."""
+    known = await fleet.read_fleet(client, app.name)
+    alive = {w.name: w for w in await fleet.living(client, names.agents_pool(app.name))}
+    counts = _agents(await store.find_runs(client, app.name, store.WORKING))
+    views: list[WorkerView] = []
+    entries = {e.pool_name: e for e in known.workers.values()}
+    for pool_name in sorted({*alive, *entries}):
+        entry, worker = entries.get(pool_name), alive.get(pool_name)
+        name = names.short_worker_name(pool_name, app.name)
+        agents = counts.get(name, 0) or counts.get(pool_name, 0)
+        drain = known.drains.get(name)
+        state, says = "ready", ""
+        if worker is None:
+            state, says = "lost", "not heard of any more, and it did not say goodbye"
+        elif drain is not None:
+            state = "draining" if agents else "drained"
+            says = f"asked for by {drain.by or 'somebody'}"
+            says += "; it ends when it is empty" if drain.then_exit else ""
+        elif entry is not None and entry.full:
+            state, says = "full", entry.full
+        elif entry is not None and entry.limit is not None and agents >= entry.limit:
+            state = "full"
+        views.append(
+            WorkerView(
+                name=name,
+                host=entry.host if entry else "",
+                labels=entry.labels if entry else (),
+                agents=agents,
+                limit=entry.limit if entry else None,
+                version=entry.version if entry else "",
+                started_at=entry.started_at if entry else None,
+                last_seen=worker.last_heartbeat_time if worker else None,
+                clock_offset=entry.clock_offset if entry else 0.0,
+                state=state,
+                says=says,
+            )
+        )
+    return views
+
+
+async def drain(
+    client: PrefectClient, app: App, worker: str, by: str, *, then_exit: bool = False
+) -> list[str]:
+    """Have a worker take nothing new; its agents work on. It hears of it within some seconds.
+
+    Args:
+        worker: its name, the beginning of it, or a host's name for all workers there.
+        by: who asks for it.
+        then_exit: it ends when it has no agent any more.
+
+    Returns:
+        The names of the workers that are meant.
+
+    Raises:
+        WorkerNotFoundError: none that lives is called so, or several names begin so.
+    """
+    found = _meant(await workers(client, app), worker)
+    for name in found:
+        asked = Drain(name, app.clock.now(), by, then_exit)
+        await fleet.drain(client, app.name, asked)
+    return found
+
+
+async def resume(client: PrefectClient, app: App, worker: str) -> list[str]:
+    """Let a drained worker take runs again; see `drain`."""
+    found = _meant(await workers(client, app), worker)
+    for name in found:
+        await fleet.resume(client, app.name, name)
+    return found
+
+
+def _meant(views: list[WorkerView], worker: str) -> list[str]:
+    there = [v for v in views if v.state != "lost"]
+    if any(v.name == worker for v in there):
+        return [worker]
+    if found := [v.name for v in there if v.host == worker]:
+        return found
+    found = [v.name for v in there if v.name.startswith(worker)]
+    if len(found) != 1:
+        raise WorkerNotFoundError(worker, [v.name for v in there], found)
+    return found
+
+
+def _agents(working: list[FlowRun]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for run in working:
+        if (holder := record_of(run).worker) and names.task_of(run.tags) is not None:
+            counts[holder] = counts.get(holder, 0) + 1
+    return counts

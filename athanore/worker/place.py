@@ -1,0 +1,216 @@
+"""A worker's place among the others of its app: what it may take, and when it leaves that to them.
+
+Every worker says in Prefect how many agents it has and takes (`runs.capacity.fleet`), and looks
+every few seconds at what the others say, and whether a person has drained it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import psutil
+from prefect.client.orchestration import PrefectClient
+
+from athanore import names
+from athanore.runs.capacity import fleet
+from athanore.runs.capacity.fleet import Fleet, WorkerEntry
+from athanore.runtime.apps import App
+
+logger = logging.getLogger("athanore.worker")
+
+LOOK_EVERY = 5.0
+"""Seconds from one look at the other workers to the next."""
+
+_COURTESY = 0.1
+"""Seconds that a worker leaves a run to others that have fewer agents."""
+
+_MEGABYTE = 1024 * 1024
+
+
+class Place:
+    """What an agents' worker may take now.
+
+    Args:
+        app: whose worker it is.
+        pool_name: what Prefect calls it.
+        agents: tells how many agents it has.
+        limit: how many it takes at once; None for no limit of its own.
+        labels: what kind of host it is on.
+        min_free_memory: bytes below which it takes nothing more; 0 for no such bound.
+        free_memory: tells how many bytes are free.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        pool_name: str,
+        agents: Callable[[], int],
+        *,
+        limit: int | None = None,
+        labels: Sequence[str] = (),
+        min_free_memory: int = 0,
+        free_memory: Callable[[], int] = lambda: psutil.virtual_memory().available,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._agents = agents
+        self._min_free_memory = min_free_memory
+        self._free_memory = free_memory
+        self._monotonic = monotonic
+        self._entry = WorkerEntry(
+            name=names.short_worker_name(pool_name, app.name),
+            pool_name=pool_name,
+            host=socket.gethostname(),
+            started_at=app.clock.now(),
+            labels=tuple(labels),
+            limit=limit,
+            version=app.version,
+        )
+        self._said: WorkerEntry | None = None
+        self._others: tuple[WorkerEntry, ...] = ()
+        self._is_drained = False
+        self._left_since: float | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the worker takes nothing now, whatever the others have."""
+        limit = self._entry.limit
+        return (
+            self._is_drained
+            or bool(self._short_of())
+            or (limit is not None and self._agents() >= limit)
+        )
+
+    def take(self, offered: int) -> tuple[int, timedelta | None]:
+        """Say how many of the runs that are offered the worker takes now, and when it looks again.
+
+        Alone it takes all for which it has room. Beside others it takes one at a time, and leaves
+        each to those that have fewer agents for a moment, so that they share what there is.
+
+        Returns:
+            How many, and after what time it looks again for the rest; None if there is no need to.
+        """
+        if self.is_full or not offered:
+            self._left_since = None
+            return 0, None
+        limit = self._entry.limit
+        room = offered if limit is None else min(offered, limit - self._agents())
+        if not self._others:
+            return room, None
+        pause = timedelta(seconds=_COURTESY)
+        if any(_fill(other) < self._fill() for other in self._others):
+            now = self._monotonic()
+            if self._left_since is None or now - self._left_since > 10 * _COURTESY:
+                self._left_since = now
+            if now - self._left_since < _COURTESY:
+                return 0, pause
+        self._left_since = None
+        return 1, pause if offered > 1 else None
+
+    def _fill(self) -> float:
+        return _fill(replace(self._entry, agents=self._agents()))
+
+    def _short_of(self) -> str:
+        """Say of what the host has too little for another agent; nothing if of nothing."""
+        if self._min_free_memory and (free := self._free_memory()) < self._min_free_memory:
+            return (
+                f"{free // _MEGABYTE} MB of memory are free, below min_free_memory="
+                f"{self._min_free_memory // _MEGABYTE}"
+            )
+        return ""
+
+    async def keep(
+        self, client: PrefectClient, resumed: Callable[[], None], leave: Callable[[], object]
+    ) -> None:
+        """Tell the others of the worker and hear of them; runs until cancelled.
+
+        Args:
+            resumed: called when the worker may take runs again.
+            leave: called once when it was asked to end, and has no agent any more.
+        """
+        asked_to_leave = False
+        while True:
+            was_full = self.is_full
+            try:
+                drain = await self.look(client)
+            except Exception as exc:
+                logger.debug("The other workers could not be looked at: %s", exc)
+            else:
+                if drain is not None and drain.then_exit and not self._agents():
+                    if not asked_to_leave:
+                        leave()
+                    asked_to_leave = True
+                if was_full and not self.is_full:
+                    resumed()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def look(self, client: PrefectClient) -> fleet.Drain | None:
+        """Hear once what there is to hear, and say what is new; returns its drain, if any."""
+        known = await fleet.read_fleet(client, self._app.name)
+        drain = known.drains.get(self._entry.name)
+        if (drain is not None) != self._is_drained:
+            self._is_drained = drain is not None
+            self._tell(drain)
+        self._others = await self._find_others(client, known)
+        offset = time.time() - self._app.clock.now().timestamp()
+        now = replace(
+            self._entry,
+            agents=self._agents(),
+            full=self._short_of(),
+            clock_offset=float(round(offset)),
+        )
+        if now != self._said or self._entry.name not in known.workers:
+            if now.full and (self._said is None or not self._said.full):
+                logger.warning(
+                    "No agent is started here now: %s.", now.full, extra={"action": "host_full"}
+                )
+            await fleet.announce(client, self._app.name, now)
+            self._said = now
+        return drain
+
+    def _tell(self, drain: fleet.Drain | None) -> None:
+        if drain is None:
+            logger.info("This worker takes runs again.", extra={"action": "worker_resumed"})
+            return
+        logger.info(
+            "This worker takes no new runs; %s asked for it. %s",
+            drain.by or "somebody",
+            f"It ends when its {self._agents()} agents have."
+            if drain.then_exit
+            else f"`athanore worker resume {self._entry.name}` lets it go on.",
+            extra={"action": "worker_drained"},
+        )
+
+    async def _find_others(self, client: PrefectClient, known: Fleet) -> tuple[WorkerEntry, ...]:
+        """Those that live and have room.
+
+        Prefect is asked who lives only where others said something.
+        """
+        others = {w.pool_name: w for w in known.workers.values() if w.name != self._entry.name}
+        if not others:
+            return ()
+        alive = await fleet.living(client, names.agents_pool(self._app.name))
+        return tuple(
+            other
+            for worker in alive
+            if (other := others.get(worker.name)) is not None
+            and other.name not in known.drains
+            and not other.full
+            and (other.limit is None or other.agents < other.limit)
+        )
+
+    async def end(self, client: PrefectClient) -> None:
+        """Have the worker forgotten, when it ends."""
+        await fleet.forget_worker(client, self._app.name, self._entry.name)
+
+
+def _fill(worker: WorkerEntry) -> float:
+    """How full a worker is: of its limit, or by its agents where it has none."""
+    return worker.agents / worker.limit if worker.limit else float(worker.agents)

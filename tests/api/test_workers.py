@@ -1,0 +1,63 @@
+"""The endpoints of workers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+
+from athanore import names
+from athanore.runs.capacity import fleet
+from athanore.runs.capacity.fleet import WorkerEntry
+from tests.api.conftest import OPERATOR
+from tests.api.rig import Api, bearer
+
+
+@pytest.fixture
+def worker(api: Api) -> WorkerEntry:
+    """A worker that lives, as it has said itself."""
+    app = api.app
+    pool = names.agents_pool(app.name)
+    started = app.clock.now() - timedelta(minutes=5)
+    entry = WorkerEntry("mac-1-ab", f"mac-1-ab {pool}", "mac", started, ("macos",), 4)
+
+    async def announce() -> None:
+        async with PrefectClient(api.prefect.url) as client:
+            await client.send_worker_heartbeat(pool, entry.pool_name, 30)
+            await fleet.announce(client, app.name, entry)
+
+    asyncio.run(announce())
+    return entry
+
+
+def test_a_worker_is_drained_by_its_host_or_the_beginning_of_its_name(
+    api: Api, worker: WorkerEntry
+) -> None:
+    def seen() -> tuple[str, str]:
+        (found,) = [w for w in api.get("/workers") if w["name"] == worker.name]
+        assert (found["host"], found["labels"], found["limit"]) == ("mac", ["macos"], 4)
+        return found["state"], found["says"]
+
+    assert seen() == ("ready", "")
+    for name in ("mac", "mac-1", worker.name):
+        assert api.post(f"/workers/{name}/drain", {"then_exit": True}, 200) == {
+            "workers": [worker.name]
+        }
+        assert seen() == ("drained", "asked for by the task API; it ends when it is empty")
+        assert api.post(f"/workers/{name}/resume", {}, 200) == {"workers": [worker.name]}
+        assert seen() == ("ready", "")
+
+
+def test_a_worker_that_is_not_there_is_named(api: Api, worker: WorkerEntry) -> None:
+    problem = api.post("/workers/box/drain", {}, 404)
+    assert worker.name in problem["existing"]
+    assert "No worker that lives is called 'box'" in problem["detail"]
+
+
+def test_an_agent_empties_no_worker(guarded: Api) -> None:
+    _, token = guarded.start_run(guarded.board.create_task("Todo", "Fix it").id)
+    for verb in ("drain", "resume"):
+        guarded.post(f"/workers/any/{verb}", {}, 403, headers=bearer(token))
+        guarded.post(f"/workers/any/{verb}", {}, 404, headers=bearer(OPERATOR))

@@ -1,0 +1,240 @@
+"""Workers beside each other: what each takes, and how one is emptied."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+
+from athanore import JsonFileAdapter
+from athanore.names import agents_pool
+from athanore.runs.capacity import fleet
+from athanore.runs.capacity.fleet import Drain
+from athanore.runtime.apps import App
+from athanore.worker.place import Place
+from tests.harness import app_name
+from tests.integration.test_interrupted import Site, site_at
+from tests.support import clean_environment, stop_group, wait_until
+
+CLI = "from athanore.cli import main; main()"
+
+SCRIPT = """\
+from athanore import AgentDispatcher, JsonFileAdapter
+
+dispatcher = AgentDispatcher(
+    name={name!r}, max_concurrent_agents=20, poll_interval=2,
+    command="{python} {folder}/agent.py {folder}/begun {folder}/hold",
+    queue_backend=JsonFileAdapter("board.json"),
+)
+
+@dispatcher.route(queue_name="Todo", done_queue="Done", in_progress_queue="Doing")
+def work(task_id: str, task_name: str) -> str:
+    return task_name
+"""
+
+
+@contextmanager
+def process(folder: Path, env: dict[str, str], *words: str) -> Generator[subprocess.Popen[bytes]]:
+    """A command of ours that runs until the block ends."""
+    with (folder / "log.txt").open("ab") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-c", CLI, *words], cwd=folder, env=env, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield started
+    finally:
+        stop_group(started)
+
+
+class Host:
+    """A worker on a host of its own, with a number of agents and a clock that tests set."""
+
+    def __init__(self, app: App, name: str, limit: int | None = None, least: int = 0) -> None:
+        self.agents = 0
+        self.time = 0.0
+        self.free = 10_000
+        self.pool_name = f"{name} {agents_pool(app.name)}"
+        self.place = Place(
+            app,
+            self.pool_name,
+            lambda: self.agents,
+            limit=limit,
+            free_memory=lambda: self.free,
+            monotonic=lambda: self.time,
+            min_free_memory=least,
+        )
+
+    def take(self, offered: int) -> int:
+        """Take what there is to take now; returns how many."""
+        count, _ = self.place.take(offered)
+        self.agents += count
+        return count
+
+
+@pytest.fixture
+async def site(prefect_api: str) -> AsyncGenerator[Site]:
+    async with site_at(prefect_api) as site:
+        yield site
+
+
+@pytest.fixture
+def app(site: Site) -> App:
+    return site.app
+
+
+@pytest.fixture
+def prefect(site: Site) -> PrefectClient:
+    return site.client
+
+
+async def two(app: App, prefect: PrefectClient, *limits: int | None) -> list[Host]:
+    """Hosts that have heard of each other."""
+    found = [Host(app, f"host-{n}", limit) for n, limit in enumerate(limits)]
+    for host in found * 2:
+        await prefect.send_worker_heartbeat(agents_pool(app.name), host.pool_name, 30)
+        await host.place.look(prefect)
+    return found
+
+
+def test_a_worker_alone_takes_all_that_is_due_up_to_its_limit(app: App) -> None:
+    assert Host(app, "a").take(8) == 8
+    limited = Host(app, "a", limit=3)
+    assert limited.take(8) == 3
+    assert (limited.place.is_full, limited.take(5)) == (True, 0)
+
+
+async def test_hosts_that_see_the_same_tasks_share_them_evenly(
+    app: App, prefect: PrefectClient
+) -> None:
+    hosts = await two(app, prefect, None, None)
+    due = 8
+    for step in range(100):
+        for host in hosts:
+            host.time = 0.1 * step
+            due -= host.take(due)
+    assert (due, sorted(h.agents for h in hosts)) == (0, [4, 4])
+
+
+async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
+    app: App, prefect: PrefectClient
+) -> None:
+    full, _ = await two(app, prefect, None, None)
+    full.agents = 5
+    assert full.place.take(1) == (0, timedelta(seconds=0.1))
+    full.time = 0.2
+    assert full.take(1) == 1
+
+
+async def test_nothing_is_left_to_a_worker_that_is_full_or_drained(
+    app: App, prefect: PrefectClient
+) -> None:
+    one, other = await two(app, prefect, None, 2)
+    one.agents, other.agents = 5, 2
+    for host in (other, one):
+        await host.place.look(prefect)
+    assert one.take(3) == 3
+    other.agents = 0
+    await fleet.drain(prefect, app.name, Drain("host-1", app.clock.now(), "me"))
+    for host in (other, one):
+        await host.place.look(prefect)
+    assert (other.place.is_full, other.take(3), one.take(3)) == (True, 0, 3)
+    await fleet.resume(prefect, app.name, "host-1")
+    await other.place.look(prefect)
+    assert other.take(1) == 1
+
+
+def test_with_too_little_memory_nothing_is_taken(app: App) -> None:
+    host = Host(app, "a", least=5_000)
+    assert host.take(1) == 1
+    host.free = 4_999
+    assert host.take(1) == 0
+
+
+async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
+    app: App, prefect: PrefectClient
+) -> None:
+    one, other = await two(app, prefect, None, None)
+    await fleet.drain(prefect, app.name, Drain("host-1", app.clock.now()))
+    await other.place.end(prefect)
+    await one.place.look(prefect)
+    known = await fleet.read_fleet(prefect, app.name)
+    assert (list(known.workers), dict(known.drains), one.take(4)) == (["host-0"], {}, 4)
+
+
+async def test_what_a_worker_says_of_itself_is_read_back(app: App, prefect: PrefectClient) -> None:
+    (host,) = await two(app, prefect, 4)
+    host.agents = 2
+    await host.place.look(prefect)
+    (said,) = (await fleet.read_fleet(prefect, app.name)).workers.values()
+    assert (said.name, said.limit, said.agents) == ("host-0", 4, 2)
+
+
+AGENT = """\
+import pathlib, sys, time
+place, hold = map(pathlib.Path, sys.argv[1:3])
+(place / sys.argv[3]).touch()
+while hold.exists():
+    time.sleep(0.1)
+"""
+
+
+def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    """A process of its own beside the app: 6 tasks, of which it has room for 2; then it drains."""
+    (tmp_path / "agent.py").write_text(AGENT)
+    hold, begun = tmp_path / "hold", tmp_path / "begun"
+    hold.touch()
+    begun.mkdir()
+    name = app_name("fleet")
+    (tmp_path / "run.py").write_text(
+        SCRIPT.format(name=name, python=sys.executable, folder=tmp_path)
+    )
+    (tmp_path / "board.json").write_text(
+        json.dumps({"queues": {"Todo": [], "Doing": [], "Done": []}})
+    )
+    board = JsonFileAdapter(tmp_path / "board.json")
+    env = clean_environment(tmp_path / "home") | {
+        "PREFECT_API_URL": prefect_api, "ATHANORE_API_URL": "http://127.0.0.1:9",
+    }  # fmt: skip
+
+    def athanore(*words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", CLI, *words], cwd=tmp_path, env=env, check=True, timeout=120,
+            capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    def listed() -> dict[str, dict[str, Any]]:
+        found = json.loads(athanore("workers", "--json"))
+        return {"small" if w["limit"] == 2 else "big": w for w in found}
+
+    athanore("deploy")
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(process(tmp_path, env, "worker", "--limit", limit))
+            for limit in ("6", "2")
+        ]
+        wait_until("both have said who they are", lambda: len(listed()) == 2)
+        tasks = [board.create_task("Todo", f"t{n}") for n in range(6)]
+        wait_until("all are at work", lambda: len(list(begun.iterdir())) == len(tasks))
+        there = listed()
+        assert (there["small"]["agents"], there["small"]["state"]) == (2, "full")
+        assert (there["big"]["agents"], there["big"]["state"]) == (4, "ready")
+        assert athanore("worker", "drain", there["small"]["name"], "--then-exit")
+        assert listed()["small"]["state"] == "draining"
+        board.create_task("Todo", "later")
+        wait_until("the other took it", lambda: len(list(begun.iterdir())) == len(tasks) + 1)
+        assert listed()["small"]["agents"] == 2
+        hold.unlink()
+        wait_until("it has ended by itself", lambda: workers[1].poll() is not None)
+        assert (workers[1].returncode, workers[0].poll()) == (0, None)
+        assert set(listed()) == {"big"}
