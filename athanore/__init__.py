@@ -2,6 +2,7 @@
 
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
+from athanore.agent_adapters.mcp_servers import McpServer
 from athanore.agent_adapters.python import PythonAgent
 from athanore.agent_adapters.scripted import ScriptedAgent
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
@@ -35,6 +36,7 @@ __all__ = [
     "GitLabBoard",
     "GitWorkspace",
     "JsonFileAdapter",
+    "McpServer",
     "MemoryAdapter",
     "PythonAgent",
     "Queue",

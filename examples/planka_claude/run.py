@@ -15,7 +15,7 @@ dispatcher = AgentDispatcher(
     max_retries=1,
     dead_letter_queue=f"{BOARD}.Failed",
     queue_backend=PlankaBackend(url=os.environ.get("PLANKA_URL", "http://localhost:3000")),
-    default_agent=ClaudeAgentAdapter(permission_mode="acceptEdits", allowed_tools=["Bash(curl:*)"]),
+    default_agent=ClaudeAgentAdapter(permission_mode="acceptEdits"),
 )
 
 

@@ -31,6 +31,7 @@ if CLI is None:
 
 from athanore.agent_adapters.base import AgentJob  # noqa: E402
 from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter  # noqa: E402
+from athanore.agent_adapters.mcp_servers import BoardAccess  # noqa: E402
 
 # claude-code-sdk never closes its message streams.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
@@ -77,6 +78,7 @@ def adapter(
     resume_on_retry: bool = False,
     allowed_tools: list[str] | None = None,
     extra_args: dict[str, str | None] | None = None,
+    board_access: BoardAccess | None = None,
 ) -> ClaudeAgentAdapter:
     """An adapter that may use every tool and runs the bundled CLI, unless told otherwise."""
     return ClaudeAgentAdapter(
@@ -88,6 +90,7 @@ def adapter(
         allowed_tools=allowed_tools or [],
         cli_path=cli_path,
         extra_args=extra_args,
+        board_access=board_access,
     )
 
 
@@ -194,7 +197,9 @@ async def test_the_agent_makes_the_six_calls_exactly_as_it_is_taught_them(sdk: s
 
     with task_api(token="t0ken") as api, claude_rig(script) as rig:
         env = {"ATHANORE_API_URL": api.url, "ATHANORE_TASK_ID": "7", "ATHANORE_TOKEN": "t0ken"}
-        claude = adapter(permission_mode="acceptEdits", allowed_tools=["Bash(curl:*)"])
+        claude = adapter(
+            permission_mode="acceptEdits", allowed_tools=["Bash(curl:*)"], board_access="curl"
+        )
         result = await claude.run(rig.job(env=env))
 
     assert result.succeeded, result
@@ -234,7 +239,7 @@ async def test_a_subagent_of_the_folder_runs(sdk: str) -> None:
             "---\nname: checker\ndescription: checks\n---\nYou check everything twice."
         )
         env = {"ATHANORE_API_URL": "http://127.0.0.1:9", "ATHANORE_TASK_ID": "7"}
-        result = await adapter(subagent="checker").run(rig.job(env=env))
+        result = await adapter(subagent="checker", board_access="curl").run(rig.job(env=env))
         assert result.succeeded
         assert "You check everything twice." in rig.model.requests[0].system
         assert "http://127.0.0.1:9/tasks/7/move" in rig.model.requests[0].system

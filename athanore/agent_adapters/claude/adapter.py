@@ -16,10 +16,19 @@ from typing import ClassVar
 
 from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
 from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude.sdk import converse, find_cli, installed_sdk
+from athanore.agent_adapters.mcp_servers import (
+    BOARD,
+    BoardAccess,
+    Servers,
+    board_server,
+    checked,
+    lesson,
+)
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
@@ -47,11 +56,12 @@ installed_sdk()  # so that the import already says what to install
 class ClaudeAgentAdapter:
     """Runs Claude Code on the prompt, with the `.claude/` configuration of its folder and user.
 
-    The agent is taught how to read, comment on and move its task over the task API. It calls it
+    The agent is taught how to read, comment on and move its task: by tools of MCP, which need no
+    permission, where the extra `mcp` is installed. With `board_access="curl"` it calls the task API
     with curl, so Bash must be allowed: by `permission_mode="bypassPermissions"`, by
-    `allowed_tools=["Bash(curl:*)"]`, or in `.claude/settings.json`. Its token is in a file that
-    only this user may read and that is removed after the attempt; the calls name it (`-H @file`),
-    because a command with a variable in it would be refused.
+    `allowed_tools=["Bash(curl:*)"]`, or in `.claude/settings.json`. Its token is then in a file
+    that only this user may read and that is removed after the attempt; the calls name it
+    (`-H @file`), because a command with a variable in it would be refused.
 
     Failures that another attempt cannot mend are not retried: no CLI, a CLI that does not start, a
     missing subagent, a tool that was refused and never used with success after it, a reached
@@ -72,6 +82,9 @@ class ClaudeAgentAdapter:
         append_system_prompt: more text for the system prompt.
         cli_path: the `claude` program; None for the SDK's own, or the one on the agent's PATH.
         extra_args: further options of the CLI, without dashes; None for one without a value.
+        board_access: `"mcp"` or `"curl"`; None for MCP where the extra is installed. With MCP the
+            agent has no server of MCP of the user's own configuration.
+        mcp_servers: further servers of MCP for the agent, by their names; their tools are allowed.
 
     Raises:
         ImportError: neither SDK is installed.
@@ -102,6 +115,8 @@ class ClaudeAgentAdapter:
         append_system_prompt: str = "",
         cli_path: str | Path | None = None,
         extra_args: Mapping[str, str | None] | None = None,
+        board_access: BoardAccess | None = None,
+        mcp_servers: Servers | None = None,
     ) -> None:
         self._sdk = installed_sdk()
         _check_limits(max_turns, max_budget_usd)
@@ -120,10 +135,12 @@ class ClaudeAgentAdapter:
         self._append_system_prompt = append_system_prompt
         self._cli_path = None if cli_path is None else str(cli_path)
         self._extra_args = dict(extra_args or {})
+        self._board_access: BoardAccess | None = board_access
+        self._mcp_servers = checked(board_access, mcp_servers)
         self._sessions: dict[str, str] = {}
 
-    @property
-    def _flags(self) -> list[str]:
+    def _flags(self, servers: Servers) -> list[str]:
+        tools = (*allowed_mcp(servers), *filter(None, [self._allowed_tools]))
         flags = _flags(
             {
                 "agent": self._subagent,
@@ -131,12 +148,13 @@ class ClaudeAgentAdapter:
                 "permission-mode": self._permission_mode,
                 "max-turns": self._max_turns,
                 "max-budget-usd": self._max_budget_usd,
-                "allowedTools": self._allowed_tools,
+                "allowedTools": ",".join(tools) or None,
                 "disallowedTools": self._disallowed_tools,
             }
         )
         extra = self._extra_args.items()
-        return flags + [f"--{f}" if value is None else f"--{f}={value}" for f, value in extra]
+        flags += [f"--{f}" if value is None else f"--{f}={value}" for f, value in extra]
+        return flags + (strict_mcp(servers) if servers else [])
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; the port's docstring says what that means."""
@@ -163,8 +181,11 @@ class ClaudeAgentAdapter:
             return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
         process = ClaudeProcess(transcript)
         try:
-            with token_header(job.env) as header:
-                command = self._command(cli, task_api_lesson(job.env, header), session)
+            servers = {**board_server(self._board_access, job.env), **self._mcp_servers}
+            flags = [*_STREAM, *self._flags(servers)]
+            with token_header({} if BOARD in servers else job.env) as header:
+                taught = lesson(servers) or task_api_lesson(job.env, header)
+                command = [cli, *flags, *self._moving_flags(taught, session)]
                 stopped = await self._follow(job, process, transcript, deadline, command, cwd)
         except FileNotFoundError:
             return _set_up_failure(f"there is no Claude CLI at {cli!r}", _INSTALL_THE_CLI)
@@ -201,7 +222,7 @@ class ClaudeAgentAdapter:
         """Run the CLI to its end, or say why it was stopped; nothing of it lives afterwards."""
         async with supervise() as agent:
             pid = await process.start(agent, command, _environment(job.env, cwd), cwd)
-            started = {"pid": pid, "command": shlex.join([command[0], *self._flags])}
+            started = {"pid": pid, "command": shlex.join(_shown(command))}
             job.emit(AgentEvent(EventKind.STARTED, started))
             talk = process.spawn(
                 converse(self._sdk, process, transcript, job.prompt, self._subagent)
@@ -241,10 +262,9 @@ class ClaudeAgentAdapter:
         await asyncio.wait(ends, timeout=_FAREWELL)
         return None
 
-    def _command(self, cli: str, lesson: str, session: str | None) -> list[str]:
-        prompt = "\n\n".join(filter(None, (lesson, self._append_system_prompt)))
-        moving = {"append-system-prompt": prompt or None, "resume": session}
-        return [cli, *_STREAM, *self._flags, *_flags(moving)]
+    def _moving_flags(self, taught: str, session: str | None) -> list[str]:
+        prompt = "\n\n".join(filter(None, (taught, self._append_system_prompt)))
+        return _flags({"append-system-prompt": prompt or None, "resume": session})
 
     def _session_to_resume(self, job: AgentJob) -> str | None:
         if not self._resume_on_retry or job.attempt <= 1:
@@ -272,6 +292,12 @@ async def _interrupt(process: ClaudeProcess, transcript: Transcript) -> None:
     ends = {process.spawn(process.resulted.wait()), process.spawn(process.silent.wait())}
     seconds = _INTERRUPT.total_seconds()
     await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _shown(command: Sequence[str]) -> list[str]:
+    """A command without what is the same in each attempt, or long."""
+    left_out = (*_STREAM, "--append-system-prompt=", "--resume=")
+    return [word for word in command if not word.startswith(left_out)]
 
 
 def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:

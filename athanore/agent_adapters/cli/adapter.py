@@ -15,6 +15,15 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.preset import Options, Preset
 from athanore.agent_adapters.cli.reader import StreamReader, say
+from athanore.agent_adapters.mcp_servers import (
+    BoardAccess,
+    Handed,
+    Servers,
+    board_server,
+    checked,
+    lesson,
+    written,
+)
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
 from athanore.models import AgentResult, FaultKind
@@ -50,9 +59,14 @@ class CliAgentAdapter:
             it; else, and when the program does not know it, it starts afresh.
         program: the program, if it is not on the agent's PATH under the preset's name.
         extra_args: further arguments, before the prompt.
+        board_access: how the agent reaches its task: by the tools of `"mcp"`, of which it is told
+            after the prompt, or with `"curl"`, of which the prompt has to tell it. None: by MCP
+            where the extra `mcp` is installed. With MCP it has no server of the user's own
+            configuration.
+        mcp_servers: further servers of MCP for the agent, by their names.
 
     Raises:
-        ConfigurationError: there is no such preset.
+        ConfigurationError: there is no such preset, or a value will not do.
     """
 
     stop_grace = STOP_GRACE + timedelta(seconds=2)
@@ -67,6 +81,8 @@ class CliAgentAdapter:
         resume_on_retry: bool = False,
         program: str | Path | None = None,
         extra_args: Sequence[str] = (),
+        board_access: BoardAccess | None = None,
+        mcp_servers: Servers | None = None,
     ) -> None:
         if preset not in PRESETS:
             known = ", ".join(map(repr, PRESETS))
@@ -80,6 +96,8 @@ class CliAgentAdapter:
         self._resume_on_retry = resume_on_retry
         self._program = None if program is None else str(program)
         self._extra_args = tuple(extra_args)
+        self._board_access: BoardAccess | None = board_access
+        self._mcp_servers = checked(board_access, mcp_servers)
         self._sessions: dict[str, _Session] = {}
 
     async def run(self, job: AgentJob) -> AgentResult:
@@ -107,11 +125,20 @@ class CliAgentAdapter:
         self, preset: Preset, job: AgentJob, session: _Session | None
     ) -> tuple[AgentResult, StreamReader]:
         options = Options(self._model, self._mode or preset.mode, self._extra_args)
+        servers = {**board_server(self._board_access, job.env), **self._mcp_servers}
+        handed = Handed()
+        if servers:
+            folder = (job.cwd or Path()).absolute()
+            handed = await asyncio.to_thread(preset.hand, servers, job.env, folder)
+        options = replace(options, extra_args=(*handed.args, *options.extra_args))
         words = preset.words(options, session.id if session else None)
         reader = preset.reader(session.used if session else {})
         program = _Program([self._program or preset.name, *words], reader, preset.interrupts)
+        prompt = "\n\n".join(filter(None, (job.prompt, lesson(servers))))
         try:
-            return await program.run(job), reader
+            with written(handed, job.env) as env:
+                job = replace(job, prompt=prompt, env={**job.env, **env})
+                return await program.run(job), reader
         finally:
             self._remember(job, reader, session)
 

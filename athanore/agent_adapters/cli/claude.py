@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import claude_account
+from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Transcript
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader
+from athanore.agent_adapters.mcp_servers import Handed
 from athanore.models import AgentEvent, AgentResult
 
 
@@ -58,6 +60,9 @@ PRESET = Preset(
     words=_words,
     reader=ClaudeReader,
     account=claude_account,
+    hand=lambda servers, env, cwd: Handed(
+        (*strict_mcp(servers), f"--allowedTools={','.join(allowed_mcp(servers))}")
+    ),
     mode="acceptEdits",
     interrupts=True,
 )

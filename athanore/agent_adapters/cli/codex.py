@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from typing import Any, Literal
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, Reset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, note, number, obj, parse, say
+from athanore.agent_adapters.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
 
 _WAITS = re.compile(r"Reconnecting\.\.\.|Falling back from WebSockets")
@@ -20,6 +23,7 @@ _REFUSED = re.compile(r"Read-only file system|requires approval|rejected by user
 _NOISE = ("Reading additional input from stdin",)
 _WINDOWS = {300: "5-hour", 10080: "7-day"}
 _FULL = 100
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # Codex takes no other name in a setting of its command line
 
 
 class CodexReader(StreamReader):
@@ -136,6 +140,37 @@ def _words(options: Options, session: str | None) -> list[str]:
     return [*words, session] if session else words
 
 
+def _hand(servers: Servers, env: Mapping[str, str], cwd: Path) -> Handed:
+    # This is put over what the files have, so each of their servers is switched off.
+    settings = [f"{name}.enabled=false" for name in _configured(env) if name not in servers]
+    for name, server in servers.items():
+        given: dict[str, Any] = {"enabled": True, "default_tools_approval_mode": "approve"}
+        if server.url:
+            given |= {"url": server.url, "bearer_token_env_var": server.token_env}
+        else:
+            program, *args = server.command
+            given |= {"command": program, "args": args, "env_vars": list(server.env)}
+        settings += [f"{name}.{key}={_toml(value)}" for key, value in given.items() if value != ""]
+    words = [word for setting in settings for word in ("-c", f"mcp_servers.{setting}")]
+    return Handed(tuple(words))
+
+
+def _configured(env: Mapping[str, str]) -> list[str]:
+    """The servers that Codex knows of by its files; it trusts no folder by itself."""
+    home = env.get("CODEX_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".codex")
+    found: dict[str, None] = {}
+    for path in (Path("/etc/codex/config.toml"), Path(home, "config.toml")):
+        with suppress(OSError, ValueError):
+            found |= dict.fromkeys(
+                obj(tomllib.loads(path.read_text(encoding="utf-8")).get("mcp_servers"))
+            )
+    return [name for name in found if _BARE.fullmatch(name)]
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value)  # what is written here is the same in both
+
+
 def _account(env: Mapping[str, str]) -> str:
     return account("codex", env, ("CODEX_API_KEY", "OPENAI_API_KEY"), ("CODEX_HOME", "HOME"))
 
@@ -145,6 +180,7 @@ PRESET = Preset(
     words=_words,
     reader=CodexReader,
     account=_account,
+    hand=_hand,
     mode="workspace-write",
     interrupts=True,
     reset=reset_in_rollout,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import account
-from athanore.agent_adapters.cli.preset import Options, Preset, flags
+from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
 from athanore.agent_adapters.cli.reader import Json, StreamReader, number, obj, say
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Fault, FaultKind
 
@@ -95,6 +95,7 @@ PRESET = Preset(
     words=_words,
     reader=GeminiReader,
     account=_account,
+    hand=lambda servers, env, cwd: in_settings("GEMINI_CLI_SYSTEM_SETTINGS_PATH", servers),
     mode="yolo",
     env={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
 )

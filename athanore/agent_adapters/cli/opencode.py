@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, number, obj, say
+from athanore.agent_adapters.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
+
+_CONFIG = "OPENCODE_CONFIG_CONTENT"
+_FILES = ("config.json", "opencode.json", "opencode.jsonc")
+_STRING_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])', re.DOTALL)
 
 
 class OpenCodeReader(StreamReader):
@@ -73,8 +83,52 @@ def _words(options: Options, session: str | None) -> list[str]:
     return ["run", "--format", "json", *flags(known), *options.extra_args]
 
 
+def _hand(servers: Servers, env: Mapping[str, str], cwd: Path) -> Handed:
+    # This configuration is put over those of the files, so each of theirs is switched off.
+    known: dict[str, Any] = {name: {"enabled": False} for name in _configured(env, cwd)}
+    for name, server in servers.items():
+        if server.url:
+            token = f"Bearer {{env:{server.token_env}}}"
+            headers = {"Authorization": token} if server.token_env else {}
+            given: Json = {"type": "remote", "url": server.url, "headers": headers, "oauth": False}
+        else:
+            variables = {variable: f"{{env:{variable}}}" for variable in server.env}
+            given = {"type": "local", "command": list(server.command), "environment": variables}
+        known[name] = given | {"enabled": True}
+    mine = _parsed(env.get(_CONFIG, "")) or {}
+    theirs = obj(mine.get("mcp"))
+    mine["mcp"] = {name: obj(theirs[name]) | {"enabled": False} for name in theirs} | known
+    return Handed(env={_CONFIG: json.dumps(mine)})
+
+
+def _configured(env: Mapping[str, str], cwd: Path) -> list[str]:
+    """The servers that OpenCode knows of by its files."""
+    home = Path(env.get("HOME") or "~").expanduser()
+    config = Path(env.get("XDG_CONFIG_HOME") or home / ".config", "opencode")
+    folders = [config, *cwd.parents, cwd, *(p / ".opencode" for p in cwd.parents)]
+    folders += [cwd / ".opencode", *map(Path, filter(None, [env.get("OPENCODE_CONFIG_DIR")]))]
+    paths = [folder / name for folder in folders for name in _FILES]
+    found: dict[str, None] = {}
+    for path in (*paths, *map(Path, filter(None, [env.get("OPENCODE_CONFIG")]))):
+        with suppress(OSError, UnicodeDecodeError):
+            found |= dict.fromkeys(
+                obj((_parsed(path.read_text(encoding="utf-8")) or {}).get("mcp"))
+            )
+    return list(found)
+
+
+def _parsed(text: str) -> Json | None:
+    """JSON with comments, and with commas after the last of a list."""
+    text = _STRING_OR_COMMENT.sub(lambda found: found[1] or "", text)
+    text = _STRING_OR_COMMA.sub(lambda found: found[1] or found[2], text)
+    try:
+        return obj(json.loads(text))
+    except ValueError:
+        return None
+
+
 def _account(env: Mapping[str, str]) -> str:
     return account("opencode", env, (), ("XDG_DATA_HOME", "HOME"))
 
 
-PRESET = Preset(name="opencode", words=_words, reader=OpenCodeReader, account=_account)
+PRESET = Preset(name="opencode", words=_words, reader=OpenCodeReader, account=_account, hand=_hand)

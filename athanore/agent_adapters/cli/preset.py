@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from athanore.agent_adapters.cli.reader import StreamReader
+from athanore.agent_adapters.mcp_servers import Handed, Servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Preset:
         mode: the mode for a user who names none: one in which the agent can do its work.
         env: variables that the program needs; the job's own win.
         interrupts: it tells what it has spent when it is interrupted.
+        hand: how the program is told of the servers of MCP that it has, and of no others; from
+            their names, its environment and the folder in which it starts.
         reset: finds when a usage limit is reset in what the program has written down, from the
             agent's environment and the session.
     """
@@ -46,10 +51,26 @@ class Preset:
     words: Callable[[Options, str | None], list[str]]
     reader: Callable[[Mapping[str, Any]], StreamReader]
     account: Callable[[Mapping[str, str]], str]
+    hand: Callable[[Servers, Mapping[str, str], Path], Handed]
     mode: str | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     interrupts: bool = False
     reset: Callable[[Mapping[str, str], str], Reset | None] | None = None
+
+
+def in_settings(variable: str, servers: Servers) -> Handed:
+    """Settings that Gemini CLI and its offspring read before those of their user."""
+    known: dict[str, Any] = {}
+    for name, server in servers.items():
+        if server.url:
+            token = {"Authorization": f"Bearer ${{{server.token_env}}}"} if server.token_env else {}
+            known[name] = {"httpUrl": server.url, "headers": token}
+        else:
+            program, *args = server.command
+            env = {wanted: f"${{{wanted}}}" for wanted in server.env}
+            known[name] = {"command": program, "args": args, "env": env}
+    allowed = [word for name in servers for word in ("--allowed-mcp-server-names", name)]
+    return Handed(tuple(allowed), settings=(variable, json.dumps({"mcpServers": known})))
 
 
 def flags(values: Mapping[str, str | None]) -> list[str]:

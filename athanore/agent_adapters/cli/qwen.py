@@ -8,7 +8,7 @@ from typing import Any
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.claude import ClaudeReader
-from athanore.agent_adapters.cli.preset import Options, Preset, flags
+from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
 from athanore.agent_adapters.cli.reader import Json, number, obj
 from athanore.models import AgentEvent
 
@@ -59,4 +59,11 @@ def _account(env: Mapping[str, str]) -> str:
     return account("qwen", env, ("OPENAI_API_KEY", "DASHSCOPE_API_KEY"), ("HOME",))
 
 
-PRESET = Preset(name="qwen", words=_words, reader=QwenReader, account=_account, mode="yolo")
+PRESET = Preset(
+    name="qwen",
+    words=_words,
+    reader=QwenReader,
+    account=_account,
+    hand=lambda servers, env, cwd: in_settings("QWEN_CODE_SYSTEM_SETTINGS_PATH", servers),
+    mode="yolo",
+)
