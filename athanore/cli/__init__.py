@@ -28,7 +28,7 @@ from athanore.texts import shown
 from athanore.version import __version__
 
 _GROUPS = {
-    "Begin": (starting.init, starting.doctor),
+    "Begin": (starting.init, starting.doctor, starting.validate),
     "Run": (serving.up, serving.api),
     "Deploy": (
         deploying.deploy,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -14,6 +15,9 @@ from athanore.cli.templates import FILES, WHAT, BoardKind
 from athanore.errors import ConfigurationError
 from athanore.launch.display import text
 from athanore.names import folder_name
+
+if TYPE_CHECKING:
+    from athanore.launch.doctor import Finding
 
 
 def init(
@@ -73,10 +77,26 @@ def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:
 
     The exit code is 1 if something fails.
     """
-    from athanore.launch.doctor import Level, examine
+    from athanore.launch.doctor import examine
 
-    findings = asyncio.run(examine(app_name(app), lambda name: find_app(name)[1]))
-    if json:
+    return _show(asyncio.run(examine(app_name(app), lambda name: find_app(name)[1])), json)
+
+
+def validate(app: AppArgument = None, /, *, json: AsJson = False) -> int:
+    """Check an app's code without its board, Prefect or network: for a hook or CI.
+
+    Whether it can be imported, its routes and options, the programs of agents and checks. The exit
+    code is 1 if something fails.
+    """
+    from athanore.launch import validation
+
+    return _show(validation.validate(app_name(app), lambda name: find_app(name)[1]), json)
+
+
+def _show(findings: Sequence[Finding], as_json: bool) -> int:
+    from athanore.launch.doctor import Level
+
+    if as_json:
         print_json(findings)
     else:
         out = console()

@@ -67,13 +67,13 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
     dispatcher: AgentDispatcher | None = None
     try:
         dispatcher = await asyncio.to_thread(load, reference)
-        found += [_app(reference, dispatcher)]
+        found += [app_finding(reference, dispatcher)]
         found += await asyncio.to_thread(
             lambda: [board_finding(dispatcher), *agent_findings(dispatcher)]
         )
-        found += [await _api(dispatcher), _security(dispatcher)]
+        found += [await _api(dispatcher), security(dispatcher)]
     except AthanoreError as exc:
-        found.append(_fail("app", exc))
+        found.append(failed("app", exc))
     return [*found, _home(), *await _prefect(reference, dispatcher)]
 
 
@@ -81,7 +81,8 @@ def _python() -> Finding:
     return Finding("Python", Level.OK, f"{platform.python_version()}, with Athanore {__version__}")
 
 
-def _app(reference: str, dispatcher: AgentDispatcher) -> Finding:
+def app_finding(reference: str, dispatcher: AgentDispatcher) -> Finding:
+    """Say which routes an app has."""
     count = len(dispatcher.routes)
     if not count and not dispatcher.settings.enable_queue_management:
         return Finding(
@@ -102,7 +103,7 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
         if (queues := look_at_board(dispatcher)) is None:
             return Finding("board", Level.OK, f"{where} is made at the first start")
     except AthanoreError as exc:
-        return _fail("board", exc)
+        return failed("board", exc)
     except Exception as exc:
         return Finding(
             "board",
@@ -126,7 +127,7 @@ def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
         try:
             check_agent(dispatcher, route)
         except ConfigurationError as exc:
-            yield _fail("agent", exc)
+            yield failed("agent", exc)
         else:
             yield Finding("agent", Level.OK, f"{route.name!r}: {route.describe()}")
     for way in circles(dispatcher.routes.values()):
@@ -149,18 +150,19 @@ async def _api(dispatcher: AgentDispatcher) -> Finding:
     except ConfigurationError as exc:
         if await app_at(host, port) == dispatcher.name:
             return Finding("task API", Level.OK, f"runs at {address_of(host, port)}")
-        return _fail("task API", await taken(exc, dispatcher.name, host, port))
+        return failed("task API", await taken(exc, dispatcher.name, host, port))
     return Finding("task API", Level.OK, f"port {port or 'of its choice'} on {host} is free")
 
 
-def _security(dispatcher: AgentDispatcher) -> Finding:
+def security(dispatcher: AgentDispatcher) -> Finding:
+    """Say who may call the task API."""
     from athanore.api.security.guard import check_binding
 
     settings = dispatcher.settings
     try:
         check_binding(settings, settings.api_host)
     except ConfigurationError as exc:
-        return _fail("API access", exc)
+        return failed("API access", exc)
     if settings.api_auth == "token":
         return Finding("API access", Level.OK, "every caller needs a token")
     assert is_loopback(settings.api_host)
@@ -206,7 +208,7 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
         url = named or own_api()
         trouble = await trouble_at(url, _PATIENCE)
     except ConfigurationError as exc:
-        return [_fail("Prefect", exc)]
+        return [failed("Prefect", exc)]
     if trouble is not None:
         if named or trouble.answers:
             return [Finding("Prefect", Level.FAIL, trouble.says, trouble.mend)]
@@ -251,7 +253,7 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
                     found += await _deployed(client, reference, dispatcher)
                     found += await _needs_person(client, reference, dispatcher)
         except AthanoreError as exc:
-            found.append(_fail("Prefect", exc))
+            found.append(failed("Prefect", exc))
     return found
 
 
@@ -271,7 +273,7 @@ async def _deployed(
     try:
         await check_app_record(client, App(reference, dispatcher))
     except AthanoreError as exc:
-        found.append(_fail("name", exc))
+        found.append(failed("name", exc))
     deploy = "Run `athanore deploy`; `athanore up` does it by itself."
     versions = {d.version for d in (await deployments_of(client, dispatcher.name)).values()}
     if not versions:
@@ -379,7 +381,7 @@ def _database(kind: str, what: str) -> Finding:
     )
 
 
-def _fail(what: str, error: AthanoreError) -> Finding:
+def failed(what: str, error: AthanoreError) -> Finding:
     """A finding from an error, whose message says what to mend after its first part."""
     says, _, mend = " ".join(str(error).split()).partition("; ")
     return Finding(what, Level.FAIL, says, mend[:1].upper() + mend[1:])
