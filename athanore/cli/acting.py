@@ -11,8 +11,7 @@ from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError, DispatchError
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
     from athanore.services.runs import Dispatched
     from athanore.services.tasks import Arrival
@@ -43,7 +42,7 @@ def create(
 ) -> None:
     """Create a task; if its queue is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services import tasks
 
         made = await tasks.create(Connected(client), found, queue, name, description)
@@ -61,7 +60,7 @@ def comment(
 ) -> None:
     """Post a comment on a task."""
 
-    async def action(_: PrefectClient, found: App) -> None:
+    async def action(_: PrefectRunStore, found: App) -> None:
         from athanore.services import tasks
 
         await tasks.comment(found, task, text, _BY)
@@ -79,7 +78,7 @@ def move(
 ) -> None:
     """Move a task to another queue; if that is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services import tasks
 
         moved = await tasks.move(Connected(client), found, task, queue, _BY)
@@ -91,7 +90,7 @@ def move(
 def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = None) -> None:
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services import runs, tasks
 
         read = await tasks.read(found, task)
@@ -111,7 +110,7 @@ def cancel(
 ) -> None:
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services import runs, tasks
 
         read = await tasks.read(found, task)
@@ -138,7 +137,7 @@ def requeue(
     if (task is None) is not all_:
         raise ConfigurationError("Name one task, or say --all.")
 
-    async def action(client: PrefectClient, found: App) -> int:
+    async def action(client: PrefectRunStore, found: App) -> int:
         from athanore.services import dead_letters, tasks
 
         async def requeue_one(task_id: str) -> None:
@@ -167,7 +166,7 @@ def requeue(
 def pause(route: RouteName, /, *, app: AppOption = None) -> None:
     """Pause a route: no polls, and no agent starts. Running agents are left alone."""
 
-    async def action(client: PrefectClient, found: App) -> str:
+    async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.routes import pause
 
         return (await pause(client, found, route)).name
@@ -179,7 +178,7 @@ def pause(route: RouteName, /, *, app: AppOption = None) -> None:
 def resume(route: RouteName, /, *, app: AppOption = None) -> None:
     """Let a paused route go on, whoever paused it."""
 
-    async def action(client: PrefectClient, found: App) -> str:
+    async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.routes import resume
 
         return (await resume(client, found, route)).name
@@ -187,7 +186,7 @@ def resume(route: RouteName, /, *, app: AppOption = None) -> None:
     say(f"Resumed {with_app(app, action)!r}.")
 
 
-async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arrival) -> None:
+async def _tell_arrival(client: PrefectRunStore, app: App, verb: str, done: Arrival) -> None:
     from athanore.runs.store import route_name
     from athanore.services.runs import Dispatched
 
@@ -196,7 +195,7 @@ async def _tell_arrival(client: PrefectClient, app: App, verb: str, done: Arriva
         await _tell(client, app, Dispatched(done.run, route_name(done.run), created=True))
 
 
-async def _tell(client: PrefectClient, app: App, done: Dispatched) -> None:
+async def _tell(client: PrefectRunStore, app: App, done: Dispatched) -> None:
     from athanore.runs.capacity.pausing import paused_parts
     from athanore.runs.links import run_url
 

@@ -18,8 +18,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
 
 type AppArgument = Annotated[
@@ -88,7 +87,7 @@ def check_routes(name: str, dispatcher: AgentDispatcher) -> None:
         )
 
 
-def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
+def with_prefect[T](action: Callable[[PrefectRunStore], Awaitable[T]]) -> T:
     """Call an action with a client of the Prefect server that runs.
 
     Raises:
@@ -118,11 +117,11 @@ def with_prefect[T](action: Callable[[PrefectClient], Awaitable[T]]) -> T:
 class Connected:
     """A command's client, as use cases take it."""
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectRunStore) -> None:
         self._client = client
 
     @asynccontextmanager
-    async def client(self) -> AsyncGenerator[PrefectClient]:
+    async def client(self) -> AsyncGenerator[PrefectRunStore]:
         """Give the client; see `athanore.services.access.PrefectAccess`."""
         from athanore.launch.prefect.prefect_server import prefect_errors
 
@@ -130,7 +129,7 @@ class Connected:
             yield self._client
 
 
-def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Awaitable[T]]) -> T:
+def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], Awaitable[T]]) -> T:
     """Call an action with a Prefect client and the app that is meant.
 
     Raises:
@@ -139,7 +138,7 @@ def with_app[T](reference: str | None, action: Callable[[PrefectClient, App], Aw
     """
     name, dispatcher = find_app(reference)
 
-    async def with_client(client: PrefectClient) -> T:
+    async def with_client(client: PrefectRunStore) -> T:
         from athanore.deployments import check_app_record
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry

@@ -14,10 +14,10 @@ from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.events.schemas.automations import AutomationCore
 
     from athanore.deployments import Deployed, Plan
+    from athanore.runs.prefect_store import PrefectRunStore
 
 type PoolType = Annotated[
     str | None,
@@ -58,7 +58,7 @@ def deploy(
     name, dispatcher = find_app(app)
     check_routes(name, dispatcher)
 
-    async def action(client: PrefectClient) -> tuple[Plan, Deployed]:
+    async def action(client: PrefectRunStore) -> tuple[Plan, Deployed]:
         from athanore.deployments import claim_app, deploy, planned
         from athanore.runtime.apps import App
 
@@ -92,7 +92,7 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
     for name, dispatcher in named:
         check_routes(name, dispatcher)
 
-    async def action(client: PrefectClient) -> tuple[list[Plan], list[str]]:
+    async def action(client: PrefectRunStore) -> tuple[list[Plan], list[str]]:
         from athanore.deployments import claim_app, make_pools, planned
         from athanore.runtime.apps import App
 
@@ -184,11 +184,11 @@ def automations(
 
     patience = them.Patience(late=timedelta(minutes=late_after), lost=timedelta(minutes=lost_after))
 
-    async def wanted(client: PrefectClient) -> list[AutomationCore]:
+    async def wanted(client: PrefectRunStore) -> list[AutomationCore]:
         block = None if notify is None else await them.notification_block(client, notify)
         return them.automations(dispatcher.name, patience, block)
 
-    async def change(client: PrefectClient) -> list[str]:
+    async def change(client: PrefectRunStore) -> list[str]:
         action = them.create if create else them.delete
         return await action(client, dispatcher.name, await wanted(client))
 
@@ -205,7 +205,7 @@ def automations(
     sys.stdout.write(them.as_yaml(shown))
 
 
-async def _warn_of_open_prefect(client: PrefectClient, plan: Plan) -> None:
+async def _warn_of_open_prefect(client: PrefectRunStore, plan: Plan) -> None:
     """Say so where anybody may change what the process pools of an app start."""
     from athanore.deployments.pools import PROCESS_TYPE
     from athanore.launch.prefect.prefect_access import HOW_TO_CLOSE, is_open

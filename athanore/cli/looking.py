@@ -23,10 +23,9 @@ from athanore.launch.display import (
 )
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
     from athanore.models import Task
     from athanore.options import Options
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
     from athanore.runtime.routes.route_registry import KnownRoute
     from athanore.services.dead_letters import DeadLetter
@@ -49,7 +48,7 @@ def status(
             "--watch draws on a terminal; for a program call `athanore status --json` repeatedly."
         )
 
-    async def action(client: PrefectClient, found: App) -> Overview:
+    async def action(client: PrefectRunStore, found: App) -> Overview:
         from athanore.services.status.overview import overview
 
         if watch:
@@ -74,7 +73,7 @@ def tasks(
 ) -> None:
     """List the board's open tasks, queue by queue, and what runs for each."""
 
-    async def action(client: PrefectClient, found: App) -> list[tuple[Task, RunView | None]]:
+    async def action(client: PrefectRunStore, found: App) -> list[tuple[Task, RunView | None]]:
         from athanore.runs import store
         from athanore.services.status.overview import run_view
 
@@ -118,7 +117,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
 def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the tasks that were given up: why, after how many attempts, and what was said last."""
 
-    async def action(client: PrefectClient, found: App) -> list[DeadLetter]:
+    async def action(client: PrefectRunStore, found: App) -> list[DeadLetter]:
         from athanore.services import dead_letters
 
         return await dead_letters.read_all(client, found)

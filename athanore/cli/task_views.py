@@ -21,10 +21,10 @@ from athanore.launch.display import ago, state_text, text, until
 from athanore.texts import as_json
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, Log
 
     from athanore.models import Task
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
     from athanore.services.status.explaining import Explanation
     from athanore.services.status.overview import RunView
@@ -40,7 +40,7 @@ _LEVELS = {10: ("DEBUG", "dim"), 20: ("INFO", ""), 30: ("WARNING", "yellow"), 40
 def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Show a task: description, checklist, comments, and its agent runs."""
 
-    async def action(client: PrefectClient, found: App) -> tuple[Task, list[RunView]]:
+    async def action(client: PrefectRunStore, found: App) -> tuple[Task, list[RunView]]:
         from athanore.services.status.overview import run_view
 
         read = await found.board.task(task)
@@ -88,7 +88,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
 def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
 
-    async def action(client: PrefectClient, found: App) -> Explanation:
+    async def action(client: PrefectRunStore, found: App) -> Explanation:
         from athanore.services.status import explaining
 
         return await explaining.explain(client, found, await found.board.task(task))
@@ -133,7 +133,7 @@ def logs(
 ) -> None:
     """Print what the agent of a task's newest run says; --follow goes on through retries."""
 
-    async def action(client: PrefectClient, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> None:
         newest = await _runs(client, found, task, 1)
         if not newest:
             read = await found.board.task(task)
@@ -157,7 +157,7 @@ def logs(
     with_app(app, action)
 
 
-async def _runs(client: PrefectClient, app: App, task_id: str, limit: int) -> list[FlowRun]:
+async def _runs(client: PrefectRunStore, app: App, task_id: str, limit: int) -> list[FlowRun]:
     """The task's runs, the newest first."""
     from prefect.client.schemas.sorting import FlowRunSort
 
@@ -174,7 +174,7 @@ async def _runs(client: PrefectClient, app: App, task_id: str, limit: int) -> li
     )
 
 
-async def _lines(client: PrefectClient, run_id: UUID, follow: bool) -> AsyncIterator[Log]:
+async def _lines(client: PrefectRunStore, run_id: UUID, follow: bool) -> AsyncIterator[Log]:
     """Yield a run's log, and with `follow` what comes until the run is over.
 
     Lines may arrive a little out of order, so the last seconds are read again each time.

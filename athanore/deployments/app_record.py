@@ -21,7 +21,6 @@ from typing import Any, cast
 from uuid import UUID
 
 import psutil
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import StateType, Variable
@@ -34,6 +33,7 @@ from athanore.errors import AppTakenError, BoardError
 from athanore.models import BoardIdentity, RetryPolicy
 from athanore.processes import identity
 from athanore.runs import store
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -88,7 +88,7 @@ class Record:
 _RECORD = TypeAdapter(Record)
 
 
-async def check_app_record(client: PrefectClient, app: App) -> None:
+async def check_app_record(client: PrefectRunStore, app: App) -> None:
     """See that the app of this name in Prefect, if there is one, is this one. Changes nothing.
 
     Raises:
@@ -103,7 +103,7 @@ async def check_app_record(client: PrefectClient, app: App) -> None:
 
 
 async def claim_app(
-    client: PrefectClient, app: App, *, serves: bool = False, new_board: bool = False
+    client: PrefectRunStore, app: App, *, serves: bool = False, new_board: bool = False
 ) -> None:
     """Note that this is the app of its name.
 
@@ -154,7 +154,7 @@ async def claim_app(
 
 
 async def _refuse_another(
-    client: PrefectClient, app: App, known: Record, mine: Record, variable: Variable
+    client: PrefectRunStore, app: App, known: Record, mine: Record, variable: Variable
 ) -> None:
     if app.dispatcher.is_named:
         if known.other_board(mine) and (
@@ -184,7 +184,7 @@ async def _board(app: App) -> BoardIdentity | None:
         return None
 
 
-async def _lives(client: PrefectClient, app: App, known: Record, variable: Variable) -> bool:
+async def _lives(client: PrefectRunStore, app: App, known: Record, variable: Variable) -> bool:
     """Tell whether anything of an app is at work: what noted itself last, or a worker."""
     gone = identity.is_gone(known.process) if known.process else True
     if gone is False:
@@ -212,7 +212,7 @@ def _has_ended(worker: str, known: Record) -> bool:
     return not psutil.pid_exists(int(match[2]))
 
 
-async def _renew(client: PrefectClient, variable: Variable, known: Record, mine: Record) -> None:
+async def _renew(client: PrefectRunStore, variable: Variable, known: Record, mine: Record) -> None:
     """Add what is known by now: another way to the board, the process that serves the app."""
     marks = tuple(dict.fromkeys((*mine.marks, *known.marks)))[:_MARKS]
     place = mine.place or known.place
@@ -221,7 +221,7 @@ async def _renew(client: PrefectClient, variable: Variable, known: Record, mine:
         await client.update_variable(VariableUpdate(name=variable.name, value=new.value()))
 
 
-async def _leave_board(client: PrefectClient, name: str) -> None:
+async def _leave_board(client: PrefectRunStore, name: str) -> None:
     """Settle an app's runs: the tasks of its new board are others, even with equal ids."""
     message = "The app has left the board of this task."
     unfinished = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
@@ -247,7 +247,7 @@ def _read(variable: Variable) -> Record | None:
         return None
 
 
-async def _delete(client: PrefectClient, variable_id: UUID) -> None:
+async def _delete(client: PrefectRunStore, variable_id: UUID) -> None:
     """Delete a variable as it was read: one that was made anew meanwhile has another id."""
     with _missing_is_fine():
         await client.request("DELETE", cast(Any, f"/variables/{variable_id}"))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import yaml
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument, StateType
 from prefect.client.schemas.sorting import AutomationSort
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
@@ -26,6 +25,7 @@ from prefect.settings import get_current_settings
 
 from athanore import names
 from athanore.errors import ConfigurationError
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import PrefectState, event_of
 
 _ID = "prefect.resource.id"
@@ -146,7 +146,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
     ]
 
 
-async def create(client: PrefectClient, app: str, wanted: list[AutomationCore]) -> list[str]:
+async def create(client: PrefectRunStore, app: str, wanted: list[AutomationCore]) -> list[str]:
     """Create or renew an app's automations, and return a line for each.
 
     One that was switched off stays so. Where nobody is told, what was chosen in Prefect's UI stays.
@@ -171,7 +171,7 @@ async def create(client: PrefectClient, app: str, wanted: list[AutomationCore]) 
     return changes
 
 
-async def delete(client: PrefectClient, app: str, wanted: list[AutomationCore]) -> list[str]:
+async def delete(client: PrefectRunStore, app: str, wanted: list[AutomationCore]) -> list[str]:
     """Delete an app's automations, and return a line for each."""
     found = await _existing(client, app, [w.name for w in wanted])
     for automation in found:
@@ -186,7 +186,7 @@ def as_yaml(wanted: list[AutomationCore]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-async def notification_block(client: PrefectClient, name: str) -> BlockDocument:
+async def notification_block(client: PrefectRunStore, name: str) -> BlockDocument:
     """Look up a notification block by `type/name`, as `slack-webhook/ops`.
 
     Raises:
@@ -206,7 +206,7 @@ async def notification_block(client: PrefectClient, name: str) -> BlockDocument:
     return block
 
 
-async def _existing(client: PrefectClient, app: str, wanted: list[str]) -> list[Automation]:
+async def _existing(client: PrefectRunStore, app: str, wanted: list[str]) -> list[Automation]:
     found = await client.read_automations(
         automations=AutomationFilter(name=AutomationFilterName(any_=wanted)),
         sort=AutomationSort.NAME_ASC,

@@ -11,7 +11,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -26,6 +25,7 @@ from athanore.deployments.renaming import take_over
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.route_registry import Registry, deployments_of
 
 logger = logging.getLogger("athanore.deployments")
@@ -59,7 +59,7 @@ class Deployed:
     lingering: list[str] = field(default_factory=list[str])
 
 
-async def planned(client: PrefectClient, dispatcher: AgentDispatcher, reference: str) -> Plan:
+async def planned(client: PrefectRunStore, dispatcher: AgentDispatcher, reference: str) -> Plan:
     """Plan what a deploy is to make: the code's routes as the code has them, and those of others.
 
     What was changed over HTTP of a route in the code ends with this; see `plan` for `reference`.
@@ -71,7 +71,7 @@ async def planned(client: PrefectClient, dispatcher: AgentDispatcher, reference:
 
 
 async def deploy(
-    client: PrefectClient,
+    client: PrefectRunStore,
     wanted: Plan,
     *,
     drain: timedelta = timedelta(0),
@@ -100,7 +100,7 @@ async def deploy(
     return done
 
 
-async def deploy_route(client: PrefectClient, wanted: Plan, route: str) -> Deployed:
+async def deploy_route(client: PrefectRunStore, wanted: Plan, route: str) -> Deployed:
     """Make one route of a plan in Prefect, and the order of all; other routes are left as they are.
 
     A route whose removal has begun is taken back.
@@ -115,7 +115,7 @@ async def deploy_route(client: PrefectClient, wanted: Plan, route: str) -> Deplo
 
 
 async def _put_all(
-    client: PrefectClient,
+    client: PrefectRunStore,
     wanted: Plan,
     deployments: Iterable[DeploymentPlan],
     existing: dict[tuple[UUID, str], DeploymentResponse],
@@ -142,7 +142,7 @@ async def _put_all(
             await removal.take_back(client, there)
 
 
-async def _pull_steps(client: PrefectClient, pool: str) -> list[dict[str, Any]]:
+async def _pull_steps(client: PrefectRunStore, pool: str) -> list[dict[str, Any]]:
     """Tell Prefect's process worker where the app is; it starts runs in an empty folder."""
     if (await client.read_work_pool(pool)).type != PROCESS_TYPE:
         return []
@@ -177,7 +177,7 @@ def _matches(
 
 
 async def _put(
-    client: PrefectClient,
+    client: PrefectRunStore,
     flow: _KnownFlow,
     wanted: DeploymentPlan,
     steps: list[dict[str, Any]],
@@ -217,7 +217,7 @@ async def _put(
     return deployment_id
 
 
-async def _schedule(client: PrefectClient, deployment_id: UUID) -> None:
+async def _schedule(client: PrefectRunStore, deployment_id: UUID) -> None:
     """Have Prefect schedule the first polls now: a worker that starts next then finds them.
 
     It asks only every ten seconds, and would miss those that are scheduled after its first look.
@@ -230,7 +230,7 @@ async def _schedule(client: PrefectClient, deployment_id: UUID) -> None:
         logger.debug("The first polls were not scheduled at once: %s", exc)
 
 
-async def poll_now(client: PrefectClient, app: str, routes: Iterable[str]) -> None:
+async def poll_now(client: PrefectRunStore, app: str, routes: Iterable[str]) -> None:
     """Have routes that are not paused polled at once, instead of at their next scheduled time."""
     for route in routes:
         name = f"{names.POLL_FLOW}/{names.deployment_name(app, route)}"

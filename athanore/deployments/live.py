@@ -10,7 +10,6 @@ import shlex
 from dataclasses import replace
 from typing import Literal
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
 from athanore import names
@@ -19,6 +18,7 @@ from athanore.deployments.deploy import deploy_route, poll_now
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
 from athanore.route_rules import check_beside, check_filters
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define, sign
 from athanore.runtime.routes.prompt_template import PromptTemplate
@@ -56,7 +56,7 @@ def make_route(
     return KnownRoute(route, source, definition)
 
 
-async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
+async def put_route(client: PrefectRunStore, app: App, known: KnownRoute) -> None:
     """Have Prefect hold a route as it was made or changed over HTTP; it is in effect at once.
 
     Raises:
@@ -78,7 +78,7 @@ async def put_route(client: PrefectClient, app: App, known: KnownRoute) -> None:
 
 
 async def change_route(
-    client: PrefectClient, app: App, known: KnownRoute, changes: RouteOptions
+    client: PrefectRunStore, app: App, known: KnownRoute, changes: RouteOptions
 ) -> KnownRoute:
     """Change options of a route; of one in the code until the next deploy.
 
@@ -107,7 +107,7 @@ async def change_route(
     return changed
 
 
-async def is_made_over_http(client: PrefectClient, app: App, name: str) -> bool:
+async def is_made_over_http(client: PrefectRunStore, app: App, name: str) -> bool:
     """Tell whether Prefect holds a route that was made over HTTP, be it one that makes no sense."""
     return any(
         names.API_ROUTE_TAG in d.tags and not removal.is_leaving(d)
@@ -116,7 +116,7 @@ async def is_made_over_http(client: PrefectClient, app: App, name: str) -> bool:
 
 
 async def remove_route(
-    client: PrefectClient, app: App, name: str, source: Literal["code", "api"]
+    client: PrefectRunStore, app: App, name: str, source: Literal["code", "api"]
 ) -> bool:
     """Stop a route: no more polls, no more agents, what waits is cancelled; agents may finish.
 
@@ -135,7 +135,7 @@ async def remove_route(
     return not lingering
 
 
-async def finish_removal(client: PrefectClient, app: App, name: str) -> bool:
+async def finish_removal(client: PrefectRunStore, app: App, name: str) -> bool:
     """Go on with the removal of a route that was made over HTTP; True when nothing is left of it.
 
     One that was made anew meanwhile is left alone.
@@ -149,12 +149,12 @@ async def finish_removal(client: PrefectClient, app: App, name: str) -> bool:
     return not lingering
 
 
-async def leaving_routes(client: PrefectClient, app: App) -> list[str]:
+async def leaving_routes(client: PrefectRunStore, app: App) -> list[str]:
     """The names of routes made over HTTP whose removal has begun."""
     tags = (names.API_ROUTE_TAG, names.LEAVING_TAG)
     found = await deployments_of(client, app.name, *tags)
     return sorted({names.route_of(d.parameters) for d in found.values()})
 
 
-async def _deployments(client: PrefectClient, app: App, name: str) -> list[DeploymentResponse]:
+async def _deployments(client: PrefectRunStore, app: App, name: str) -> list[DeploymentResponse]:
     return list((await deployments_of(client, app.name, names.route_tag(name))).values())

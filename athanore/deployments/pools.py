@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from athanore.deployments.plan import PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
-from athanore.runs.capacity.work_queues import queues_of
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"
@@ -49,7 +48,7 @@ def job_template(pool_type: str, app: str) -> dict[str, Any] | None:
 
 
 async def make_pools(
-    client: PrefectClient, pools: Iterable[PoolPlan], pool_type: str | None = None
+    client: PrefectRunStore, pools: Iterable[PoolPlan], pool_type: str | None = None
 ) -> list[str]:
     """Create the pools and queues that are missing, and set limits and priorities.
 
@@ -70,7 +69,7 @@ async def make_pools(
 
 
 async def _make_pool(
-    client: PrefectClient, plan: PoolPlan, pool_type: str | None, changes: list[str]
+    client: PrefectRunStore, plan: PoolPlan, pool_type: str | None, changes: list[str]
 ) -> WorkPool:
     wanted = WorkPoolCreate(
         name=plan.name,
@@ -112,15 +111,15 @@ async def _make_pool(
 
 
 async def _make_queues(
-    client: PrefectClient, pool: WorkPool, plan: PoolPlan, changes: list[str]
+    client: PrefectRunStore, pool: WorkPool, plan: PoolPlan, changes: list[str]
 ) -> None:
-    there = {q.name: q for q in await queues_of(client, pool.name)}
+    there = {q.name: q for q in await client.work_queues(pool.name)}
     missing = [q for q in plan.queues if q.name not in there]
     for queue in missing:
         await _create_queue(client, pool.name, queue)
         changes.append(f"created work queue {queue.name!r} ({_limit(queue.concurrency_limit)})")
     if missing:  # each new one may have pushed others back
-        there = {q.name: q for q in await queues_of(client, pool.name)}
+        there = {q.name: q for q in await client.work_queues(pool.name)}
     for wanted in plan.queues:
         queue = there[wanted.name]
         # Why a route is paused may stand in the description of its queue.
@@ -136,7 +135,7 @@ async def _make_queues(
 
 
 async def _order_queues(
-    client: PrefectClient,
+    client: PrefectRunStore,
     pool: WorkPool,
     plan: PoolPlan,
     there: dict[str, WorkQueue],
@@ -162,7 +161,7 @@ async def _order_queues(
                 changes.append(f"work queue {queue.name!r}: priority {priority}")
 
 
-async def _create_queue(client: PrefectClient, pool: str, wanted: QueuePlan) -> None:
+async def _create_queue(client: PrefectRunStore, pool: str, wanted: QueuePlan) -> None:
     try:
         await client.create_work_queue(
             wanted.name,

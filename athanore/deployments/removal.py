@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
@@ -20,6 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from athanore import names
 from athanore.runs import clearing, store
 from athanore.runs.capacity import pausing
+from athanore.runs.prefect_store import PrefectRunStore
 
 _LOOK_EVERY = 0.5
 
@@ -35,7 +35,7 @@ def is_leaving(deployment: DeploymentResponse) -> bool:
 
 
 async def remove(
-    client: PrefectClient,
+    client: PrefectRunStore,
     app: str,
     gone: Sequence[DeploymentResponse],
     drain: timedelta,
@@ -67,7 +67,7 @@ async def remove(
 
 
 async def retire(
-    client: PrefectClient, app: str, route: str, gone: Sequence[DeploymentResponse]
+    client: PrefectRunStore, app: str, route: str, gone: Sequence[DeploymentResponse]
 ) -> bool:
     """Take a route of the code away until the next deploy; what is paused here stands for it.
 
@@ -79,14 +79,14 @@ async def retire(
     return not await at_work(client, app, route)
 
 
-async def take_back(client: PrefectClient, deployment: DeploymentResponse) -> None:
+async def take_back(client: PrefectRunStore, deployment: DeploymentResponse) -> None:
     """Let a route go on that has come back into the code before its removal was finished."""
     await client.resume_deployment(deployment.id)
     if deployment.work_queue_id is not None:
         await client.update_work_queue(deployment.work_queue_id, is_paused=False)
 
 
-async def _pause(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+async def _pause(client: PrefectRunStore, app: str, deployment: DeploymentResponse) -> None:
     if is_leaving(deployment):
         return
     await client.pause_deployment(deployment.id)
@@ -102,7 +102,7 @@ async def _pause(client: PrefectClient, app: str, deployment: DeploymentResponse
 
 
 async def _drained(
-    client: PrefectClient, app: str, routes: Iterable[str], limit: timedelta
+    client: PrefectRunStore, app: str, routes: Iterable[str], limit: timedelta
 ) -> None:
     """Wait until no agent of these routes works any more, or the time is up."""
     deadline = asyncio.get_running_loop().time() + limit.total_seconds()
@@ -112,12 +112,12 @@ async def _drained(
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def at_work(client: PrefectClient, app: str, route: str) -> bool:
+async def at_work(client: PrefectRunStore, app: str, route: str) -> bool:
     """Tell whether any run of a route is at work, or about to be."""
     return bool(await store.find_runs(client, app, _AT_WORK, route=route, limit=1))
 
 
-async def delete_queue(client: PrefectClient, app: str, deployment: DeploymentResponse) -> None:
+async def delete_queue(client: PrefectRunStore, app: str, deployment: DeploymentResponse) -> None:
     """Delete the work queue of a route that is no more."""
     if deployment.work_queue_id is None or not _has_own_queue(app, deployment):
         return
@@ -131,7 +131,7 @@ async def delete_queue(client: PrefectClient, app: str, deployment: DeploymentRe
         return
 
 
-async def delete(client: PrefectClient, deployment: DeploymentResponse) -> None:
+async def delete(client: PrefectRunStore, deployment: DeploymentResponse) -> None:
     """Delete a deployment of which no run is open; one that is gone already is fine."""
     try:
         await client.delete_deployment(deployment.id)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -26,6 +25,7 @@ from athanore.deployments import removal
 from athanore.deployments.plan import Plan
 from athanore.runs import store
 from athanore.runs.capacity import pausing
+from athanore.runs.prefect_store import PrefectRunStore, polls_are_paused
 from athanore.runs.states import StateName
 
 _PAGE = 200
@@ -33,7 +33,7 @@ _OPEN = (*store.WAITING, *store.WORKING)
 
 
 async def take_over(
-    client: PrefectClient, wanted: Plan, gone: Sequence[DeploymentResponse], changes: list[str]
+    client: PrefectRunStore, wanted: Plan, gone: Sequence[DeploymentResponse], changes: list[str]
 ) -> list[DeploymentResponse]:
     """Have routes of a plan take over what is open under their former names.
 
@@ -50,7 +50,7 @@ async def take_over(
         if new is None:
             left.append(deployment)
         elif names.POLL_TAG in deployment.tags:
-            if pausing.polls_are_paused(deployment):
+            if polls_are_paused(deployment):
                 await pausing.pause(client, wanted.app, new)
             await removal.delete(client, deployment)
         else:
@@ -67,7 +67,7 @@ async def take_over(
 
 
 async def _take_over_run(
-    client: PrefectClient, run: FlowRun, old: str, new: str, parameters: dict[str, Any]
+    client: PrefectRunStore, run: FlowRun, old: str, new: str, parameters: dict[str, Any]
 ) -> bool:
     """Give a run its new name; False if it was cancelled instead."""
     if run.state_type is StateType.SCHEDULED and not run.run_count:
@@ -86,7 +86,7 @@ def _parameters_of(wanted: Plan, route: str) -> dict[str, Any]:
     return next(d.parameters for d in wanted.deployments if names.route_of(d.parameters) == route)
 
 
-async def _open_runs(client: PrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
+async def _open_runs(client: PrefectRunStore, deployment: DeploymentResponse) -> list[FlowRun]:
     found: list[FlowRun] = []
     query = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),

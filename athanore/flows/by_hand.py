@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
 
 from athanore.errors import BoardError, DispatchError
 from athanore.routes import Route
+from athanore.runs.port import RunStore
 from athanore.runs.run_log import allow_another_start
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -19,15 +19,15 @@ from athanore.services import runs
 _ELSEWHERE = timedelta(seconds=30)
 
 
-async def leave_to_others(client: PrefectClient, app: App, run: FlowRun, why: str) -> State[None]:
+async def leave_to_others(prefect: RunStore, app: App, run: FlowRun, why: str) -> State[None]:
     """Give back a run whose route this process lacks: a worker that has it may be coming."""
-    await allow_another_start(client, run)
+    await allow_another_start(prefect, run)
     state: State[None] = AwaitingConcurrencySlot(scheduled_time=app.clock.now() + _ELSEWHERE)
     state.message = why
     return state
 
 
-async def hand_over(client: PrefectClient, app: App, route: Route, task_id: str) -> State[None]:
+async def hand_over(prefect: RunStore, app: App, route: Route, task_id: str) -> State[None]:
     """A run that was started by hand hands over to the one that holds the task's lock."""
     try:
         board_task = await app.board.task(task_id)
@@ -39,7 +39,7 @@ async def hand_over(client: PrefectClient, app: App, route: Route, task_id: str)
             f"this route takes tasks from {route.queue_name!r}."
         )
     try:
-        run = (await runs.dispatch(client, app, board_task, route.name)).run
+        run = (await runs.dispatch(prefect, app, board_task, route.name)).run
     except DispatchError as exc:
         return Cancelled(message=str(exc))
     return Completed(

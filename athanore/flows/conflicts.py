@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate
-from prefect.exceptions import ObjectAlreadyExists
-
 from athanore.errors import BoardError
 from athanore.routes import Route
+from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 
 _PREFECT_ID = "athanore_prefect_id"
@@ -24,14 +21,14 @@ _PREFECT_ID = "athanore_prefect_id"
 _LOOK_EVERY = 60.0
 
 
-async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]:
+async def rivals(prefect: RunStore, app: App, route: Route) -> Sequence[str]:
     """Tell who else watches a route's queue; once a minute, and nobody in between."""
     looked = app.noted.looked_for_rivals
     if app.noted.monotonic() - looked.get(route.name, float("-inf")) < _LOOK_EVERY:
         return ()
     looked[route.name] = app.noted.monotonic()
-    watcher = f"{await _prefect_id(client, app)}/{app.name}"
-    place = f"the app {app.name!r} on the Prefect at {str(client.api_url).rstrip('/')}"
+    watcher = f"{await _prefect_id(prefect, app)}/{app.name}"
+    place = f"the app {app.name!r} on the Prefect at {prefect.address.rstrip('/')}"
     valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval
     try:
         return await app.board.watched_by(route.queue_name, watcher, place, valid_for)
@@ -39,15 +36,13 @@ async def rivals(client: PrefectClient, app: App, route: Route) -> Sequence[str]
         return ()  # the polls say enough of that
 
 
-async def _prefect_id(client: PrefectClient, app: App) -> str:
-    known_ids, address = app.noted.prefect_ids, str(client.api_url)
+async def _prefect_id(prefect: RunStore, app: App) -> str:
+    known_ids, address = app.noted.prefect_ids, prefect.address
     while address not in known_ids:
-        known = await client.read_variable_by_name(_PREFECT_ID)
+        known = await prefect.value(_PREFECT_ID)
         if known is not None:
             known_ids[address] = str(known.value)
             break
-        try:
-            await client.create_variable(VariableCreate(name=_PREFECT_ID, value=str(uuid4())))
-        except ObjectAlreadyExists:
-            continue  # somebody else was faster
+        # Somebody else may be faster: theirs is read then.
+        await prefect.keep_first(_PREFECT_ID, str(uuid4()))
     return known_ids[address]

@@ -54,8 +54,8 @@ async def dead_letter(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
             extra={"action": "dead_letter_delayed"},
         )
         return
-    async with store.prefect_client() as client:
-        await RunLog(client, flow_run, route.retry).close()
+    async with store.prefect_client() as prefect:
+        await RunLog(prefect, flow_run, route.retry).close()
     app.local_runs.wake()
 
 
@@ -71,8 +71,8 @@ async def bury_failed(
     if state.name != StateName.GOES_ROUND:
         await bury(app, route, run, reason, log, once=once)
         return
-    async with store.prefect_client() as client:
-        if route.dead_letter_queue in await app.routes.read(client):
+    async with store.prefect_client() as prefect:
+        if route.dead_letter_queue in await app.routes.read(prefect):
             route = replace(route, dead_letter_queue=None)
     await bury(app, route, run, reason, log, opening=reason, once=once)
 
@@ -176,8 +176,8 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     task_id = str(flow_run.parameters["task_id"])
     try:
         task = await app.board.task(task_id)
-        async with store.prefect_client() as client:
-            await runs.dispatch_if_watched(client, app, task)
+        async with store.prefect_client() as prefect:
+            await runs.dispatch_if_watched(prefect, app, task)
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning(
             "The next poll dispatches the task: %s", exc, extra={"action": "dispatch_delayed"}
@@ -188,8 +188,8 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:
     parameters = flow_run.parameters
     app = registry.of_run(flow_run.tags, str(parameters["app"]))
     try:
-        async with store.prefect_client() as client:
-            route = await app.routes.find(client, parameters)
+        async with store.prefect_client() as prefect:
+            route = await app.routes.find(prefect, parameters)
     except RouteError:
         return None
     return app, route

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Suspended
@@ -16,6 +15,7 @@ from athanore.flows.attempts.transcript import Log
 from athanore.flows.outcome import Conclusion
 from athanore.models import AgentResult
 from athanore.routes import Route
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
@@ -96,7 +96,7 @@ async def _let_go(
         await conclusion.stopped(reason, message)
         return
     try:
-        now = await book.client.read_flow_run(book.run.id)
+        now = await book.prefect.read_run(book.run.id)
     except ObjectNotFound:
         book.is_deleted = True
         await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
@@ -109,7 +109,7 @@ async def _let_go(
         await _ended(app, route, book, conclusion, now, message, log)
     elif reason is StopReason.SUSPENDED:
         await conclusion.stopped(reason, message)
-        await _make_resumable(book.client, now)
+        await _make_resumable(book.prefect, now)
     await book.leave()
 
 
@@ -135,12 +135,12 @@ async def _ended(
             await conclusion.stopped(StopReason.ENDED, message)
 
 
-async def _make_resumable(client: PrefectClient, run: FlowRun) -> None:
+async def _make_resumable(prefect: RunStore, run: FlowRun) -> None:
     """A pause in place is continued by its process, and that has stopped: make it a suspension."""
     state = run.state
     if state is None or state.type is not StateType.PAUSED or state.state_details.pause_reschedule:
         return
-    await client.set_flow_run_state(run.id, Suspended(message=state.message), force=True)
+    await prefect.impose(run.id, Suspended(message=state.message))
 
 
 async def _bury(

@@ -78,7 +78,7 @@ class Conclusion:
             await self._run_log.leave(result.usage)
         if result.has_fault(FaultKind.PROVIDER):  # wherever the task is
             self._limit = await provider_limits.reached(
-                self._run_log.client, self._app, self._route, result.fault
+                self._run_log.prefect, self._app, self._route, result.fault
             )
         return await self.follow(result)
 
@@ -224,7 +224,7 @@ class Conclusion:
             await self._run_log.keep_claim()
         if isinstance(refusal, BoardAccessError):
             due = self._app.clock.now()
-            await pause_for_board(self._run_log.client, self._app, self._route, refusal, self._log)
+            await pause_for_board(self._run_log.prefect, self._app, self._route, refusal, self._log)
         self._log.error("%s It is kept, and tried again.", text, extra={"action": "attempt_kept"})
         self._app.local_runs.wake(due)
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
@@ -274,7 +274,7 @@ class Conclusion:
         due = self._app.clock.now()
         try:
             await pausing.pause(
-                self._run_log.client, self._app.name, name, reason=text, resume_at=resume_at
+                self._run_log.prefect, self._app.name, name, reason=text, resume_at=resume_at
             )
         except DispatchError as exc:
             # Its tasks are kept all the same, and none of them is tried again for a while.

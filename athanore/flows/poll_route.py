@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
@@ -32,6 +31,7 @@ from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.capacity import pausing
 from athanore.runs.dispatching import Dispatch
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
@@ -141,7 +141,7 @@ class _Poll:
         first, why = next(iter(self.held.items()))
         return [f"{len(self.held)} held, such as {first!r}: {why}"]
 
-    async def _look_for_rivals(self, client: PrefectClient) -> None:
+    async def _look_for_rivals(self, client: PrefectRunStore) -> None:
         for place in await rivals(client, self.app, self.route):
             self.log.error(
                 "%r is also watched by %s: a task may be worked on twice. "
@@ -153,7 +153,7 @@ class _Poll:
             self.notes.append(f"also watched by {place}")
 
     async def _tell(
-        self, client: PrefectClient, ready: list[Task], active: dict[str, FlowRun]
+        self, client: PrefectRunStore, ready: list[Task], active: dict[str, FlowRun]
     ) -> None:
         """Write the route's table in Prefect; only for a poll that found something new."""
         seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
@@ -163,7 +163,7 @@ class _Poll:
             client, self.app, self.route.name, self.poll_id, ready, seen, run_ids, self.log
         )
 
-    async def _dispatch(self, client: PrefectClient, due: list[Task], holds: Holds) -> None:
+    async def _dispatch(self, client: PrefectRunStore, due: list[Task], holds: Holds) -> None:
         """Create the runs, in the board's order, some at a time: the first agents start at once."""
         recovery = Recovery(client, self.app, self.route, self.log)
         finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import DispatchError
 from athanore.models import AgentResult, Fault, FaultKind
 from athanore.routes import Route
 from athanore.runs.capacity import limits, pausing
+from athanore.runs.port import RunStore
 from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
 
@@ -23,48 +23,48 @@ class Wait(NamedTuple):
     due: datetime
 
 
-async def reached(client: PrefectClient, app: App, route: Route, fault: Fault | None) -> Wait:
+async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None) -> Wait:
     """Note a limit that an agent of a route has reached, and hold all routes of the account."""
     own, now = account_of(app, route), app.clock.now()
-    limit = await limits.reached(client, own, fault or Fault(FaultKind.PROVIDER), now)
-    paused = await _pause(client, app, route, limit)
-    for name, known in (await app.routes.read(client)).items():
+    limit = await limits.reached(prefect, own, fault or Fault(FaultKind.PROVIDER), now)
+    paused = await _pause(prefect, app, route, limit)
+    for name, known in (await app.routes.read(prefect)).items():
         if name != route.name and account_of(app, known.route) == limit.account:
-            await _pause(client, app, known.route, limit)
+            await _pause(prefect, app, known.route, limit)
     return Wait(limit.in_words(now), now if paused else limit.until)
 
 
-async def hold(client: PrefectClient, app: App, route: Route, run: FlowRun) -> Wait | None:
+async def hold(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Wait | None:
     """Say why a run may start no agent now; None if it may.
 
     Its route may be one of another app than that whose agent has reached the limit.
     """
-    gate = await app.limits.held(client, account_of(app, route), str(run.id))
+    gate = await app.limits.held(prefect, account_of(app, route), str(run.id))
     if gate is None:
         return None
     limit, ask_again = gate
     now = app.clock.now()
     if limit.probe:
         return Wait(f"{limit.in_words(now)}; another task goes first", now + ask_again)
-    paused = await _pause(client, app, route, limit)
+    paused = await _pause(prefect, app, route, limit)
     return Wait(limit.in_words(now), now if paused else limit.until)
 
 
 async def passed(
-    client: PrefectClient, app: App, route: Route, run: FlowRun, result: AgentResult | None
+    prefect: RunStore, app: App, route: Route, run: FlowRun, result: AgentResult | None
 ) -> None:
     """Let the others start if the agent of the run that went first has reached its provider."""
     if not app.limits.goes_first(str(run.id)):
         return
     if result is not None and not result.has_fault(FaultKind.PROVIDER):
-        await limits.passed(client, account_of(app, route), str(run.id))
+        await limits.passed(prefect, account_of(app, route), str(run.id))
         app.local_runs.wake()
 
 
-async def _pause(client: PrefectClient, app: App, route: Route, limit: limits.Limit) -> bool:
+async def _pause(prefect: RunStore, app: App, route: Route, limit: limits.Limit) -> bool:
     try:
         await pausing.pause(
-            client,
+            prefect,
             app.name,
             route.name,
             reason=f"{limit.in_words(app.clock.now())}.",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from prefect.client.orchestration import PrefectClient
-
 from athanore.errors import (
     BoardAccessError,
     BoardError,
@@ -17,6 +15,7 @@ from athanore.flows import retry
 from athanore.flows.attempts.transcript import Log
 from athanore.routes import Route
 from athanore.runs.capacity import pausing
+from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 
@@ -25,13 +24,13 @@ _ASKED_AGAIN = timedelta(minutes=15)
 
 
 async def pause_for_board(
-    client: PrefectClient, app: App, route: Route, refusal: BoardAccessError, log: Log
+    prefect: RunStore, app: App, route: Route, refusal: BoardAccessError, log: Log
 ) -> None:
     """No agent starts whose work the board would not be told of; it is asked again later."""
     resume_at = app.clock.now() + (route.resume_after or _ASKED_AGAIN)
     text = f"Route {route.name!r} is paused: {refusal.in_short}. {refusal}"
     try:
-        await pausing.pause(client, app.name, route.name, reason=text, resume_at=resume_at)
+        await pausing.pause(prefect, app.name, route.name, reason=text, resume_at=resume_at)
     except DispatchError as exc:
         log.error("The route cannot be paused: %s", exc, extra={"action": "route_not_paused"})
     else:

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
@@ -41,6 +40,7 @@ from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
 from athanore.runs import rounds, store, tokens
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -119,7 +119,7 @@ class _Visit:
 
     def __init__(
         self,
-        client: PrefectClient,
+        client: PrefectRunStore,
         app: App,
         route: Route,
         run: FlowRun,

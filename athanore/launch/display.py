@@ -18,8 +18,7 @@ from athanore.runs.states import PrefectState, StateName
 from athanore.texts import cut, shown
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
     from athanore.runtime.routes.route_registry import KnownRoute
     from athanore.services.status.needs_person import NeedsPerson
@@ -148,7 +147,7 @@ def _needs_person(matters: Sequence[NeedsPerson]) -> Text:
     return found
 
 
-async def show_live(screen: Console, client: PrefectClient, app: App) -> None:
+async def show_live(screen: Console, client: PrefectRunStore, app: App) -> None:
     """Show how an app is doing until cancelled; what is printed meanwhile appears above.
 
     The picture is read every 3 s; times go on in between.

@@ -31,7 +31,7 @@ from athanore.queue_adapters.base import SupportsProblems
 from athanore.version import __version__
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
+    from athanore.runs.prefect_store import PrefectRunStore
 
 _PATIENCE = 10.0
 _SHOWN = 10
@@ -258,7 +258,7 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
 
 
 async def _deployed(
-    client: PrefectClient, reference: str, dispatcher: AgentDispatcher
+    client: PrefectRunStore, reference: str, dispatcher: AgentDispatcher
 ) -> list[Finding]:
     """Work pools, deployments and workers of an app."""
     from prefect.exceptions import ObjectNotFound
@@ -306,7 +306,7 @@ async def _deployed(
 
 
 async def _needs_person(
-    client: PrefectClient, reference: str, dispatcher: AgentDispatcher
+    client: PrefectRunStore, reference: str, dispatcher: AgentDispatcher
 ) -> list[Finding]:
     """What waits for a person; entries that cannot be read are told with the board."""
     from athanore.runtime.apps import App

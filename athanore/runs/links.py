@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 
 from athanore.http_client.addresses import address_of, read_address, without_login
+from athanore.runs.port import RunStore
 
 
 def named_api() -> str | None:
@@ -31,6 +31,6 @@ def ui_url(api_url: str) -> str:
     return without_login(url.strip().rstrip("/"))
 
 
-def run_url(client: PrefectClient, run: FlowRun) -> str:
-    """The page of a run in the UI of the Prefect that a client talks to."""
-    return f"{ui_url(str(client.api_url))}/runs/flow-run/{run.id}"
+def run_url(prefect: RunStore, run: FlowRun) -> str:
+    """The page of a run in the UI of the Prefect that a prefect talks to."""
+    return f"{ui_url(prefect.address)}/runs/flow-run/{run.id}"

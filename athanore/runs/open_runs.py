@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore import names
 from athanore.runs import store
+from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.states import PrefectState
 
 type Phase = Literal["waiting", "working", "stopping", "retrying"]
@@ -43,28 +37,28 @@ class OpenRuns:
 
 
 async def of_tasks(
-    client: PrefectClient, app: str, task_ids: Iterable[str], page: int = _PAGE
+    prefect: RunStore, app: str, task_ids: Iterable[str], page: int = _PAGE
 ) -> OpenRuns:
     """Read all runs that work, and those of some tasks that wait.
 
     One request where few runs are open; else one for each page of working runs, and for each page
     of tasks.
     """
-    first = await store.find_runs(client, app, (*store.WAITING, *store.WORKING), limit=page)
+    first = await store.find_runs(prefect, app, (*store.WAITING, *store.WORKING), limit=page)
     if len(first) < page:
         working = [run for run in first if run.state_type in store.WORKING]
         return OpenRuns(_by_task(first), working)
-    working = await store.find_runs(client, app, store.WORKING)
+    working = await store.find_runs(prefect, app, store.WORKING)
     known = _by_task([*first, *working])
     wanted = [t for t in dict.fromkeys(task_ids) if t not in known]
     for start in range(0, len(wanted), page):
         tags = [names.task_tag(t) for t in wanted[start : start + page]]
-        known |= _by_task(await _waiting(client, app, tags))
+        known |= _by_task(await _waiting(prefect, app, tags))
     return OpenRuns(known, working)
 
 
 async def count(
-    client: PrefectClient, app: str, routes: Iterable[str], page: int = _PAGE
+    prefect: RunStore, app: str, routes: Iterable[str], page: int = _PAGE
 ) -> Counter[tuple[str, Phase]]:
     """Count the open runs of each route in each phase.
 
@@ -74,16 +68,19 @@ async def count(
     Args:
         routes: the names of the app's routes.
     """
-    first = await store.find_runs(client, app, (*store.WAITING, *store.WORKING), limit=page)
+    first = await store.find_runs(prefect, app, (*store.WAITING, *store.WORKING), limit=page)
     if len(first) < page:
         return _tally(first)
-    counts = _tally(await store.find_runs(client, app, store.WORKING))
+    counts = _tally(await store.find_runs(prefect, app, store.WORKING))
     for route in routes:
-        retrying = await _count_waiting(client, app, route, {"any_": [PrefectState.AWAITING_RETRY]})
-        counts[route, "retrying"] = retrying
-        counts[route, "waiting"] = await _count_waiting(
-            client, app, route, {"not_any_": [PrefectState.AWAITING_RETRY]}
+        waiting = RunQuery(
+            tags=[names.app_tag(app), names.AGENT_TAG, names.route_tag(route)],
+            states=store.WAITING,
+            not_named=[PrefectState.AWAITING_RETRY],
         )
+        retrying = replace(waiting, not_named=(), named=waiting.not_named)
+        counts[route, "retrying"] = await prefect.count(retrying)
+        counts[route, "waiting"] = await prefect.count(waiting)
     return counts
 
 
@@ -103,25 +100,9 @@ def _by_task(found: Iterable[FlowRun]) -> dict[str, FlowRun]:
     return known
 
 
-async def _waiting(client: PrefectClient, app: str, task_tags: list[str]) -> list[FlowRun]:
+async def _waiting(prefect: RunStore, app: str, task_tags: list[str]) -> list[FlowRun]:
     """Read up to a page of runs that wait, of a page of tasks."""
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[names.app_tag(app), names.AGENT_TAG], any_=task_tags),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(store.WAITING))),
-        ),
-        limit=len(task_tags),
+    query = RunQuery(
+        tags=[names.app_tag(app), names.AGENT_TAG], any_tags=task_tags, states=store.WAITING
     )
-
-
-async def _count_waiting(
-    client: PrefectClient, app: str, route: str, state_name: dict[str, list[str]]
-) -> int:
-    query: dict[str, Any] = {
-        "flow_runs": {
-            "tags": {"all_": [names.app_tag(app), names.AGENT_TAG, names.route_tag(route)]},
-            "state": {"type": {"any_": [s.value for s in store.WAITING]}, "name": state_name},
-        }
-    }
-    response = await client.request("POST", cast(Any, "/flow_runs/count"), json=query)
-    return int(response.json())
+    return await prefect.find(query, limit=len(task_tags))

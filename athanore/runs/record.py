@@ -18,10 +18,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.models import AgentOutcome, AgentResult, FaultKind
+from athanore.runs.port import RunStore
 
 SCHEMA = 1
 """The version of what is in the labels; a reader of another version keeps what it does not know."""
@@ -334,16 +334,16 @@ def result_of(run: FlowRun) -> AgentResult | None:
     return record.result if record.is_of_count(run.run_count) else None
 
 
-async def note_move(client: PrefectClient, run_id: UUID, start: int, queue_name: str) -> None:
+async def note_move(prefect: RunStore, run_id: UUID, start: int, queue_name: str) -> None:
     """Note that the agent of a run moves its task itself.
 
     Args:
         start: the number of the start that it belongs to.
     """
-    await client.create_flow_run_input(run_id, f"{_MOVED}-{start}-{uuid4()}", queue_name)
+    await prefect.note(run_id, f"{_MOVED}-{start}-{uuid4()}", queue_name)
 
 
-async def has_moved_itself(client: PrefectClient, run: FlowRun) -> bool:
+async def has_moved_itself(prefect: RunStore, run: FlowRun) -> bool:
     """Tell whether the agent of this start of a run has moved its task itself."""
     prefix = f"{_MOVED}-{record_of(run).starts}-"
-    return bool(await client.filter_flow_run_input(run.id, prefix, 1, set()))
+    return await prefect.has_note(run.id, prefix)

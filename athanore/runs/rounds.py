@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore import names
+from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.states import StateName
 
 WINDOW = timedelta(hours=24)
@@ -29,27 +22,25 @@ _PAGE = 200
 
 
 async def goes_round(
-    client: PrefectClient, app: str, route_name: str, task_id: str, limit: int, since: datetime
+    prefect: RunStore, app: str, route_name: str, task_id: str, limit: int, since: datetime
 ) -> bool:
     """Tell whether a task has had `limit` runs of a route that ended `since` then and did not help.
 
     A person has put the task back since it was last stopped for that: only later runs count.
     """
     tags = [names.app_tag(app), names.AGENT_TAG, names.route_tag(route_name)]
-    query = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[*tags, names.task_tag(task_id)]),
-        state=FlowRunFilterState(
-            type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED])
-        ),
-        end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
+    query = RunQuery(
+        tags=[*tags, names.task_tag(task_id)],
+        states=[StateType.COMPLETED, StateType.FAILED],
+        ended_after=since,
     )
     # Nearly always that is all, at the same cost however many there are.
-    if await client.count_flow_runs(flow_run_filter=query) < limit:
+    if await prefect.count(query) < limit:
         return False
     counted = 0
     while counted < limit:
-        page = await client.read_flow_runs(
-            flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=counted
+        page = await prefect.find(
+            query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=counted
         )
         names_of_states = [run.state_name for run in page]
         if StateName.GOES_ROUND in names_of_states:

@@ -13,24 +13,22 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.models import AgentResult, RetryPolicy
 from athanore.processes import identity
 from athanore.runs import tokens
+from athanore.runs.port import RunStore
 from athanore.runs.record import RunRecord, Start, record_of
 
-_NOT_FOUND = 404
 
-
-async def allow_another_start(client: PrefectClient, run: FlowRun) -> None:
+async def allow_another_start(prefect: RunStore, run: FlowRun) -> None:
     """Make up in Prefect's count for a start that ends before it has said who it is."""
     policy = run.empirical_policy
     policy = policy.model_copy(update={"retries": (policy.retries or 0) + 1})
-    await client.update_flow_run(run.id, empirical_policy=policy)
+    await prefect.set_policy(run.id, policy)
 
 
 class RunLog:
@@ -42,8 +40,8 @@ class RunLog:
         is_deleted: the run is gone from Prefect; nothing can be noted any more.
     """
 
-    def __init__(self, client: PrefectClient, run: FlowRun, policy: RetryPolicy) -> None:
-        self.client = client
+    def __init__(self, prefect: RunStore, run: FlowRun, policy: RetryPolicy) -> None:
+        self.prefect = prefect
         self.run = run
         self.policy = policy
         self.start: Start | None = None
@@ -126,7 +124,7 @@ class RunLog:
 
     async def is_ours(self) -> bool:
         """Tell, after Prefect was away, whether nobody has taken the run over meanwhile."""
-        now = await self.client.read_flow_run(self.run.id)
+        now = await self.prefect.read_run(self.run.id)
         return (
             now.state_type in (StateType.RUNNING, StateType.CANCELLING)
             and self.start is not None
@@ -179,7 +177,7 @@ class RunLog:
 
     async def _write(self, record: RunRecord) -> None:
         if labels := record.changes(self.run.labels):
-            await self._unless_deleted(self.client.update_flow_run_labels(self.run.id, labels))
+            await self._unless_deleted(self.prefect.add_labels(self.run.id, labels))
             self.run.labels.update(labels)
 
     async def _count(self) -> None:
@@ -192,9 +190,7 @@ class RunLog:
         policy = self.run.empirical_policy
         if (policy.retries or 0) != retries:
             policy = policy.model_copy(update={"retries": retries})
-            await self._unless_deleted(
-                self.client.update_flow_run(self.run.id, empirical_policy=policy)
-            )
+            await self._unless_deleted(self.prefect.set_policy(self.run.id, policy))
             self.run.empirical_policy = policy
 
     async def _unless_deleted(self, request: Awaitable[object]) -> None:
@@ -202,8 +198,4 @@ class RunLog:
         try:
             await request
         except ObjectNotFound:
-            self.is_deleted = True
-        except PrefectHTTPStatusError as exc:
-            if exc.response.status_code != _NOT_FOUND:
-                raise
             self.is_deleted = True

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import AsyncClientContext
 
 from athanore import names
 from athanore.runs.connection import transports
+from athanore.runs.port import RunQuery, RunStore
+from athanore.runs.prefect_store import PrefectRunStore
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
 WORKING = (StateType.RUNNING, StateType.CANCELLING)
@@ -41,20 +35,20 @@ def visit_of(run: FlowRun) -> str:
 
 
 @asynccontextmanager
-async def prefect_client() -> AsyncGenerator[PrefectClient]:
-    """The client of the worker that runs this flow, or a new one elsewhere.
+async def prefect_client() -> AsyncGenerator[PrefectRunStore]:
+    """The prefect of the worker that runs this flow, or a new one elsewhere.
 
-    Not Prefect's `get_client()`: that overlooks a shared client with a transport of its own.
+    Not Prefect's `get_client()`: that overlooks a shared prefect with a transport of its own.
     """
     if (context := AsyncClientContext.get()) is not None:
-        yield context.client
+        yield PrefectRunStore.of(context.client)
         return
-    async with transports.prefect_client() as client:
-        yield client
+    async with transports.prefect_client() as prefect:
+        yield prefect
 
 
 async def find_runs(
-    client: PrefectClient,
+    prefect: RunStore,
     app: str,
     states: Sequence[StateType],
     *,
@@ -78,16 +72,11 @@ async def find_runs(
         chunks = [wanted[i : i + _TAGS_PER_QUERY] for i in range(0, len(wanted), _TAGS_PER_QUERY)]
     found: list[FlowRun] = []
     for chunk in chunks:
-        query = FlowRunFilter(
-            tags=FlowRunFilterTags(all_=tags, any_=chunk)
-            if chunk
-            else FlowRunFilterTags(all_=tags),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
-        )
+        query = RunQuery(tags=tags, any_tags=chunk or (), states=states)
         offset = 0
         while True:
-            page = await client.read_flow_runs(
-                flow_run_filter=query, sort=sort, limit=min(limit or _PAGE, _PAGE), offset=offset
+            page = await prefect.find(
+                query, sort=sort, limit=min(limit or _PAGE, _PAGE), offset=offset
             )
             found += page
             offset += len(page)
@@ -96,13 +85,13 @@ async def find_runs(
     return found
 
 
-async def count_waiting(client: PrefectClient, app: str, route: str) -> int:
+async def count_waiting(prefect: RunStore, app: str, route: str) -> int:
     """Count a route's runs that no worker has taken, however many they are, at the same cost."""
-    return await _count(client, NOT_TAKEN, [names.app_tag(app), names.route_tag(route)])
+    return await _count(prefect, NOT_TAKEN, [names.app_tag(app), names.route_tag(route)])
 
 
 async def count_working(
-    client: PrefectClient,
+    prefect: RunStore,
     app: str,
     *,
     but: Collection[UUID] = (),
@@ -117,52 +106,36 @@ async def count_working(
         queue_id: only runs of this work queue.
     """
     tags = [names.app_tag(app)] + ([] if task_id is None else [names.task_tag(task_id)])
-    return await _count(client, WORKING, tags, but, queue_id)
+    return await _count(prefect, WORKING, tags, but, queue_id)
 
 
 async def _count(
-    client: PrefectClient,
+    prefect: RunStore,
     states: Sequence[StateType],
     tags: list[str],
     but: Collection[UUID] = (),
     queue_id: UUID | None = None,
 ) -> int:
-    query: dict[str, Any] = {
-        "flow_runs": {
-            "tags": {"all_": [*tags, names.AGENT_TAG]},
-            "state": {"type": {"any_": [state.value for state in states]}},
-            "id": {"not_any_": [str(i) for i in but]} if but else None,
-        }
-    }
-    if queue_id is not None:
-        query["work_pool_queues"] = {"id": {"any_": [str(queue_id)]}}
-    response = await client.request("POST", cast(Any, "/flow_runs/count"), json=query)
-    return int(response.json())
+    return await prefect.count(
+        RunQuery(tags=[*tags, names.AGENT_TAG], states=states, but=but, queue=queue_id)
+    )
 
 
 async def find_polls(
-    client: PrefectClient, app: str, route: str | None, states: Sequence[StateType]
+    prefect: RunStore, app: str, route: str | None, states: Sequence[StateType]
 ) -> list[FlowRun]:
     """Return up to 200 polls of a route, or of all, in the given states."""
     tags = [names.app_tag(app), names.POLL_TAG]
     if route is not None:
         tags.append(names.route_tag(route))
-    return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=tags),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
-        ),
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-        limit=_PAGE,
-        offset=0,
-    )
+    return await prefect.find(RunQuery(tags=tags, states=states), limit=_PAGE)
 
 
 async def active_runs(
-    client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
+    prefect: RunStore, app: str, task_ids: Iterable[str] | None = None
 ) -> dict[str, FlowRun]:
     """Return the runs that wait or work, by task id; a working one before a waiting one."""
-    found = await active_by_task(client, app, task_ids)
+    found = await active_by_task(prefect, app, task_ids)
     return {
         task_id: next((r for r in mine if r.state_type in WORKING), mine[0])
         for task_id, mine in found.items()
@@ -170,11 +143,11 @@ async def active_runs(
 
 
 async def active_by_task(
-    client: PrefectClient, app: str, task_ids: Iterable[str] | None = None
+    prefect: RunStore, app: str, task_ids: Iterable[str] | None = None
 ) -> dict[str, list[FlowRun]]:
     """Return all runs that wait or work, by task id; not those that name no task."""
     found: dict[str, list[FlowRun]] = {}
-    for run in await find_runs(client, app, (*WAITING, *WORKING), task_ids=task_ids):
+    for run in await find_runs(prefect, app, (*WAITING, *WORKING), task_ids=task_ids):
         if (task_id := names.task_of(run.tags)) is not None:
             found.setdefault(task_id, []).append(run)
     return found
@@ -194,14 +167,14 @@ def is_retried_by_hand(run: FlowRun) -> bool:
 
 
 async def last_finished_runs(
-    client: PrefectClient, app: str, task_ids: Sequence[str]
+    prefect: RunStore, app: str, task_ids: Sequence[str]
 ) -> dict[str, FlowRun]:
     """Return the newest finished run of each task that has one."""
     found: dict[str, FlowRun] = {}
     if not task_ids:
         return found
     runs = await find_runs(
-        client, app, FINISHED, task_ids=task_ids, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE
+        prefect, app, FINISHED, task_ids=task_ids, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE
     )
     for run in runs:
         task_id = names.task_of(run.tags)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
@@ -19,20 +18,21 @@ from athanore import names
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.runs import store
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 
 
-async def earlier(client: PrefectClient, app: App, run: FlowRun) -> str | None:
+async def earlier(prefect: RunStore, app: App, run: FlowRun) -> str | None:
     """Say which earlier start of a run, or of its task's last run, may have a living agent."""
-    for candidate in (run, await _last_visit(client, app, run)):
-        if candidate is not None and not await is_over(client, app, candidate):
+    for candidate in (run, await _last_visit(prefect, app, run)):
+        if candidate is not None and not await is_over(prefect, app, candidate):
             worker = record_of(candidate).worker or "a stock worker"
             return f"an earlier start of this task may still be at work on {worker}"
     return None
 
 
-async def is_over(client: PrefectClient, app: App, run: FlowRun) -> bool:
+async def is_over(prefect: RunStore, app: App, run: FlowRun) -> bool:
     """Tell whether no agent of a run's last start can be alive; the run is not that start's now."""
     record = record_of(run)
     start = record.living_start
@@ -43,12 +43,12 @@ async def is_over(client: PrefectClient, app: App, run: FlowRun) -> bool:
     if identity.is_gone(record.process):
         await stop_orphans()  # its reaper may be at it still, or may be dead as well
         return True
-    return await _since_taken(client, app, run, start) > app.dispatcher.settings.lost_after
+    return await _since_taken(prefect, app, run, start) > app.dispatcher.settings.lost_after
 
 
-async def _since_taken(client: PrefectClient, app: App, run: FlowRun, start: str) -> timedelta:
+async def _since_taken(prefect: RunStore, app: App, run: FlowRun, start: str) -> timedelta:
     """How long ago a run left the state in which a start had it, by Prefect's clock."""
-    states = await client.read_flow_run_states(run.id)
+    states = await prefect.read_states(run.id)
     history = sorted(states, key=lambda s: s.timestamp)
     place = next((i for i, s in enumerate(history) if str(s.id) == start), None)
     following = history[-1:] if place is None else history[place + 1 :]
@@ -57,13 +57,13 @@ async def _since_taken(client: PrefectClient, app: App, run: FlowRun, start: str
     return app.clock.now() - taken[0].timestamp if taken else timedelta(0)
 
 
-async def _last_visit(client: PrefectClient, app: App, run: FlowRun) -> FlowRun | None:
+async def _last_visit(prefect: RunStore, app: App, run: FlowRun) -> FlowRun | None:
     """The task's run before this one, which this one's key names; the first start asks for it."""
     task_id = names.task_of(run.tags)
     visit = store.visit_of(run)
     if task_id is None or visit == store.FIRST_VISIT or record_of(run).starts:
         return None
     try:
-        return await client.read_flow_run(UUID(visit))
+        return await prefect.read_run(UUID(visit))
     except (ValueError, ObjectNotFound):
         return None

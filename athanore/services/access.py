@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from prefect.client.orchestration import PrefectClient
+from athanore.runs.port import RunStore
 
 
 class PrefectAccess(Protocol):
     """A way to Prefect for a few requests at a time."""
 
-    def client(self) -> AbstractAsyncContextManager[PrefectClient]:
-        """Give a client.
+    def client(self) -> AbstractAsyncContextManager[RunStore]:
+        """Give the store.
 
         Raises:
             PrefectUnavailableError: Prefect does not answer, or stops answering in the block.

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.errors import (
@@ -20,6 +19,7 @@ from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.links import run_url
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
@@ -54,32 +54,32 @@ class DeadLetter:
     run_url: str | None
 
 
-async def read_all(client: PrefectClient, app: App) -> list[DeadLetter]:
+async def read_all(prefect: RunStore, app: App) -> list[DeadLetter]:
     """Return the tasks that were given up, queue by queue, in board order."""
-    routes = await app.routes.read(client)
-    return given_up(client, routes, await at_rest(client, app, routes))
+    routes = await app.routes.read(prefect)
+    return given_up(prefect, routes, await at_rest(prefect, app, routes))
 
 
-async def at_rest(client: PrefectClient, app: App, routes: Routes) -> AtRest:
+async def at_rest(prefect: RunStore, app: App, routes: Routes) -> AtRest:
     """Read the idle tasks where dead letters may be, queue by queue, in board order."""
     # One that is gone from the board is no reason not to tell of the others.
     there = [q.name for q in await app.board.queues()]
     resting = await app.board.ready_tasks([q for q in there if q in places(routes)])
-    return await idle(client, app, resting)
+    return await idle(prefect, app, resting)
 
 
-async def idle(client: PrefectClient, app: App, tasks: Iterable[Task]) -> AtRest:
+async def idle(prefect: RunStore, app: App, tasks: Iterable[Task]) -> AtRest:
     """Those of some tasks that no run holds, each with its newest finished run."""
     resting = list(tasks)
-    active = await store.active_runs(client, app.name, [t.id for t in resting])
+    active = await store.active_runs(prefect, app.name, [t.id for t in resting])
     nobodys = [t for t in resting if t.id not in active]
-    last = await store.last_finished_runs(client, app.name, [t.id for t in nobodys])
+    last = await store.last_finished_runs(prefect, app.name, [t.id for t in nobodys])
     return [(t, last.get(t.id)) for t in nobodys]
 
 
-def given_up(client: PrefectClient, routes: Routes, found: AtRest) -> list[DeadLetter]:
+def given_up(prefect: RunStore, routes: Routes, found: AtRest) -> list[DeadLetter]:
     """Those of the tasks that were given up."""
-    letters = [dead_letter(client, routes, task, last) for task, last in found]
+    letters = [dead_letter(prefect, routes, task, last) for task, last in found]
     return [letter for letter in letters if letter is not None]
 
 
@@ -89,7 +89,7 @@ def places(routes: Routes) -> set[str]:
 
 
 def dead_letter(
-    client: PrefectClient, routes: Routes, task: Task, last: FlowRun | None
+    prefect: RunStore, routes: Routes, task: Task, last: FlowRun | None
 ) -> DeadLetter | None:
     """What is known of an idle task where dead letters may be; None if it was not given up.
 
@@ -99,7 +99,7 @@ def dead_letter(
     has_failed = last is not None and last.state_type in _GIVEN_UP
     if not has_failed and task.queue_name not in _dead_letter_queues(routes):
         return None
-    return _dead_letter(client, task, last if has_failed else None)
+    return _dead_letter(prefect, task, last if has_failed else None)
 
 
 def requeue_target(
@@ -126,7 +126,7 @@ def _dead_letter_queues(routes: Routes) -> set[str]:
 
 
 async def requeue(
-    prefect: PrefectAccess, app: App, task: Task, by: str, route_name: str | None = None
+    access: PrefectAccess, app: App, task: Task, by: str, route_name: str | None = None
 ) -> Dispatched:
     """Give a task that was given up, or left in progress, a fresh start with all its attempts.
 
@@ -142,12 +142,12 @@ async def requeue(
         DispatchError: the task is no dead letter, or its route is not known.
         PrefectUnavailableError: Prefect did not answer; the message says what was done.
     """
-    async with prefect.client() as client:
-        route = await _route_to_requeue(client, app, task, route_name)
+    async with access.client() as prefect:
+        route = await _route_to_requeue(prefect, app, task, route_name)
     moved = await _move_back(app, task, route, by)
     try:
-        async with prefect.client() as client:
-            return await runs.dispatch(client, app, moved, route.name)
+        async with access.client() as prefect:
+            return await runs.dispatch(prefect, app, moved, route.name)
     except PrefectUnavailableError as exc:
         raise PrefectUnavailableError(
             f"The task is back in {route.queue_name!r}, whose next poll starts it; there is "
@@ -156,16 +156,16 @@ async def requeue(
 
 
 async def _route_to_requeue(
-    client: PrefectClient, app: App, task: Task, route_name: str | None
+    prefect: RunStore, app: App, task: Task, route_name: str | None
 ) -> Route:
     """Find the route that a dead letter goes back to; the board is not asked."""
     task_id = task.id
     app.local_runs.refuse_if_at_work(task_id)
-    last = (await store.last_finished_runs(client, app.name, [task_id])).get(task_id)
-    held = (await runs.make_way(client, app, [task])).get(task_id)
+    last = (await store.last_finished_runs(prefect, app.name, [task_id])).get(task_id)
+    held = (await runs.make_way(prefect, app, [task])).get(task_id)
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)
-    routes = await app.routes.read(client)
+    routes = await app.routes.read(prefect)
     if route_name:
         return find_route(routes, route_name).route
     return _route_of_dead_letter(routes, task, last)
@@ -205,7 +205,7 @@ def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> R
     )
 
 
-def _dead_letter(client: PrefectClient, task: Task, run: FlowRun | None) -> DeadLetter:
+def _dead_letter(prefect: RunStore, task: Task, run: FlowRun | None) -> DeadLetter:
     if run is None or run.state is None:
         return DeadLetter(
             task.id,
@@ -230,5 +230,5 @@ def _dead_letter(client: PrefectClient, task: Task, run: FlowRun | None) -> Dead
         last_output=output,
         since=run.state.timestamp,
         run_id=str(run.id),
-        run_url=run_url(client, run),
+        run_url=run_url(prefect, run),
     )

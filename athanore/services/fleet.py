@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
@@ -13,6 +12,7 @@ from athanore.errors import WorkerNotFoundError
 from athanore.runs import store
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Drain
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 
@@ -48,11 +48,11 @@ class WorkerView:
     says: str
 
 
-async def workers(client: PrefectClient, app: App) -> list[WorkerView]:
+async def workers(prefect: RunStore, app: App) -> list[WorkerView]:
     """List an app's workers by name: those that live, and those that went without a word."""
-    known = await fleet.read_fleet(client, app.name)
-    alive = {w.name: w for w in await fleet.living(client, names.agents_pool(app.name))}
-    counts = _agents(await store.find_runs(client, app.name, store.WORKING))
+    known = await fleet.read_fleet(prefect, app.name)
+    alive = {w.name: w for w in await fleet.living(prefect, names.agents_pool(app.name))}
+    counts = _agents(await store.find_runs(prefect, app.name, store.WORKING))
     views: list[WorkerView] = []
     entries = {e.pool_name: e for e in known.workers.values()}
     for pool_name in sorted({*alive, *entries}):
@@ -90,7 +90,7 @@ async def workers(client: PrefectClient, app: App) -> list[WorkerView]:
 
 
 async def drain(
-    client: PrefectClient, app: App, worker: str, by: str, *, then_exit: bool = False
+    prefect: RunStore, app: App, worker: str, by: str, *, then_exit: bool = False
 ) -> list[str]:
     """Have a worker take nothing new; its agents work on. It hears of it within some seconds.
 
@@ -105,18 +105,18 @@ async def drain(
     Raises:
         WorkerNotFoundError: none that lives is called so, or several names begin so.
     """
-    found = _meant(await workers(client, app), worker)
+    found = _meant(await workers(prefect, app), worker)
     for name in found:
         asked = Drain(name, app.clock.now(), by, then_exit)
-        await fleet.drain(client, app.name, asked)
+        await fleet.drain(prefect, app.name, asked)
     return found
 
 
-async def resume(client: PrefectClient, app: App, worker: str) -> list[str]:
+async def resume(prefect: RunStore, app: App, worker: str) -> list[str]:
     """Let a drained worker take runs again; see `drain`."""
-    found = _meant(await workers(client, app), worker)
+    found = _meant(await workers(prefect, app), worker)
     for name in found:
-        await fleet.resume(client, app.name, name)
+        await fleet.resume(prefect, app.name, name)
     return found
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Cancelling
 
@@ -20,6 +19,7 @@ from athanore.errors import DispatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -50,7 +50,7 @@ class Cancellation:
 
 
 async def dispatch(
-    client: PrefectClient, app: App, task: Task, route_name: str | None = None
+    prefect: RunStore, app: App, task: Task, route_name: str | None = None
 ) -> Dispatched:
     """Have an agent work on a task as soon as a slot is free.
 
@@ -68,11 +68,11 @@ async def dispatch(
             route that was named does not take it; or nothing is deployed.
     """
     app.local_runs.refuse_if_at_work(task.id)
-    routes = await app.routes.read(client)
+    routes = await app.routes.read(prefect)
     route = await _route_to_take(app, routes, task, route_name)
     if route is None or task.queue_name != route.queue_name:
         _check_idle(
-            task, (await store.active_by_task(client, app.name, [task.id])).get(task.id, ())
+            task, (await store.active_by_task(prefect, app.name, [task.id])).get(task.id, ())
         )
     if route is None:
         why = "which no route watches"
@@ -85,17 +85,17 @@ async def dispatch(
     if task.queue_name != route.queue_name:
         await app.board.move(task.id, route.queue_name)
         task = replace(task, queue_name=route.queue_name)
-    held = (await make_way(client, app, [task])).get(task.id)
+    held = (await make_way(prefect, app, [task])).get(task.id)
     if held is not None:
         if held.state_type in store.WORKING or store.route_name(held) not in route.names:
             raise TaskBusyError(task.id, str(held.id), held.name)
         return Dispatched(held, route.name, created=False)
-    run = await app.dispatching.dispatch(client, route, task)
+    run = await app.dispatching.dispatch(prefect, route, task)
     app.local_runs.wake()
     return Dispatched(run, route.name, created=True)
 
 
-async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Dispatched | None:
+async def dispatch_if_watched(prefect: RunStore, app: App, task: Task) -> Dispatched | None:
     """Dispatch a task that has come into a queue; None if no route watches it, or it has an agent.
 
     The end of that agent's run sees to the task; for one that is held, a poll.
@@ -103,17 +103,17 @@ async def dispatch_if_watched(client: PrefectClient, app: App, task: Task) -> Di
     Raises:
         DispatchError: the route has no deployment.
     """
-    routes = await app.routes.read(client)
+    routes = await app.routes.read(prefect)
     owner = await owner_of(app, routes, task)
     if owner is None or await Holds(app, routes).of(owner, task) is not None:
         return None
     try:
-        return await dispatch(client, app, task)
+        return await dispatch(prefect, app, task)
     except TaskBusyError:
         return None
 
 
-async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> dict[str, FlowRun]:
+async def make_way(prefect: RunStore, app: App, tasks: Sequence[Task]) -> dict[str, FlowRun]:
     """Return the runs that hold some of these tasks, by task id; cancel those that hold none.
 
     Args:
@@ -121,24 +121,24 @@ async def make_way(client: PrefectClient, app: App, tasks: Sequence[Task]) -> di
             afterwards has not claimed its task, and cannot do so from another queue.
     """
     held: dict[str, FlowRun] = {}
-    active = await store.active_by_task(client, app.name, [t.id for t in tasks])
+    active = await store.active_by_task(prefect, app.name, [t.id for t in tasks])
     if not active:
         return held
-    routes = await app.routes.read(client)
+    routes = await app.routes.read(prefect)
     owned = await owners(app, routes, [t for t in tasks if t.id in active])
     for task in tasks:
         for run in active.get(task.id, ()):
             other = _another_owner(run, task, routes, owned)
             if other or not _holds(run, task.queue_name, routes):
                 message = f"Superseded: the task is in {task.queue_name!r}{other}."
-                await _withdraw(client, run, StateName.SUPERSEDED, message)
+                await _withdraw(prefect, run, StateName.SUPERSEDED, message)
             elif task.id not in held or run.state_type in store.WORKING:
                 held[task.id] = run
     return held
 
 
 async def cancel_left_behind(
-    client: PrefectClient, app: App, route: Route, held: Mapping[str, FlowRun]
+    prefect: RunStore, app: App, route: Route, held: Mapping[str, FlowRun]
 ) -> int:
     """Cancel waiting runs of a route whose tasks have left its queue; return how many.
 
@@ -150,10 +150,10 @@ async def cancel_left_behind(
         for r in held.values()
         if r.state_type in store.NOT_TAKEN and store.route_name(r) in route.names
     ]
-    if await store.count_waiting(client, app.name, route.name) <= len(mine):
+    if await store.count_waiting(prefect, app.name, route.name) <= len(mine):
         return 0
-    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, route=route.name)
-    routes = await app.routes.read(client)
+    waiting = await store.find_runs(prefect, app.name, store.NOT_TAKEN, route=route.name)
+    routes = await app.routes.read(prefect)
     suspects = [r for r in waiting if names.task_of(r.tags) not in held]
     cancelled = 0
     for run in suspects[:_LEFT_AT_ONCE]:
@@ -168,18 +168,18 @@ async def cancel_left_behind(
         if queue is not None and not other and _holds(run, queue, routes):
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
-        now = await client.read_flow_run(run.id)
+        now = await prefect.read_run(run.id)
         if now.state_type in store.NOT_TAKEN and record_of(now).living_start is None:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             message = f"The task {place}{other or f' and no longer in {route.queue_name!r}'}."
             name = StateName.SUPERSEDED if other else StateName.NOTHING_TO_DO
-            await _withdraw(client, now, name, message)
+            await _withdraw(prefect, now, name, message)
             cancelled += 1
     return cancelled
 
 
 async def cancel(
-    client: PrefectClient, app: App, task: Task, by: str, reason: str = ""
+    prefect: RunStore, app: App, task: Task, by: str, reason: str = ""
 ) -> Cancellation:
     """Cancel a task's run: a waiting one at once, a working one as soon as its agent is stopped.
 
@@ -191,7 +191,7 @@ async def cancel(
     Raises:
         DispatchError: no run of the task waits or works.
     """
-    run = (await store.active_runs(client, app.name, [task.id])).get(task.id)
+    run = (await store.active_runs(prefect, app.name, [task.id])).get(task.id)
     if run is None:
         raise DispatchError(
             f"No agent works on task {task.id!r} ({task.name}) or waits to; it is in "
@@ -202,10 +202,10 @@ async def cancel(
         return Cancellation(run, at_once=False)
     # Only the server can tell in one step whether a worker has the run already. What still waits
     # it cancels itself, and forgets the message.
-    answer = await client.set_flow_run_state(run.id, Cancelling(message=message))
+    answer = await prefect.propose(run.id, Cancelling(message=message))
     at_once = answer.state is not None and answer.state.type is StateType.CANCELLED
     if at_once:
-        await client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
+        await prefect.impose(run.id, Cancelled(message=message))
     return Cancellation(run, at_once)
 
 
@@ -258,9 +258,9 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     return queue_name in (known.route.in_progress_queue, known.route.dead_letter_queue)
 
 
-async def _withdraw(client: PrefectClient, run: FlowRun, name: StateName, message: str) -> None:
+async def _withdraw(prefect: RunStore, run: FlowRun, name: StateName, message: str) -> None:
     """Cancel a waiting run. Nothing is due to its task: the name tells it from a person's wish."""
-    await client.set_flow_run_state(run.id, Cancelled(name=name, message=message))
+    await prefect.propose(run.id, Cancelled(name=name, message=message))
 
 
 def _check_idle(task: Task, active: Iterable[FlowRun]) -> None:

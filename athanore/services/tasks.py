@@ -46,7 +46,7 @@ async def read(app: App, task_id: str) -> Task:
 
 
 async def create(
-    prefect: PrefectAccess, app: App, queue_name: str, name: str, description: str = ""
+    access: PrefectAccess, app: App, queue_name: str, name: str, description: str = ""
 ) -> Arrival:
     """Create a task; if a route watches its queue, an agent run is created at once.
 
@@ -57,7 +57,7 @@ async def create(
     """
     clean = app.redactor.text
     task = await app.board.create(queue_name, clean(name), clean(description))
-    return Arrival(task, await _dispatch_if_watched(prefect, app, task))
+    return Arrival(task, await _dispatch_if_watched(access, app, task))
 
 
 async def comment(app: App, task_id: str, text: str, by: str, run_id: UUID | None = None) -> None:
@@ -78,7 +78,7 @@ async def comment(app: App, task_id: str, text: str, by: str, run_id: UUID | Non
 
 
 async def move(
-    prefect: PrefectAccess,
+    access: PrefectAccess,
     app: App,
     task_id: str,
     queue_name: str,
@@ -113,7 +113,7 @@ async def move(
     app.announcer.announce(task_id, EventKind.MOVED, data, run_id)
     if note_own is not None:
         return Arrival(task, None)
-    return Arrival(task, await _dispatch_if_watched(prefect, app, task))
+    return Arrival(task, await _dispatch_if_watched(access, app, task))
 
 
 @asynccontextmanager
@@ -132,13 +132,13 @@ async def naming_open_tasks(app: App) -> AsyncGenerator[None]:
         raise TaskNotFoundError(exc.task_id, existing) from exc
 
 
-async def _dispatch_if_watched(prefect: PrefectAccess, app: App, task: Task) -> FlowRun | None:
+async def _dispatch_if_watched(access: PrefectAccess, app: App, task: Task) -> FlowRun | None:
     """Create the run of a task that has come into a queue; None where there is none to create."""
     if not app.routes.is_open and task.queue_name not in app.routes.in_code():
         return None
     try:
-        async with prefect.client() as client:
-            done = await runs.dispatch_if_watched(client, app, task)
+        async with access.client() as prefect:
+            done = await runs.dispatch_if_watched(prefect, app, task)
     except AthanoreError as exc:
         logger.warning(
             "The next poll dispatches task %r: %s",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Scheduled
 
 from athanore import names
+from athanore.runs.port import NewRun, RunStore
 
 
 async def poll_soon(
-    client: PrefectClient, app: str, route: str, *, change: str, at: datetime, name: str
+    prefect: RunStore, app: str, route: str, *, change: str, at: datetime, name: str
 ) -> bool:
     """Create a poll run of a route; False if the route is paused, or not deployed.
 
@@ -22,17 +21,20 @@ async def poll_soon(
         at: when it is due.
         name: how the run is called in Prefect.
     """
-    deployed_as = f"{names.POLL_FLOW}/{names.deployment_name(app, route)}"
     try:
-        deployment = await client.read_deployment_by_name(deployed_as)
+        deployed_as = f"{names.POLL_FLOW}/{names.deployment_name(app, route)}"
+        deployment = await prefect.deployment(deployed_as)
     except ObjectNotFound:
         return False
     if deployment.paused:
         return False
-    await client.create_flow_run_from_deployment(
+    await prefect.create(
         deployment.id,
-        name=name,
-        state=Scheduled(scheduled_time=at),
-        idempotency_key=names.poll_key(app, route, f"{deployment.id}/{change}"),
+        NewRun(
+            name=name,
+            due=at,
+            parameters={},
+            key=names.poll_key(app, route, f"{deployment.id}/{change}"),
+        ),
     )
     return True

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import PrefectState, event_of
 
 logger = logging.getLogger("athanore.worker")
@@ -21,7 +21,7 @@ _RECONNECT_PAUSE = 2.0
 
 
 async def watch_arrivals(
-    client: PrefectClient, pool: str, arrived: Callable[[UUID], None], name: str | None = None
+    client: PrefectRunStore, pool: str, arrived: Callable[[UUID], None], name: str | None = None
 ) -> None:
     """Call `arrived` with the id of each run that is scheduled in a pool; runs until cancelled.
 

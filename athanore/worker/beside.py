@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
-
 from athanore import names
 from athanore.flows.sweeping.sweep import Sweep
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease_keeper import KnownRuns
 from athanore.worker.arrivals import watch_arrivals
@@ -22,7 +21,7 @@ type Work = dict[str, Callable[[], Awaitable[object]]]
 
 
 async def beside_polls(
-    client: PrefectClient, apps: Sequence[App], pool: str, wake: Callable[[], None]
+    client: PrefectRunStore, apps: Sequence[App], pool: str, wake: Callable[[], None]
 ) -> Work:
     """The work of a worker of polls.
 
@@ -45,7 +44,7 @@ async def beside_polls(
 
 
 def beside_agents(
-    client: PrefectClient,
+    client: PrefectRunStore,
     apps: Sequence[App],
     known: Callable[[], KnownRuns],
     pool: str,

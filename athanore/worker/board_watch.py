@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
-from prefect.client.orchestration import PrefectClient
-
 from athanore import names
 from athanore.errors import BoardError
 from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routes import Route
+from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 from athanore.runtime.boards.own_changes import OwnChanges
 from athanore.runtime.routes.ownership import watched
@@ -92,13 +91,13 @@ class BoardWatch:
 
     def __init__(
         self,
-        client: PrefectClient,
+        prefect: RunStore,
         app: App,
         woken: Callable[[], None],
         taken: Callable[[], None],
         now: Callable[[], float] = monotonic,
     ) -> None:
-        self._client = client
+        self._prefect = prefect
         self._app = app
         self._woken = woken
         self._taken = taken
@@ -142,7 +141,7 @@ class BoardWatch:
         await self._poll()
 
     async def _compare(self, stamp: Hashable | None) -> None:
-        routes = await self._app.routes.read(self._client)
+        routes = await self._app.routes.read(self._prefect)
         queues = [*watched(routes), *(k.route.in_progress_queue for k in routes.values())]
         tasks = await self._app.board.ready_tasks(list(dict.fromkeys(queues)))
         look = Look(stamp, await self._views(routes, tasks))
@@ -191,7 +190,7 @@ class BoardWatch:
             if now - self._polled_at.get(name, now - _POLL_AT_MOST_EVERY) < _POLL_AT_MOST_EVERY:
                 continue
             if await poll_soon(
-                self._client,
+                self._prefect,
                 self._app.name,
                 name,
                 change=change,

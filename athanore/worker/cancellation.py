@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import PrefectState, event_of
 from athanore.runtime.leases.lease_keeper import KnownRuns, look
 
@@ -22,7 +22,7 @@ _RUN_PREFIX = "prefect.flow-run."
 _RECONNECT_PAUSE = 2.0
 
 
-async def watch_cancellations(client: PrefectClient, runs: Callable[[], KnownRuns]) -> None:
+async def watch_cancellations(client: PrefectRunStore, runs: Callable[[], KnownRuns]) -> None:
     """Stop the agents of this worker's runs that are cancelled or suspended; runs until cancelled.
 
     Prefect's event is heard within a fraction of a second. What the live stream misses is found by

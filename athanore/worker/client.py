@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import override
 
 import httpx
-from prefect.client.orchestration import PrefectClient
 from prefect.context import AsyncClientContext, ContextModel, SyncClientContext
 
 from athanore.errors import PrefectUnavailableError, reason
 from athanore.runs.connection.transports import http_transport, prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
@@ -117,7 +117,7 @@ class _SharedClient(AsyncClientContext):
     settings of its own, and a new one costs 25 ms: it loads the certificates of all authorities.
     """
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectRunStore) -> None:
         ContextModel.__init__(self, client=client)
 
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flow_engine import run_flow
@@ -24,6 +23,7 @@ from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.processes import identity
 from athanore.routes import Route
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import Holder
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
@@ -51,7 +51,7 @@ class Execution:
         self._starts = asyncio.Semaphore(_AT_ONCE)
         self._flows: dict[tuple[str, int | None, Path], Flow[..., Any]] = {}
 
-    async def execute(self, client: PrefectClient, run: FlowRun, flow_name: str) -> None:
+    async def execute(self, client: PrefectRunStore, run: FlowRun, flow_name: str) -> None:
         """Run one flow run to its end. Nothing escapes: a worker outlives its runs."""
         await self._starts.acquire()
         self._starting.add(run.id)
@@ -96,7 +96,7 @@ class Execution:
             self._starting.discard(run_id)
             self._starts.release()
 
-    async def _run(self, client: PrefectClient, run: FlowRun, flow_name: str) -> None:
+    async def _run(self, client: PrefectRunStore, run: FlowRun, flow_name: str) -> None:
         parameters = dict(run.parameters)
         retries = None
         if flow_name == names.AGENT_FLOW and (route := self._route(run)) is not None:

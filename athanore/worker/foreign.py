@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.errors import RouteError
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
 from athanore.worker.polls import scheduled_time
@@ -37,11 +37,11 @@ class ForeignRuns:
     apps: Callable[[], Sequence[App]]
     _said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
-    async def among(self, client: PrefectClient, offered: Sequence[FlowRun]) -> list[FlowRun]:
+    async def among(self, client: PrefectRunStore, offered: Sequence[FlowRun]) -> list[FlowRun]:
         """Return the runs that are to be left alone; a run of another app is not among them."""
         return [run for run in offered if await self._is_foreign(client, run)]
 
-    async def _is_foreign(self, client: PrefectClient, run: FlowRun) -> bool:
+    async def _is_foreign(self, client: PrefectRunStore, run: FlowRun) -> bool:
         app = app_of_run(self.apps(), run.tags, str(run.parameters.get("app")))
         if app is None:
             return False

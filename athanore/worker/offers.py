@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.polls import scheduled_time
 
@@ -30,7 +30,7 @@ class Offers:
         self._polls_only = polls_only
         self._flow_names: dict[UUID, str] = {}
 
-    async def due(self, client: PrefectClient, pool: str, queues: list[str]) -> list[FlowRun]:
+    async def due(self, client: PrefectRunStore, pool: str, queues: list[str]) -> list[FlowRun]:
         """The runs that are due, up to a page of them, the oldest first.
 
         Args:
@@ -62,7 +62,7 @@ class Offers:
             return []
         return [_DEFAULT_QUEUE, *(names.slug(r.name) for r in served)]
 
-    async def flow_name(self, client: PrefectClient, run: FlowRun) -> str:
+    async def flow_name(self, client: PrefectRunStore, run: FlowRun) -> str:
         """The name of a run's flow."""
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await client.read_flow(run.flow_id)).name

@@ -15,11 +15,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import psutil
-from prefect.client.orchestration import PrefectClient
 
 from athanore import names
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Fleet, WorkerEntry
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
@@ -127,7 +127,7 @@ class Place:
         return ""
 
     async def keep(
-        self, client: PrefectClient, resumed: Callable[[], None], leave: Callable[[], object]
+        self, client: PrefectRunStore, resumed: Callable[[], None], leave: Callable[[], object]
     ) -> None:
         """Tell the others of the worker and hear of them; runs until cancelled.
 
@@ -151,7 +151,7 @@ class Place:
                     resumed()
             await asyncio.sleep(LOOK_EVERY)
 
-    async def look(self, client: PrefectClient) -> fleet.Drain | None:
+    async def look(self, client: PrefectRunStore) -> fleet.Drain | None:
         """Hear once what there is to hear, and say what is new; returns its drain, if any."""
         known = await fleet.read_fleet(client, self._app.name)
         drain = known.drains.get(self._entry.name)
@@ -188,7 +188,7 @@ class Place:
             extra={"action": "worker_drained"},
         )
 
-    async def _find_others(self, client: PrefectClient, known: Fleet) -> tuple[WorkerEntry, ...]:
+    async def _find_others(self, client: PrefectRunStore, known: Fleet) -> tuple[WorkerEntry, ...]:
         """Those that live and have room.
 
         Prefect is asked who lives only where others said something.
@@ -206,7 +206,7 @@ class Place:
             and (other.limit is None or other.agents < other.limit)
         )
 
-    async def end(self, client: PrefectClient) -> None:
+    async def end(self, client: PrefectRunStore) -> None:
         """Have the worker forgotten, when it ends."""
         await fleet.forget_worker(client, self._app.name, self._entry.name)
 

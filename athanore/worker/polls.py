@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
@@ -85,7 +85,7 @@ class PollLanes:
         return following
 
 
-async def forget_empty_polls(client: PrefectClient, apps: Sequence[App]) -> None:
+async def forget_empty_polls(client: PrefectRunStore, apps: Sequence[App]) -> None:
     """Delete the apps' polls that found nothing, some hours after they ended; runs until cancelled.
 
     At a poll every ten seconds they would be 8,640 a day and route. Prefect's own clean-up keeps

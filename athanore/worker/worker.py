@@ -19,7 +19,6 @@ from uuid import UUID
 
 import anyio.abc
 import httpx
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -34,6 +33,7 @@ from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
 from athanore.runs import clearing
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App, served_here
 from athanore.runtime.background import SideTasks, kept_up, tell_failure
 from athanore.runtime.leases.lease import Lease
@@ -151,10 +151,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     @property
     @override
-    def client(self) -> PrefectClient:
+    def client(self) -> PrefectRunStore:
         """The patient client that the worker shares with its runs."""
         context = AsyncClientContext.get()
-        return super().client if context is None else context.client
+        return PrefectRunStore.of(super().client if context is None else context.client)
 
     @override
     async def setup(self) -> None:
@@ -200,7 +200,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         async with kept(lease, self._held.known, self._send_heartbeat):
             await asyncio.Event().wait()
 
-    async def _send_heartbeat(self, client: PrefectClient) -> None:
+    async def _send_heartbeat(self, client: PrefectRunStore) -> None:
         # Beside those of the base class, which are not acknowledged where they go over a websocket.
         await client.send_worker_heartbeat(
             self._work_pool_name, self.name, self.heartbeat_interval_seconds

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
@@ -22,6 +21,8 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.launch.sockets import listen
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runs import tokens
+from athanore.runs.connection.transports import prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.margins import Margins
@@ -72,11 +73,11 @@ class Api:
             assert problem["title"] and problem["detail"]
         return response.json() if response.content else None
 
-    def with_prefect[T](self, work: Callable[[PrefectClient], Awaitable[T]]) -> T:
+    def with_prefect[T](self, work: Callable[[PrefectRunStore], Awaitable[T]]) -> T:
         """Do something with Prefect's client."""
 
         async def main() -> T:
-            async with get_client() as client:
+            async with prefect_client() as client:
                 return await work(client)
 
         with temporary_settings({PREFECT_API_URL: self.prefect_api}):
@@ -85,7 +86,7 @@ class Api:
     def deploy(self) -> None:
         """Deploy the app as `athanore deploy` does."""
 
-        async def work(client: PrefectClient) -> None:
+        async def work(client: PrefectRunStore) -> None:
             wanted = await planned(client, self.dispatcher, self.app.reference)
             await deploy(client, wanted)
 
@@ -95,7 +96,7 @@ class Api:
     def start_run(self, task_id: str) -> tuple[str, str]:
         """Have Prefect believe that an agent works on a task; return the run's id and its token."""
 
-        async def start(client: PrefectClient) -> tuple[str, str]:
+        async def start(client: PrefectRunStore) -> tuple[str, str]:
             task = self.board.get_task(task_id)
             route = self.dispatcher.routes[task.queue_name]
             run = await self.app.dispatching.dispatch(client, route, task)
@@ -150,7 +151,7 @@ def served(
     async def main() -> None:
         due = deployed and prefect_api != NO_PREFECT
         if due and (prefect_api, app.name) not in _deployed:
-            async with get_client() as client:
+            async with prefect_client() as client:
                 await deploy(client, plan(dispatcher, app.reference))
             _deployed.add((prefect_api, app.name))
         task = asyncio.create_task(serve_api(app, sock))

@@ -33,9 +33,9 @@ def record(api: Api, run_id: str, cost: float, *, starts: bool = False) -> None:
     """Note what an attempt used, as the flow does; `starts`: after another start."""
 
     async def work(client: object) -> None:
-        from prefect.client.orchestration import PrefectClient
+        from athanore.runs.prefect_store import PrefectRunStore
 
-        assert isinstance(client, PrefectClient)
+        assert isinstance(client, PrefectRunStore)
         run = await client.read_flow_run(run_id)  # pyright: ignore[reportArgumentType]
         log = RunLog(client, run, api.dispatcher.routes["Todo"].retry)
         if starts:

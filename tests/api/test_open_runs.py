@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
 
 from athanore.runs import open_runs
+from athanore.runs.connection.transports import prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.rig import Api
 
 PAGE = 2
 
 
-async def counted[T](work: Callable[[PrefectClient], Awaitable[T]]) -> tuple[T, int]:
+async def counted[T](work: Callable[[PrefectRunStore], Awaitable[T]]) -> tuple[T, int]:
     """Do something with Prefect's client, and count its requests."""
     requests: list[httpx.Response] = []
 
     async def note(response: httpx.Response) -> None:
         requests.append(response)
 
-    async with get_client(httpx_settings={"event_hooks": {"response": [note]}}) as client:
+    async with prefect_client(event_hooks={"response": [note]}) as client:
         return await work(client), len(requests)
 
 
@@ -32,18 +33,18 @@ async def test_what_it_costs_does_not_grow_with_the_runs_that_wait(api: Api) -> 
     tasks = [api.board.create_task("Todo", f"Task {i}") for i in range(9)]
     shown = [tasks[7].id, tasks[8].id]
 
-    async def dispatch(client: PrefectClient, some: slice) -> None:
+    async def dispatch(client: PrefectRunStore, some: slice) -> None:
         for task in tasks[some]:
             await api.app.dispatching.dispatch(client, routes["Todo"], task)
 
-    async def of_tasks(client: PrefectClient) -> open_runs.OpenRuns:
+    async def of_tasks(client: PrefectRunStore) -> open_runs.OpenRuns:
         return await open_runs.of_tasks(client, app, shown, page=PAGE)
 
-    async def count(client: PrefectClient) -> dict[tuple[str, open_runs.Phase], int]:
+    async def count(client: PrefectRunStore) -> dict[tuple[str, open_runs.Phase], int]:
         return dict(await open_runs.count(client, app, routes, page=PAGE))
 
     with temporary_settings({PREFECT_API_URL: api.prefect_api}):
-        async with get_client() as client:
+        async with prefect_client() as client:
             earlier = await open_runs.count(client, app, routes)
             await dispatch(client, slice(4, 9))
             retried = (await open_runs.of_tasks(client, app, shown)).by_task[tasks[4].id]

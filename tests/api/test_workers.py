@@ -6,11 +6,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from athanore import names
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import WorkerEntry
+from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer
 
@@ -24,7 +24,7 @@ def worker(api: Api) -> WorkerEntry:
     entry = WorkerEntry("mac-1-ab", f"mac-1-ab {pool}", "mac", started, ("macos",), 4)
 
     async def announce() -> None:
-        async with PrefectClient(api.prefect.url) as client:
+        async with PrefectRunStore(api.prefect.url) as client:
             await client.send_worker_heartbeat(pool, entry.pool_name, 30)
             await fleet.announce(client, app.name, entry)
 

@@ -12,9 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import (
@@ -37,15 +35,19 @@ from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clearing, store
-from athanore.runs.capacity import limits
+from athanore.runs.capacity import limits, pausing
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
+from athanore.runs.port import NewRun, RunQuery
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.routes.route_registry import deployments_of
 from tests.harness import app_name, prompt
-from tests.memory_prefect import MemoryPrefect
+from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
+
+__all__ = ["no_events"]
 
 pytestmark = pytest.mark.smoke
 
@@ -53,7 +55,7 @@ pytestmark = pytest.mark.smoke
 class Place:
     """An app with one deployed route, on a Prefect that may be real."""
 
-    def __init__(self, client: PrefectClient, name: str) -> None:
+    def __init__(self, client: MemoryRunStore | PrefectRunStore, name: str) -> None:
         self.client = client
         self.app = name
         self.dispatching = Dispatching(name, Clock())
@@ -69,18 +71,13 @@ class Place:
 
     async def deployed(self) -> None:
         for route in self.dispatcher.routes.values():
-            if isinstance(self.client, MemoryPrefect):
-                name = names.deployment_name(self.app, route.queue_name)
-                tags = [names.app_tag(self.app), names.route_tag(route.queue_name)]
-                parameters = {"queue_name": route.queue_name, "app": "run.py:dispatcher"}
-                self.client.deploy(
-                    f"{names.AGENT_FLOW}/{name}", parameters, [*tags, names.AGENT_TAG]
-                )
-        if not isinstance(self.client, MemoryPrefect):
+            if isinstance(self.client, MemoryRunStore):
+                deploy_in_memory(self.client, self.app, route.name)
+        if not isinstance(self.client, MemoryRunStore):
             await deploy(self.client, plan(self.dispatcher, "run.py:dispatcher"))
 
     async def removed(self) -> None:
-        if not isinstance(self.client, MemoryPrefect):
+        if not isinstance(self.client, MemoryRunStore):
             for deployment in (await deployments_of(self.client, self.app)).values():
                 await self.client.delete_deployment(deployment.id)
 
@@ -88,17 +85,21 @@ class Place:
         route = self.dispatcher.routes[queue]
         return await self.dispatching.dispatch(self.client, route, Task(task, "Fix it", "", queue))
 
-    async def put(self, run: FlowRun, state: State[Any], *, force: bool = False) -> SetStateStatus:
-        return (await self.client.set_flow_run_state(run.id, state, force=force)).status
+    async def put(self, run: FlowRun, state: State[Any], *, force: bool = False) -> bool:
+        """Propose or impose a state; True if the run has it."""
+        if force:
+            await self.client.impose(run.id, state)
+            return True
+        return (await self.client.propose(run.id, state)).accepted
 
     async def at_work(self, task: str = "1") -> FlowRun:
         run = await self.dispatched(task)
-        assert await self.put(run, Pending()) is SetStateStatus.ACCEPT
-        assert await self.put(run, Running()) is SetStateStatus.ACCEPT
+        assert await self.put(run, Pending())
+        assert await self.put(run, Running())
         return await self.now(run)
 
     async def now(self, run: FlowRun) -> FlowRun:
-        return await self.client.read_flow_run(run.id)
+        return await self.client.read_run(run.id)
 
     async def found(self, *states: StateType, **wanted: Any) -> list[FlowRun]:
         return await store.find_runs(self.client, self.app, states, **wanted)
@@ -107,23 +108,26 @@ class Place:
 @pytest.fixture(params=["memory", "prefect"])
 async def place(request: pytest.FixtureRequest) -> AsyncGenerator[Place]:
     if request.param == "memory":
-        client = MemoryPrefect()
-    else:
-        client = PrefectClient(request.getfixturevalue("prefect_api"))
-    async with client:
+        place = Place(MemoryRunStore(), app_name("store"))
+        await place.deployed()
+        yield place
+        return
+    async with PrefectRunStore(request.getfixturevalue("prefect_api")) as client:
         place = Place(client, app_name("store"))
         await place.deployed()
         yield place
         await place.removed()
 
 
+def new_run(name: str = "Fix it", key: str | None = None, **more: Any) -> NewRun:
+    return NewRun(name=name, due=datetime.now(UTC), parameters={"task_id": "1"}, key=key, **more)
+
+
 async def test_a_key_returns_the_run_that_has_it_for_ever(place: Place) -> None:
     deployment = await client_deployment(place)
 
     async def created(key: str) -> FlowRun:
-        return await place.client.create_flow_run_from_deployment(
-            deployment, parameters={"task_id": "1"}, idempotency_key=f"{place.app}/{key}"
-        )
+        return await place.client.create(deployment, new_run(key=f"{place.app}/{key}"))
 
     first = await created("a")
     assert first.state_type is StateType.SCHEDULED
@@ -136,7 +140,7 @@ async def test_a_key_returns_the_run_that_has_it_for_ever(place: Place) -> None:
 
 async def client_deployment(place: Place) -> Any:
     name = f"{names.AGENT_FLOW}/{names.deployment_name(place.app, 'Todo')}"
-    return (await place.client.read_deployment_by_name(name)).id
+    return (await place.client.deployment(name)).id
 
 
 async def test_a_task_has_one_run_until_that_has_ended(place: Place) -> None:
@@ -174,7 +178,7 @@ async def test_tasks_are_dispatched_together(place: Place) -> None:
     created, refused = await place.dispatching.dispatch_all(place.client, place.route, due, poll)
     assert (set(created), refused) == ({"1", "2", "3"}, [])
     assert created["2"] != ended.id, "its key was that of a run that has ended"
-    run = await place.client.read_flow_run(created["1"])
+    run = await place.client.read_run(created["1"])
     assert (run.name, record_of(run).poll) == ("Task 1", str(poll))
     again, _ = await place.dispatching.dispatch_all(place.client, place.route, due, poll)
     assert again == created
@@ -225,7 +229,7 @@ async def test_each_start_is_counted_but_a_resume_is_not(place: Place) -> None:
     await place.put(run, AwaitingRetry(scheduled_time=datetime.now(UTC)))
     await place.put(run, Running())
     assert (await place.now(run)).run_count == 2
-    assert await place.put(run, Suspended(timeout_seconds=600)) is SetStateStatus.ACCEPT
+    assert await place.put(run, Suspended(timeout_seconds=600))
     assert (await place.now(run)).state_type is StateType.PAUSED
     await place.client.resume_flow_run(run.id)
     assert (await place.now(run)).state_name == "Resuming"
@@ -237,32 +241,32 @@ async def test_each_start_is_counted_but_a_resume_is_not(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "status", "found"),
+    ("before", "after", "accepted", "found"),
     [
-        ("waiting", lambda: Cancelling(message="by me"), "REJECT", StateType.CANCELLED),
-        ("suspended", lambda: Cancelling(message="by me"), "REJECT", StateType.CANCELLED),
-        ("pending", lambda: Cancelling(message="by me"), "ACCEPT", StateType.CANCELLING),
-        ("working", lambda: Cancelling(message="by me"), "ACCEPT", StateType.CANCELLING),
-        ("completed", lambda: Cancelling(message="by me"), "ABORT", StateType.COMPLETED),
-        ("completed", lambda: Crashed(message="by me"), "ABORT", StateType.COMPLETED),
-        ("crashed", lambda: Crashed(message="by me"), "ABORT", StateType.CRASHED),
-        ("working", lambda: Crashed(message="by me"), "ACCEPT", StateType.CRASHED),
-        ("cancelling", lambda: Crashed(message="by me"), "REJECT", StateType.CANCELLING),
-        ("cancelling", lambda: Cancelled(message="by me"), "ACCEPT", StateType.CANCELLED),
-        ("working", lambda: Pending(message="by me"), "ABORT", StateType.RUNNING),
-        ("pending", lambda: Pending(message="by me"), "ABORT", StateType.PENDING),
-        ("cancelled", lambda: Pending(message="by me"), "ABORT", StateType.CANCELLED),
-        ("waiting", lambda: Suspended(message="by me"), "REJECT", StateType.SCHEDULED),
-        ("working", lambda: Failed(message="by me"), "ACCEPT", StateType.FAILED),
-        ("failed", lambda: Scheduled(message="by me"), "ACCEPT", StateType.SCHEDULED),
-        ("crashed", lambda: Cancelled(message="by me"), "ACCEPT", StateType.CANCELLED),
+        ("waiting", lambda: Cancelling(message="by me"), False, StateType.CANCELLED),
+        ("suspended", lambda: Cancelling(message="by me"), False, StateType.CANCELLED),
+        ("pending", lambda: Cancelling(message="by me"), True, StateType.CANCELLING),
+        ("working", lambda: Cancelling(message="by me"), True, StateType.CANCELLING),
+        ("completed", lambda: Cancelling(message="by me"), False, StateType.COMPLETED),
+        ("completed", lambda: Crashed(message="by me"), False, StateType.COMPLETED),
+        ("crashed", lambda: Crashed(message="by me"), False, StateType.CRASHED),
+        ("working", lambda: Crashed(message="by me"), True, StateType.CRASHED),
+        ("cancelling", lambda: Crashed(message="by me"), False, StateType.CANCELLING),
+        ("cancelling", lambda: Cancelled(message="by me"), True, StateType.CANCELLED),
+        ("working", lambda: Pending(message="by me"), False, StateType.RUNNING),
+        ("pending", lambda: Pending(message="by me"), False, StateType.PENDING),
+        ("cancelled", lambda: Pending(message="by me"), False, StateType.CANCELLED),
+        ("waiting", lambda: Suspended(message="by me"), False, StateType.SCHEDULED),
+        ("working", lambda: Failed(message="by me"), True, StateType.FAILED),
+        ("failed", lambda: Scheduled(message="by me"), True, StateType.SCHEDULED),
+        ("crashed", lambda: Cancelled(message="by me"), True, StateType.CANCELLED),
     ],
 )
 async def test_a_state_is_taken_or_refused(
     place: Place,
     before: str,
     after: Callable[[], State[Any]],
-    status: str,
+    accepted: bool,
     found: StateType,
 ) -> None:
     run = await place.dispatched()
@@ -278,47 +282,47 @@ async def test_a_state_is_taken_or_refused(
         "cancelled": [Cancelled()],
     }
     for state in way[before]:
-        assert await place.put(run, state) is SetStateStatus.ACCEPT
-    assert await place.put(run, after()) == SetStateStatus(status)
+        assert await place.put(run, state)
+    assert await place.put(run, after()) is accepted
     now = await place.now(run)
     assert now.state is not None
     assert (now.state_type, now.state.type) == (found, found)
-    assert (now.state.message == "by me") is (status == "ACCEPT"), "a refusal drops the message"
+    assert (now.state.message == "by me") is accepted, "a refusal drops the message"
 
 
 async def test_force_overrules_whatever_there_is(place: Place) -> None:
     run = await place.at_work()
     for state in (Scheduled(name="Mine"), Running(), Completed(), Crashed(), Suspended()):
-        assert await place.put(run, state, force=True) is SetStateStatus.ACCEPT
+        assert await place.put(run, state, force=True)
         now = await place.now(run)
         assert (now.state_type, now.state_name) == (state.type, state.name)
     assert now.run_count == 2
-    seen = [s.name for s in await place.client.read_flow_run_states(run.id)]
+    seen = [s.name for s in await place.client.read_states(run.id)]
     assert seen[-4:] == ["Running", "Completed", "Crashed", "Suspended"]
 
 
 async def test_a_failure_with_attempts_left_becomes_a_retry(place: Place) -> None:
     run = await place.at_work()
     await RunLog(place.client, run, RetryPolicy(max_retries=1)).open("w", "a token")
-    assert await place.put(run, Failed()) is SetStateStatus.REJECT
+    assert not await place.put(run, Failed())
     assert (await place.now(run)).state_name == "AwaitingRetry"
     await place.put(run, Running())
-    assert await place.put(run, Failed()) is SetStateStatus.ACCEPT
+    assert await place.put(run, Failed())
 
 
 async def test_a_run_that_is_not_due_does_not_start(place: Place) -> None:
     run = await place.at_work()
     soon = datetime.now(UTC) + timedelta(hours=1)
     await place.put(run, AwaitingRetry(scheduled_time=soon))
-    assert await place.put(run, Running()) is SetStateStatus.WAIT
+    assert not await place.put(run, Running())
     await place.put(run, Pending())
-    assert await place.put(run, Running()) is SetStateStatus.WAIT, "nor by way of Pending"
+    assert not await place.put(run, Running()), "nor by way of Pending"
 
 
 async def test_labels_are_added_to_and_never_removed(place: Place) -> None:
     run = await place.dispatched()
-    await place.client.update_flow_run_labels(run.id, {"a": 1, "b": "x", "c": True, "d": 0.5})
-    await place.client.update_flow_run_labels(run.id, {"b": "", "c": False})
+    await place.client.add_labels(run.id, {"a": 1, "b": "x", "c": True, "d": 0.5})
+    await place.client.add_labels(run.id, {"b": "", "c": False})
     labels = (await place.now(run)).labels
     assert {k: labels[k] for k in "abcd"} == {"a": 1, "b": "", "c": False, "d": 0.5}
     assert [type(labels[k]) for k in "abcd"] == [int, str, bool, float]
@@ -364,8 +368,8 @@ async def test_a_deleted_run_is_missed_by_whoever_asks_for_it(place: Place) -> N
     log = RunLog(place.client, run, RetryPolicy())
     await place.client.delete_flow_run(run.id)
     ways: list[Callable[[], Awaitable[Any]]] = [
-        lambda: place.client.read_flow_run(run.id),
-        lambda: place.client.set_flow_run_state(run.id, Completed()),
+        lambda: place.client.read_run(run.id),
+        lambda: place.client.propose(run.id, Completed()),
         lambda: place.client.delete_flow_run(run.id),
     ]
     for way in ways:
@@ -393,3 +397,85 @@ async def test_a_cancellation_is_a_wish_or_not(
     for state in states:
         await place.put(run, state)
     assert await clearing.is_wished(place.client, await place.now(run)) is wished
+
+
+async def test_runs_are_counted_and_found_by_what_they_are(place: Place) -> None:
+    runs = [await place.dispatched(task) for task in "123"]
+    await place.put(runs[0], AwaitingRetry(scheduled_time=datetime.now(UTC)), force=True)
+    await place.put(runs[1], Completed(), force=True)
+    tags = [names.app_tag(place.app), names.AGENT_TAG]
+    ended = await place.now(runs[1])
+    assert ended.end_time is not None
+    queries: list[tuple[RunQuery, set[int]]] = [
+        (RunQuery(tags=tags), {0, 1, 2}),
+        (RunQuery(tags=tags, any_tags=[names.task_tag("1"), names.task_tag("3")]), {0, 2}),
+        (RunQuery(tags=tags, named=["AwaitingRetry"]), {0}),
+        (RunQuery(tags=tags, states=store.WAITING, not_named=["AwaitingRetry"]), {2}),
+        (RunQuery(ids=[runs[0].id, runs[1].id], states=store.FINISHED), {1}),
+        (RunQuery(tags=tags, ended_after=ended.end_time - timedelta(seconds=5)), {1}),
+        (RunQuery(tags=tags, ended_before=ended.end_time - timedelta(seconds=5)), set()),
+    ]
+    for query, expected in queries:
+        found = {run.id for run in await place.client.find(query)}
+        assert found == {runs[i].id for i in expected}, query
+        assert await place.client.count(query) == len(expected), query
+    assert await place.client.count(RunQuery(tags=tags, but=[runs[0].id])) == 2
+
+
+async def test_runs_are_deleted_together(place: Place) -> None:
+    runs = [await place.dispatched(task) for task in "12"]
+    await place.put(runs[0], Pending())
+    query = RunQuery(ids=[run.id for run in runs], states=[StateType.SCHEDULED])
+    assert await place.client.delete(query) == 1
+    assert [r.id for r in await place.found(*StateType)] == [runs[0].id]
+
+
+async def test_a_value_is_kept_until_it_is_forgotten(place: Place) -> None:
+    name, tag, client = f"athanore-test-{uuid4().hex[:12]}", f"t-{uuid4().hex}", place.client
+    assert await client.value(name) is None
+    await client.keep(name, {"a": [1, "x"]}, [tag])
+    await client.keep(name, {"a": 2}, [tag])
+    assert not await client.keep_first(name, "other")
+    kept = await client.value(name)
+    assert kept is not None and kept.value == {"a": 2} and kept.updated is not None
+    assert [k.value for k in await client.values([tag])] == [{"a": 2}]
+    for _ in range(2):
+        await client.forget(name)
+        assert await client.value(name) is None
+    assert await client.keep_first(name, "mine")
+    await client.forget(name)
+
+
+async def test_a_route_is_paused_and_resumed(place: Place) -> None:
+    client, app = place.client, place.app
+    assert await pausing.paused_parts(client, app, "Todo") == ()
+    for _ in range(2):
+        await pausing.pause(client, app, "Todo")
+        assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
+    assert not await pausing.resume_by_itself(client, app, "Todo"), "a person paused it"
+    await pausing.resume(client, app, "Todo")
+    assert await pausing.paused_parts(client, app, "Todo") == ()
+    assert await pausing.paused_parts(client, app, "Next") == ()
+    with pytest.raises(DispatchError):
+        await pausing.pause(client, app, "Nowhere")
+
+
+async def test_a_route_that_paused_itself_resumes_by_itself(place: Place) -> None:
+    client, app = place.client, place.app
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await pausing.pause(client, app, "Todo", reason="no key", resume_at=soon, account="me")
+    await pausing.pause(client, app, "Todo", reason="another", account="you")
+    assert await pausing.account_waited_for(client, app, "Todo") == "me"
+    polls = await store.find_polls(client, app, "Todo", [StateType.SCHEDULED])
+    assert [p.parameters[pausing.RESUME] for p in polls if pausing.RESUME in p.parameters] == [True]
+    assert await pausing.resume_by_itself(client, app, "Todo")
+    assert await pausing.paused_parts(client, app, "Todo") == ()
+    assert await pausing.account_waited_for(client, app, "Todo") == ""
+
+
+async def test_the_routes_of_an_app_are_found(place: Place) -> None:
+    tags = ["athanore", names.app_tag(place.app), names.AGENT_TAG]
+    found = await place.client.deployments(tags)
+    assert [names.route_of(d.parameters) for d in found] == ["Next", "Todo"]
+    with pytest.raises(ObjectNotFound):
+        await place.client.switches(place.app, "Nowhere")

@@ -8,11 +8,11 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.runs.connection.clock import Clock
 from athanore.runs.events import activity
+from athanore.runs.prefect_store import PrefectRunStore
 
 
 @pytest.mark.parametrize("hours", [0, 3, -3])
@@ -23,14 +23,14 @@ async def test_a_call_is_not_older_or_younger_because_our_clock_was_set(
     clock = Clock(lambda: time.time() + hours * 3600)
     run_id = uuid4()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with PrefectClient(prefect_api) as client:
+        async with PrefectRunStore(prefect_api) as client:
             assert await activity.since_last_call(client, run_id, clock) is None
             activity.note_call("app", run_id, "1")
             ago = await when_known(client, run_id, clock)
     assert timedelta(0) <= ago < timedelta(minutes=2)
 
 
-async def when_known(client: PrefectClient, run_id: UUID, clock: Clock) -> timedelta:
+async def when_known(client: PrefectRunStore, run_id: UUID, clock: Clock) -> timedelta:
     """Ask until the event is in Prefect's database."""
     for _ in range(600):
         if (ago := await activity.since_last_call(client, run_id, clock)) is not None:

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from athanore import AgentDispatcher, JsonFileAdapter, QueueAdapter
 from athanore.deployments import check_app_record, claim_app, deploy
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -21,9 +21,9 @@ from tests.harness import app_name, prompt
 
 
 @pytest.fixture
-async def client(prefect_api: str) -> AsyncGenerator[PrefectClient]:
+async def client(prefect_api: str) -> AsyncGenerator[PrefectRunStore]:
     """A client of the session's Prefect."""
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         yield client
 
 
@@ -44,7 +44,7 @@ def app(name: str, queue_backend: QueueAdapter, home: str = ".", *, is_named: bo
 
 
 async def test_of_apps_that_start_at_once_on_boards_of_their_own_one_gets_the_name(
-    client: PrefectClient, tmp_path: Path
+    client: PrefectRunStore, tmp_path: Path
 ) -> None:
     name = app_name("record")
     apps = [app(name, board(tmp_path / str(n))) for n in range(4)]
@@ -55,7 +55,7 @@ async def test_of_apps_that_start_at_once_on_boards_of_their_own_one_gets_the_na
 
 
 async def test_workers_of_a_named_app_may_be_anywhere(
-    client: PrefectClient, tmp_path: Path
+    client: PrefectRunStore, tmp_path: Path
 ) -> None:
     name = app_name("record")
     await claim_app(client, app(name, board(tmp_path), "here"), serves=True)
@@ -63,7 +63,7 @@ async def test_workers_of_a_named_app_may_be_anywhere(
 
 
 async def test_an_unnamed_app_is_refused_elsewhere_while_it_is_at_work(
-    client: PrefectClient, tmp_path: Path
+    client: PrefectRunStore, tmp_path: Path
 ) -> None:
     name = app_name("record")
     first = app(name, board(tmp_path), "here", is_named=False)
@@ -77,7 +77,7 @@ async def test_an_unnamed_app_is_refused_elsewhere_while_it_is_at_work(
 
 
 async def test_an_unnamed_app_that_is_not_at_work_may_have_moved(
-    client: PrefectClient, tmp_path: Path
+    client: PrefectRunStore, tmp_path: Path
 ) -> None:
     name = app_name("record")
     first = app(name, board(tmp_path), "here", is_named=False)
@@ -89,7 +89,7 @@ async def test_an_unnamed_app_that_is_not_at_work_may_have_moved(
 
 
 async def test_runs_on_a_board_that_an_app_leaves_are_settled(
-    client: PrefectClient, tmp_path: Path
+    client: PrefectRunStore, tmp_path: Path
 ) -> None:
     name = app_name("record")
     old, new = (app(name, board(tmp_path / place)) for place in ("old", "new"))
@@ -108,7 +108,7 @@ async def test_runs_on_a_board_that_an_app_leaves_are_settled(
         await client.delete_deployment(deployment.id)
 
 
-async def test_an_app_at_work_leaves_no_board(client: PrefectClient, tmp_path: Path) -> None:
+async def test_an_app_at_work_leaves_no_board(client: PrefectRunStore, tmp_path: Path) -> None:
     name = app_name("record")
     old, new = (app(name, board(tmp_path / place)) for place in ("old", "new"))
     await claim_app(client, old, serves=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy, planned
 from athanore.runs.connection.clock import Clock
+from athanore.runs.connection.transports import prefect_client
 from athanore.runs.dispatching import Dispatching
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.worker.arrivals import watch_arrivals
 from tests.harness import app_name, prompt
 
 
-async def _app(client: PrefectClient) -> tuple[AgentDispatcher, MemoryAdapter]:
+async def _app(client: PrefectRunStore) -> tuple[AgentDispatcher, MemoryAdapter]:
     board = MemoryAdapter(["Todo", "In Progress"])
     app = AgentDispatcher(name=app_name("arrive"), queue_backend=board)
     app.route("Todo")(prompt)
@@ -24,7 +25,7 @@ async def _app(client: PrefectClient) -> tuple[AgentDispatcher, MemoryAdapter]:
     return app, board
 
 
-async def _dispatch(client: PrefectClient, app: AgentDispatcher, board: MemoryAdapter) -> UUID:
+async def _dispatch(client: PrefectRunStore, app: AgentDispatcher, board: MemoryAdapter) -> UUID:
     task = board.create_task("Todo", "One")
     run = await Dispatching(app.name, Clock()).dispatch(client, app.routes["Todo"], task)
     return run.id
@@ -33,7 +34,7 @@ async def _dispatch(client: PrefectClient, app: AgentDispatcher, board: MemoryAd
 async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> None:
     heard: asyncio.Queue[UUID] = asyncio.Queue()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with get_client() as client, asyncio.timeout(60):
+        async with prefect_client() as client, asyncio.timeout(60):
             mine, board = await _app(client)
             other, other_board = await _app(client)
             pool = names.agents_pool(mine.name)
@@ -53,7 +54,7 @@ async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> 
 async def test_the_worker_of_polls_hears_of_those_that_a_webhook_asks_for(prefect_api: str) -> None:
     heard: asyncio.Queue[UUID] = asyncio.Queue()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with get_client() as client, asyncio.timeout(60):
+        async with prefect_client() as client, asyncio.timeout(60):
             app, _ = await _app(client)
             poll = await client.read_deployment_by_name(
                 f"{names.POLL_FLOW}/{names.deployment_name(app.name, 'Todo')}"

@@ -17,7 +17,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.sorting import AutomationSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -26,6 +25,8 @@ from athanore.agent_adapters.scripted import Fail, ScriptedAgent
 from athanore.deployments import automations
 from athanore.deployments.automations import Patience
 from athanore.errors import ConfigurationError
+from athanore.runs.connection.transports import prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import dispatcher
 from tests.api.rig import served
 from tests.harness import Prefect, app_name, prompt, running
@@ -58,10 +59,10 @@ def told() -> Iterator[tuple[str, Told]]:
 
 
 def with_prefect(
-    prefect_api: str, work: Callable[[PrefectClient], Coroutine[Any, Any, None]]
+    prefect_api: str, work: Callable[[PrefectRunStore], Coroutine[Any, Any, None]]
 ) -> None:
     async def main() -> None:
-        async with get_client() as client:
+        async with prefect_client() as client:
             await work(client)
 
     with temporary_settings({PREFECT_API_URL: prefect_api}):
@@ -72,7 +73,7 @@ def install(prefect_api: str, app: str, patience: Patience, url: str) -> None:
     """Create an app's automations, which tell a web hook."""
     name = f"hook-{uuid4().hex[:8]}"
 
-    async def work(client: PrefectClient) -> None:
+    async def work(client: PrefectRunStore) -> None:
         data = {"subject": "{{subject}}", "body": "{{body}}"}
         hook = CustomWebhookNotificationBlock(
             name="ops", url=url, json_data=data, headers=None, cookies=None
@@ -222,7 +223,7 @@ def test_they_are_made_once_and_keep_what_people_chose(prefect_api: str) -> None
     app, other = app_name("kept"), app_name("kept")
     wanted = automations.automations(app, Patience(), None)
 
-    async def work(client: PrefectClient) -> None:
+    async def work(client: PrefectRunStore) -> None:
         async def there(name: str) -> dict[str, Any]:
             found = await client.read_automations(sort=AutomationSort.NAME_ASC)
             return {a.name: a for a in found if f"app:{name}" in a.tags}

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun, WorkQueue
 from prefect.exceptions import PrefectHTTPStatusError
@@ -23,9 +22,9 @@ from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
 from athanore.runs import store
 from athanore.runs.capacity import pausing
-from athanore.runs.capacity.work_queues import queues_of
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.route_registry import deployments_of
 from athanore.runtime.versions import app_version
 from tests.harness import app_name, running
@@ -48,9 +47,9 @@ def prompt(task_id: str, task_name: str) -> str:
 
 
 @asynccontextmanager
-async def connected(prefect_api: str, *names: str) -> AsyncGenerator[PrefectClient]:
+async def connected(prefect_api: str, *names: str) -> AsyncGenerator[PrefectRunStore]:
     """A client; the deployments of these apps are gone afterwards."""
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         try:
             yield client
         finally:
@@ -59,20 +58,20 @@ async def connected(prefect_api: str, *names: str) -> AsyncGenerator[PrefectClie
                     await client.delete_deployment(deployment.id)
 
 
-async def put(client: PrefectClient, dispatcher: AgentDispatcher, **options: Any) -> Deployed:
+async def put(client: PrefectRunStore, dispatcher: AgentDispatcher, **options: Any) -> Deployed:
     return await deploy(client, plan(dispatcher, "run.py:dispatcher"), **options)
 
 
-async def queues(client: PrefectClient, name: str) -> list[WorkQueue]:
+async def queues(client: PrefectRunStore, name: str) -> list[WorkQueue]:
     """The work queues of an app's agents, the most urgent first."""
-    return sorted(await queues_of(client, f"{name}-agents"), key=lambda q: q.priority or 0)
+    return sorted(await client.work_queues(f"{name}-agents"), key=lambda q: q.priority or 0)
 
 
-async def order(client: PrefectClient, name: str) -> list[tuple[str, int | None]]:
+async def order(client: PrefectRunStore, name: str) -> list[tuple[str, int | None]]:
     return [(q.name, q.priority) for q in await queues(client, name)]
 
 
-async def everything(client: PrefectClient, name: str) -> dict[str, Any]:
+async def everything(client: PrefectRunStore, name: str) -> dict[str, Any]:
     """All that a deploy makes, with ids and the times of the last change."""
     found: dict[str, Any] = {}
     for (_, deployment), d in (await deployments_of(client, name)).items():
@@ -81,12 +80,12 @@ async def everything(client: PrefectClient, name: str) -> dict[str, Any]:
     for kind in ("agents", "polls"):
         pool = await client.read_work_pool(f"{name}-{kind}")
         found[pool.name] = (pool.id, pool.concurrency_limit, pool.description)
-        for queue in await queues_of(client, pool.name):
+        for queue in await client.work_queues(pool.name):
             found[f"{pool.name}/{queue.name}"] = (queue.id, queue.priority, queue.is_paused)
     return found
 
 
-async def agent_run(client: PrefectClient, dispatcher: AgentDispatcher, queue: str) -> FlowRun:
+async def agent_run(client: PrefectRunStore, dispatcher: AgentDispatcher, queue: str) -> FlowRun:
     """Have a task in a queue, and the agent run that waits for it."""
     task = dispatcher.board.create_task(queue, f"A task in {queue}")
     dispatching = Dispatching(dispatcher.name, Clock())
@@ -292,7 +291,7 @@ def test_a_running_agent_of_a_removed_route_finishes(prefect_api: str) -> None:
     task_id = dispatcher.board.create_task("Review", "Long").id
 
     async def deploy_without_it(**options: Any) -> Deployed:
-        async with PrefectClient(prefect_api) as client:
+        async with PrefectRunStore(prefect_api) as client:
             return await put(client, app(name, "Todo"), **options)
 
     try:

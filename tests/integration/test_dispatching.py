@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Completed, Pending, Running
@@ -23,6 +22,7 @@ from athanore.errors import DispatchError, TaskBusyError
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.runs import store
 from athanore.runs.dispatching import Dispatch
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
@@ -36,7 +36,7 @@ QUEUES = ["Todo", "Urgent", "In Progress", "Parked", "Done"]
 class Site:
     """A deployed app with two routes, and one task in the queue of the first."""
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectRunStore) -> None:
         self.client = client
         self.board = MemoryAdapter(QUEUES)
         dispatcher = AgentDispatcher(
@@ -79,7 +79,7 @@ class Site:
 
 @asynccontextmanager
 async def site_at(prefect_api: str) -> AsyncGenerator[Site]:
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         site = Site(client)
         await deploy(client, plan(site.app.dispatcher, site.app.reference))
         try:

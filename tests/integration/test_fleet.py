@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from athanore import JsonFileAdapter
 from athanore.names import agents_pool
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Drain
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.place import Place
 from tests.harness import app_name
@@ -92,11 +92,11 @@ def app(site: Site) -> App:
 
 
 @pytest.fixture
-def prefect(site: Site) -> PrefectClient:
+def prefect(site: Site) -> PrefectRunStore:
     return site.client
 
 
-async def two(app: App, prefect: PrefectClient, *limits: int | None) -> list[Host]:
+async def two(app: App, prefect: PrefectRunStore, *limits: int | None) -> list[Host]:
     """Hosts that have heard of each other."""
     found = [Host(app, f"host-{n}", limit) for n, limit in enumerate(limits)]
     for host in found * 2:
@@ -113,7 +113,7 @@ def test_a_worker_alone_takes_all_that_is_due_up_to_its_limit(app: App) -> None:
 
 
 async def test_hosts_that_see_the_same_tasks_share_them_evenly(
-    app: App, prefect: PrefectClient
+    app: App, prefect: PrefectRunStore
 ) -> None:
     hosts = await two(app, prefect, None, None)
     due = 8
@@ -125,7 +125,7 @@ async def test_hosts_that_see_the_same_tasks_share_them_evenly(
 
 
 async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
-    app: App, prefect: PrefectClient
+    app: App, prefect: PrefectRunStore
 ) -> None:
     full, _ = await two(app, prefect, None, None)
     full.agents = 5
@@ -135,7 +135,7 @@ async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
 
 
 async def test_nothing_is_left_to_a_worker_that_is_full_or_drained(
-    app: App, prefect: PrefectClient
+    app: App, prefect: PrefectRunStore
 ) -> None:
     one, other = await two(app, prefect, None, 2)
     one.agents, other.agents = 5, 2
@@ -160,7 +160,7 @@ def test_with_too_little_memory_nothing_is_taken(app: App) -> None:
 
 
 async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
-    app: App, prefect: PrefectClient
+    app: App, prefect: PrefectRunStore
 ) -> None:
     one, other = await two(app, prefect, None, None)
     await fleet.drain(prefect, app.name, Drain("host-1", app.clock.now()))
@@ -170,7 +170,9 @@ async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
     assert (list(known.workers), dict(known.drains), one.take(4)) == (["host-0"], {}, 4)
 
 
-async def test_what_a_worker_says_of_itself_is_read_back(app: App, prefect: PrefectClient) -> None:
+async def test_what_a_worker_says_of_itself_is_read_back(
+    app: App, prefect: PrefectRunStore
+) -> None:
     (host,) = await two(app, prefect, 4)
     host.agents = 2
     await host.place.look(prefect)

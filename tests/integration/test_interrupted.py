@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import pytest
 from prefect import Task as PrefectTask
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Failed, Pending, Running
@@ -31,6 +30,7 @@ from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
 from athanore.runs import clearing, store
 from athanore.runs.dispatching import Dispatch
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import Holder, Start, has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -69,7 +69,7 @@ def events_arrive(prefect_api: str) -> Generator[None]:
 class Site:
     """A deployed app with one task, whose run is in whatever state a test wants."""
 
-    def __init__(self, client: PrefectClient, board: MemoryAdapter | None = None) -> None:
+    def __init__(self, client: PrefectRunStore, board: MemoryAdapter | None = None) -> None:
         self.client = client
         self.board = board or MemoryAdapter(["Todo", "In Progress", "Done", "Failed"])
         dispatcher = AgentDispatcher(
@@ -145,7 +145,7 @@ class Site:
 
 @asynccontextmanager
 async def site_at(prefect_api: str, board: MemoryAdapter | None = None) -> AsyncGenerator[Site]:
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         site = Site(client, board)
         await deploy(client, plan(site.app.dispatcher, site.app.reference))
         try:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import WorkQueue
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
@@ -18,6 +17,7 @@ from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.flows.outcome import Conclusion
 from athanore.runs.capacity import pausing
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
@@ -32,7 +32,7 @@ REASON = "Route 'fix' is paused: 5 tasks in a row failed alike (exit code 2)."
 class Site:
     """A deployed app with one route that pauses itself at the first failure."""
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectRunStore) -> None:
         self.client = client
         self.board = MemoryAdapter(["Todo", "In Progress", "Failed"])
         dispatcher = AgentDispatcher(
@@ -64,7 +64,7 @@ class Site:
 
 @asynccontextmanager
 async def site_at(prefect_api: str) -> AsyncGenerator[Site]:
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         site = Site(client)
         await deploy(client, plan(site.app.dispatcher, site.app.reference))
         try:

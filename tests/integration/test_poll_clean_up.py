@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
@@ -14,6 +13,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
+from athanore.runs.connection.transports import prefect_client
 from athanore.runs.states import StateName
 from athanore.worker.polls import PollLanes
 from tests.harness import app_name, prompt, running
@@ -77,7 +77,7 @@ def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
 
 async def _delete(prefect_api: str, app: str, age: timedelta) -> int:
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with get_client() as client:
+        async with prefect_client() as client:
             return await clearing.delete_empty_polls(client, app, _now() - age)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 import httpx
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import NO_DEAD_LETTER, AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
@@ -16,6 +15,7 @@ from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
 from athanore.models import AgentEvent, EventKind
 from athanore.runs.capacity import pausing
+from athanore.runs.connection.transports import prefect_client
 from tests.harness import Prefect, app_name, prompt, running
 from tests.support import wait_until
 
@@ -307,12 +307,12 @@ def test_a_route_that_a_person_paused_stays_paused(prefect_api: str) -> None:
 
 
 async def _pause(app: str) -> None:
-    async with get_client() as client:
+    async with prefect_client() as client:
         await pausing.pause(client, app, "Todo")
 
 
 async def _resume(app: str) -> None:
-    async with get_client() as client:
+    async with prefect_client() as client:
         await pausing.resume(client, app, "Todo")
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Completed, Pending, Running
@@ -15,6 +14,7 @@ from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
 from athanore.runs import store
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
@@ -27,7 +27,7 @@ QUEUES = ["Todo", "In Progress", "Done"]
 class Site:
     """An app whose route is called otherwise than its queue, and otherwise after each deploy."""
 
-    def __init__(self, client: PrefectClient) -> None:
+    def __init__(self, client: PrefectRunStore) -> None:
         self.client = client
         self.name = app_name("named")
         self.board = MemoryAdapter(QUEUES)
@@ -51,7 +51,7 @@ class Site:
 
 @pytest.fixture
 async def site(prefect_api: str) -> AsyncGenerator[Site]:
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectRunStore(prefect_api) as client:
         site = Site(client)
         yield site
         for deployment in (await deployments_of(client, site.name)).values():

@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from prefect.client.orchestration import PrefectClient
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.agent_adapters.base import AgentJob
 from athanore.cli.context import Connected
 from athanore.errors import TaskBusyError
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.services import dead_letters, runs
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
@@ -73,7 +73,7 @@ def set_state(it: Running, run_id: str, state: dict[str, Any], force: bool = Fal
 async def by_hand(it: Running, again: str, task_id: str) -> None:
     """Do what a command of the CLI does, in the process that has the agent."""
     app = it.app
-    async with PrefectClient(it.prefect.url) as client:
+    async with PrefectRunStore(it.prefect.url) as client:
         if again == "requeue":
             task = it.board.get_task(task_id)
             await dead_letters.requeue(Connected(client), app, task, "me", "Todo")

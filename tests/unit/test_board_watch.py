@@ -15,7 +15,7 @@ from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime.apps import App
 from athanore.worker.board_watch import BoardWatch
 from tests.harness import prompt
-from tests.memory_prefect import MemoryPrefect
+from tests.memory_store import MemoryRunStore
 
 QUEUES = ["Todo", "Next", "In Progress", "Done"]
 
@@ -39,7 +39,7 @@ class Site:
     """An app of two routes whose board is watched."""
 
     def __init__(self, board: QueueAdapter, **options: Any) -> None:
-        self.client = MemoryPrefect()
+        self.client = MemoryRunStore()
         self.board = board
         dispatcher = AgentDispatcher("true", queue_backend=board, name="watched")
         dispatcher.route("Todo", done_queue="Done", **options)(prompt)
@@ -222,7 +222,7 @@ async def test_a_board_that_is_broken_for_a_moment_is_seen_when_it_is_mended(boa
 async def test_a_paused_route_is_left_alone(board: Board) -> None:
     site = Site(board)
     await site.watch.look()
-    for deployment in site.client.deployments.values():
+    for deployment in site.client.deployed.values():
         deployment.paused = True
     board.create_task("Todo", "New")
     await site.watch.look()

@@ -6,11 +6,11 @@ import logging
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.flows.outcome import Conclusion
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from tests.harness import prompt
@@ -38,7 +38,7 @@ async def test_the_board_is_told(
     app.route("Todo", done_queue="Done")(prompt)
     route = app.routes["Todo"]
     task = board.create_task(begins_in, "Fix it")
-    nobody = PrefectClient("http://127.0.0.1:1/api")
+    nobody = PrefectRunStore("http://127.0.0.1:1/api")
     run_log = RunLog(nobody, FlowRun(flow_id=uuid4(), run_count=1), route.retry)
     log = logging.getLogger(__name__)
     conclusion = Conclusion(App("run.py:dispatcher", app), route, run_log, task.id, log)

@@ -13,7 +13,7 @@ from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.runtime.apps import App
 from athanore.services.status.explaining import Explanation, explain
 from tests.harness import app_name, prompt
-from tests.memory_prefect import MemoryPrefect
+from tests.memory_store import MemoryRunStore
 
 QUEUES = ["Todo", "In Progress", "Done", "Failed"]
 
@@ -22,7 +22,7 @@ class Site:
     """An app with a board of one task, which the routes take or not."""
 
     def __init__(self, **options: Any) -> None:
-        self.client = MemoryPrefect()
+        self.client = MemoryRunStore()
         self.board = MemoryAdapter(QUEUES)
         self.dispatcher = AgentDispatcher("true", name=app_name("why"), queue_backend=self.board)
         options = {"dead_letter_queue": "Failed", "max_retries": 2} | options
@@ -37,7 +37,7 @@ class Site:
     async def run(self, state: State[Any]) -> FlowRun:
         route = self.dispatcher.routes["todo"]
         run = await self.app.dispatching.dispatch(self.client, route, self.task)
-        await self.client.set_flow_run_state(run.id, state, force=True)
+        await self.client.impose(run.id, state)
         return run
 
     async def why(self, queue: str = "Todo") -> Explanation:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, MemoryAdapter
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.foreign import ForeignRuns, older_polls
 from tests.harness import prompt
@@ -47,7 +47,7 @@ async def test_runs_of_a_route_that_is_not_here_are_found_and_said_once(
 ) -> None:
     known, new, refused = run("Todo"), run("Extra"), run("Extra", app="another")
     foreign = ForeignRuns(logging.getLogger("test"), lambda: [app])
-    async with PrefectClient(NOBODY) as client:
+    async with PrefectRunStore(NOBODY) as client:
         for _ in range(2):
             assert await foreign.among(client, [known, new, refused]) == [new]
     (record,) = caplog.records
@@ -68,7 +68,7 @@ async def test_runs_of_a_route_for_another_kind_of_host_are_left_to_workers_ther
     app.dispatcher.route("Mac", host="macos")(prompt)
     runs = ForeignRuns(logging.getLogger("test"), lambda: [app])
     mac, any_host = run("Mac"), run("Todo")
-    async with PrefectClient(NOBODY) as client:
+    async with PrefectRunStore(NOBODY) as client:
         assert await runs.among(client, [mac, any_host]) == [mac]
         app.dispatcher.settings.host_labels = "big, macos"
         assert await runs.among(client, [mac, any_host]) == []

@@ -9,10 +9,10 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.processes.family import GRACE, steady
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.leases.lease import Lease, Terms
 from athanore.runtime.leases.lease_keeper import kept
 from athanore.runtime.leases.local_runs import LocalRuns, StopReason
@@ -155,7 +155,7 @@ async def server() -> AsyncGenerator[Server]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def heartbeat(client: PrefectClient) -> None:
+async def heartbeat(client: PrefectRunStore) -> None:
     await client.send_worker_heartbeat("pool", "worker", 30)
 
 

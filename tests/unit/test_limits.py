@@ -11,7 +11,7 @@ from athanore.models import Fault, FaultKind
 from athanore.runs.capacity import limits
 from athanore.runs.capacity.limits import Limit, Limits
 from athanore.runs.connection.clock import Clock
-from tests.memory_prefect import MemoryPrefect
+from tests.memory_store import MemoryRunStore
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NEARLY = timedelta(seconds=10)
@@ -38,29 +38,29 @@ def fault(clock: Clock, after: timedelta | None = None) -> Fault:
     return Fault(FaultKind.PROVIDER, retry_at=reset, text="5-hour")
 
 
-async def reached(clock: Clock, client: MemoryPrefect, after: timedelta | None) -> Limit:
+async def reached(clock: Clock, client: MemoryRunStore, after: timedelta | None) -> Limit:
     return await limits.reached(client, "a", fault(clock, after), clock.now())
 
 
-async def waits(clock: Clock, client: MemoryPrefect, after: timedelta | None) -> timedelta:
+async def waits(clock: Clock, client: MemoryRunStore, after: timedelta | None) -> timedelta:
     return (await reached(clock, client, after)).until - clock.now()
 
 
 @pytest.mark.parametrize("after", [MINUTE, 5 * HOUR, 7 * DAY])
 async def test_the_reset_that_the_provider_tells_counts(clock: Ahead, after: timedelta) -> None:
-    assert after - NEARLY < await waits(clock, MemoryPrefect(), after) < after + NEARLY
+    assert after - NEARLY < await waits(clock, MemoryRunStore(), after) < after + NEARLY
 
 
 @pytest.mark.parametrize("after", [None, -MINUTE, -DAY, 9 * DAY])
 async def test_a_reset_that_cannot_be_right_is_as_none(
     clock: Ahead, after: timedelta | None
 ) -> None:
-    wait = await waits(clock, MemoryPrefect(), after)
+    wait = await waits(clock, MemoryRunStore(), after)
     assert 15 * MINUTE - NEARLY < wait <= 15 * MINUTE
 
 
 async def test_without_a_reset_the_wait_doubles_up_to_two_hours(clock: Ahead) -> None:
-    client, found = MemoryPrefect(), list[int]()
+    client, found = MemoryRunStore(), list[int]()
     for _ in range(6):
         wait = await waits(clock, client, None)
         found.append(round(wait / MINUTE))
@@ -69,14 +69,14 @@ async def test_without_a_reset_the_wait_doubles_up_to_two_hours(clock: Ahead) ->
 
 
 async def test_agents_that_hit_it_together_are_one_limit(clock: Ahead) -> None:
-    client = MemoryPrefect()
+    client = MemoryRunStore()
     assert await waits(clock, client, 3 * HOUR) > 3 * HOUR - NEARLY
     assert 3 * HOUR - NEARLY < await waits(clock, client, None) < 3 * HOUR + NEARLY
     assert await waits(clock, client, 4 * HOUR) > 4 * HOUR - NEARLY
 
 
 async def test_nobody_starts_before_the_reset_and_then_one_goes_first(clock: Ahead) -> None:
-    client, here, elsewhere = MemoryPrefect(), Limits(clock), Limits(clock)
+    client, here, elsewhere = MemoryRunStore(), Limits(clock), Limits(clock)
     assert await here.held(client, "a", "1") is None
     limit = await reached(clock, client, HOUR)
     for process in (here, elsewhere, Limits(clock)):  # over hosts and restarts
@@ -95,13 +95,13 @@ async def test_nobody_starts_before_the_reset_and_then_one_goes_first(clock: Ahe
     assert await here.held(client, "a", "2") is not None
     await limits.passed(client, "a", "1")
     assert await here.held(client, "a", "2") is None
-    assert client.variables == {}
+    assert client.kept == {}
 
 
 async def test_who_goes_first_and_is_at_work_for_long_has_reached_the_provider(
     clock: Ahead,
 ) -> None:
-    client, here = MemoryPrefect(), Limits(clock)
+    client, here = MemoryRunStore(), Limits(clock)
     await reached(clock, client, HOUR)
     clock.forward(HOUR + MINUTE)
     assert await here.held(client, "a", "1") is None
@@ -111,7 +111,7 @@ async def test_who_goes_first_and_is_at_work_for_long_has_reached_the_provider(
 
 
 async def test_a_limit_that_comes_back_holds_again(clock: Ahead) -> None:
-    client, here = MemoryPrefect(), Limits(clock)
+    client, here = MemoryRunStore(), Limits(clock)
     await reached(clock, client, HOUR)
     clock.forward(HOUR + MINUTE)
     assert await here.held(client, "a", "1") is None
@@ -120,7 +120,7 @@ async def test_a_limit_that_comes_back_holds_again(clock: Ahead) -> None:
 
 
 async def test_what_people_read(clock: Ahead) -> None:
-    limit = await reached(clock, MemoryPrefect(), 7 * DAY)
+    limit = await reached(clock, MemoryRunStore(), 7 * DAY)
     assert (
         limit.in_words(clock.now())
         == f"Provider limit (5-hour); goes on at {limit.until:%Y-%m-%d %H:%M} UTC"

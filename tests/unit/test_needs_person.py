@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import asynccontextmanager
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.states import Cancelled, Completed, Failed, Pending, Running
@@ -17,12 +16,13 @@ from athanore import MemoryAdapter
 from athanore.errors import DispatchError
 from athanore.launch.display import overview_view
 from athanore.queue_adapters.document.document import Document
+from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.status.machinery import Machinery
 from athanore.services.status.needs_person import Kind, NeedsPerson, needs_person
 from athanore.services.status.overview import Overview
-from tests.unit.test_rules import Site
+from tests.rules_site import Site
 
 OURS = "athanore"
 
@@ -219,11 +219,11 @@ def test_status_shows_what_mends_each_and_no_more_than_fit() -> None:
 
 
 class Direct:
-    """A way to the Prefect in memory."""
+    """A way to the store in memory."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
 
     @asynccontextmanager
-    async def client(self) -> AsyncGenerator[PrefectClient]:
+    async def client(self) -> AsyncGenerator[RunStore]:
         yield self._site.client

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Cancelling, Crashed, Running
 
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import RetryPolicy
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import (
     SCHEMA,
     Holder,
@@ -116,7 +116,7 @@ def test_no_other_module_knows_a_key() -> None:
                 assert ast.unparse(node.value) not in ("run", "self.run") or "runs/" in name, name
 
 
-class Runs(PrefectClient):
+class Runs(PrefectRunStore):
     """Prefect, as far as the labels and the policy of one run go."""
 
     def __init__(self, run: FlowRun) -> None:

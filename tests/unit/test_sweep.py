@@ -14,21 +14,22 @@ from prefect.states import Pending, Running
 from athanore import Task
 from athanore.errors import BoardBrokenError
 from athanore.flows.sweeping.sweep import Sweep, look_once
+from athanore.runs.port import RunQuery
 from athanore.runs.states import PrefectState, StateName
-from tests.memory_prefect import MemoryPrefect
-from tests.unit.test_rules import DEAD, QUEUES, Board, Site, no_events
+from tests.memory_store import MemoryRunStore, no_events
+from tests.rules_site import DEAD, QUEUES, Board, Site
 
 __all__ = ["no_events"]
 
 
-class Counting(MemoryPrefect):
+class Counting(MemoryRunStore):
     """Counts how often it is asked for runs."""
 
     asked = 0
 
-    async def read_flow_runs(self, **kwargs: Any) -> list[FlowRun]:
+    async def find(self, query: RunQuery, **kwargs: Any) -> list[FlowRun]:
         self.asked += 1
-        return await super().read_flow_runs(**kwargs)
+        return await super().find(query, **kwargs)
 
 
 class Moody(Board):
@@ -55,7 +56,7 @@ class Watched(Site):
     client: Counting
     board: Moody
 
-    def prefect(self) -> MemoryPrefect:
+    def prefect(self) -> MemoryRunStore:
         return Counting()
 
     def queues(self) -> Board:
@@ -94,7 +95,7 @@ async def test_an_agent_whose_task_was_moved_away_is_stopped_without_a_poll() ->
         await look_once(site.client, site.app)
         agent.cancel()
         await asyncio.gather(following, return_exceptions=True)
-    assert (await site.client.read_flow_run(run.id)).state_name == StateName.MOVED_AWAY
+    assert (await site.client.read_run(run.id)).state_name == StateName.MOVED_AWAY
 
 
 async def test_a_lost_worker_is_seen_though_the_board_cannot_be_read() -> None:
@@ -102,7 +103,7 @@ async def test_a_lost_worker_is_seen_though_the_board_cannot_be_read() -> None:
     run = await site.put(await site.dispatched(), Pending(message=str(DEAD)))
     site.board.is_broken = True
     await look_once(site.client, site.app)
-    assert (await site.client.read_flow_run(run.id)).state_name == PrefectState.AWAITING_RETRY
+    assert (await site.client.read_run(run.id)).state_name == PrefectState.AWAITING_RETRY
 
 
 async def test_a_run_of_a_route_that_is_not_known_here_is_told_once(

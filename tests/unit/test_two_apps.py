@@ -37,7 +37,7 @@ from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.services import runs
 from tests.harness import prompt
-from tests.memory_prefect import MemoryPrefect
+from tests.memory_store import MemoryRunStore
 
 LOG = logging.getLogger("test")
 
@@ -55,7 +55,7 @@ class Site:
 
     app: App
     service: Service
-    client: MemoryPrefect
+    client: MemoryRunStore
     board: MemoryAdapter
 
 
@@ -65,7 +65,7 @@ def site(hours: int) -> Site:
     dispatcher = AgentDispatcher("true", name="twin", queue_backend=board, api_port=0)
     dispatcher.route("Todo", done_queue="Done", max_retries=1)(prompt)
     app = App("run.py:dispatcher", dispatcher)
-    client = MemoryPrefect()
+    client = MemoryRunStore()
     tags = [names.app_tag(app.name), names.route_tag("Todo"), names.AGENT_TAG]
     agents = f"{names.AGENT_FLOW}/{names.deployment_name(app.name, 'Todo')}"
     client.deploy(agents, {"queue_name": "Todo", "app": app.reference}, tags)
@@ -86,8 +86,8 @@ async def works(it: Site, meet: threading.Barrier) -> None:
         task = it.board.get_task("1")
         run = (await runs.dispatch(client, app, task)).run
         for state in (Pending(), Running()):
-            await client.set_flow_run_state(run.id, state)
-        run = await client.read_flow_run(run.id)
+            await client.propose(run.id, state)
+        run = await client.read_run(run.id)
         with app.local_runs.controlled(run.id, "1", run):
             log = RunLog(client, run, route.retry)
             await log.open(identity.process(), "a token", app.version, key=b"a key")
@@ -96,7 +96,7 @@ async def works(it: Site, meet: threading.Barrier) -> None:
             await look_once(client, app)
             result = AgentResult(outcome, "exit code 2")
             ending = await Conclusion(app, route, log, "1", LOG).ended(result)
-        await client.set_flow_run_state(run.id, ending)
+        await client.propose(run.id, ending)
 
 
 def in_their_threads(sites: list[Site]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cachetools import TTLCache
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -20,6 +19,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
 from athanore.runs.events.announcer import Announcer
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.texts import markdown
 
 logger = logging.getLogger("athanore.api")
@@ -87,7 +87,7 @@ class ProgressReports:
         finally:
             del self._writers[run_id]
 
-    async def _put(self, client: PrefectClient, progress: Progress) -> None:
+    async def _put(self, client: PrefectRunStore, progress: Progress) -> None:
         """Renew the run's artifact, or make it; another process may have made it."""
         artifact = self._artifacts.get(progress.run_id)
         if artifact is None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
@@ -26,6 +25,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from athanore import names
 from athanore.api.prefect.link import PrefectLink
 from athanore.runs import store
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 
@@ -105,7 +105,7 @@ class FinishedRuns:
         self._seen = {k: t for k, t in self._seen.items() if t > now - _DAY}
         self._day = deque(f for f in self._day if f.ended > now - _DAY)
 
-    async def _ended_since(self, client: PrefectClient, since: datetime) -> list[FlowRun]:
+    async def _ended_since(self, client: PrefectRunStore, since: datetime) -> list[FlowRun]:
         found: list[FlowRun] = []
         while len(found) < _MOST_RUNS:
             page = await client.read_flow_runs(

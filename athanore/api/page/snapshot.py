@@ -16,7 +16,6 @@ from datetime import datetime
 from time import monotonic
 from typing import Literal
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
@@ -30,6 +29,7 @@ from athanore.models import Queue, Task
 from athanore.routes import Route
 from athanore.runs import open_runs, store
 from athanore.runs.open_runs import Phase, phase_of
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
@@ -278,7 +278,7 @@ class Snapshots:
         return _Known(found, letters, requeueable, matters, lines, machinery, routes)
 
     async def _read_letters(
-        self, client: PrefectClient, routes: Routes, idle: list[Task], user: str | None
+        self, client: PrefectRunStore, routes: Routes, idle: list[Task], user: str | None
     ) -> _Letters:
         last = await store.last_finished_runs(client, self._app.name, [t.id for t in idle])
         at_rest = [(t, last.get(t.id)) for t in idle]

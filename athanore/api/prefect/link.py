@@ -14,13 +14,13 @@ from datetime import timedelta
 from typing import Any, cast, override
 
 import httpx
-from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from athanore.errors import PrefectUnavailableError
 from athanore.runs.connection.clock import Clock
 from athanore.runs.connection.transports import Connections, http_transport, prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 
 logger = logging.getLogger("athanore.api")
 
@@ -44,7 +44,7 @@ class PrefectLink:
         self._patience = patience
         self._clock = clock
         self._stack = AsyncExitStack()
-        self._client: PrefectClient | None = None
+        self._client: PrefectRunStore | None = None
         self._connections: Connections | None = None
         self._look_out: asyncio.Task[None] | None = None
         self._heard_at = 0.0
@@ -66,7 +66,7 @@ class PrefectLink:
         return self._look_out is not None and not self._look_out.done()
 
     @asynccontextmanager
-    async def client(self, patience: timedelta | None = None) -> AsyncGenerator[PrefectClient]:
+    async def client(self, patience: timedelta | None = None) -> AsyncGenerator[PrefectRunStore]:
         """Use the client for something that takes a few requests, and nothing but these.
 
         Whatever else is waited for in the block, such as the board, would count as Prefect's time.
@@ -99,7 +99,7 @@ class PrefectLink:
                 f"The Prefect server answers {exc.response.status_code}; try again soon."
             ) from exc
 
-    async def _connected(self) -> PrefectClient:
+    async def _connected(self) -> PrefectRunStore:
         if self._client is None:
             if not get_current_settings().api.url:
                 # Prefect's client would start a server of its own.
@@ -162,7 +162,7 @@ class _ImpatientTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-async def _is_ready(client: PrefectClient) -> bool:
+async def _is_ready(client: PrefectRunStore) -> bool:
     try:
         async with asyncio.timeout(_LOOK_PATIENCE):
             await client.request("GET", cast(Any, "/ready"))

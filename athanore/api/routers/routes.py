@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response, status
-from prefect.client.orchestration import PrefectClient
 from pydantic import BaseModel, Field, create_model
 
 from athanore import routes
@@ -30,6 +29,7 @@ from athanore.models import Queue
 from athanore.options import QueueName, description_over_http, options_of, shown
 from athanore.route_rules import wrong_queues
 from athanore.routes import Route
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.definitions import PROMPT, Prompt, RouteOptions
 from athanore.runtime.routes.ownership import find_route
 from athanore.runtime.routes.prompt_template import PromptTemplate
@@ -39,7 +39,7 @@ router = APIRouter(tags=["routes"])
 
 
 @asynccontextmanager
-async def _changing(service: Service) -> AsyncGenerator[PrefectClient]:
+async def _changing(service: Service) -> AsyncGenerator[PrefectRunStore]:
     """Change routes, one request at a time: each sets the order of all of them."""
     patience = service.app.margins.route_change
     async with service.changing_routes, service.prefect.client(patience) as client:

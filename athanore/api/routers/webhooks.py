@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prefect.client.orchestration import PrefectClient
 from pydantic import BaseModel, Field
 
 from athanore import names
@@ -17,6 +16,7 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import credential_of
 from athanore.api.service import Service, ServiceDep
 from athanore.queue_adapters.base import SupportsSignedWebhook, SupportsWebhook
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.ownership import watched, watching
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.wakeups import poll_soon
@@ -135,7 +135,7 @@ async def _poll(service: Service, routes: Routes, affected: list[str]) -> Webhoo
         return WebhookAnswer(polled=polled)
 
 
-async def _poll_soon(client: PrefectClient, app: str, route: str) -> bool:
+async def _poll_soon(client: PrefectRunStore, app: str, route: str) -> bool:
     """Create a poll run of a route; False if the route is paused, or not deployed."""
     window = int(datetime.now(UTC).timestamp() // _WINDOW.total_seconds()) + 1
     at = datetime.fromtimestamp(0, UTC) + window * _WINDOW

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType, Worker
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.processes import identity
+from athanore.runs.port import RunStore
 from athanore.runs.record import Holder, holder_of
 from athanore.runtime.apps import App
 from athanore.runtime.leases.liveness import WorkerKey
-
-_PAGE = 200
 
 
 class LostWorkers:
     """Finds the runs of an app whose worker is lost."""
 
-    def __init__(self, client: PrefectClient, app: App) -> None:
-        self._client = client
+    def __init__(self, prefect: RunStore, app: App) -> None:
+        self._prefect = prefect
         self._app = app
 
     async def find_lost(self, active: Sequence[FlowRun]) -> list[tuple[FlowRun, bool]]:
@@ -50,7 +48,7 @@ class LostWorkers:
             return holder
         # The worker was lost, or is slow, before the flow noted it; it left its name when it took
         # the run.
-        states = await self._client.read_flow_run_states(run.id)
+        states = await self._prefect.read_states(run.id)
         taken = [s for s in states if s.type is StateType.PENDING]
         newest = max(taken, key=lambda s: s.timestamp, default=None)
         return Holder.parse(newest.message) if newest else None
@@ -89,20 +87,10 @@ class LostWorkers:
             return
         heartbeats: dict[WorkerKey, datetime | None] = {}
         for pool in pools:
-            for worker in await _workers(self._client, pool):
+            for worker in await self._prefect.workers(pool):
                 heartbeats[pool, worker.name] = worker.last_heartbeat_time
         self._app.liveness.observe(heartbeats)
 
 
 def _heartbeat_key(run: FlowRun, holder: Holder) -> WorkerKey:
     return run.work_pool_name or "", holder.worker
-
-
-async def _workers(client: PrefectClient, pool: str) -> list[Worker]:
-    """All workers that Prefect knows in a pool, the last seen first."""
-    found: list[Worker] = []
-    while True:
-        page = await client.read_workers_for_work_pool(pool, offset=len(found), limit=_PAGE)
-        found += page
-        if len(page) < _PAGE:
-            return found

@@ -10,15 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    TaskRunFilter,
-    TaskRunFilterFlowRunId,
-    TaskRunFilterStartTime,
-)
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.responses import SetStateStatus
-from prefect.client.schemas.sorting import TaskRunSort
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed
 
 from athanore import names
@@ -39,6 +31,7 @@ from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.clearing import is_wished
+from athanore.runs.port import RunStore
 from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -54,12 +47,12 @@ class Recovery:
         notes: what was done, for people.
     """
 
-    def __init__(self, client: PrefectClient, app: App, route: Route, log: Log) -> None:
-        self._client = client
+    def __init__(self, prefect: RunStore, app: App, route: Route, log: Log) -> None:
+        self._prefect = prefect
         self._app = app
         self._route = route
         self._log = log
-        self._workers = LostWorkers(client, app)
+        self._workers = LostWorkers(prefect, app)
         self.notes: list[str] = []
 
     async def _apart(self, task_id: str | None, work: Awaitable[None]) -> bool:
@@ -124,7 +117,7 @@ class Recovery:
 
     async def _now(self, run: FlowRun) -> FlowRun | None:
         """Read a run again; None if it has changed its state since it was judged."""
-        now = await self._client.read_flow_run(run.id)
+        now = await self._prefect.read_run(run.id)
         same = now.state is not None and run.state is not None and now.state.id == run.state.id
         return now if same else None
 
@@ -149,11 +142,11 @@ class Recovery:
         state: State[None] = Crashed(message=f"Worker {record_of(run).worker} was lost.")
         if now.state is not None and now.state_type is StateType.CANCELLING:
             state = Cancelled(message=now.state.message)  # Prefect lets it become nothing else
-        answer = await self._client.set_flow_run_state(run.id, state)
-        if answer.status is not SetStateStatus.ACCEPT:
+        answer = await self._prefect.propose(run.id, state)
+        if not answer.accepted:
             return
         if sure:
-            await RunLog(self._client, now, self._route.retry).leave()
+            await RunLog(self._prefect, now, self._route.retry).leave()
         if run.state_type is StateType.CANCELLING:
             await self._finish_cancellation(now, task_id)
         else:
@@ -161,11 +154,11 @@ class Recovery:
 
     async def _finish_cancellation(self, run: FlowRun, task_id: str) -> None:
         """A person had cancelled the run, and its worker was lost before it could end it."""
-        book = RunLog(self._client, run, self._route.retry)
+        book = RunLog(self._prefect, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
         message = (run.state.message if run.state else None) or ""
         state = await conclusion.stopped(StopReason.CANCELLED, message)
-        await self._client.set_flow_run_state(run.id, state, force=True)
+        await self._prefect.impose(run.id, state)
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
         """Give the task of a crashed run back, or finish what its attempt had come to.
@@ -173,9 +166,9 @@ class Recovery:
         Not while the start that had it may have an agent: a person or an automation may have set
         the state.
         """
-        if not await starts.is_over(self._client, self._app, run):
+        if not await starts.is_over(self._prefect, self._app, run):
             return
-        book = RunLog(self._client, run, self._route.retry)
+        book = RunLog(self._prefect, run, self._route.retry)
         conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
         if (result := result_of(run)) is not None:
             await self._finish(run, conclusion, result, task_id)
@@ -208,15 +201,15 @@ class Recovery:
     ) -> None:
         """The agent had ended, and its worker was lost before it could say so."""
         state = await conclusion.deliver(result)
-        await self._client.set_flow_run_state(run.id, state, force=True)
+        await self._prefect.impose(run.id, state)
         if state.is_failed():
             await hooks.bury(self._app, self._route, run, result.reason, self._log)
-            await RunLog(self._client, run, self._route.retry).close()
+            await RunLog(self._prefect, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
         state = AwaitingRetry(scheduled_time=self._app.clock.now(), message=why)
-        await self._client.set_flow_run_state(run.id, state, force=True)
+        await self._prefect.impose(run.id, state)
         self._app.local_runs.wake()
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
@@ -237,13 +230,13 @@ class Recovery:
             return
         if result_of(now) is not None or record_of(now).is_given_back:
             return
-        if await has_moved_itself(self._client, now):
+        if await has_moved_itself(self._prefect, now):
             return
         if self._app.local_runs.is_running(run.id) and not self._app.local_runs.is_at_work(run.id):
             return
         text = "the task was deleted" if queue is None else f"the task was moved to {queue!r}"
         state = Cancelling(name=StateName.MOVED_AWAY, message=text)
-        await self._client.set_flow_run_state(run.id, state, force=True)
+        await self._prefect.impose(run.id, state)
         self.notes.append(f"{run.name!r}: agent stopped, {text}")
 
     async def _has_claimed(self, run: FlowRun) -> bool:
@@ -253,15 +246,7 @@ class Recovery:
         since = run.state.timestamp if run.state else None
         if since is None or self._workers.age_of(run) < self._app.margins.noting:
             return False
-        attempts = await self._client.read_task_runs(
-            task_run_filter=TaskRunFilter(
-                flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
-                start_time=TaskRunFilterStartTime.model_validate({"after_": since}),
-            ),
-            sort=TaskRunSort.ID_DESC,
-            limit=1,
-        )
-        return bool(attempts)
+        return await self._prefect.has_attempt(run.id, since)
 
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
@@ -271,7 +256,7 @@ class Recovery:
             if self._workers.age_of(last) > self._app.margins.recovering:
                 await self._apart(task.id, self.return_crashed(last, task.id))
             return True
-        if last.state_type is StateType.CANCELLED and await is_wished(self._client, last):
+        if last.state_type is StateType.CANCELLED and await is_wished(self._prefect, last):
             await self._apart(task.id, self._put_aside(last, task))
             return True
         return False
@@ -291,7 +276,7 @@ class Recovery:
             target = self._route.in_progress_queue
             await self._tell(task.id, f"{exc} Moving to {target!r} instead.")
             await self._app.board.move(task.id, target)
-        await RunLog(self._client, run, self._route.retry).close()
+        await RunLog(self._prefect, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: cancelled, moved to {target!r}")
 
     # -- tasks that nobody works on -----------------------------------------------------------
@@ -309,7 +294,7 @@ class Recovery:
     async def _is_being_closed(self, run: FlowRun) -> bool:
         """Tell whether somebody else sees to the end of a run just now: its hook, another sweep."""
         if run.state_type is StateType.CRASHED:
-            over = await starts.is_over(self._client, self._app, run)
+            over = await starts.is_over(self._prefect, self._app, run)
             return not over or self._workers.age_of(run) < self._app.margins.recovering
         holder = holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
@@ -325,7 +310,7 @@ class Recovery:
             case StateType.FAILED:
                 state = run.state or Failed()
                 await hooks.bury_failed(self._app, self._route, run, state, self._log)
-                await RunLog(self._client, run, self._route.retry).close()
+                await RunLog(self._prefect, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case _:
                 return

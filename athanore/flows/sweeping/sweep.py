@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
@@ -21,6 +20,7 @@ from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.capacity import pausing
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
@@ -40,8 +40,8 @@ class Sweep:
     More often where a route is polled more often, or workers count as lost soon.
     """
 
-    def __init__(self, client: PrefectClient, app: App) -> None:
-        self._client = client
+    def __init__(self, prefect: RunStore, app: App) -> None:
+        self._prefect = prefect
         self._app = app
         self._asked = asyncio.Event()
 
@@ -55,7 +55,7 @@ class Sweep:
         while True:
             self._asked.clear()
             try:
-                await look_once(self._client, self._app)
+                await look_once(self._prefect, self._app)
             except Exception:
                 logger.exception(
                     "The look after runs failed; it is made again.",
@@ -75,19 +75,19 @@ class Sweep:
         return min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
 
 
-async def look_once(client: PrefectClient, app: App) -> None:
+async def look_once(prefect: RunStore, app: App) -> None:
     """Put right what no flow and no hook could, for all runs of an app and their tasks."""
-    routes = await app.routes.read(client)
+    routes = await app.routes.read(prefect)
     # The board first, then the runs: a task of a run that is at work afterwards was not let go.
     tasks = await _tasks(app, routes)
-    active = await store.find_runs(client, app.name, _BUSY)
+    active = await store.find_runs(prefect, app.name, _BUSY)
     by_route: dict[str, list[FlowRun]] = defaultdict(list)
     for run in active:
         by_route[store.route_name(run)].append(run)
     for name, of_route in by_route.items():
         with _apart(app, name):
-            route = await app.routes.find(client, of_route[0].parameters)
-            recovery = Recovery(client, app, route, logger)
+            route = await app.routes.find(prefect, of_route[0].parameters)
+            recovery = Recovery(prefect, app, route, logger)
             try:
                 gone = await recovery.look_for_lost(of_route)
                 if tasks is not None:
@@ -97,8 +97,8 @@ async def look_once(client: PrefectClient, app: App) -> None:
                 _tell(route, recovery)
     if tasks is not None:
         held = {names.task_of(r.tags) for r in active}
-        await _look_at_idle(client, app, routes, [t for t in tasks if t.id not in held])
-    await _look_at_polls(client, app, routes)
+        await _look_at_idle(prefect, app, routes, [t for t in tasks if t.id not in held])
+    await _look_at_polls(prefect, app, routes)
 
 
 async def _tasks(app: App, routes: Routes) -> list[Task] | None:
@@ -111,9 +111,7 @@ async def _tasks(app: App, routes: Routes) -> list[Task] | None:
         return None
 
 
-async def _look_at_idle(
-    client: PrefectClient, app: App, routes: Routes, tasks: Sequence[Task]
-) -> None:
+async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequence[Task]) -> None:
     """Finish what is due to tasks in progress that have no active run."""
     now, settled = app.noted.monotonic(), app.noted.settled
     in_progress = {k.route.in_progress_queue for k in routes.values()}
@@ -122,8 +120,8 @@ async def _look_at_idle(
         if task_id not in idle or now - since > _SETTLED_FOR:
             del settled[task_id]
     unknown = [task_id for task_id in idle if task_id not in settled]
-    last = await store.last_finished_runs(client, app.name, unknown)
-    waiting = await store.active_by_task(client, app.name, unknown) if unknown else {}
+    last = await store.last_finished_runs(prefect, app.name, unknown)
+    waiting = await store.active_by_task(prefect, app.name, unknown) if unknown else {}
     for task_id in unknown:
         run = last.get(task_id)
         if task_id in waiting:
@@ -133,14 +131,14 @@ async def _look_at_idle(
             continue
         with _apart(app, store.route_name(run)):
             try:
-                route = await app.routes.find(client, run.parameters)
+                route = await app.routes.find(prefect, run.parameters)
             except RouteError:
                 settled[task_id] = now  # no worker here has it
                 continue
             if route.in_progress_queue != idle[task_id].queue_name:
                 settled[task_id] = now
                 continue
-            recovery = Recovery(client, app, route, logger)
+            recovery = Recovery(prefect, app, route, logger)
             try:
                 if await recovery.finish(run, task_id):
                     settled[task_id] = now
@@ -148,7 +146,7 @@ async def _look_at_idle(
                 _tell(route, recovery)
 
 
-async def _look_at_polls(client: PrefectClient, app: App, routes: Routes) -> None:
+async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
     """End polls that say that they run, and whose worker is gone."""
     if app.noted.monotonic() < app.noted.next_look:
         return
@@ -156,15 +154,15 @@ async def _look_at_polls(client: PrefectClient, app: App, routes: Routes) -> Non
     for name in routes:
         with suppress(DispatchError):
             since = app.clock.now() - app.margins.pausing
-            await pausing.forget_old_mark(client, app.name, name, since)
-    workers = LostWorkers(client, app)
-    for poll in await store.find_polls(client, app.name, None, _BUSY):
+            await pausing.forget_old_mark(prefect, app.name, name, since)
+    workers = LostWorkers(prefect, app)
+    for poll in await store.find_polls(prefect, app.name, None, _BUSY):
         if not await workers.has_lost(poll):
             continue
-        now = await client.read_flow_run(poll.id)
+        now = await prefect.read_run(poll.id)
         if now.state is not None and poll.state is not None and now.state.id == poll.state.id:
             crashed = Crashed(message="The worker was lost during this poll.")
-            await client.set_flow_run_state(poll.id, crashed)
+            await prefect.propose(poll.id, crashed)
 
 
 @contextmanager

@@ -11,17 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from http import HTTPStatus
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate, VariableUpdate
-from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import Worker
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from pydantic import TypeAdapter
 
 from athanore import names
+from athanore.runs.port import RunStore
 
 _TAG = "athanore-fleet"
 _PAGE = 200
@@ -88,68 +84,51 @@ _ENTRY = TypeAdapter(WorkerEntry)
 _DRAIN = TypeAdapter(Drain)
 
 
-async def read_fleet(client: PrefectClient, app: str) -> Fleet:
+async def read_fleet(prefect: RunStore, app: str) -> Fleet:
     """Read what an app's workers say of themselves, also of those that are gone."""
     workers: dict[str, WorkerEntry] = {}
     drains: dict[str, Drain] = {}
-    offset = 0
-    while True:
-        answer = await client.request(
-            "POST",
-            "/variables/filter",
-            json={
-                "variables": {"tags": {"all_": [_TAG, names.app_tag(app)]}},
-                "limit": _PAGE,
-                "offset": offset,
-            },
-        )
-        page: list[dict[str, Any]] = answer.json()
-        for variable in page:
-            # Of another version, or somebody's own: nothing that we could use.
-            with suppress(ValueError, AttributeError):
-                if (value := variable["value"]).get("kind") == "drain":
-                    drain = _DRAIN.validate_python(_without_kind(value))
-                    drains[drain.worker] = drain
-                else:
-                    entry = _ENTRY.validate_python(_without_kind(value))
-                    workers[entry.name] = entry
-        offset += len(page)
-        if len(page) < _PAGE:
-            return Fleet(workers, drains)
+    for kept in await prefect.values([_TAG, names.app_tag(app)]):
+        # Of another version, or somebody's own: nothing that we could use.
+        with suppress(ValueError, AttributeError):
+            if kept.value.get("kind") == "drain":
+                drain = _DRAIN.validate_python(_without_kind(kept.value))
+                drains[drain.worker] = drain
+            else:
+                entry = _ENTRY.validate_python(_without_kind(kept.value))
+                workers[entry.name] = entry
+    return Fleet(workers, drains)
 
 
-async def announce(client: PrefectClient, app: str, entry: WorkerEntry) -> None:
+async def announce(prefect: RunStore, app: str, entry: WorkerEntry) -> None:
     """Note what a worker says of itself, instead of what it said before."""
     value = {"kind": "worker", **_ENTRY.dump_python(entry, mode="json")}
-    await _write(client, app, _entry_name(app, entry.name), value)
+    await prefect.keep(_entry_name(app, entry.name), value, [_TAG, names.app_tag(app)])
 
 
-async def forget_worker(client: PrefectClient, app: str, worker: str) -> None:
+async def forget_worker(prefect: RunStore, app: str, worker: str) -> None:
     """Remove what was noted of a worker that has ended, and what was asked of it."""
-    await _remove(client, _entry_name(app, worker))
-    await _remove(client, _drain_name(app, worker))
+    await prefect.forget(_entry_name(app, worker))
+    await prefect.forget(_drain_name(app, worker))
 
 
-async def drain(client: PrefectClient, app: str, asked: Drain) -> None:
+async def drain(prefect: RunStore, app: str, asked: Drain) -> None:
     """Note that a worker shall take nothing new; it hears of it within some seconds."""
     value = {"kind": "drain", **_DRAIN.dump_python(asked, mode="json")}
-    await _write(client, app, _drain_name(app, asked.worker), value)
+    await prefect.keep(_drain_name(app, asked.worker), value, [_TAG, names.app_tag(app)])
 
 
-async def resume(client: PrefectClient, app: str, worker: str) -> None:
+async def resume(prefect: RunStore, app: str, worker: str) -> None:
     """Let a drained worker take runs again."""
-    await _remove(client, _drain_name(app, worker))
+    await prefect.forget(_drain_name(app, worker))
 
 
-async def living(client: PrefectClient, pool: str) -> list[Worker]:
+async def living(prefect: RunStore, pool: str) -> list[Worker]:
     """A pool's workers, without those that went silent while others were heard of.
 
     Prefect calls a worker online for 90 s after its last word, also one that was stopped.
     """
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-    found = await client.read_workers_for_work_pool(
-        pool, worker_filter=online, offset=0, limit=_PAGE
-    )
+    found = await prefect.workers(pool, online=True)
     return heard_lately(found)
 
 
@@ -166,22 +145,6 @@ def heard_lately(workers: Sequence[Worker]) -> list[Worker]:
 
 def _without_kind(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: said for key, said in value.items() if key != "kind"}
-
-
-async def _write(client: PrefectClient, app: str, name: str, value: dict[str, Any]) -> None:
-    tags = [_TAG, names.app_tag(app)]
-    try:
-        await client.update_variable(VariableUpdate(name=name, value=value))
-    except PrefectHTTPStatusError as exc:
-        if exc.response.status_code != HTTPStatus.NOT_FOUND:
-            raise
-        with suppress(ObjectAlreadyExists):
-            await client.create_variable(VariableCreate(name=name, value=value, tags=tags))
-
-
-async def _remove(client: PrefectClient, name: str) -> None:
-    with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(name)
 
 
 def _entry_name(app: str, worker: str) -> str:

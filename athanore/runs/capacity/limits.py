@@ -8,19 +8,16 @@ provider. Until something has, the variable stays: it counts how often the limit
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate, VariableUpdate
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic import TypeAdapter
 
 from athanore.models import Fault
 from athanore.runs.connection.clock import Clock
+from athanore.runs.port import RunStore
 
 LONGEST = timedelta(days=8)
 """A reset that is further away is not believed; the longest window of a provider is a week."""
@@ -71,14 +68,14 @@ def believed(reset: datetime | None, now: datetime) -> datetime | None:
     return reset + _MARGIN
 
 
-async def reached(client: PrefectClient, account: str, fault: Fault, now: datetime) -> Limit:
+async def reached(prefect: RunStore, account: str, fault: Fault, now: datetime) -> Limit:
     """Note that an account has reached a limit, and say until when.
 
     Args:
         account: whose, if the fault does not name it.
     """
     account = fault.account or account
-    before = await read(client, account)
+    before = await read(prefect, account)
     until = believed(fault.retry_at, now)
     if before is not None and before.until > now:  # another agent was at work at the same time
         if until is None or until <= before.until:
@@ -90,7 +87,7 @@ async def reached(client: PrefectClient, account: str, fault: Fault, now: dateti
         again = 0 if before is None else before.again + 1
         wait = min(FIRST_WAIT * 2 ** min(again, 10), LONGEST_WAIT)
         limit = Limit(account, fault.text, now + wait, again)
-    await _write(client, limit)
+    await _write(prefect, limit)
     return limit
 
 
@@ -103,27 +100,27 @@ class Limits:
         self._first: set[str] = set()
 
     async def held(
-        self, client: PrefectClient, account: str, run_id: str
+        self, prefect: RunStore, account: str, run_id: str
     ) -> tuple[Limit, timedelta] | None:
         """Say which limit keeps a run from starting an agent, and when to ask again; else None.
 
         After the reset the first run that asks may start: it goes first.
         """
-        if await read(client, account) is None:
+        if await read(prefect, account) is None:
             return None  # nearly always, and then no run waits for another's look
         async with self._gate:
-            limit, now = await read(client, account), self._clock.now()
+            limit, now = await read(prefect, account), self._clock.now()
             if limit is None:
                 return None
             if now < limit.until:
                 return limit, limit.until - now
             if limit.probe in ("", run_id):
-                await _write(client, replace(limit, probe=run_id, probed_at=now))
+                await _write(prefect, replace(limit, probe=run_id, probed_at=now))
                 self._first.add(run_id)
                 return None
             if limit.probed_at is not None and now - limit.probed_at < _PROBE_TAKES:
                 return limit, _LOOK
-            await forget(client, account)  # an agent that has reached its limit ends at once
+            await forget(prefect, account)  # an agent that has reached its limit ends at once
             return None
 
     def goes_first(self, run_id: str) -> bool:
@@ -133,34 +130,29 @@ class Limits:
         return first
 
 
-async def passed(client: PrefectClient, account: str, run_id: str) -> None:
+async def passed(prefect: RunStore, account: str, run_id: str) -> None:
     """Note that the agent of a run has reached its provider; it counts for the run that went first.
 
     A limit that came back meanwhile stays.
     """
-    limit = await read(client, account)
+    limit = await read(prefect, account)
     if limit is not None and limit.probe == run_id:
-        await forget(client, account)
+        await forget(prefect, account)
 
 
-async def read(client: PrefectClient, account: str) -> Limit | None:
+async def read(prefect: RunStore, account: str) -> Limit | None:
     """The limit of an account; None if there is none that is known."""
-    variable = await client.read_variable_by_name(_name(account))
-    return None if variable is None else _parse(variable.value)
+    kept = await prefect.value(_name(account))
+    return None if kept is None else _parse(kept.value)
 
 
-async def forget(client: PrefectClient, account: str) -> None:
+async def forget(prefect: RunStore, account: str) -> None:
     """Let agents of an account start at once."""
-    with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(_name(account))
+    await prefect.forget(_name(account))
 
 
-async def _write(client: PrefectClient, limit: Limit) -> None:
-    name, value = _name(limit.account), _LIMIT.dump_python(limit, mode="json")
-    try:
-        await client.create_variable(VariableCreate(name=name, value=value, tags=[_TAG]))
-    except ObjectAlreadyExists:
-        await client.update_variable(VariableUpdate(name=name, value=value))
+async def _write(prefect: RunStore, limit: Limit) -> None:
+    await prefect.keep(_name(limit.account), _LIMIT.dump_python(limit, mode="json"), [_TAG])
 
 
 def _parse(value: Any) -> Limit | None:

@@ -13,21 +13,16 @@ running runs out of the pool's limit; the gate in `limits` still counts them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, cast
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import WorkQueue
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events import emit_event
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.states import Scheduled
+from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import DispatchError
+from athanore.runs.port import NewRun, RunStore, Switches
 
 RESUME = "resume"
 """The parameter of a poll that ends the route's own pause first."""
@@ -41,7 +36,7 @@ def queue_description(route: str) -> str:
 
 
 async def pause(
-    client: PrefectClient,
+    prefect: RunStore,
     app: str,
     route: str,
     *,
@@ -60,28 +55,28 @@ async def pause(
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, route)
-    queue = await _work_queue(client, agent)
+    switches = await _switches(prefect, app, route)
     shown = reason
     if not reason:
-        await forget_mark(client, app, route)
-    elif queue is not None and queue.is_paused:
+        await forget_mark(prefect, app, route)
+    elif switches.agents_paused:
         return  # by a person, or because another task of the route failed in the same way
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = reason if account else f"{reason}{again}"
-        await _mark(client, app, route, shown, account)
-    await client.pause_deployment(poll.id)
-    if queue is not None:
+        await _mark(prefect, app, route, shown, account)
+    await prefect.pause_polls(switches)
+    if switches.queue is not None:
         description = shown or queue_description(route)
-        await client.update_work_queue(queue.id, is_paused=True, description=description)
+        await prefect.switch_agents(switches.queue, paused=True, description=description)
     if resume_at is not None:
-        await client.create_flow_run_from_deployment(
-            poll.id,
-            parameters={RESUME: True},
-            state=Scheduled(scheduled_time=resume_at, message="The route resumes by itself."),
+        again_then = NewRun(
             name=f"resume {route}",
+            due=resume_at,
+            parameters={RESUME: True},
+            message="The route resumes by itself.",
         )
+        await prefect.create(switches.poll, again_then)
     if reason:
         resource = {
             "prefect.resource.id": names.route_resource(app, route),
@@ -91,60 +86,45 @@ async def pause(
         emit_event(event="athanore.route.paused", resource=resource, payload={"reason": reason})
 
 
-async def resume_by_itself(client: PrefectClient, app: str, route: str) -> bool:
+async def resume_by_itself(prefect: RunStore, app: str, route: str) -> bool:
     """Resume a route that paused itself, and say whether it did; one that a person paused stays so.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    _, agent = await _deployments(client, app, route)
-    queue = await _work_queue(client, agent)
-    if queue is None or route not in await pause_reasons(client, app, [queue]):
+    switches = await _switches(prefect, app, route)
+    if not switches.agents_paused or route not in await _marks(prefect, app):
         return False
-    await resume(client, app, route)
+    await resume(prefect, app, route)
     return True
 
 
-async def resume(client: PrefectClient, app: str, route: str) -> None:
+async def resume(prefect: RunStore, app: str, route: str) -> None:
     """Let a route go on, whichever way it was paused; safe to repeat.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, route)
-    for deployment in (poll, agent):
-        if deployment.paused:
-            await client.resume_deployment(deployment.id)
-        for schedule in deployment.schedules:
-            if not schedule.active:
-                await client.update_deployment_schedule(deployment.id, schedule.id, active=True)
-    if agent.work_queue_id is not None:
-        await client.update_work_queue(
-            agent.work_queue_id, is_paused=False, description=queue_description(route)
-        )
-    await forget_mark(client, app, route)
+    switches = await _switches(prefect, app, route)
+    await prefect.resume_polls(switches)
+    if switches.queue is not None:
+        description = queue_description(route)
+        await prefect.switch_agents(switches.queue, paused=False, description=description)
+    await forget_mark(prefect, app, route)
 
 
-async def paused_parts(client: PrefectClient, app: str, route: str) -> tuple[str, ...]:
+async def paused_parts(prefect: RunStore, app: str, route: str) -> tuple[str, ...]:
     """Name what of a route is paused: `polls`, `agents`, both or nothing.
 
     Raises:
         DispatchError: the route is not deployed.
     """
-    poll, agent = await _deployments(client, app, route)
-    parts: list[str] = []
-    if polls_are_paused(poll):
-        parts.append("polls")
-    if agent.work_queue_id is not None:
-        queue = await client.read_work_queue(agent.work_queue_id)
-        if queue.is_paused:
-            parts.append("agents")
-    return tuple(parts)
+    switches = await _switches(prefect, app, route)
+    polls = ("polls",) if switches.polls_paused else ()
+    return (*polls, "agents") if switches.agents_paused else polls
 
 
-async def pause_reasons(
-    client: PrefectClient, app: str, queues: Iterable[WorkQueue]
-) -> dict[str, str]:
+async def pause_reasons(prefect: RunStore, app: str, queues: Iterable[WorkQueue]) -> dict[str, str]:
     """Say of the routes that paused themselves why they did, by their names.
 
     Args:
@@ -153,60 +133,42 @@ async def pause_reasons(
     paused = {names.unslug(q.name) for q in queues if q.is_paused}
     if not paused:
         return {}
-    query = {"variables": {"tags": {"all_": [_MARK, names.app_tag(app)]}}, "limit": 200}
-    response = await client.request("POST", cast(Any, "/variables/filter"), json=query)
-    marks = [v["value"] for v in response.json()]
-    return {m["route"]: m["reason"] for m in marks if m["route"] in paused}
+    return {r: why for r, why in (await _marks(prefect, app)).items() if r in paused}
 
 
-async def account_waited_for(client: PrefectClient, app: str, route: str) -> str:
+async def _marks(prefect: RunStore, app: str) -> dict[str, str]:
+    """Why the routes of an app paused themselves, by their names, as far as that is marked."""
+    kept = await prefect.values([_MARK, names.app_tag(app)])
+    return {mark.value["route"]: mark.value["reason"] for mark in kept}
+
+
+async def account_waited_for(prefect: RunStore, app: str, route: str) -> str:
     """Whose limit at a provider a route waits for; "" if it is paused for another reason."""
-    mark = await client.read_variable_by_name(_mark_name(app, route))
-    return "" if mark is None else str(cast(Any, mark.value).get("account", ""))
+    mark = await prefect.value(_mark_name(app, route))
+    return "" if mark is None else str(mark.value.get("account", ""))
 
 
-async def forget_old_mark(client: PrefectClient, app: str, route: str, before: datetime) -> None:
+async def forget_old_mark(prefect: RunStore, app: str, route: str, before: datetime) -> None:
     """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs.
 
     Args:
         before: only a mark that was made before that; the pause of a newer one may be on its way.
     """
-    mark = await client.read_variable_by_name(_mark_name(app, route))
+    mark = await prefect.value(_mark_name(app, route))
     if mark is None or mark.updated is None or mark.updated > before:
         return
-    _, agent = await _deployments(client, app, route)
-    queue = await _work_queue(client, agent)
-    if queue is not None and not queue.is_paused:
-        await forget_mark(client, app, route)
+    switches = await _switches(prefect, app, route)
+    if switches.queue is not None and not switches.agents_paused:
+        await forget_mark(prefect, app, route)
 
 
-def polls_are_paused(poll: DeploymentResponse) -> bool:
-    """Tell whether a poll's deployment or all of its schedules are paused."""
-    return poll.paused or not any(s.active for s in poll.schedules)
-
-
-async def _deployments(
-    client: PrefectClient, app: str, route: str
-) -> tuple[DeploymentResponse, DeploymentResponse]:
-    name = names.deployment_name(app, route)
+async def _switches(prefect: RunStore, app: str, route: str) -> Switches:
     try:
-        poll = await client.read_deployment_by_name(f"{names.POLL_FLOW}/{name}")
-        agent = await client.read_deployment_by_name(f"{names.AGENT_FLOW}/{name}")
+        return await prefect.switches(app, route)
     except ObjectNotFound as exc:
         raise DispatchError(
             f"Route {route!r} is not deployed; run `athanore deploy` first."
         ) from exc
-    return poll, agent
-
-
-async def _work_queue(client: PrefectClient, agent: DeploymentResponse) -> WorkQueue | None:
-    """The route's work queue; None if its agents have none."""
-    if agent.work_queue_id is None:
-        return None
-    try:
-        return await client.read_work_queue(agent.work_queue_id)
-    except ObjectNotFound:
-        return None
 
 
 def _mark_name(app: str, route: str) -> str:
@@ -214,19 +176,12 @@ def _mark_name(app: str, route: str) -> str:
     return f"{_MARK}-{sha256(names.route_resource(app, route).encode()).hexdigest()[:32]}"
 
 
-async def _mark(client: PrefectClient, app: str, route: str, reason: str, account: str) -> None:
+async def _mark(prefect: RunStore, app: str, route: str, reason: str, account: str) -> None:
     """Note that the route pauses itself; before it does, so that a pause is never without it."""
-    name = _mark_name(app, route)
     value = {"route": route, "reason": reason, "account": account}
-    try:
-        await client.create_variable(
-            VariableCreate(name=name, value=value, tags=[_MARK, names.app_tag(app)])
-        )
-    except ObjectAlreadyExists:
-        await client.update_variable(VariableUpdate(name=name, value=value))
+    await prefect.keep(_mark_name(app, route), value, [_MARK, names.app_tag(app)])
 
 
-async def forget_mark(client: PrefectClient, app: str, route: str) -> None:
+async def forget_mark(prefect: RunStore, app: str, route: str) -> None:
     """Forget that a route paused itself: from now on its pause is a person's."""
-    with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(_mark_name(app, route))
+    await prefect.forget(_mark_name(app, route))

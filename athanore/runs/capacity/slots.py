@@ -14,22 +14,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.runs import store
+from athanore.runs.port import RunStore
 
 _LIMIT_COUNTS_FOR = 2.0
-
-
-class _Limited(Protocol):
-    """A work pool or a work queue."""
-
-    concurrency_limit: int | None
 
 
 class Slots:
@@ -40,7 +33,7 @@ class Slots:
         self._not_passed: set[UUID] = set()
         self._limits: dict[tuple[str, str | UUID], tuple[float, int | None]] = {}
 
-    async def no_slot(self, client: PrefectClient, app: str, run: FlowRun) -> str | None:
+    async def no_slot(self, prefect: RunStore, app: str, run: FlowRun) -> str | None:
         """Say why this run may not start an agent now, or return None if it may.
 
         A run of the same task that still works is such a reason, too. Call `leave` when the run
@@ -48,7 +41,7 @@ class Slots:
         """
         self._not_passed.add(run.id)
         async with self._gate:
-            reason = await self._count(client, app, run)
+            reason = await self._count(prefect, app, run)
             if reason is None:
                 self._not_passed.discard(run.id)
             return reason
@@ -57,36 +50,40 @@ class Slots:
         """Forget a run of this process that has ended."""
         self._not_passed.discard(run_id)
 
-    async def _count(self, client: PrefectClient, app: str, run: FlowRun) -> str | None:
+    async def _count(self, prefect: RunStore, app: str, run: FlowRun) -> str | None:
         apart = {run.id, *self._not_passed}
         task_id = names.task_of(run.tags)
         others, of_task = await asyncio.gather(
-            store.count_working(client, app, but=apart),
-            store.count_working(client, app, but=apart, task_id=task_id),
+            store.count_working(prefect, app, but=apart),
+            store.count_working(prefect, app, but=apart, task_id=task_id),
         )
         if of_task and task_id is not None:
             return "another run still works on this task"
         if run.work_pool_name:
             name = run.work_pool_name
-            limit = await self._limit(client, name, lambda: client.read_work_pool(name))
+            limit = await self._limit(prefect, name, lambda: _limit_of_pool(prefect, name))
             if limit is not None and others >= limit:
                 return f"all {limit} agent slots are taken"
         if run.work_queue_id is not None:
             queue_id = run.work_queue_id
-            limit = await self._limit(client, queue_id, lambda: client.read_work_queue(queue_id))
+            limit = await self._limit(prefect, queue_id, lambda: prefect.queue_limit(queue_id))
             if limit is not None and others >= limit:
-                beside = await store.count_working(client, app, but=apart, queue_id=queue_id)
+                beside = await store.count_working(prefect, app, but=apart, queue_id=queue_id)
                 if beside >= limit:
                     return f"all {limit} slots of the route are taken"
         return None
 
     async def _limit(
-        self, client: PrefectClient, what: str | UUID, read: Callable[[], Awaitable[_Limited]]
+        self, prefect: RunStore, what: str | UUID, read: Callable[[], Awaitable[int | None]]
     ) -> int | None:
         """The limit of a pool or queue; one that somebody changes counts after two seconds."""
-        key = (str(client.api_url), what)
+        key = (prefect.address, what)
         read_at, limit = self._limits.get(key, (0.0, None))
         if not read_at or time.monotonic() - read_at > _LIMIT_COUNTS_FOR:
-            limit = (await read()).concurrency_limit
+            limit = await read()
             self._limits[key] = (time.monotonic(), limit)
         return limit
+
+
+async def _limit_of_pool(prefect: RunStore, name: str) -> int | None:
+    return (await prefect.work_pool(name)).concurrency_limit

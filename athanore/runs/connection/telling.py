@@ -14,10 +14,10 @@ from typing import override
 from weakref import WeakKeyDictionary
 
 import httpx
-from prefect.client.orchestration import PrefectClient
 
 from athanore.errors import reason
 from athanore.runs.connection.transports import http_transport, prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 
 logger = logging.getLogger("athanore")
 
@@ -25,7 +25,7 @@ _BUSY = frozenset({408, 429, 502, 503, 504})
 _SOON = timedelta(seconds=5)
 
 
-def telling_client() -> PrefectClient:
+def telling_client() -> PrefectRunStore:
     """Make a client for what a person waits for: a command, a start, a deployment."""
     return prefect_client(TellingTransport(http_transport(retries=3)))
 

@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any, Protocol, override
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from athanore.errors import ConfigurationError, reason
 from athanore.http_client.proxies import proxy_for
+from athanore.runs.prefect_store import PrefectRunStore
 
 _CONNECTIONS = 16
 _KEPT_IDLE = 8
@@ -28,7 +29,7 @@ _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive
 
 def prefect_client(
     transport: httpx.AsyncBaseTransport | None = None, **settings: Any
-) -> PrefectClient:
+) -> PrefectRunStore:
     """Make a client of Prefect's API. All of ours are made here.
 
     Prefect's own `get_client()` asks the environment's proxy for a server of this machine, too.
@@ -37,8 +38,8 @@ def prefect_client(
         transport: by default one that tries to connect some times, as Prefect's does.
         settings: further ones of httpx's client.
     """
-    return get_client(
-        httpx_settings={**settings, "transport": transport or http_transport(retries=3)}
+    return PrefectRunStore.of(
+        get_client(httpx_settings={**settings, "transport": transport or http_transport(retries=3)})
     )
 
 

@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import batched
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore.processes.family import steady
 from athanore.runs.connection.transports import http_transport, prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.leases import verdict
 from athanore.runtime.leases.lease import Lease
 from athanore.runtime.leases.local_runs import LocalRuns, StopReason
@@ -33,7 +33,7 @@ _SECONDS_PER_RUN = 0.05  # with many runs a look costs the server more: look les
 async def kept(
     lease: Lease,
     runs: Callable[[], KnownRuns],
-    heartbeat: Callable[[PrefectClient], Awaitable[object]] | None = None,
+    heartbeat: Callable[[PrefectRunStore], Awaitable[object]] | None = None,
 ) -> AsyncGenerator[None]:
     """Keep a lease while the block runs, and stop the agents when it is over.
 
@@ -57,7 +57,7 @@ async def kept(
 async def _keep(
     lease: Lease,
     runs: Callable[[], KnownRuns],
-    heartbeat: Callable[[PrefectClient], Awaitable[object]] | None,
+    heartbeat: Callable[[PrefectRunStore], Awaitable[object]] | None,
 ) -> None:
     """Renew the lease again and again, each time on new connections after a failure."""
     while True:
@@ -79,7 +79,7 @@ async def _keep(
         await asyncio.sleep(min(1.0, lease.terms.renew_every))
 
 
-def _own_client(patience: float) -> PrefectClient:
+def _own_client(patience: float) -> PrefectRunStore:
     """A client apart from the one that waits for Prefect: this one has no time to."""
     return prefect_client(http_transport(), timeout=patience)
 
@@ -103,7 +103,7 @@ async def _fence(lease: Lease, runs: Callable[[], KnownRuns]) -> None:
             local_runs.stop(run_id, StopReason.CUT_OFF)
 
 
-async def look(client: PrefectClient, known: KnownRuns) -> None:
+async def look(client: PrefectRunStore, known: KnownRuns) -> None:
     """Read runs of this process, and stop the agents of those that are not its own any more."""
     # Who is heard of as gone must have been there when it was asked for.
     known = dict(known)

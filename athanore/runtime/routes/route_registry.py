@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.sorting import DeploymentSort
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
 from athanore.routes import Route, ranked
+from athanore.runs.port import RunStore
 from athanore.runtime.routes.definitions import (
     RouteDefinition,
     check_signature,
@@ -32,7 +30,6 @@ from athanore.runtime.routes.definitions import (
 
 logger = logging.getLogger("athanore")
 
-_PAGE = 100
 _FRESH = 2.0  # seconds that what was read counts
 
 
@@ -75,7 +72,7 @@ class Registry:
         """True where routes may be made and changed over HTTP."""
         return self._dispatcher.settings.enable_queue_management
 
-    async def read(self, client: PrefectClient, *, fresh: bool = False) -> Routes:
+    async def read(self, prefect: RunStore, *, fresh: bool = False) -> Routes:
         """Return all routes.
 
         Args:
@@ -85,7 +82,7 @@ class Registry:
             return self.in_code()
         age = time.monotonic() - self._read_at
         if self._known is None or fresh or age > _FRESH:
-            found = await route_deployments(client, self._dispatcher.name)
+            found = await route_deployments(prefect, self._dispatcher.name)
             self._known, self._read_at = self._from(found), time.monotonic()
         return self._known
 
@@ -101,7 +98,7 @@ class Registry:
         """The routes as the code has them."""
         return {n: KnownRoute(r) for n, r in self._dispatcher.routes.items()}
 
-    async def find(self, client: PrefectClient, parameters: Mapping[str, Any]) -> Route:
+    async def find(self, prefect: RunStore, parameters: Mapping[str, Any]) -> Route:
         """Return the route of a run as it is now.
 
         Args:
@@ -111,7 +108,7 @@ class Registry:
         Raises:
             RouteError: the app has no such route.
         """
-        known = called(await self.read(client), names.route_of(parameters))
+        known = called(await self.read(prefect), names.route_of(parameters))
         return self.resolve(parameters) if known is None else known.route
 
     def resolve(self, parameters: Mapping[str, Any]) -> Route:
@@ -190,32 +187,21 @@ def ranked_routes(routes: Routes) -> list[KnownRoute]:
     return [routes[r.name] for r in ranked(k.route for k in routes.values())]
 
 
-async def app_deployments(client: PrefectClient, app: str, *tags: str) -> list[DeploymentResponse]:
+async def app_deployments(prefect: RunStore, app: str, *tags: str) -> list[DeploymentResponse]:
     """Return an app's deployments, by name; with tags, those that have all of them."""
-    wanted = DeploymentFilterTags(all_=["athanore", names.app_tag(app), *tags])
-    found: list[DeploymentResponse] = []
-    while True:
-        page = await client.read_deployments(
-            deployment_filter=DeploymentFilter(tags=wanted),
-            sort=DeploymentSort.NAME_ASC,
-            limit=_PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
+    return await prefect.deployments(["athanore", names.app_tag(app), *tags])
 
 
 async def deployments_of(
-    client: PrefectClient, app: str, *tags: str
+    prefect: RunStore, app: str, *tags: str
 ) -> dict[tuple[UUID, str], DeploymentResponse]:
     """Return an app's deployments by flow id and name; with tags, those that have all of them."""
-    return {(d.flow_id, d.name): d for d in await app_deployments(client, app, *tags)}
+    return {(d.flow_id, d.name): d for d in await app_deployments(prefect, app, *tags)}
 
 
 async def route_deployments(
-    client: PrefectClient, app: str, kind: str = names.POLL_TAG
+    prefect: RunStore, app: str, kind: str = names.POLL_TAG
 ) -> list[DeploymentResponse]:
     """Return an app's deployments of one kind, in the order in which they were made."""
-    found = await app_deployments(client, app, kind)
+    found = await app_deployments(prefect, app, kind)
     return sorted(found, key=lambda d: (d.created is None, d.created, d.name))

@@ -9,7 +9,6 @@ import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore import names
@@ -17,6 +16,7 @@ from athanore.errors import MatchError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
+from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
@@ -52,7 +52,7 @@ class Explanation:
     commands: tuple[str, ...] = ()
 
 
-async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
+async def explain(prefect: RunStore, app: App, task: Task) -> Explanation:
     """Say why a task is where it is.
 
     Args:
@@ -61,15 +61,15 @@ async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
     Raises:
         BoardError: the board does not answer.
     """
-    routes = await app.routes.read(client)
-    run = (await store.active_runs(client, app.name, [task.id])).get(task.id)
+    routes = await app.routes.read(prefect)
+    run = (await store.active_runs(prefect, app.name, [task.id])).get(task.id)
     if run is not None and (run.state_type in store.WORKING or run.state_type is StateType.PENDING):
         return _at_work(app, task, run, routes)
     if run is not None:
-        return await _waits(client, app, task, run, routes)
-    last = (await store.last_finished_runs(client, app.name, [task.id])).get(task.id)
+        return await _waits(prefect, app, task, run, routes)
+    last = (await store.last_finished_runs(prefect, app.name, [task.id])).get(task.id)
     if not watching(routes, task.queue_name):
-        return _nobody_watches(client, task, routes, last)
+        return _nobody_watches(prefect, task, routes, last)
     try:
         route = await owner_of(app, routes, task)
     except MatchError as exc:
@@ -83,7 +83,7 @@ async def explain(client: PrefectClient, app: App, task: Task) -> Explanation:
         )
         return Explanation(task, route.name, hold.reason, None, commands)
     return await _will_be_seen(
-        client, app, task, route, await look_at_machinery(client, app, routes)
+        prefect, app, task, route, await look_at_machinery(prefect, app, routes)
     )
 
 
@@ -107,7 +107,7 @@ def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
 
 
 async def _waits(
-    client: PrefectClient, app: App, task: Task, run: FlowRun, routes: Routes
+    prefect: RunStore, app: App, task: Task, run: FlowRun, routes: Routes
 ) -> Explanation:
     """A run of the task waits: for its time, its route, a worker, or a slot."""
     name = store.route_name(run)
@@ -124,7 +124,7 @@ async def _waits(
             said = (run.state.message or "").partition("\n")[0] if run.state else ""
             reason += f": {said.rstrip('.')}." if said else "."
         return Explanation(task, name, reason, due, (_command("cancel", task.id),))
-    machinery = await look_at_machinery(client, app, routes)
+    machinery = await look_at_machinery(prefect, app, routes)
     if "agents" in machinery.paused.get(name, ()):
         return Explanation(task, name, _paused(name, machinery), None, _resume(name))
     if not machinery.workers:
@@ -134,15 +134,15 @@ async def _waits(
         reason = f"Its run is due. {machinery.unserved[name]}"
         return Explanation(task, name, reason, None, ("athanore workers",))
     own = None if found is None else found.route.max_concurrent
-    return Explanation(task, name, await _line(client, app, run, own, machinery.limit))
+    return Explanation(task, name, await _line(prefect, app, run, own, machinery.limit))
 
 
 async def _line(
-    client: PrefectClient, app: App, run: FlowRun, route_limit: int | None, limit: int | None
+    prefect: RunStore, app: App, run: FlowRun, route_limit: int | None, limit: int | None
 ) -> str:
     """What a run that is due waits for: slots, and the runs of its route that are before it."""
     name = store.route_name(run)
-    working = await store.find_runs(client, app.name, store.WORKING, limit=_LINE)
+    working = await store.find_runs(prefect, app.name, store.WORKING, limit=_LINE)
     beside = sum(store.route_name(r) == name for r in working)
     if route_limit is not None and beside >= route_limit:
         busy = f"All {route_limit} agents of the route are at work"
@@ -150,14 +150,14 @@ async def _line(
         busy = f"All {limit} agents of the app are at work"
     else:
         return "Its run is due: a worker takes it in a moment."
-    waiting = await store.find_runs(client, app.name, store.NOT_TAKEN, limit=_LINE)
+    waiting = await store.find_runs(prefect, app.name, store.NOT_TAKEN, limit=_LINE)
     line = [r.id for r in waiting if store.route_name(r) == name]
     place = f"number {line.index(run.id) + 1}" if run.id in line else f"after {len(line)} others"
     return f"{busy}; it is {place} in the line of its route."
 
 
 async def _will_be_seen(
-    client: PrefectClient, app: App, task: Task, route: Route, machinery: Machinery
+    prefect: RunStore, app: App, task: Task, route: Route, machinery: Machinery
 ) -> Explanation:
     """No run of the task yet: a poll of its route makes one."""
     name = route.name
@@ -173,7 +173,7 @@ async def _will_be_seen(
     if name in machinery.unserved:
         reason = f"Route {name!r} takes it. {machinery.unserved[name]}"
         return Explanation(task, name, reason, None, ("athanore workers",))
-    polls = await store.find_polls(client, app.name, name, (StateType.SCHEDULED,))
+    polls = await store.find_polls(prefect, app.name, name, (StateType.SCHEDULED,))
     due = next((p.next_scheduled_start_time for p in polls if p.next_scheduled_start_time), None)
     reason = f"The next poll of route {name!r} finds it."
     return Explanation(task, name, reason, due, dispatch)
@@ -189,11 +189,11 @@ def _resume(name: str) -> tuple[str, ...]:
 
 
 def _nobody_watches(
-    client: PrefectClient, task: Task, routes: Routes, last: FlowRun | None
+    prefect: RunStore, task: Task, routes: Routes, last: FlowRun | None
 ) -> Explanation:
     """A task in a queue that is no route's: given up, done, left in progress, or never ours."""
     if task.queue_name in dead_letters.places(routes):
-        letter = dead_letters.dead_letter(client, routes, task, last)
+        letter = dead_letters.dead_letter(prefect, routes, task, last)
         if letter is not None:
             reason = f"It was given up: {letter.reason.rstrip('.')}."
             return Explanation(task, letter.route, reason, None, (_command("requeue", task.id),))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
-from athanore.runs.capacity.work_queues import queues_of
+from athanore.runs.port import RunStore
+from athanore.runs.prefect_store import polls_are_paused
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
 
@@ -37,14 +37,14 @@ class Machinery:
     unserved: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-async def look_at_machinery(client: PrefectClient, app: App, routes: Routes) -> Machinery:
+async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
     """Read what changes seldom: deployments, pools, workers.
 
     Args:
         routes: the app's.
     """
-    deployed = await deployments_of(client, app.name)
-    pool = await _read_pool(client, app)
+    deployed = await deployments_of(prefect, app.name)
+    pool = await _read_pool(prefect, app)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
     found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
     return Machinery(
@@ -84,33 +84,33 @@ class _Pool:
 
 def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:
     """Name the paused parts of a route."""
-    parts = ("polls",) if poll is not None and pausing.polls_are_paused(poll) else ()
+    parts = ("polls",) if poll is not None and polls_are_paused(poll) else ()
     if pool.is_paused or names.slug(route) in pool.paused_queues:
         parts = (*parts, "agents")
     return parts
 
 
-async def online_workers(client: PrefectClient, pool: str) -> list[str]:
+async def online_workers(prefect: RunStore, pool: str) -> list[str]:
     """The names of a pool's workers that live, as Prefect calls them."""
-    return [w.name for w in await living(client, pool)]
+    return [w.name for w in await living(prefect, pool)]
 
 
-async def _read_pool(client: PrefectClient, app: App) -> _Pool:
+async def _read_pool(prefect: RunStore, app: App) -> _Pool:
     """Read the agents' pool, with its online workers; an empty one if it is not there yet."""
     name = names.agents_pool(app.name)
     try:
-        pool = await client.read_work_pool(name)
+        pool = await prefect.work_pool(name)
     except ObjectNotFound:
         return _Pool()
-    workers = await online_workers(client, name)
-    known = await read_fleet(client, app.name) if workers else Fleet()
+    workers = await online_workers(prefect, name)
+    known = await read_fleet(prefect, app.name) if workers else Fleet()
     alive = {w.name: w for w in known.workers.values() if w.pool_name in workers}
-    queues = await queues_of(client, name)
+    queues = await prefect.work_queues(name)
     return _Pool(
         limit=pool.concurrency_limit,
         is_paused=pool.is_paused,
         workers=tuple(names.short_worker_name(w, app.name) for w in workers),
         paused_queues=frozenset(q.name for q in queues if q.is_paused),
-        pause_reasons=await pausing.pause_reasons(client, app.name, queues),
+        pause_reasons=await pausing.pause_reasons(prefect, app.name, queues),
         fleet=Fleet(alive, known.drains),
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
@@ -20,6 +19,7 @@ from athanore import names
 from athanore.errors import BoardError
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
@@ -93,7 +93,7 @@ class Overview:
     board_error: str | None
 
 
-async def overview(client: PrefectClient, app: App) -> Overview:
+async def overview(client: PrefectRunStore, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
     routes = await app.routes.read(client, fresh=True)
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
@@ -146,7 +146,7 @@ async def overview(client: PrefectClient, app: App) -> Overview:
     )
 
 
-def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunView:
+def run_view(client: PrefectRunStore, run: FlowRun, last_line: str = "") -> RunView:
     """A run in words."""
     waits, known = run.state_type is StateType.SCHEDULED, record_of(run)
     return RunView(
@@ -165,7 +165,7 @@ def run_view(client: PrefectClient, run: FlowRun, last_line: str = "") -> RunVie
     )
 
 
-async def _last_lines(client: PrefectClient, run_ids: list[UUID]) -> dict[UUID, str]:
+async def _last_lines(client: PrefectRunStore, run_ids: list[UUID]) -> dict[UUID, str]:
     """What the logs of runs said last, of those that said something in the newest lines."""
     if not run_ids:
         return {}

@@ -1,0 +1,129 @@
+"""What follows an attempt and a stop, in every case that is told apart, on a store in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import (
+    Pending,
+    Running,
+    Scheduled,
+)
+
+from athanore import AgentOutcome, AgentResult
+from athanore.errors import (
+    BoardAccessError,
+    BoardError,
+)
+from athanore.flows import letting_go
+from athanore.flows.outcome import Conclusion
+from athanore.models import Fault, FaultKind
+from athanore.runs.record import record_of
+from athanore.runs.states import PrefectState, StateName
+from athanore.runtime.leases.local_runs import RunControl, StopReason
+from athanore.runtime.margins import Margins
+from tests.memory_store import no_events
+from tests.rules_site import LOG, RESULTS, Site
+
+__all__ = ["no_events"]
+
+
+async def test_what_a_cancelled_agent_has_spent_is_kept() -> None:
+    site = Site()
+    log = site.log(await site.at_work())
+    handle = RunControl(log.run.id, site.task_id, log.run)
+    handle.stop(StopReason.CANCELLED, "why")
+    parts = (site.app, site.route, log, handle, LOG)
+    await letting_go.stopped(*parts, unsure=False, usage={"cost_usd": 0.5, "session_id": "s"})
+    after = await site.client.read_run(log.run.id)
+    assert record_of(after).usage == {"cost_usd": 0.5, "session_id": "s"}
+
+
+@pytest.mark.parametrize("starts", [1, 2, 3])
+@pytest.mark.parametrize("place", ["In Progress", "Elsewhere", "gone"])
+@pytest.mark.parametrize("noted", [k for k, v in RESULTS.items() if v is not None])
+async def test_what_follows_an_attempt(noted: str, place: str, starts: int) -> None:
+    """`starts`: which attempt of the three it was."""
+    site = Site()
+    run = await site.at_work()
+    for _ in range(starts - 1):
+        run = await site.noted(await site.put(run, Scheduled(), Running()))
+    if place == "gone":
+        site.board.gone = site.task_id
+    else:
+        site.board.move_task(site.task_id, place)
+    result = RESULTS[noted]
+    assert result is not None
+    log = site.log(run)
+    state = await Conclusion(site.app, site.route, log, site.task_id, LOG).ended(result)
+    retried = place == "In Progress" and noted in ("failed", "timed out") and starts < 3
+    if noted == "succeeded":
+        expected, ends_in = StateType.COMPLETED, "Done"
+    elif place == "gone":
+        expected, ends_in = StateType.CANCELLED, ""
+    else:
+        expected = StateType.SCHEDULED if retried else StateType.FAILED
+        ends_in = "Todo" if retried else "In Progress"
+    assert state.type is expected
+    if place != "gone":
+        assert site.place == (ends_in if place == "In Progress" else place)
+    if state.type is StateType.FAILED:
+        assert not log.run.empirical_policy.retries, "Prefect makes no retry of it"
+        assert (state.name == PrefectState.TIMED_OUT) is (noted == "timed out")
+    reason = result.reason or result.outcome
+    assert log.record.result == replace(result, reason=reason)
+    assert log.record.living_start is not None, "the start is another process's"
+
+
+@pytest.mark.parametrize("error", [BoardError("No such move."), BoardAccessError("No access.")])
+@pytest.mark.parametrize("kind", [FaultKind.ENVIRONMENT, FaultKind.PROVIDER])
+async def test_a_task_that_cannot_be_put_back_is_taken_from_where_it_is(
+    kind: FaultKind, error: BoardError
+) -> None:
+    """The attempt does not count, so there is nothing to tell: the next start makes it anew."""
+    site = Site()
+    site.app.margins = Margins(board_access=timedelta(0), first_pause=timedelta(milliseconds=1))
+    run = await site.at_work()
+    result = AgentResult(AgentOutcome.FAILED, "no key", fault=Fault(kind, text="no key"))
+    site.board.refuses_moves = error
+    state = await Conclusion(site.app, site.route, site.log(run), site.task_id, LOG).ended(result)
+    assert state.type is StateType.SCHEDULED
+    run = await site.put(run, state)
+    assert record_of(run).awaits_the_board
+    following = site.log(await site.noted(await site.put(run, Pending(), Running())))
+    assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
+
+
+@pytest.mark.parametrize("place", ["In Progress", "Todo", "Elsewhere", "gone"])
+@pytest.mark.parametrize("reason", [r for r in StopReason if r is not StopReason.TAKEN_OVER])
+async def test_what_follows_a_stop(reason: StopReason, place: str) -> None:
+    site = Site(on_cancel="Cancelled")
+    run = await site.at_work()
+    if place == "gone":
+        site.board.gone = site.task_id
+    else:
+        site.board.move_task(site.task_id, place)
+    log = site.log(run)
+    state = await Conclusion(site.app, site.route, log, site.task_id, LOG).stopped(reason, "why")
+    ours = place in ("In Progress", "Todo")
+    given_back = reason in (
+        StopReason.SHUTDOWN,
+        StopReason.CUT_OFF,
+        StopReason.DELETED,
+        StopReason.SUSPENDED,
+    )
+    if given_back:
+        assert state.name == (PrefectState.AWAITING_RETRY if ours else StateName.STOPPED)
+    else:
+        assert state.type is StateType.CANCELLED
+    assert log.record.is_given_back is (given_back and ours)
+    assert log.record.is_closed is not given_back
+    if place == "gone":
+        return
+    moved = {True: "Todo", False: place}[given_back and ours]
+    if place == "In Progress" and reason in (StopReason.CANCELLED, StopReason.STALLED):
+        moved = "Cancelled"
+    assert site.place == moved
