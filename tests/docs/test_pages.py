@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import prefect.settings
 import pytest
@@ -30,6 +31,7 @@ from athanore.settings import Settings
 from tests.docs.pages import DOCS, GENERATED, ROOT, Block, blocks, commands, pages, shell_blocks
 
 COMPOSE = yaml.safe_load((ROOT / "deployments/docker-compose.yml").read_text())
+MANIFESTS = list(yaml.safe_load_all((ROOT / "deployments/kubernetes/athanore.yaml").read_text()))
 UNITS = sorted((ROOT / "deployments/systemd").glob("*.service"))
 PROGRAMS = {
     "athanore", "prefect", "make", "python", "pip", "cd", "cp", "export", "install", ".",
@@ -184,6 +186,7 @@ def variables() -> set[str]:
     )
     for service in COMPOSE["services"].values():
         found |= set(service.get("environment", {}))
+    found |= set(MANIFESTS[0]["data"])
     return {v for v in found if not v.startswith("POSTGRES_")}
 
 
@@ -211,6 +214,28 @@ def test_the_compose_file_holds_together() -> None:
     copied = re.findall(r"^COPY (.+) \S+$", (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
     for name in " ".join(copied).split():
         assert (ROOT / name).exists(), name
+
+
+def test_the_manifests_hold_together() -> None:
+    (config,) = [m for m in MANIFESTS if m["kind"] == "ConfigMap"]
+    services = {m["metadata"]["name"]: m["spec"] for m in MANIFESTS if m["kind"] == "Service"}
+    pods = {
+        m["metadata"]["name"]: m["spec"]["template"]["spec"]
+        for m in MANIFESTS
+        if m["kind"] == "Deployment"
+    }
+    for pod in pods.values():
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            program, *words = container["command"]
+            parse(make_app() if program == "athanore" else prefect_app, words)
+    assert set(services) < set(pods)
+    for variable in ("ATHANORE_API_URL", "PREFECT_API_URL"):
+        url = urlsplit(config["data"][variable])
+        assert url.hostname is not None
+        (port,) = services[url.hostname]["ports"]
+        assert port["port"] == url.port
+    grace = pods["athanore-worker"]["terminationGracePeriodSeconds"]
+    assert grace > int(config["data"]["ATHANORE_SHUTDOWN_GRACE"])
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda u: u.name)
