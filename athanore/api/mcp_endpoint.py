@@ -43,13 +43,15 @@ def make_mcp(service: Service) -> McpApplication:
 
     async def admit(request: Request, tool: Tool[Call] | None) -> Call:
         check_content_type(request)
-        caller = await known_caller(request, write=tool is not None and not tool.reads)
+        write = tool is not None and not tool.reads
+        caller = await known_caller(request, write=write, by_mcp=True)
         if caller.role is Role.OPERATOR:
             raise Problem(
                 403,
                 "operators-key",
                 "The operators' key opens everything and does not belong into the configuration "
-                "of an MCP client, so /mcp does not take it.",
+                "of an MCP client, so /mcp does not take it. Make a key for the client: "
+                "athanore key create --read (or --steer).",
             )
         return Call(service, caller)
 
@@ -59,7 +61,7 @@ def make_mcp(service: Service) -> McpApplication:
         _INSTRUCTIONS,
         TOOLS,
         admit=admit,
-        offered=lambda call, tool: True,
+        offered=lambda call, tool: call.audience in tool.given_to,
         explain=_explain,
         clean=service.redactor.data,
     )

@@ -1,4 +1,4 @@
-"""The tools that agents are offered over MCP: the calls of the task API, one function each.
+"""The tools that MCP clients are offered: calls of the task API, one function each.
 
 To add a tool, write a function here and list it in `TOOLS`. Its docstring is what a model reads, so
 it is short and says what to do.
@@ -6,6 +6,7 @@ it is short and says what to do.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ from fastapi import Response
 from pydantic import Field
 
 from athanore.api.models import (
+    CancelRequest,
     CommentRequest,
+    EmptyRequest,
     MoveRequest,
     ProgressRequest,
     TaskModel,
@@ -37,6 +40,11 @@ class Call:
 
     service: Service
     caller: Caller
+
+    @property
+    def audience(self) -> str:
+        """Whose tools the caller may use."""
+        return self.caller.scope or "agents"
 
     def any_task(self, task_id: str | None) -> str:
         """The task that a call means: its agent's own if it names none.
@@ -118,6 +126,18 @@ class Report(OfTask):
     text: Words = Field(default="", max_length=500, description="What you do now.")
 
 
+class Queue(Arguments):
+    """A queue, or all."""
+
+    queue_name: str | None = Field(default=None, description="Of all queues if you leave it out.")
+
+
+class Cancel(OfTask):
+    """Why an agent is stopped."""
+
+    reason: Words = Field(default="", max_length=1000, description="Shown on the task.")
+
+
 async def get_task(call: Call, args: OfTask) -> TaskModel:
     """Read a task: its description, comments, checklist, labels and queue."""
     return await tasks.get_task(call.any_task(args.task_id), call.service)
@@ -168,15 +188,47 @@ async def report_progress(call: Call, args: Report) -> Any:
     return await tasks.report_progress(task_id, body, call.service, call.caller)
 
 
+async def list_tasks(call: Call, args: Queue) -> Any:
+    """List the open tasks, queue by queue, without their comments."""
+    queue = args.queue_name
+    return json.loads(await call.service.task_list.json((queue,) if queue else None))
+
+
+async def explain_task(call: Call, args: OfTask) -> Any:
+    """Say why a task is where it is: what happens now, what it waits for, what changes that."""
+    return await tasks.explain_task(call.any_task(args.task_id), call.service)
+
+
+async def dispatch_task(call: Call, args: OfTask) -> Any:
+    """Have an agent work on a task now, instead of at the next poll of its queue."""
+    return await tasks.dispatch_task(call.own_task(args.task_id), EmptyRequest(), call.service)
+
+
+async def cancel_task(call: Call, args: Cancel) -> Any:
+    """Stop the agent of a task. Where the task goes is said by its route."""
+    body = CancelRequest(reason=args.reason)
+    return await tasks.cancel_task(call.own_task(args.task_id), body, call.service, call.caller)
+
+
+_AGENTS = frozenset({"agents"})
+_READERS = frozenset({"read", "steer"})
+_STEERERS = frozenset({"steer"})
+
 TOOLS: tuple[Tool[Call], ...] = (
-    Tool(get_task, OfTask, reads=True),
-    Tool(add_comment, Comment),
-    Tool(move_task, Move, idempotent=True),
-    Tool(update_task, Update, idempotent=True),
-    Tool(create_task, Create),
-    Tool(list_queues, reads=True),
-    Tool(report_progress, Report, idempotent=True),
+    Tool(get_task, _AGENTS | _READERS, OfTask, reads=True),
+    Tool(add_comment, _AGENTS | _STEERERS, Comment),
+    Tool(move_task, _AGENTS | _STEERERS, Move, idempotent=True),
+    Tool(update_task, _AGENTS, Update, idempotent=True),
+    Tool(create_task, _AGENTS | _STEERERS, Create),
+    Tool(list_queues, _AGENTS | _READERS, reads=True),
+    Tool(report_progress, _AGENTS, Report, idempotent=True),
+    Tool(list_tasks, _READERS, Queue, reads=True),
+    Tool(explain_task, _READERS, OfTask, reads=True),
+    Tool(dispatch_task, _STEERERS, OfTask, idempotent=True),
+    Tool(cancel_task, _STEERERS, Cancel, idempotent=True, destructive=True),
 )
+"""`agents` are the agents at work, and everybody where no tokens are required; `read` and `steer`
+are people with such a key."""
 
 
 def _place(task: TaskModel) -> dict[str, Any]:

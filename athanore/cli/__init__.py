@@ -13,6 +13,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Group
 
 from athanore.cli import acting, copying, deploying, fleet, looking, serving, starting, task_views
+from athanore.cli.keys import key_app
 from athanore.cli.workspaces import workspaces_app
 from athanore.errors import (
     AmbiguousRouteError,
@@ -90,6 +91,7 @@ def make_app() -> App:
             app.command(fleet.worker_app(group, len(commands)))
         if title == "Act":
             app.command(copying.board(group, len(commands)))
+            app.command(key_app(group, len(commands) + 1))
         if title == "Act":
             app.command(workspaces_app(group))
     return app

@@ -22,6 +22,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardError, ConfigurationError, reason
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
+from athanore.launch.agent_files import files_with_keys
 from athanore.launch.checks import board_place, check_agent, circles, look_at_board
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
@@ -71,7 +72,7 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
         found += await asyncio.to_thread(
             lambda: [board_finding(dispatcher), *agent_findings(dispatcher)]
         )
-        found += [await _api(dispatcher), security(dispatcher)]
+        found += [await _api(dispatcher), security(dispatcher), *_keys(dispatcher)]
     except AthanoreError as exc:
         found.append(failed("app", exc))
     return [*found, _home(), *await _prefect(reference, dispatcher)]
@@ -167,6 +168,14 @@ def security(dispatcher: AgentDispatcher) -> Finding:
         return Finding("API access", Level.OK, "every caller needs a token")
     assert is_loopback(settings.api_host)
     return Finding("API access", Level.OK, "open to every program on this machine, and to no other")
+
+
+def _keys(dispatcher: AgentDispatcher) -> list[Finding]:
+    if not (paths := files_with_keys(dispatcher)):
+        return []
+    says = f"A key of the task API is in {', '.join(map(str, paths))}, where agents can read it."
+    mend = "Name a variable there instead, as docs/mcp.md says, and revoke the key."
+    return [Finding("keys", Level.WARN, says, mend)]
 
 
 def _home() -> Finding:

@@ -24,12 +24,14 @@ class Tool[C]:
     Attributes:
         work: takes the caller, and the arguments as `arguments` has read them; what it returns is
             answered as JSON.
+        given_to: who may see and call it.
         reads: it changes nothing.
         idempotent: doing it again changes nothing more.
         destructive: it takes something away, or stops it.
     """
 
     work: Callable[[C, Any], Awaitable[Any]]
+    given_to: frozenset[str]
     arguments: type[Arguments] = Arguments
     reads: bool = False
     idempotent: bool = False

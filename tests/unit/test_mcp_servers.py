@@ -200,9 +200,9 @@ async def test_without_the_extra_an_agent_calls_its_board_with_curl(
 
 
 def test_the_lesson_names_tools_that_there_are() -> None:
-    known = {tool.name for tool in TOOLS}
+    known = {tool.name for tool in TOOLS if "agents" in tool.given_to}
     named = {word.strip(",.:") for word in lesson(SERVERS).split() if "_" in word} - {"`task_id`"}
-    assert named == known
+    assert named and named <= known
 
 
 @pytest.mark.parametrize(

@@ -244,5 +244,7 @@ def _name_of(caller: Caller) -> str:
             return "an operator"
         case Role.AGENT:
             return "an agent"
+        case Role.PERSON:
+            return caller.key_name
         case _:
             return "the task API"

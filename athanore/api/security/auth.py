@@ -23,7 +23,8 @@ from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import tokens
+from athanore.runs import keys, tokens
+from athanore.runs.keys import Scope
 from athanore.runs.record import record_of, start_at_work
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
@@ -39,14 +40,16 @@ class Role(StrEnum):
 
     ANYBODY = "anybody"
     AGENT = "agent"
+    PERSON = "person"
     OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request; all but the role is known of agents.
+    """Who sent a request.
 
-    `start` is the start of the run that the attempt belongs to.
+    `key_name` and `scope` are those of a person's key. The others are known of agents; `start` is
+    the start of the run that the attempt belongs to.
     """
 
     role: Role
@@ -56,6 +59,8 @@ class Caller:
     route: str | None = None
     attempt: int | None = None
     start: int | None = None
+    key_name: str = ""
+    scope: Scope | None = None
 
 
 class Gate:
@@ -81,6 +86,7 @@ class Gate:
         # Tokens that somebody made up: they must cost Prefect little, and others not their turn.
         self._unknown: TTLCache[UUID, bool] = TTLCache(1000, 5, timer)
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
+        self._keys: TTLCache[str, Caller] = TTLCache(1000, 5, timer)
 
     async def identify(self, credential: str | None, *, write: bool) -> Caller:
         """Tell who a caller is by the bearer token that it sent.
@@ -107,9 +113,29 @@ class Gate:
             "Send the header `Authorization: Bearer $ATHANORE_TOKEN`; an agent finds its token in "
             "that variable, an operator uses ATHANORE_API_KEY."
             if credential is None
+            else "Keys of `athanore key` open /mcp only, and only until they are revoked."
+            if keys.PATTERN.fullmatch(credential)
             else "This token is not known, or its run is over.",
             headers=_CHALLENGE,
         )
+
+    async def identify_client(self, credential: str | None, *, write: bool) -> Caller:
+        """Tell who an MCP client works for; see `identify`. Here people's keys count, too.
+
+        A key that is revoked is known for 5 s more.
+        """
+        if self._key is None or not self._required or credential is None:
+            return await self.identify(credential, write=write)
+        if (caller := self._keys.get(credential)) is not None:
+            return caller
+        if keys.PATTERN.fullmatch(credential):
+            async with self._strangers, self._prefect.client() as client:
+                key = await keys.find(client, self._app.name, credential, self._key)
+            if key is not None:
+                caller = Caller(Role.PERSON, key_name=key.name, scope=key.scope)
+                self._keys[credential] = caller
+                return caller
+        return await self.identify(credential, write=write)
 
     async def _agent(self, token: str, run_id: UUID, *, write: bool) -> Caller | None:
         """The agent that a token belongs to; None for a read with a token that is worth nothing."""
@@ -250,10 +276,15 @@ async def authenticate(
     return caller
 
 
-async def known_caller(request: Request, *, write: bool) -> Caller:
-    """Identify who sends a request, as `Gate.identify` does; an agent that calls is not stalled."""
+async def known_caller(request: Request, *, write: bool, by_mcp: bool = False) -> Caller:
+    """Identify who sends a request, as `Gate.identify` does; an agent that calls is not stalled.
+
+    Args:
+        by_mcp: an MCP client sends it; see `Gate.identify_client`.
+    """
     service = request.app.state.service
-    caller = await service.gate.identify(credential_of(request), write=write)
+    identify = service.gate.identify_client if by_mcp else service.gate.identify
+    caller = await identify(credential_of(request), write=write)
     if caller.task_id is not None and caller.run_id is not None:
         routes = service.app.routes.remembered()
         service.activity.note(routes, caller.route or "", caller.run_id, caller.task_id)

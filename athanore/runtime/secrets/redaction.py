@@ -18,7 +18,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
 from athanore.queue_adapters.base import HasSecrets
-from athanore.runs import tokens
+from athanore.runs import keys, tokens
 from athanore.runtime.secrets.environment import REDACTED, known_secrets
 from athanore.texts import CUT_AT, readable
 
@@ -78,7 +78,7 @@ class Redactor:
             if form in value:
                 value = value.replace(form, REDACTED)
         if "ath_" in value:
-            value = tokens.PATTERN.sub(REDACTED, value)
+            value = keys.PATTERN.sub(REDACTED, tokens.PATTERN.sub(REDACTED, value))
         if " cut" in value or "[cut" in value:
             value = self._without_beginnings(value)
         return value

@@ -1,0 +1,111 @@
+"""Keys with which people's MCP clients reach the task API, kept in Prefect: a variable for each.
+
+A key is `ath_key_<id>_<random>`. Only a proof of it is kept: an HMAC with the operators' key of the
+key, its app and what it may do, so that whoever can write to Prefect cannot make one, nor have one
+do more.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import VariableCreate
+from prefect.exceptions import ObjectNotFound
+from pydantic import TypeAdapter
+
+from athanore import names
+
+type Scope = Literal["read", "steer"]
+
+PATTERN = re.compile(r"ath_key_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+"""What a key looks like; the group is its id."""
+
+_TAG = "athanore-key"
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is kept of a key.
+
+    Attributes:
+        app: whose it is.
+        name: what people call it.
+        scope: `read`: sees tasks, comments and queues; `steer`: comments, moves, creates,
+            dispatches and cancels, too.
+    """
+
+    id: str
+    app: str
+    name: str
+    scope: Scope
+    proof: str
+    created_at: datetime
+
+
+_KEY = TypeAdapter(Key)
+
+
+async def create(
+    client: PrefectClient, app: str, name: str, scope: Scope, signing_key: bytes
+) -> tuple[Key, str]:
+    """Make a key with 256 random bits; returns what is kept of it, and the key itself."""
+    key_id = secrets.token_hex(4)
+    token = f"ath_key_{key_id}_{secrets.token_urlsafe(32)}"
+    proof = _proof(token, app, scope, signing_key)
+    key = Key(key_id, app, name, scope, proof, datetime.now(UTC))
+    value = _KEY.dump_python(key, mode="json")
+    tags = [_TAG, names.app_tag(app)]
+    await client.create_variable(VariableCreate(name=_name(key_id), value=value, tags=tags))
+    return key, token
+
+
+async def of_app(client: PrefectClient, app: str) -> list[Key]:
+    """The keys of an app, the oldest first."""
+    wanted = {"tags": {"all_": [_TAG, names.app_tag(app)]}}
+    body = {"variables": wanted, "limit": _MOST}
+    answer = await client.request("POST", "/variables/filter", json=body)
+    found = [_parse(variable["value"]) for variable in answer.json()]
+    return sorted((k for k in found if k and k.app == app), key=lambda k: k.created_at)
+
+
+async def find(client: PrefectClient, app: str, token: str, signing_key: bytes) -> Key | None:
+    """The key that somebody shows; None if it is forged, revoked, or another app's."""
+    match = PATTERN.fullmatch(token)
+    if match is None or (variable := await client.read_variable_by_name(_name(match[1]))) is None:
+        return None
+    key = _parse(variable.value)
+    if key is None or key.app != app:
+        return None
+    wanted = _proof(token, app, key.scope, signing_key)
+    return key if hmac.compare_digest(key.proof.encode(), wanted.encode()) else None
+
+
+async def revoke(client: PrefectClient, key: Key) -> None:
+    """Have a key open nothing any more."""
+    with suppress(ObjectNotFound):
+        await client.delete_variable_by_name(_name(key.id))
+
+
+def _proof(token: str, app: str, scope: Scope, signing_key: bytes) -> str:
+    return hmac.new(signing_key, json.dumps([app, scope, token]).encode(), sha256).hexdigest()
+
+
+def _parse(value: Any) -> Key | None:
+    try:
+        return _KEY.validate_python(value)
+    except ValueError:
+        return None  # somebody's own
+
+
+def _name(key_id: str) -> str:
+    return f"{_TAG}-{key_id}"
