@@ -13,6 +13,7 @@ from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
+from athanore.queue_adapters.linear.backend import LinearBoard
 from athanore.queue_adapters.memory import MemoryAdapter
 from athanore.routes import NO_DEAD_LETTER, Route
 from athanore.version import __version__
@@ -36,6 +37,7 @@ __all__ = [
     "GitLabBoard",
     "GitWorkspace",
     "JsonFileAdapter",
+    "LinearBoard",
     "McpServer",
     "MemoryAdapter",
     "PythonAgent",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 
@@ -172,6 +172,14 @@ async def _service(request: Request) -> Service:  # else it would run in a threa
 
 
 type ServiceDep = Annotated[Service, Depends(_service)]
+
+
+async def _task_id(task_id: Annotated[str, Path()], service: ServiceDep) -> str:
+    return await service.board.id_of(task_id)
+
+
+type TaskIdDep = Annotated[str, Depends(_task_id)]
+"""The task of a path; people may write what they call it (`ENG-12`) instead of its id."""
 
 
 async def _managed(service: ServiceDep) -> Service:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from athanore.services.runs import Dispatched
     from athanore.services.tasks import Arrival
 
-type TaskId = Annotated[str, Parameter(name="TASK", help="The task's id on the board.")]
+TASK = Parameter(name="TASK", help="The task's id on the board.")
+
+type TaskId = Annotated[str, TASK]
 type RouteName = Annotated[
     str, Parameter(name="ROUTE", help="The route's name, or the queue that only it watches.")
 ]

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
-from athanore.cli.templates import FILES, WHAT, BoardKind
+from athanore.cli.templates import FILES, TO_FILL_IN, WHAT, BoardKind
 from athanore.errors import ConfigurationError
 from athanore.launch.display import text
 from athanore.names import folder_name
@@ -28,8 +28,8 @@ def init(
 ) -> None:
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
 
-    With `--board github` the board is a repository's issues, with `--board gitlab` a project's; and
-    .env.example says what to set.
+    With `--board github` the board is a repository's issues, with `--board gitlab` a project's, with
+    `--board linear` a team's; and .env.example says what to set.
     With `--board sql` it is in a database, which the first start makes.
     """
     files = FILES[board]
@@ -55,12 +55,8 @@ def init(
     if folder != Path():
         say(f"  cd {folder}", "bold")
     if ".env.example" in files:
-        where = {"github": "the repository", "gitlab": "the project"}[board]
         say("  cp .env.example .env", "bold")
-        say(
-            f"Write a token into .env, and {where} into run.py; `athanore doctor` says which "
-            "labels to make.\nThen:"
-        )
+        say(f"{TO_FILL_IN[board]}\nThen:")
     say("  python run.py", "bold")
     if board == "sql":
         say("and from a second terminal, in the same folder:")

@@ -13,7 +13,7 @@ from uuid import UUID
 from cyclopts import Parameter
 from rich.text import Text
 
-from athanore.cli.acting import TaskId
+from athanore.cli.acting import TASK, TaskId
 from athanore.cli.context import AppOption, AsJson, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import DispatchError
@@ -44,7 +44,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         from athanore.services.status.overview import run_view
 
         read = await found.board.task(task)
-        return read, [run_view(client, r) for r in await _runs(client, found, task, _SHOWN_RUNS)]
+        return read, [run_view(client, r) for r in await _runs(client, found, read.id, _SHOWN_RUNS)]
 
     seen, runs = with_app(app, action)
     if json:
@@ -116,7 +116,7 @@ def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> 
 
 
 def logs(
-    task: TaskId,
+    typed: Annotated[str, TASK],
     /,
     *,
     follow: Annotated[
@@ -134,6 +134,7 @@ def logs(
     """Print what the agent of a task's newest run says; --follow goes on through retries."""
 
     async def action(client: PrefectRunStore, found: App) -> None:
+        task = await found.board.id_of(typed)
         newest = await _runs(client, found, task, 1)
         if not newest:
             read = await found.board.task(task)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github", "gitlab", "sql"]
+type BoardKind = Literal["json", "github", "gitlab", "linear", "sql"]
 
 _SCRIPT = '''\
 """An Athanore app: every {which} gets an agent.
@@ -142,6 +142,32 @@ from athanore import AgentDispatcher, GitLabBoard""",
     ),
 )
 
+_LINEAR_SCRIPT = _SCRIPT.format(
+    task="issue",
+    a_task="an issue",
+    which="issue of a team in Linear whose status is Todo",
+    usage="""\
+    cp .env.example .env    and write the key into it, once
+    athanore doctor         what is missing: the key's permission, statuses
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, LinearBoard""",
+    board="""\
+    # The team, by its key: "ENG" of ENG-12. The key of the API comes from .env or the environment.
+    # Agents do not get it.
+    queue_backend=LinearBoard("TEAM"),
+    poll_interval=30,  # seconds between two looks, of which each is one request""",
+    queues=(
+        "# Its queues are the team's statuses. Todo, In Progress and Done are there; make Failed, "
+        "of the\n# kind Started, or name another one above.\n"
+    ),
+)
+
 _BOARD = """\
 {
   "queues": {
@@ -227,6 +253,14 @@ ATHANORE_GITLAB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
+_LINEAR_ENV = """\
+# Copy this file to .env, which belongs into .gitignore, and fill it in.
+
+# A key of the user whom the agents act as, with the permissions Read and Write for the team
+# (Linear: Settings, Account, Security & access).
+ATHANORE_LINEAR_API_KEY=
+"""
+
 _AGENT_FILE = {"agent.py": _AGENT}
 
 FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
@@ -235,6 +269,7 @@ FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
         "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
         "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": _GITLAB_ENV, **_AGENT_FILE},
+        "linear": {"run.py": _LINEAR_SCRIPT, ".env.example": _LINEAR_ENV, **_AGENT_FILE},
     }
 )
 """The contents of the files by their names; `NAME` stands for the app's."""
@@ -243,3 +278,15 @@ WHAT: Final = MappingProxyType(
     {"run.py": "the app", "board.json": "the tasks", ".env.example": "the token"}
 )
 """What the files are, for people."""
+
+TO_FILL_IN: Final[Mapping[BoardKind, str]] = MappingProxyType(
+    {
+        "github": "Write a token into .env, and the repository into run.py; `athanore doctor` says "
+        "which labels to make.",
+        "gitlab": "Write a token into .env, and the project into run.py; `athanore doctor` says "
+        "which labels to make.",
+        "linear": "Write a key into .env, and the team into run.py; `athanore doctor` says which "
+        "statuses to make.",
+    }
+)
+"""What is to be written into the files of a tracker's board."""

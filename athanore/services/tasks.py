@@ -73,6 +73,7 @@ async def comment(app: App, task_id: str, text: str, by: str, run_id: UUID | Non
     """
     text = app.redactor.text(text)
     async with naming_open_tasks(app):
+        task_id = await app.board.id_of(task_id)
         await app.board.comment(task_id, text)
     app.announcer.announce(task_id, EventKind.COMMENT, {"text": text, "by": by}, run_id)
 
@@ -100,6 +101,7 @@ async def move(
         QueueNotFoundError: the board has no such queue.
     """
     before = await read(app, task_id)
+    task_id = before.id
     if note_own is not None:
         await note_own()
     # An agent that works on it has to be stopped, unless it is the agent that moves it.

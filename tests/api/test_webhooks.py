@@ -16,6 +16,7 @@ import pytest
 from athanore import AgentDispatcher
 from athanore.runtime.secrets.environment import is_secret
 from athanore.testing.doubles.github import github_double
+from athanore.testing.doubles.linear import linear_double
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.harness import prompt
@@ -146,4 +147,30 @@ def test_a_signed_delivery_of_github_has_its_queue_polled(
             assert (first.status_code, first.json()) == (202, {"polled": ["Todo"]})
             assert (again.status_code, again.json()) == (202, {"polled": []})
             assert {queue for _, queue in polls(api)} == {"Todo"}
+        adapter.close()
+
+
+def test_a_signed_delivery_of_linear_has_its_queue_polled_and_people_may_write_identifiers(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
+    with linear_double() as linear:
+        adapter = linear.board().create_adapter()
+        app = AgentDispatcher(
+            name="linear", queue_backend=adapter, command="true", poll_interval=timedelta(days=30)
+        )
+        app.route("Todo")(prompt)
+        row = linear.issue("a", "Backlog")
+        data = {"id": row["id"], "teamId": row["team"]["id"], "updatedAt": linear.state.time()}
+        data["stateId"] = linear.state.state("Todo")["id"]
+        headers, body = linear.delivery("Issue", data, TOKEN)
+        with served(app, prefect_api) as api:
+            url = f"{api.url}/webhooks/linear"
+            headers["Content-Type"] = "application/json"
+            sent = httpx.post(url, content=body, headers=headers, timeout=60)
+            assert (sent.status_code, sent.json()) == (202, {"polled": ["Todo"]})
+            task = api.get("/tasks/ENG-1")
+            assert (task["id"], task["name"]) == (row["id"], "ENG-1 a")
+            api.post("/tasks/eng-1/comments", {"comment": "Seen."}, 201)
+            assert linear.comments("ENG-1") == ["Seen."]
         adapter.close()

@@ -19,6 +19,8 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
+from athanore.testing.doubles.linear import linear_double
+from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
@@ -145,6 +147,32 @@ def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
         for label in ("agent::Done", "agent::Failed"):
             gitlab.state.add_label(label)
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
+
+
+def test_init_for_linear_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ATHANORE_LINEAR_API_KEY", "LINEAR_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    cli.ok("init", "issues", "--board", "linear")
+    folder = tmp_path / "issues"
+    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    monkeypatch.chdir(folder)
+    with linear_double() as linear:
+        script = folder / "run.py"
+        board = f'"ENG", url="{linear.url}/graphql"'
+        script.write_text(script.read_text().replace('"TEAM"', board))
+        assert "needs a key" in findings(cli("doctor", "--json"))["board"][1]
+        env = (folder / ".env.example").read_text()
+        (folder / ".env").write_text(env.replace("KEY=\n", f"KEY={LINEAR_KEY}\n", 1))
+        assert "no state 'Failed'" in findings(cli("doctor", "--json"))["board"][1]
+        linear.state.add_state("Failed", "started")
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
+        issue = linear.issue("Fix crash")
+        assert cli.ok("show", "eng-1", "--json").json["id"] == issue["id"]
+        cli.ok("comment", "ENG-1", "Seen.")
+        assert linear.comments("ENG-1") == ["Seen."]
 
 
 def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(

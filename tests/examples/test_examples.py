@@ -22,6 +22,9 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
+from athanore.testing.doubles.linear import linear_double
+from athanore.testing.doubles.linear.server import STATES
+from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
 from tests.harness import app_name, running
 from tests.planka.server import BOT_KEY, planka_server
@@ -120,6 +123,17 @@ def test_gitlab(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         assert gitlab.labels(iid) == ["agent::Review", "bug"]
         dispatcher.board.move_task(str(iid), "Done")
         assert gitlab.state.issue(iid)["state"] == "closed"
+
+
+def test_linear(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with linear_double("ENG", {**STATES, "Failed": "started"}) as linear:
+        monkeypatch.setenv("LINEAR_URL", f"{linear.url}/graphql")
+        monkeypatch.setenv("ATHANORE_LINEAR_API_KEY", LINEAR_KEY)
+        dispatcher = load("linear", tmp_path, monkeypatch)
+        task_id = linear.issue("Fix crash")["id"]
+        comments = run_all(dispatcher, prefect_api, [task_id], "In Review")
+        assert comments == {task_id: ["Said hello, from a shell."]}
+        assert linear.wire.violations == []
 
 
 def test_planka_and_claude(

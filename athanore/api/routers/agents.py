@@ -12,7 +12,7 @@ from athanore import names
 from athanore.api.events.event_log import AgentEventModel, newest_events
 from athanore.api.prefect.agent_runs import queue_of, run_url, worker_of
 from athanore.api.problems import Problem, documented
-from athanore.api.service import ServiceDep
+from athanore.api.service import ServiceDep, TaskIdDep
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.routes.route_registry import Routes, called
@@ -57,7 +57,7 @@ async def list_agents(service: ServiceDep) -> list[AgentModel]:
 
 
 @router.get("/agents/{task_id:id}", responses=documented(404))
-async def get_agent(task_id: str, service: ServiceDep) -> AgentDetailModel:
+async def get_agent(task_id: TaskIdDep, service: ServiceDep) -> AgentDetailModel:
     """Read about the agent that works on a task, with its newest events."""
     working = await service.runs.working()
     for run in working:

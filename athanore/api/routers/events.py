@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from athanore.api.events.sequence import Cursor
 from athanore.api.problems import documented
 from athanore.api.routers.stream import TaskStream
-from athanore.api.service import ServiceDep
+from athanore.api.service import ServiceDep, TaskIdDep
 
 _EVENT = {
     "type": "object",
@@ -39,7 +39,7 @@ router = APIRouter(tags=["agents"])
     },
 )
 async def stream_events(
-    task_id: str,
+    task_id: TaskIdDep,
     service: ServiceDep,
     follow: Annotated[
         bool, Query(description="Go on with the task's next run when this one has ended.")

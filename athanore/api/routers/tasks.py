@@ -29,7 +29,7 @@ from athanore.api.models import (
 from athanore.api.prefect.agent_runs import run_model, run_record
 from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import Caller, CallerDep, Role
-from athanore.api.service import ServiceDep
+from athanore.api.service import ServiceDep, TaskIdDep
 from athanore.runs import store
 from athanore.services import tasks
 from athanore.services.status import explaining
@@ -75,7 +75,7 @@ async def create_task(
     responses=documented(404),
 )
 async def add_comment(
-    task_id: str,
+    task_id: TaskIdDep,
     body: CommentRequest,
     service: ServiceDep,
     caller: CallerDep,
@@ -97,7 +97,7 @@ async def add_comment(
     responses=documented(404, 409),
 )
 async def report_progress(
-    task_id: str, body: ProgressRequest, service: ServiceDep, caller: CallerDep
+    task_id: TaskIdDep, body: ProgressRequest, service: ServiceDep, caller: CallerDep
 ) -> ProgressRequest:
     """Say how far the work on a task is: shown on its card, and in Prefect with its agent run.
 
@@ -119,7 +119,7 @@ async def report_progress(
 
 @router.post("/tasks/{task_id:id}/move", responses=documented(404))
 async def move_task(
-    task_id: str, body: MoveRequest, service: ServiceDep, caller: CallerDep
+    task_id: TaskIdDep, body: MoveRequest, service: ServiceDep, caller: CallerDep
 ) -> TaskModel:
     """Move a task to another queue; if that is watched, the next agent is dispatched at once.
 
@@ -147,7 +147,7 @@ async def move_task(
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 409),
 )
-async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -> RunModel:
+async def dispatch_task(task_id: TaskIdDep, body: EmptyRequest, service: ServiceDep) -> RunModel:
     """Have an agent work on a task now, instead of at the next poll of its queue.
 
     A run that waits already is returned as it is. 409: the task's queue is not watched, or an agent
@@ -164,7 +164,7 @@ async def dispatch_task(task_id: str, body: EmptyRequest, service: ServiceDep) -
     responses=documented(404, 409),
 )
 async def cancel_task(
-    task_id: str, body: CancelRequest, service: ServiceDep, caller: CallerDep
+    task_id: TaskIdDep, body: CancelRequest, service: ServiceDep, caller: CallerDep
 ) -> RunModel:
     """Stop the agent of a task. The task goes where its route says (`on_cancel`), or stays.
 
@@ -183,7 +183,7 @@ async def cancel_task(
     responses=documented(404, 409),
 )
 async def requeue_task(
-    task_id: str, body: RequeueRequest, service: ServiceDep, caller: CallerDep
+    task_id: TaskIdDep, body: RequeueRequest, service: ServiceDep, caller: CallerDep
 ) -> RunModel:
     """Give a dead letter a fresh start: back to its queue, with all its attempts.
 
@@ -197,14 +197,14 @@ async def requeue_task(
 
 
 @router.get("/tasks/{task_id:id}/runs", responses=documented(404))
-async def list_runs(task_id: str, service: ServiceDep) -> list[RunRecordModel]:
+async def list_runs(task_id: TaskIdDep, service: ServiceDep) -> list[RunRecordModel]:
     """List the newest agent runs of a task, past and present, the newest first."""
     await service.task(task_id)
     return [run_record(r) for r in await service.runs.history(task_id)]
 
 
 @router.get("/tasks/{task_id:id}", responses=documented(404))
-async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
+async def get_task(task_id: TaskIdDep, service: ServiceDep) -> TaskModel:
     """Read a task, whole: description, comments, checklist, and the agent run if there is one.
 
     What is said of its runs, and of a task on a remote board, was true at most two seconds ago;
@@ -214,7 +214,7 @@ async def get_task(task_id: str, service: ServiceDep) -> TaskModel:
 
 
 @router.get("/tasks/{task_id:id}/explanation", responses=documented(404))
-async def explain_task(task_id: str, service: ServiceDep) -> ExplanationModel:
+async def explain_task(task_id: TaskIdDep, service: ServiceDep) -> ExplanationModel:
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
     task = await service.task(task_id)
     async with service.prefect.client() as client:
@@ -230,7 +230,7 @@ async def explain_task(task_id: str, service: ServiceDep) -> ExplanationModel:
 
 
 @router.patch("/tasks/{task_id:id}", responses=documented(404))
-async def update_task(task_id: str, body: TaskUpdate, service: ServiceDep) -> TaskModel:
+async def update_task(task_id: TaskIdDep, body: TaskUpdate, service: ServiceDep) -> TaskModel:
     """Set fields of a task; those that are not sent stay as they are."""
     async with tasks.naming_open_tasks(service.app):
         task = await service.board.update(task_id, **body.cleaned(service.redactor.text))

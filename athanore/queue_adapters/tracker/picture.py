@@ -92,11 +92,16 @@ class OwnWrites[C: Card]:
         with self._lock:
             self._own[card.id] = (card, self._now() + OWN_COUNTS)
 
+    def of(self, card_id: str) -> C | None:
+        """What we have just written of a task."""
+        with self._lock:
+            own = self._own.get(card_id)
+        return own[0] if own is not None and own[1] > self._now() else None
+
     def is_own(self, card: C) -> bool:
         """Tell whether a task is as we have just written it."""
-        with self._lock:
-            own = self._own.get(card.id)
-        return own is not None and own[1] > self._now() and card.looks_like(own[0])
+        own = self.of(card.id)
+        return own is not None and card.looks_like(own)
 
     def recent(self) -> list[C]:
         """What has been written and still counts."""
@@ -155,6 +160,10 @@ class Picture[C: Card]:
     def wrote(self, card: C) -> None:
         """Note what we have written, or read of one task right after."""
         self._own.wrote(card)
+
+    def own(self, card_id: str) -> C | None:
+        """What we have just written of a task; None if nothing, or some time ago."""
+        return self._own.of(card_id)
 
     def is_own(self, card: C) -> bool:
         """Tell whether a task is as we have just written it."""

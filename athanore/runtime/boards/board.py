@@ -20,6 +20,7 @@ from athanore.queue_adapters.base import (
     SupportsProblems,
     SupportsWatchers,
 )
+from athanore.queue_adapters.typed_ids import HasTypedIds
 from athanore.runtime.boards.own_changes import OwnChanges
 from athanore.seen_through import seen_through
 from athanore.texts import is_storable, storable
@@ -77,6 +78,13 @@ class Board:
         adapter = self.adapter
         found = await self.call(adapter.problems) if isinstance(adapter, SupportsProblems) else ()
         return [storable(problem) for problem in found]
+
+    async def id_of(self, text: str) -> str:
+        """The id of the task that somebody has typed; see `HasTypedIds`."""
+        adapter = self.adapter
+        if not isinstance(adapter, HasTypedIds):
+            return text
+        return await self.call(partial(adapter.id_of, text))
 
     async def task(self, task_id: str) -> Task:
         """See `QueueAdapter.get_task`."""

@@ -1,0 +1,133 @@
+"""The issues of the team: lists for polls, and single ones as they are now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, cast
+
+from athanore.errors import BoardUnavailableError, TaskNotFoundError
+from athanore.models import Comment
+from athanore.queue_adapters.linear import documents
+from athanore.queue_adapters.linear.client import LinearClient
+from athanore.queue_adapters.linear.issues import CLOSED, Issue, comments, is_id, parse
+from athanore.queue_adapters.linear.team import Team
+from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.picture import Picture, Reading
+
+logger = logging.getLogger(__name__)
+
+_PAGE: Final = 100
+
+
+class Lists:
+    """Where the picture of the team's open issues is read from."""
+
+    def __init__(self, client: LinearClient, team: Team) -> None:
+        self._client = client
+        self._team = team
+
+    def whole(self, mark: str | None) -> Reading[Issue]:
+        """Read the open issues; `mark` is None, because Linear has no ETag."""
+        wanted = {"state": {"type": {"nin": sorted(CLOSED)}}}
+        found = self._read(wanted, archived=False)
+        return Reading(found, None, len(found) <= _PAGE, _newest(found))
+
+    def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
+        """Read what has changed since a moment: also what was closed, or put into the archive."""
+        found = self._read({"updatedAt": {"gte": moment.isoformat()}}, archived=True)
+        return Reading(found, None, len(found) <= _PAGE, _newest(found))
+
+    def _read(self, wanted: Json, *, archived: bool) -> list[Issue]:
+        own = {"team": {"id": {"eq": self._team.facts().id}}, **wanted}
+        rows = self._client.nodes(documents.ISSUES, {"filter": own, "all": archived}, "issues")
+        return list(_parsed(rows))
+
+
+class Issues:
+    """Reads issues; what this process has written counts for some seconds, since reads lag."""
+
+    def __init__(
+        self, client: LinearClient, team: Team, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._team = team
+        self.picture = Picture[Issue](Lists(client, team), now)
+
+    def listed(self) -> list[Issue]:
+        """The open issues of the team, as they were a moment ago, in the order of its board."""
+        return sorted(self.picture.cards(), key=lambda issue: (issue.sort_order, issue.id))
+
+    def issue(self, task_id: str) -> Issue:
+        """Read one issue as it is now.
+
+        Raises:
+            TaskNotFoundError: there is none, or it was deleted.
+        """
+        return self._found(task_id, documents.ISSUE)[0]
+
+    def whole(self, task_id: str) -> tuple[Issue, list[Comment]]:
+        """Read one issue with all its comments, oldest first.
+
+        Raises:
+            TaskNotFoundError: there is none, or it was deleted.
+        """
+        issue, row = self._found(task_id, documents.WHOLE)
+        first: Json = row["comments"]
+        rows: list[Json] = list(first["nodes"])
+        if first["pageInfo"]["hasNextPage"]:
+            seen = {comment["id"] for comment in rows}
+            path = ("issue", "comments")
+            more = self._client.nodes(documents.COMMENTS, {"id": issue.id}, *path)
+            rows += [comment for comment in more if comment["id"] not in seen]
+        return issue, comments(rows)
+
+    def written(self, payload: Json) -> Issue:
+        """Take the issue from what a mutation answers: it is as it was written."""
+        issue = read(payload["issue"])
+        self.picture.wrote(issue)
+        return issue
+
+    def _found(self, task_id: str, document: str) -> tuple[Issue, Json]:
+        if not is_id(task_id):
+            raise TaskNotFoundError(task_id)
+        try:
+            row: Json = self._client.read(document, id=task_id)["issue"]
+        except MissingError as exc:
+            raise TaskNotFoundError(task_id) from exc
+        issue = read(row)
+        own = self.picture.own(issue.id)
+        return (own if own is not None and own.updated_at > issue.updated_at else issue), row
+
+
+def read(row: Any) -> Issue:
+    """Read one issue.
+
+    Raises:
+        BoardUnavailableError: it is none.
+    """
+    try:
+        return parse(cast("Json", row))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise BoardUnavailableError(f"An issue of Linear cannot be read: {exc!r}.") from exc
+
+
+def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:
+    for row in rows:
+        try:
+            yield parse(row)
+        except (KeyError, TypeError, ValueError) as exc:
+            logger.error(
+                "An issue of Linear cannot be read, and is passed over: %r in %.200r",
+                exc,
+                row,
+                extra={"action": "linear_issue_unreadable"},
+            )
+
+
+def _newest(found: list[Issue]) -> datetime:
+    """The time of the last change that was seen, by Linear's clock."""
+    last = max((issue.updated_at for issue in found), default="1970-01-01T00:00:00.000Z")
+    return datetime.fromisoformat(last)
