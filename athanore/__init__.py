@@ -11,6 +11,7 @@ from athanore.launch.app import AgentDispatcher
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.github.backend import GitHubBoard
+from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.linear.backend import LinearBoard
@@ -34,6 +35,7 @@ __all__ = [
     "DirectoryWorkspace",
     "EventKind",
     "GitHubBoard",
+    "GitHubProjectBoard",
     "GitLabBoard",
     "GitWorkspace",
     "JsonFileAdapter",

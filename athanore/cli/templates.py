@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github", "gitlab", "linear", "sql"]
+type BoardKind = Literal["json", "github", "github-project", "gitlab", "linear", "sql"]
 
 _SCRIPT = '''\
 """An Athanore app: every {which} gets an agent.
@@ -111,6 +111,33 @@ from athanore import AgentDispatcher, GitHubBoard""",
     queues=(
         "# Its queues are the labels agent:Todo, agent:In Progress, agent:Done, and agent:Failed "
         "of above.\n"
+    ),
+)
+
+_PROJECT_SCRIPT = _SCRIPT.format(
+    task="issue",
+    a_task="an issue",
+    which="open issue in the column Todo of a project on GitHub",
+    usage="""\
+    cp .env.example .env    and write the token into it, once
+    athanore doctor         what is missing: the token's permission, columns
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, GitHubProjectBoard""",
+    board="""\
+    # The project, by its owner and number: https://github.com/orgs/OWNER/projects/1.
+    # Other options: repository="OWNER/NAME" (where new tasks are opened), closes=["Done"],
+    # status_field="Stage". The token comes from .env or the environment.
+    queue_backend=GitHubProjectBoard("OWNER", 1),
+    poll_interval=30,  # seconds between two looks, of which each is one request""",
+    queues=(
+        "# Its queues are the columns (the values of Status). Make Failed as well, or name another "
+        "one\n# above.\n"
     ),
 )
 
@@ -241,6 +268,15 @@ ATHANORE_GITHUB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
+_PROJECT_ENV = """\
+# Copy this file to .env, which belongs into .gitignore, and fill it in.
+
+# A fine-grained token with the permissions "Issues: read and write" for the repositories, and
+# "Projects: read and write" for the organization; for a project of your own a classic token with
+# the scopes repo and project: https://github.com/settings/tokens
+ATHANORE_GITHUB_TOKEN=
+"""
+
 _GITLAB_ENV = """\
 # Copy this file to .env, which belongs into .gitignore, and fill it in.
 
@@ -268,6 +304,7 @@ FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
         "json": {"run.py": _JSON_SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
         "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
+        "github-project": {"run.py": _PROJECT_SCRIPT, ".env.example": _PROJECT_ENV, **_AGENT_FILE},
         "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": _GITLAB_ENV, **_AGENT_FILE},
         "linear": {"run.py": _LINEAR_SCRIPT, ".env.example": _LINEAR_ENV, **_AGENT_FILE},
     }
@@ -283,6 +320,8 @@ TO_FILL_IN: Final[Mapping[BoardKind, str]] = MappingProxyType(
     {
         "github": "Write a token into .env, and the repository into run.py; `athanore doctor` says "
         "which labels to make.",
+        "github-project": "Write a token into .env, and the project into run.py; `athanore doctor` "
+        "says which columns to make.",
         "gitlab": "Write a token into .env, and the project into run.py; `athanore doctor` says "
         "which labels to make.",
         "linear": "Write a key into .env, and the team into run.py; `athanore doctor` says which "

@@ -125,6 +125,23 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
+def test_init_for_a_project_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.ok("init", "cards", "--board", "github-project")
+    monkeypatch.chdir(tmp_path / "cards")
+    monkeypatch.setenv("ATHANORE_GITHUB_TOKEN", TOKEN)
+    with github_double(project=("octo-org", 5)) as github:
+        github.project.start_anew(["Todo", "In Progress", "Done"])
+        script = tmp_path / "cards" / "run.py"
+        board = f'"octo-org", 5, url="{github.url}"'
+        script.write_text(script.read_text().replace('"OWNER", 1', board))
+        assert "no Status 'Failed'" in findings(cli("doctor", "--json"))["board"][1]
+        github.project.start_anew(["Todo", "In Progress", "Done", "Failed"])
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
+
+
 def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ CONSTANTS = {
     "APIRouter", "EventFilter", "HTTPBearer", "Kind", "Limits", "MappingProxyType", "MetaData",
     "Preset", "Table", "Task", "TypeAdapter", "compile", "exists", "frozenset", "getLogger",
     "format", "getrlimit", "join", "options_of", "timedelta", "with_name", "with_variant", "Path",
-    "replace", "Breaking", "Texts",
+    "replace", "Breaking", "Texts", "Parameter", "datetime",
 }  # fmt: skip
 """What makes values that are not changed, or are declarations read once, such as a router."""
 

@@ -1,5 +1,6 @@
-"""GitHub issues as a task board; see `backend.GitHubBoard`."""
+"""GitHub issues as a task board: `backend.GitHubBoard`, `project_backend.GitHubProjectBoard`."""
 
 from athanore.queue_adapters.github.backend import GitHubBoard
+from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
 
-__all__ = ["GitHubBoard"]
+__all__ = ["GitHubBoard", "GitHubProjectBoard"]

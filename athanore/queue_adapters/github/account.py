@@ -34,6 +34,11 @@ def token_of_the_environment() -> str | None:
     return first_set((found.athanore_github_token, found.github_token))
 
 
+def secret_variables(token: str) -> frozenset[str]:
+    """The variables that agents must not inherit."""
+    return variables_with(token, COMMON_VARIABLES) | {OWN_VARIABLE}
+
+
 class Account:
     """The account of a token, read when it is first needed."""
 
@@ -51,7 +56,7 @@ class Account:
     @property
     def secret_env(self) -> frozenset[str]:
         """The variables that hold the token."""
-        return variables_with(self._client.token, COMMON_VARIABLES) | {OWN_VARIABLE}
+        return secret_variables(self._client.token)
 
     def check(self) -> None:
         """Make sure that the token's account sees the repository, and may change its issues.

@@ -60,22 +60,13 @@ class GitHubBoard:
         from athanore.queue_adapters.github.client import GitHubClient
         from athanore.queue_adapters.tracker.labels import Family
 
-        repository = self.repository.strip().removesuffix(".git")
-        if not _REPOSITORY.fullmatch(repository):
-            raise ConfigurationError(
-                f"GitHubBoard: {self.repository!r} is no repository; write owner/name, such as "
-                '"octo-org/website".'
-            )
-        if isinstance(self.closes, str):
-            raise ConfigurationError(
-                f"GitHubBoard: closes={self.closes!r} must be a list of queues, such as "
-                f"[{self.closes!r}]."
-            )
+        repository = repository_of(self.repository, "GitHubBoard")
+        check_closes(self.closes, "GitHubBoard")
         site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
         family = Family.of("GitHubBoard", LONGEST_LABEL, self.prefix, self.queues)
         client = GitHubClient(
             api_of(site),
-            self._token(repository),
+            token_for(self.token, f"GitHub's {repository}"),
             timeout=self.timeout,
             retry_delays=self.retry_delays,
         )
@@ -88,18 +79,56 @@ class GitHubBoard:
             assigns=self.assign,
         )
 
-    def _token(self, repository: str) -> str:
-        from athanore.queue_adapters.github.account import token_of_the_environment
-        from athanore.queue_adapters.tracker.tokens import checked
 
-        token = self.token or token_of_the_environment()
-        if token is None:
-            raise ConfigurationError(
-                f"The board on GitHub's {repository} needs a token; make one that may read and "
-                "write the issues of the repository (see docs/boards.md), and set "
-                "ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it, in the environment or in .env."
-            )
-        return checked(token, f"GitHub's {repository}")
+def repository_of(text: str, board: str) -> str:
+    """The repository that a user has named.
+
+    Args:
+        board: the class that the user writes, for the message.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    repository = text.strip().removesuffix(".git")
+    if not _REPOSITORY.fullmatch(repository):
+        raise ConfigurationError(
+            f'{board}: {text!r} is no repository; write owner/name, such as "octo-org/website".'
+        )
+    return repository
+
+
+def check_closes(closes: Collection[str], board: str) -> None:
+    """Refuse one queue in the place of several.
+
+    Raises:
+        ConfigurationError: it is a text.
+    """
+    if isinstance(closes, str):
+        raise ConfigurationError(
+            f"{board}: closes={closes!r} must be a list of queues, such as [{closes!r}]."
+        )
+
+
+def token_for(given: str | None, what: str) -> str:
+    """The token that was given, or that of the environment.
+
+    Args:
+        what: the board that needs it, for messages.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be one.
+    """
+    from athanore.queue_adapters.github.account import token_of_the_environment
+    from athanore.queue_adapters.tracker.tokens import checked
+
+    token = given or token_of_the_environment()
+    if token is None:
+        raise ConfigurationError(
+            f"The board on {what} needs a token; make one that may read and write the issues of "
+            "the repository (see docs/boards.md), and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN "
+            "to it, in the environment or in .env."
+        )
+    return checked(token, what)
 
 
 def api_of(site: str) -> str:

@@ -108,10 +108,12 @@ class Repository:
 
     # --- writing: one of these is one change, made once ---
 
-    def create(self, name: str, text: str, label: str) -> Issue:
-        """Open an issue with a label."""
+    def create(self, name: str, text: str, label: str | None = None) -> Issue:
+        """Open an issue, with a label if one is given."""
         mark = new_mark()
-        values = {"title": name, "body": TEXTS.body(text, mark), "labels": [label]}
+        values: Json = {"title": name, "body": TEXTS.body(text, mark)}
+        if label is not None:
+            values["labels"] = [label]
         with self._repository():
             row = write_once(
                 lambda: self.client.write("POST", f"{self.path}/issues", values),

@@ -33,18 +33,26 @@ class Deliveries:
         Raises:
             WebhookRefusedError: it is not signed with the secret.
         """
-        expected = signature(secret, body)
-        if not same(headers.get("x-hub-signature-256", ""), expected):
-            raise WebhookRefusedError(
-                "The webhook is not signed with ATHANORE_WEBHOOK_TOKEN; enter that as its secret "
-                "on GitHub, with the content type application/json."
-            )
-        is_new = self._seen.is_new(expected)
-        event = payload(body)
+        event = genuine(headers, body, secret)
+        is_new = self._seen.is_new(headers["x-hub-signature-256"])
         named = str(mapping(event.get("repository")).get("full_name") or "").lower()
         if not is_new or named != self._repository:
             return None
         return _delivery(headers.get("x-github-event", ""), event)
+
+
+def genuine(headers: Mapping[str, str], body: bytes, secret: str) -> Json:
+    """What was delivered; its signature is in `x-hub-signature-256`.
+
+    Raises:
+        WebhookRefusedError: it is not signed with the secret.
+    """
+    if not same(headers.get("x-hub-signature-256", ""), signature(secret, body)):
+        raise WebhookRefusedError(
+            "The webhook is not signed with ATHANORE_WEBHOOK_TOKEN; enter that as its secret on "
+            "GitHub, with the content type application/json."
+        )
+    return payload(body)
 
 
 def _delivery(event: str, payload: Json) -> Delivery[Issue] | None:

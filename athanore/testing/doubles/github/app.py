@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import format_datetime
 from time import monotonic
 from typing import Any, Final, Literal
@@ -16,7 +17,9 @@ from fastapi.responses import JSONResponse, Response
 
 from athanore.testing.doubles import wire
 from athanore.testing.doubles.github.endpoints import ENDPOINTS, Call, Handler
-from athanore.testing.doubles.github.state import Account, RefusalError, State
+from athanore.testing.doubles.github.project import ProjectTables
+from athanore.testing.doubles.github.state import Account, RefusalError, Row, State
+from athanore.testing.doubles.graphql import Schema
 from athanore.testing.doubles.wire import broken
 
 PREFIX: Final = "/api/v3"
@@ -29,9 +32,16 @@ type Check = Callable[[str, str, object, int, object], None]
 
 @dataclass(kw_only=True)
 class Wire(wire.Wire[Limit]):
-    """What happens between the client and the tables; `check` looks at each exchange."""
+    """What happens between the client and the tables; `check` looks at each exchange.
+
+    Attributes:
+        others: further repositories, by `owner/name` in small letters.
+        project: over the issues of the repositories; None if there is none.
+    """
 
     state: State
+    others: dict[str, State] = field(default_factory=dict[str, State])
+    project: ProjectTables | None = None
     check: Check | None = None
     remaining: int = QUOTA
 
@@ -40,6 +50,11 @@ class Wire(wire.Wire[Limit]):
         super().clear()
         self.remaining = QUOTA
 
+    def state_of(self, request: Request) -> State:
+        """The repository of a request."""
+        named = f"{request.path_params.get('owner')}/{request.path_params.get('repo')}"
+        return self.others.get(named.lower(), self.state)
+
 
 def make_app(wire: Wire) -> FastAPI:
     """The API on these tables, below the path that a GitHub Enterprise server has."""
@@ -47,7 +62,48 @@ def make_app(wire: Wire) -> FastAPI:
     for (method, path), handler in ENDPOINTS.items():
         route = path.replace("{name}", "{name:path}")
         app.add_api_route(PREFIX + route, _endpoint(wire, path, handler), methods=[method])
+    if wire.project is not None:
+        app.add_api_route("/api/graphql", _graphql_endpoint(wire, wire.project), methods=["POST"])
     return app
+
+
+def _graphql_endpoint(wire: Wire, project: ProjectTables) -> Callable[[Request], Any]:
+    schema = project.schema()
+
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        with wire.lock:
+            return _graphql_answer(wire, schema, request, json.loads(body))
+
+    return endpoint
+
+
+def _graphql_answer(wire: Wire, schema: Schema, request: Request, body: Row) -> Response:
+    """Execute a document, or refuse it; the log and faults have the name of its operation."""
+    document = str(body["query"])
+    named = re.search(r"\b(?:query|mutation)\s+(\w+)", document)
+    name = named[1] if named else "?"
+    wire.log.append(f"POST /graphql {name}")
+    wire.interfere(f"POST /graphql {name}")
+    fault = wire.take("POST", f"/graphql {name}")
+    if fault is not None and isinstance(fault.kind, int):
+        return JSONResponse({"message": "Server Error"}, fault.kind)
+    if wire.limit == "primary" and wire.limited_until > monotonic():
+        told = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
+        return _finish(wire, JSONResponse(told))
+    try:
+        _account(wire.state, request)
+    except RefusalError as exc:
+        return JSONResponse(exc.body, exc.status)
+    wrong = schema.invalid(document)
+    if wrong:
+        wire.violations.append(f"{name}: {wrong}")
+        return JSONResponse({"errors": [{"message": wrong[0]}]})
+    data, errors, mistakes = schema.execute(document, body.get("variables") or {})
+    wire.violations += [f"{name}: {mistake}" for mistake in mistakes]
+    if fault is not None:
+        return broken(fault)
+    return _finish(wire, JSONResponse({"data": data, **({"errors": errors} if errors else {})}))
 
 
 def _endpoint(wire: Wire, path: str, handler: Handler) -> Callable[[Request], Any]:
@@ -68,7 +124,7 @@ def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: obj
         return _finish(wire, JSONResponse({"message": "Server Error"}, fault.kind))
     try:
         _check_limit(wire)
-        call = Call(wire.state, _account(wire.state, request), request, body)
+        call = Call(wire.state_of(request), _account(wire.state, request), request, body)
         result, status, more = handler(call)
         response = _told(wire, request, result, status, more)
     except RefusalError as exc:

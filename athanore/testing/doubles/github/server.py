@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from athanore.queue_adapters.github.backend import GitHubBoard
+from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
 from athanore.testing.doubles.github.app import (
     PREFIX,
     Check,
@@ -16,6 +17,7 @@ from athanore.testing.doubles.github.app import (
     Wire,
     make_app,
 )
+from athanore.testing.doubles.github.project import ProjectTables
 from athanore.testing.doubles.github.state import Account, Row, State
 from athanore.testing.doubles.serving import served
 from athanore.testing.doubles.wire import Fault, Kind
@@ -52,6 +54,23 @@ class GitHubDouble:
         }
         return GitHubBoard(self.repository, **(defaults | options))
 
+    @property
+    def project(self) -> ProjectTables:
+        """The project, of a double that has one."""
+        if self.wire.project is None:
+            raise LookupError("This double has no project; make it with project=(owner, number).")
+        return self.wire.project
+
+    def project_board(self, **options: Any) -> GitHubProjectBoard:
+        """What a user would write for the project; quick to repeat a read."""
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "url": self.url,
+            "repository": self.repository,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return GitHubProjectBoard(self.project.owner, self.project.number, **(defaults | options))
+
     def start_anew(self, *labels: str) -> None:
         """Empty the repository, give it labels, and forget requests, faults and limits."""
         with self.wire.lock:
@@ -61,6 +80,9 @@ class GitHubDouble:
             self.wire.clear()
             for label in labels:
                 self.state.add_label(label)
+            for other in self.wire.others.values():
+                other.clear()
+                other.collaborators |= {BOT, PERSON}
 
     def issue(self, title: str, *labels: str, body: str | None = None) -> Row:
         """Have a person open an issue."""
@@ -114,6 +136,8 @@ def github_double(
     labels: Iterable[str] = ("agent:Todo", "agent:In Progress", "agent:Done"),
     *,
     check: Check | None = None,
+    project: tuple[str, int] | None = None,
+    others: Iterable[str] = (),
 ) -> Generator[GitHubDouble]:
     """Run a double on a free port of this machine.
 
@@ -123,12 +147,22 @@ def github_double(
     Args:
         labels: of the repository.
         check: looks at each exchange; what it raises is kept in `wire.violations`.
+        project: owner and number of a project over the issues, which has no columns yet; what is
+            asked of it is executed on GitHub's published schema.
+        others: further repositories whose issues may be in the project, as `owner/name`.
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
     wire = Wire(state=state, check=check)
+    for name in others:
+        own, _, called = name.partition("/")
+        wire.others[name.lower()] = State(own, called)
+    if project is not None:
+        tables = {repository: state, **wire.others}
+        wire.project = ProjectTables(*project, tables)
     with served(make_app(wire), "GitHub") as url:
-        state.site = url + PREFIX
+        for one in (state, *wire.others.values()):
+            one.site = url + PREFIX
         double = GitHubDouble(url, state, wire)
         double.start_anew(*labels)
         yield double

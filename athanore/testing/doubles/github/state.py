@@ -167,7 +167,7 @@ class State:
         page = f"https://github.test/{self.owner}/{self.repo}/{kind}/{number}"
         row: Row = {
             "id": self.new_id(),
-            "node_id": f"I_{number}",
+            "node_id": f"I_{self.repo}_{number}",
             "url": url,
             "repository_url": self.address,
             "labels_url": f"{url}/labels{{/name}}",
