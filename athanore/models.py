@@ -78,6 +78,19 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much a board's server lets an account ask until `resets_at`, and what is left of it.
+
+    `name` says what is counted, for people (`core`, `requests`); `resets_at` has its time zone.
+    """
+
+    name: str
+    limit: int
+    remaining: int
+    resets_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often a failed attempt is repeated, and when.
 

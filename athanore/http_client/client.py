@@ -8,7 +8,7 @@ sends nothing while a rate limit lasts. What a status means is the caller's to s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,9 @@ from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.limits import RateLimit
 from athanore.http_client.proxies import by_way_of, proxy_for
+from athanore.http_client.quotas import Quotas
 from athanore.http_client.retries import NOT_SENT, READ, RetryingTransport, may_be_done
+from athanore.models import Quota
 
 # Servers close idle connections; a write on one that is closing could not be repeated.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2)
@@ -49,6 +51,7 @@ class HttpClient:
         timeout: how long an answer may take.
         retry_delays: how long to wait before each repetition of a request that failed in passing.
         limited: tells whether an answer is a refusal for too many requests.
+        quota: what an answer tells of the quotas of the account.
     """
 
     def __init__(
@@ -60,11 +63,14 @@ class HttpClient:
         timeout: timedelta,
         retry_delays: Sequence[timedelta],
         limited: Callable[[httpx.Response], Limited | None],
+        quota: Callable[[httpx.Response], Iterable[Quota]] = lambda _: (),
     ) -> None:
         self.server = server
         self.url = without_login(url)
         self.rate_limit = RateLimit(server)
+        self.quotas = Quotas()
         self._limited = limited
+        self._quota = quota
         self._writes = threading.Lock()
         self._http = httpx.Client(
             base_url=url,
@@ -110,6 +116,7 @@ class HttpClient:
         with nullcontext() if reads else self._writes:
             self.rate_limit.check()  # it may have been refused while this thread waited its turn
             response = self._sent(request)
+        self.quotas.note(self._quota(response))
         if (limited := self._limited(response)) is not None:
             self.rate_limit.refused(limited.wait)
             self.rate_limit.check()

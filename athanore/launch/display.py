@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from athanore.errors import reason
+from athanore.http_client.quotas import LOW
 from athanore.runs.states import PrefectState, StateName
 from athanore.texts import cut, shown
 
@@ -131,6 +132,12 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         parts.append(_needs_person(seen.needs_person))
     if seen.board_error:
         parts.append(text((f"The board cannot be read: {seen.board_error}", "yellow")))
+    for quota in seen.board_quotas:
+        at = f"{quota.resets_at.astimezone():%H:%M}"
+        left = f"The board takes {quota.remaining} of {quota.limit} more ({quota.name}) until {at}."
+        is_low = quota.remaining < quota.limit * LOW
+        said = " It is read less often meanwhile." if is_low else ""
+        parts.append(text((left + said, "yellow" if is_low else "dim")))
     return Group(*parts)
 
 

@@ -28,7 +28,8 @@ from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect.prefect_probe import tell, trouble_at
 from athanore.launch.prefect.prefect_server import prefect_errors
-from athanore.queue_adapters.base import SupportsProblems
+from athanore.queue_adapters.base import QueueAdapter, SupportsProblems
+from athanore.queue_adapters.quota import HasQuotas
 from athanore.version import __version__
 
 if TYPE_CHECKING:
@@ -113,13 +114,23 @@ def board_finding(dispatcher: AgentDispatcher) -> Finding:
             "The adapter raises what is no error of athanore.errors; see docs/adapters.md.",
         )
     tasks = sum(q.task_count for q in queues)
-    says = f"{where}: {len(queues)} queues, {tasks} tasks"
+    says = f"{where}: {len(queues)} queues, {tasks} tasks{_left(board)}"
     if isinstance(board, SupportsProblems) and (problems := board.problems()):
         listed = "; ".join(problems[:_SHOWN])
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         says = f"{says}, of which some cannot be read: {listed}{more}."
         return Finding("board", Level.WARN, says, "Mend them on the board; they are skipped.")
     return Finding("board", Level.OK, says)
+
+
+def _left(board: QueueAdapter) -> str:
+    """What is left of the requests that the board's server allows."""
+    quotas = board.quotas() if isinstance(board, HasQuotas) else ()
+    listed = [
+        f"{q.remaining} of {q.limit} ({q.name}) until {q.resets_at.astimezone():%H:%M}"
+        for q in quotas
+    ]
+    return f"; left to ask: {', '.join(listed)}" if listed else ""
 
 
 def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:

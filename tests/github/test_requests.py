@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
+
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.tracker import picture
@@ -157,3 +159,30 @@ def test_our_own_writes_are_seen_at_once_though_lists_lag(
     github.state.label_issue(github.state.issue(1), ["agent:Todo"])
     clock.forward(LATER)
     assert [task.name for task in timed.get_ready_tasks([DONE])] == [], "the earlier queue counts"
+
+
+def test_polls_slow_down_before_the_quota_is_used_up_and_a_claim_does_not(
+    github: GitHubDouble, timed: GitHubAdapter, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    github.issue("a", "agent:Todo")
+    github.wire.remaining = 361
+    timed.get_ready_tasks([TODO])
+    (quota,) = timed.quotas()
+    assert (quota.name, quota.limit, quota.remaining) == ("core", 5000, 359)
+    github.log.clear()
+    polls = 40
+    for _ in range(polls):
+        clock.forward(LATER)
+        assert len(timed.get_ready_tasks([TODO])) == 1
+    assert github.log.count(f"GET {REPO}/issues") == 3, "one in 20 s"
+    said = [r for r in caplog.records if getattr(r, "action", "") == "board_read_less"]
+    assert len(said) == 1 and "every 20 s" in said[0].getMessage()
+    task = claim_task(timed, "1", source_queue=TODO, target_queue=PROGRESS)
+    assert task.queue_name == PROGRESS
+    github.wire.remaining = 5000
+    timed.add_comment("1", "hello")
+    github.log.clear()
+    for _ in range(3):
+        clock.forward(LATER)
+        timed.get_ready_tasks([PROGRESS])
+    assert github.log.count(f"GET {REPO}/issues") == 3

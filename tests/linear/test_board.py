@@ -80,6 +80,8 @@ def test_a_poll_of_any_number_of_queues_is_one_request(
         found = list(pool.map(poll, queues))
     assert found == [1, 0, 0, 1] * 4
     assert linear.log == ["Team", "Labels", "Issues"]
+    told = {quota.name: (quota.limit, quota.remaining) for quota in adapter.quotas()}
+    assert told == {"requests": (2500, 2497), "complexity": (3_000_000, 2_999_964)}
 
 
 def test_a_claim_is_three_requests_a_move_two_and_a_comment_one(

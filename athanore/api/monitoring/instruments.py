@@ -26,6 +26,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.up = self._gauge("prefect_up", "1 while the Prefect server answers.")
         self.board_up = self._gauge("board_up", "1 while the board answers.")
+        self.quota = self._gauge(
+            "board_quota_remaining", "What is left of what the board allows until a reset.", "quota"
+        )
         self.tasks = self._gauge("tasks", "Open tasks on the board.", "queue")
         self.dead_letters = self._gauge(
             "dead_letters", "Tasks in a queue for dead letters.", "queue"

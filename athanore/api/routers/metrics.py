@@ -39,6 +39,10 @@ async def _look_at_board(service: Service, metrics: Metrics) -> None:
     except BoardError:
         metrics.board_up.set(0)
         return
+    finally:
+        metrics.quota.clear()
+        for quota in service.board.quotas():
+            metrics.quota.labels(quota.name).set(quota.remaining)
     metrics.board_up.set(1)
     metrics.tasks.clear()
     for name, count in counts.items():

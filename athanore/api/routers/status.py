@@ -79,6 +79,15 @@ class UsageModel(BaseModel):
     output_tokens: int
 
 
+class QuotaModel(BaseModel):
+    """How much the board's server lets the account ask."""
+
+    name: str = Field(description="What is counted: `core`, `requests`, `complexity`.")
+    limit: int
+    remaining: int
+    resets_at: datetime
+
+
 class StatusModel(BaseModel):
     """How the server is."""
 
@@ -96,6 +105,10 @@ class StatusModel(BaseModel):
         description="Null while Prefect does not answer."
     )
     last_day: UsageModel | None = Field(description="Null while Prefect does not answer.")
+    board_quotas: list[QuotaModel] = Field(
+        description="What the board told this process last of its account's quotas; empty if "
+        "nothing, or where it does not count requests."
+    )
     needs_person: list[NeedsPersonModel] | None = Field(
         description="What no agent and no poll puts right by itself; null while Prefect or the "
         "board does not answer."
@@ -148,6 +161,10 @@ async def get_status(service: ServiceDep) -> StatusModel:
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
         paused_routes=None if machinery is None else _paused(machinery, routes),
         last_day=usage,
+        board_quotas=[
+            QuotaModel(name=q.name, limit=q.limit, remaining=q.remaining, resets_at=q.resets_at)
+            for q in service.board.quotas()
+        ],
         needs_person=None if matters is None else [NeedsPersonModel.of(m) for m in matters],
     )
 

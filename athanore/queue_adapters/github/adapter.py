@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
 from athanore.errors import BoardAccessError, ConfigurationError
-from athanore.models import BoardIdentity, Task
+from athanore.models import BoardIdentity, Quota, Task
 from athanore.queue_adapters.github.account import Account
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
@@ -54,6 +54,10 @@ class GitHubAdapter(LabelBoard[Issue]):
         self._client.close()
 
     # --- who we are ---
+
+    def quotas(self) -> Sequence[Quota]:
+        """What is left of the 5,000 requests an hour; an unchanged board counts as none."""
+        return self._client.quotas.known()
 
     @property
     def user(self) -> str | None:

@@ -11,6 +11,8 @@ import httpx
 
 from athanore.errors import BoardAccessError, BoardError
 from athanore.http_client.client import HttpClient, Limited, Parameters
+from athanore.http_client.quotas import in_headers
+from athanore.models import Quota
 from athanore.queue_adapters.tracker import answers
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.version import __version__
@@ -48,7 +50,9 @@ class GitHubClient:
             timeout=timeout,
             retry_delays=retry_delays,
             limited=limit_in,
+            quota=quotas_in,
         )
+        self.quotas = self._http.quotas
 
     def get(self, path: str, params: Parameters | None = None) -> Any:
         """Read what is at a path; None where GitHub says only that it is there.
@@ -98,6 +102,12 @@ class GitHubClient:
 
     def _read(self, path: str, params: Parameters | None) -> httpx.Response:
         return _checked(self._http.send("GET", path, params=params))
+
+
+def quotas_in(response: httpx.Response) -> Sequence[Quota]:
+    """What an answer tells of the quota that it has counted towards, of several."""
+    name = response.headers.get("x-ratelimit-resource", "core")
+    return in_headers(response, name, "x-ratelimit")
 
 
 def limit_in(response: httpx.Response) -> Limited | None:

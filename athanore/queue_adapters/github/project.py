@@ -20,7 +20,7 @@ from athanore.errors import (
 from athanore.http_client.cache import Cache
 from athanore.http_client.client import HttpClient, Limited
 from athanore.http_client.graphql import GraphQL, Refusal, refusals_in
-from athanore.queue_adapters.github.client import limit_in
+from athanore.queue_adapters.github.client import limit_in, quotas_in
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import (
@@ -172,7 +172,9 @@ class Project:
             timeout=timeout,
             retry_delays=retry_delays,
             limited=_limit_in,
+            quota=quotas_in,
         )
+        self.quotas = self._http.quotas
         self._graphql = GraphQL(self._http, graphql, self._translated)
         self._cache = Cache(self._load, MAX_AGE)
 

@@ -25,7 +25,7 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.http_client.cache import Cache
-from athanore.models import BoardIdentity, Comment, Queue, Task
+from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
 from athanore.queue_adapters.github.account import Account, secret_variables
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
@@ -66,7 +66,7 @@ class GitHubProjectAdapter:
         self._home = repository
         self._closes = frozenset(closes)
         self._assigns = assigns
-        self._picture = Picture[Item](project, now)
+        self._picture = Picture[Item](project, now, spacing=project.quotas.between_reads)
         self._repositories: dict[str, Repository] = {}
         self._account = (
             Account(client, self._of(repository), assigns=assigns) if repository else None
@@ -82,6 +82,10 @@ class GitHubProjectAdapter:
         self._project.close()
 
     # --- who we are ---
+
+    def quotas(self) -> Sequence[Quota]:
+        """What is left of the points of GraphQL, and of the requests of REST, an hour."""
+        return [*self._project.quotas.known(), *self._client.quotas.known()]
 
     @property
     def user(self) -> str | None:

@@ -51,7 +51,12 @@ class Repository:
         self.name = name
         self.path = f"repos/{name}"
         self.client = client
-        self.picture = Picture(Issues(client, self.path), now, order=lambda issue: issue.number)
+        self.picture = Picture(
+            Issues(client, self.path),
+            now,
+            order=lambda issue: issue.number,
+            spacing=client.quotas.between_reads,
+        )
 
     # --- reading ---
 

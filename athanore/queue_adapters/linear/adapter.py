@@ -22,7 +22,7 @@ from athanore.errors import (
     TaskMovedError,
     TaskNotFoundError,
 )
-from athanore.models import BoardIdentity, Comment, Queue, Task
+from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
 from athanore.queue_adapters.linear import documents
 from athanore.queue_adapters.linear.account import secret_variables
 from athanore.queue_adapters.linear.client import LinearClient
@@ -73,6 +73,10 @@ class LinearAdapter:
         self._client.close()
 
     # --- who we are ---
+
+    def quotas(self) -> Sequence[Quota]:
+        """What is left of the requests, and of their complexity, an hour."""
+        return self._client.quotas.known()
 
     @property
     def user(self) -> str | None:

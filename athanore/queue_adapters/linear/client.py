@@ -17,6 +17,8 @@ from athanore.errors import (
 )
 from athanore.http_client.client import HttpClient, Limited
 from athanore.http_client.graphql import GraphQL, Refusal, refusals_in
+from athanore.http_client.quotas import in_headers
+from athanore.models import Quota
 from athanore.queue_adapters.tracker.answers import (
     Json,
     MissingError,
@@ -57,7 +59,9 @@ class LinearClient:
             timeout=timeout,
             retry_delays=retry_delays,
             limited=limit_in,
+            quota=_quotas_in,
         )
+        self.quotas = self._http.quotas
         self._graphql = GraphQL(self._http, url, _translated)
 
     def read(self, document: str, **variables: object) -> Json:
@@ -90,6 +94,15 @@ class LinearClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _quotas_in(response: httpx.Response) -> list[Quota]:
+    """What an answer tells of requests and of their complexity; resets are in milliseconds."""
+    found: list[Quota] = []
+    for name in ("requests", "complexity"):
+        prefix = f"x-ratelimit-{name}"
+        found += in_headers(response, name, prefix, unit=timedelta(milliseconds=1))
+    return found
 
 
 def limit_in(response: httpx.Response) -> Limited | None:

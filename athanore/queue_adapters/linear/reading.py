@@ -54,7 +54,7 @@ class Issues:
     ) -> None:
         self._client = client
         self._team = team
-        self.picture = Picture[Issue](Lists(client, team), now)
+        self.picture = Picture[Issue](Lists(client, team), now, spacing=client.quotas.between_reads)
 
     def listed(self) -> list[Issue]:
         """The open issues of the team, as they were a moment ago, in the order of its board."""

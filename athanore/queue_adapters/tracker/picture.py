@@ -8,12 +8,15 @@ time of its own.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+
+logger = logging.getLogger(__name__)
 
 MAX_AGE: Final = 1.5
 """Seconds in which one reading answers all polls."""
@@ -121,6 +124,8 @@ class Picture[C: Card]:
 
     Args:
         now: the clock.
+        spacing: how old a reading may become before another one, beyond `MAX_AGE`; it grows while
+            little of a quota is left.
         order: what the tasks are sorted by; None keeps the order of the whole reading, and puts
             what it has not told yet last.
     """
@@ -130,9 +135,12 @@ class Picture[C: Card]:
         source: Source[C],
         now: Clock = time.monotonic,
         order: Callable[[C], int] | None = None,
+        spacing: Callable[[], timedelta] = timedelta,
     ) -> None:
         self._now = now
         self._order = order
+        self._spacing = spacing
+        self._is_sparing = False
         self._source = source
         self._lock = threading.Lock()
         self._own = OwnWrites[C](now)
@@ -149,13 +157,31 @@ class Picture[C: Card]:
         """
         with self._lock:
             asked_at = self._now()
-            if asked_at - self._read_at >= MAX_AGE:
+            if asked_at - self._read_at >= max(MAX_AGE, self._pause()):
                 self._read(asked_at)
                 self._read_at = asked_at
             merged = dict(self._listed)
         merged |= {card.id: card for card in self._own.recent()}
         found = [card for card in merged.values() if card.is_open]
         return found if self._order is None else sorted(found, key=self._order)
+
+    def _pause(self) -> float:
+        """How old a reading may be, in seconds; it is said when that begins to grow, and ends."""
+        pause = self._spacing().total_seconds()
+        if (pause > MAX_AGE) is not self._is_sparing:
+            self._is_sparing = not self._is_sparing
+            if self._is_sparing:
+                logger.warning(
+                    "Little is left of the requests that the board allows this account: until they "
+                    "are counted anew it is read every %.0f s at most. Claims are not held up.",
+                    pause,
+                    extra={"action": "board_read_less"},
+                )
+            else:
+                logger.info(
+                    "The board is read as often as before.", extra={"action": "board_read_as_usual"}
+                )
+        return pause
 
     def wrote(self, card: C) -> None:
         """Note what we have written, or read of one task right after."""

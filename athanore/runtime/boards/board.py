@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from athanore.models import BoardIdentity, Queue, Task
+from athanore.models import BoardIdentity, Queue, Quota, Task
 from athanore.queue_adapters import base
 from athanore.queue_adapters.base import (
     HasIdentity,
@@ -20,6 +20,7 @@ from athanore.queue_adapters.base import (
     SupportsProblems,
     SupportsWatchers,
 )
+from athanore.queue_adapters.quota import HasQuotas
 from athanore.queue_adapters.typed_ids import HasTypedIds
 from athanore.runtime.boards.own_changes import OwnChanges
 from athanore.seen_through import seen_through
@@ -78,6 +79,11 @@ class Board:
         adapter = self.adapter
         found = await self.call(adapter.problems) if isinstance(adapter, SupportsProblems) else ()
         return [storable(problem) for problem in found]
+
+    def quotas(self) -> Sequence[Quota]:
+        """What is left of the requests that the board allows; empty where it does not count."""
+        adapter = self.adapter
+        return adapter.quotas() if isinstance(adapter, HasQuotas) else ()
 
     async def id_of(self, text: str) -> str:
         """The id of the task that somebody has typed; see `HasTypedIds`."""

@@ -17,6 +17,7 @@ from prefect.client.schemas.sorting import LogSort
 
 from athanore import names
 from athanore.errors import BoardError
+from athanore.models import Quota
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
 from athanore.runs.prefect_store import PrefectRunStore
@@ -77,7 +78,8 @@ class RouteView:
 class Overview:
     """An app as a whole; `limit` is that of the agents' pool, None for none.
 
-    `board_error` says why the numbers of tasks are missing, and what tasks need.
+    `board_error` says why the numbers of tasks are missing, and what tasks need; `board_quotas`
+    what the board's server lets its account ask.
     """
 
     app: str
@@ -91,6 +93,7 @@ class Overview:
     dead_letters: tuple[DeadLetter, ...] | None
     needs_person: tuple[NeedsPerson, ...]
     board_error: str | None
+    board_quotas: tuple[Quota, ...] = ()
 
 
 async def overview(client: PrefectRunStore, app: App) -> Overview:
@@ -143,6 +146,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         dead_letters=letters,
         needs_person=tuple(waiting),
         board_error=error,
+        board_quotas=tuple(app.board.quotas()),
     )
 
 
