@@ -20,6 +20,7 @@ from rich.console import Console
 from athanore import logs
 from athanore.cli import output
 from athanore.launch import display
+from athanore.models import Quota
 from athanore.services.status.overview import Overview, RouteView, RunView
 from athanore.texts import shown
 
@@ -82,6 +83,7 @@ def seen() -> Overview:
         runs=(run, waiting),
         dead_letters=(),
         board_error=WORDS,
+        board_quotas=(Quota(WORDS, 10, 1, now),),
     )
 
 

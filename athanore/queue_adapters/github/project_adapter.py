@@ -6,13 +6,10 @@ import logging
 import re
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-
-from cachetools import TTLCache
 
 from athanore.errors import (
     AnswerLostError,
@@ -25,26 +22,24 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.http_client.cache import Cache
-from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
+from athanore.models import BoardIdentity, Comment, Quota, Task
 from athanore.queue_adapters.github.account import Account, secret_variables
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.project import Item, Project
+from athanore.queue_adapters.github.project_queues import ProjectQueues
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.github.texts import TEXTS
-from athanore.queue_adapters.github.webhook import genuine
-from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
-from athanore.queue_adapters.tracker.deliveries import Seen
+from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.label_board import CLOSED, check_name, missing
-from athanore.queue_adapters.tracker.picture import OWN_COUNTS, Picture
+from athanore.queue_adapters.tracker.picture import Picture
 
 logger = logging.getLogger(__name__)
 
-NO_COLUMN = "(no column of the project)"
 _ID = re.compile(r"(?:([A-Za-z0-9-]+)[~/])?([A-Za-z0-9._-]+)[-#]([1-9][0-9]{0,9})")
 
 
-class GitHubProjectAdapter:
+class GitHubProjectAdapter(ProjectQueues):
     """One project as a board; made by `GitHubProjectBoard`.
 
     A poll costs one request for each 100 open issues, shared with all that ask within 1.5 seconds.
@@ -61,20 +56,18 @@ class GitHubProjectAdapter:
         assigns: bool,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        picture = Picture[Item](project, now, spacing=project.quotas.between_reads)
+        super().__init__(project, picture)
         self._client = client
-        self._project = project
         self._home = repository
         self._closes = frozenset(closes)
         self._assigns = assigns
-        self._picture = Picture[Item](project, now, spacing=project.quotas.between_reads)
         self._repositories: dict[str, Repository] = {}
         self._account = (
             Account(client, self._of(repository), assigns=assigns) if repository else None
         )
         self._login = Cache(self._read_login, timedelta(days=365))
         self._claims = threading.Lock()
-        self._seen = Seen()
-        self._written: TTLCache[str, str] = TTLCache(1_000, OWN_COUNTS)
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -273,62 +266,6 @@ class GitHubProjectAdapter:
                 )
         return _task(claimed, target_queue, comments)
 
-    # --- queues ---
-
-    def list_queues(self) -> list[Queue]:
-        """Return the columns in their order, and how many open issues are in each."""
-        counts = Counter(item.option for item in self._picture.cards())
-        return [Queue(name, counts[id_]) for name, id_ in self._project.columns().options.items()]
-
-    def get_queue(self, queue_name: str) -> Queue:
-        """Return one column."""
-        self._project.option(queue_name)
-        return next(queue for queue in self.list_queues() if queue.name == queue_name)
-
-    def create_queue(self, queue_name: str) -> Queue:
-        """Refused: GitHub takes the list of columns as a whole only, and may empty them."""
-        raise self._not_here()
-
-    def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
-        """Refused, as `create_queue`."""
-        self._project.option(queue_name)
-        raise self._not_here()
-
-    def delete_queue(self, queue_name: str) -> None:
-        """Refused, as `create_queue`."""
-        self._project.option(queue_name)
-        raise self._not_here()
-
-    # --- webhooks ---
-
-    def queues_of_delivery(
-        self, headers: Mapping[str, str], body: bytes, secret: str, queue_names: Sequence[str]
-    ) -> list[str]:
-        """Return which of the columns an event of the organization's webhook may have changed."""
-        told = genuine(headers, body, secret)
-        if not self._seen.is_new(headers["x-hub-signature-256"]):
-            return []
-        event = headers.get("x-github-event", "")
-        listed = {item.content_id: item for item in self._picture.cards()}
-        if event == "projects_v2_item":
-            card = mapping(told.get("projects_v2_item"))
-            if card.get("project_node_id") != self._project.columns().id:
-                return []
-            change = mapping(mapping(told.get("changes")).get("field_value"))
-            sides = [mapping(change.get(side)).get("name") for side in ("from", "to")]
-            own = self._written.get(str(card.get("content_node_id")))
-            if own is not None and mapping(change.get("to")).get("id") == own:
-                return []
-            self._picture.expire()
-            return [name for name in queue_names if name in sides or not any(sides)]
-        issue = mapping(told.get("issue"))
-        item = listed.get(str(issue.get("node_id")))
-        if event not in ("issues", "issue_comment") or item is None:
-            return []
-        self._picture.expire()
-        column = self._column(item)
-        return [name for name in queue_names if name == column]
-
     # --- helpers ---
 
     def _read_login(self, _key: str) -> str | None:
@@ -336,12 +273,6 @@ class GitHubProjectAdapter:
             return str(self._client.get("user")["login"])
         except (BoardAccessError, MissingError):
             return None  # an app's installation is no user
-
-    def _not_here(self) -> NotSupportedError:
-        return NotSupportedError(
-            f"The columns of a project are made, renamed and deleted on GitHub only: "
-            f"{self._project.columns().url}."
-        )
 
     def _of(self, repository: str) -> Repository:
         return self._repositories.setdefault(repository, Repository(self._client, repository))
@@ -363,13 +294,6 @@ class GitHubProjectAdapter:
     def _comments(self, item: Item) -> list[Comment]:
         with _about(item.id):
             return self._of(item.repository).comments(item.issue)
-
-    def _column(self, item: Item) -> str:
-        """Where an issue is: a column, whether it is open or not."""
-        if item.card is None or not item.is_shown or item.option is None:
-            return NO_COLUMN
-        name = self._project.columns().name(item.option)
-        return name or self._project.columns(anew=True).name(item.option) or NO_COLUMN
 
     def _put(self, item: Item, queue: str) -> Item:
         """See that a card is in a column, at its end if it comes there."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
@@ -13,24 +12,23 @@ from cachetools import LRUCache
 
 from athanore.errors import (
     AnswerLostError,
-    BoardAccessError,
     BoardUnavailableError,
     ConfigurationError,
     InvalidTaskError,
-    QueueExistsError,
-    QueueNotEmptyError,
     TaskMovedError,
     TaskNotFoundError,
 )
-from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
+from athanore.models import BoardIdentity, Comment, Quota, Task
 from athanore.queue_adapters.linear import documents
 from athanore.queue_adapters.linear.account import secret_variables
 from athanore.queue_adapters.linear.client import LinearClient
 from athanore.queue_adapters.linear.issues import TEXTS, Issue, is_id, is_identifier, title_of
+from athanore.queue_adapters.linear.queues import LinearQueues
 from athanore.queue_adapters.linear.reading import Issues
-from athanore.queue_adapters.linear.team import Person, State, Team
+from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.label_board import check_name
 from athanore.queue_adapters.tracker.looking import write_once
 
 ELSEWHERE: Final = "(another team)"
@@ -40,11 +38,10 @@ ARCHIVED: Final = "(archived)"
 CLAIM_SETTLES: Final = 0.5
 """Seconds in which a claim of another process arrives that had read the issue with ours."""
 
-_COLOUR: Final = "#5e6ad2"
 _NOBODY: Final = "00000000-0000-4000-8000-000000000000"
 
 
-class LinearAdapter:
+class LinearAdapter(LinearQueues):
     """One team as a board; made by `LinearBoard`.
 
     A poll costs one request, shared with all that ask within 1.5 seconds.
@@ -58,9 +55,8 @@ class LinearAdapter:
         assigns: bool,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
-        self._team = Team(client, team)
-        self._issues = Issues(client, self._team, now)
+        known = Team(client, team)
+        super().__init__(client, known, Issues(client, known, now))
         self._assigns = assigns
         self._deliveries = Deliveries()
         self._claims = threading.Lock()
@@ -195,7 +191,7 @@ class LinearAdapter:
     ) -> Task:
         """Set the given fields, in one step. A label that does not exist is made for the team."""
         if name is not None:
-            _check_name(name)
+            check_name(name)
         issue, comments = self._issues.whole(task_id)
         values: Json = {}
         if name is not None:
@@ -212,7 +208,7 @@ class LinearAdapter:
 
     def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
         """Open an issue at the end of a state; its id is ours, so that it is made once."""
-        _check_name(name)
+        check_name(name)
         state = self._team.state(queue_name)
         values: Json = {
             "id": str(uuid4()),
@@ -261,60 +257,6 @@ class LinearAdapter:
                 claimed = now
             self._settle(claimed, source_queue)
         return self._task(claimed, comments)
-
-    # --- queues ---
-
-    def list_queues(self) -> list[Queue]:
-        """Return the states in the order of the board, and how many open issues are in each."""
-        counts = Counter(issue.state for issue in self._issues.listed())
-        states = self._team.facts().states
-        return [Queue(state.name, counts[state.id], state.is_open) for state in states]
-
-    def get_queue(self, queue_name: str) -> Queue:
-        """Return one state."""
-        name = self._team.state(queue_name).name
-        return next(queue for queue in self.list_queues() if queue.name == name)
-
-    def create_queue(self, queue_name: str) -> Queue:
-        """Make a state of the type "started", after the others of that type."""
-        _check_name(queue_name)
-        facts = self._team.facts(anew=True)
-        if facts.named(queue_name):
-            raise QueueExistsError(queue_name)
-        last = max((s.position for s in facts.states if s.type == "started"), default=0.0)
-        values = {
-            "teamId": facts.id,
-            "name": queue_name,
-            "type": "started",
-            "color": _COLOUR,
-            "position": last + 1,
-        }
-        self._change_states(documents.ADD_STATE, {"input": values}, queue_name)
-        return self.get_queue(queue_name)
-
-    def update_queue(self, queue_name: str, *, new_name: str) -> Queue:
-        """Rename a state; its issues stay in it."""
-        state = self._known(queue_name)
-        _check_name(new_name)
-        if new_name != state.name:
-            if self._team.facts().named(new_name):
-                raise QueueExistsError(new_name)
-            values: Json = {"id": state.id, "input": {"name": new_name}}
-            self._change_states(documents.RENAME_STATE, values, new_name)
-        return self.get_queue(new_name)
-
-    def delete_queue(self, queue_name: str) -> None:
-        """Put a state into the archive, which Linear allows where no issue is in it."""
-        state = self._known(queue_name)
-        self._issues.picture.expire()
-        if count := self.get_queue(queue_name).task_count:
-            raise QueueNotEmptyError(queue_name, count)
-        try:
-            self._client.write(documents.ARCHIVE_STATE, id=state.id)
-        except AnswerLostError:
-            if self._team.facts(anew=True).named(queue_name) is not None:
-                raise
-        self._team.facts(anew=True)
 
     # --- webhooks ---
 
@@ -437,28 +379,3 @@ class LinearAdapter:
         with self._places:
             self._last_place = max(time.time(), self._last_place + 0.001)
             return self._last_place
-
-    def _known(self, queue_name: str) -> State:
-        self._team.facts(anew=True)
-        return self._team.state(queue_name)
-
-    def _change_states(self, document: str, values: Json, name: str) -> None:
-        try:
-            self._client.write(document, **values)
-        except AnswerLostError:
-            if self._team.facts(anew=True).named(name) is None:
-                raise
-        except RefusedValueError as exc:
-            if self._team.facts(anew=True).named(name) is not None:
-                raise QueueExistsError(name) from exc
-            raise
-        except BoardAccessError as exc:
-            raise BoardAccessError(
-                f"{exc} States may be the business of the team's owners: make {name!r} in Linear."
-            ) from exc
-        self._team.facts(anew=True)
-
-
-def _check_name(name: str) -> None:
-    if not name.strip():
-        raise InvalidTaskError(f"A name must not be empty; it was {name!r}.")
