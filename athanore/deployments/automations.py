@@ -25,6 +25,8 @@ from prefect.settings import get_current_settings
 
 from athanore import names
 from athanore.errors import ConfigurationError
+from athanore.models import EventKind
+from athanore.runs.events.shapes import PREFIX, ROUTE_PAUSED
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import PrefectState, event_of
 
@@ -90,7 +92,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
             app,
             "dead letter",
             "Tells that a task was given up.",
-            _reaction(app, "athanore.agent.dead-lettered"),
+            _reaction(app, f"{PREFIX}{EventKind.DEAD_LETTERED}"),
             tell(
                 "Task {{ event.resource['athanore.task-id'] }} was given up and is in "
                 "{{ event.payload.queue }}: {{ event.payload.reason }}"
@@ -100,7 +102,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
             app,
             "paused route",
             "Tells that a route paused itself because its tasks failed alike.",
-            _reaction(app, "athanore.route.paused"),
+            _reaction(app, ROUTE_PAUSED),
             tell("{{ event.payload.reason }}"),
         ),
         _automation(

@@ -7,7 +7,6 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.events import emit_event
 from prefect.logging.loggers import flow_run_logger
 
 from athanore import names
@@ -23,6 +22,7 @@ from athanore.flows.retry import PatientBoard
 from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import store
+from athanore.runs.events import shapes
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -142,23 +142,15 @@ async def _move(app: App, task: Task, target: str, log: Log) -> bool:
 
 def _announce(app: App, run: FlowRun, task: Task, target: str | None, reason: str) -> None:
     """Tell by an event that a task was given up, and where it is."""
-    emit_event(
-        event=f"athanore.agent.{EventKind.DEAD_LETTERED}",
-        resource=names.task_labels(app.name, task.id, task.name),
-        related=[
-            {
-                "prefect.resource.id": f"prefect.flow-run.{run.id}",
-                "prefect.resource.role": "flow-run",
-                "prefect.resource.name": run.name,
-            }
-        ],
-        payload={
-            "seq": 1,
-            "src": f"dead-letter-{str(run.id)[:13]}.{run.run_count}",
-            "queue": target or task.queue_name,
-            "reason": reason,
-        },
-    )
+    related = {
+        "prefect.resource.id": f"prefect.flow-run.{run.id}",
+        "prefect.resource.role": "flow-run",
+        "prefect.resource.name": run.name,
+    }
+    data: shapes.DeadLettered = {"queue": target or task.queue_name, "reason": reason}
+    numbers: shapes.Numbers = {"seq": 1, "src": f"dead-letter-{str(run.id)[:13]}.{run.run_count}"}
+    resource = names.task_labels(app.name, task.id, task.name)
+    shapes.send(EventKind.DEAD_LETTERED, data, numbers, resource, [related])
 
 
 async def comment_once(board: Board, task_id: str, text: str) -> None:

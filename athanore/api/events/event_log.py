@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
-from athanore.runs.events.announcer import PREFIX
+from athanore.runs.events import shapes
+from athanore.runs.events.shapes import PREFIX
 
 _RUN = "prefect.flow-run."
 _PAGE = 50
@@ -27,11 +28,8 @@ class AgentEventModel(BaseModel):
     at: datetime
     run_id: str | None = Field(description="The agent run, where the sender knew it.")
     data: dict[str, Any] = Field(
-        description="`output` has `lines`: a list of `{stream, text}`, gathered over a moment; "
-        "`tool-use` has `name` and `input`; `cost` has `cost_usd`, `input_tokens` and the like; "
-        "`progress` has `percent` and `text`; `comment` has `text`; "
-        "`moved` has `from_queue` and `to_queue`; `dead-lettered` has `queue` and `reason`; "
-        "`finished`, `failed`, `retrying` and `cancelled` have `message`."
+        description="What may be in it, by the kind; more may come. The `lines` of an `output` are "
+        f"objects with `stream` and `text`, gathered over a moment. {shapes.in_words()}."
     )
 
 

@@ -12,10 +12,9 @@ from collections import deque
 from datetime import timedelta
 from typing import Any
 
-from prefect.events import emit_event
-
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.models import AgentEvent, EventKind
+from athanore.runs.events import shapes
 from athanore.runtime.secrets.redaction import Redactor
 from athanore.texts import cut_lines
 
@@ -135,9 +134,4 @@ class Transcript:
 
     def _send(self, kind: EventKind, payload: dict[str, Any]) -> None:
         self._sequence += 1
-        emit_event(
-            event=f"athanore.agent.{kind}",
-            resource=self._resource,
-            related=self._related,
-            payload={"seq": self._sequence, **payload},
-        )
+        shapes.send(kind, payload, {"seq": self._sequence}, self._resource, self._related)

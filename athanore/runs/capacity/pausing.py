@@ -22,6 +22,7 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import DispatchError
+from athanore.runs.events.shapes import ROUTE_PAUSED, RoutePaused
 from athanore.runs.port import NewRun, RunStore, Switches
 
 RESUME = "resume"
@@ -83,7 +84,8 @@ async def pause(
             "prefect.resource.name": route,
             "athanore.app": app,
         }
-        emit_event(event="athanore.route.paused", resource=resource, payload={"reason": reason})
+        told: RoutePaused = {"reason": reason}
+        emit_event(event=ROUTE_PAUSED, resource=resource, payload={**told})
 
 
 async def resume_by_itself(prefect: RunStore, app: str, route: str) -> bool:

@@ -15,8 +15,7 @@ from prefect.events import emit_event
 
 from athanore import names
 from athanore.runs.connection.clock import Clock, told
-
-_EVENT = "athanore.activity"
+from athanore.runs.events.shapes import ACTIVITY
 
 _DAY = timedelta(days=1)
 
@@ -27,7 +26,7 @@ LAG = timedelta(seconds=6)
 def note_call(app: str, run_id: UUID, task_id: str) -> None:
     """Note that the agent of a run has called."""
     emit_event(
-        event=_EVENT,
+        event=ACTIVITY,
         resource={
             "prefect.resource.id": f"athanore.run.{run_id}",
             "athanore.app": app,
@@ -53,7 +52,7 @@ async def since_last_call(client: PrefectClient, run_id: UUID, clock: Clock) -> 
             "since": (now - _DAY).isoformat(),
             "until": (now + _DAY).isoformat(),
         },
-        "event": {"name": [_EVENT]},
+        "event": {"name": [ACTIVITY]},
         "resource": {"id": [f"athanore.run.{run_id}"]},
         "order": "DESC",
     }

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
-from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
 from athanore import names
 from athanore.models import EventKind
+from athanore.runs.events import shapes
 
-PREFIX = "athanore.agent."
 _COUNTED_SOURCES = 10_000
 
 
@@ -48,13 +47,9 @@ class Announcer:
                     "prefect.resource.role": "flow-run",
                 }
             ]
-        emit_event(
-            event=f"{PREFIX}{kind}",
-            resource={
-                "prefect.resource.id": names.task_resource(self._app, task_id),
-                "athanore.app": self._app,
-                "athanore.task-id": task_id,
-            },
-            related=related,
-            payload={"seq": count + 1, "src": source, **data},
-        )
+        resource = {
+            "prefect.resource.id": names.task_resource(self._app, task_id),
+            "athanore.app": self._app,
+            "athanore.task-id": task_id,
+        }
+        shapes.send(kind, data, {"seq": count + 1, "src": source}, resource, related)
