@@ -152,6 +152,10 @@ class MemoryRunStore:
     async def count(self, query: RunQuery) -> int:
         return sum(_matches(r, query) for r in self.runs.values())
 
+    async def propose_all(self, query: RunQuery, state: State[Any]) -> set[UUID]:
+        found = [r.id for r in self.runs.values() if _matches(r, query)][:50]
+        return {run_id for run_id in found if (await self.propose(run_id, state)).accepted}
+
     async def delete(self, query: RunQuery) -> int:
         found = [r.id for r in self.runs.values() if _matches(r, query)][:50]
         for run_id in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from datetime import timedelta
 from itertools import batched
 from typing import Any
@@ -27,6 +28,7 @@ from athanore.flows.conflicts import rivals
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
+from athanore.queue_adapters.base import HasStampInterval
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.capacity import pausing
@@ -102,6 +104,9 @@ class _Poll:
 
     async def perform(self) -> State[None]:
         route = self.route
+        self.app.whole_polls.began(route.name)
+        # Before the reading: what changes meanwhile makes another stamp.
+        stamp = await self._stamp()
         in_queue = await self.app.board.ready_tasks([route.queue_name])
         _board_is_back(self.app, self.log)
         async with store.prefect_client() as client:
@@ -132,7 +137,13 @@ class _Poll:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.name, message, extra={"action": "polled"})
             return Completed(message=message)
+        self.app.whole_polls.found_nothing(route.name, stamp, routes)
         return Completed(name=StateName.NOTHING_READY, message=message)
+
+    async def _stamp(self) -> Hashable | None:
+        if isinstance(self.app.board.adapter, HasStampInterval):
+            return None  # it costs a request
+        return await self.app.board.change_stamp()
 
     def _held_in_words(self) -> list[str]:
         """What is held, with the first reason; it is not logged anew by each poll."""

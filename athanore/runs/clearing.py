@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 
 from athanore import names
 from athanore.runs.port import RunQuery, RunStore
@@ -47,11 +47,21 @@ async def delete_waiting(prefect: RunStore, ids: Sequence[UUID]) -> None:
     await prefect.delete(RunQuery(ids=ids, states=[StateType.SCHEDULED]))
 
 
+async def complete_unchanged(prefect: RunStore, ids: Sequence[UUID]) -> set[UUID]:
+    """End up to 50 polls that nobody has taken yet as unchanged; return the ids of those ended.
+
+    Those that a worker has taken meanwhile, perhaps another one, are left alone.
+    """
+    message = "The board has not changed since the last poll of this route, which found nothing."
+    state = Completed(name=StateName.UNCHANGED, message=message)
+    return await prefect.propose_all(RunQuery(ids=ids, states=[StateType.SCHEDULED]), state)
+
+
 async def delete_empty_polls(prefect: RunStore, app: str, before: datetime) -> int:
     """Delete polls that found nothing and ended before a time; return how many."""
     query = RunQuery(
         tags=[names.app_tag(app), names.POLL_TAG],
-        named=[StateName.NOTHING_READY],
+        named=[StateName.NOTHING_READY, StateName.UNCHANGED],
         ended_before=before,
     )
     total = 0

@@ -192,6 +192,10 @@ class RunStore(Protocol):
         """Count runs, however many they are, at the same cost."""
         ...
 
+    async def propose_all(self, query: RunQuery, state: State[Any]) -> set[UUID]:
+        """Propose a state to up to 50 runs in one request; return the ids of those that have it."""
+        ...
+
     async def delete(self, query: RunQuery) -> int:
         """Delete up to 50 runs in one request, and return how many."""
         ...

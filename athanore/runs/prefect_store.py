@@ -128,6 +128,17 @@ class PrefectRunStore(PrefectClient):
             body["work_pool_queues"] = {"id": {"any_": [str(query.queue)]}}
         return int((await self._post("/flow_runs/count", body)).json())
 
+    async def propose_all(self, query: RunQuery, state: State[Any]) -> set[UUID]:
+        proposed = {"type": state.type.value, "name": state.name, "message": state.message}
+        body = {"flow_runs": _filter(query), "state": proposed}
+        answer = await self._post("/flow_runs/bulk_set_state", body)
+        accepted = SetStateStatus.ACCEPT.value
+        return {
+            UUID(one["flow_run_id"])
+            for one in answer.json()["results"]
+            if one["status"] == accepted
+        }
+
     async def delete(self, query: RunQuery) -> int:
         answer = await self._post("/flow_runs/bulk_delete", {"flow_runs": _filter(query)})
         return len(answer.json()["deleted"])

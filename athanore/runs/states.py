@@ -14,7 +14,11 @@ class StateName(StrEnum):
     """Names that we give to states. Each says who sets it, and what recovery makes of it."""
 
     NOTHING_READY = "Nothing ready"
-    """Completed, by a poll that found nothing to do. Such polls are deleted after six hours."""
+    """Completed, by a poll that found nothing to do. Such polls are deleted after an hour."""
+
+    UNCHANGED = "Unchanged"
+    """Completed, by a worker for a poll that was due and would have found nothing, as the one
+    before it: the board has not changed since. Such polls are deleted after an hour."""
 
     NO_SUCH_ROUTE = "No such route"
     """Completed, by a poll in a process that does not have its route (yet). Nothing is made of it:

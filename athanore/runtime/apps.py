@@ -20,6 +20,7 @@ from athanore.runs.dispatching import Dispatching
 from athanore.runs.events.announcer import Announcer
 from athanore.runtime.boards.board import Board
 from athanore.runtime.boards.board_view import BoardView
+from athanore.runtime.boards.whole_polls import WholePolls
 from athanore.runtime.breaker import Breaker
 from athanore.runtime.leases.liveness import Liveness
 from athanore.runtime.leases.local_runs import LocalRuns
@@ -54,6 +55,7 @@ class App:
         limits: which of them wait for their provider.
         liveness: the heartbeats of its workers, as they were seen here.
         noted: what its polls here remember.
+        whole_polls: which of its routes have just been looked at here, and had no work.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class App:
         self.slots = Slots()
         self.limits = Limits(self.clock)
         self.noted = Noted()
+        self.whole_polls = WholePolls()
         settings = dispatcher.settings
         self.liveness = Liveness(settings.lost_after)
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)

@@ -18,10 +18,10 @@ from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore.worker")
 
-EMPTY_POLLS_STAY = timedelta(hours=6)
+EMPTY_POLLS_STAY = timedelta(hours=1)
 """How long a poll that found nothing can be looked at in Prefect."""
 
-_CLEAN_UP_EVERY = timedelta(minutes=10)
+_CLEAN_UP_EVERY = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class PollLanes:
 
 
 async def forget_empty_polls(client: PrefectRunStore, apps: Sequence[App]) -> None:
-    """Delete the apps' polls that found nothing, some hours after they ended; runs until cancelled.
+    """Delete the apps' polls that found nothing, an hour after they ended; runs until cancelled.
 
     At a poll every ten seconds they would be 8,640 a day and route. Prefect's own clean-up keeps
     all runs for as long as those of agents.

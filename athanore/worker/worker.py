@@ -43,13 +43,15 @@ from athanore.runtime.registry import registry
 from athanore.worker.alarms import Alarms
 from athanore.worker.beside import Work, beside_agents, beside_polls
 from athanore.worker.client import PatientTransport, shared_client
+from athanore.worker.due_polls import DuePolls
 from athanore.worker.execution import Execution
 from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
 from athanore.worker.offers import Offers
 from athanore.worker.place import Place
-from athanore.worker.polls import PollLanes, scheduled_time
+from athanore.worker.polls import PollLanes
+from athanore.worker.unchanged import UnchangedPolls
 
 _PAGE = 200  # what Prefect offers at most at a time
 _DELETED_TOGETHER = 50
@@ -103,8 +105,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._to_claim: list[App] = []
         self._runs: dict[UUID, asyncio.Task[None]] = {}
         self._held = HeldRuns(lambda: self._apps)
-        self._timers: dict[UUID, asyncio.TimerHandle] = {}
         self._lanes = PollLanes(self._now)
+        unchanged = UnchangedPolls(lambda: self.client, lambda: self._apps, self._now)
+        self._due_polls = DuePolls(unchanged, self._offer_polls, self._now)
         self._foreign_runs = ForeignRuns(self._logger, lambda: self._apps)
         self._offers = Offers(lambda: self._apps, lambda: self._polls_only)
         self._execution: Execution | None = None
@@ -209,9 +212,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     async def drain(self, grace: timedelta) -> None:
         """Take no more runs; let those that are here finish, and stop those that do not in time."""
         self._draining = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._due_polls.stop()
         if await self._wait_for_runs(grace):
             return
         if self._transport is not None and self._transport.away_for:
@@ -295,7 +296,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 offered = await self._offers.due(
                     self.client, self._work_pool_name, sorted(self._work_queues)
                 )
-                new = [r for r in offered if r.id not in self._runs and r.id not in self._timers]
+                new = [r for r in offered if r.id not in self._runs and r.id not in self._due_polls]
                 new = await self._without_foreign(new)
                 agents = [
                     r
@@ -307,7 +308,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 return []
             self._last_polled_time = datetime.now(UTC)
             polls = [r for r in new if r not in agents]
-            self._take_polls(polls)
+            self._due_polls.wait_for(polls)
             return [*polls, *self._take_agents(agents)]
 
     async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
@@ -351,21 +352,6 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             taken.append(run)
             self._begin(run)
         return taken
-
-    def _take_polls(self, offered: list[FlowRun]) -> None:
-        now = self._now()
-        loop = asyncio.get_running_loop()
-        late = [r for r in offered if scheduled_time(r) <= now]
-        for run in offered:
-            wait = (scheduled_time(run) - now).total_seconds()
-            if wait > 0:
-                self._timers[run.id] = loop.call_later(wait, self._poll_is_due, run)
-        if late:
-            self._offer_polls(late)
-
-    def _poll_is_due(self, run: FlowRun) -> None:
-        self._timers.pop(run.id, None)
-        self._offer_polls([run])
 
     def _offer_polls(self, due: list[FlowRun]) -> None:
         start, superseded = self._lanes.offer(due)

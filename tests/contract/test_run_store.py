@@ -169,6 +169,20 @@ async def test_a_deployment_that_was_made_anew_is_found(place: Place) -> None:
     assert (await place.dispatched("2")).state_type is StateType.SCHEDULED
 
 
+async def test_a_state_is_proposed_to_those_of_several_runs_that_may_have_it(
+    place: Place,
+) -> None:
+    waits, taken, other = [await place.dispatched(task) for task in ("1", "2", "3")]
+    await place.put(taken, Pending(), force=True)
+    meant = RunQuery(ids=[waits.id, taken.id], states=[StateType.SCHEDULED])
+    ended = Completed(name="Unchanged", message="Nothing is new.")
+    assert await place.client.propose_all(meant, ended) == {waits.id}
+    states = [(await place.client.read_run(r.id)).state for r in (waits, taken, other)]
+    assert [s.name for s in states if s] == ["Unchanged", "Pending", "Scheduled"]
+    assert states[0] is not None and states[0].message == "Nothing is new."
+    assert await place.client.propose_all(meant, ended) == set()
+
+
 async def test_tasks_are_dispatched_together(place: Place) -> None:
     ended = await place.dispatched("2")
     await place.put(ended, Cancelled(), force=True)

@@ -17,8 +17,9 @@ _STATES_OF_POLLS = (
     PrefectState.RUNNING,
     PrefectState.COMPLETED,
     StateName.NOTHING_READY,
+    StateName.UNCHANGED,
 )
-_STATE_EVENTS_STAY = 6 * 3600
+_STATE_EVENTS_STAY = 3600
 """Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
 
 _OF_OTHER_SERVERS = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
@@ -88,6 +89,8 @@ def _defaults() -> dict[str, str]:
     return {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        # Prefect's hour would double what waits to be deleted.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "600",
         # Most of what polls leave behind; the states themselves stay with their runs.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
             {event_of(state): _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
