@@ -13,6 +13,7 @@ from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
+from athanore.queue_adapters.jira.backend import JiraBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.linear.backend import LinearBoard
 from athanore.queue_adapters.memory import MemoryAdapter
@@ -38,6 +39,7 @@ __all__ = [
     "GitHubProjectBoard",
     "GitLabBoard",
     "GitWorkspace",
+    "JiraBoard",
     "JsonFileAdapter",
     "LinearBoard",
     "McpServer",

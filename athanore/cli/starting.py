@@ -29,8 +29,8 @@ def init(
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
 
     With `--board github` the board is a repository's issues, with `--board github-project` those in
-    a project, with `--board gitlab` a GitLab project's, with `--board linear` a team's; and
-    .env.example says what to set.
+    a project, with `--board gitlab` or `--board jira` a project's, with `--board linear` a
+    team's; and .env.example says what to set.
     With `--board sql` it is in a database, which the first start makes.
     """
     files = FILES[board]

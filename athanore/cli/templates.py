@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github", "github-project", "gitlab", "linear", "sql"]
+type BoardKind = Literal["json", "github", "github-project", "gitlab", "jira", "linear", "sql"]
 
 _SCRIPT = '''\
 """An Athanore app: every {which} gets an agent.
@@ -169,6 +169,30 @@ from athanore import AgentDispatcher, GitLabBoard""",
     ),
 )
 
+_JIRA_SCRIPT = _SCRIPT.format(
+    task="issue",
+    a_task="an issue",
+    which="issue of the project in the status Todo",
+    usage="""\
+    cp .env.example .env    and write the token into it, once
+    athanore doctor         what is missing: the token's permissions, statuses
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher, JiraBoard""",
+    board="""\
+    # The project. The queues are the statuses of its workflow. Other options: jql="labels = agent",
+    # via={"Done": "In Review"} for two transitions, fields={"Done": {"resolution": {"name":
+    # "Done"}}} for what a transition asks for. Email and token come from .env or the environment.
+    queue_backend=JiraBoard("https://SITE.atlassian.net", "PROJECT"),
+    poll_interval=15,  # seconds between two looks""",
+    queues="# Its queues are statuses, as the project calls them; Failed of above is one, too.\n",
+)
+
 _LINEAR_SCRIPT = _SCRIPT.format(
     task="issue",
     a_task="an issue",
@@ -289,6 +313,16 @@ ATHANORE_GITLAB_TOKEN=
 # in which run.py starts, to a token of their own.
 """
 
+_JIRA_ENV = """\
+# Copy this file to .env, which belongs into .gitignore, and fill it in.
+
+# Jira Cloud: the account's email, and an API token of it:
+# https://id.atlassian.com/manage-profile/security/api-tokens
+# Data Center: no email, and a personal access token (Profile, Personal access tokens).
+ATHANORE_JIRA_EMAIL=
+ATHANORE_JIRA_TOKEN=
+"""
+
 _LINEAR_ENV = """\
 # Copy this file to .env, which belongs into .gitignore, and fill it in.
 
@@ -306,6 +340,7 @@ FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
         "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
         "github-project": {"run.py": _PROJECT_SCRIPT, ".env.example": _PROJECT_ENV, **_AGENT_FILE},
         "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": _GITLAB_ENV, **_AGENT_FILE},
+        "jira": {"run.py": _JIRA_SCRIPT, ".env.example": _JIRA_ENV, **_AGENT_FILE},
         "linear": {"run.py": _LINEAR_SCRIPT, ".env.example": _LINEAR_ENV, **_AGENT_FILE},
     }
 )
@@ -324,6 +359,8 @@ TO_FILL_IN: Final[Mapping[BoardKind, str]] = MappingProxyType(
         "says which columns to make.",
         "gitlab": "Write a token into .env, and the project into run.py; `athanore doctor` says "
         "which labels to make.",
+        "jira": "Write email and token into .env, and the site and the project into run.py; "
+        "`athanore doctor` says which statuses are missing.",
         "linear": "Write a key into .env, and the team into run.py; `athanore doctor` says which "
         "statuses to make.",
     }

@@ -19,6 +19,9 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
+from athanore.testing.doubles.jira import jira_double
+from athanore.testing.doubles.jira.server import EMAIL
+from athanore.testing.doubles.jira.server import TOKEN as JIRA_TOKEN
 from athanore.testing.doubles.linear import linear_double
 from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
 from tests.cli.rig import Cli, write_script
@@ -190,6 +193,29 @@ def test_init_for_linear_makes_an_app_that_says_what_is_missing(
         assert cli.ok("show", "eng-1", "--json").json["id"] == issue["id"]
         cli.ok("comment", "ENG-1", "Seen.")
         assert linear.comments("ENG-1") == ["Seen."]
+
+
+def test_init_for_jira_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ATHANORE_JIRA_TOKEN", "JIRA_API_TOKEN", "ATHANORE_JIRA_EMAIL", "JIRA_EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    assert "which statuses are missing" in cli.ok("init", "issues", "--board", "jira").out
+    folder = tmp_path / "issues"
+    monkeypatch.chdir(folder)
+    with jira_double("ENG", ("Todo", "In Progress", "Done")) as jira:
+        script = folder / "run.py"
+        board = f'"{jira.url}", "ENG"'
+        site = '"https://SITE.atlassian.net", "PROJECT"'
+        script.write_text(script.read_text().replace(site, board))
+        assert "needs a token" in findings(cli("doctor", "--json"))["board"][1]
+        env = (folder / ".env.example").read_text()
+        env = env.replace("TOKEN=\n", f"TOKEN={JIRA_TOKEN}\n").replace("EMAIL=", f"EMAIL={EMAIL}")
+        (folder / ".env").write_text(env)
+        assert "no status 'Failed'" in findings(cli("doctor", "--json"))["board"][1]
+        jira.state.add_status("Failed")
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
 def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(

@@ -22,6 +22,9 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.github.server import TOKEN
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.gitlab.server import TOKEN as GITLAB_TOKEN
+from athanore.testing.doubles.jira import jira_double
+from athanore.testing.doubles.jira.server import EMAIL
+from athanore.testing.doubles.jira.server import TOKEN as JIRA_TOKEN
 from athanore.testing.doubles.linear import linear_double
 from athanore.testing.doubles.linear.server import STATES
 from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
@@ -134,6 +137,18 @@ def test_linear(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         comments = run_all(dispatcher, prefect_api, [task_id], "In Review")
         assert comments == {task_id: ["Said hello, from a shell."]}
         assert linear.wire.violations == []
+
+
+def test_jira(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with jira_double("ENG", ("Todo", "In Progress", "Review", "Failed", "Done")) as jira:
+        monkeypatch.setenv("JIRA_URL", jira.url)
+        monkeypatch.setenv("ATHANORE_JIRA_EMAIL", EMAIL)
+        monkeypatch.setenv("ATHANORE_JIRA_TOKEN", JIRA_TOKEN)
+        dispatcher = load("jira", tmp_path, monkeypatch)
+        key = jira.issue("Fix crash", "Todo", "bug")["key"]
+        comments = run_all(dispatcher, prefect_api, [key], "Review")
+        assert comments == {key: ["Said hello, from a shell."]}
+        assert jira.status(key) == "Review"
 
 
 def test_planka_and_claude(

@@ -1,0 +1,118 @@
+"""An issue as Jira's REST API tells it, and as a task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, cast
+
+from athanore.models import Comment, Task
+from athanore.queue_adapters.jira import texts
+from athanore.queue_adapters.tracker.answers import Json, mapping
+from athanore.queue_adapters.tracker.checklists import checklist
+
+FIELDS: Final = (
+    "summary", "description", "status", "labels", "assignee", "updated", "issuelinks", "project",
+)  # fmt: skip
+"""What a search is asked for: without it Jira Cloud tells ids only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One issue as it was read; `updated_at` is as Jira writes it, and sorts as text.
+
+    `status` is the id of a status. `is_open` is whether that is one of the board's watched ones.
+    """
+
+    id: str
+    number: int
+    title: str
+    body: str
+    status: str
+    place: str
+    labels: tuple[str, ...]
+    assignee: str | None
+    updated_at: str
+    url: str
+    blocked_by: tuple[str, ...] = ()
+    is_open: bool = True
+
+    def looks_like(self, other: object) -> bool:
+        """Tell whether another state of the issue differs in nothing that we write."""
+        if not isinstance(other, Issue):
+            return False
+        mine, theirs = (
+            (i.title, i.body, i.status, i.assignee, frozenset(i.labels)) for i in (self, other)
+        )
+        return mine == theirs
+
+    def task(self, queue: str, comments: Iterable[Comment] = ()) -> Task:
+        """The issue as a task."""
+        return Task(
+            self.id,
+            self.title,
+            queue,
+            self.body,
+            self.labels,
+            (self.assignee,) if self.assignee else (),
+            tuple(comments),
+            checklist(self.body),
+            blocked_by=self.blocked_by,
+            url=self.url,
+        )
+
+
+def is_id(task_id: str) -> bool:
+    """Tell whether a text can be the key of an issue."""
+    return re.fullmatch(r"[A-Z][A-Z0-9_]*-[1-9][0-9]{0,9}", task_id) is not None
+
+
+def parse(row: Json, site: str) -> Issue:
+    """Read one issue.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    fields = cast("Json", row["fields"])
+    key = str(row["key"])
+    return Issue(
+        key,
+        int(row["id"]),
+        str(fields["summary"]),
+        texts.read(fields.get("description")),
+        str(fields["status"]["id"]),
+        str(fields["status"]["name"]),
+        tuple(str(label) for label in fields.get("labels") or ()),
+        name_of(fields.get("assignee")),
+        str(fields.get("updated") or ""),
+        f"{site}/browse/{key}",
+        tuple(_blockers(fields.get("issuelinks") or [])),
+    )
+
+
+def name_of(user: object) -> str | None:
+    """Whom people see: the user's name as it is shown."""
+    row = mapping(user)
+    return str(row["displayName"]) if row.get("displayName") else row.get("name")
+
+
+def comment(row: Json) -> Comment:
+    """Read one comment."""
+    at = datetime.fromisoformat(row["created"])
+    return Comment(texts.read(row.get("body")), name_of(row.get("author")), at)
+
+
+def _blockers(links: Iterable[Json]) -> Iterable[str]:
+    """The issues that block one: of a link of the type Blocks the inward end, if it is not done."""
+    for link in links:
+        other = mapping(link.get("inwardIssue"))
+        kind = str(mapping(link.get("type")).get("name") or "").lower()
+        status = mapping(mapping(other.get("fields")).get("status"))
+        if (
+            kind == "blocks"
+            and other
+            and mapping(status.get("statusCategory")).get("key") != "done"
+        ):
+            yield str(other["key"])

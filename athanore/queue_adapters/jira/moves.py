@@ -1,0 +1,215 @@
+"""Moves on Jira, which are transitions of a workflow, and the claim."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from athanore.errors import (
+    AnswerLostError,
+    BoardError,
+    BoardUnavailableError,
+    InvalidTaskError,
+    TaskMovedError,
+)
+from athanore.queue_adapters.jira.issues import Issue
+from athanore.queue_adapters.jira.project import Project
+from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
+
+logger = logging.getLogger(__name__)
+
+CLAIM: Final = "athanore.claim"
+"""The property of an issue that the first of several claims makes, and the others find."""
+
+LEFT_BEHIND: Final = timedelta(minutes=1)
+"""The age of a claim's property whose process did not live to remove it."""
+
+LOOKS: Final = (0.3, 0.7, 1.5)
+"""Seconds before each look whether another process has claimed the issue."""
+
+
+class Moves:
+    """Takes issues from one status to another.
+
+    Args:
+        queue_of: the queue of an issue.
+        via: the queue on the way to another.
+        fields: values that transitions to a queue ask for.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        queue_of: Callable[[Issue], str],
+        via: Mapping[str, str],
+        fields: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._project = project
+        self._queue_of = queue_of
+        self._via = via
+        self._fields = fields
+        self._lock = threading.Lock()
+
+    def move(self, issue: Issue, queue: str) -> Issue:
+        """Take an issue to a queue, by one transition, or by two if `via` says which way.
+
+        Raises:
+            InvalidTaskError: no transition leads there, or one asks for values that are not set.
+            TaskMovedError: somebody else has moved the issue meanwhile.
+        """
+        if issue.status in self._statuses(queue):
+            return issue
+        offered = self._offered(issue)
+        step = self._find(offered, queue)
+        between = self._via.get(queue)
+        if step is None and between is not None and between != self._queue_of(issue):
+            issue = self.move(issue, between)
+            offered = self._offered(issue)
+            step = self._find(offered, queue)
+        if step is None:
+            reachable = sorted({str(one["to"]["name"]) for one in offered})
+            raise InvalidTaskError(
+                f"Jira's workflow has no transition that takes {issue.id} from {issue.place!r} to "
+                f"{queue!r}; from there it goes to {', '.join(map(repr, reachable)) or 'nothing'}. "
+                f"Name the queue in between, JiraBoard(via={{{queue!r}: ...}}), or add a "
+                "transition."
+            )
+        return self._done(issue, step, queue)
+
+    @contextmanager
+    def alone(self, issue: Issue, queue: str) -> Generator[None]:
+        """Keep other claims of an issue away, where the transition itself does not.
+
+        A transition that is not global is offered from its own status only: of two, Jira refuses
+        the second one.
+
+        Raises:
+            TaskMovedError: another process has claimed the issue.
+            BoardUnavailableError: another process has been at it for some seconds.
+        """
+        with self._lock:
+            step = self._find(self._offered(issue), queue)
+            guards = step is None or step.get("isGlobal") is not False
+            if guards:
+                self._take(issue)
+            try:
+                yield
+            finally:
+                if guards:
+                    self._give_back(issue)
+
+    def _take(self, issue: Issue) -> None:
+        path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
+        for wait in (*LOOKS, None):
+            if self._is_free(path):
+                value = {"at": datetime.now(UTC).isoformat()}
+                try:
+                    status, _ = self._project.client.write("PUT", path, value)
+                except AnswerLostError as lost:  # which claims nothing yet
+                    raise BoardUnavailableError(str(lost)) from lost
+                if status == 201:
+                    return
+            now = self._project.issue(issue.id)
+            if now.status != issue.status:
+                raise TaskMovedError(issue.id, expected=issue.place, actual=self._queue_of(now))
+            if wait is not None:
+                time.sleep(wait)
+        raise BoardUnavailableError(
+            f"Another process is claiming task {issue.id!r}: the property {CLAIM!r} is on the "
+            "issue. It counts for a minute."
+        )
+
+    def _is_free(self, path: str) -> bool:
+        try:
+            said = mapping(self._project.client.get(path).get("value")).get("at")
+            age = datetime.now(UTC) - datetime.fromisoformat(str(said))
+        except MissingError:
+            return True
+        except ValueError:
+            age = LEFT_BEHIND * 2
+        if age > LEFT_BEHIND:
+            self._project.client.write("DELETE", path)
+            return True
+        return False
+
+    def _give_back(self, issue: Issue) -> None:
+        path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
+        try:
+            self._project.client.write("DELETE", path)
+        except BoardError as exc:
+            logger.info(
+                "The property %r was not taken off task %r: %s",
+                CLAIM,
+                issue.id,
+                exc,
+                extra={"action": "jira_claim_left"},
+            )
+
+    def _offered(self, issue: Issue) -> list[Json]:
+        path = f"{self._project.of(issue.id)}/transitions"
+        with self._project.about(issue.id):
+            answer = self._project.client.get(path, {"expand": "transitions.fields"})
+        return answer["transitions"]
+
+    def _statuses(self, queue: str) -> frozenset[str]:
+        return self._project.statuses().get(queue, frozenset())
+
+    def _find(self, offered: list[Json], queue: str) -> Json | None:
+        """The transition whose target is the queue; the one that asks for least."""
+        fits = [one for one in offered if str(one["to"]["id"]) in self._statuses(queue)]
+        return min(fits, key=lambda one: len(self._asked(one, queue)), default=None)
+
+    def _asked(self, step: Json, queue: str) -> list[str]:
+        """The fields that a transition asks for, without those that are set or have a default."""
+        fields = mapping(step.get("fields"))
+        return [
+            name
+            for name, field in fields.items()
+            if field.get("required")
+            and not field.get("hasDefaultValue")
+            and name not in self._fields.get(queue, {})
+        ]
+
+    def _done(self, issue: Issue, step: Json, queue: str) -> Issue:
+        if asked := self._asked(step, queue):
+            raise InvalidTaskError(
+                f"Jira's transition {step.get('name')!r} of {issue.id} to {queue!r} asks for "
+                f"{', '.join(map(repr, asked))}; set it: JiraBoard(fields={{{queue!r}: "
+                f"{{{asked[0]!r}: ...}}}})."
+            )
+        on_screen = mapping(step.get("fields"))
+        values = {k: v for k, v in self._fields.get(queue, {}).items() if k in on_screen}
+        body: Json = {"transition": {"id": str(step["id"])}}
+        if values:
+            body["fields"] = values
+        path = f"{self._project.of(issue.id)}/transitions"
+        with self._project.about(issue.id):
+            try:
+                self._project.client.write("POST", path, body)
+            except AnswerLostError:
+                now = self._project.issue(issue.id)
+                if now.status == issue.status:
+                    self._project.client.write("POST", path, body)
+            except RefusedValueError as exc:
+                now = self._project.issue(issue.id)
+                if now.status != issue.status:
+                    actual = self._queue_of(now)
+                    raise TaskMovedError(issue.id, expected=issue.place, actual=actual) from exc
+                raise
+        now = self._project.issue(issue.id)
+        if now.status not in self._statuses(queue):
+            logger.warning(
+                "Task %r is in %r, and not in %r, after its transition %r: a rule of Jira's has "
+                "moved it on.",
+                issue.id,
+                now.place,
+                queue,
+                step.get("name"),
+                extra={"action": "jira_moved_on"},
+            )
+        return now

@@ -1,0 +1,216 @@
+"""One project of Jira: its statuses and issues, read fresh, and changed with a look first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardUnavailableError,
+    InvalidTaskError,
+    TaskNotFoundError,
+)
+from athanore.http_client.cache import Cache
+from athanore.models import Comment
+from athanore.queue_adapters.jira import texts
+from athanore.queue_adapters.jira.account import Person
+from athanore.queue_adapters.jira.client import JiraClient
+from athanore.queue_adapters.jira.issues import FIELDS, Issue, comment, is_id, parse
+from athanore.queue_adapters.jira.search import Search
+from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.picture import Picture
+from athanore.queue_adapters.tracker.texts import new_mark
+
+MARK: Final = "athanore"
+"""The property of a comment or an issue of ours by which it is found again; it is not shown."""
+
+_NAMES: Final = ("displayName", "emailAddress", "name")
+
+
+class Project:
+    """The issues of one project, and what is done with them."""
+
+    def __init__(
+        self,
+        client: JiraClient,
+        key: str,
+        site: str,
+        jql: str | None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.key = key
+        self.site = site
+        self.client = client
+        self.search = Search(client, key, site, jql)
+        self.picture = Picture(self.search, now)
+        self._statuses = Cache(self._load_statuses, timedelta(minutes=1))
+        self._people = Cache(self._person, timedelta(hours=1))
+
+    # --- reading ---
+
+    def statuses(self, *, anew: bool = False) -> Mapping[str, frozenset[str]]:
+        """The statuses of the project by their names: several issue types may each have one.
+
+        Raises:
+            BoardAccessError: the account cannot see the project.
+        """
+        if anew:
+            self._statuses.forget("")
+        return self._statuses.get("")
+
+    def issue(self, task_id: str) -> Issue:
+        """Read one issue as it is now, not as the search knows it.
+
+        Raises:
+            TaskNotFoundError: there is none.
+            BoardAccessError: the account cannot see the project any more.
+        """
+        with self.about(task_id):
+            row = self.client.get(self.of(task_id), {"fields": ",".join(FIELDS)})
+            return self._parsed(row)
+
+    def comments(self, issue: Issue) -> list[Comment]:
+        """Read all comments of an issue, oldest first."""
+        found: list[Comment] = []
+        with self.about(issue.id):
+            while True:
+                page = {"orderBy": "created", "startAt": len(found), "maxResults": 100}
+                answer = self.client.get(f"{self.of(issue.id)}/comment", page)
+                rows: list[Json] = answer["comments"]
+                found += map(comment, rows)
+                if not rows or len(found) >= int(answer["total"]):
+                    return found
+
+    def person(self, name: str) -> Person:
+        """A user who may be assigned, by his name or email.
+
+        Raises:
+            InvalidTaskError: there is none, or several.
+        """
+        return self._people.get(name)
+
+    def invisible(self, missing: MissingError) -> BoardAccessError:
+        """The error of a project that Jira says is not there."""
+        return BoardAccessError(
+            f"The token's account cannot see the project {self.key!r} on {self.site} ({missing}); "
+            "check the key, and that the account has the permission to browse the project."
+        )
+
+    # --- writing: one of these is one change, made once ---
+
+    def create(self, issue_type: str, name: str, text: str) -> Issue:
+        """Create an issue; it begins in the first status of its workflow."""
+        mark = new_mark()
+        body = {
+            "fields": {
+                "project": {"key": self.key},
+                "issuetype": {"name": issue_type},
+                "summary": name,
+                **({"description": texts.written(text)} if text else {}),
+            },
+            "properties": [{"key": MARK, "value": {"id": mark}}],
+        }
+        try:
+            key: str = write_once(
+                lambda: str(self.client.write("POST", "api/2/issue", body)[1]["key"]),
+                lambda: self._created(name, mark),
+            )
+        except MissingError as exc:
+            raise self.invisible(exc) from exc
+        return self.issue(key)
+
+    def comment(self, task_id: str, text: str) -> None:
+        """Write a comment; it is looked for by its mark if the answer is lost."""
+        mark = new_mark()
+        path = f"{self.of(task_id)}/comment"
+        written = texts.written(text)
+        body = {"body": written, "properties": [{"key": MARK, "value": {"id": mark}}]}
+
+        def there() -> bool | None:
+            newest = {"orderBy": "-created", "startAt": 0, "maxResults": 20}
+            rows: list[Json] = self.client.get(path, newest)["comments"]
+            same = (row for row in rows if row.get("body") == written)
+            return any(self._has_mark(f"api/2/comment/{row['id']}", mark) for row in same) or None
+
+        with self.about(task_id):
+            write_once(lambda: bool(self.client.write("POST", path, body)), there)
+
+    def set_fields(
+        self, issue: Issue, body: Json, is_done: Callable[[Issue], bool], path: str = ""
+    ) -> Issue:
+        """Set fields of an issue, which does no harm if it is done twice, and read it."""
+        with self.about(issue.id):
+            try:
+                self.client.write("PUT", self.of(issue.id) + path, body)
+            except AnswerLostError as lost:
+                try:
+                    now = self.issue(issue.id)
+                except BoardUnavailableError:
+                    raise lost from None
+                if is_done(now):
+                    return now
+                self.client.write("PUT", self.of(issue.id) + path, body)
+        return self.issue(issue.id)
+
+    # --- helpers ---
+
+    @contextmanager
+    def about(self, task_id: str) -> Generator[None]:
+        """Say why Jira does not find something of an issue: it, or the whole project."""
+        if not is_id(task_id):
+            raise TaskNotFoundError(task_id)
+        try:
+            yield
+        except MissingError as exc:
+            self.statuses(anew=True)
+            raise TaskNotFoundError(task_id) from exc
+
+    def of(self, task_id: str) -> str:
+        """The path of an issue."""
+        return f"api/2/issue/{task_id}"
+
+    def _parsed(self, row: Any) -> Issue:
+        try:
+            return parse(row, self.site)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BoardUnavailableError(f"An issue of Jira cannot be read: {exc!r}.") from exc
+
+    def _has_mark(self, path: str, mark: str) -> bool:
+        try:
+            return self.client.get(f"{path}/properties/{MARK}")["value"]["id"] == mark
+        except (MissingError, KeyError, TypeError):
+            return False
+
+    def _created(self, name: str, mark: str) -> str | None:
+        for row in self.search.rows("created >= -5m"):
+            if row["fields"]["summary"] == name and self._has_mark(self.of(row["key"]), mark):
+                return str(row["key"])
+        return None
+
+    def _load_statuses(self, _key: str) -> Mapping[str, frozenset[str]]:
+        try:
+            types: list[Json] = self.client.get(f"api/2/project/{quote(self.key)}/statuses")
+        except MissingError as exc:
+            raise self.invisible(exc) from exc
+        found: dict[str, set[str]] = {}
+        for one in types:
+            for status in one["statuses"]:
+                found.setdefault(str(status["name"]), set()).add(str(status["id"]))
+        return {name: frozenset(ids) for name, ids in found.items()}
+
+    def _person(self, name: str) -> Person:
+        params = {"project": self.key, "query": name, "username": name, "maxResults": 50}
+        rows: list[Json] = self.client.get("api/2/user/assignable/search", params)
+        low = name.lower()
+        found = [row for row in rows if low in (str(row.get(k) or "").lower() for k in _NAMES)]
+        if len(found) != 1:
+            several = "several users are" if found else "no user who may be assigned is"
+            raise InvalidTaskError(f"On Jira, in {self.key}, {several} called {name!r}.")
+        return Person.of(found[0])

@@ -1,0 +1,140 @@
+"""Jira's search, from which the board's picture is made. It lags behind what is written."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from athanore.http_client.cache import Cache
+from athanore.queue_adapters.jira.client import JiraClient
+from athanore.queue_adapters.jira.issues import FIELDS, Issue, parse
+from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.picture import Reading
+
+logger = logging.getLogger(__name__)
+
+_PAGE: Final = 100
+_MOST_PAGES: Final = 200
+_RECONCILED: Final = 50
+"""Of so many own writes Jira Cloud is told, whose search then knows them."""
+
+
+class Search:
+    """The issues of a project as the source of a picture.
+
+    Args:
+        jql: what narrows the board.
+    """
+
+    def __init__(self, client: JiraClient, key: str, site: str, jql: str | None) -> None:
+        self._client = client
+        self._site = site
+        self._board = f'project = "{key}"' + (f" AND ({jql})" if jql else "")
+        self._kind = Cache(self._load_kind, timedelta(days=365))
+        self._lock = threading.Lock()
+        self._watched: frozenset[str] = frozenset()
+        self._written: deque[int] = deque(maxlen=_RECONCILED)
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether this is Jira Cloud; asked once."""
+        return self._kind.get("") == "Cloud"
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The statuses whose issues are in the picture."""
+        with self._lock:
+            return self._watched
+
+    def watch(self, statuses: Iterable[str]) -> bool:
+        """Have issues with these statuses in the picture, too; True if they were not yet."""
+        with self._lock:
+            watched = self._watched | frozenset(statuses)
+            changes = watched != self._watched
+            self._watched = watched
+        return changes
+
+    def wrote(self, issue: Issue) -> None:
+        """Note an own write."""
+        with self._lock:
+            if issue.number in self._written:
+                self._written.remove(issue.number)
+            self._written.append(issue.number)
+
+    def whole(self, mark: str | None) -> Reading[Issue]:
+        """The issues in the watched statuses by rank; of done ones those of the last 30 days."""
+        watched = ", ".join(sorted(self._watched)) or "0"
+        recent = "(statusCategory != Done OR updated >= -30d)"
+        return self._reading(f"status in ({watched}) AND {recent}", "Rank ASC")
+
+    def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
+        """What has changed since a moment, in whatever status it is now."""
+        # Relative, because a time in JQL is in the account's time zone.
+        minutes = max(int((datetime.now(UTC) - moment).total_seconds() // 60), 0) + 2
+        return self._reading(f"updated >= -{minutes}m", "updated DESC")
+
+    def rows(self, jql: str, order: str = "created DESC") -> Iterator[Json]:
+        """Search, 100 issues a request."""
+        query = {"jql": f"{self._board} AND {jql} ORDER BY {order}", "fields": [*FIELDS]}
+        return self._cloud_rows(query) if self.is_cloud else self._server_rows(query)
+
+    def count(self, statuses: Iterable[str]) -> int:
+        """Count the issues in some statuses; on Jira Cloud that is an estimate."""
+        jql = f"{self._board} AND status in ({', '.join(sorted(statuses))})"
+        if self.is_cloud:
+            return int(self._client.ask("api/2/search/approximate-count", {"jql": jql})["count"])
+        body = {"jql": jql, "startAt": 0, "maxResults": 0, "fields": ["status"]}
+        return int(self._client.ask("api/2/search", body)["total"])
+
+    def _reading(self, jql: str, order: str) -> Reading[Issue]:
+        at = datetime.now(UTC)
+        issues = [
+            replace(issue, is_open=issue.status in self._watched)
+            for issue in self._parsed(self.rows(jql, order))
+        ]
+        return Reading(issues, None, len(issues) < _PAGE, at)
+
+    def _cloud_rows(self, query: Json) -> Iterator[Json]:
+        with self._lock:
+            own = list(self._written)
+        body = {**query, "maxResults": _PAGE, **({"reconcileIssues": own} if own else {})}
+        for _ in range(_MOST_PAGES):  # a short page, or an empty one, need not be the last
+            answer: Json = self._client.ask("api/2/search/jql", body)
+            yield from answer.get("issues") or []
+            if not (following := answer.get("nextPageToken")) or answer.get("isLast"):
+                return
+            body = {**body, "nextPageToken": following}
+
+    def _server_rows(self, query: Json) -> Iterator[Json]:
+        start = 0
+        for _ in range(_MOST_PAGES):
+            body = {**query, "startAt": start, "maxResults": _PAGE}
+            answer: Json = self._client.ask("api/2/search", body)
+            rows: list[Json] = answer["issues"]
+            yield from rows
+            start += len(rows)
+            if not rows or start >= int(answer["total"]):
+                return
+
+    def _parsed(self, rows: Iterable[Json]) -> Iterator[Issue]:
+        for row in rows:
+            try:
+                yield parse(row, self._site)
+            except (KeyError, TypeError, ValueError) as exc:
+                logger.error(
+                    "An issue of Jira cannot be read, and is passed over: %r in %.200r",
+                    exc,
+                    row,
+                    extra={"action": "jira_issue_unreadable"},
+                )
+
+    def _load_kind(self, _key: str) -> str:
+        try:
+            return str(self._client.get("api/2/serverInfo").get("deploymentType"))
+        except MissingError:
+            return "Server"

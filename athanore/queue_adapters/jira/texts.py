@@ -1,0 +1,41 @@
+"""Texts on their way to Jira, as it takes them on Cloud and Data Center: wiki markup.
+
+Agents write Markdown. A block of code becomes one of Jira's, and back. The rest is sent as it is:
+what it would mean as a macro or a mention is broken by a space without width.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts
+
+_FENCE = re.compile(r"^```([\w+#.-]*)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^\{code(?::([\w+#.-]+))?\}\n(.*?)\n\{code\}$", re.MULTILINE | re.DOTALL)
+_NOTHING = re.compile(r"(\Z\A)")
+
+_MACRO = Breaking(re.compile(r"(\{)(?=[a-z])"), re.compile(rf"(\{{){SPACE}"), spared=_NOTHING)
+_PERSON = Breaking(re.compile(r"(\[)(?=~)"), re.compile(rf"(\[){SPACE}"), spared=_NOTHING)
+
+TEXTS: Final = Texts(longest_title=255, longest_text=32_000, breakings=(_MACRO, _PERSON))
+"""32,767 characters are taken; the rest is for what the blocks of code need."""
+
+
+def written(text: str) -> str:
+    """A text of ours as Jira shall have it."""
+    return _FENCE.sub(_fenced, TEXTS.body(text))
+
+
+def read(text: str | None) -> str:
+    """A text of Jira as we have written it, or as its author has."""
+    return _CODE.sub(_plain, TEXTS.read(text)[0])
+
+
+def _fenced(found: re.Match[str]) -> str:
+    language = f":{found[1]}" if found[1] else ""
+    return f"{{code{language}}}\n{found[2]}\n{{code}}"
+
+
+def _plain(found: re.Match[str]) -> str:
+    return f"```{found[1] or ''}\n{found[2]}\n```"

@@ -1,0 +1,158 @@
+"""Runs the double as a real HTTP server in a thread, and lets a test look and interfere."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any, Final, Literal
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from athanore.queue_adapters.jira.backend import JiraBoard
+from athanore.testing.doubles.jira.endpoints import ENDPOINTS
+from athanore.testing.doubles.jira.state import Account, State
+from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
+from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.wire import Fault, Kind, Wire
+
+TOKEN: Final = "token-of-the-double"
+EMAIL: Final = "bot@example.com"
+BOT: Final = "Athanore Bot"
+PERSON: Final = "Ada Example"
+PREFIX: Final = "/rest/api/2"
+
+type Limit = Literal["burst", "silent"]
+
+
+@dataclass
+class JiraDouble:
+    """A running double of Jira Cloud, or of Data Center, with one project."""
+
+    url: str
+    state: State
+    wire: Wire[Limit]
+
+    @property
+    def log(self) -> list[str]:
+        """The requests so far, as `METHOD /path`."""
+        return self.wire.log
+
+    def board(self, **options: Any) -> JiraBoard:
+        """What a user would write for this project; quick to repeat a read."""
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "email": EMAIL if self.state.deployment == "Cloud" else None,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return JiraBoard(self.url, self.state.key, **(defaults | options))
+
+    def start_anew(self, *statuses: str, deployment: Literal["Cloud", "Server"] = "Cloud") -> None:
+        """Empty the project, give it statuses, and forget requests, faults and limits.
+
+        Each status can be reached from each other by a global transition, as in a project that
+        nobody has changed. The last one is in the category Done.
+        """
+        with self.wire.lock:
+            state = self.state
+            state.clear()
+            state.deployment = deployment
+            state.accounts[TOKEN] = Account(BOT)
+            for name in (BOT, PERSON):
+                state.add_user(name)
+            self.wire.clear()
+            for number, status in enumerate(statuses):
+                last = number == len(statuses) - 1
+                state.add_status(status, "done" if last else "indeterminate" if number else "new")
+                state.allow(status)
+
+    def issue(self, summary: str, status: str, *labels: str) -> Row:
+        """Have a person make an issue."""
+        with self.wire.lock:
+            return self.state.add_issue(summary, status, labels)
+
+    def status(self, key: str) -> str:
+        """The status of an issue as it is now."""
+        with self.wire.lock:
+            return str(self.state.issue(key)["fields"]["status"]["name"])
+
+    def fail(self, method: str, path: str, kind: Kind, times: int = 1) -> None:
+        """Have the next `times` requests fail whose path contains `path`; see `Fault`."""
+        with self.wire.lock:
+            self.wire.faults.append(Fault(method, path, kind, times))
+
+    def refuse_for(self, seconds: float, kind: Limit = "burst") -> None:
+        """Refuse everything for a time, as Jira does for too many requests.
+
+        Args:
+            kind: a limit that says when it ends, or one that does not say it.
+        """
+        with self.wire.lock:
+            self.wire.refuse_for(kind, seconds)
+
+    def revoke(self, token: str = TOKEN) -> Account:
+        """Take a token away."""
+        with self.wire.lock:
+            return self.state.accounts.pop(token)
+
+    def grant(self, account: Account, token: str = TOKEN) -> None:
+        """Give a token to an account."""
+        with self.wire.lock:
+            self.state.accounts[token] = account
+
+
+@contextmanager
+def jira_double(
+    project: str = "ENG",
+    statuses: Iterable[str] = ("Todo", "In Progress", "Done"),
+    *,
+    check: Check | None = None,
+) -> Generator[JiraDouble]:
+    """Run a double on a free port of this machine: Jira Cloud, until `start_anew` says else.
+
+    Args:
+        statuses: of the project; new issues begin in the first one.
+        check: looks at each exchange; what it raises is kept in `wire.violations`.
+    """
+    state = State(project)
+    wire = Wire[Limit]()
+
+    def admit(request: Request) -> Account:
+        _check_limit(wire)
+        scheme, _, said = request.headers.get("authorization", "").partition(" ")
+        cloud = state.deployment == "Cloud"
+        token = said if scheme == "Bearer" and not cloud else ""
+        if scheme == "Basic" and cloud:
+            email, _, token = base64.b64decode(said).decode().partition(":")
+            token = token if email == EMAIL else ""
+        account = state.accounts.get(token)
+        if account is None:
+            headers = {"x-seraph-loginreason": "AUTHENTICATED_FAILED"}
+            raise RefusalError(
+                401, "Client must be authenticated to access this resource.", headers
+            )
+        return account
+
+    def finish(response: Response) -> Response:
+        return response
+
+    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)
+    with served(api.app(wire), "Jira") as url:
+        state.site = url
+        double = JiraDouble(url, state, wire)
+        double.start_anew(*statuses)
+        yield double
+
+
+def _check_limit(wire: Wire[Limit]) -> None:
+    left = wire.limited_until - monotonic()
+    if wire.limit is None or left <= 0:
+        return
+    body: Row = {"errorMessages": ["Rate limit exceeded."], "errors": {}}
+    headers = {"retry-after": str(math.ceil(left)), "ratelimit-reason": "jira-burst-based"}
+    raise RefusalError(429, body, headers if wire.limit == "burst" else {})

@@ -1,0 +1,159 @@
+"""Moves and claims: transitions of a workflow, found by their target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from athanore.errors import BoardUnavailableError, InvalidTaskError, TaskMovedError
+from athanore.models import Task
+from athanore.queue_adapters.base import claim_task
+from athanore.queue_adapters.jira import moves
+from athanore.queue_adapters.jira.adapter import JiraAdapter
+from athanore.testing.doubles.jira import JiraDouble
+from athanore.testing.doubles.jira.server import BOT
+from athanore.testing.doubles.wire import Kind
+from athanore.testing.queue_contract import at_once
+
+TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
+
+
+def claim(adapter: JiraAdapter) -> Task:
+    return claim_task(adapter, "ENG-1", source_queue=TODO, target_queue=PROGRESS)
+
+
+@pytest.fixture
+def one_way(jira: JiraDouble) -> JiraDouble:
+    """Only from Todo to In Progress, from there to Review, and from there to Done."""
+    jira.state.transitions.clear()
+    jira.state.add_status("Review")
+    for source, target in ((TODO, PROGRESS), (PROGRESS, "Review")):
+        jira.state.allow(target, source)
+    jira.state.allow(DONE, "Review", "resolution")
+    jira.issue("Fix crash", TODO)
+    return jira
+
+
+def test_a_status_that_no_transition_leads_to_is_refused_with_those_that_can_be_reached(
+    one_way: JiraDouble, adapter: JiraAdapter
+) -> None:
+    with pytest.raises(InvalidTaskError, match=r"'Todo' to 'Done'.*goes to 'In Progress'.*via="):
+        adapter.move_task("ENG-1", DONE)
+    assert one_way.status("ENG-1") == TODO
+
+
+def test_a_way_of_two_steps_is_told_and_so_are_values(one_way: JiraDouble) -> None:
+    adapter = one_way.board(via={DONE: "Review"}).create_adapter()
+    adapter.move_task("ENG-1", PROGRESS)
+    with pytest.raises(InvalidTaskError, match=r"asks for 'resolution'; set it: JiraBoard\(fields"):
+        adapter.move_task("ENG-1", DONE)
+    adapter.close()
+    values = {DONE: {"resolution": {"name": "Done"}, "never": "on the screen"}}
+    adapter = one_way.board(via={DONE: "Review"}, fields=values).create_adapter()
+    adapter.move_task("ENG-1", DONE)
+    assert one_way.status("ENG-1") == DONE
+    adapter.move_task("ENG-1", DONE)
+    adapter.close()
+
+
+def in_the_moment(jira: JiraDouble, change: Callable[[], None]) -> None:
+    jira.wire.before["POST /issue/ENG-1/transitions"] = change
+
+
+def test_a_person_who_moves_the_issue_in_the_same_moment_wins_where_it_is_not_global(
+    one_way: JiraDouble, adapter: JiraAdapter
+) -> None:
+    row = one_way.state.issue("ENG-1")
+    in_the_moment(one_way, lambda: row["fields"].update(status=one_way.state.statuses["Review"]))
+    with pytest.raises(TaskMovedError) as caught:
+        claim(adapter)
+    assert (caught.value.actual, one_way.status("ENG-1")) == ("Review", "Review")
+    assert not any("properties" in line for line in one_way.log), "the transition is the guard"
+
+
+@pytest.mark.parametrize("workflow", ["global", "one way"])
+def test_of_claims_of_several_processes_at_once_one_wins(jira: JiraDouble, workflow: str) -> None:
+    jira.issue("Fix crash", TODO)
+    if workflow == "one way":
+        jira.state.transitions.clear()
+        jira.state.allow(PROGRESS, TODO)
+    adapters = [jira.board().create_adapter() for _ in range(5)]
+
+    def attempt(adapter: JiraAdapter) -> Task | None:
+        try:
+            return claim(adapter)
+        except (TaskMovedError, BoardUnavailableError):
+            return None
+
+    won = at_once([lambda adapter=adapter: attempt(adapter) for adapter in adapters])
+    assert [task.assignees for task in won if task is not None] == [(BOT,)]
+    assert jira.state.properties == {}
+    for adapter in adapters:
+        adapter.close()
+
+
+def test_a_process_that_died_in_its_claim_is_in_the_way_for_a_minute(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "LOOKS", (0.0, 0.0))
+    jira.issue("Fix crash", TODO)
+    at = datetime.now(UTC)
+    jira.state.properties["ENG-1", moves.CLAIM] = {"at": at.isoformat()}
+    with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
+        claim(adapter)
+    old = at - moves.LEFT_BEHIND - timedelta(seconds=1)
+    jira.state.properties["ENG-1", moves.CLAIM] = {"at": old.isoformat()}
+    assert claim(adapter).queue_name == PROGRESS
+
+
+@pytest.mark.parametrize("kind", ["lost", "cut", 500])
+def test_moves_and_comments_survive_lost_answers(
+    jira: JiraDouble, adapter: JiraAdapter, kind: Kind
+) -> None:
+    jira.issue("Fix crash", TODO)
+    jira.fail("POST", "/transitions", kind)
+    assert claim(adapter).queue_name == PROGRESS
+    jira.fail("POST", "/comment", kind)
+    adapter.add_comment("ENG-1", "Half of it works.")
+    assert [c.text for c in adapter.get_task("ENG-1").comments] == ["Half of it works."]
+    jira.fail("POST", "/issue", kind)
+    assert adapter.create_task(TODO, "another").id == "ENG-2"
+    assert len(jira.state.issues) == 2
+
+
+def test_an_issue_of_somebody_stays_his_and_what_blocks_it_is_told(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    for name in "abc":
+        jira.issue(name, TODO)
+    jira.state.link("ENG-2", "ENG-1")
+    jira.state.link("ENG-3", "ENG-1")
+    adapter.move_task("ENG-3", DONE)
+    adapter.update_task("ENG-1", assignees=["ada example"])
+    blocked = {task.id: task.blocked_by for task in adapter.get_ready_tasks([TODO])}
+    assert blocked == {"ENG-1": ("ENG-2",), "ENG-2": ()}
+    task = claim(adapter)
+    assert (task.assignees, task.url) == (("Ada Example",), f"{jira.url}/browse/ENG-1")
+    with pytest.raises(InvalidTaskError, match="no user who may be assigned is called 'nobody'"):
+        adapter.update_task("ENG-1", assignees=["nobody"])
+    for labels in (["two words"], [""]):
+        with pytest.raises(InvalidTaskError, match="no blanks"):
+            adapter.update_task("ENG-1", labels=labels)
+
+
+def test_texts_are_wiki_markup_there_and_markdown_here(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    text = "Look:\n```python\nx = {a: 1}\n```\n{color:red}no macro{color}, [~ada] no mention"
+    task = adapter.create_task(TODO, "a", text)
+    adapter.add_comment(task.id, text)
+    there = jira.state.comments[task.id][0]["body"]
+    assert "{code:python}\nx = {" in there
+    assert re.search(r"\{color|\[~", there) is None
+    now = adapter.get_task(task.id)
+    assert (now.description, now.comments[0].text) == (text, text)
+    adapter.add_comment(task.id, "nul \x00 " + "x" * 40_000)
+    assert adapter.get_task(task.id).comments[1].text.endswith("more cut]")
