@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from athanore.errors import (
@@ -29,7 +29,6 @@ from athanore.queue_adapters.jira.account import (
     PERMISSIONS,
     Person,
 )
-from athanore.queue_adapters.jira.backend import JiraBoard
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import Issue
 from athanore.queue_adapters.jira.moves import Moves
@@ -52,15 +51,22 @@ class JiraAdapter:
     def __init__(
         self,
         client: JiraClient,
-        board: JiraBoard,
         key: str,
         site: str,
+        *,
+        jql: str | None,
+        via: Mapping[str, str],
+        fields: Mapping[str, Mapping[str, Any]],
+        issue_type: str,
+        assigns: bool,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._board = board
-        self._project = Project(client, key, site, board.jql, now)
-        self._moves = Moves(self._project, self._place, board.via, board.fields)
+        self._jql = jql
+        self._issue_type = issue_type
+        self._assigns = assigns
+        self._project = Project(client, key, site, jql, now)
+        self._moves = Moves(self._project, self._place, via, fields)
         self._deliveries = Deliveries(key)
         self._me = Cache(self._load_me, timedelta(days=365))
 
@@ -73,7 +79,7 @@ class JiraAdapter:
     @property
     def user(self) -> str | None:
         """The token's account, if claims assign it; the first time costs a request."""
-        return self._me.get("").name if self._board.assign else None
+        return self._me.get("").name if self._assigns else None
 
     @property
     def secret_env(self) -> frozenset[str]:
@@ -115,7 +121,7 @@ class JiraAdapter:
         """Tell the board by its site and project."""
         site, key = self._project.site, self._project.key
         host = urlsplit(site).hostname
-        narrowed = f"?{self._board.jql}" if self._board.jql else ""
+        narrowed = f"?{self._jql}" if self._jql else ""
         return BoardIdentity((f"jira:{host}/{key}{narrowed}".lower(),), f"{site}/browse/{key}")
 
     # --- tasks ---
@@ -202,7 +208,7 @@ class JiraAdapter:
         check_name(name)
         self._statuses([queue_name])
         title = texts.TEXTS.title(name)
-        issue = self._project.create(self._board.issue_type, title, description)
+        issue = self._project.create(self._issue_type, title, description)
         issue = self._moves.move(issue, queue_name)
         self._wrote(issue)
         return issue.task(queue_name)

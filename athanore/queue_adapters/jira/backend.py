@@ -86,4 +86,13 @@ class JiraBoard:
             timeout=self.timeout,
             retry_delays=self.retry_delays,
         )
-        return JiraAdapter(client, self, project.upper(), site)
+        return JiraAdapter(
+            client,
+            project.upper(),
+            site,
+            jql=self.jql,
+            via=self.via,
+            fields=self.fields,
+            issue_type=self.issue_type,
+            assigns=self.assign,
+        )

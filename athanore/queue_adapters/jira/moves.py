@@ -72,6 +72,7 @@ class Moves:
             offered = self._offered(issue)
             step = self._find(offered, queue)
         if step is None:
+            self._check_unmoved(issue)
             reachable = sorted({str(one["to"]["name"]) for one in offered})
             raise InvalidTaskError(
                 f"Jira's workflow has no transition that takes {issue.id} from {issue.place!r} to "
@@ -114,9 +115,7 @@ class Moves:
                     raise BoardUnavailableError(str(lost)) from lost
                 if status == 201:
                     return
-            now = self._project.issue(issue.id)
-            if now.status != issue.status:
-                raise TaskMovedError(issue.id, expected=issue.place, actual=self._queue_of(now))
+            self._check_unmoved(issue)
             if wait is not None:
                 time.sleep(wait)
         raise BoardUnavailableError(
@@ -149,6 +148,12 @@ class Moves:
                 exc,
                 extra={"action": "jira_claim_left"},
             )
+
+    def _check_unmoved(self, issue: Issue) -> None:
+        """Raise `TaskMovedError` if somebody else has moved an issue since it was read."""
+        now = self._project.issue(issue.id)
+        if now.status != issue.status:
+            raise TaskMovedError(issue.id, expected=issue.place, actual=self._queue_of(now))
 
     def _offered(self, issue: Issue) -> list[Json]:
         path = f"{self._project.of(issue.id)}/transitions"
@@ -195,11 +200,8 @@ class Moves:
                 now = self._project.issue(issue.id)
                 if now.status == issue.status:
                     self._project.client.write("POST", path, body)
-            except RefusedValueError as exc:
-                now = self._project.issue(issue.id)
-                if now.status != issue.status:
-                    actual = self._queue_of(now)
-                    raise TaskMovedError(issue.id, expected=issue.place, actual=actual) from exc
+            except RefusedValueError:
+                self._check_unmoved(issue)
                 raise
         now = self._project.issue(issue.id)
         if now.status not in self._statuses(queue):
