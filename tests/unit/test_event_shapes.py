@@ -84,7 +84,9 @@ async def test_what_is_sent_has_the_shape_of_its_kind(sent: list[AssertingEvents
     await hooks.bury(site.app, site.route, run, "no", LOG)
     await pausing.pause(site.client, site.app.name, "Todo", reason="no key")
     activity.note_call(site.app.name, uuid4(), site.task_id)
-    await EventsWorker.drain_all(timeout=30)
+    drained = EventsWorker.drain_all(timeout=30)
+    assert not isinstance(drained, tuple)
+    await drained
     events = {e.event: e for client in sent for e in client.events}
     for kind in (
         EventKind.CLAIMED,
