@@ -9,6 +9,7 @@ from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import AthanoreError, ConfigurationError
 from athanore.launch.app import AgentDispatcher
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
+from athanore.options import NO_DEAD_LETTER
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
@@ -17,7 +18,7 @@ from athanore.queue_adapters.jira.backend import JiraBoard
 from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
 from athanore.queue_adapters.linear.backend import LinearBoard
 from athanore.queue_adapters.memory import MemoryAdapter
-from athanore.routes import NO_DEAD_LETTER, Route
+from athanore.routes import Route
 from athanore.version import __version__
 from athanore.workspaces import DirectoryWorkspace, GitWorkspace, Workspace
 

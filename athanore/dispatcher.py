@@ -19,14 +19,9 @@ from athanore.errors import ConfigurationError, unknown_option
 from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
-from athanore.route_rules import check_beside, check_filters
-from athanore.routes import (
-    MAX_CRASHES,
-    QUEUE_OPTIONS,
-    Route,
-    RouteOptions,
-    ranked,
-)
+from athanore.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
+from athanore.route_rules import check_beside, check_budgets, check_filters
+from athanore.routes import Route, ranked
 from athanore.settings import Settings, explain
 from athanore.texts import shown
 from athanore.workspaces.base import WorkspaceProvider, is_provider
@@ -57,6 +52,13 @@ class AgentDispatcher:
             are. By default that of the folder of the file that makes the dispatcher.
         max_crashes: lost workers that a task survives before it counts as failed. Default 3.
         shutdown_grace: how long running agents may finish at a shutdown. Default 30.
+        max_cost_usd: what an attempt may cost, in US dollars. Default None: no limit.
+        max_tokens: how many tokens an attempt may use. Default None: no limit.
+        task_max_cost_usd: what a task may cost over all attempts and routes. Default None.
+        task_max_tokens: how many tokens a task may use so. Default None.
+        day_max_cost_usd: what the agents of a route may cost in a day. Default None.
+        day_max_tokens: how many tokens they may use in a day. Default None.
+        budget_time_zone: where a day ends at midnight (`"Europe/Berlin"`). Default "UTC".
         workspace: gives each task a folder of its own, on routes that say neither `workspace` nor
             `cwd`. Default None: agents start in the worker's folder.
 
@@ -82,6 +84,13 @@ class AgentDispatcher:
         max_crashes: int = MAX_CRASHES,
         shutdown_grace: Seconds | Inherit = INHERIT,
         workspace: WorkspaceProvider | None = None,
+        max_cost_usd: float | Inherit | None = INHERIT,
+        max_tokens: int | Inherit | None = INHERIT,
+        task_max_cost_usd: float | Inherit | None = INHERIT,
+        task_max_tokens: int | Inherit | None = INHERIT,
+        day_max_cost_usd: float | Inherit | None = INHERIT,
+        day_max_tokens: int | Inherit | None = INHERIT,
+        budget_time_zone: str | Inherit = INHERIT,
         **unknown: Never,
     ) -> None:
         given: dict[str, object] = {
@@ -95,6 +104,13 @@ class AgentDispatcher:
             "dead_letter_queue": dead_letter_queue,
             "enable_queue_management": enable_queue_management,
             "shutdown_grace": _number(shutdown_grace),
+            "max_cost_usd": max_cost_usd,
+            "max_tokens": max_tokens,
+            "task_max_cost_usd": task_max_cost_usd,
+            "task_max_tokens": task_max_tokens,
+            "day_max_cost_usd": day_max_cost_usd,
+            "day_max_tokens": day_max_tokens,
+            "budget_time_zone": budget_time_zone,
         }
         _tell_mistakes_in_one_line()
         for option in unknown:
@@ -163,11 +179,24 @@ class AgentDispatcher:
 
         Raises:
             RouteError: its name or its queue has a route already, or its queue is where another
-                route puts what it works on.
+                route puts what it works on; or it has a budget that cannot bind its agent.
         """
         check_beside(route, self._routes.values())
         check_filters([*self._routes.values(), route])
+        self.check_budgets(route)
         self._routes[route.name] = route
+
+    def check_budgets(self, route: Route) -> None:
+        """Refuse a budget that cannot bind the agent of a route.
+
+        Raises:
+            RouteError: nobody would know when it is used up.
+        """
+        try:
+            agent = self.agent_for(route)
+        except ConfigurationError:
+            return  # there is nothing to run, which is said elsewhere
+        check_budgets(agent, route)
 
     @property
     def routes(self) -> Mapping[str, Route]:

@@ -138,7 +138,8 @@ class FaultKind(StrEnum):
     """The agent's own: it ended well, and its work did not pass the route's `check`."""
 
     BUDGET = "budget"
-    """A budget that was set for the agent is spent."""
+    """A budget that was set for the agent is spent; of one with `retry_at` the attempt does not
+    count, and the task waits until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ class AgentResult:
     `retryable` is False where another attempt cannot help (a permission that the task lacks).
     `fault` says whose trouble it was, where that is not simply the agent's: see `FaultKind`.
     `usage` is what the adapter knows of cost: `cost_usd`, `input_tokens`, `output_tokens`, `turns`,
-    `session_id` and the like.
+    `model`, `session_id` and the like. Among `input_tokens` are those that were read from a
+    cache or written to one (`cache_read_tokens`, `cache_write_tokens`).
     """
 
     outcome: AgentOutcome
@@ -192,7 +194,13 @@ class AgentResult:
     def counts(self) -> bool:
         """True for an attempt of the agent: it could work, well or badly."""
         not_its_own = (FaultKind.ENVIRONMENT, FaultKind.PROVIDER)
-        return not any(self.has_fault(kind) for kind in not_its_own)
+        return not (self.is_held or any(self.has_fault(kind) for kind in not_its_own))
+
+    @property
+    def is_held(self) -> bool:
+        """True for an attempt whose task waits until a budget is a new one."""
+        fault = self.fault if self.has_fault(FaultKind.BUDGET) else None
+        return fault is not None and fault.retry_at is not None
 
 
 class EventKind(StrEnum):

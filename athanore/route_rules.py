@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
+from athanore import prices
+from athanore.agent_adapters.base import AgentAdapter, Meter, SupportsMeter
+from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import QueueNotFoundError, RouteError
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.routes import QUEUE_OPTIONS, Route, ranked
+from athanore.route_options import QUEUE_OPTIONS
+from athanore.routes import Route, ranked
 
 
 def check_beside(route: Route, others: Iterable[Route]) -> None:
@@ -59,6 +65,53 @@ def check_filters(routes: Iterable[Route]) -> None:
                         f"{queue_name!r}; give them different labels=, without_labels=, assignees= "
                         "or match=."
                     )
+
+
+def meter(agent: AgentAdapter, route: Route) -> Meter:
+    """What is known of what an agent uses; nothing of an adapter that does not say it."""
+    if isinstance(agent, SupportsMeter):
+        return agent.meter
+    words = shlex.split(route.command) if type(agent) is SubprocessAgentAdapter else []
+    return Meter(Path(words[0]).name if words else type(agent).__name__)
+
+
+def check_budgets(agent: AgentAdapter, route: Route) -> None:
+    """Refuse a budget for an agent of which nobody would know when it is used up.
+
+    Raises:
+        RouteError: its tokens, or its cost, are neither told nor can be estimated.
+    """
+    known, said = meter(agent, route), {n: getattr(route, n) for n in _BUDGETS}
+    of_tokens = next((n for n in said if n.endswith("tokens") and said[n] is not None), None)
+    of_cost = next((n for n in said if n.endswith("usd") and said[n] is not None), None)
+    unknown = f"nobody knows what {known.agent!r} uses, so no budget can bind it"
+    advice = "Take an agent that tells it (docs/budgets.md), or say None here."
+    if of_tokens and not known.tokens:
+        begin = f"Route {route.name!r}: {of_tokens}={said[of_tokens]!r}: "
+        raise RouteError(f"{begin}{unknown}. {advice}")
+    if not of_cost or known.cost:
+        return
+    begin = f"Route {route.name!r}: {of_cost}={said[of_cost]!r}: "
+    if not known.tokens:
+        raise RouteError(f"{begin}{unknown}. {advice}")
+    only = f"{known.agent!r} tells tokens, and no dollars"
+    if not prices.is_installed():
+        raise RouteError(
+            f"{begin}{only}. To have them estimated install the extra 'prices' (genai-prices)."
+        )
+    if known.model is None or not prices.is_known(known.model):
+        which = "name its model" if known.model is None else f"{known.model!r} has no price there"
+        raise RouteError(f"{begin}{only}. They are estimated by a table of prices: {which}.")
+
+
+_BUDGETS = (
+    "max_cost_usd",
+    "max_tokens",
+    "task_max_cost_usd",
+    "task_max_tokens",
+    "day_max_cost_usd",
+    "day_max_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True)

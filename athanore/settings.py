@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 type LogFormat = Literal["auto", "text", "json"]
@@ -25,6 +26,17 @@ def trimmed(secret: object) -> object:
 
 
 _Secret = Annotated[SecretStr | None, BeforeValidator(trimmed)]
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("there is no such time zone; write it as Europe/Berlin") from None
+    return name
+
+
+_TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class Settings(BaseSettings):
@@ -44,6 +56,24 @@ class Settings(BaseSettings):
     dead_letter_queue: str | None = Field(None, description="Where exhausted tasks go.")
     enable_queue_management: bool = Field(
         False, description="Allow the API to change queues and routes."
+    )
+
+    max_cost_usd: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Dollars that an attempt may cost."
+    )
+    max_tokens: int | None = Field(None, ge=1, description="Tokens that an attempt may use.")
+    task_max_cost_usd: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Dollars that a task may cost, on all routes."
+    )
+    task_max_tokens: int | None = Field(None, ge=1, description="Tokens that a task may use.")
+    day_max_cost_usd: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Dollars that a route may cost in a day."
+    )
+    day_max_tokens: int | None = Field(
+        None, ge=1, description="Tokens that a route may use in a day."
+    )
+    budget_time_zone: _TimeZone = Field(
+        "UTC", description="Where midnight is counted, for budgets of a day: `Europe/Berlin`."
     )
 
     api_host: str = Field("127.0.0.1", description="Address that the task API binds.")
@@ -88,6 +118,11 @@ class Settings(BaseSettings):
         """`host_labels` apart, each once."""
         found = (label.strip() for label in self.host_labels.split(","))
         return tuple(dict.fromkeys(label for label in found if label))
+
+    @property
+    def budget_zone(self) -> ZoneInfo:
+        """`budget_time_zone` as a time zone."""
+        return ZoneInfo(self.budget_time_zone)
 
     @property
     def lost_after(self) -> timedelta:

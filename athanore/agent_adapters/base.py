@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
 
 
@@ -50,6 +51,8 @@ class AgentJob:
     `env` is the whole environment of the agent's process: what the worker has, less the secrets,
     plus ATHANORE_* and the route's own; an adapter adds only the mark of `supervise`. `timeout`
     None means no limit. `attempt` counts from 1.
+    `budget` is what the attempt may use; the engine stops it when its COST events come to that. An
+    adapter may tell its program, and have it report more often.
     `emit` takes events from the loop's own thread; it never blocks and never raises. `alive` tells
     that the agent is at work although there is no event to tell.
     """
@@ -64,6 +67,7 @@ class AgentJob:
     emit: Callable[[AgentEvent], None] = ignore_event
     alive: Callable[[], None] = ignore_sign
     command: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
 
     def say(self, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         """Put out words of the agent, line by line: for adapters whose agent has no output."""
@@ -98,6 +102,33 @@ class SupportsAccount(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What an adapter knows of what its agents use, and tells by COST events.
+
+    Attributes:
+        agent: what the agent is called, for people: `codex`.
+        cost: it tells dollars.
+        tokens: it tells tokens.
+        model: which model the agents use, if that is known before they start.
+    """
+
+    agent: str
+    cost: bool = False
+    tokens: bool = False
+    model: str | None = None
+
+
+@runtime_checkable
+class SupportsMeter(Protocol):
+    """An adapter that knows what its agents use, so that a budget can bind them."""
+
+    @property
+    def meter(self) -> Meter:
+        """What it knows."""
+        ...
+
+
 class AgentAdapter(Protocol):
     """Runs agents. One adapter serves many attempts at once."""
 
@@ -115,6 +146,8 @@ class AgentAdapter(Protocol):
           set-up that cannot work.
         - Call `job.emit` for what the agent does: output line by line (a line over 64 KiB is cut
           and marked), tool use, cost. Memory stays bounded whatever the agent writes.
+        - A COST event has the totals of this attempt so far, and an adapter that is cancelled has
+          its agent say what it has spent first, if it can do so within two seconds.
         - Call `job.alive` for signs of life that are no event (a heartbeat, the progress of a
           tool). The engine stops an agent of which it hears nothing for the route's
           `stall_timeout`; an adapter has no such watch of its own.

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter
 
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.output import Tail
 from athanore.agent_adapters.program import not_started
 from athanore.agent_adapters.python_child import BOOT, Call, Function, as_result, failed
@@ -49,6 +49,9 @@ class PythonAgent:
             and not stopped, when its time is up or it is cancelled, and it has the worker's rights
             and environment.
 
+        meter: what the COST events of the function tell (`Meter("triage", cost=True)`); without it
+            no budget can be set for it.
+
     Raises:
         ConfigurationError: another process could not find the function.
     """
@@ -58,8 +61,10 @@ class PythonAgent:
         function: Callable[[AgentJob], Returned] | Callable[[AgentJob], Awaitable[Returned]],
         *,
         in_worker: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self._function = function
+        self.meter = meter or Meter(getattr(function, "__qualname__", "PythonAgent"))
         self._in_worker = in_worker
         self._name = getattr(function, "__qualname__", repr(function))
         self._elsewhere: Function | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.output import Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 
@@ -66,6 +66,9 @@ class ScriptedAgent:
     A script is a list of steps, or an async function that gets the job and returns a result (None
     is success). Timeouts and cancellation work as with any agent. `jobs` lists what was run.
     """
+
+    meter = Meter("ScriptedAgent", cost=True, tokens=True)
+    """What its COST events tell."""
 
     def __init__(self, *scripts: Script) -> None:
         self.jobs: list[AgentJob] = []

@@ -19,6 +19,7 @@ from athanore.api.page.calls import calls_page
 from athanore.api.routers import (
     agents,
     board,
+    costs,
     events,
     guide,
     metrics,
@@ -67,7 +68,7 @@ def create_api(app: App) -> FastAPI:
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
-    for module in (status, metrics, agents, events, board, tasks, queues, routes, workers):
+    for module in (status, costs, metrics, agents, events, board, tasks, queues, routes, workers):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -39,6 +39,9 @@ from athanore.models import Task
 from athanore.runtime.apps import App
 from athanore.runtime.boards.board import Board
 from athanore.services import tasks
+from athanore.services.status.costs import By, Report, costs
+
+_COSTS_AGE = timedelta(seconds=15)
 
 
 class Service:
@@ -61,6 +64,7 @@ class Service:
         self.metrics = Metrics()
         self.attention = Attention(app, self.prefect)
         self.finished = FinishedRuns(app.name, self.prefect, self.metrics.count)
+        self.costs = Remembered(self._read_costs, _COSTS_AGE)
         self._shown = Remembered(self._read_shown, MAX_AGE)
         self.once = Once()
         self._keys = CommentKeys(app.name, get_current_settings().home / "athanore")
@@ -110,6 +114,10 @@ class Service:
         if self.board.has_stamp:
             return await self.task(task_id)
         return await self._shown.get((task_id, self.board.writes))
+
+    async def _read_costs(self, key: tuple[By, int]) -> Report:
+        async with self.prefect.client() as client:
+            return await costs(client, self.app, *key)
 
     async def _read_shown(self, key: tuple[str, int]) -> Task:
         return await self.task(key[0])

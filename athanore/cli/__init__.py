@@ -12,7 +12,17 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
-from athanore.cli import acting, copying, deploying, fleet, looking, serving, starting, task_views
+from athanore.cli import (
+    acting,
+    copying,
+    costs,
+    deploying,
+    fleet,
+    looking,
+    serving,
+    starting,
+    task_views,
+)
 from athanore.cli.keys import key_app
 from athanore.cli.workspaces import workspaces_app
 from athanore.errors import (
@@ -43,6 +53,7 @@ _GROUPS = {
         looking.routes,
         looking.dead_letters,
         fleet.workers,
+        costs.costs,
         task_views.show,
         task_views.explain,
         task_views.logs,

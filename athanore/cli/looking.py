@@ -97,7 +97,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
 
     Prefect is asked only where routes may be made over HTTP (enable_queue_management).
     """
-    from athanore.routes import OPTIONS
+    from athanore.route_options import OPTIONS
     from athanore.runtime.routes.route_registry import Registry, ranked_routes
 
     _, dispatcher = find_app(app)

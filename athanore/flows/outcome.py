@@ -20,10 +20,11 @@ from athanore.errors import (
     QueueNotFoundError,
 )
 from athanore.flows import provider_limits
+from athanore.flows.attempts import budgets
 from athanore.flows.attempts.transcript import Log
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import PatientBoard
-from athanore.models import AgentOutcome, AgentResult, FaultKind, RetryPolicy
+from athanore.models import AgentOutcome, AgentResult, RetryPolicy
 from athanore.routes import Route
 from athanore.runs.capacity import pausing
 from athanore.runs.run_log import RunLog
@@ -76,10 +77,8 @@ class Conclusion:
             await self._run_log.ended(result)
         else:  # were the worker lost now, another one would begin
             await self._run_log.leave(result.usage)
-        if result.has_fault(FaultKind.PROVIDER):  # wherever the task is
-            self._limit = await provider_limits.reached(
-                self._run_log.prefect, self._app, self._route, result.fault
-            )
+        where = (self._run_log.prefect, self._app, self._route)
+        self._limit = await budgets.wait_after(*where, result, self._log)  # wherever the task is
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
@@ -119,7 +118,7 @@ class Conclusion:
             await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}, after the task was moved to {queue!r}")
         if self._limit is not None:
-            return await self._wait_for_provider(self._limit, result)
+            return await self._wait(self._limit, result)
         if not result.counts:
             return await self._pause_route(result, "agents cannot work now")
         if self._app.breaker.failed(self._route, self._task_id, result):
@@ -297,10 +296,8 @@ class Conclusion:
         state.message = text
         return state
 
-    async def _wait_for_provider(
-        self, limit: provider_limits.Wait, result: AgentResult
-    ) -> State[None]:
-        """The task pays nothing for its provider's limit: it waits with all of the account."""
+    async def _wait(self, limit: provider_limits.Wait, result: AgentResult) -> State[None]:
+        """The task pays nothing for its provider's limit, or a day's budget: it waits."""
         await self._run_log.give_back()
         await self._comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
         await self._put_back()

@@ -171,7 +171,7 @@ def _page(app: App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> 
     numbers = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, int | float)]
     if numbers:
         parts += ["## Tokens and cost", _table(("", "Last attempt"), numbers)]
-    words = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, str)]
+    words = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, str) and k != "at"]
     if words:  # with its session a person can go on by hand
         parts += ["## Agent", _table(("", "Last attempt"), words)]
     if result.output_tail.strip():

@@ -31,7 +31,9 @@ from athanore.errors import (
     TaskNotOursError,
 )
 from athanore.flows import hooks, letting_go, provider_limits, reports
+from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
+from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Transcript
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
@@ -190,6 +192,13 @@ class _Visit:
             return await self.conclusion.deliver(kept_result)
         if held := await provider_limits.hold(self.client, self.app, self.route, self.run):
             return await self._later(held.text, held.due - self.app.clock.now())
+        purse = Purse(self.client, self.app, self.route, self.run_log, self.task_id)
+        await purse.look()
+        spent = purse.reached({})
+        if spent is not None and spent.until is not None:
+            where = (self.client, self.app, self.route)
+            held = await budgets.hold(*where, spent.text, spent.until, self.log)
+            return await self._later(held.text, held.due - self.app.clock.now())
         try:
             claimed = await self._claim()
         except (TaskMovedError, NotFoundError) as exc:
@@ -211,6 +220,8 @@ class _Visit:
         self.app.noted.refused.pop(self.route.name, None)
         if await self._goes_round():
             return await self._stop_going_round()
+        if spent is not None:
+            return await self.conclusion.ended(spent.ending(AgentResult(AgentOutcome.FAILED)))
         self.app.breaker.attempt_starts(self.route)
         self.app.local_runs.started(self.run.id)
         outages = self.app.local_runs.outages()
@@ -218,7 +229,7 @@ class _Visit:
         began = monotonic()
         transcript = self._transcript(claimed)
         attempt = AgentAttempt(
-            self.client, self.app, self.route, self.run_log, self.handle, self.log
+            self.client, self.app, self.route, self.run_log, self.handle, purse, self.log
         )
         result = await attempt.perform(claimed, self.token, transcript)
         self._last_event = transcript.sequence
@@ -227,7 +238,7 @@ class _Visit:
             result = letting_go.unless_killed(self.handle, result)
             outages = -1
         try:
-            state = await self._conclude(result, outages, transcript.usage)
+            state = await self._conclude(result, outages, purse.account(transcript.usage))
         except PrefectUnavailableError:
             # The worker stops without Prefect; one that was cut off may have lost the task.
             if not self.handle.was_cut_off:

@@ -4,6 +4,7 @@ from athanore.options.described import description_over_http, descriptions, summ
 from athanore.options.kinds import (
     QUEUE,
     QueueName,
+    amount,
     commands,
     count,
     duration,
@@ -42,6 +43,7 @@ __all__ = [
     "Options",
     "QueueName",
     "Seconds",
+    "amount",
     "commands",
     "count",
     "description_over_http",

@@ -5,6 +5,7 @@ The types of an option stand in its annotation, so these functions return Any.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -18,6 +19,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from athanore.options.option import Hint, Inherit, Kind, Option, Seconds
 
 _YEAR = 366 * 86400
+_MOST_MONEY = 1e9
 
 # No program and no database can be given a NUL.
 type JsonText = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -119,6 +121,10 @@ def _positive(kept: timedelta) -> bool:
     return kept > timedelta(0)
 
 
+def _is_money(kept: float) -> bool:
+    return 0 < kept < math.inf
+
+
 def _not_negative(kept: timedelta) -> bool:
     return kept >= timedelta(0)
 
@@ -193,9 +199,11 @@ def duration(default: Seconds | Inherit | None = None, *, zero: bool = False, **
     return _option(kind, default, rule, **more)
 
 
-def count(default: int | None = None, *, least: int = 0, **more: Any) -> Any:
-    """An option that is a number of things."""
-    kind = Kind(keep=_count, expects="a whole number", sent=_whole_number(least, 10_000), shown=int)
+def count(
+    default: int | Inherit | None = None, *, least: int = 0, most: int = 10_000, **more: Any
+) -> Any:
+    """An option that is a number of things; over HTTP `most` at most."""
+    kind = Kind(keep=_count, expects="a whole number", sent=_whole_number(least, most), shown=int)
     rule = "must be 0 or more" if least == 0 else f"must be at least {least}"
     return _option(kind, default, (partial(le, least), rule), **more)
 
@@ -219,6 +227,13 @@ def number(default: float, low: float, high: float, **more: Any) -> Any:
     kind = Kind(keep=_number, expects="a number", sent=sent, shown=float)
     rule = f"must be from {low:g} to {high:g}"
     return _option(kind, default, (partial(le, low), rule), (partial(ge, high), rule), **more)
+
+
+def amount(default: float | Inherit | None = None, **more: Any) -> Any:
+    """An option that is an amount of money, more than 0."""
+    sent = Annotated[float, Field(gt=0, le=_MOST_MONEY, allow_inf_nan=False)]
+    kind = Kind(keep=_number, expects="a number", sent=sent, shown=float)
+    return _option(kind, default, (_is_money, "must be more than 0"), **more)
 
 
 def folder(**more: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -83,6 +84,36 @@ async def find_runs(
             if len(page) < _PAGE or (limit is not None and offset >= limit):
                 break
     return found
+
+
+async def ended_since(
+    prefect: RunStore,
+    app: str,
+    since: datetime,
+    *,
+    route: str | None = None,
+    most: int | None = None,
+) -> list[FlowRun]:
+    """Return the app's agent runs that have ended since a moment, the newest first.
+
+    Args:
+        route: only those of this route.
+        most: at most about so many; by default all of them, page by page.
+    """
+    tags = [names.app_tag(app), names.AGENT_TAG]
+    if route is not None:
+        tags.append(names.route_tag(route))
+    query = RunQuery(tags=tags, states=FINISHED, ended_after=since)
+    found: list[FlowRun] = []
+    while most is None or len(found) < most:
+        page = await prefect.find(
+            query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=len(found)
+        )
+        found += page
+        if len(page) < _PAGE:
+            break
+    # Those that were started by hand only hand over to the run that has the task.
+    return [r for r in found if names.task_of(r.tags) is not None]
 
 
 async def count_waiting(prefect: RunStore, app: str, route: str) -> int:

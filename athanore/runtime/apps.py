@@ -18,6 +18,7 @@ from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
 from athanore.runs.events.announcer import Announcer
+from athanore.runs.spending import Ledger
 from athanore.runtime.boards.board import Board
 from athanore.runtime.boards.board_view import BoardView
 from athanore.runtime.boards.whole_polls import WholePolls
@@ -53,6 +54,7 @@ class App:
         breaker: the failures of its routes in a row.
         slots: which of its runs here may start an agent.
         limits: which of them wait for their provider.
+        ledger: what its agents have used.
         liveness: the heartbeats of its workers, as they were seen here.
         noted: what its polls here remember.
         whole_polls: which of its routes have just been looked at here, and had no work.
@@ -82,6 +84,7 @@ class App:
         self.breaker = Breaker()
         self.slots = Slots()
         self.limits = Limits(self.clock)
+        self.ledger = Ledger(dispatcher.name)
         self.noted = Noted()
         self.whole_polls = WholePolls()
         settings = dispatcher.settings

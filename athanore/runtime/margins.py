@@ -36,6 +36,9 @@ class Margins:
     first_pause: timedelta = timedelta(seconds=0.5)
     """Before the board is asked again for the first time; each further pause is twice as long."""
 
+    booking: timedelta = timedelta(seconds=10)
+    """Between two entries of what an agent has used in the record of its run."""
+
     prefect: timedelta = timedelta(seconds=8)
     """How long Prefect's part of a request to the task API may take."""
 

@@ -29,7 +29,7 @@ def read(api: Api) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def record(api: Api, run_id: str, cost: float, *, starts: bool = False) -> None:
+def record(api: Api, run_id: str, cost: float | None, *, starts: bool = False) -> None:
     """Note what an attempt used, as the flow does; `starts`: after another start."""
 
     async def work(client: object) -> None:
@@ -40,7 +40,9 @@ def record(api: Api, run_id: str, cost: float, *, starts: bool = False) -> None:
         log = RunLog(client, run, api.dispatcher.routes["Todo"].retry)
         if starts:
             await log.open("", "a token")
-        await log.ended(AgentResult(AgentOutcome.SUCCEEDED, "", usage={**USAGE, "cost_usd": cost}))
+        told = {**USAGE, "cost_usd": cost, "agent": "a"}
+        usage = {kind: amount for kind, amount in told.items() if amount is not None}
+        await log.ended(AgentResult(AgentOutcome.SUCCEEDED, "", usage=usage))
         await log.leave()  # which the flow's, that knows its start, does in the same write
 
     api.with_prefect(work)
@@ -85,6 +87,25 @@ def test_attempts_of_a_run_are_summed_and_repeats_are_not(api: Api) -> None:
     record(api, run_id, 0.5, starts=True)
     assert api.prefect.run(task.id)["labels"]["athanore.usage.cost_usd"] == 0.75
     api.end_run(run_id)
+
+
+def test_costs_say_what_is_known_and_of_what_nobody_knows(api: Api) -> None:
+    measured, other = (api.board.create_task("Todo", name) for name in ("Fix it", "Mend it"))
+    run_id, _ = api.start_run(measured.id)
+    record(api, run_id, 0.25)
+    api.end_run(run_id)
+    run_id, _ = api.start_run(other.id)
+    record(api, run_id, None)
+    api.end_run(run_id)
+
+    rows = {row["key"]: row for row in api.get("/costs?by=task&days=1")["rows"]}
+    assert (rows[measured.id]["cost_usd"], rows[measured.id]["unmeasured"]) == (0.25, 0)
+    assert (rows[other.id]["cost_usd"], rows[other.id]["unmeasured"]) == (None, 1)
+    assert rows[other.id]["output_tokens"] == 7
+    api.get("/costs?by=nonsense", status=422)
+    api.get("/costs?days=0", status=422)
+    counted = ("athanore_unmeasured_attempts_total", (("agent", "a"), ("route", "Todo")))
+    wait_until("it is counted", lambda: read(api).get(counted, 0) >= 1)
 
 
 def test_without_prefect_and_board_they_say_so(lonely: Api, tmp_path: Path) -> None:

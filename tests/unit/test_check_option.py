@@ -9,7 +9,7 @@ import pytest
 from athanore import AgentOutcome, AgentResult
 from athanore.errors import RouteError
 from athanore.models import Fault, FaultKind
-from athanore.routes import RouteOptions
+from athanore.route_options import RouteOptions
 from athanore.runs.record import RunRecord
 
 

@@ -180,7 +180,27 @@ def test_a_turn_is_counted_once_though_each_block_is_a_message() -> None:
         assistant(text("b"), message_id="3"),
     )
     usage = run.transcript.verdict(None, Stopped.TIMED_OUT).usage
-    assert usage == {"turns": 2, "input_tokens": 30, "session_id": "s", "model": "m"}
+    assert usage == {
+        "turns": 2, "input_tokens": 30, "cache_read_tokens": 27, "session_id": "s", "model": "m"
+    }  # fmt: skip
+
+
+def test_with_partial_messages_the_end_of_each_call_tells_what_was_used_so_far() -> None:
+    def part(kind: str, written: int) -> Json:
+        usage = {"output_tokens": written}
+        return {"type": "stream_event", "event": {"type": kind, "usage": usage}}
+
+    run = Following(
+        init(),
+        part("message_start", 1),
+        assistant(text("a"), message_id="1"),
+        part("message_delta", 40),
+        part("message_start", 1),
+        assistant(text("b"), message_id="2"),
+        part("message_delta", 2),
+    )
+    told = [(u["input_tokens"], u["output_tokens"]) for u in run.said(EventKind.COST)]
+    assert told == [(10, 40), (20, 42)]
 
 
 def test_the_result_knows_cost_and_tokens_of_all_models() -> None:
@@ -196,6 +216,8 @@ def test_the_result_knows_cost_and_tokens_of_all_models() -> None:
         "cost_usd": 0.25,
         "input_tokens": 75,
         "output_tokens": 9,
+        "cache_read_tokens": 20,
+        "cache_write_tokens": 50,
         "session_id": "s",
         "model": "m",
     }

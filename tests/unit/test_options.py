@@ -26,7 +26,7 @@ from athanore.options import (
     shown,
     takes,
 )
-from athanore.routes import OPTIONS, RouteOptions
+from athanore.route_options import OPTIONS, RouteOptions
 from athanore.runtime.routes import definitions
 from athanore.runtime.routes.definitions import sent_options
 from tests.unit.test_options_table import markdown_rows
@@ -99,7 +99,7 @@ def test_only_one_place_has_the_names_of_the_options() -> None:
         for path in root.rglob("*.py")
         if unusual <= set(_words(path))
     ]
-    assert found == ["routes.py"]
+    assert found == ["route_options.py"]
 
 
 def _words(path: Path) -> list[str]:
@@ -166,4 +166,6 @@ def test_null_over_http_is_a_value_only_where_none_is_one() -> None:
     assert {n for n, o in OPTIONS.items() if o.null_counts and o.kind.sent is not None} == {
         "timeout", "priority", "done_queue", "on_cancel", "stall_timeout", "max_concurrent",
         "retry_delay", "retry_max_delay", "max_rounds", "resume_after", "cwd", "host",
+        "max_cost_usd", "max_tokens", "task_max_cost_usd", "task_max_tokens",
+        "day_max_cost_usd", "day_max_tokens",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from athanore import AgentDispatcher
 from athanore.options import summary
-from athanore.routes import RouteOptions
+from athanore.route_options import RouteOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "routes.md"
 HEAD = "| option | default | what it does |\n| --- | --- | --- |\n"

@@ -97,6 +97,9 @@ async def test_a_task_that_cannot_be_put_back_is_taken_from_where_it_is(
     assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
 
 
+_BY_A_PERSON_OR_US = (StopReason.CANCELLED, StopReason.STALLED, StopReason.BUDGET)
+
+
 @pytest.mark.parametrize("place", ["In Progress", "Todo", "Elsewhere", "gone"])
 @pytest.mark.parametrize("reason", [r for r in StopReason if r is not StopReason.TAKEN_OVER])
 async def test_what_follows_a_stop(reason: StopReason, place: str) -> None:
@@ -124,6 +127,6 @@ async def test_what_follows_a_stop(reason: StopReason, place: str) -> None:
     if place == "gone":
         return
     moved = {True: "Todo", False: place}[given_back and ours]
-    if place == "In Progress" and reason in (StopReason.CANCELLED, StopReason.STALLED):
+    if place == "In Progress" and reason in _BY_A_PERSON_OR_US:
         moved = "Cancelled"
     assert site.place == moved

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from athanore.agent_adapters.accounts import claude_account
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
@@ -29,6 +29,7 @@ from athanore.agent_adapters.mcp_servers import (
     checked,
     lesson,
 )
+from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
@@ -147,7 +148,6 @@ class ClaudeAgentAdapter:
                 "model": self._model,
                 "permission-mode": self._permission_mode,
                 "max-turns": self._max_turns,
-                "max-budget-usd": self._max_budget_usd,
                 "allowedTools": ",".join(tools) or None,
                 "disallowedTools": self._disallowed_tools,
             }
@@ -180,9 +180,10 @@ class ClaudeAgentAdapter:
         if cli is None:
             return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
         process = ClaudeProcess(transcript)
+        budget = job.budget.within(Budget(self._max_budget_usd))
         try:
             servers = {**board_server(self._board_access, job.env), **self._mcp_servers}
-            flags = [*_STREAM, *self._flags(servers)]
+            flags = [*_STREAM, *self._flags(servers), *_budget_flags(budget)]
             with token_header({} if BOARD in servers else job.env) as header:
                 taught = lesson(servers) or task_api_lesson(job.env, header)
                 command = [cli, *flags, *self._moving_flags(taught, session)]
@@ -202,6 +203,11 @@ class ClaudeAgentAdapter:
     def account(self, env: Mapping[str, str]) -> str:
         """Whose usage limits count for the agent; see `SupportsAccount`."""
         return claude_account(env)
+
+    @property
+    def meter(self) -> Meter:
+        """What is known of its costs; see `SupportsMeter`."""
+        return Meter("claude", cost=True, tokens=True, model=self._model)
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the folder and for the CLI; see `SupportsCheck`."""
@@ -304,6 +310,13 @@ def _environment(env: Mapping[str, str], cwd: Path | None) -> dict[str, str]:
     """The job's environment, and what the SDK adds to it."""
     exact = {"CLAUDE_CODE_ENTRYPOINT": "sdk-py", **env}
     return exact if cwd is None else exact | {"PWD": str(cwd)}
+
+
+def _budget_flags(budget: Budget) -> list[str]:
+    """Have the CLI keep to a budget, and say of each call of the model what that has used."""
+    most = None if budget.cost_usd is None else max(budget.cost_usd, 0.0001)
+    partial = ["--include-partial-messages"] if budget else []
+    return [*_flags({"max-budget-usd": most}), *partial]
 
 
 def _flags(options: Mapping[str, object]) -> list[str]:

@@ -9,13 +9,12 @@ import json
 import re
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, cast
 
-from athanore.agent_adapters.claude import limits
+from athanore.agent_adapters.claude import limits, spending
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.texts import cut
@@ -59,10 +58,8 @@ class Transcript:
         self._after_result = False
         self._finished: float | None = None
         self._background: set[str] = set()
-        self._turns = 0
-        self._input_tokens = 0
+        self._calls_made = spending.Calls()
         self._last_stderr = ""
-        self._message_ids: deque[str] = deque(maxlen=64)
         self.started = False
         self.session_id: str | None = None
         self.model: str | None = None
@@ -85,6 +82,8 @@ class Transcript:
                 self._take_tool_results(message)
             case "stream_event":
                 self._begin_turn(message)
+                if self._calls_made.take_part(message):
+                    self._emit(AgentEvent(EventKind.COST, self.usage()))
             case "result":
                 self._take_result(message)
             case "rate_limit_event":
@@ -122,7 +121,7 @@ class Transcript:
 
     def usage(self) -> Json:
         """Cost, tokens, turns and session so far; the cost is known only after a result."""
-        known: Json = {"turns": self._turns, "input_tokens": self._input_tokens}
+        known: Json = {"turns": self._calls_made.turns, **self._calls_made.used}
         if self._result is not None:
             known |= self._spent | {"turns": self._result.get("num_turns")}
         known |= {"session_id": self.session_id, "model": self.model}
@@ -203,7 +202,7 @@ class Transcript:
     def _take_assistant(self, message: Json) -> None:
         body = _object(message.get("message"))
         self._after_result = self._result is not None and not message.get("parent_tool_use_id")
-        self._count(message, body)
+        self._calls_made.take_message(message, body)
         for block in _objects(body.get("content")):
             if block.get("type") == "text":
                 for line in str(block.get("text", "")).splitlines():
@@ -213,16 +212,6 @@ class Transcript:
                 self._calls[str(block.get("id"))] = name
                 data = {"name": name, "input": _bounded(block.get("input"))}
                 self._emit(AgentEvent(EventKind.TOOL_USE, data))
-
-    def _count(self, message: Json, body: Json) -> None:
-        """Count a turn and its input once, though each content block comes as its own message."""
-        identity = str(body.get("id"))
-        if identity in self._message_ids:
-            return
-        self._message_ids.append(identity)
-        self._input_tokens += _input_tokens(_object(body.get("usage")))
-        if not message.get("parent_tool_use_id"):
-            self._turns += 1
 
     def _take_tool_results(self, message: Json) -> None:
         for block in _objects(_object(message.get("message")).get("content")):
@@ -238,7 +227,7 @@ class Transcript:
 
     def _take_result(self, message: Json) -> None:
         before = int((self._result or {}).get("num_turns") or 0)
-        self._spent = _spent(message, self._spent)
+        self._spent = spending.spent(message, self._spent)
         self._result = message | {"num_turns": before + int(message.get("num_turns") or 0)}
         self._after_result = False
         self._finished = time.monotonic()
@@ -326,43 +315,6 @@ def _bounded(value: object) -> object:
     """A tool's input as it is, or as the beginning of its JSON when it is long."""
     rendered = json.dumps(value, default=str)
     return value if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
-
-
-def _spent(result: Json, before: Json) -> Json:
-    """What this process has spent, after its newest result; subagents are counted.
-
-    The totals of a result (`total_cost_usd`, `modelUsage`) are those of the session: after a
-    resume they hold what earlier processes spent, too. Its increment does not.
-
-    Args:
-        before: what it had spent at the result before.
-    """
-    increment = result.get("model_usage_since_last_result")
-    if isinstance(increment, dict):
-        models = [_object(m) for m in cast(Json, increment).values()]
-        new = _of_models(models) | {"cost_usd": sum(float(m.get("costUSD") or 0) for m in models)}
-        return {kind: before.get(kind, 0) + amount for kind, amount in new.items()}
-    totals: Json = {"cost_usd": result.get("total_cost_usd")}
-    if models := [_object(m) for m in _object(result.get("modelUsage")).values()]:
-        totals |= _of_models(models)
-    elif usage := _object(result.get("usage")):
-        totals["input_tokens"] = _input_tokens(usage)
-        totals["output_tokens"] = int(usage.get("output_tokens") or 0)
-    return totals
-
-
-def _of_models(models: Sequence[Json]) -> Json:
-    kinds = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
-    return {
-        "input_tokens": sum(int(m.get(k) or 0) for m in models for k in kinds),
-        "output_tokens": sum(int(m.get("outputTokens") or 0) for m in models),
-    }
-
-
-def _input_tokens(usage: Json) -> int:
-    """All tokens that the model read, those from its cache too."""
-    kinds = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return sum(int(usage.get(kind) or 0) for kind in kinds)
 
 
 def _text(content: object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.preset import Options, Preset
 from athanore.agent_adapters.cli.reader import StreamReader, say
@@ -124,7 +124,8 @@ class CliAgentAdapter:
     async def _attempt(
         self, preset: Preset, job: AgentJob, session: _Session | None
     ) -> tuple[AgentResult, StreamReader]:
-        options = Options(self._model, self._mode or preset.mode, self._extra_args)
+        mode, limited = self._mode or preset.mode, bool(job.budget)
+        options = Options(self._model, mode, self._extra_args, limited)
         servers = {**board_server(self._board_access, job.env), **self._mcp_servers}
         handed = Handed()
         if servers:
@@ -145,6 +146,12 @@ class CliAgentAdapter:
     def account(self, env: Mapping[str, str]) -> str:
         """Whose usage limits count for the agent; see `SupportsAccount`."""
         return PRESETS[self._preset].account(env)
+
+    @property
+    def meter(self) -> Meter:
+        """What is known of its costs; see `SupportsMeter`."""
+        preset = PRESETS[self._preset]
+        return Meter(preset.name, cost=preset.cost, tokens=True, model=self._model)
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the program; see `SupportsCheck`."""

@@ -52,7 +52,8 @@ def _words(options: Options, session: str | None) -> list[str]:
         "--resume": session,
     }
     stream = ["--output-format", "stream-json", "--verbose"]
-    return [*stream, *flags(known), *options.extra_args, "-p"]
+    partial = ["--include-partial-messages"] if options.is_limited else []
+    return [*stream, *partial, *flags(known), *options.extra_args, "-p"]
 
 
 PRESET = Preset(
@@ -64,5 +65,6 @@ PRESET = Preset(
         (*strict_mcp(servers), f"--allowedTools={','.join(allowed_mcp(servers))}")
     ),
     mode="acceptEdits",
+    cost=True,
     interrupts=True,
 )

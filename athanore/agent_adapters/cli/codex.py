@@ -102,7 +102,9 @@ class CodexReader(StreamReader):
         yield from self.got(item.get("id"), text, failed=failed, refused=refused)
 
     def _on_usage(self, usage: Json) -> Iterator[AgentEvent]:
-        kinds = ("input_tokens", "output_tokens")
+        kinds = ["input_tokens", "output_tokens"]
+        if cached := usage.get("cached_input_tokens"):
+            usage, kinds = usage | {"cache_read_tokens": cached}, [*kinds, "cache_read_tokens"]
         self.totals = {kind: number(usage.get(kind)) for kind in kinds}
         before = {kind: number(self._before.get(kind)) for kind in kinds}
         yield from self.spent(**{k: max(0, self.totals[k] - before[k]) for k in kinds})

@@ -131,4 +131,11 @@ def _account(env: Mapping[str, str]) -> str:
     return account("opencode", env, (), ("XDG_DATA_HOME", "HOME"))
 
 
-PRESET = Preset(name="opencode", words=_words, reader=OpenCodeReader, account=_account, hand=_hand)
+PRESET = Preset(
+    name="opencode",
+    words=_words,
+    reader=OpenCodeReader,
+    account=_account,
+    hand=_hand,
+    cost=True,
+)

@@ -15,11 +15,16 @@ from athanore.agent_adapters.mcp_servers import Handed, Servers
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user says of the agent; None leaves it to the program's own configuration."""
+    """What a user says of the agent; None leaves it to the program's own configuration.
+
+    Attributes:
+        is_limited: a budget binds the attempt, so that the program has to tell often what it uses.
+    """
 
     model: str | None
     mode: str | None
     extra_args: tuple[str, ...]
+    is_limited: bool = False
 
 
 class Reset(NamedTuple):
@@ -40,6 +45,7 @@ class Preset:
         account: whose usage limits count; see `SupportsAccount`.
         mode: the mode for a user who names none: one in which the agent can do its work.
         env: variables that the program needs; the job's own win.
+        cost: it tells dollars, and not only tokens.
         interrupts: it tells what it has spent when it is interrupted.
         hand: how the program is told of the servers of MCP that it has, and of no others; from
             their names, its environment and the folder in which it starts.
@@ -54,6 +60,7 @@ class Preset:
     hand: Callable[[Servers, Mapping[str, str], Path], Handed]
     mode: str | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cost: bool = False
     interrupts: bool = False
     reset: Callable[[Mapping[str, str], str], Reset | None] | None = None
 

@@ -12,27 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
 
-from athanore import names
 from athanore.api.prefect.link import PrefectLink
 from athanore.runs import store
-from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
+from athanore.runs.spending import Attempt, Key, attempts_of
 from athanore.runs.store import route_name
 
 _DAY = timedelta(days=1)
 _OVERLAP = timedelta(minutes=2)  # workers' clocks differ, and states may arrive late
 _FRESH_SECONDS = 5.0
-_PAGE = 200
 _MOST_RUNS = 2000  # of the day before the first look
 
 
@@ -41,6 +31,7 @@ class Finished:
     """A run that has ended.
 
     `latency` is how long it waited beyond its due time, `seconds` how long it was Running.
+    `attempts` has those that no earlier ending of the run had.
     """
 
     route: str
@@ -51,6 +42,7 @@ class Finished:
     retries: int
     crashes: int
     usage: Mapping[str, float] = field(default_factory=dict[str, float])
+    attempts: tuple[Attempt, ...] = ()
 
 
 class FinishedRuns:
@@ -67,6 +59,7 @@ class FinishedRuns:
         self._lock = asyncio.Lock()
         self._day: deque[Finished] = deque()
         self._seen: dict[str, datetime] = {}
+        self._counted: dict[Key, datetime] = {}
         self._until: datetime | None = None
         self._looked_at = -_FRESH_SECONDS
 
@@ -82,12 +75,15 @@ class FinishedRuns:
             now = datetime.now(UTC)
             since = now - _DAY if self._until is None else self._until - _OVERLAP
             async with self._prefect.client() as client:
-                found = await self._ended_since(client, since)
+                found = await store.ended_since(client, self._app, since, most=_MOST_RUNS)
             for run in found:
                 key = f"{run.id}/{run.run_count}"
                 if run.end_time is not None and key not in self._seen:
                     self._seen[key] = run.end_time
-                    self._day.append(finished := _finished(run, run.end_time))
+                    attempts = [a for a in attempts_of(run) if a.key not in self._counted]
+                    self._counted |= {a.key: run.end_time for a in attempts}
+                    finished = _finished(run, run.end_time, tuple(attempts))
+                    self._day.append(finished)
                     self._on_new(finished)
             self._until, self._looked_at = now, monotonic()
             self._forget(now)
@@ -103,31 +99,11 @@ class FinishedRuns:
 
     def _forget(self, now: datetime) -> None:
         self._seen = {k: t for k, t in self._seen.items() if t > now - _DAY}
+        self._counted = {k: t for k, t in self._counted.items() if t > now - _DAY}
         self._day = deque(f for f in self._day if f.ended > now - _DAY)
 
-    async def _ended_since(self, client: PrefectRunStore, since: datetime) -> list[FlowRun]:
-        found: list[FlowRun] = []
-        while len(found) < _MOST_RUNS:
-            page = await client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(
-                    tags=FlowRunFilterTags(all_=[names.app_tag(self._app), names.AGENT_TAG]),
-                    state=FlowRunFilterState(
-                        type=FlowRunFilterStateType(any_=list(store.FINISHED))
-                    ),
-                    end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
-                ),
-                sort=FlowRunSort.END_TIME_DESC,
-                limit=_PAGE,
-                offset=len(found),
-            )
-            found += page
-            if len(page) < _PAGE:
-                break
-        # Those that were started by hand only hand over to the run that has the task.
-        return [r for r in found if names.task_of(r.tags) is not None]
 
-
-def _finished(run: FlowRun, ended: datetime) -> Finished:
+def _finished(run: FlowRun, ended: datetime, attempts: tuple[Attempt, ...]) -> Finished:
     record = record_of(run)
     usage = {k: float(v) for k, v in record.usage.items() if not isinstance(v, str)}
     state = run.state_type or StateType.COMPLETED
@@ -140,4 +116,5 @@ def _finished(run: FlowRun, ended: datetime) -> Finished:
         retries=record.retries,
         crashes=record.crashes,
         usage=usage,
+        attempts=attempts,
     )

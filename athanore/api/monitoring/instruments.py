@@ -11,7 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from athanore.api.monitoring.finished import Finished
+from athanore.budgets import ESTIMATED, REPORTED
 from athanore.runs.open_runs import Phase
+from athanore.runs.spending import Attempt
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
@@ -52,6 +54,13 @@ class Metrics:
             "route",
         )
         self.usage = self._counter("usage", "What agents reported of cost and tokens.", "kind")
+        self.cost = self._counter(
+            "cost_usd", "What agents have cost, in dollars.", "route", "agent", "source"
+        )
+        self.tokens = self._counter("tokens", "Tokens of agents.", "route", "agent", "kind")
+        self.unmeasured = self._counter(
+            "unmeasured_attempts", "Attempts of which nobody knows the cost.", "route", "agent"
+        )
         self.requests = self._counter("api_requests", "Requests answered.", "method", "status")
         self.request_seconds = self._histogram(
             "api_request_seconds",
@@ -82,6 +91,19 @@ class Metrics:
         self.latency.labels(run.route).observe(run.latency)
         for kind, value in run.usage.items():
             self.usage.labels(kind).inc(max(0.0, value))
+        for attempt in run.attempts:
+            self._count_attempt(attempt)
+
+    def _count_attempt(self, attempt: Attempt) -> None:
+        who, spent = (attempt.route, attempt.agent), attempt.spent
+        if spent.cost_usd is None:
+            self.unmeasured.labels(*who).inc()
+        else:
+            source = ESTIMATED if spent.is_estimate else REPORTED
+            self.cost.labels(*who, source).inc(max(0.0, spent.cost_usd))
+        for kind in ("input_tokens", "output_tokens"):
+            if isinstance(count := attempt.usage.get(kind), int | float):
+                self.tokens.labels(*who, kind.removesuffix("_tokens")).inc(max(0.0, count))
 
     def show_runs(self, routes: Iterable[str], counts: Counted[tuple[str, Phase]]) -> None:
         """Set the gauges of the runs that are under way, by route and phase."""

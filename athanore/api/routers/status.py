@@ -17,6 +17,7 @@ from athanore.api.prefect.next_polls import next_poll
 from athanore.api.service import ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.runtime.routes.route_registry import Routes
+from athanore.services.status.costs import total
 from athanore.services.status.machinery import Machinery
 from athanore.services.status.needs_person import NeedsPerson
 from athanore.version import __version__
@@ -74,7 +75,9 @@ class UsageModel(BaseModel):
     """What the agents of the last 24 hours used, as far as their adapters know."""
 
     runs: int = Field(description="How many agent runs ended.")
-    cost_usd: float
+    cost_usd: float | None = Field(description="As far as it is known; null if nothing is.")
+    estimated_usd: float = Field(description="How much of that was estimated from tokens.")
+    unmeasured: int = Field(description="Of how many attempts nobody knows the cost.")
     input_tokens: int
     output_tokens: int
 
@@ -183,12 +186,12 @@ def _paused(machinery: Machinery, routes: Routes) -> list[PausedRouteModel]:
 
 
 def _usage(finished: list[Finished]) -> UsageModel:
-    def total(kind: str) -> float:
-        return sum(run.usage.get(kind, 0) for run in finished)
-
+    spent = total("last day", (a for run in finished for a in run.attempts))
     return UsageModel(
         runs=len(finished),
-        cost_usd=round(total("cost_usd"), 6),
-        input_tokens=int(total("input_tokens")),
-        output_tokens=int(total("output_tokens")),
+        cost_usd=spent.cost_usd if spent.attempts else 0.0,
+        estimated_usd=spent.estimated_usd,
+        unmeasured=spent.unmeasured,
+        input_tokens=spent.input_tokens or 0,
+        output_tokens=spent.output_tokens or 0,
     )

@@ -22,6 +22,8 @@ from prefect.states import Completed, Failed
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
+from athanore.flows.attempts.booking import Booking
+from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
@@ -76,6 +78,7 @@ class AgentAttempt:
         route: Route,
         run_log: RunLog,
         handle: RunControl,
+        purse: Purse,
         log: Log,
     ) -> None:
         self.prompt = ""
@@ -84,6 +87,7 @@ class AgentAttempt:
         self._route = route
         self._run_log = run_log
         self._handle = handle
+        self._purse = purse
         self._log = log
         self._folder = WorkingFolder(app, route, log)
 
@@ -120,7 +124,9 @@ class AgentAttempt:
         finally:
             transcript.close()
             await self._folder.close(result.outcome if result else None)
-        return result
+        if result is None:
+            return None
+        return replace(result, usage=self._purse.account(result.usage or transcript.usage))
 
     async def _check(
         self, result: AgentResult, claimed: BoardTask, transcript: Transcript
@@ -154,16 +160,22 @@ class AgentAttempt:
         )
         watch = partial(self._watch_for_stall, transcript)
         stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
+        pause = self._app.margins.booking
+        booking = Booking(self._purse, self._run_log, self._handle, transcript, pause)
         try:
-            state = await self._handle.supervise(work)
+            async with booking:
+                state = await self._handle.supervise(work)
         except asyncio.CancelledError:
             if self._handle.reason is StopReason.STALLED:
                 return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
+            if booking.stopped:
+                reason = self._handle.message
+                return booking.concluded(cut_short(AgentOutcome.FAILED, reason, transcript))
             raise
         finally:
             stall_watch.cancel()
         if results:
-            return results[0]
+            return booking.concluded(results[0])
         if state.name == PrefectState.TIMED_OUT:
             return cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
@@ -211,6 +223,7 @@ class AgentAttempt:
             emit=transcript.emit,
             alive=transcript.touch,
             command=command,
+            budget=self._purse.left,
         )
         try:
             return await agent.run(job)

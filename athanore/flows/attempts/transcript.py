@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,8 @@ class Transcript:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.usage: dict[str, Any] = {}
         """What the agent said last of its cost."""
+        self.on_usage: Callable[[], None] | None = None
+        """Is called when it has said more of that."""
         self.last_activity = asyncio.get_running_loop().time()
 
     @property
@@ -71,6 +74,8 @@ class Transcript:
             data = self._redactor.value(dict(event.data))
             if event.kind is EventKind.COST:
                 self.usage = data
+                if self.on_usage is not None:
+                    self.on_usage()
             self._send(event.kind, data)
             return
         text = self._redactor.text(str(event.data.get("text", "")))

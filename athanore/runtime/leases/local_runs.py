@@ -32,6 +32,7 @@ class StopReason(StrEnum):
     MOVED_AWAY = "moved-away"
     SHUTDOWN = "shutdown"
     STALLED = "stalled"
+    BUDGET = "budget"
     CUT_OFF = "cut-off"
     SUSPENDED = "suspended"
     ENDED = "ended"

@@ -23,11 +23,12 @@ from pydantic import (
     create_model,
 )
 
-from athanore import routes
+from athanore import route_options
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
 from athanore.options import description_over_http, options_of
-from athanore.routes import OPTIONS, Route
+from athanore.route_options import OPTIONS
+from athanore.routes import Route
 from athanore.runtime.routes.prompt_template import PromptTemplate
 
 type Prompt = Annotated[
@@ -107,7 +108,7 @@ def sent_options(schema: type, base: type[BaseModel] = SentOptions) -> type[Any]
 if TYPE_CHECKING:
     RouteOptions = SentOptions
 else:
-    RouteOptions = sent_options(routes.RouteOptions)
+    RouteOptions = sent_options(route_options.RouteOptions)
 
 
 class RouteDefinition(BaseModel):
@@ -149,8 +150,18 @@ def define(
     """Make the route that a definition describes; None for changes of a route that is no more.
 
     Raises:
-        RouteError: an option is wrong, or the route has nothing to say or to start.
+        RouteError: an option is wrong, the route has nothing to say or to start, or a budget that
+            cannot bind its agent.
     """
+    route = _defined(dispatcher, name, queue_name, definition)
+    if route is not None:
+        dispatcher.check_budgets(route)
+    return route
+
+
+def _defined(
+    dispatcher: AgentDispatcher, name: str, queue_name: str, definition: RouteDefinition
+) -> Route | None:
     in_code = dispatcher.routes.get(name)
     if in_code is not None:
         return definition.options.applied_to(in_code)

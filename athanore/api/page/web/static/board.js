@@ -3,6 +3,7 @@
 "use strict";
 (() => {
   const LOOK_EVERY = 1500;
+  const COSTS_EVERY = 60000;
   const LOOK_AGAIN = 4000; // after an error
   const MAX_LINES = 3000;
   const KEY = "athanore.api-key";
@@ -266,6 +267,7 @@
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) look();
   });
+  setInterval(showCosts, COSTS_EVERY);
 
   // ---------------------------------------------------------------- showing the board
 
@@ -311,6 +313,21 @@
     $("dead-count").hidden = !dead;
     setText($("dead-count"), `${dead} given up`);
     document.title = `${active ? `(${active}) ` : ""}${board.app} · Athanore`;
+  }
+
+  async function showCosts() {
+    if (document.hidden) return;
+    try {
+      const { total } = await (await request("GET", "/costs?days=1")).json();
+      const cost = total.cost_usd === null ? "Cost unmeasured" : `$${total.cost_usd.toFixed(2)}`;
+      const about = total.estimated_usd ? "about " : "";
+      const unmeasured = total.unmeasured && total.cost_usd !== null ? `, ${total.unmeasured} unmeasured` : "";
+      $("costs").hidden = !total.attempts;
+      setText($("costs"), `${about}${cost}${unmeasured} today`);
+      $("costs").title = `${total.attempts} attempts at ${total.tasks} tasks; see athanore costs`;
+    } catch {
+      $("costs").hidden = true; // the notices tell why
+    }
   }
 
   function showNotices() {
@@ -914,5 +931,5 @@
 
   // ---------------------------------------------------------------- begin
 
-  look().then(followHash);
+  look().then(followHash).then(showCosts);
 })();
