@@ -6,7 +6,6 @@ An estimate only: it knows no discounts, and nothing of subscriptions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +18,6 @@ def is_installed() -> bool:
     return find_spec("genai_prices") is not None
 
 
-@cache
 def is_known(model: str) -> bool:
     """Tell whether the table has the prices of a model."""
     return estimate(model, {"input_tokens": 1, "output_tokens": 1}) is not None
