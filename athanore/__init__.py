@@ -1,26 +1,42 @@
-"""Athanore watches the queues of a task board and has AI agents do the work, on Prefect."""
+"""Athanore watches the queues of a task board and has AI agents do the work, on Prefect.
 
-from athanore.agent_adapters.base import AgentAdapter, AgentJob
-from athanore.agent_adapters.cli import CliAgentAdapter
-from athanore.agent_adapters.mcp_servers import McpServer
-from athanore.agent_adapters.python import PythonAgent
-from athanore.agent_adapters.scripted import ScriptedAgent
-from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
-from athanore.errors import AthanoreError, ConfigurationError
-from athanore.launch.app import AgentDispatcher
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, Comment, EventKind, Queue, Task
-from athanore.options import NO_DEAD_LETTER
-from athanore.queue_adapters.base import QueueAdapter, QueueBackend
-from athanore.queue_adapters.github.backend import GitHubBoard
-from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
-from athanore.queue_adapters.gitlab.backend import GitLabBoard
-from athanore.queue_adapters.jira.backend import JiraBoard
-from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
-from athanore.queue_adapters.linear.backend import LinearBoard
-from athanore.queue_adapters.memory import MemoryAdapter
-from athanore.routes import Route
+A name is imported when it is first used: a command that asks the running app needs none of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from athanore.version import __version__
-from athanore.workspaces import DirectoryWorkspace, GitWorkspace, Workspace
+
+if TYPE_CHECKING:
+    from athanore.agent_adapters.base import AgentAdapter, AgentJob
+    from athanore.agent_adapters.cli import CliAgentAdapter
+    from athanore.agent_adapters.mcp_servers import McpServer
+    from athanore.agent_adapters.python import PythonAgent
+    from athanore.agent_adapters.scripted import ScriptedAgent
+    from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
+    from athanore.errors import AthanoreError, ConfigurationError
+    from athanore.launch.app import AgentDispatcher
+    from athanore.models import (
+        AgentEvent,
+        AgentOutcome,
+        AgentResult,
+        Comment,
+        EventKind,
+        Queue,
+        Task,
+    )
+    from athanore.options import NO_DEAD_LETTER
+    from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+    from athanore.queue_adapters.github.backend import GitHubBoard
+    from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
+    from athanore.queue_adapters.gitlab.backend import GitLabBoard
+    from athanore.queue_adapters.jira.backend import JiraBoard
+    from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
+    from athanore.queue_adapters.linear.backend import LinearBoard
+    from athanore.queue_adapters.memory import MemoryAdapter
+    from athanore.routes import Route
+    from athanore.workspaces import DirectoryWorkspace, GitWorkspace, Workspace
 
 __all__ = [
     "NO_DEAD_LETTER",
@@ -56,3 +72,48 @@ __all__ = [
     "Workspace",
     "__version__",
 ]
+
+_HOMES: Final = {
+    "AgentAdapter": "athanore.agent_adapters.base",
+    "AgentJob": "athanore.agent_adapters.base",
+    "CliAgentAdapter": "athanore.agent_adapters.cli",
+    "McpServer": "athanore.agent_adapters.mcp_servers",
+    "PythonAgent": "athanore.agent_adapters.python",
+    "ScriptedAgent": "athanore.agent_adapters.scripted",
+    "SubprocessAgentAdapter": "athanore.agent_adapters.subprocess",
+    "AthanoreError": "athanore.errors",
+    "ConfigurationError": "athanore.errors",
+    "AgentDispatcher": "athanore.launch.app",
+    "AgentEvent": "athanore.models",
+    "AgentOutcome": "athanore.models",
+    "AgentResult": "athanore.models",
+    "Comment": "athanore.models",
+    "EventKind": "athanore.models",
+    "Queue": "athanore.models",
+    "Task": "athanore.models",
+    "NO_DEAD_LETTER": "athanore.options",
+    "QueueAdapter": "athanore.queue_adapters.base",
+    "QueueBackend": "athanore.queue_adapters.base",
+    "GitHubBoard": "athanore.queue_adapters.github.backend",
+    "GitHubProjectBoard": "athanore.queue_adapters.github.project_backend",
+    "GitLabBoard": "athanore.queue_adapters.gitlab.backend",
+    "JiraBoard": "athanore.queue_adapters.jira.backend",
+    "JsonFileAdapter": "athanore.queue_adapters.json_file.adapter",
+    "LinearBoard": "athanore.queue_adapters.linear.backend",
+    "MemoryAdapter": "athanore.queue_adapters.memory",
+    "Route": "athanore.routes",
+    "DirectoryWorkspace": "athanore.workspaces",
+    "GitWorkspace": "athanore.workspaces",
+    "Workspace": "athanore.workspaces",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 In: `readable` for what agents write, `storable` for what is on the board already. Out: `shown` for
 a terminal, `as_json` for JSON that a terminal may show, `markdown` for a line in Prefect's UI,
-`operand` for an argument. `cut` bounds a text and says so.
+`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people.
 """
 
 from __future__ import annotations
@@ -111,6 +111,14 @@ def cut(text: str, limit: int) -> str:
 def cut_lines(text: str, width: int, lines: int) -> str:
     """The last so many lines of a text, each cut as `cut` does."""
     return "\n".join(cut(line, width) for line in text.split("\n")[-lines:])
+
+
+def duration(seconds: float) -> str:
+    """A duration in its largest unit that says enough."""
+    for unit, size in (("d", 172_800), ("h", 7200), ("min", 120)):
+        if seconds >= size:
+            return f"{seconds / (size / 2):.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def operand(text: str) -> str:

@@ -23,6 +23,7 @@ from athanore.api.routers import (
     events,
     guide,
     metrics,
+    overview,
     queues,
     routes,
     status,
@@ -68,7 +69,8 @@ def create_api(app: App) -> FastAPI:
     api.openapi = partial(describe, api)
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
-    for module in (status, costs, metrics, agents, events, board, tasks, queues, routes, workers):
+    looks = (status, overview, costs, metrics, agents, events, board)
+    for module in (*looks, tasks, queues, routes, workers):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.

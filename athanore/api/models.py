@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
-from athanore.services.status.needs_person import Kind, NeedsPerson
+from athanore.services.views import Kind, NeedsPerson
 from athanore.texts import readable
 
 
@@ -128,6 +128,7 @@ class ExplanationModel(BaseModel):
     """Why a task is where it is."""
 
     task_id: str
+    task_name: str
     queue_name: str = Field(description="The queue that the task is in.")
     route: str | None = Field(
         description="The route whose agent works on it or will; null if there is none."
@@ -231,6 +232,12 @@ class CancelRequest(RequestModel):
         default="",
         max_length=1000,
         description="Shown in Prefect and in the comment on the task.",
+    )
+    by: Words = Field(
+        default="",
+        max_length=100,
+        description="Who cancels, beside the reason; not for agents. By default what the token "
+        "says.",
     )
 
 

@@ -1,30 +1,19 @@
 """The command line: `athanore`.
 
 Commands parse, call and print; what they do is in the packages below. Each group of commands is a
-module of its own, and Prefect is imported only by a command that needs it, so that help is quick.
+module of its own, which is imported when one of them is given, and Prefect is imported only where
+an app that runs cannot tell: so most answers come at once.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
-from athanore.cli import (
-    acting,
-    copying,
-    costs,
-    deploying,
-    fleet,
-    looking,
-    serving,
-    starting,
-    task_views,
-)
-from athanore.cli.keys import key_app
-from athanore.cli.workspaces import workspaces_app
 from athanore.errors import (
     AmbiguousRouteError,
     AthanoreError,
@@ -32,51 +21,56 @@ from athanore.errors import (
     NotFoundError,
     PrefectUnavailableError,
 )
-from athanore.http_client.proxies import spare_loopback
 from athanore.processes.inherited import forget_empty_variables
-from athanore.settings import explain_prefect
 from athanore.texts import shown
 from athanore.version import __version__
 
 _GROUPS = {
-    "Begin": (starting.init, starting.doctor, starting.validate),
-    "Run": (serving.up, serving.api),
+    "Begin": ("starting:init", "starting:doctor", "starting:validate"),
+    "Run": ("serving:up", "serving:api"),
     "Deploy": (
-        deploying.deploy,
-        deploying.pools,
-        deploying.prefect_yaml,
-        deploying.automations,
+        "deploying:deploy",
+        "deploying:pools",
+        "deploying:prefect_yaml",
+        "deploying:automations",
     ),
     "Look": (
-        looking.status,
-        looking.tasks,
-        looking.routes,
-        looking.dead_letters,
-        fleet.workers,
-        costs.costs,
-        task_views.show,
-        task_views.explain,
-        task_views.logs,
+        "looking:status",
+        "looking:tasks",
+        "looking:routes",
+        "looking:dead_letters",
+        "fleet:workers",
+        "costs:costs",
+        "task_views:show",
+        "task_views:explain",
+        "task_views:logs",
     ),
     "Act": (
-        acting.create,
-        acting.comment,
-        acting.move,
-        acting.dispatch,
-        acting.cancel,
-        acting.requeue,
-        acting.pause,
-        acting.resume,
+        "acting:create",
+        "acting:comment",
+        "acting:move",
+        "acting:dispatch",
+        "acting:cancel",
+        "acting:requeue",
+        "acting:pause",
+        "acting:resume",
     ),
 }
+"""The commands by where they are, so that only the one that is given is imported."""
 
 _MISTAKES = (AmbiguousRouteError, ConfigurationError, NotFoundError, PrefectUnavailableError)
 
 REFUSED, MISTAKE, INTERRUPTED = 1, 2, 130
 
 
-def make_app() -> App:
-    """Put the commands together."""
+def make_app(word: str = "") -> App:
+    """Put the commands together.
+
+    Args:
+        word: the command that is given; if it is one of ours, the others need not be imported.
+    """
+    places = [place for group in _GROUPS.values() for place in group]
+    given = next((place for place in places if _word(place) == word), None)
     app = App(
         name="athanore",
         help="Watch the queues of a task board and have AI agents do the work, on Prefect.",
@@ -97,13 +91,19 @@ def make_app() -> App:
     for number, (title, commands) in enumerate(_GROUPS.items()):
         group = Group(title, sort_key=number)
         for place, command in enumerate(commands):
-            app.command(command, group=group, sort_key=place)
-        if title == "Run":
-            app.command(fleet.worker_app(group, len(commands)))
-        if title == "Act":
-            app.command(copying.board(group, len(commands)))
+            if given in (None, command):
+                app.command(_function(command), group=group, sort_key=place)
+        if title == "Run" and given is None:
+            from athanore.cli.fleet import worker_app
+
+            app.command(worker_app(group, len(commands)))
+        if title == "Act" and given is None:
+            from athanore.cli.copying import board
+            from athanore.cli.keys import key_app
+            from athanore.cli.workspaces import workspaces_app
+
+            app.command(board(group, len(commands)))
             app.command(key_app(group, len(commands) + 1))
-        if title == "Act":
             app.command(workspaces_app(group))
     return app
 
@@ -114,13 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after `athanore`; by default those of this process.
     """
-    spare_loopback()
     forget_empty_variables()
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         # What a terminal or a pipe with another encoding cannot show is written out.
         reconfigure(errors="backslashreplace")
     try:
-        code = make_app()(sys.argv[1:] if arguments is None else arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = make_app(words[0] if words else "")(words)
     except CycloptsError as exc:
         _fail(str(exc), MISTAKE)
     except _MISTAKES as exc:
@@ -128,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AthanoreError as exc:
         _fail(str(exc), REFUSED)
     except (ValueError, RuntimeError) as exc:
+        from athanore.settings import explain_prefect
+
         if (says := explain_prefect(exc)) is None:
             raise
         _fail(says, MISTAKE)
@@ -138,6 +140,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         raise SystemExit(REFUSED) from None
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _word(place: str) -> str:
+    return place.partition(":")[2].replace("_", "-")
+
+
+def _function(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"athanore.cli.{module}"), name)
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from athanore.cli.at_work import in_path, order
 from athanore.cli.context import AppOption, Connected, user, with_app
 from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError, DispatchError
+from athanore.runs.states import PrefectState
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
@@ -66,9 +68,10 @@ def comment(
         from athanore.services import tasks
 
         await tasks.comment(found, task, text, _BY)
-        say(f"Commented on task {task}.")
 
-    with_app(app, action)
+    if order(app, f"/tasks/{in_path(task)}/comments", {"comment": text}) is None:
+        with_app(app, action)
+    say(f"Commented on task {task}.")
 
 
 def move(
@@ -112,17 +115,24 @@ def cancel(
 ) -> None:
     """Cancel a task's agent run: its agent is stopped, or does not start."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> tuple[str, bool]:
         from athanore.services import runs, tasks
 
         read = await tasks.read(found, task)
         done = await runs.cancel(client, found, read, user(), reason or "")
-        if done.at_once:
-            say(f"Cancelled {done.run.name!r}: no agent was at work.")
-        else:
-            say(f"Cancelling {done.run.name!r}: its agent is being stopped.")
+        return done.run.name, done.at_once
 
-    with_app(app, action)
+    body = {"reason": reason or "", "by": user()}
+    answer = order(app, f"/tasks/{in_path(task)}/cancel", body)
+    name, at_once = (
+        with_app(app, action)
+        if answer is None
+        else (str(answer["name"]), answer["state"] != PrefectState.CANCELLING)
+    )
+    if at_once:
+        say(f"Cancelled {name!r}: no agent was at work.")
+    else:
+        say(f"Cancelling {name!r}: its agent is being stopped.")
 
 
 def requeue(
@@ -173,7 +183,8 @@ def pause(route: RouteName, /, *, app: AppOption = None) -> None:
 
         return (await pause(client, found, route)).name
 
-    name = with_app(app, action)
+    done = order(app, f"/routes/{in_path(route)}/pause")
+    name = with_app(app, action) if done is None else str(done["name"])
     say(f"Paused {name!r}. Running agents finish; `athanore resume {name!r}` lets it go on.")
 
 
@@ -185,7 +196,9 @@ def resume(route: RouteName, /, *, app: AppOption = None) -> None:
 
         return (await resume(client, found, route)).name
 
-    say(f"Resumed {with_app(app, action)!r}.")
+    done = order(app, f"/routes/{in_path(route)}/resume")
+    name = with_app(app, action) if done is None else str(done["name"])
+    say(f"Resumed {name!r}.")
 
 
 async def _tell_arrival(client: PrefectRunStore, app: App, verb: str, done: Arrival) -> None:

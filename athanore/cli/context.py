@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import logging
 import os
-import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, ConfigurationError
 
 if TYPE_CHECKING:
+    from athanore.dispatcher import AgentDispatcher
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
 
@@ -54,14 +52,18 @@ def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
     Raises:
         ConfigurationError: there is no such app, or its module cannot be imported.
     """
+    from athanore.http_client.proxies import spare_loopback
     from athanore.runtime import apps
 
+    spare_loopback()
     name = app_name(reference)
     try:
         return name, apps.load(name)
     except AthanoreError:
         raise
     except Exception as exc:
+        import traceback
+
         last = traceback.extract_tb(exc.__traceback__)[-1]
         where = (
             f"{exc.filename}, line {exc.lineno}"
@@ -94,6 +96,7 @@ def with_prefect[T](action: Callable[[PrefectRunStore], Awaitable[T]]) -> T:
         PrefectUnavailableError: none runs, or it went away.
         AthanoreError: it refused a request.
     """
+    import asyncio
 
     from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from athanore.cli.context import AppOption, AsJson, find_app, with_app, with_prefect
+from athanore.cli.at_work import from_app
+from athanore.cli.context import AppOption, AsJson, Connected, find_app, with_app, with_prefect
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import ConfigurationError
-from athanore.launch.display import (
-    ago,
-    duration,
-    origin,
-    overview_view,
-    show_live,
-    state_text,
-    text,
-    until,
-)
+from athanore.launch.display import ago, overview_view, show_live, state_text, text, until
+from athanore.services.views import DeadLetter, OpenTask, Overview, RouteTable, RunView
 
 if TYPE_CHECKING:
     from athanore.models import Task
-    from athanore.options import Options
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
-    from athanore.runtime.routes.route_registry import KnownRoute
-    from athanore.services.dead_letters import DeadLetter
-    from athanore.services.status.overview import Overview, RunView
 
 _SHOWN_RUNS = 50
 
@@ -55,7 +43,9 @@ def status(
             await show_live(console(), client, found)
         return await overview(client, found)
 
-    seen = with_app(app, action)
+    seen = None if watch else from_app(app, Overview, "/overview")
+    if seen is None:
+        seen = with_app(app, action)
     if json:
         print_json(seen)
     else:
@@ -73,22 +63,23 @@ def tasks(
 ) -> None:
     """List the board's open tasks, queue by queue, and what runs for each."""
 
-    async def action(client: PrefectRunStore, found: App) -> list[tuple[Task, RunView | None]]:
-        from athanore.runs import store
-        from athanore.services.status.overview import run_view
+    async def action(client: PrefectRunStore, found: App) -> tuple[OpenTask, ...]:
+        from athanore.services.status.looking import open_tasks
 
-        wanted = queue or [q.name for q in await found.board.queues()]
-        listed = await found.board.ready_tasks(wanted)
-        active = await store.active_runs(client, found.name)
-        return [(t, run_view(client, active[t.id]) if t.id in active else None) for t in listed]
+        return await open_tasks(Connected(client), found, queue)
 
-    seen = with_app(app, action)
+    seen = from_app(app, tuple[OpenTask, ...], "/overview/tasks", queue=queue)
+    if seen is None:
+        seen = with_app(app, action)
     if json:
-        print_json([_task_fields(t) | {"run": plain(r)} for t, r in seen])
+        print_json([_task_fields(t.task) | {"run": plain(t.run)} for t in seen])
         return
     print_table(
         ("task", "name", "queue", "labels", "run"),
-        ((t.id, t.name, t.queue_name, ", ".join(t.labels), _run_text(r)) for t, r in seen),
+        (
+            (t.task.id, t.task.name, t.task.queue_name, ", ".join(t.task.labels), _run_text(t.run))
+            for t in seen
+        ),
     )
 
 
@@ -97,32 +88,33 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
 
     Prefect is asked only where routes may be made over HTTP (enable_queue_management).
     """
-    from athanore.route_options import OPTIONS
-    from athanore.runtime.routes.route_registry import Registry, ranked_routes
+    seen = from_app(app, RouteTable, "/overview/routes") or _read_routes(app)
+    if json:
+        print_json(seen.fields)
+        return
+    print_table(seen.columns, seen.rows)
+
+
+def _read_routes(app: str | None) -> RouteTable:
+    from athanore.runtime.routes.route_registry import Registry
+    from athanore.services.status.looking import route_table
 
     _, dispatcher = find_app(app)
     registry = Registry(dispatcher)
-    known = with_prefect(registry.read) if registry.is_open else registry.in_code()
-    ranked = ranked_routes(known)
-    if json:
-        print_json([_route_fields(k) for k in ranked])
-        return
-    columns = {name: o for name, o in OPTIONS.items() if o.column}
-    print_table(
-        ("queue", "agent", *(o.column for o in columns.values()), ""),
-        ((k.route.queue_name, k.route.describe(), *_cells(k, columns), origin(k)) for k in ranked),
-    )
+    return route_table(with_prefect(registry.read) if registry.is_open else registry.in_code())
 
 
 def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the tasks that were given up: why, after how many attempts, and what was said last."""
 
-    async def action(client: PrefectRunStore, found: App) -> list[DeadLetter]:
+    async def action(client: PrefectRunStore, found: App) -> tuple[DeadLetter, ...]:
         from athanore.services import dead_letters
 
-        return await dead_letters.read_all(client, found)
+        return tuple(await dead_letters.read_all(client, found))
 
-    seen = with_app(app, action)
+    seen = from_app(app, tuple[DeadLetter, ...], "/overview/dead-letters")
+    if seen is None:
+        seen = with_app(app, action)
     if json:
         print_json(seen)
         return
@@ -157,25 +149,4 @@ def _task_fields(task: Task) -> dict[str, object]:
         "labels": task.labels,
         "assignees": task.assignees,
         "url": task.url,
-    }
-
-
-def _cells(known: KnownRoute, columns: Options) -> list[str]:
-    cells: list[str] = []
-    for name, option in columns.items():
-        value: object = getattr(known.route, name)
-        text = duration(value.total_seconds()) if isinstance(value, timedelta) else str(value)
-        cells.append(option.empty if value is None else text)
-    return cells
-
-
-def _route_fields(known: KnownRoute) -> dict[str, object]:
-    from athanore.options import shown
-
-    return {
-        "queue_name": known.route.queue_name,
-        "source": known.source,
-        "changed": known.changed,
-        "agent": known.route.describe(),
-        **shown(known.route),
     }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from athanore.cli.context import AppArgument, Debug, check_routes, find_app
 from athanore.cli.output import print_table, say
-from athanore.dispatcher import AgentDispatcher
 from athanore.settings import LogFormat
 from athanore.texts import cut
+
+if TYPE_CHECKING:
+    from athanore.dispatcher import AgentDispatcher
 
 _MAX_CELL = 200
 

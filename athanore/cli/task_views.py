@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -14,39 +15,39 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from athanore.cli.acting import TASK, TaskId
-from athanore.cli.context import AppOption, AsJson, with_app
+from athanore.cli.at_work import AtWork, find_at_work, from_app, in_path
+from athanore.cli.context import AppOption, AsJson, Connected, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
-from athanore.errors import DispatchError
+from athanore.errors import PrefectUnavailableError
 from athanore.launch.display import ago, state_text, text, until
+from athanore.services.views import Explained, LogLine, LogPage, WholeTask
 from athanore.texts import as_json
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun, Log
-
-    from athanore.models import Task
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
-    from athanore.services.status.explaining import Explanation
-    from athanore.services.status.overview import RunView
+
+type ReadPage = Callable[[str | None, datetime | None, int], Awaitable[LogPage]]
+"""Reads a page of a log: of which run (None: the newest), after when, without how many lines."""
 
 _LOOK_EVERY = 0.5
 _LATE = timedelta(seconds=10)
 _LAST_WORDS = 3.0  # Prefect sends log lines every 2 s
-_PAGE = 200
-_SHOWN_RUNS = 20
 _LEVELS = {10: ("DEBUG", "dim"), 20: ("INFO", ""), 30: ("WARNING", "yellow"), 40: ("ERROR", "red")}
 
 
 def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Show a task: description, checklist, comments, and its agent runs."""
 
-    async def action(client: PrefectRunStore, found: App) -> tuple[Task, list[RunView]]:
-        from athanore.services.status.overview import run_view
+    async def action(client: PrefectRunStore, found: App) -> WholeTask:
+        from athanore.services.status.looking import whole_task
 
-        read = await found.board.task(task)
-        return read, [run_view(client, r) for r in await _runs(client, found, read.id, _SHOWN_RUNS)]
+        return await whole_task(Connected(client), found, task)
 
-    seen, runs = with_app(app, action)
+    whole = from_app(app, WholeTask, f"/overview/tasks/{in_path(task)}")
+    if whole is None:
+        whole = with_app(app, action)
+    seen, runs = whole.task, whole.runs
     if json:
         print_json(plain(seen) | {"runs": plain(runs)})
         return
@@ -88,27 +89,20 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
 def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
 
-    async def action(client: PrefectRunStore, found: App) -> Explanation:
-        from athanore.services.status import explaining
+    async def action(client: PrefectRunStore, found: App) -> Explained:
+        from athanore.services.status.looking import explained
 
-        return await explaining.explain(client, found, await found.board.task(task))
+        return await explained(client, found, task)
 
-    seen = with_app(app, action)
+    seen = from_app(app, Explained, f"/tasks/{in_path(task)}/explanation")
+    if seen is None:
+        seen = with_app(app, action)
     if json:
-        print_json(
-            {
-                "task_id": seen.task.id,
-                "queue_name": seen.task.queue_name,
-                "route": seen.route,
-                "reason": seen.reason,
-                "until": plain(seen.until),
-                "commands": list(seen.commands),
-            }
-        )
+        print_json(seen)
         return
-    say(f"{seen.task.id}  {seen.task.name}", "bold")
+    say(f"{seen.task_id}  {seen.task_name}", "bold")
     route = "" if seen.route is None else f", route {seen.route!r}"
-    say(f"in {seen.task.queue_name!r}{route}")
+    say(f"in {seen.queue_name!r}{route}")
     when = "" if seen.until is None else f" That is {until(seen.until)}."
     say(seen.reason + when)
     for command in seen.commands:
@@ -133,94 +127,91 @@ def logs(
 ) -> None:
     """Print what the agent of a task's newest run says; --follow goes on through retries."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
-        task = await found.board.id_of(typed)
-        newest = await _runs(client, found, task, 1)
-        if not newest:
-            read = await found.board.task(task)
-            raise DispatchError(
-                f"Task {task!r} ({read.name}) has had no agent run yet; it is in "
-                f"{read.queue_name!r}."
-            )
+    async def show(read: ReadPage) -> None:
         out = console()
-        async for log in _lines(client, newest[0].id, follow):
-            if log.level <= logging.DEBUG and not (debug or json):
-                continue
-            if json:
-                out.out(_json_line(log), highlight=False)
-            else:
-                out.print(_text(log), soft_wrap=True)
-        run = await client.read_flow_run(newest[0].id)
-        if not json:
-            message = ((run.state.message or "") if run.state else "").partition("\n")[0]
-            say(f"{run.state_name}: {message}" if message else str(run.state_name), "bold")
+        last: LogPage | None = None
+        async for last in _pages(read, follow):
+            for line in last.lines:
+                if line.level <= logging.DEBUG and not (debug or json):
+                    continue
+                if json:
+                    out.out(_json_line(line), highlight=False)
+                else:
+                    out.print(_text(line), soft_wrap=True)
+        if last is not None and not json:
+            message = last.message.partition("\n")[0]
+            say(f"{last.state}: {message}" if message else last.state, "bold")
 
-    with_app(app, action)
+    async def action(client: PrefectRunStore, found: App) -> None:
+        from athanore.services.status.looking import log_page
 
+        async def read(run: str | None, after: datetime | None, offset: int) -> LogPage:
+            run_id = None if run is None else UUID(run)
+            return await log_page(Connected(client), found, typed, run_id, after, offset)
 
-async def _runs(client: PrefectRunStore, app: App, task_id: str, limit: int) -> list[FlowRun]:
-    """The task's runs, the newest first."""
-    from prefect.client.schemas.sorting import FlowRunSort
+        await show(read)
 
-    from athanore.runs import store as runs
-
-    states = (*runs.WAITING, *runs.WORKING, *runs.FINISHED)
-    return await runs.find_runs(
-        client,
-        app.name,
-        states,
-        task_ids=[task_id],
-        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-        limit=limit,
-    )
+    here = find_at_work(app)
+    if here is None or not asyncio.run(_show_from(here, typed, show)):
+        with_app(app, action)
 
 
-async def _lines(client: PrefectRunStore, run_id: UUID, follow: bool) -> AsyncIterator[Log]:
+async def _show_from(here: AtWork, task: str, show: Callable[[ReadPage], Awaitable[None]]) -> bool:
+    """Show a log that the app tells; False if it does not begin to."""
+    path = f"/overview/tasks/{in_path(task)}/log"
+    first = here.ask(LogPage, path)
+    if first is None:
+        return False
+
+    async def read(run: str | None, after: datetime | None, offset: int) -> LogPage:
+        page = here.ask(LogPage, path, run=run, after=after, offset=offset) if run else first
+        if page is None:
+            raise PrefectUnavailableError("The app does not tell any more of the log.")
+        return page
+
+    await show(read)
+    return True
+
+
+async def _pages(read: ReadPage, follow: bool) -> AsyncIterator[LogPage]:
     """Yield a run's log, and with `follow` what comes until the run is over.
 
-    Lines may arrive a little out of order, so the last seconds are read again each time.
+    Lines may arrive a little out of order, so the last seconds are read again each time; each is
+    yielded once.
     """
-    from prefect.client.schemas.filters import (
-        LogFilter,
-        LogFilterFlowRunId,
-        LogFilterTimestamp,
-    )
-
-    seen: set[UUID] = set()
+    seen: set[str] = set()
+    run: str | None = None
     newest: datetime | None = None
     ended: float | None = None
     while True:
         over = not follow or (ended is not None and monotonic() - ended > _LAST_WORDS)
-        after = None if newest is None else LogFilterTimestamp(after_=newest - _LATE)
-        query = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]), timestamp=after)
+        after = None if newest is None else newest - _LATE
         offset = 0
-        while page := await client.read_logs(query, limit=_PAGE, offset=offset):
-            for log in page:
-                if log.id not in seen:
-                    seen.add(log.id)
-                    newest = log.timestamp if newest is None else max(newest, log.timestamp)
-                    yield log
-            offset += len(page)
+        while True:
+            page = await read(run, after, offset)
+            run = page.run_id
+            offset += len(page.lines)
+            new = tuple(line for line in page.lines if line.id not in seen)
+            seen.update(line.id for line in new)
+            for line in new:
+                newest = line.timestamp if newest is None else max(newest, line.timestamp)
+            yield replace(page, lines=new)
+            if not page.lines:
+                break
         if over:
             return
-        if ended is None and (await client.read_flow_run(run_id)).state_type in _finished():
+        if ended is None and page.is_over:
             ended = monotonic()
         await asyncio.sleep(_LOOK_EVERY)
 
 
-def _finished() -> tuple[object, ...]:
-    from athanore.runs import store as runs
-
-    return runs.FINISHED
-
-
-def _text(log: Log) -> Text:
+def _text(log: LogLine) -> Text:
     level, style = _LEVELS.get(log.level // 10 * 10, ("CRITICAL", "red"))
     when = log.timestamp.astimezone().strftime("%H:%M:%S")
     return text((f"{when} ", "dim"), (f"{level:<7} ", style or "dim"), (log.message, style))
 
 
-def _json_line(log: Log) -> str:
+def _json_line(log: LogLine) -> str:
     level = _LEVELS.get(log.level // 10 * 10, ("CRITICAL", ""))[0]
     fields = {"timestamp": log.timestamp.isoformat(), "level": level, "message": log.message}
     return as_json(fields)

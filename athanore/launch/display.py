@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,14 +15,13 @@ from rich.text import Text
 from athanore.errors import reason
 from athanore.http_client.quotas import LOW
 from athanore.runs.states import PrefectState, StateName
-from athanore.texts import cut, shown
+from athanore.services.views import origin
+from athanore.texts import cut, duration, shown
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
-    from athanore.runtime.routes.route_registry import KnownRoute
-    from athanore.services.status.needs_person import NeedsPerson
-    from athanore.services.status.overview import Overview, RouteView, RunView
+    from athanore.services.views import NeedsPerson, Overview, RouteView, RunView
 
 type Cell = str | Text | int | None
 
@@ -64,14 +62,6 @@ def until(moment: datetime | None) -> str:
         return ""
     left = (moment - datetime.now(UTC)).total_seconds()
     return "now" if left <= 0 else f"in {duration(left)}"
-
-
-def duration(seconds: float) -> str:
-    """A duration in its largest unit that says enough."""
-    for unit, size in (("d", 172_800), ("h", 7200), ("min", 120)):
-        if seconds >= size:
-            return f"{seconds / (size / 2):.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
 
 
 def state_text(state: str) -> Text:
@@ -159,6 +149,8 @@ async def show_live(screen: Console, client: PrefectRunStore, app: App) -> None:
 
     The picture is read every 3 s; times go on in between.
     """
+    import asyncio
+
     from athanore.services.status.overview import overview
 
     seen: Overview | None = None
@@ -183,13 +175,6 @@ async def show_live(screen: Console, client: PrefectRunStore, app: App) -> None:
             await asyncio.sleep(_LOOK_EVERY)
 
 
-def origin(route: KnownRoute | RouteView) -> str:
-    """What is not the code's about a route: that it was made, or changed, over HTTP."""
-    if route.source == "api":
-        return "made over HTTP"
-    return f"changed over HTTP: {', '.join(route.changed)}" if route.changed else ""
-
-
 def _rank(run: RunView) -> int:
     """Those at work first, then retries, then the rest."""
     return 0 if run.due is None else 1 if run.state == PrefectState.AWAITING_RETRY else 2
@@ -203,7 +188,7 @@ def _route_row(route: RouteView) -> tuple[Cell, ...]:
         if route.pause_reason:
             state.append_text(text(f"\n{route.pause_reason}"))
     else:
-        state = text((origin(route), "dim"))
+        state = text((origin(route.source, route.changed), "dim"))
     tasks = "?" if route.tasks is None else route.tasks
     name = route.name
     if name != route.queue_name:

@@ -22,6 +22,7 @@ from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationE
 from athanore.launch.checks import check_app
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_server import PrefectServer, prefect_errors, prefect_server
+from athanore.launch.serving import serving
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
@@ -245,7 +246,17 @@ async def _serve_app(
         services.append(prefect.watch())
     if screen is not None:
         services.append(_show(screen, app))
-    await work(app, stop, *services)
+    with app_is_served(app, api_socket, prefect.url):
+        await work(app, stop, *services)
+
+
+def app_is_served(
+    app: App, api_socket: socket.socket, prefect_api: str
+) -> contextlib.AbstractContextManager[None]:
+    """Have commands find the app, whose task API listens on this socket; see `serving`."""
+    host, port = api_socket.getsockname()[:2]
+    needs_token = app.dispatcher.settings.api_auth == "token"
+    return serving(app.reference, app.file, (host, port), prefect_api, needs_token=needs_token)
 
 
 async def _show(screen: Console, app: App) -> None:

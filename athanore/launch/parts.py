@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.launch.foreground import app_is_checked, at_work, tell_routes, work
+from athanore.launch.foreground import app_is_checked, app_is_served, at_work, tell_routes, work
 from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
@@ -162,7 +162,8 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             )
             serving = asyncio.create_task(serve_api(app, api_socket))
             stopping = asyncio.create_task(stop.requested())
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            with app_is_served(app, api_socket, prefect_api):
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)

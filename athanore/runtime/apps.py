@@ -106,13 +106,18 @@ class App:
         return self.dispatcher.name
 
     @property
-    def folder(self) -> Path:
-        """Where its code is: the home of an app that has no name of its own."""
+    def file(self) -> Path:
+        """The file that its code is in."""
         location = self.reference.partition(":")[0]
         if not location.endswith(".py"):
             found = importlib.util.find_spec(location)
             location = (found.origin if found else None) or location
-        return Path(location).resolve().parent
+        return Path(location).resolve()
+
+    @property
+    def folder(self) -> Path:
+        """Where its code is: the home of an app that has no name of its own."""
+        return self.file.parent
 
     @cached_property
     def version(self) -> str:

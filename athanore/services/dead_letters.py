@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -28,30 +27,12 @@ from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import runs
 from athanore.services.access import PrefectAccess
 from athanore.services.runs import Dispatched
+from athanore.services.views import DeadLetter
 
 type AtRest = Sequence[tuple[Task, FlowRun | None]]
 """Idle tasks where dead letters may be, each with its newest finished run."""
 
 _GIVEN_UP = (StateType.FAILED, StateType.CRASHED)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A task that was given up: in a dead-letter queue, or left in progress.
-
-    `route`, `attempts` and what follows are None or empty for a task that a person put there.
-    """
-
-    task_id: str
-    task_name: str
-    queue_name: str
-    route: str | None
-    reason: str
-    attempts: int | None
-    last_output: str
-    since: datetime | None
-    run_id: str | None
-    run_url: str | None
 
 
 async def read_all(prefect: RunStore, app: App) -> list[DeadLetter]:

@@ -20,8 +20,8 @@ from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.status.machinery import Machinery
-from athanore.services.status.needs_person import Kind, NeedsPerson, needs_person
-from athanore.services.status.overview import Overview
+from athanore.services.status.needs_person import needs_person
+from athanore.services.views import Kind, NeedsPerson, Overview
 from tests.rules_site import Site
 
 OURS = "athanore"

@@ -21,7 +21,7 @@ from athanore import logs
 from athanore.cli import output
 from athanore.launch import display
 from athanore.models import Quota
-from athanore.services.status.overview import Overview, RouteView, RunView
+from athanore.services.views import Overview, RouteView, RunView
 from athanore.texts import shown
 
 HOSTILE = (

@@ -10,7 +10,8 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.runtime.apps import App
 from athanore.services import dead_letters
 from athanore.services.status.machinery import look_at_machinery
-from athanore.services.status.needs_person import NeedsPerson, needs_person
+from athanore.services.status.needs_person import needs_person
+from athanore.services.views import NeedsPerson
 
 _FRESH = timedelta(seconds=15)
 

@@ -39,7 +39,7 @@ from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import dead_letters
 from athanore.services.status import needs_person
 from athanore.services.status.machinery import Machinery, look_at_machinery
-from athanore.services.status.needs_person import NeedsPerson
+from athanore.services.views import NeedsPerson
 
 _FRESH_SECONDS = 1.0
 _FRESH_FOR_COST = 4  # times as long as it took to make

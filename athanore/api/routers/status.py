@@ -19,7 +19,7 @@ from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.status.costs import total
 from athanore.services.status.machinery import Machinery
-from athanore.services.status.needs_person import NeedsPerson
+from athanore.services.views import NeedsPerson
 from athanore.version import __version__
 
 router = APIRouter(tags=["status"])

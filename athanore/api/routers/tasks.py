@@ -172,7 +172,8 @@ async def cancel_task(
     task that stays in a watched queue is dispatched again by the next poll: move it away as well.
     """
     task = await service.task(task_id)
-    run = await service.runs.cancel(task, _name_of(caller), body.reason)
+    named = "" if caller.role is Role.AGENT else body.by.strip()
+    run = await service.runs.cancel(task, named or _name_of(caller), body.reason)
     service.snapshots.outdated()
     return run_model(run)
 
@@ -221,6 +222,7 @@ async def explain_task(task_id: TaskIdDep, service: ServiceDep) -> ExplanationMo
         seen = await explaining.explain(client, service.app, task)
     return ExplanationModel(
         task_id=task.id,
+        task_name=task.name,
         queue_name=task.queue_name,
         route=seen.route,
         reason=seen.reason,

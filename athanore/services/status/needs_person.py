@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -17,48 +15,10 @@ from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.dead_letters import AtRest, requeue_target
 from athanore.services.status.machinery import Machinery
+from athanore.services.views import Kind, NeedsPerson
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY}
 """Cancelled states of runs whose tasks are where somebody wants them."""
-
-
-class Kind(StrEnum):
-    """What is the matter."""
-
-    ORPHAN = "orphan"
-    """A task that an agent had claimed, and of which Prefect knows no run."""
-
-    CANCELLED = "cancelled"
-    """A task whose run was cancelled, and which was left in progress."""
-
-    GOES_ROUND = "goes-round"
-    """A task that came back to its route more often than `max_rounds`."""
-
-    BROKEN_ENTRY = "broken-entry"
-    """A card that cannot be read, and is left alone."""
-
-    HALF_PAUSED = "half-paused"
-    """A route of which only the polls or only the agents are paused."""
-
-    PAUSED_ITSELF = "paused-itself"
-    """A route that paused itself, because its set-up or its board is at fault."""
-
-    NO_HOST = "no-host"
-    """A route whose tasks no worker that lives takes."""
-
-    PAUSED_POOL = "paused-pool"
-    """The work pool of the agents is paused, and with it all routes."""
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsPerson:
-    """One matter: what is so, and what mends it, which is a command where one does."""
-
-    kind: Kind
-    says: str
-    mend: str
-    task_id: str | None = None
-    route: str | None = None
 
 
 async def needs_person(

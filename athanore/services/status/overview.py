@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
@@ -17,7 +15,6 @@ from prefect.client.schemas.sorting import LogSort
 
 from athanore import names
 from athanore.errors import BoardError
-from athanore.models import Quota
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
 from athanore.runs.prefect_store import PrefectRunStore
@@ -26,74 +23,9 @@ from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute
 from athanore.services import dead_letters
-from athanore.services.dead_letters import DeadLetter
 from athanore.services.status.machinery import look_at_machinery
-from athanore.services.status.needs_person import NeedsPerson, needs_person, of_routes
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """One agent run; `due` is when a waiting one may start, None once it works or is over.
-
-    `last_line` is what the log of one that works said last.
-    """
-
-    run_id: str
-    name: str
-    task_id: str | None
-    route: str
-    state: str
-    attempt: int
-    since: datetime | None
-    due: datetime | None
-    worker: str | None
-    message: str
-    last_line: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class RouteView:
-    """One route; `paused` names its paused parts (`polls`, `agents`), `tasks` what is queued.
-
-    `pause_reason` says why it paused itself. `tasks` is None if the board did not answer.
-    `source` is `code` or `api`; `changed` names the options of a route in the code that were
-    changed over HTTP, until the next deploy.
-    """
-
-    name: str
-    queue_name: str
-    source: str
-    changed: tuple[str, ...]
-    deployed: bool
-    paused: tuple[str, ...]
-    pause_reason: str | None
-    tasks: int | None
-    waiting: int
-    working: int
-    retrying: int
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """An app as a whole; `limit` is that of the agents' pool, None for none.
-
-    `board_error` says why the numbers of tasks are missing, and what tasks need; `board_quotas`
-    what the board's server lets its account ask.
-    """
-
-    app: str
-    ui_url: str
-    deployed_versions: tuple[str, ...]
-    limit: int | None
-    working: int
-    workers: tuple[str, ...]
-    routes: tuple[RouteView, ...]
-    runs: tuple[RunView, ...]
-    dead_letters: tuple[DeadLetter, ...] | None
-    needs_person: tuple[NeedsPerson, ...]
-    board_error: str | None
-    board_quotas: tuple[Quota, ...] = ()
+from athanore.services.status.needs_person import needs_person, of_routes
+from athanore.services.views import DeadLetter, Overview, RouteView, RunView
 
 
 async def overview(client: PrefectRunStore, app: App) -> Overview:

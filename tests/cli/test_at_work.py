@@ -1,0 +1,113 @@
+"""A command that is given beside the app asks the app: the same comes of it, and at once."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from athanore.launch.serving import serving
+from tests.api.rig import Api, served
+from tests.cli.rig import QUEUES, Cli
+from tests.cli.test_same_answers import WHO, load
+from tests.support import of_this_process, wait_until
+
+
+@pytest.fixture
+def api(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    first = {"id": str(random.randrange(10**6, 10**9) * 1000), "name": "Finished already"}
+    queues = {q: [first] if q == "Done" else [] for q in QUEUES}
+    (tmp_path / "board.json").write_text(json.dumps({"queues": queues}))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    dispatcher = load(tmp_path, of_this_process("same"), monkeypatch)
+    with served(dispatcher, prefect_api) as api:
+        yield api
+
+
+@contextmanager
+def beside(api: Api) -> Generator[None]:
+    """Have commands find the app that is served."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    script, address = Path("run.py").resolve(), (host, int(port))
+    with serving("run.py:dispatcher", script, address, api.prefect_api, needs_token=False):
+        yield
+
+
+def run(api: Api, *words: str) -> tuple[str, list[str]]:
+    """Give a command in a process of its own; return what it printed, and what it imported."""
+    script = (
+        "import sys\nfrom athanore.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(*sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout, done.stderr.split()
+
+
+def test_what_commands_show_is_the_same_from_the_app_and_without_it(api: Api, cli: Cli) -> None:
+    task = api.board.create_task("Todo", "Fix ümläuts [bold]", "All of it").id
+    api.board.add_comment(task, "First look")
+    given_up = api.board.create_task("Failed", "Given up").id
+    cli.ok("dispatch", task)
+    for words in (
+        ["status", "--json"],
+        ["tasks"],
+        ["tasks", "--json", "--queue", "Todo"],
+        ["routes"],
+        ["routes", "--json"],
+        ["dead-letters", "--json"],
+        ["show", task, "--json"],
+        ["show", given_up],
+        ["explain", task],
+        ["explain", given_up, "--json"],
+        ["logs", task],
+        ["show", "nope"],
+        ["tasks", "--queue", "Tood"],
+        ["logs", given_up],
+    ):
+        without = cli(*words)
+        with beside(api):
+            assert cli(*words) == without, words
+
+
+def test_a_command_beside_the_app_imports_neither_prefect_nor_the_app(api: Api) -> None:
+    task = api.board.create_task("Todo", "Fix it").id
+    with beside(api):
+        for words in (["status"], ["tasks"], ["show", task], ["pause", "Todo"], ["resume", "Todo"]):
+            printed, imported = run(api, *words)
+            assert printed.strip()
+            heavy = {"prefect", "fastapi", "pydantic", "httpx", "athanore.dispatcher"}
+            assert not heavy & set(imported), words
+
+
+def test_orders_to_the_app_do_what_they_do_without_it(api: Api, cli: Cli) -> None:
+    def cancelled() -> tuple[str, list[str], list[tuple[str, str]]]:
+        task = api.board.create_task("Todo", "Fix it").id
+        cli.ok("dispatch", task)
+        cli.ok("comment", task, "not now")
+        out = cli.ok("cancel", task, "--reason", "not needed").out
+        comments = [c.text for c in api.board.get_task(task).comments]
+        states = [(r["state"]["name"], r["state"]["message"]) for r in api.prefect.runs(task)]
+        api.board.move_task(task, "Backlog")
+        return out, comments, states
+
+    without = cancelled()
+    with beside(api):
+        assert cancelled() == without
+        assert without[2] == [("Cancelled", f"by {WHO}: not needed")]
+        assert cli.ok("pause", "Review").out.startswith("Paused 'Review'.")
+    assert "paused" in cli.ok("status").out
+    with beside(api):
+        assert cli.ok("resume", "Review").out == "Resumed 'Review'.\n"
+        assert cli("cancel", "nope").code == 2
+        task = api.board.create_task("Todo", "Fix it").id
+        assert cli("cancel", task).code == 1
+    wait_until("it goes on", lambda: "paused" not in cli.ok("status").out)
