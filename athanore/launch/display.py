@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from athanore.errors import reason
-from athanore.http_client.quotas import LOW
 from athanore.runs.states import PrefectState, StateName
 from athanore.services.views import origin
 from athanore.texts import cut, duration, shown
@@ -125,6 +124,8 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
     for quota in seen.board_quotas:
         at = f"{quota.resets_at.astimezone():%H:%M}"
         left = f"The board takes {quota.remaining} of {quota.limit} more ({quota.name}) until {at}."
+        from athanore.http_client.quotas import LOW  # which imports httpx
+
         is_low = quota.remaining < quota.limit * LOW
         said = " It is read less often meanwhile." if is_low else ""
         parts.append(text((left + said, "yellow" if is_low else "dim")))
