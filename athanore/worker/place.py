@@ -211,6 +211,27 @@ class Place:
         await fleet.forget_worker(client, self._app.name, self._entry.name)
 
 
+def place_of(
+    apps: Sequence[App], pool: str, worker: str, agents: Callable[[], int], limit: int | None
+) -> Place:
+    """The place of a worker among the others of the app whose pool it serves.
+
+    Args:
+        worker: its name.
+        limit: how many agents it takes, if it was started with a limit.
+    """
+    app = next((a for a in apps if names.agents_pool(a.name) == pool), apps[0])
+    settings = app.dispatcher.settings
+    return Place(
+        app,
+        worker,
+        agents,
+        limit=settings.worker_limit if limit is None else limit,
+        labels=settings.labels,
+        min_free_memory=settings.min_free_memory * _MEGABYTE,
+    )
+
+
 def _fill(worker: WorkerEntry) -> float:
     """How full a worker is: of its limit, or by its agents where it has none."""
     return worker.agents / worker.limit if worker.limit else float(worker.agents)

@@ -49,7 +49,7 @@ from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
 from athanore.worker.offers import Offers
-from athanore.worker.place import Place
+from athanore.worker.place import Place, place_of
 from athanore.worker.polls import PollLanes
 from athanore.worker.unchanged import UnchangedPolls
 
@@ -176,7 +176,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
             pool, known = self._work_pool_name, self._held.known
-            self._place = self._find_place()
+            self._place = place_of(
+                self._apps, pool, self.name, lambda: len(self._runs), self._limit
+            )
             beside["The look at the other workers"] = partial(
                 self._place.keep, self.client, self.wake, self._leave
             )
@@ -298,11 +300,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 )
                 new = [r for r in offered if r.id not in self._runs and r.id not in self._due_polls]
                 new = await self._without_foreign(new)
-                agents = [
-                    r
-                    for r in new
-                    if await self._offers.flow_name(self.client, r) != names.POLL_FLOW
-                ]
+                agents = await self._offers.agents_among(self.client, new)
             except (*_NO_ANSWER, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
@@ -317,21 +315,6 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         if self._polls_only and (older := older_polls(foreign, self._now())):
             self._side_tasks.start(self._delete_polls(older))
         return [r for r in offered if r not in foreign]
-
-    def _find_place(self) -> Place:
-        """The worker's place among the others of the app whose pool it serves."""
-        pool = self._work_pool_name
-        app = next((a for a in self._apps if names.agents_pool(a.name) == pool), self._apps[0])
-        settings = app.dispatcher.settings
-        limit = settings.worker_limit if self._limit is None else self._limit
-        return Place(
-            app,
-            self.name,
-            lambda: len(self._runs),
-            limit=limit,
-            labels=settings.labels,
-            min_free_memory=settings.min_free_memory * 1024 * 1024,
-        )
 
     def _is_full(self) -> bool:
         if self._place is not None and self._place.is_full:
