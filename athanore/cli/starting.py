@@ -17,7 +17,7 @@ from athanore.launch.display import text
 from athanore.names import folder_name
 
 if TYPE_CHECKING:
-    from athanore.launch.doctor import Finding
+    from athanore.launch.findings import Finding
 
 
 def init(
@@ -91,7 +91,7 @@ def validate(app: AppArgument = None, /, *, json: AsJson = False) -> int:
 
 
 def _show(findings: Sequence[Finding], as_json: bool) -> int:
-    from athanore.launch.doctor import Level
+    from athanore.launch.findings import Level
 
     if as_json:
         print_json(findings)

@@ -10,8 +10,6 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch.agent_files import files_with_keys
 from athanore.launch.checks import board_place, check_agent, circles, look_at_board
+from athanore.launch.findings import Finding, Level, failed
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect.prefect_probe import tell, trouble_at
@@ -38,24 +37,6 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0
 _SHOWN = 10
 _TESTED_PREFECT = ("3.8", "3.9")
-
-
-class Level(StrEnum):
-    """How bad a finding is: `warn` works for now, `fail` does not."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: what, what is so, and for a bad one how to mend it."""
-
-    what: str
-    level: Level
-    says: str
-    mend: str = ""
 
 
 async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> list[Finding]:
@@ -399,9 +380,3 @@ def _database(kind: str, what: str) -> Finding:
         f"SQLite {what}: fine for one machine and a few agents; else see "
         "PostgreSQL in docs/deploying.md",
     )
-
-
-def failed(what: str, error: AthanoreError) -> Finding:
-    """A finding from an error, whose message says what to mend after its first part."""
-    says, _, mend = " ".join(str(error).split()).partition("; ")
-    return Finding(what, Level.FAIL, says, mend[:1].upper() + mend[1:])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError
-from athanore.launch.doctor import Finding, Level, agent_findings, app_finding, failed, security
+from athanore.launch.doctor import agent_findings, app_finding, security
+from athanore.launch.findings import Finding, Level, failed
 from athanore.routes import Route
 
 _PACKAGE = Path(__file__).parents[1]

@@ -62,7 +62,7 @@ class Offers:
             return []
         return [_DEFAULT_QUEUE, *(names.slug(r.name) for r in served)]
 
-    async def agents_among(self, client: PrefectClient, runs: Sequence[FlowRun]) -> list[FlowRun]:
+    async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of some runs that are of agents, and no polls."""
         return [r for r in runs if await self.flow_name(client, r) != names.POLL_FLOW]
 

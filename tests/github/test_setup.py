@@ -17,7 +17,8 @@ from athanore.errors import (
     QueueNotFoundError,
 )
 from athanore.launch.checks import check_queues
-from athanore.launch.doctor import Level, board_finding
+from athanore.launch.doctor import board_finding
+from athanore.launch.findings import Level
 from athanore.queue_adapters.github import GitHubBoard
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.backend import api_of

@@ -9,7 +9,8 @@ import pytest
 
 from athanore import AgentDispatcher, ConfigurationError
 from athanore.launch.checks import check_app
-from athanore.launch.doctor import Level, board_finding
+from athanore.launch.doctor import board_finding
+from athanore.launch.findings import Level
 from tests.planka.server import Server
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from athanore import JsonFileAdapter, ScriptedAgent
 from athanore.dispatcher import AgentDispatcher
-from athanore.launch.doctor import Level, board_finding, judge_prefect
+from athanore.launch.doctor import board_finding, judge_prefect
+from athanore.launch.findings import Level
 from athanore.queue_adapters.sql import SqlBoard
 from tests.harness import prompt
 

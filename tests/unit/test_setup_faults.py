@@ -14,7 +14,8 @@ from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.agent_adapters.claude import ClaudeAgentAdapter
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.launch.checks import check_app
-from athanore.launch.doctor import Level, agent_findings
+from athanore.launch.doctor import agent_findings
+from athanore.launch.findings import Level
 from athanore.models import AgentOutcome
 from tests.harness import prompt
 from tests.unit.test_subprocess_agent import job_for

@@ -8,7 +8,7 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.cli.context import find_app
-from athanore.launch.doctor import Level
+from athanore.launch.findings import Level
 from athanore.launch.validation import validate
 from tests.harness import prompt
 
