@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from athanore.agent_adapters.scripted import ScriptedAgent
     from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
     from athanore.errors import AthanoreError, ConfigurationError
+    from athanore.forges import GitHubForge
     from athanore.launch.app import AgentDispatcher
     from athanore.models import (
         AgentEvent,
@@ -53,6 +54,7 @@ __all__ = [
     "DirectoryWorkspace",
     "EventKind",
     "GitHubBoard",
+    "GitHubForge",
     "GitHubProjectBoard",
     "GitLabBoard",
     "GitWorkspace",
@@ -95,6 +97,7 @@ _HOMES: Final = {
     "QueueAdapter": "athanore.queue_adapters.base",
     "QueueBackend": "athanore.queue_adapters.base",
     "GitHubBoard": "athanore.queue_adapters.github.backend",
+    "GitHubForge": "athanore.forges",
     "GitHubProjectBoard": "athanore.queue_adapters.github.project_backend",
     "GitLabBoard": "athanore.queue_adapters.gitlab.backend",
     "JiraBoard": "athanore.queue_adapters.jira.backend",

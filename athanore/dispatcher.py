@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import ConfigurationError, unknown_option
+from athanore.forges.base import Forge
 from athanore.options import INHERIT, Inherit, Seconds, takes
 from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
@@ -24,7 +25,7 @@ from athanore.route_rules import check_beside, check_budgets, check_filters
 from athanore.routes import Route, ranked
 from athanore.settings import Settings, explain
 from athanore.texts import shown
-from athanore.workspaces.base import WorkspaceProvider, is_provider
+from athanore.workspaces.base import PublishesWork, WorkspaceProvider, is_provider
 
 _OPTIONS = ("default_agent", "max_crashes", "name", "queue_backend", "workspace")
 
@@ -240,6 +241,13 @@ class AgentDispatcher:
                     backend.create_adapter() if isinstance(backend, QueueBackend) else backend
                 )
             return self._board
+
+    @property
+    def forges(self) -> list[Forge]:
+        """Where the routes publish, each forge once; their credentials are no agent's."""
+        providers = [self.workspace, *(route.workspace for route in self._routes.values())]
+        found = [p.forge for p in providers if isinstance(p, PublishesWork)]
+        return list({id(forge): forge for forge in found if forge is not None}.values())
 
     def agent_for(self, route: Route) -> AgentAdapter:
         """The adapter that runs a route's agents: the route's, the default one, a subprocess.

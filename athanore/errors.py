@@ -27,6 +27,8 @@
     |   +-- TaskNotOursError      another route takes the task now, or none
     |   +-- MatchError            a route's `match` fails on the task
     +-- WorkspaceError            there is no folder for an agent to work in, or it is in use
+    +-- PublishError              an agent's work cannot be published now: it is tried again
+    |   +-- PublishRefusedError   it is not published until a person has looked at it
     +-- PrefectUnavailableError   the Prefect server did not answer
 
 Messages say what was wrong, with the value, and what to do about it.
@@ -256,6 +258,22 @@ class WorkspaceError(AthanoreError):
 
     def __init__(self, message: str, output: str = "") -> None:
         self.output = output
+        super().__init__(message)
+
+
+class PublishError(AthanoreError):
+    """What an agent did cannot be published now; it is tried again. The message says why."""
+
+
+class PublishRefusedError(PublishError):
+    """What an agent did is not published before a person has looked at it; the message says why.
+
+    Attributes:
+        about_ci: it is only because of the files that it changes.
+    """
+
+    def __init__(self, message: str, *, about_ci: bool = False) -> None:
+        self.about_ci = about_ci
         super().__init__(message)
 
 

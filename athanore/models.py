@@ -137,6 +137,9 @@ class FaultKind(StrEnum):
     CHECK = "check"
     """The agent's own: it ended well, and its work did not pass the route's `check`."""
 
+    NOTHING_HAPPENED = "nothing happened"
+    """The agent's own: it ended well, and has left nothing of what its route expects."""
+
     BUDGET = "budget"
     """A budget that was set for the agent is spent; of one with `retry_at` the attempt does not
     count, and the task waits until then."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from athanore.errors import RouteError
 from athanore.models import Task
@@ -20,6 +20,7 @@ from athanore.options import (
     Options,
     Seconds,
     amount,
+    choice,
     commands,
     count,
     duration,
@@ -41,6 +42,9 @@ from athanore.workspaces.base import is_provider
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter
     from athanore.workspaces.base import WorkspaceProvider
+
+type Expects = Literal["commits", "move", "comment"]
+type Publish = Literal["branch", "pull-request"]
 
 type MatchFunction = Callable[[Task], bool]
 
@@ -308,6 +312,28 @@ class RouteOptions:
     """How long each command of `check` may take.
 
     Seconds or a `timedelta`, more than 0. Default: 600."""
+
+    expects: Option[Expects | None, Expects | None] = choice("commits", "move", "comment")
+    """What an agent that ends well must have left: commits on its branch, its task in another
+    queue, or a comment on it. If it has left none, the attempt has failed (`nothing happened`),
+    and the next one is told.
+
+    `commits`, `move` or `comment`; the first needs a `workspace` with git. Default: none, exit code
+    0 is a success."""
+
+    publish: Option[Publish | None, Publish | None] = choice("branch", "pull-request")
+    """What becomes of the branch of a task whose agent has succeeded, and whose work has passed its
+    `check`: the worker pushes it, and opens a pull request for it. No agent is given the
+    credential.
+
+    `branch` or `pull-request`; both need a `workspace` with git, and the second its `forge`.
+    Default: none, the branch stays on the host."""
+
+    allow_ci_changes: Option[bool, bool] = switch()
+    """Whether a branch is published that changes the configuration of a CI, CODEOWNERS or
+    submodules. If not, its task waits for a person.
+
+    True or False. Default: False."""
 
     env: Option[Mapping[str, str] | None, Mapping[str, str]] = variables()
     """Variables that are added to the agent's environment. Those said over HTTP are kept in Prefect

@@ -13,6 +13,7 @@ from athanore.options import INHERIT
 from athanore.prompt_functions import PromptFunction, call_prompt_function
 from athanore.route_options import OPTIONS, RouteOptions
 from athanore.texts import operand
+from athanore.workspaces.base import cannot_publish
 
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import RouteView
@@ -58,7 +59,12 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
         for name, option in OPTIONS.items():
             if option.is_inherited(given[name]):
                 given[name] = inherited(option.inherits)
-        return cls(prompt=prompt, **given)
+        route = cls(prompt=prompt, **given)
+        if route.publish is not None and (wrong := cannot_publish(route.workspace, route.publish)):
+            raise RouteError(f"Route {route.name!r}: publish={route.publish!r} {wrong}.")
+        if route.expects == "commits" and (wrong := cannot_publish(route.workspace, "branch")):
+            raise RouteError(f"Route {route.name!r}: expects='commits' {wrong}.")
+        return route
 
     @property
     def filter(self) -> tuple[object, ...] | None:

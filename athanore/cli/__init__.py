@@ -52,6 +52,7 @@ _GROUPS = {
         "acting:dispatch",
         "acting:cancel",
         "acting:requeue",
+        "acting:publish",
         "acting:pause",
         "acting:resume",
     ),

@@ -175,6 +175,32 @@ def requeue(
     return with_app(app, action)
 
 
+def publish(
+    task: TaskId,
+    /,
+    *,
+    allow_ci_changes: Annotated[
+        bool,
+        Parameter(
+            name="--allow-ci-changes",
+            negative="",
+            help="Also what configures a CI, CODEOWNERS and submodules: you have looked at it.",
+        ),
+    ] = False,
+    app: AppOption = None,
+) -> None:
+    """Publish the branch of a task whose folder is on this host, and have the task go on."""
+
+    async def action(client: PrefectRunStore, found: App) -> str:
+        from athanore.services.publishing import publish_by_hand
+
+        return await publish_by_hand(
+            Connected(client), found, task, _BY, allow_ci_changes=allow_ci_changes
+        )
+
+    say(with_app(app, action))
+
+
 def pause(route: RouteName, /, *, app: AppOption = None) -> None:
     """Pause a route: no polls, and no agent starts. Running agents are left alone."""
 

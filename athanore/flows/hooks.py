@@ -68,6 +68,9 @@ async def bury_failed(
     may be the circle.
     """
     reason = state.message or "failed"
+    if state.name == StateName.NOT_PUBLISHED:
+        await bury(app, route, run, reason, log, opening=reason, once=once)
+        return
     if state.name != StateName.GOES_ROUND:
         await bury(app, route, run, reason, log, once=once)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable
 from datetime import timedelta
 from functools import partial
@@ -22,9 +21,10 @@ from athanore.errors import (
 from athanore.flows import provider_limits
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.transcript import Log
+from athanore.flows.publishing import published
 from athanore.flows.refusals import pause_for_board
-from athanore.flows.retry import PatientBoard
-from athanore.models import AgentOutcome, AgentResult, RetryPolicy
+from athanore.flows.retry import PatientBoard, retry_delay
+from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import Route
 from athanore.runs.capacity import pausing
 from athanore.runs.run_log import RunLog
@@ -97,7 +97,7 @@ class Conclusion:
     async def deliver(self, result: AgentResult) -> State[None]:
         """Say what an earlier start of the run came to, which the board refused to hear."""
         state = await self.follow(result)
-        if state.name != StateName.WAITING_FOR_BOARD:
+        if state.name not in (StateName.WAITING_FOR_BOARD, StateName.WAITING_TO_PUBLISH):
             await self._run_log.delivered()
         return state
 
@@ -229,6 +229,9 @@ class Conclusion:
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
 
     async def _succeeded(self) -> State[None]:
+        parts = (self._app, self._route, self._run_log, self._task_id, self._comment, self._log)
+        if (instead := await published(*parts)) is not None:
+            return instead
         queue = await self._where()
         route = self._route
         if queue == route.in_progress_queue:
@@ -382,15 +385,6 @@ class Conclusion:
             await self._comment(f"The board refuses to move the task to {queue!r}: {exc}")
             return False
         return True
-
-
-def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> timedelta:
-    """The time until the attempt after `attempt`: delay, backoff, cap, jitter."""
-    base = poll_interval if policy.delay is None else policy.delay
-    grown = base.total_seconds() * policy.backoff ** min(attempt - 1, 64)
-    if policy.max_delay is not None:
-        grown = min(grown, policy.max_delay.total_seconds())
-    return timedelta(seconds=min(grown * (1 + random.random() * policy.jitter), 30 * 86400))
 
 
 def _capitalised(text: str) -> str:

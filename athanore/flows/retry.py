@@ -7,6 +7,7 @@ access) is waited for, and a comment that it does not take is passed over.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -19,6 +20,7 @@ from athanore.errors import (
     NotFoundError,
 )
 from athanore.flows.attempts.transcript import Log
+from athanore.models import RetryPolicy
 from athanore.runtime.boards.board import Board
 from athanore.runtime.margins import Margins
 
@@ -124,6 +126,15 @@ class PatientBoard:
                     exc,
                     extra={"action": "comment_refused"},
                 )
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, poll_interval: timedelta) -> timedelta:
+    """The time until the attempt after `attempt`: delay, backoff, cap, jitter."""
+    base = poll_interval if policy.delay is None else policy.delay
+    grown = base.total_seconds() * policy.backoff ** min(attempt - 1, 64)
+    if policy.max_delay is not None:
+        grown = min(grown, policy.max_delay.total_seconds())
+    return timedelta(seconds=min(grown * (1 + random.random() * policy.jitter), 30 * 86400))
 
 
 async def answers(look: Callable[[], Awaitable[object]]) -> bool:

@@ -28,7 +28,7 @@ from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runs.links import ui_url
 from athanore.runtime.margins import Margins
-from athanore.runtime.secrets.environment import board_secrets
+from athanore.runtime.secrets.environment import secret_variables
 from athanore.settings import LogFormat, explain_prefect
 from athanore.texts import shown
 
@@ -100,7 +100,7 @@ async def serve(
     with await listen_for(dispatcher) as api_socket:
         host, port = api_socket.getsockname()[:2]
         async with AsyncExitStack() as stack:
-            server = prefect_server(_import_the_rest, board_secrets(dispatcher.board))
+            server = prefect_server(_import_the_rest, secret_variables(dispatcher))
             prefect = await _unless_stopped(stop, stack.enter_async_context(server))
             if prefect is None:
                 return

@@ -6,6 +6,7 @@ The types of an option stand in its annotation, so these functions return Any.
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -206,6 +207,20 @@ def count(
     kind = Kind(keep=_count, expects="a whole number", sent=_whole_number(least, most), shown=int)
     rule = "must be 0 or more" if least == 0 else f"must be at least {least}"
     return _option(kind, default, (partial(le, least), rule), **more)
+
+
+def choice(*words: str, **more: Any) -> Any:
+    """An option that is one of some words, or none."""
+
+    def keep(value: object) -> str:
+        if value not in words:
+            raise TypeError
+        return cast(str, value)
+
+    listed = " or ".join(repr(word) for word in words)
+    sent = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(map(re.escape, words))})$")]
+    kind = Kind(keep=keep, expects=listed, sent=sent, shown=str)
+    return _option(kind, None, none=True, **more)
 
 
 def switch(default: bool = False, **more: Any) -> Any:

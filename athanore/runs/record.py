@@ -95,8 +95,8 @@ class RunRecord:
         outcome_start: the number of that start.
         reason: why, in words; at most 500 characters.
         is_final: no further attempt can mend it.
-        check: which check the agent's work did not pass, and the end of what that put out; ""
-            where it passed, or there was none.
+        check: which check the agent's work did not pass, and the end of what that put out, or what
+            was expected of it and did not happen; "" where there is nothing to tell the next one.
         deliver_start: the number of the start that tells the board of the outcome, without an
             agent, because an earlier one could not.
         claim_start: the number of the start that takes its task from where it is, because an
@@ -269,7 +269,7 @@ class RunRecord:
             reason=result.reason[:500],
             is_final=not result.retryable,
             check=f"{result.reason}\n{result.output_tail}"[:_LONGEST_CHECK]
-            if result.has_fault(FaultKind.CHECK)
+            if result.has_fault(FaultKind.CHECK) or result.has_fault(FaultKind.NOTHING_HAPPENED)
             else "",
         )
 

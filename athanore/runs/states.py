@@ -62,6 +62,14 @@ class StateName(StrEnum):
     """Scheduled, by a run that has its agent's result and cannot tell the board. Its next start
     tells it, without an agent."""
 
+    WAITING_TO_PUBLISH = "Waiting to publish"
+    """Scheduled, by a run whose agent has succeeded and whose branch cannot be published now. Its
+    next start publishes it, without an agent."""
+
+    NOT_PUBLISHED = "Not published"
+    """Failed, by a run whose agent has succeeded and whose branch a person has to look at before it
+    is published. The dead-letter move is due."""
+
     GOES_ROUND = "Goes round"
     """Failed, by a run whose task has come to the route too often (`max_rounds`), before an agent
     starts. The dead-letter move is due. Rounds are counted from here on anew."""

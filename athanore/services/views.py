@@ -28,6 +28,9 @@ class Kind(StrEnum):
     GOES_ROUND = "goes-round"
     """A task that came back to its route more often than `max_rounds`."""
 
+    NOT_PUBLISHED = "not-published"
+    """A task whose branch is published only after a person has looked at it."""
+
     BROKEN_ENTRY = "broken-entry"
     """A card that cannot be read, and is left alone."""
 

@@ -2,7 +2,10 @@
 
 from athanore.workspaces.base import (
     FoundWorkspace,
+    PublishesWork,
+    Pushed,
     RunCommand,
+    Work,
     Workspace,
     WorkspaceProvider,
     WorkspaceRequest,
@@ -14,7 +17,10 @@ __all__ = [
     "DirectoryWorkspace",
     "FoundWorkspace",
     "GitWorkspace",
+    "PublishesWork",
+    "Pushed",
     "RunCommand",
+    "Work",
     "Workspace",
     "WorkspaceProvider",
     "WorkspaceRequest",

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeIs, runtime_checkable
 
+from athanore.forges.base import Forge
 from athanore.models import AgentOutcome, AgentResult, Task
 
 type RunCommand = Callable[[Sequence[str], Path, timedelta], Awaitable[AgentResult]]
@@ -70,6 +71,38 @@ class FoundWorkspace:
     in_use: bool
     is_abandoned: bool
     kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is committed on a task's branch.
+
+    Attributes:
+        commit: its newest commit.
+        subjects: the first lines of the messages of all commits beyond the base, oldest first.
+        is_new: something was committed since the attempt began.
+        wrong: why it cannot be published as it is, in words that an agent can act on; "" if it can.
+    """
+
+    commit: str
+    subjects: tuple[str, ...]
+    is_new: bool
+    wrong: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What came of a push.
+
+    Attributes:
+        commit: the newest commit of the branch.
+        subjects: as of `Work`; empty if there was nothing to push.
+        is_new: it was not there before.
+    """
+
+    commit: str
+    subjects: tuple[str, ...]
+    is_new: bool
 
 
 @runtime_checkable
@@ -136,6 +169,58 @@ class WorkspaceProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class PublishesWork(Protocol):
+    """A provider whose folders have branches, which it can bring elsewhere."""
+
+    @property
+    def forge(self) -> Forge | None:
+        """Where pull requests are opened; None: branches are pushed, and that is all."""
+        ...
+
+    @property
+    def published_at(self) -> str:
+        """Where branches are pushed to, for people."""
+        ...
+
+    def preview(self, app: str, task: Task) -> Workspace:
+        """Say which folder and branch a task has; see `WorkspaceProvider.preview`."""
+        ...
+
+    async def work(self, app: str, task_id: str) -> Work:
+        """Say what is committed in a task's folder now; its attempt may still have it.
+
+        Raises:
+            WorkspaceError: the folder cannot be looked at.
+        """
+        ...
+
+    async def push(self, app: str, task_id: str, *, allow_ci_changes: bool) -> Pushed:
+        """Push the branch of a task that no attempt has; safe to repeat.
+
+        What is in the folder is taken by its path, by a git that has no credential then; the push
+        is made from where no agent works.
+
+        Raises:
+            PublishRefusedError: it may not go, before a person has looked at it.
+            PublishError: it cannot go now.
+        """
+        ...
+
+
 def is_provider(value: object) -> TypeIs[WorkspaceProvider]:
     """Tell whether a value is a provider of folders, and not its class or a path."""
     return isinstance(value, WorkspaceProvider) and not isinstance(value, type)
+
+
+def cannot_publish(provider: WorkspaceProvider | None, how: str) -> str:
+    """Say why nothing can be published from folders of a provider, in a few words; "" if it can.
+
+    Args:
+        how: `branch` or `pull-request`.
+    """
+    if not isinstance(provider, PublishesWork):
+        return "needs a workspace with git, such as workspace=GitWorkspace(...)"
+    if how == "pull-request" and provider.forge is None:
+        return "needs a forge: GitWorkspace(..., forge=GitHubForge('owner/name'))"
+    return ""

@@ -29,6 +29,7 @@ from athanore.testing.doubles.linear import linear_double
 from athanore.testing.doubles.linear.server import STATES
 from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
+from examples.issue_to_pull_request.offline import make_repository
 from tests.harness import app_name, running
 from tests.planka.server import BOT_KEY, planka_server
 
@@ -112,6 +113,25 @@ def test_github(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         assert github.labels(number) == ["bug", "agent:Review"]
         dispatcher.board.move_task(str(number), "Done")
         assert github.state.issue(number)["state"] == "closed"
+
+
+def test_issue_to_pull_request(
+    tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [f"agent:{queue}" for queue in ("Todo", "In Progress", "Review", "Failed")]
+    remote = tmp_path / "website.git"
+    make_repository(remote)
+    with github_double("octo-org/website", labels) as github:
+        github.forge(remote)
+        monkeypatch.setenv("GITHUB_URL", github.url)
+        monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+        monkeypatch.setenv("REMOTE", str(remote))
+        dispatcher = load("issue_to_pull_request", tmp_path, monkeypatch)
+        number = github.issue("Say hello", "agent:Todo")["number"]
+        comments = run_all(dispatcher, prefect_api, [str(number)], "Review")
+        (pull,) = github.pulls.listed("open", "")
+        assert comments[str(number)][-1].startswith(f"Published: {pull['html_url']} ")
+        assert pull["head"]["sha"] == github.pulls.commit("athanore/1-say-hello")
 
 
 def test_gitlab(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Description:
         if body is not None:
             content: Json = operation["requestBody"]["content"]
             self._validate(content["application/json"]["schema"], body)
-        if status in (204, 304):
+        if status in (204, 302, 304):
             return
         described: Json = operation["responses"].get(str(status), {})
         if "$ref" in described:

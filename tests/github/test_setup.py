@@ -22,7 +22,7 @@ from athanore.launch.findings import Level
 from athanore.queue_adapters.github import GitHubBoard
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.backend import api_of
-from athanore.runtime.secrets.environment import agent_environment
+from athanore.runtime.secrets.environment import agent_environment, secret_variables
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.doubles.github.server import TOKEN
 from tests.harness import prompt
@@ -101,7 +101,7 @@ def test_agents_may_have_a_token_of_their_own(
     app = AgentDispatcher(name="own", queue_backend=adapter, command="true")
     app.route(TODO, done_queue=DONE)(prompt)
     env = agent_environment(
-        app.routes[TODO], task, attempt=1, api_url="http://127.0.0.1:1", adapter=adapter
+        app.routes[TODO], task, attempt=1, api_url="", secrets=secret_variables(app)
     )
     assert env["GITHUB_TOKEN"] == "of the agents"
     assert TOKEN not in env.values()

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from athanore import MemoryAdapter, Route, Task
-from athanore.runtime.secrets.environment import agent_environment, is_secret, known_secrets
+from athanore.runtime.secrets.environment import (
+    agent_environment,
+    board_secrets,
+    is_secret,
+    known_secrets,
+)
 from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 
 TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
@@ -28,7 +33,7 @@ def prompt(task_id: str, task_name: str) -> str:
 def environment(route: Route | None = None, **base: str) -> dict[str, str]:
     return agent_environment(
         route or Route("Todo", prompt), TASK, attempt=2, api_url="http://here", token="ath_1",
-        adapter=BoardWithToken(), base=base,
+        secrets=board_secrets(BoardWithToken()), base=base,
     )  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def test_secrets_are_left_out(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_HOME", "ATHANORE_APP", "PATH"])
 def test_what_is_no_secret_is_none(name: str) -> None:
-    assert not is_secret(name, BoardWithToken())
+    assert not is_secret(name, board_secrets(BoardWithToken()))
 
 
 def test_the_workers_own_token_is_not_handed_on() -> None:
@@ -88,20 +93,20 @@ def test_a_route_may_set_anything() -> None:
 
 def test_short_values_are_not_taken_for_secrets_to_redact() -> None:
     base = {"BOARD_TOKEN": "long enough", "PREFECT_API_KEY": "short", "HOME": "/home/somebody"}
-    assert known_secrets(BoardWithToken(), base) == {"long enough"}
+    assert known_secrets(board_secrets(BoardWithToken()), base) == {"long enough"}
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_UI_URL", "PLANKA_URL"])
 def test_a_login_in_an_address_of_ours_is_not_handed_on(name: str) -> None:
     base = {name: "https://me:long%20enough@x.example/api"}
     assert environment(None, **base)[name] == "https://x.example/api"
-    assert known_secrets(None, base) == {"long%20enough", "long enough"}
+    assert known_secrets((), base) == {"long%20enough", "long enough"}
 
 
 @pytest.mark.parametrize("proxy", ["http://me:long-enough@proxy:1", "me:long-enough@proxy:1"])
 def test_the_password_of_a_proxy_is_a_secret_that_agents_need(proxy: str) -> None:
     assert environment(None, HTTPS_PROXY=proxy)["HTTPS_PROXY"] == proxy
-    assert known_secrets(None, {"HTTPS_PROXY": proxy}) == {"long-enough"}
+    assert known_secrets((), {"HTTPS_PROXY": proxy}) == {"long-enough"}
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ SPECIAL: dict[str, Any] = {
     "host": "macos",
     "on_cancel": "Aside",
     "needs": ("comments",),
+    "expects": "move",
+    "publish": "branch",
     "workspace": GitWorkspace("repo"),
 }
 

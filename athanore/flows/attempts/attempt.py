@@ -24,6 +24,7 @@ from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
+from athanore.flows.attempts.expecting import Expectation
 from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
@@ -36,7 +37,7 @@ from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.background import kept_up
 from athanore.runtime.leases.local_runs import RunControl, StopReason
-from athanore.runtime.secrets.environment import agent_environment
+from athanore.runtime.secrets.environment import agent_environment, secret_variables
 from athanore.texts import cut, cut_lines
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
@@ -90,6 +91,7 @@ class AgentAttempt:
         self._purse = purse
         self._log = log
         self._folder = WorkingFolder(app, route, log)
+        self._expectation = Expectation(app, route, run_log.attempt, log)
 
     async def perform(
         self, claimed: BoardTask, token: str, transcript: Transcript
@@ -111,8 +113,9 @@ class AgentAttempt:
         try:
             opening = self._folder.open(claimed, self._run_log.attempt, transcript)
             await self._handle.supervise(asyncio.create_task(opening))
+            await self._expectation.begins(claimed)
             ended = await self._run_agent(claimed, token, transcript)
-            if ended is not None and ended.succeeded and self._route.check:
+            if ended is not None and ended.succeeded:
                 checking = self._check(ended, claimed, transcript)
                 ended = await self._handle.supervise(asyncio.create_task(checking))
             result = ended
@@ -132,8 +135,12 @@ class AgentAttempt:
         self, result: AgentResult, claimed: BoardTask, transcript: Transcript
     ) -> AgentResult:
         """Check the work of an agent that has succeeded; that it passed is said on the card."""
-        found = await self._folder.check(result, claimed, self._run_log.attempt, transcript)
+        found = await self._expectation.judged(result, claimed)
         if found.succeeded:
+            found = await self._folder.check(found, claimed, self._run_log.attempt, transcript)
+        if found.succeeded:
+            found = await self._expectation.publishable(found, claimed)
+        if found.succeeded and self._route.check:
             try:
                 passed = f"Checked: {', '.join(self._route.check)}."
                 await self._app.board.comment(claimed.id, self._app.redactor.text(passed))
@@ -216,7 +223,7 @@ class AgentAttempt:
                 attempt=attempt,
                 api_url=self._app.api_url,
                 token=token,
-                adapter=self._app.board.adapter,
+                secrets=secret_variables(self._app.dispatcher),
                 workspace=self._folder.workspace,
             ),
             cwd=self._folder.path,

@@ -31,7 +31,7 @@ from athanore.models import (
 )
 from athanore.routes import Route
 from athanore.runtime.apps import App
-from athanore.runtime.secrets.environment import agent_environment
+from athanore.runtime.secrets.environment import agent_environment, secret_variables
 from athanore.seen_through import seen_through
 from athanore.workspaces.base import Workspace, WorkspaceProvider, WorkspaceRequest
 
@@ -129,7 +129,7 @@ class WorkingFolder:
                 task,
                 attempt=attempt,
                 api_url=self._app.api_url,
-                adapter=self._app.board.adapter,
+                secrets=secret_variables(self._app.dispatcher),
                 workspace=workspace,
             ),
             cwd=workspace.path if workspace else self._route.cwd,

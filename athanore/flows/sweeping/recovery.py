@@ -200,6 +200,11 @@ class Recovery:
         self, run: FlowRun, conclusion: Conclusion, result: AgentResult, task_id: str
     ) -> None:
         """The agent had ended, and its worker was lost before it could say so."""
+        if result.succeeded and self._route.publish is not None:
+            # The branch is on the worker's host, and may be large: a start of the run sees to it.
+            await RunLog(self._prefect, run, self._route.retry).keep()
+            await self._reschedule(run, "The worker was lost before it was said what came of it.")
+            return
         state = await conclusion.deliver(result)
         await self._prefect.impose(run.id, state)
         if state.is_failed():

@@ -78,12 +78,17 @@ class Texts:
         line = re.sub(r"\s*[\r\n]+\s*", " ", storable(text)).strip()
         return line if len(line) <= self.longest_title else cut(line, self.longest_title - _REMARK)
 
+    def harmless(self, text: str) -> str:
+        """The text with all that would mean something broken."""
+        text = storable(text)
+        for breaking in self.breakings:
+            text = breaking.broken(text)
+        return text
+
     def body(self, text: str, mark: str | None = None) -> str:
         """A description or a comment, with a mark at its end if there is one."""
         end = f"\n\n<!-- athanore:{mark} -->" if mark else ""
-        harmless = storable(text)
-        for breaking in self.breakings:
-            harmless = breaking.broken(harmless)
+        harmless = self.harmless(text)
         room = self.longest_text - len(end)
         return (harmless if len(harmless) <= room else cut(harmless, room - _REMARK)) + end
 

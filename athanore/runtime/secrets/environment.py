@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from athanore.dispatcher import AgentDispatcher
 from athanore.http_client.addresses import passwords_in, without_login
 from athanore.http_client.proxies import without_proxy_for_loopback
 from athanore.models import Task
@@ -35,14 +36,25 @@ _ADDRESS = re.compile(r"(ATHANORE|PREFECT|PLANKA)_\w*URL")
 _LONGEST_NAME = 1000  # a variable has a limit of its own, and the card has the whole name
 
 
+def secret_variables(dispatcher: AgentDispatcher) -> frozenset[str]:
+    """The environment variables that hold the credentials of an app's board and forges."""
+    names = set(board_secrets(dispatcher.board))
+    names.update(*(forge.secret_env for forge in dispatcher.forges))
+    return frozenset(names)
+
+
 def board_secrets(adapter: QueueAdapter | None) -> frozenset[str]:
     """The environment variables that hold the board's credentials."""
     return adapter.secret_env if isinstance(adapter, HasSecretEnv) else frozenset()
 
 
-def is_secret(name: str, adapter: QueueAdapter | None = None) -> bool:
-    """Tell whether an environment variable must not reach an agent."""
-    return name in board_secrets(adapter) or _SECRET.fullmatch(name) is not None
+def is_secret(name: str, variables: Collection[str] = ()) -> bool:
+    """Tell whether an environment variable must not reach an agent.
+
+    Args:
+        variables: those that hold credentials of the app; see `secret_variables`.
+    """
+    return name in variables or _SECRET.fullmatch(name) is not None
 
 
 def agent_environment(
@@ -52,9 +64,9 @@ def agent_environment(
     attempt: int,
     api_url: str,
     token: str = "",
-    adapter: QueueAdapter | None = None,
     workspace: Workspace | None = None,
     base: Mapping[str, str] | None = None,
+    secrets: Collection[str] = (),
 ) -> dict[str, str]:
     """Build the whole environment of one agent.
 
@@ -62,12 +74,13 @@ def agent_environment(
         workspace: the folder that it was given; None if it starts elsewhere.
         token: what the agent shows to the task API; see `athanore.runs.tokens`.
         base: what is inherited; the process's own environment by default.
+        secrets: the variables that are not; see `secret_variables`.
     """
     inherited = os.environ if base is None else base
     env = {
         name: without_login(value) if _ADDRESS.fullmatch(name) else value
         for name, value in inherited.items()
-        if not is_secret(name, adapter) and not is_of_the_launcher(name)
+        if not is_secret(name, secrets) and not is_of_the_launcher(name)
     }
     env.update(WITHOUT_TERMINAL)
     env.update(
@@ -97,16 +110,19 @@ REDACTED = "[redacted]"
 
 
 def known_secrets(
-    adapter: QueueAdapter | None = None, base: Mapping[str, str] | None = None
+    variables: Collection[str] = (), base: Mapping[str, str] | None = None
 ) -> frozenset[str]:
     """The values of the secrets in the environment, which must show up nowhere.
 
     The passwords in addresses are among them, also those of proxies, which agents do inherit.
 
+    Args:
+        variables: those that hold credentials of the app; see `secret_variables`.
+
     Values under 8 characters are left out: they would be found in every other word.
     """
     environment = os.environ if base is None else base
-    found = {value for name, value in environment.items() if is_secret(name, adapter)}
+    found = {value for name, value in environment.items() if is_secret(name, variables)}
     for name, value in environment.items():
         if _ADDRESS.fullmatch(name) or name.lower().endswith("_proxy"):
             found |= passwords_in(value)

@@ -19,7 +19,7 @@ from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
 from athanore.queue_adapters.base import HasSecrets
 from athanore.runs import keys, tokens
-from athanore.runtime.secrets.environment import REDACTED, known_secrets
+from athanore.runtime.secrets.environment import REDACTED, known_secrets, secret_variables
 from athanore.texts import CUT_AT, readable
 
 _MIN_BEGINNING = 4
@@ -50,7 +50,8 @@ class Redactor:
         """A redactor that knows our secrets, Prefect's and the board's."""
         from prefect.settings import get_current_settings
 
-        known = set(known_secrets(dispatcher.board))
+        known = set(known_secrets(secret_variables(dispatcher)))
+        known.update(*(forge.secrets for forge in dispatcher.forges))
         if isinstance(dispatcher.board, HasSecrets):
             known |= dispatcher.board.secrets
         ours, prefect = dispatcher.settings, get_current_settings().api

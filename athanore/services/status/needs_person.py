@@ -69,6 +69,10 @@ def _of_task(
         says = f"{whose} goes round. {last.state.message or ''}".strip()
         mend = f"Mend what moves it back, then: {requeue}"
         return NeedsPerson(Kind.GOES_ROUND, says, mend, task.id)
+    if last is not None and last.state is not None and last.state_name == StateName.NOT_PUBLISHED:
+        says = f"{whose}: {last.state.message or ''}".strip()
+        mend = f"Look at the branch, then: athanore publish {shlex.quote(task.id)}"
+        return NeedsPerson(Kind.NOT_PUBLISHED, says, mend, task.id)
     if task.queue_name not in in_progress:
         return None
     if last is None:

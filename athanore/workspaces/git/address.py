@@ -21,17 +21,18 @@ class Address:
 
     Args:
         given: a path, a URL (`https`, `http`, `ssh`, `git`, `file`), or `host:path` for ssh.
+        login: `user:password` for a URL with `https`, where the URL has none.
 
     Raises:
         ConfigurationError: it is none of these.
     """
 
-    def __init__(self, given: str | Path) -> None:
+    def __init__(self, given: str | Path, login: str = "") -> None:
         text = str(given)
         wrong = f"repo={text!r} must be a path or a URL with https, ssh, git or file."
         if not text.strip() or text.startswith("-") or not text.isprintable():
             raise ConfigurationError(wrong)
-        self._login = ""
+        self._login = login
         self.is_path = isinstance(given, Path) or text.startswith((".", "/", "~"))
         if self.is_path:
             self.text = str(Path(text).expanduser().resolve())
@@ -67,7 +68,7 @@ class Address:
     @property
     def config(self) -> dict[str, str]:
         """The settings by which git logs in there; for the mirror only."""
-        if not self._login:
+        if not self._login or not self.text.lower().startswith("http"):
             return {}
         login = self._login if ":" in self._login else f"{self._login}:"
         basic = base64.b64encode(login.encode()).decode()

@@ -47,18 +47,22 @@ class Kept:
 
 
 class Mirror:
-    """The mirror of one repository."""
+    """The mirror of one repository.
+
+    Attributes:
+        git_dir: where it is.
+    """
 
     def __init__(self, folder: Path, address: Address) -> None:
+        self.git_dir = folder / "mirror.git"
         self._folder = folder
-        self._git_dir = folder / "mirror.git"
         self._lock = FileLock(folder / "mirror.lock", thread_local=False)
         self._address = address
 
     @property
     def exists(self) -> bool:
         """True if something was ever fetched."""
-        return (self._git_dir / "HEAD").exists()
+        return (self.git_dir / "HEAD").exists()
 
     async def clone(self, git: Git, base: str, branch: str, begin_at: str, folder: Path) -> None:
         """Make a folder with a branch, of what the repository has now.
@@ -76,15 +80,12 @@ class Mirror:
             await self._fetch(git)
             start = await self.commit(git, begin_at)
             head = f"refs/heads/{base}"
-            found = await self.commit(git, head) or await self.commit(git, f"refs/tags/{base}")
-            found = found or await self.commit(git, base)
-            if not found:
-                raise GitError(f"{self._address.text} has no branch, tag or commit {base!r}.")
+            found = await self.base(git, base)
             is_branch = bool(await self.commit(git, head))
             if is_branch:  # what a clone has as its own branch
-                await git("symbolic-ref", "HEAD", head, git_dir=self._git_dir)
+                await git("symbolic-ref", "HEAD", head, git_dir=self.git_dir)
             words = ("--quiet", "--local", "--no-checkout", "--template=")
-            await git("clone", *words, "--", self._git_dir, folder, limit=_FETCH_TIMEOUT)
+            await git("clone", *words, "--", self.git_dir, folder, limit=_FETCH_TIMEOUT)
         own = folder / ".git"
         await git("checkout", "--quiet", "--no-track", "-B", branch, start or found,
                   git_dir=own, cwd=folder, env={"GIT_WORK_TREE": str(folder)})  # fmt: skip
@@ -98,13 +99,24 @@ class Mirror:
 
     async def _fetch(self, git: Git) -> None:
         if not self.exists:
-            await git("init", "--quiet", "--bare", "--template=", "--", self._git_dir)
+            await git("init", "--quiet", "--bare", "--template=", "--", self.git_dir)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         await git(
             "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-tags", "--",
-            self._address.text, *refs, git_dir=self._git_dir, env=upstream_environment(),
+            self._address.text, *refs, git_dir=self.git_dir, env=upstream_environment(),
             config=self._address.config, limit=_FETCH_TIMEOUT,
         )  # fmt: skip
+
+    async def base(self, git: Git, base: str) -> str:
+        """The commit of a branch or tag of the repository, or of a commit.
+
+        Raises:
+            GitError: it has none of these.
+        """
+        for name in (f"refs/heads/{base}", f"refs/tags/{base}", base):
+            if found := await self.commit(git, name):
+                return found
+        raise GitError(f"{self._address.text} has no branch, tag or commit {base!r}.")
 
     async def commit(self, git: Git, ref: str) -> str:
         """The commit that a ref of the mirror names; "" if it names none."""
@@ -112,7 +124,7 @@ class Mirror:
             return ""
         try:
             return await git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}",
-                             git_dir=self._git_dir)  # fmt: skip
+                             git_dir=self.git_dir)  # fmt: skip
         except GitError:
             return ""
 
@@ -130,7 +142,7 @@ class Mirror:
         words = ("fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--")
         specs = [f"+refs/*:{refs}/folder/*", "^refs/remotes/*"]
         check = {"fetch.fsckObjects": "true"}
-        git_dir = self._git_dir
+        git_dir = self.git_dir
         try:
             head = [f"+HEAD:{refs}/HEAD"]
             await git(*words, folder, *specs, *head, git_dir=git_dir, config=check)
@@ -174,7 +186,7 @@ class Mirror:
                 said = text.encode(errors="backslashreplace")
                 tip = await git("commit-tree", tree, *parent, env=where, stdin=said)
         if tip:
-            await git("update-ref", f"{refs}/{number}", tip, git_dir=self._git_dir)
+            await git("update-ref", f"{refs}/{number}", tip, git_dir=self.git_dir)
         return Kept(changed, out)
 
     async def _changed(self, git: Git, folder: Path, refs: str, index: Path) -> list[str]:
@@ -195,7 +207,7 @@ class Mirror:
     def _over(self, folder: Path, index: Path) -> dict[str, str]:
         """The mirror as the repository of the files in a folder, with an index of our own."""
         return {
-            "GIT_DIR": str(self._git_dir),
+            "GIT_DIR": str(self.git_dir),
             "GIT_WORK_TREE": str(folder),
             "GIT_INDEX_FILE": str(index),
         }

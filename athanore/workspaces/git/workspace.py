@@ -11,18 +11,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import override
 
-from athanore.errors import WorkspaceError
+from athanore.errors import PublishError, WorkspaceError
+from athanore.forges.base import Forge
 from athanore.models import Task
 from athanore.processes.supervisor import supervise
-from athanore.workspaces.base import WorkspaceRequest
+from athanore.workspaces.base import Pushed, Work, WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.branches import branch_name, check_template
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.mirror import Mirror, unsound
-from athanore.workspaces.places import Place, Record
+from athanore.workspaces.git.outgoing import Outgoing
+from athanore.workspaces.places import Place, Record, held
 
 _DEFAULT_ROOT = "~/.athanore/workspaces"
+_BUSY = timedelta(minutes=1)  # how long a push waits for a folder that somebody has
 _SHOWN = 10  # files that are named in a sentence
 
 
@@ -45,6 +48,8 @@ class GitWorkspace(TaskFolders):
         setup_timeout: how long each of them may take.
         keep: how long a folder stays that nobody has used; None for ever. Its branch stays in the
             mirror.
+        forge: where branches are published, on routes with `publish=`; without one they are pushed
+            to `repo`.
 
     Raises:
         ConfigurationError: `repo`, `branch` or `setup` cannot be understood.
@@ -60,6 +65,7 @@ class GitWorkspace(TaskFolders):
         setup: str | Sequence[str] | None = None,
         setup_timeout: timedelta = timedelta(minutes=10),
         keep: timedelta | None = timedelta(days=7),
+        forge: Forge | None = None,
     ) -> None:
         super().__init__(setup, setup_timeout, keep)
         check_template(branch)
@@ -68,6 +74,7 @@ class GitWorkspace(TaskFolders):
         self._base = base
         self._branch = branch
         self._root = None if root is None else Path(root)
+        self.forge = forge
 
     @property
     def _address(self) -> Address:
@@ -95,7 +102,45 @@ class GitWorkspace(TaskFolders):
             return "git is not found on PATH; install it"
         if self._address.is_path and not Path(self._address.text).exists():
             return f"the repository {self._address.text!r} does not exist"
+        if self.forge is not None and (missing := self.forge.check()):
+            return f"there is {missing}"
         return super().check()
+
+    @property
+    def published_at(self) -> str:
+        """Where branches are pushed to; see `PublishesWork.published_at`."""
+        return self._target().text
+
+    def _target(self) -> Address:
+        if self.forge is None:
+            return self._address
+        return Address(self.forge.remote, self.forge.login)
+
+    async def work(self, app: str, task_id: str) -> Work:
+        """Say what is committed in a folder; see `PublishesWork.work`."""
+        place = Place(self.folders, app, task_id, self.folder_name)
+        record, refs = place.read(), _refs(place)
+        async with _git() as git:
+            outgoing = Outgoing(git, self._mirror, refs, record.branch, record.base)
+            # What the mirror knows is from before the attempt: it is taken at the end of each.
+            before = await outgoing.tip()
+            await self._mirror.take(git, place.folder, refs)
+            return await outgoing.work(before)
+
+    async def push(self, app: str, task_id: str, *, allow_ci_changes: bool) -> Pushed:
+        """Push a task's branch from the mirror; see `PublishesWork.push`."""
+        place = Place(self.folders, app, task_id, self.folder_name)
+        record, refs = place.read(), _refs(place)
+        if not record.branch:
+            raise PublishError(f"the branch of task {task_id!r} is not on this host")
+        try:
+            async with held(place.lock, _BUSY), _git() as git:
+                if is_there(place.folder):
+                    await self._mirror.take(git, place.folder, refs)
+                outgoing = Outgoing(git, self._mirror, refs, record.branch, record.base)
+                return await outgoing.push(self._target(), allow_ci_changes=allow_ci_changes)
+        except WorkspaceError as exc:
+            raise PublishError(str(exc).rstrip(".")) from exc
 
     @override
     async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:

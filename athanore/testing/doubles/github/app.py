@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from athanore.testing.doubles import wire
 from athanore.testing.doubles.github.endpoints import ENDPOINTS, Call, Handler
 from athanore.testing.doubles.github.project import ProjectTables
+from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import Account, RefusalError, Row, State
 from athanore.testing.doubles.graphql import Schema
 from athanore.testing.doubles.wire import broken
@@ -40,6 +41,7 @@ class Wire(wire.Wire[Limit]):
     """
 
     state: State
+    pulls: Pulls
     others: dict[str, State] = field(default_factory=dict[str, State])
     project: ProjectTables | None = None
     check: Check | None = None
@@ -61,10 +63,22 @@ def make_app(wire: Wire) -> FastAPI:
     app = FastAPI()
     for (method, path), handler in ENDPOINTS.items():
         route = path.replace("{name}", "{name:path}")
+        route = route.replace("{ref}", "{ref:path}")
         app.add_api_route(PREFIX + route, _endpoint(wire, path, handler), methods=[method])
     if wire.project is not None:
         app.add_api_route("/api/graphql", _graphql_endpoint(wire, wire.project), methods=["POST"])
+    app.add_api_route("/logs/{job_id}", _log_of(wire), methods=["GET"])
     return app
+
+
+def _log_of(wire: Wire) -> Callable[[int], Response]:
+    """Where the log of a job is: at another server, which is given no token."""
+
+    def endpoint(job_id: int) -> Response:
+        with wire.lock:
+            return Response(wire.pulls.logs[job_id], media_type="text/plain")
+
+    return endpoint
 
 
 def _graphql_endpoint(wire: Wire, project: ProjectTables) -> Callable[[Request], Any]:
@@ -124,7 +138,9 @@ def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: obj
         return _finish(wire, JSONResponse({"message": "Server Error"}, fault.kind))
     try:
         _check_limit(wire)
-        call = Call(wire.state_of(request), _account(wire.state, request), request, body)
+        call = Call(
+            wire.state_of(request), _account(wire.state, request), request, body, wire.pulls
+        )
         result, status, more = handler(call)
         response = _told(wire, request, result, status, more)
     except RefusalError as exc:
@@ -144,8 +160,8 @@ def _told(
     wire: Wire, request: Request, result: object, status: int, more: dict[str, str]
 ) -> Response:
     """The answer; of a list that has not changed since the caller's last look, only that."""
-    if status == 204:
-        return Response(status_code=204)
+    if status in (204, 302):
+        return Response(status_code=status, headers=more)
     if request.method != "GET":
         return JSONResponse(result, status, headers=more)
     who = request.headers.get("authorization", "")

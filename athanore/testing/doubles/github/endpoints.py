@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
+from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import (
     Account,
     RefusalError,
@@ -31,6 +32,7 @@ class Call:
     account: Account
     request: Request
     body: object
+    pulls: Pulls
 
     @property
     def fields(self) -> Row:
@@ -209,7 +211,59 @@ def delete_label(call: Call) -> Answer:
     return None, 204, {}
 
 
+def _pull(call: Call, *, write: bool = False) -> int:
+    call.repository(write=write)
+    number = call.arg("pull_number")
+    return int(call.pulls.issue(int(number) if number.isdecimal() else 0)["number"])
+
+
+def list_pulls(call: Call) -> Answer:
+    call.repository()
+    rows = call.pulls.listed(call.query("state", "open"), call.query("head", ""))
+    newest_first = call.query("direction", "desc") == "desc"
+    rows.sort(key=lambda row: (row["created_at"], row["number"]), reverse=newest_first)
+    return call.page(rows)
+
+
+def open_pull(call: Call) -> Answer:
+    call.repository(write=True)
+    return call.pulls.open(call.account.login, call.fields), 201, {}
+
+
+def get_pull(call: Call) -> Answer:
+    return call.pulls.told(_pull(call)), 200, {}
+
+
+def update_pull(call: Call) -> Answer:
+    return call.pulls.set_fields(_pull(call, write=True), call.fields), 200, {}
+
+
+def list_reviews(call: Call) -> Answer:
+    return call.page(call.pulls.reviews[_pull(call)])
+
+
+def list_remarks(call: Call) -> Answer:
+    return call.page(call.pulls.comments[_pull(call)])
+
+
+def list_checks(call: Call) -> Answer:
+    call.repository()
+    ref = call.arg("ref")
+    rows = call.pulls.checks.get(call.pulls.commit(ref) if len(ref) < 40 else ref, [])
+    page, status, headers = call.page(rows)
+    return {"total_count": len(rows), "check_runs": page}, status, headers
+
+
+def job_log(call: Call) -> Answer:
+    call.repository()
+    number = int(call.arg("job_id"))
+    if number not in call.pulls.logs:
+        raise not_found()
+    return None, 302, {"location": f"{call.state.site.removesuffix('/api/v3')}/logs/{number}"}
+
+
 _REPO = "/repos/{owner}/{repo}"
+_PULL = f"{_REPO}/pulls/{{pull_number}}"
 _ISSUE = f"{_REPO}/issues/{{issue_number}}"
 
 ENDPOINTS: Mapping[tuple[str, str], Handler] = MappingProxyType(
@@ -230,5 +284,13 @@ ENDPOINTS: Mapping[tuple[str, str], Handler] = MappingProxyType(
         ("POST", f"{_REPO}/labels"): create_label,
         ("PATCH", f"{_REPO}/labels/{{name}}"): update_label,
         ("DELETE", f"{_REPO}/labels/{{name}}"): delete_label,
+        ("GET", f"{_REPO}/pulls"): list_pulls,
+        ("POST", f"{_REPO}/pulls"): open_pull,
+        ("GET", _PULL): get_pull,
+        ("PATCH", _PULL): update_pull,
+        ("GET", f"{_PULL}/reviews"): list_reviews,
+        ("GET", f"{_PULL}/comments"): list_remarks,
+        ("GET", f"{_REPO}/commits/{{ref}}/check-runs"): list_checks,
+        ("GET", f"{_REPO}/actions/jobs/{{job_id}}/logs"): job_log,
     }
 )

@@ -6,8 +6,10 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
+from athanore.forges.github import GitHubForge
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
 from athanore.testing.doubles.github.app import (
@@ -18,6 +20,7 @@ from athanore.testing.doubles.github.app import (
     make_app,
 )
 from athanore.testing.doubles.github.project import ProjectTables
+from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import Account, Row, State
 from athanore.testing.doubles.serving import served
 from athanore.testing.doubles.wire import Fault, Kind
@@ -71,10 +74,32 @@ class GitHubDouble:
         }
         return GitHubProjectBoard(self.project.owner, self.project.number, **(defaults | options))
 
+    def forge(self, folder: Path | None = None, **options: Any) -> GitHubForge:
+        """What a user would write for this repository as a forge.
+
+        Args:
+            folder: the repository itself; branches are pushed there.
+        """
+        with self.wire.lock:
+            self.wire.pulls.folder = folder
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "url": self.url,
+            "remote": folder,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return GitHubForge(self.repository, **(defaults | options))
+
+    @property
+    def pulls(self) -> Pulls:
+        """The pull requests and checks."""
+        return self.wire.pulls
+
     def start_anew(self, *labels: str) -> None:
         """Empty the repository, give it labels, and forget requests, faults and limits."""
         with self.wire.lock:
             self.state.clear()
+            self.wire.pulls.clear()
             self.state.accounts[TOKEN] = Account(BOT)
             self.state.collaborators |= {BOT, PERSON}
             self.wire.clear()
@@ -153,7 +178,7 @@ def github_double(
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
-    wire = Wire(state=state, check=check)
+    wire = Wire(state=state, pulls=Pulls(state), check=check)
     for name in others:
         own, _, called = name.partition("/")
         wire.others[name.lower()] = State(own, called)

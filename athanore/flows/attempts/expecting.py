@@ -1,0 +1,100 @@
+"""Whether an agent that ended well has left what its route expects, and what can be published."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from athanore.errors import BoardError
+from athanore.flows.attempts.transcript import Log
+from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
+from athanore.routes import Route
+from athanore.runtime.apps import App
+from athanore.workspaces.base import PublishesWork
+
+
+class Expectation:
+    """What one attempt is to leave.
+
+    Args:
+        attempt: its number; commits of the attempts before it count, too.
+    """
+
+    def __init__(self, app: App, route: Route, attempt: int, log: Log) -> None:
+        self._app = app
+        self._route = route
+        self._attempt = attempt
+        self._log = log
+        self._comments = 0
+
+    async def begins(self, task: Task) -> None:
+        """Note what there is before the agent starts."""
+        if self._route.expects == "comment":
+            with suppress(BoardError):
+                self._comments = len((await self._app.board.task(task.id)).comments)
+
+    async def judged(self, result: AgentResult, task: Task) -> AgentResult:
+        """The result of an attempt whose agent has succeeded: a failure if it has left nothing.
+
+        A board that cannot be read is no fault of the agent: then it has succeeded.
+
+        Raises:
+            WorkspaceError: the folder cannot be looked at.
+        """
+        missing = ""
+        try:
+            match self._route.expects:
+                case "commits":
+                    missing = await self._commits(task)
+                case "move":
+                    missing = await self._moved(task)
+                case "comment":
+                    missing = await self._commented(task)
+                case None:
+                    pass
+        except BoardError as exc:
+            self._log.warning(
+                "Whether the agent has left what is expected cannot be seen: %s",
+                exc,
+                extra={"action": "expectation_unseen"},
+            )
+        if missing:
+            fault = Fault(FaultKind.NOTHING_HAPPENED)
+            return _failed(result, f"nothing happened: {missing}", fault)
+        return result
+
+    async def publishable(self, result: AgentResult, task: Task) -> AgentResult:
+        """The result of an attempt whose work has passed: a failure if it cannot be published so.
+
+        Raises:
+            WorkspaceError: the folder cannot be looked at.
+        """
+        provider = self._route.workspace
+        if self._route.publish is None or not isinstance(provider, PublishesWork):
+            return result
+        if wrong := (await provider.work(self._app.name, task.id)).wrong:
+            return _failed(result, f"cannot be published: {wrong}", Fault(FaultKind.CHECK))
+        return result
+
+    async def _commits(self, task: Task) -> str:
+        provider = self._route.workspace
+        if not isinstance(provider, PublishesWork):
+            return ""
+        work = await provider.work(self._app.name, task.id)
+        if work.is_new or (self._attempt > 1 and work.subjects):
+            return ""
+        branch = provider.preview(self._app.name, task).branch
+        return f"no commit on the branch {branch!r}"
+
+    async def _moved(self, task: Task) -> str:
+        queue = (await self._app.board.task(task.id)).queue_name
+        here = self._route.in_progress_queue
+        return f"the task is still in {here!r}" if queue == here else ""
+
+    async def _commented(self, task: Task) -> str:
+        comments = (await self._app.board.task(task.id)).comments
+        return "" if len(comments) > self._comments else "no comment on the task"
+
+
+def _failed(result: AgentResult, reason: str, fault: Fault) -> AgentResult:
+    return replace(result, outcome=AgentOutcome.FAILED, reason=reason, fault=fault)

@@ -1,0 +1,7 @@
+"""Where the work of agents is published: pull requests of a forge."""
+
+from athanore.forges.base import Forge, PullRequest, PullRequestState
+from athanore.forges.github import GitHubForge
+from athanore.forges.texts import PullRequestTask
+
+__all__ = ["Forge", "GitHubForge", "PullRequest", "PullRequestState", "PullRequestTask"]

@@ -1,0 +1,139 @@
+"""`publish=`: what becomes of a branch whose agent has succeeded, with a real Prefect."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
+from athanore.testing.doubles.github import github_double
+from tests.github.described import Description
+from tests.harness import app_name, prompt, running
+from tests.repositories import ALONE, Repository, git
+from tests.support import wait_until
+
+AGENT = r"""
+import os, pathlib, subprocess
+name = os.environ["FILE"]
+pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+pathlib.Path(name).write_text("new")
+subprocess.run(["git", "add", name], check=True)
+subprocess.run(["git", "commit", "-q", "-m", f"Write {name}"], check=True)
+"""
+
+
+def app(
+    folder: Path, name: str = "one.txt", *, space: dict[str, Any] | None = None, **options: Any
+) -> tuple[AgentDispatcher, Repository]:
+    repository = Repository(folder / "toy.git")
+    board = MemoryAdapter(["Todo", "In Progress", "Done", "Look"])
+    board.create_task("Todo", "Fix it")
+    dispatcher = AgentDispatcher(
+        shlex.join([sys.executable, "-I", "-S", "-c", AGENT]),
+        name=app_name("publish"),
+        queue_backend=board,
+        poll_interval=3600,
+        api_port=0,
+        workspace=GitWorkspace(repository.path, root=folder / "root", **(space or {})),
+    )
+    given: dict[str, Any] = {
+        "publish": "branch",
+        "done_queue": "Done",
+        "env": {**ALONE, "FILE": name},
+    }
+    dispatcher.route("Todo", **(given | options))(prompt)
+    return dispatcher, repository
+
+
+def test_the_branch_is_pushed_and_the_card_says_so(prefect_api: str, tmp_path: Path) -> None:
+    dispatcher, repository = app(tmp_path)
+    (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task.id, "Done")
+        (comment,) = it.comments(task.id)
+    branch = f"athanore/{task.id}-fix-it"
+    assert repository.branches() == [branch, "main"]
+    assert git(repository.path, "log", "-1", "--format=%s", branch) == "Write one.txt"
+    tip = git(repository.path, "rev-parse", branch)
+    assert comment == (
+        f"Published: branch {branch!r} at {tip[:10]}, 1 commit, on {repository.path}."
+    )
+
+
+def test_a_change_of_the_ci_waits_for_a_person(prefect_api: str, tmp_path: Path) -> None:
+    dispatcher, repository = app(
+        tmp_path, ".github/workflows/ci.yml", dead_letter_queue="Look", max_retries=2
+    )
+    (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue(task.id, "Look")
+        run = it.prefect.ended(task.id)
+        (comment,) = it.comments(task.id)
+    assert run["state_name"] == "Not published"
+    assert comment.startswith("Not published: the branch ")
+    assert "changes .github/workflows/ci.yml" in comment
+    assert f"athanore publish {task.id} --allow-ci-changes" in comment
+    assert repository.branches() == ["main"]
+
+
+def test_a_repository_that_is_away_is_waited_for_without_the_agent(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "away"
+    # The agent has its folder by then: the repository is needed to publish only.
+    check = f"mv {tmp_path / 'toy.git'} {hidden}"
+    dispatcher, repository = app(tmp_path, poll_interval=1, check=check)
+    (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+    with running(dispatcher, prefect_api) as it:
+        wait_until("it is said on the card", lambda: len(it.comments(task.id)) == 2)
+        wait_until(
+            "it was tried again",
+            lambda: (
+                it.prefect.states(it.prefect.run(task.id)["id"]).count("Waiting to publish") > 1
+            ),
+        )
+        hidden.rename(repository.path)
+        it.in_queue(task.id, "Done")
+        _, first, second = it.comments(task.id)
+    assert first.startswith("Not published yet: ")
+    assert second.startswith("Published: ")
+    assert git(repository.path, "rev-list", "--count", f"main..athanore/{task.id}-fix-it") == "1"
+
+
+def test_a_pull_request_is_there_and_its_address_on_the_card(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    with github_double(check=Description().check) as github:
+        forge = github.forge(tmp_path / "toy.git")
+        dispatcher, _ = app(tmp_path, space={"forge": forge}, publish="pull-request")
+        (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+        with running(dispatcher, prefect_api) as it:
+            it.in_queue(task.id, "Done")
+            (comment,) = it.comments(task.id)
+        (pull,) = github.pulls.listed("all", "")
+        assert github.wire.violations == []
+    assert comment.startswith(f"Published: {pull['html_url']} (branch 'athanore/{task.id}-fix-it'")
+    assert (pull["title"], pull["draft"]) == ("Fix it", True)
+    assert "- Write one.txt" in pull["body"]
+
+
+def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) -> None:
+    with github_double() as github:
+        forge = github.forge(tmp_path / "toy.git")
+        dispatcher, repository = app(tmp_path, space={"forge": forge}, publish="pull-request")
+        (task,) = dispatcher.board.get_ready_tasks(["Todo"])
+        branch = f"athanore/{task.id}-fix-it"
+        repository.push(f"main:refs/heads/{branch}")
+        repository.add("later.txt", "later")
+        fields = {"title": "Theirs", "head": branch, "base": "main"}
+        number = github.pulls.open("octocat", fields)["number"]
+        github.pulls.set_fields(number, {"state": "closed"})
+        with running(dispatcher, prefect_api) as it:
+            assert it.prefect.ended(task.id)["state_name"] == "Not published"
+            wait_until("it is said on the card", lambda: it.comments(task.id))
+            (comment,) = it.comments(task.id)
+        assert len(github.pulls.listed("all", "")) == 1
+    assert "was closed" in comment
+    assert not git(repository.path, "rev-list", f"main..{branch}")
