@@ -1,8 +1,9 @@
 """What a process logs to stderr: lines for people, or JSON for programs; Prefect's calmed.
 
 Prefect's engine logs at ERROR every state that is not Completed, a retry and a cancellation
-included, and at INFO what nobody asked. Filters on its loggers set the levels right, on stderr and
-in the log that Prefect's UI shows; nothing is withheld from the latter.
+included, and at INFO what nobody asked. What a run comes to is said by its flow, once. Filters on
+the engine's loggers set the levels right, on stderr and in the log that Prefect's UI shows; nothing
+is withheld from the latter.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ _STYLES = {
     logging.CRITICAL: "red",
 }
 
-_MACHINERY = re.compile(r"Beginning (sub)?flow run |Running hook |Hook .+ finished running ")
-_OF_POLLS = re.compile(r"View at |Finished in state (Completed\(|.*, type=COMPLETED\)$)", re.DOTALL)
-_OF_ATTEMPTS = re.compile(r"Finished in state Completed\(|Task run failed with state")
-_NO_FAILURE = re.compile(
-    r"Finished in state (Cancelled\(|.*type=(SCHEDULED|CANCELLED|CANCELLING)\)$)", re.DOTALL
+_MACHINERY = re.compile(
+    r"Beginning (sub)?flow run |Running hook |Hook .+ finished running |Finished in state "
 )
+# A poll and an attempt are cancelled by who stops them, and by nothing else.
+_OF_POLLS = re.compile(r"View at |Crash detected! Execution was cancelled")
+_OF_ATTEMPTS = re.compile(r"Task run failed with state|Crash detected! Execution was cancelled")
 
 
 def configure_logging(debug: bool, log_format: LogFormat = "auto") -> Console | None:
@@ -111,17 +112,8 @@ def _calm(record: logging.LogRecord) -> bool:
         or (of_poll and _OF_POLLS.match(message))
         or (of_attempt and _OF_ATTEMPTS.match(message))
     ):
-        _set_level(record, logging.DEBUG)
-    elif record.levelno == logging.ERROR and message.startswith("Finished in state"):
-        if _NO_FAILURE.match(message):
-            _set_level(record, logging.INFO)
-        elif of_attempt:
-            _set_level(record, logging.WARNING)  # the flow says what becomes of the task
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
     return True
-
-
-def _set_level(record: logging.LogRecord, level: int) -> None:
-    record.levelno, record.levelname = level, logging.getLevelName(level)
 
 
 class LineFormatter(logging.Formatter):

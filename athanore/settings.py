@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 type LogFormat = Literal["auto", "text", "json"]
 
 _PREFIX = "ATHANORE_"
+_LONGEST = 10 * 365 * 24 * 3600
+_SHOWN = 100
 
 
 def trimmed(secret: object) -> object:
@@ -25,6 +27,7 @@ def trimmed(secret: object) -> object:
     return (secret.strip() or None) if isinstance(secret, str) else secret
 
 
+_Seconds = Annotated[float, Field(le=_LONGEST)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(trimmed)]
 
 
@@ -47,8 +50,8 @@ class Settings(BaseSettings):
     )
 
     command: str = Field("", description="Base command of all routes.")
-    poll_interval: float = Field(30, gt=0, description="Seconds between polls of a queue.")
-    agent_timeout: float | None = Field(
+    poll_interval: _Seconds = Field(30, gt=0, description="Seconds between polls of a queue.")
+    agent_timeout: _Seconds | None = Field(
         None, gt=0, description="Seconds that an agent may run; none by default."
     )
     max_concurrent_agents: int = Field(3, ge=1, description="Agents at once, over all routes.")
@@ -92,7 +95,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         "auto", description="Log to stderr as `text`, `json`, or `auto`: live on a terminal."
     )
-    shutdown_grace: float = Field(
+    shutdown_grace: _Seconds = Field(
         30, ge=0, description="Seconds that running agents get to finish at a shutdown."
     )
     worker_limit: int | None = Field(
@@ -104,7 +107,7 @@ class Settings(BaseSettings):
     host_labels: str = Field(
         "", description="What kind of host a worker is on, separated by commas: `macos,big`."
     )
-    worker_lost_after: float = Field(
+    worker_lost_after: _Seconds = Field(
         600, gt=0, description="Seconds without a sign of life after which a worker is lost."
     )
 
@@ -151,9 +154,14 @@ def explain(error: ValidationError, given: Mapping[str, object]) -> str:
     for found in error.errors():
         option = ".".join(str(part) for part in found["loc"])
         name = option if option in given else _PREFIX + option.upper()
-        value = "..." if option in _SECRETS else repr(found["input"])
+        value = "..." if option in _SECRETS else _in_short(found["input"])
         said.append(f"{name}={value}: {found['msg']}")
     return "; ".join(said)
+
+
+def _in_short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def explain_prefect(error: ValueError | RuntimeError) -> str | None:

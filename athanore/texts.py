@@ -2,7 +2,8 @@
 
 In: `readable` for what agents write, `storable` for what is on the board already. Out: `shown` for
 a terminal, `as_json` for JSON that a terminal may show, `markdown` for a line in Prefect's UI,
-`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people.
+`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people. `count`
+and `amount` are for numbers in what other programs say.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _HAS_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]|[\x00\ud800-\udfff]")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 CUT_AT = re.compile(r"\.\.\. \[\d+ more cut\]| \[cut: line over \d+ bytes\]")
 """What stands where `cut` or a reader of lines has cut a text."""
+
+_HIGHEST = 2**53
+"""Above it floats have gaps, and databases and JSON of other programs no integers."""
 
 _MARKDOWN = re.compile(r"([\\`*_~\[\]<>|#!&])")
 
@@ -101,6 +105,23 @@ def _value(value: object) -> str:
 def markdown(text: str) -> str:
     """The text on one line for a heading or a table, and no Markdown of its own."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def count(value: object) -> int:
+    """A count in the JSON of others; 0 for what is none, such as `1e999`, a text or too many."""
+    return int(amount(value))
+
+
+def amount(value: object) -> float:
+    """A number in the JSON of others, kept as it is; 0 for what is none that can be added up."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+        return 0
+    return value
+
+
+def is_finite(value: float) -> bool:
+    """Tell whether a number can be stored and counted with: it is finite, and fits 53 bits."""
+    return -_HIGHEST <= value <= _HIGHEST  # False for NaN
 
 
 def cut(text: str, limit: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnknownOptionError
 
 from athanore.errors import (
     AmbiguousRouteError,
@@ -122,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         code = make_app(words[0] if words else "")(words)
+    except UnknownOptionError as exc:
+        _fail(f"{exc} A text that begins with a dash stands after `--`.", MISTAKE)
     except CycloptsError as exc:
         _fail(str(exc), MISTAKE)
     except _MISTAKES as exc:

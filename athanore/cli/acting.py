@@ -40,7 +40,10 @@ def create(
     /,
     *,
     description: Annotated[
-        str, Parameter(name=["--description", "-d"], help="What is to be done.")
+        str,
+        Parameter(
+            name=["--description", "-d"], allow_leading_hyphen=True, help="What is to be done."
+        ),
     ] = "",
     app: AppOption = None,
 ) -> None:
@@ -109,7 +112,10 @@ def cancel(
     /,
     *,
     reason: Annotated[
-        str | None, Parameter(name="--reason", help="Why: for the comment on the task.")
+        str | None,
+        Parameter(
+            name="--reason", allow_leading_hyphen=True, help="Why: for the comment on the task."
+        ),
     ] = None,
     app: AppOption = None,
 ) -> None:

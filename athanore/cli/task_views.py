@@ -20,6 +20,7 @@ from athanore.cli.context import AppOption, AsJson, Connected, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import PrefectUnavailableError
 from athanore.launch.display import ago, state_text, text, until
+from athanore.runs.states import in_short
 from athanore.services.views import Explained, LogLine, LogPage, WholeTask
 from athanore.texts import as_json
 
@@ -128,7 +129,7 @@ def logs(
     """Print what the agent of a task's newest run says; --follow goes on through retries."""
 
     async def show(read: ReadPage) -> None:
-        out = console()
+        out, said = console(), ""
         last: LogPage | None = None
         async for last in _pages(read, follow):
             for line in last.lines:
@@ -138,9 +139,11 @@ def logs(
                     out.out(_json_line(line), highlight=False)
                 else:
                     out.print(_text(line), soft_wrap=True)
+                said = line.message
         if last is not None and not json:
-            message = last.message.partition("\n")[0]
-            say(f"{last.state}: {message}" if message else last.state, "bold")
+            now = in_short(last.state, last.message)
+            if now != said:
+                say(now, "bold")
 
     async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services.status.looking import log_page

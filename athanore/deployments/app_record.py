@@ -43,7 +43,7 @@ logger = logging.getLogger("athanore")
 
 _MARKS = 20
 _NOT_FOUND = 404
-_OWN_WORKER = re.compile(r"(.+)-(\d+)-[0-9a-f]{4}( .*)?")
+_OWN_WORKER = re.compile(r"(.+)-(\d{1,9})-[0-9a-f]{4}( .*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ each start an agent for a task. Where the board can tell, that is noticed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -30,10 +31,20 @@ async def rivals(prefect: RunStore, app: App, route: Route) -> Sequence[str]:
     watcher = f"{await _prefect_id(prefect, app)}/{app.name}"
     place = f"the app {app.name!r} on the Prefect at {prefect.address.rstrip('/')}"
     valid_for = timedelta(seconds=_LOOK_EVERY) + 2 * route.poll_interval
+    app.noted.watched[route.queue_name] = watcher
     try:
         return await app.board.watched_by(route.queue_name, watcher, place, valid_for)
     except BoardError:
         return ()  # the polls say enough of that
+
+
+async def watch_no_more(app: App) -> None:
+    """Take back what `rivals` has left on the board; others of the app leave it anew."""
+    for queue_name, watcher in app.noted.watched.items():
+        if app.noted.board_is_away:
+            return
+        with suppress(BoardError):
+            await app.board.watched_by(queue_name, watcher, "", timedelta(0))
 
 
 async def _prefect_id(prefect: RunStore, app: App) -> str:

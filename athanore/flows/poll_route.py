@@ -79,7 +79,9 @@ async def poll_route(
     except (BoardUnavailableError, BoardAccessError) as exc:
         return _board_is_away(found, exc, poll.log)
     except BoardError as exc:
-        poll.log.error("%s", exc, extra={"action": "board_refused"})
+        if found.noted.poll_refused.get(current.name) != str(exc):
+            found.noted.poll_refused[current.name] = str(exc)
+            poll.log.error("%s: %s", current.name, exc, extra={"action": "board_refused"})
         return Failed(name=StateName.BOARD_REFUSED, message=str(exc))
 
 
@@ -127,6 +129,7 @@ class _Poll:
             if self.created:
                 await self._tell(client, ready, active)
             await self._look_for_rivals(client)
+        self.app.noted.poll_refused.pop(route.name, None)
         summary = (
             f"{len(ready)} ready, {len(self.created)} dispatched, {len(active)} under way"
             if ready

@@ -34,7 +34,7 @@ from athanore.flows import hooks, letting_go, provider_limits, reports
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
 from athanore.flows.attempts.budgets import Purse
-from athanore.flows.attempts.transcript import Transcript
+from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.refusals import claim_refused, pause_for_board
@@ -45,7 +45,7 @@ from athanore.runs import rounds, store, tokens
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.run_log import RunLog
-from athanore.runs.states import StateName
+from athanore.runs.states import PrefectState, StateName, in_short
 from athanore.runtime import starts
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease import Lease
@@ -111,7 +111,9 @@ async def run_agent(
         with found.local_runs.controlled(run.id, task_id, run) as handle:
             try:
                 visit = _Visit(client, found, current, run, handle, task_id)
-                return await visit.perform(other)
+                state = await visit.perform(other)
+                _say_once(state, visit.log)
+                return state
             finally:
                 found.slots.leave(run.id)
 
@@ -349,6 +351,17 @@ class _Visit:
             extra={"action": "task_goes_round"},
         )
         return Failed(name=StateName.GOES_ROUND, message=text)
+
+
+def _say_once(state: State[None], log: Log) -> None:
+    """Log what a start came to; the engine says the same with the agent's last words, at DEBUG."""
+    if state.name == PrefectState.AWAITING_SLOT:
+        return  # which was logged with its reason
+    ending = in_short(state.name, state.message)
+    if state.type is StateType.FAILED:
+        log.error("%s", ending, extra={"action": "run_failed"})
+    else:
+        log.info("%s", ending, extra={"action": "run_ended"})
 
 
 def _related(run: FlowRun) -> list[dict[str, str]]:

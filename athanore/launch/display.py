@@ -36,9 +36,9 @@ def text(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*((shown(words), style) for words, style in styled))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, expand: bool = False) -> Table:
     """Rows under headings; texts are taken as they are, never as markup, and long ones are cut."""
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=expand)
     for column in columns:
         found.add_column(column, overflow="fold")
     for row in rows:
@@ -82,11 +82,14 @@ def state_text(state: str) -> Text:
     return text((state, styles.get(state.split(" ")[0], "")))
 
 
-def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
+def overview_view(
+    seen: Overview, rows: int | None = None, no_worker: str = "none online; start `athanore worker`"
+) -> RenderableType:
     """An app as a whole: routes, what runs and waits, dead letters.
 
     Args:
         rows: at most so many runs; those at work come first. By default all of them.
+        no_worker: what is said where no worker is online.
     """
     limit = "" if seen.limit is None else f" of {seen.limit}"
     columns = ("route", "tasks", "waiting", "working", "retrying", "")
@@ -94,20 +97,19 @@ def overview_view(seen: Overview, rows: int | None = None) -> RenderableType:
         text(
             (seen.app, "bold"),
             f": {seen.working}{limit} agents at work; workers: ",
-            ", ".join(seen.workers)
-            if seen.workers
-            else ("none online; start `athanore worker`", "yellow"),
+            ", ".join(seen.workers) if seen.workers else (no_worker, "yellow"),
         ),
         text((f"Prefect: {seen.ui_url}\n", "dim")),
         table(columns, map(_route_row, seen.routes)),
     ]
     if seen.runs:
         order = sorted(seen.runs, key=_rank)
-        runs = table(("task", "name", "route", "state", "for", "says"), map(_run_row, order[:rows]))
-        for column in runs.columns[:-1]:
-            column.overflow, column.max_width = "ellipsis", 30
-        for column in (runs.columns[1], runs.columns[-1]):
-            column.no_wrap, column.overflow = True, "ellipsis"
+        columns = ("task", "name", "route", "state", "for", "says")
+        runs = table(columns, map(_run_row, order[:rows]), expand=True)
+        # On a narrow screen what is said and the name are cut, and not the state.
+        for column, ratio in zip(runs.columns, (None, 2, None, None, None, 3), strict=True):
+            column.no_wrap, column.overflow, column.ratio = True, "ellipsis", ratio
+            column.max_width = None if ratio else 34
         parts.append(runs)
         if rows is not None and len(order) > rows:
             parts.append(
@@ -145,10 +147,15 @@ def _needs_person(matters: Sequence[NeedsPerson]) -> Text:
     return found
 
 
-async def show_live(screen: Console, client: PrefectRunStore, app: App) -> None:
+async def show_live(
+    screen: Console, client: PrefectRunStore, app: App, *, has_workers: bool = False
+) -> None:
     """Show how an app is doing until cancelled; what is printed meanwhile appears above.
 
     The picture is read every 3 s; times go on in between.
+
+    Args:
+        has_workers: this process has the app's workers, of which Prefect may not know yet.
     """
     import asyncio
 
@@ -160,7 +167,8 @@ async def show_live(screen: Console, client: PrefectRunStore, app: App) -> None:
     def draw() -> RenderableType:
         if seen is None:
             return text((trouble, "yellow"))
-        view = overview_view(seen, max(3, screen.height // 2 - len(seen.routes)))
+        rows = max(3, screen.height // 2 - len(seen.routes))
+        view = overview_view(seen, rows, "starting") if has_workers else overview_view(seen, rows)
         return Group("", view, text((trouble, "yellow"))) if trouble else Group("", view)
 
     with Live(

@@ -26,7 +26,7 @@ from athanore.launch.findings import Finding, Level, failed
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect.prefect_probe import tell, trouble_at
-from athanore.launch.prefect.prefect_server import prefect_errors
+from athanore.launch.prefect.prefect_server import check_port, prefect_errors
 from athanore.queue_adapters.base import QueueAdapter, SupportsProblems
 from athanore.queue_adapters.quota import HasQuotas
 from athanore.version import __version__
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 _SHOWN = 10
+_SHORTEST_KEY = 16
 _TESTED_PREFECT = ("3.8", "3.9")
 
 
@@ -156,6 +157,9 @@ def security(dispatcher: AgentDispatcher) -> Finding:
         check_binding(settings, settings.api_host)
     except ConfigurationError as exc:
         return failed("API access", exc)
+    if len(settings.signing_key or b"") in range(1, _SHORTEST_KEY):
+        says = f"ATHANORE_API_KEY has fewer than {_SHORTEST_KEY} characters and can be guessed."
+        return Finding("API access", Level.WARN, says, "Take one of `openssl rand -hex 32`.")
     if settings.api_auth == "token":
         return Finding("API access", Level.OK, "every caller needs a token")
     assert is_loopback(settings.api_host)
@@ -175,7 +179,7 @@ def _home() -> Finding:
 
     home = get_current_settings().home
     place = next(p for p in (home, *home.parents) if p.exists())
-    if not os.access(place, os.W_OK):
+    if not place.is_dir() or not os.access(place, os.W_OK):
         return Finding(
             "PREFECT_HOME",
             Level.FAIL,
@@ -199,8 +203,11 @@ def judge_prefect(installed: str) -> Finding | None:
 
 
 async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[Finding]:
+    from prefect.settings import get_current_settings
+
     from athanore.runs.links import named_api, own_api
 
+    own = get_current_settings().server.api
     mine = version("prefect")
     if unfit := judge_prefect(mine):
         return [unfit]
@@ -213,6 +220,10 @@ async def _prefect(reference: str, dispatcher: AgentDispatcher | None) -> list[F
     if trouble is not None:
         if named or trouble.answers:
             return [Finding("Prefect", Level.FAIL, trouble.says, trouble.mend)]
+        try:
+            await check_port(own.host, own.port)
+        except ConfigurationError as exc:
+            return [failed("Prefect", exc)]
         return [
             Finding(
                 "Prefect",

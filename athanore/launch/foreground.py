@@ -136,7 +136,6 @@ async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
                 )
             return True
         if await stop.requested_within(_BOARD_INTERVAL):
-            logger.info("Stopped.", extra={"action": "stopped"})
             return False
 
 
@@ -205,6 +204,7 @@ async def at_work(
 
     calm_prefect()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
+        from athanore.flows import conflicts
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry
 
@@ -216,6 +216,7 @@ async def at_work(
             yield app
         finally:
             registry.unregister(app)
+            await conflicts.watch_no_more(app)
             await _send_the_rest()
 
 
@@ -239,7 +240,10 @@ async def _serve_app(
     tell_routes(routes)
     logger.info("Prefect UI: %s", ui_url(prefect.url), extra={"action": "started"})
     logger.info(
-        "Task API:   %s (docs: %s/docs)", app.api_url, app.api_url, extra={"action": "started"}
+        "Board page: %s (docs of the task API: %s/docs)",
+        app.api_url,
+        app.api_url,
+        extra={"action": "started"},
     )
     services: list[Coroutine[Any, Any, None]] = [serve_api(app, api_socket)]
     if prefect.watch is not None:
@@ -265,7 +269,7 @@ async def _show(screen: Console, app: App) -> None:
 
     try:
         async with prefect_client() as client:
-            await show_live(screen, client, app)
+            await show_live(screen, client, app, has_workers=True)
     except OSError as exc:
         if exc.errno != errno.EIO:
             raise
@@ -325,7 +329,7 @@ async def _shut_down(
     grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
     if count := sum(w.agent_count for w in workers):
         logger.info(
-            "Stopping: %s agent%s may finish within %g s (Ctrl-C again: stop now).",
+            "%s agent%s may finish within %g s (Ctrl-C again: stop now).",
             count,
             "" if count == 1 else "s",
             grace.total_seconds(),
@@ -342,7 +346,6 @@ async def _shut_down(
     for task in started:
         task.cancel()
     await asyncio.wait(started)
-    logger.info("Stopped.", extra={"action": "stopped"})
 
 
 async def _send_the_rest() -> None:

@@ -82,7 +82,6 @@ async def once_prefect_answers[T](
                 logger.warning("%s The worker waits for it.", exc, extra={"action": "board_away"})
             waiting = True
         if await stop.requested_within(every):
-            logger.info("Stopped.", extra={"action": "stopped"})
             return None
 
 
@@ -155,7 +154,7 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             await _claim_or_later(app)
             logger.info("Prefect UI: %s", ui_url(prefect_api), extra={"action": "started"})
             logger.info(
-                "Task API:   %s (docs: %s/docs)",
+                "Board page: %s (docs of the task API: %s/docs)",
                 app.api_url,
                 app.api_url,
                 extra={"action": "started"},
@@ -169,7 +168,6 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             await asyncio.gather(serving, return_exceptions=True)
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 raise error
-            logger.info("Stopped.", extra={"action": "stopped"})
 
 
 async def _claim_or_later(app: App) -> None:

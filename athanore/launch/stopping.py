@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,8 @@ from athanore.http_client.proxies import spare_loopback
 from athanore.processes import inherited
 from athanore.processes.hardening import hide_memory
 
+logger = logging.getLogger("athanore")
+
 
 class Stop:
     """Asks a service to stop: once gently, twice at once. Usable from a signal handler."""
@@ -25,6 +28,11 @@ class Stop:
         self._gentle = asyncio.Event()
         self._now = asyncio.Event()
         self._requests = 0
+
+    @property
+    def is_requested(self) -> bool:
+        """Somebody has asked to stop."""
+        return self._requests > 0
 
     def bind(self) -> None:
         """Use the running loop; requests that came before count."""
@@ -78,6 +86,8 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
             errors.append(exc)
 
     def on_signal(_: int, __: FrameType | None) -> None:
+        if not stop.is_requested:
+            logger.info("Stopping ...", extra={"action": "stopping"})
         stop.request()
 
     context = contextvars.copy_context()
@@ -93,3 +103,5 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
             signal.signal(number, handler)
     if errors:
         raise errors[0]
+    if stop.is_requested:
+        logger.info("Stopped.", extra={"action": "stopped"})

@@ -317,7 +317,7 @@ class SupportsWatchers(Protocol):
             queue_name: the watched queue.
             watcher: an id of who watches: one app on one Prefect.
             place: the same for people.
-            valid_for: how long this note counts.
+            valid_for: how long this note counts; for no time, it is taken back.
 
         Raises:
             BoardUnavailableError: the note cannot be left now.

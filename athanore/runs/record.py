@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.models import AgentOutcome, AgentResult, FaultKind
 from athanore.runs.port import RunStore
+from athanore.texts import is_finite
 
 SCHEMA = 1
 """The version of what is in the labels; a reader of another version keeps what it does not know."""
@@ -289,7 +290,9 @@ _LONGEST_CHECK = 4000  # characters
 
 
 def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float | str) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    return isinstance(value, str) or is_finite(value)
 
 
 def _total(used: Mapping[tuple[int, str], Amount], kind: str) -> Amount:

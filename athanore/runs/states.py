@@ -137,6 +137,12 @@ def event_of(state: StateName | PrefectState) -> str:
     return f"prefect.flow-run.{state}"
 
 
+def in_short(name: str | None, message: str | None) -> str:
+    """A state in one line: `Failed: exit code 3`; what follows the first line is left out."""
+    first = (message or "").partition("\n")[0]
+    return f"{name}: {first}" if first else name or ""
+
+
 NOBODYS_WISH = frozenset(
     {StateName.NOTHING_TO_DO, StateName.SUPERSEDED, StateName.ROUTE_REMOVED, StateName.BOARD_LEFT}
 )

@@ -15,6 +15,7 @@ from athanore import names
 from athanore.runs.connection import transports
 from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.states import NOBODYS_WISH
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
 WORKING = (StateType.RUNNING, StateType.CANCELLING)
@@ -198,9 +199,14 @@ def is_retried_by_hand(run: FlowRun) -> bool:
 
 
 async def last_finished_runs(
-    prefect: RunStore, app: str, task_ids: Sequence[str]
+    prefect: RunStore, app: str, task_ids: Sequence[str], *, telling: bool = False
 ) -> dict[str, FlowRun]:
-    """Return the newest finished run of each task that has one."""
+    """Return the newest finished run of each task that has one.
+
+    Args:
+        telling: rather an older one than one that found nothing to do, which says nothing of the
+            task.
+    """
     found: dict[str, FlowRun] = {}
     if not task_ids:
         return found
@@ -209,6 +215,9 @@ async def last_finished_runs(
     )
     for run in runs:
         task_id = names.task_of(run.tags)
-        if task_id is not None:
-            found.setdefault(task_id, run)
+        if task_id is None:
+            continue
+        if telling and task_id in found and found[task_id].state_name in NOBODYS_WISH:
+            found[task_id] = run
+        found.setdefault(task_id, run)
     return found

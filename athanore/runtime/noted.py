@@ -22,21 +22,25 @@ class Noted:
     Attributes:
         monotonic: a clock in seconds, of which all times here are.
         board_is_away: the last poll could not read the board, and has said so.
+        poll_refused: by route, what the board refused its last poll, which has said so.
         is_swept: a worker in this process looks after the app's runs by a timer.
         settled: ids of tasks in progress to which nothing is due, and when that was found out.
         next_look: when polls of lost workers are looked for again.
         not_looked_after: by route, why its runs could not be looked after, as it was said last.
         looked_for_rivals: by queue, when it was last asked who else watches it.
+        watched: by queue, as whom the board has a note of us.
         refused: by route, that the board refuses its claims.
         prefect_ids: by address, what tells one Prefect from another.
     """
 
     monotonic: Callable[[], float] = monotonic
     board_is_away: bool = False
+    poll_refused: dict[str, str] = field(default_factory=dict[str, str])
     is_swept: bool = False
     settled: dict[str, float] = field(default_factory=dict[str, float])
     next_look: float = 0.0
     not_looked_after: dict[str, str] = field(default_factory=dict[str, str])
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])
+    watched: dict[str, str] = field(default_factory=dict[str, str])
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])

@@ -54,7 +54,7 @@ async def idle(prefect: RunStore, app: App, tasks: Iterable[Task]) -> AtRest:
     resting = list(tasks)
     active = await store.active_runs(prefect, app.name, [t.id for t in resting])
     nobodys = [t for t in resting if t.id not in active]
-    last = await store.last_finished_runs(prefect, app.name, [t.id for t in nobodys])
+    last = await store.last_finished_runs(prefect, app.name, [t.id for t in nobodys], telling=True)
     return [(t, last.get(t.id)) for t in nobodys]
 
 
@@ -142,7 +142,7 @@ async def _route_to_requeue(
     """Find the route that a dead letter goes back to; the board is not asked."""
     task_id = task.id
     app.local_runs.refuse_if_at_work(task_id)
-    last = (await store.last_finished_runs(prefect, app.name, [task_id])).get(task_id)
+    last = (await store.last_finished_runs(prefect, app.name, [task_id], telling=True)).get(task_id)
     held = (await runs.make_way(prefect, app, [task])).get(task_id)
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)

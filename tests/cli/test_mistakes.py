@@ -62,6 +62,10 @@ def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["dispach", "1"], ['Unknown command "dispach"', 'Did you mean "dispatch"']),
+        (["create", "Todo", "-x"], ["Unknown option: -x", "stands after `--`"]),
+        (["create", "Todo", "--", "-x"], ["Which app?"]),
+        (["create", "Todo", "x", "-d", "- first"], ["Which app?"]),
+        (["cancel", "1", "--reason", "-x"], ["Which app?"]),
         (["status", "--jso"], ["Unknown option", "Did you mean --json"]),
         (["dispatch"], ["requires an argument"]),
         (["requeue"], ["Name one task, or say --all"]),

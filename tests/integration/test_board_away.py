@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_comments_and_moves_are_made_once_and_in_order(
             return sum(r["state_name"] == "BoardUnavailable" for r in polls)
 
         wait_until("the agent was refused twice", lambda: len(agent.refusals) >= 2)
-        wait_until("a poll was refused", refused_polls)
+        wait_until("two polls were refused", lambda: refused_polls() >= 2)
         agent.breakage.end()
         wait_until("the agent has failed", agent.failed.is_set)
         polls = refused_polls()
@@ -103,4 +104,13 @@ def test_comments_and_moves_are_made_once_and_in_order(
             "Half of it works.",
             "Retry 1/1: exit code 2. Moving back to source queue for retry.",
         ]
+        ids = [r["id"] for r in it.prefect.runs(kind="poll")]
+        body = {"logs": {"flow_run_id": {"any_": ids}, "level": {"ge_": logging.ERROR}}}
+
+        def said() -> list[str]:
+            lines = it.prefect.post("/logs/filter", body)
+            return [line["message"].partition(";")[0] for line in lines]
+
+        wait_until("it was logged", said)
+        assert said() in (["The board is away"], ["The board is away"] * 2), "once each time"
     assert all(int(r.headers["retry-after"]) > 0 for r in agent.refusals)

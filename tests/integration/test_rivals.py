@@ -25,6 +25,8 @@ def test_a_poll_says_who_else_watches_its_queue(prefect_api: str, tmp_path: Path
             return ended[0]["state"]["message"] if ended else None
 
         message = wait_until("a poll has ended", said)
+        others = board.watched_by("Todo", "another", "", timedelta(hours=1))
     assert message == "0 ready; also watched by the app 'x' on http://far:4200/api"
-    others = board.watched_by("Todo", "another", "", timedelta(hours=1))
     assert others == [f"the app {app.name!r} on the Prefect at {prefect_api}"]
+    left = board.watched_by("Todo", "another", "", timedelta(hours=1))
+    assert left == [], "who stops takes its note back"

@@ -8,12 +8,17 @@ import logging
 import os
 import resource
 import stat
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from athanore.errors import (
     BoardBrokenError,
@@ -260,6 +265,23 @@ def test_values_that_json_cannot_hold_are_refused(path: Path, fields: dict[str, 
     assert path.read_bytes() == before
 
 
+NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NUMBERS)
+def test_a_number_is_kept_or_refused(number: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "board.json"
+        path.write_text(f'{{"queues": {{"Todo": [], "Done": []}}, "n": {number}}}')
+        with suppress(BoardBrokenError):
+            JsonFileAdapter(path).create_task("Todo", "x")
+            kept = json.loads(path.read_text(), parse_float=Decimal, parse_int=Decimal)["n"]
+            assert kept == Decimal(number)
+
+
 # --- a damaged file ---
 
 
@@ -280,6 +302,9 @@ def test_values_that_json_cannot_hold_are_refused(path: Path, fields: dict[str, 
         (b'{"queues": {}, "n": NaN}', "line 1, column 21"),
         (b'{"queues": {"Todo": [],\n "Todo": []}}', "line 2, column 2: 'Todo' stands twice"),
         (b'{"queues": {},\n "n": 123456789012345678901234567890}', "line 2, column 7: the number"),
+        (b'{"queues": {}, "n": 0.1000000000000000055}', "line 1, column 21: the number 0.1"),
+        (b'{"queues": {}, "n": 1e-400}', "is more exact than can be kept"),
+        (b'{"queues": {}, "n": 1.' + b"1" * 5000 + b"}", "is more exact than can be kept"),
         (b'{"queues": {}, "n": ' + b"[" * 500 + b"]" * 500 + b"}", "nested too deeply"),
         (b"[]", 'must be an object with "queues", not a list'),
         (b"{}", '"queues" must be an object of queues by name, but it is missing'),

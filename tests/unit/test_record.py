@@ -39,7 +39,7 @@ RESERVED = [
 FAILED = AgentResult(AgentOutcome.FAILED, "exit code 1")
 
 NUMBERS = st.integers(min_value=0, max_value=2**31)
-AMOUNTS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.text())
+AMOUNTS = st.one_of(st.integers(-(2**53), 2**53), st.floats(-(2.0**53), 2.0**53), st.text())
 KINDS = st.text(min_size=1)
 OTHERS = st.dictionaries(
     st.text().filter(lambda k: not k.startswith("athanore.")) | st.sampled_from(RESERVED), AMOUNTS

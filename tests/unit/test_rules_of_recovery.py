@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import (
+    AwaitingRetry,
     Cancelled,
     Completed,
     Failed,
+    Pending,
+    Running,
 )
 
+from athanore.flows.sweeping.recovery import Recovery
+from athanore.runs import store
 from athanore.runs.record import record_of
-from athanore.runs.states import PrefectState
+from athanore.runs.states import PrefectState, StateName
+from athanore.services import dead_letters
 from tests.memory_store import no_events
-from tests.rules_site import DEAD, PHASES, RESULTS, Site
+from tests.rules_site import DEAD, LOG, PHASES, RESULTS, Site
 
 __all__ = ["no_events"]
 
@@ -122,3 +129,32 @@ async def test_a_dead_letter_says_why_there_is_no_further_attempt(noted: str, op
     (comment,) = site.comments
     rest = f"{result.reason}\nthe last line" if noted == "failed" else "the last line"
     assert comment == f"{opening} Moving to dead-letter queue.\n{rest}"
+
+
+async def test_a_dead_letter_is_told_by_the_run_that_failed() -> None:
+    """A slow poll may have made another run meanwhile, which found nothing to do."""
+    site = Site()
+    failed = await site.put(await site.dispatched(), *PHASES["working"](), Failed(message="exit 7"))
+    nothing = Cancelled(name=StateName.NOTHING_TO_DO, message="The task is in 'Failed'.")
+    await site.put(await site.dispatched(), nothing)
+    site.board.move_task(site.task_id, "Failed")
+    (letter,) = await dead_letters.read_all(site.client, site.app)
+    assert (letter.run_id, letter.reason, letter.route) == (str(failed.id), "exit 7", "Todo")
+
+
+@pytest.mark.parametrize(("starts", "words"), [(0, "an agent"), (1, "attempt 2")])
+async def test_who_cancels_a_run_that_waits_is_told_what_does_not_start(
+    starts: int, words: str
+) -> None:
+    site = Site()
+    run = await site.dispatched()
+    for _ in range(starts):
+        run = await site.noted(await site.put(run, Pending(message=str(DEAD)), Running()))
+        run = await site.put(run, AwaitingRetry(scheduled_time=datetime.now(UTC)))
+        await site.log(run).leave()
+    await site.cancelled()
+    task = site.board.get_task(site.task_id)
+    recovery = Recovery(site.client, site.app, site.route, LOG)
+    last = await store.last_finished_runs(site.client, site.app.name, [task.id])
+    assert await recovery.resume(last[task.id], task)
+    assert f"before {words} started" in site.comments[-1]

@@ -172,6 +172,23 @@ def test_a_long_cell_is_cut_and_says_so() -> None:
     assert "149700 more cut" in drawn
 
 
+def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
+    now, long = datetime.now(UTC), "on and on " * 30
+    run = filled(
+        RunView, task_id="12", name=long, route="Review", state="AwaitingRetry", attempt=2,
+        since=now, due=now, message=long, last_line=long, url="",
+    )  # fmt: skip
+    overview = filled(
+        Overview, working=1, limit=None, routes=(), runs=(run,), dead_letters=(), board_error=None,
+        workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, no_color=True)
+    console.print(display.overview_view(overview))
+    (row,) = [line for line in text_of(console).splitlines() if line.strip().startswith("12 ")]
+    for part in ("Review", "AwaitingRetry, attempt 2, due now", "on "):
+        assert part in row
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_commands_show_what_a_terminal_cannot(encoding: str) -> None:
     program = "from athanore.cli import main; main(['routes', '--app', '任务/run.py:x'])"

@@ -8,6 +8,7 @@ from typing import Any
 
 from athanore.agent_adapters.resets import reset_in
 from athanore.models import Fault, FaultKind
+from athanore.texts import amount
 
 type Json = dict[str, Any]
 
@@ -26,8 +27,8 @@ def retry(message: Json) -> str | None:
     status, cause = message.get("error_status"), str(message.get("error") or "").replace("_", " ")
     what = f"API error {status}" if status else "API error"
     text = f"{what} ({cause})" if cause else what
-    delay = message.get("retry_delay_ms")
-    when = f" in {delay / 1000:.0f} s" if isinstance(delay, int | float) else ""
+    delay = amount(message.get("retry_delay_ms"))
+    when = f" in {delay / 1000:.0f} s" if delay else ""
     return f"{text}: retry {message.get('attempt')}/{message.get('max_retries')}{when}"
 
 
@@ -40,8 +41,8 @@ def warning(info: Json) -> str | None:
     name = window(info)
     match info.get("status"):
         case "allowed_warning":
-            used = info.get("utilization")
-            share = f"{used * 100:.0f} % of the" if isinstance(used, int | float) else "Near the"
+            used = amount(info.get("utilization"))
+            share = f"{used * 100:.0f} % of the" if used else "Near the"
             return f"{share} {name} limit" + (" is used" if share != "Near the" else "")
         case "rejected":
             return f"The {name} limit is reached"

@@ -17,7 +17,7 @@ from typing import Any, cast
 from athanore.agent_adapters.claude import limits, spending
 from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
-from athanore.texts import cut
+from athanore.texts import count, cut
 
 type Json = dict[str, Any]
 
@@ -226,9 +226,9 @@ class Transcript:
             self._emit(AgentEvent(EventKind.TOOL_RESULT, data))
 
     def _take_result(self, message: Json) -> None:
-        before = int((self._result or {}).get("num_turns") or 0)
+        before = count((self._result or {}).get("num_turns"))
         self._spent = spending.spent(message, self._spent)
-        self._result = message | {"num_turns": before + int(message.get("num_turns") or 0)}
+        self._result = message | {"num_turns": before + count(message.get("num_turns"))}
         self._after_result = False
         self._finished = time.monotonic()
         self.session_id = message.get("session_id", self.session_id)

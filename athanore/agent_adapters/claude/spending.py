@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, cast
 
+from athanore.texts import amount, count
+
 type Json = dict[str, Any]
 
 _KINDS = {
@@ -42,9 +44,9 @@ class Calls:
         if identity in self._seen:
             return
         self._seen.append(identity)
-        for kind, amount in of_usage(_object(body.get("usage"))).items():
+        for kind, more in of_usage(_object(body.get("usage"))).items():
             if kind != "output_tokens":  # that of its first moment
-                self._add(kind, amount)
+                self._add(kind, more)
         if not message.get("parent_tool_use_id"):
             self.turns += 1
 
@@ -56,14 +58,14 @@ class Calls:
             self._written[who] = 0
         if event.get("type") != "message_delta":
             return False
-        written = int(_object(event.get("usage")).get("output_tokens") or 0)
+        written = count(_object(event.get("usage")).get("output_tokens"))
         self._add("output_tokens", max(0, written - self._written.get(who, 0)))
         self._written[who] = written
         return True
 
-    def _add(self, kind: str, amount: int) -> None:
-        if amount or kind in self.used:
-            self.used[kind] = self.used.get(kind, 0) + amount
+    def _add(self, kind: str, more: int) -> None:
+        if more or kind in self.used:
+            self.used[kind] = self.used.get(kind, 0) + more
 
 
 def spent(result: Json, before: Json) -> Json:
@@ -78,9 +80,10 @@ def spent(result: Json, before: Json) -> Json:
     increment = result.get("model_usage_since_last_result")
     if isinstance(increment, dict):
         models = [_object(m) for m in cast(Json, increment).values()]
-        new = _of_models(models) | {"cost_usd": sum(float(m.get("costUSD") or 0) for m in models)}
-        return before | {kind: before.get(kind, 0) + amount for kind, amount in new.items()}
-    totals: Json = {"cost_usd": result.get("total_cost_usd")}
+        new = _of_models(models) | {"cost_usd": sum(amount(m.get("costUSD")) for m in models)}
+        return before | {kind: (before.get(kind) or 0) + more for kind, more in new.items()}
+    cost = result.get("total_cost_usd")
+    totals: Json = {"cost_usd": None if cost is None else amount(cost)}
     if models := [_object(m) for m in _object(result.get("modelUsage")).values()]:
         totals |= _of_models(models)
     elif usage := _object(result.get("usage")):
@@ -98,7 +101,7 @@ def _of_models(models: Sequence[Json]) -> dict[str, int]:
 
 
 def _counted(kinds: dict[str, tuple[str, ...]], usages: Sequence[Json]) -> dict[str, int]:
-    found = {k: sum(int(u.get(n) or 0) for u in usages for n in ns) for k, ns in kinds.items()}
+    found = {k: sum(count(u.get(n)) for u in usages for n in ns) for k, ns in kinds.items()}
     return {k: n for k, n in found.items() if n or not k.startswith("cache")}
 
 

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, Reset, flags
-from athanore.agent_adapters.cli.reader import Json, StreamReader, note, number, obj, parse, say
+from athanore.agent_adapters.cli.reader import Json, StreamReader, note, obj, parse, say
 from athanore.agent_adapters.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
+from athanore.texts import count
 
 _WAITS = re.compile(r"Reconnecting\.\.\.|Falling back from WebSockets")
 _REFUSED = re.compile(r"Read-only file system|requires approval|rejected by user|denied by policy")
@@ -105,8 +106,8 @@ class CodexReader(StreamReader):
         kinds = ["input_tokens", "output_tokens"]
         if cached := usage.get("cached_input_tokens"):
             usage, kinds = usage | {"cache_read_tokens": cached}, [*kinds, "cache_read_tokens"]
-        self.totals = {kind: number(usage.get(kind)) for kind in kinds}
-        before = {kind: number(self._before.get(kind)) for kind in kinds}
+        self.totals = {kind: count(usage.get(kind)) for kind in kinds}
+        before = {kind: count(self._before.get(kind)) for kind in kinds}
         yield from self.spent(**{k: max(0, self.totals[k] - before[k]) for k in kinds})
 
 
@@ -120,13 +121,13 @@ def reset_in_rollout(env: Mapping[str, str], session: str) -> Reset | None:
                 payload = obj((parse(line) or {}).get("payload"))
                 limits = obj(payload.get("rate_limits")) or limits
     full = [obj(limits.get(window)) for window in ("primary", "secondary")]
-    known = [w for w in full if number(w.get("used_percent")) >= _FULL and w.get("resets_at")]
+    known = [w for w in full if count(w.get("used_percent")) >= _FULL and count(w.get("resets_at"))]
     if not known:
         return None
-    latest = max(known, key=lambda window: number(window["resets_at"]))
-    kind = _WINDOWS.get(number(latest.get("window_minutes")), "usage")
+    latest = max(known, key=lambda window: count(window["resets_at"]))
+    kind = _WINDOWS.get(count(latest.get("window_minutes")), "usage")
     try:
-        return Reset(kind, datetime.fromtimestamp(number(latest["resets_at"]), UTC))
+        return Reset(kind, datetime.fromtimestamp(count(latest["resets_at"]), UTC))
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
-from athanore.agent_adapters.cli.reader import Json, StreamReader, number, obj, say
+from athanore.agent_adapters.cli.reader import Json, StreamReader, obj, say
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Fault, FaultKind
+from athanore.texts import count
 
 _SET_UP = {
     41: "Gemini CLI is not signed in",
@@ -58,7 +59,7 @@ class GeminiReader(StreamReader):
 
     def _on_result(self, message: Json, stats: Json) -> Iterator[AgentEvent]:
         kinds = ("input_tokens", "output_tokens")
-        yield from self.spent(**{kind: number(stats.get(kind)) for kind in kinds})
+        yield from self.spent(**{kind: count(stats.get(kind)) for kind in kinds})
         if message.get("status") == "error":
             error = obj(message.get("error")).get("message")
             self.error = str(error or "an error without words")

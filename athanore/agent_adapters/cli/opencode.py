@@ -12,9 +12,10 @@ from typing import Any
 
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
-from athanore.agent_adapters.cli.reader import Json, StreamReader, number, obj, say
+from athanore.agent_adapters.cli.reader import Json, StreamReader, obj, say
 from athanore.agent_adapters.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
+from athanore.texts import amount, count
 
 _CONFIG = "OPENCODE_CONFIG_CONTENT"
 _FILES = ("config.json", "opencode.json", "opencode.jsonc")
@@ -58,23 +59,24 @@ class OpenCodeReader(StreamReader):
 
     def _on_step(self, part: Json, tokens: Json) -> Iterator[AgentEvent]:
         cache, used = obj(tokens.get("cache")), self.usage
-        read = number(tokens.get("input")) + number(cache.get("read")) + number(cache.get("write"))
-        written = number(tokens.get("output")) + number(tokens.get("reasoning"))
+        read = count(tokens.get("input")) + count(cache.get("read")) + count(cache.get("write"))
+        written = count(tokens.get("output")) + count(tokens.get("reasoning"))
         self._steps += 1
         yield from self.spent(
-            cost_usd=float(used.get("cost_usd") or 0) + float(part.get("cost") or 0),
-            input_tokens=number(used.get("input_tokens")) + read,
-            output_tokens=number(used.get("output_tokens")) + written,
+            cost_usd=amount(used.get("cost_usd")) + amount(part.get("cost")),
+            input_tokens=count(used.get("input_tokens")) + read,
+            output_tokens=count(used.get("output_tokens")) + written,
             turns=self._steps,
         )
 
     def _on_error(self, error: Json) -> Iterator[AgentEvent]:
         data = obj(error.get("data"))
         self.error = str(data.get("message") or error.get("name") or "an error without words")
-        self.status = number(data.get("statusCode")) or None
+        self.status = count(data.get("statusCode")) or None
         after = str(obj(data.get("responseHeaders")).get("retry-after") or "")
         if after.isdecimal():
-            self.retry_at = datetime.now(UTC) + timedelta(seconds=min(int(after), 10**9))
+            seconds = int(after) if len(after) < 9 else 10**9
+            self.retry_at = datetime.now(UTC) + timedelta(seconds=seconds)
         yield from say("stderr", self.error)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.claude import ClaudeReader
 from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
-from athanore.agent_adapters.cli.reader import Json, number, obj
+from athanore.agent_adapters.cli.reader import Json, obj
 from athanore.models import AgentEvent
+from athanore.texts import count
 
 _API_ERROR = re.compile(r"\[API Error: (?:([45]\d\d)\b)?")
 
@@ -46,7 +47,7 @@ class QwenReader(ClaudeReader):
         if identity != self._counted:
             self._counted = identity
             for kind in self._used:
-                self._used[kind] += number(obj(body.get("usage")).get(kind))
+                self._used[kind] += count(obj(body.get("usage")).get(kind))
 
 
 def _words(options: Options, session: str | None) -> list[str]:

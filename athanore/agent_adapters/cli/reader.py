@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -169,11 +168,6 @@ def failure(
 def obj(value: object) -> Json:
     """An object of the stream; an empty one for anything else."""
     return cast(Json, value) if isinstance(value, dict) else {}
-
-
-def number(value: object) -> int:
-    """A count of the stream; 0 for anything else, such as the infinity that `1e999` is read as."""
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def parse(line: str) -> Json | None:

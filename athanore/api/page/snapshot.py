@@ -280,7 +280,9 @@ class Snapshots:
     async def _read_letters(
         self, client: PrefectRunStore, routes: Routes, idle: list[Task], user: str | None
     ) -> _Letters:
-        last = await store.last_finished_runs(client, self._app.name, [t.id for t in idle])
+        last = await store.last_finished_runs(
+            client, self._app.name, [t.id for t in idle], telling=True
+        )
         at_rest = [(t, last.get(t.id)) for t in idle]
         targets = ((t, dead_letters.requeue_target(routes, t, run, user)) for t, run in at_rest)
         return (

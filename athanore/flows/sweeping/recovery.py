@@ -271,7 +271,10 @@ class Recovery:
         reason = (run.state.message if run.state else None) or ""
         why = f"Cancelled{f' ({reason})' if reason else ''}"
         target = self._route.on_cancel or self._route.in_progress_queue
-        text = f"{why} before an agent started; moving to {target!r}. Move it back to run it."
+        record = record_of(run)
+        made = record.starts - record.given_back
+        when = f"attempt {made + 1}" if made > 0 else "an agent"
+        text = f"{why} before {when} started; moving to {target!r}. Move it back to run it."
         await hooks.comment_once(self._app.board, task.id, text)
         try:
             await self._app.board.move(task.id, target)

@@ -49,6 +49,7 @@ class OwnPrefect:
         self._answers = answers
         self._family = Family.new()
         self._process: subprocess.Popen[bytes] | None = None
+        self._relay: _Relay | None = None
 
     async def start(self, meanwhile: Callable[[], None] | None = None) -> None:
         """Start the server, and return when it is ready.
@@ -63,7 +64,7 @@ class OwnPrefect:
         reaper.watch(self._family)
         self._process = self._spawn(self._family.env)
         reaper.watch(self._family.led_by(self._process.pid))
-        relay = _Relay(self._process)
+        self._relay = relay = _Relay(self._process)
         if meanwhile is not None:
             meanwhile()
         await self._until_ready(self._process)
@@ -106,6 +107,8 @@ class OwnPrefect:
 
     async def stop(self) -> None:
         """Stop the server, however often the caller is cancelled."""
+        if self._relay is not None:
+            self._relay.is_over = True  # what it is interrupted in is no news
         if self._process is not None:
             loop = asyncio.get_running_loop()
             await seen_through(loop.run_in_executor(None, _stop, self._process))
@@ -137,7 +140,7 @@ class OwnPrefect:
 
 
 class _Relay:
-    """Logs what the server writes: in our format, and above a live view.
+    """Logs what the server writes: in our format, and above a live view, until it is to stop.
 
     Once the server is up, the tracebacks below its messages are for DEBUG: most of them tell of
     SQLite, which was locked for a moment.
@@ -146,6 +149,7 @@ class _Relay:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.is_up = False
+        self.is_over = False
         threading.Thread(target=self._run, name="Prefect server's log", daemon=True).start()
 
     def _run(self) -> None:
@@ -153,7 +157,9 @@ class _Relay:
         with self._process.stdout as lines:
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
-                if head := _SERVER_LINE.match(text):
+                if self.is_over:
+                    logger.debug("Prefect server: %s", text)
+                elif head := _SERVER_LINE.match(text):
                     logger.warning(
                         "Prefect server: %s", head["message"], extra={"action": "prefect_said"}
                     )

@@ -77,11 +77,7 @@ async def prefect_server(
         return
     if trouble.answers:
         logger.warning("%s", trouble.says, extra={"action": "prefect_unhealthy"})
-    if await _port_is_taken(host, port):
-        raise ConfigurationError(
-            f"Port {port} on {host} is taken by something that is not a Prefect server; "
-            "set PREFECT_SERVER_API_PORT to a free port."
-        )
+    await check_port(host, port)
     logger.info(
         "Starting a Prefect server at %s (its first start takes a while) ...",
         url,
@@ -135,6 +131,19 @@ def prefect_errors() -> Generator[None]:
         if exc.response.status_code in _BUSY:
             raise PrefectUnavailableError(f"Prefect cannot answer now: {exc}") from exc
         raise AthanoreError(f"Prefect refuses: {exc}") from exc
+
+
+async def check_port(host: str, port: int) -> None:
+    """Refuse a port that something else has; asked once no Prefect server answers there.
+
+    Raises:
+        ConfigurationError: it is taken.
+    """
+    if await _port_is_taken(host, port):
+        raise ConfigurationError(
+            f"Port {port} on {host} is taken by something that is not a Prefect server; "
+            "set PREFECT_SERVER_API_PORT to a free port."
+        )
 
 
 async def _port_is_taken(host: str, port: int) -> bool:

@@ -19,6 +19,7 @@ from athanore.version import __version__
 
 _VERSION: Final = "2022-11-28"
 _ALL: Final = {"per_page": 100}
+_LONGEST_WAIT: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,13 @@ def limit_in(response: httpx.Response) -> Limited | None:
         return None
     headers = response.headers
     if (seconds := answers.number(headers.get("retry-after"))) is not None:
-        return Limited(timedelta(seconds=max(seconds, 1)))
+        return Limited(timedelta(seconds=min(max(seconds, 1), _LONGEST_WAIT)))
     reset = answers.number(headers.get("x-ratelimit-reset"))
     if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
         left = (
             reset - answers.sent_at(response).timestamp()
         )  # by GitHub's clock, whatever ours says
-        return Limited(timedelta(seconds=min(max(left, 1), 3600)))
+        return Limited(timedelta(seconds=min(max(left, 1), _LONGEST_WAIT)))
     if response.status_code == 429 or "rate limit" in _message(response).lower():
         return Limited(None)
     return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+_LONGEST_FLOAT = 1000
 BOM = b"\xef\xbb\xbf"
 
 
@@ -59,7 +61,7 @@ def _place(text: bytes, position: int) -> str:
 
 
 def _check_lossless(text: bytes) -> None:
-    """Refuse a name that stands twice in an object, and integers that become inexact."""
+    """Refuse a name that stands twice in an object, and numbers that become other ones."""
 
     def check_names(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
@@ -73,8 +75,17 @@ def _check_lossless(text: bytes) -> None:
             place = _place(text, text.find(digits.encode()))
             raise TextError(f"{place}: the number {digits[:25]} is too large; write it as a text")
 
+    def check_float(digits: str) -> None:
+        # Written back is the shortest text of the float that is nearest.
+        if len(digits) > _LONGEST_FLOAT or Decimal(digits) != Decimal(repr(float(digits))):
+            place = _place(text, text.find(digits.encode()))
+            says = f"the number {digits[:25]} is more exact than can be kept; write it as a text"
+            raise TextError(f"{place}: {says}")
+
     try:
-        json.loads(text, object_pairs_hook=check_names, parse_int=check_integer)
+        json.loads(
+            text, object_pairs_hook=check_names, parse_int=check_integer, parse_float=check_float
+        )
     except RecursionError as exc:
         raise TextError("it is nested too deeply") from exc
 

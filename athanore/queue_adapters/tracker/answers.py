@@ -10,6 +10,7 @@ from typing import Any, cast
 import httpx
 
 from athanore.errors import BoardUnavailableError, InvalidTaskError, NotFoundError
+from athanore.texts import is_finite
 
 type Json = dict[str, Any]
 
@@ -80,11 +81,12 @@ def mapping(value: object) -> Json:
 
 
 def number(text: str | None) -> float | None:
-    """The number in a header; None if there is none."""
+    """The number in a header; None if there is none that can be counted with."""
     try:
-        return None if text is None else float(text)
+        found = None if text is None else float(text)
     except ValueError:
         return None
+    return found if found is not None and is_finite(found) else None
 
 
 def sent_at(response: httpx.Response) -> datetime:
