@@ -2,8 +2,8 @@
 
 In: `readable` for what agents write, `storable` for what is on the board already. Out: `shown` for
 a terminal, `as_json` for JSON that a terminal may show, `markdown` for a line in Prefect's UI,
-`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people. `count`
-and `amount` are for numbers in what other programs say.
+`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people.
+`count` and `amount` are for numbers in what other programs say.
 """
 
 from __future__ import annotations
