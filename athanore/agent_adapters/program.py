@@ -20,9 +20,11 @@ _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBS
 
 
 def spawn(
-    command: list[str], *, cwd: Path | None, env: Mapping[str, str]
+    command: list[str], *, cwd: Path | None, env: Mapping[str, str], with_stdin: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, stdin empty, stdout and stderr piped, unbuffered.
+    """Start a program in a session of its own, stdout and stderr piped, unbuffered.
+
+    Its stdin is empty, or with `with_stdin` a pipe.
 
     Called in the event loop, as asyncio's own spawn is: it takes a millisecond or two. That one is
     of no use here. It waits for a child as soon as it ends, and from then on its pid and process
@@ -33,7 +35,7 @@ def spawn(
     """
     return subprocess.Popen(
         [command[0], *map(_as_bytes, command[1:])],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,

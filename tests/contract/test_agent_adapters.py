@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from athanore.agent_adapters.acp import AcpAgentAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.agent_adapters.python import PythonAgent
@@ -20,6 +22,7 @@ from athanore.routes import Route
 from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker
 from tests.agents import functions
 
+ACP_AGENT = Path(__file__).parent.parent / "agents" / "acp_agent.py"
 NASTY = Path(__file__).parent.parent / "agents" / "nasty.py"
 
 
@@ -66,6 +69,22 @@ class TestCliAgent(AgentAdapterContract):
             route = Route("Todo", prompt)
             job = AgentJob(Task("1", "Task", "Todo"), route, "the prompt", env=dict(os.environ))
             return Case(CliAgentAdapter("codex", program=program), job)
+
+        return make
+
+
+@pytest.mark.nightly
+class TestAcpAgent(AgentAdapterContract):
+    @pytest.fixture
+    def case(self) -> CaseMaker:
+        pytest.importorskip("acp")
+
+        def make(behaviour: Behaviour) -> Case:
+            act = behaviour.replace(" ", "_").lower()
+            command = shlex.join([sys.executable, str(ACP_AGENT), act])
+            task, route = Task("1", "Task", "Todo"), Route("Todo", prompt)
+            job = AgentJob(task, route, "the prompt", env=dict(os.environ))
+            return Case(AcpAgentAdapter(command), job)
 
         return make
 

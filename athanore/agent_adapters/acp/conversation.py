@@ -1,0 +1,196 @@
+"""What an agent tells its client: words, tools, permissions that it asks for, and usage."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, cast
+
+from athanore.agent_adapters.acp.dialects import Dialect
+from athanore.agent_adapters.acp.library import library
+from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.claude import limits
+from athanore.agent_adapters.cli.reader import VALUE_LIMIT, say
+from athanore.agent_adapters.output import Tail
+from athanore.models import AgentEvent, EventKind
+from athanore.texts import cut
+
+type Permissions = Literal["deny", "allow"] | Callable[[str, str, Any], bool | Awaitable[bool]]
+"""What an agent may do that it asks for; a function gets title, kind and input of the tool."""
+
+_LONGEST_NAME = 80
+_ENDED = ("completed", "failed")
+
+
+class Conversation:
+    """The client of one attempt: the methods are those of `acp.Client`.
+
+    Attributes:
+        dialect: how the agent speaks, once that is known.
+        is_open: false while old messages of a session are told again.
+    """
+
+    def __init__(self, job: AgentJob, permissions: Permissions, before: Mapping[str, Any]) -> None:
+        self.dialect = Dialect()
+        self.is_open = False
+        self.usage: dict[str, Any] = {}
+        self.totals: dict[str, Any] = dict(before)
+        self.refused: dict[str, None] = {}
+        self.limit: dict[str, Any] = {}
+        self.words = Tail()
+        self.noise = Tail()
+        self._job = job
+        self._permissions = permissions
+        self._before = before
+        self._line = ""
+        self._calls: dict[str, str] = {}
+
+    # -- what the agent calls -------------------------------------------------------------------
+
+    async def session_update(self, session_id: str, update: Any, **kwargs: Any) -> None:
+        """Take what the agent tells of its work."""
+        self._job.alive()
+        if not self.is_open:
+            return
+        match update.session_update:
+            case "agent_message_chunk":
+                self._hear(str(getattr(update.content, "text", "")))
+            case "tool_call":
+                self._use(update.tool_call_id, _name(update), update.raw_input)
+                self._on_progress(update.tool_call_id, _name(update), update)
+            case "tool_call_update":
+                self._on_progress(update.tool_call_id, _name(update), update)
+            case "usage_update":
+                self._on_usage(update)
+            case _:
+                pass
+
+    async def request_permission(
+        self, session_id: str, tool_call: Any, options: list[Any], **kwargs: Any
+    ) -> Any:
+        """Answer for the people who are not there."""
+        name = _name(tool_call) or self._calls.get(tool_call.tool_call_id, "a tool")
+        self._use(tool_call.tool_call_id, name, tool_call.raw_input)
+        allowed = await self._may(tool_call, name)
+        kinds = ("allow_once", "allow_always") if allowed else ("reject_once", "reject_always")
+        chosen = next((o for kind in kinds for o in options if o.kind == kind), None)
+        if not allowed:
+            self.refused[self._calls.get(tool_call.tool_call_id, name)] = None
+        outcome = {"outcome": "cancelled"}
+        if chosen is not None:
+            outcome = {"outcome": "selected", "optionId": str(chosen.option_id)}
+        return library().schema.RequestPermissionResponse.model_validate({"outcome": outcome})
+
+    async def ext_notification(self, method: str, params: dict[str, Any]) -> None:
+        """Leave alone what other clients understand."""
+
+    # -- what the adapter calls -----------------------------------------------------------------
+
+    def take_noise(self, line: str) -> None:
+        """Take a line that is no message of the protocol."""
+        self._job.alive()
+        self.noise.add(line)
+        for event in say("stderr", line):
+            self._job.emit(event)
+
+    def know(self, **known: object) -> None:
+        """Note what belongs to the usage of the attempt: its session, say."""
+        self.usage |= {k: v for k, v in known.items() if v is not None}
+
+    def answered(self, usage: Any) -> None:
+        """Take what the answer to the prompt says of tokens."""
+        self.flush()
+        if usage is None or not self.dialect.tells_tokens:
+            return
+        read, written = usage.cached_read_tokens or 0, usage.cached_write_tokens or 0
+        told = {
+            "input_tokens": usage.input_tokens + read + written,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": read,
+            "cache_write_tokens": written,
+        }
+        self._spent({k: v for k, v in told.items() if v or not k.startswith("cache")})
+
+    def flush(self) -> None:
+        """Tell the rest of the words."""
+        if self._line:
+            line, self._line = self._line, ""
+            self._say(line)
+
+    # -- the rest -------------------------------------------------------------------------------
+
+    def _hear(self, text: str) -> None:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.words.add(line)
+        for event in say("stdout", line):
+            self._job.emit(event)
+
+    def _use(self, call: str, name: str, arguments: object) -> None:
+        """Tell that a tool is called; each call once."""
+        self.flush()
+        if call in self._calls:
+            return
+        self._calls[call] = name
+        rendered = json.dumps(arguments, default=str)
+        shown = arguments if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
+        self._job.emit(AgentEvent(EventKind.TOOL_USE, {"name": name, "input": shown}))
+
+    def _on_progress(self, call: str, name: str, update: Any) -> None:
+        if update.status not in _ENDED or call not in self._calls:
+            return
+        name, failed = self._calls.pop(call) or name, update.status == "failed"
+        if not failed:
+            self.refused.pop(name, None)
+        text = cut(_text(update), VALUE_LIMIT)
+        data = {"name": name, "is_error": failed, "text": text}
+        self._job.emit(AgentEvent(EventKind.TOOL_RESULT, data))
+
+    async def _may(self, tool: Any, name: str) -> bool:
+        if callable(self._permissions):
+            try:
+                said = self._permissions(tool.title or name, tool.kind or "other", tool.raw_input)
+                return bool(await said if inspect.isawaitable(said) else said)
+            except Exception as exc:
+                self.take_noise(f"The function for permissions raised {type(exc).__name__}: {exc}")
+                return False
+        return self._permissions == "allow"
+
+    def _on_usage(self, update: Any) -> None:
+        meta: dict[str, Any] = update.field_meta or {}
+        info = meta.get("_claude/rateLimit")
+        if isinstance(info, dict):
+            self.limit = cast("dict[str, Any]", info)
+            if text := limits.warning(self.limit):
+                self._job.emit(AgentEvent(EventKind.PROGRESS, {"text": text}))
+        cost = update.cost
+        if cost is None or cost.currency.upper() != "USD" or not self.dialect.tells_cost:
+            return
+        self.totals["cost_usd"] = cost.amount  # that of the session, also after a resume
+        before = float(self._before.get("cost_usd") or 0)
+        self._spent({"cost_usd": max(0.0, cost.amount - before)})
+
+    def _spent(self, amounts: dict[str, Any]) -> None:
+        self.usage |= amounts
+        self._job.emit(AgentEvent(EventKind.COST, dict(self.usage)))
+
+
+def _name(tool: Any) -> str:
+    """What a tool is called: by the agent itself, else its title."""
+    metas: dict[str, Any] = tool.field_meta or {}
+    for meta in metas.values():
+        if isinstance(meta, dict) and isinstance(name := cast(Any, meta).get("toolName"), str):
+            return name
+    return cut((tool.title or tool.kind or "").partition("\n")[0], _LONGEST_NAME)
+
+
+def _text(tool: Any) -> str:
+    parts = [getattr(getattr(c, "content", None), "text", None) for c in tool.content or ()]
+    if said := "\n".join(str(part) for part in parts if part):
+        return said
+    raw = tool.raw_output
+    return "" if raw is None else raw if isinstance(raw, str) else json.dumps(raw, default=str)

@@ -1,0 +1,139 @@
+"""`AcpAgentAdapter` with a real child process, which is made of the library's own agent side."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("acp")
+
+from athanore.agent_adapters.acp import AcpAgentAdapter
+from athanore.agent_adapters.base import AgentJob
+from athanore.errors import ConfigurationError
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
+from athanore.routes import Route
+from tests.harness import prompt
+
+AGENT = Path(__file__).parent.parent / "agents" / "acp_agent.py"
+
+
+class Talk:
+    """One adapter, and what its attempts told."""
+
+    def __init__(self, act: str, name: str = "fake-agent", **options: Any) -> None:
+        self.command = shlex.join([sys.executable, str(AGENT), act, name])
+        self.adapter = AcpAgentAdapter(self.command, **options)
+        self.events: list[AgentEvent] = []
+
+    async def run(self, attempt: int = 1, **more: Any) -> AgentResult:
+        route, task = Route("Todo", prompt), Task("1", "Task", "Todo")
+        job = AgentJob(
+            task, route, "Do it.", attempt, env=dict(os.environ), emit=self.events.append, **more
+        )
+        return await self.adapter.run(job)
+
+    def said(self, kind: EventKind) -> list[dict[str, Any]]:
+        return [dict(event.data) for event in self.events if event.kind is kind]
+
+
+async def test_words_come_in_lines_and_usage_is_told() -> None:
+    talk = Talk("succeeds")
+    result = await talk.run()
+    assert result.succeeded
+    lines = [d["text"] for d in talk.said(EventKind.OUTPUT)]
+    assert lines == ["mode auto, session new", "hello from the agent"]
+    assert result.usage == {
+        "session_id": "new", "cost_usd": 0.25, "input_tokens": 10, "output_tokens": 2,
+    }  # fmt: skip
+    assert talk.said(EventKind.COST)[-1] == result.usage
+
+
+def only_edits(title: str, kind: str, arguments: object) -> bool:
+    return kind == "edit"
+
+
+async def unsure(title: str, kind: str, arguments: object) -> bool:
+    raise ValueError("no idea")
+
+
+@pytest.mark.parametrize("permissions", ["deny", only_edits, unsure])
+async def test_a_tool_that_is_refused_is_named_and_not_tried_again(
+    permissions: str | Callable[..., Any],
+) -> None:
+    talk = Talk("asks", permissions=permissions)
+    result = await talk.run()
+    assert (result.outcome, result.retryable) == (AgentOutcome.FAILED, False)
+    assert result.reason == "permission denied: rm -rf build"
+    assert talk.said(EventKind.TOOL_USE) == [{"name": "rm -rf build", "input": {"x": 1}}]
+
+
+async def test_a_tool_that_is_allowed_is_used() -> None:
+    talk = Talk("asks", permissions="allow")
+    assert (await talk.run()).succeeded
+    (used,) = talk.said(EventKind.TOOL_RESULT)
+    assert used == {"name": "rm -rf build", "is_error": False, "text": ""}
+
+
+async def test_a_usage_limit_and_a_missing_login_are_told_from_failures() -> None:
+    limited = await Talk("limited").run()
+    assert limited.has_fault(FaultKind.PROVIDER) and not limited.counts
+    locked = await Talk("locked").run()
+    assert locked.has_fault(FaultKind.ENVIRONMENT)
+    assert locked.reason == "Authentication required"
+
+
+async def test_an_error_that_looks_like_the_end_of_a_turn_is_a_failure() -> None:
+    result = await Talk("typed").run()
+    assert (result.outcome, result.reason) == (AgentOutcome.FAILED, "It is too long")
+    assert not result.retryable
+
+
+async def test_an_agent_that_does_not_start_says_why_and_costs_no_attempt() -> None:
+    result = await Talk("breaks").run()
+    assert result.reason == "the agent did not start: no such setting: colour"
+    assert result.has_fault(FaultKind.ENVIRONMENT)
+
+
+async def test_the_mode_is_the_users_or_one_in_which_a_known_agent_asks() -> None:
+    for name, mode, expected in (
+        ("fake-agent", None, "auto"),
+        ("fake-agent", "default", "default"),
+        ("claude-agent-acp", None, "default"),
+    ):
+        talk = Talk("succeeds", name, mode=mode)
+        await talk.run()
+        assert talk.said(EventKind.OUTPUT)[0]["text"].startswith(f"mode {expected},")
+    wrong = await Talk("succeeds", mode="yolo").run()
+    assert wrong.reason == "the agent has no mode 'yolo'; there are: 'auto', 'default'"
+    assert not wrong.counts
+
+
+async def test_a_retry_goes_on_with_the_session_where_that_can_be_done(tmp_path: Path) -> None:
+    talk = Talk("hangs", resume_on_retry=True)
+    first = await talk.run(timeout=timedelta(seconds=3))
+    assert (first.outcome, first.usage["cost_usd"]) == (AgentOutcome.TIMED_OUT, 0.5)
+    talk.adapter._command = talk.command.replace("hangs", "succeeds")  # pyright: ignore[reportPrivateUsage]
+    talk.events.clear()
+    second = await talk.run(attempt=2)
+    assert second.succeeded and second.usage["session_id"] == "new"
+    assert second.usage["cost_usd"] == 0, "its total is that of the session"
+    talk = Talk("hangs", resume_on_retry=True)
+    await talk.run(timeout=timedelta(seconds=3))
+    talk.adapter._command = talk.command.replace("hangs", "forgets")  # pyright: ignore[reportPrivateUsage]
+    assert (await talk.run(attempt=2)).succeeded
+    assert "cannot be resumed" in str(talk.said(EventKind.OUTPUT))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"permissions": "ask"}, {"mcp_servers": {"a b": None}}, {"command": "a 'b"}]
+)
+def test_a_wrong_option_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        AcpAgentAdapter(**wrong)
