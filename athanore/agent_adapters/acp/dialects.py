@@ -54,13 +54,12 @@ _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "qwen": Dialect(mode="default"),
     }
 )
-_UNKNOWN = Dialect(tells_cost=True, tells_tokens=True)
 
 
 def dialect_of(agent: str) -> Dialect:
     """How an agent of this name speaks (its own name, or that of its program)."""
     found = (d for name, d in _DIALECTS.items() if name in agent.lower())
-    return next(found, _UNKNOWN)
+    return next(found, Dialect(tells_cost=True, tells_tokens=True))
 
 
 def is_known(agent: str) -> bool:
