@@ -16,7 +16,7 @@ from athanore.agent_adapters import accounts
 from athanore.agent_adapters.acp import dialects
 from athanore.agent_adapters.acp.conversation import Conversation, Permissions
 from athanore.agent_adapters.acp.library import library, server_models
-from athanore.agent_adapters.acp.wire import Wire
+from athanore.agent_adapters.acp.wire import Wire, close_pipes
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.mcp_servers import BoardAccess, Servers, board_server, checked, lesson
 from athanore.agent_adapters.program import (
@@ -170,6 +170,7 @@ class AcpAgentAdapter:
                 except (OSError, ValueError) as error:
                     return explain(error, command, job)
                 afterwards.callback(process.poll)
+                afterwards.callback(close_pipes, process)
                 agent.led_by(process.pid)
                 started = {"pid": process.pid, "command": shlex.join(command)}
                 job.emit(AgentEvent(EventKind.STARTED, started))

@@ -14,6 +14,13 @@ _LONGEST_MESSAGE = 64 * 1024 * 1024
 _CHUNK = 65536
 
 
+def close_pipes(process: subprocess.Popen[bytes]) -> None:
+    """Close our ends, also where nobody came to use them."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 class Wire:
     """Sends and receives messages, one a line; what is no message goes to `on_noise`.
 
@@ -48,9 +55,6 @@ class Wire:
         if self._noise is not None:
             self._noise.cancel()
             await asyncio.gather(self._noise, return_exceptions=True)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a message; one to an agent that is gone is lost."""
