@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -71,7 +72,10 @@ def meter(agent: AgentAdapter, route: Route) -> Meter:
     """What is known of what an agent uses; nothing of an adapter that does not say it."""
     if isinstance(agent, SupportsMeter):
         return agent.meter
-    words = shlex.split(route.command) if type(agent) is SubprocessAgentAdapter else []
+    words: list[str] = []
+    if type(agent) is SubprocessAgentAdapter:
+        with suppress(ValueError):  # an open quote is told by who looks at the command
+            words = shlex.split(route.command)
     return Meter(Path(words[0]).name if words else type(agent).__name__)
 
 

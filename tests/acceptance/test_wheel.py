@@ -12,7 +12,9 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"athanore"}
     assert "athanore/py.typed" in names
     others = [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
-    assert {n for n in others if not n.startswith("athanore/api/page/web/")} == set()
+    beside = {n for n in others if not n.startswith("athanore/api/page/web/")}
+    doubles = "athanore/testing/doubles"
+    assert beside == {f"{doubles}/{of}/schema.graphql" for of in ("github", "linear")}
     assert {n.rsplit("/", 1)[1] for n in others} >= {"board.html", "board.css", "board.js"}
 
 

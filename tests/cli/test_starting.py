@@ -260,7 +260,7 @@ def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:
             process.wait()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     run = [line for line in lines if line.get("flow_run_name") == "Second time lucky"]
-    (retry,) = [line for line in run if "state AwaitingRetry" in line["message"]]
+    (retry,) = [line for line in run if line["message"].startswith("AwaitingRetry")]
     assert retry["level"] == "INFO"
     assert {line["level"] for line in run} == {"INFO", "WARNING"}
     assert "NoneType" not in log.read_text()
