@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,7 +118,9 @@ def app_on(github: GitHubDouble, **options: object) -> AgentDispatcher:
 def test_doctor_accepts_a_board_and_changes_nothing(github: GitHubDouble) -> None:
     github.issue("a", "agent:Todo")
     finding = board_finding(app_on(github))
-    assert (finding.level, finding.says) == (Level.OK, "GitHubAdapter: 3 queues, 1 tasks")
+    says, _, quota = finding.says.partition("; ")
+    assert (finding.level, says) == (Level.OK, "GitHubAdapter: 3 queues, 1 tasks")
+    assert re.fullmatch(r"left to ask: \d+ of 5000 \(core\) until \d\d:\d\d", quota)
     assert list(github.state.issues) == [1]
     assert len(github.state.labels) == 3
 
