@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from athanore.queue_adapters import base, quota, typed_ids
+from athanore.queue_adapters import base, quota, typed_ids, whole_board
 from athanore.testing import QueueAdapterContract
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,8 @@ def test_its_extras_are_all_there_are() -> None:
     told = re.findall(
         r"^\| `((?:Has|Supports)\w+)`(?: \(`\w+.py`\))? \| `(\w+)", GUIDE, re.MULTILINE
     )
-    known = {n: kind for module in (base, quota, typed_ids) for n, kind in vars(module).items()}
+    modules = (base, quota, typed_ids, whole_board)
+    known = {name: kind for module in modules for name, kind in vars(module).items()}
     extras = {name for name in known if name.startswith(("Has", "Supports"))}
     assert {name for name, _ in told} == extras - {"Hashable"}
     for name, member in told:
