@@ -230,7 +230,7 @@ def test_the_manifests_hold_together() -> None:
             parse(make_app() if program == "athanore" else prefect_app, words)
     assert set(services) < set(pods)
     for variable in ("ATHANORE_API_URL", "PREFECT_API_URL"):
-        url = urlsplit(config["data"][variable])
+        url = urlsplit(str(config["data"][variable]))
         assert url.hostname is not None
         (port,) = services[url.hostname]["ports"]
         assert port["port"] == url.port
