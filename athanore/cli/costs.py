@@ -45,7 +45,7 @@ def costs(
             (
                 row.key,
                 _cost(row),
-                f"{row.unmeasured} attempts" if row.unmeasured else "",
+                _attempts(row.unmeasured),
                 row.attempts,
                 row.tasks,
                 _count(row.input_tokens),
@@ -59,6 +59,10 @@ def costs(
         say("`about`: some of it is estimated from tokens and public prices.", "dim")
     if report.is_partial:
         say("There were too many runs to count them all; these are the newest.", "yellow")
+
+
+def _attempts(count: int) -> str:
+    return f"{count} attempt{'' if count == 1 else 's'}" if count else ""
 
 
 def _cost(row: Costs) -> str:
