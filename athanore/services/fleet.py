@@ -58,7 +58,7 @@ async def workers(prefect: RunStore, app: App) -> list[WorkerView]:
     for pool_name in sorted({*alive, *entries}):
         entry, worker = entries.get(pool_name), alive.get(pool_name)
         name = names.short_worker_name(pool_name, app.name)
-        agents = counts.get(name, 0) or counts.get(pool_name, 0)
+        agents = counts.get(pool_name, 0)
         drain = known.drains.get(name)
         state, says = "ready", ""
         if worker is None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -29,6 +29,9 @@ LOOK_EVERY = 5.0
 
 _COURTESY = 0.1
 """Seconds that a worker leaves a run to others that have fewer agents."""
+
+LOST_STAYS = 3600.0
+"""Seconds for which a worker that is not heard of any more is listed; then it is forgotten."""
 
 _MEGABYTE = 1024 * 1024
 
@@ -77,6 +80,7 @@ class Place:
         self._others: tuple[WorkerEntry, ...] = ()
         self._is_drained = False
         self._left_since: float | None = None
+        self._silent_since: dict[str, float] = {}
 
     @property
     def is_full(self) -> bool:
@@ -197,6 +201,7 @@ class Place:
         if not others:
             return ()
         alive = await fleet.living(client, names.agents_pool(self._app.name))
+        await self._forget_lost(client, others.keys() - {w.name for w in alive}, others)
         return tuple(
             other
             for worker in alive
@@ -205,6 +210,19 @@ class Place:
             and not other.full
             and (other.limit is None or other.agents < other.limit)
         )
+
+    async def _forget_lost(
+        self,
+        client: PrefectRunStore,
+        silent: Collection[str],
+        known: Mapping[str, WorkerEntry],
+    ) -> None:
+        """Remove what was noted of workers that were killed, when they have been gone for long."""
+        now = self._monotonic()
+        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
+        for name, since in self._silent_since.items():
+            if now - since > LOST_STAYS:
+                await fleet.forget_worker(client, self._app.name, known[name].name)
 
     async def end(self, client: PrefectRunStore) -> None:
         """Have the worker forgotten, when it ends."""

@@ -16,10 +16,11 @@ import pytest
 from athanore import JsonFileAdapter
 from athanore.names import agents_pool
 from athanore.runs.capacity import fleet
-from athanore.runs.capacity.fleet import Drain
+from athanore.runs.capacity.fleet import Drain, WorkerEntry
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
-from athanore.worker.place import Place
+from athanore.services.fleet import workers
+from athanore.worker.place import LOST_STAYS, Place
 from tests.harness import app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until
@@ -168,6 +169,26 @@ async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
     await one.place.look(prefect)
     known = await fleet.read_fleet(prefect, app.name)
     assert (list(known.workers), dict(known.drains), one.take(4)) == (["host-0"], {}, 4)
+
+
+async def test_a_worker_that_was_killed_is_listed_for_an_hour_and_then_forgotten(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    one, _ = await two(app, prefect, None, None)
+    gone = WorkerEntry("gone", f"gone {agents_pool(app.name)}", "far", app.clock.now())
+    await fleet.announce(prefect, app.name, gone)
+    await fleet.drain(prefect, app.name, Drain("gone", app.clock.now()))
+
+    async def listed() -> dict[str, str]:
+        await one.place.look(prefect)
+        return {w.name: w.state for w in await workers(prefect, app)}
+
+    assert await listed() == {"gone": "lost", "host-0": "ready", "host-1": "ready"}
+    one.time += LOST_STAYS
+    assert "gone" in await listed()
+    one.time += 1
+    assert await listed() == {"host-0": "ready", "host-1": "ready"}
+    assert dict((await fleet.read_fleet(prefect, app.name)).drains) == {}
 
 
 async def test_what_a_worker_says_of_itself_is_read_back(

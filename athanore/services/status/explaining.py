@@ -94,7 +94,7 @@ def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
         reason = f"Its agent is being stopped: the run was cancelled{f' ({said})' if said else ''}."
         return Explanation(task, name, reason)
     commands = (_command("logs -f", task.id), _command("cancel", task.id))
-    worker = (known.worker or "").removesuffix(f" {names.agents_pool(app.name)}")
+    worker = names.short_worker_name(known.worker or "", app.name)
     where = f" on worker {worker}" if worker else ""
     if run.state_type is StateType.PENDING:
         return Explanation(
