@@ -58,8 +58,9 @@ class ForeignRuns:
             self._said.add(route)
             return True
         self._said.discard(route)
-        is_agent = run.work_pool_name != names.polls_pool(app.name)
-        return is_agent and not found.is_for_host(app.dispatcher.settings.labels)
+        if names.POLL_TAG in run.tags:
+            return False  # any worker may look at a queue
+        return not found.is_for_host(app.dispatcher.settings.labels)
 
 
 def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[UUID]:

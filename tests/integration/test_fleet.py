@@ -39,6 +39,10 @@ dispatcher = AgentDispatcher(
 @dispatcher.route(queue_name="Todo", done_queue="Done", in_progress_queue="Doing")
 def work(task_id: str, task_name: str) -> str:
     return task_name
+
+@dispatcher.route(queue_name="iOS", host="macos", done_queue="Done", in_progress_queue="Doing")
+def build(task_id: str, task_name: str) -> str:
+    return task_name
 """
 
 
@@ -213,7 +217,7 @@ while hold.exists():
 def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
     tmp_path: Path, prefect_api: str
 ) -> None:
-    """A process of its own beside the app: 6 tasks, of which it has room for 2; then it drains."""
+    """Two processes: 6 tasks, of which the second has room for 2; then it drains."""
     (tmp_path / "agent.py").write_text(AGENT)
     hold, begun = tmp_path / "hold", tmp_path / "begun"
     hold.touch()
@@ -223,7 +227,7 @@ def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
         SCRIPT.format(name=name, python=sys.executable, folder=tmp_path)
     )
     (tmp_path / "board.json").write_text(
-        json.dumps({"queues": {"Todo": [], "Doing": [], "Done": []}})
+        json.dumps({"queues": {"Todo": [], "iOS": [], "Doing": [], "Done": []}})
     )
     board = JsonFileAdapter(tmp_path / "board.json")
     env = clean_environment(tmp_path / "home") | {
@@ -244,20 +248,29 @@ def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
     with ExitStack() as stack:
         workers = [
             stack.enter_context(process(tmp_path, env, "worker", "--limit", limit))
-            for limit in ("6", "2")
+            for limit in ("4", "2")
         ]
         wait_until("both have said who they are", lambda: len(listed()) == 2)
         tasks = [board.create_task("Todo", f"t{n}") for n in range(6)]
         wait_until("all are at work", lambda: len(list(begun.iterdir())) == len(tasks))
         there = listed()
         assert (there["small"]["agents"], there["small"]["state"]) == (2, "full")
-        assert (there["big"]["agents"], there["big"]["state"]) == (4, "ready")
+        assert (there["big"]["agents"], there["big"]["state"]) == (4, "full")
         assert athanore("worker", "drain", there["small"]["name"], "--then-exit")
         assert listed()["small"]["state"] == "draining"
         board.create_task("Todo", "later")
-        wait_until("the other took it", lambda: len(list(begun.iterdir())) == len(tasks) + 1)
-        assert listed()["small"]["agents"] == 2
         hold.unlink()
         wait_until("it has ended by itself", lambda: workers[1].poll() is not None)
+        wait_until("the other took what came later", lambda: (begun / "later").exists())
         assert (workers[1].returncode, workers[0].poll()) == (0, None)
         assert set(listed()) == {"big"}
+
+        mac = board.create_task("iOS", "build")
+        needs = "needs a worker on a host with the label 'macos'"
+        wait_until(
+            "its queue is polled, and it waits for such a host",
+            lambda: needs in (said := athanore("explain", mac.id)) and "run is due" in said,
+        )
+        assert (board.get_task(mac.id).queue_name, needs in athanore("status")) == ("iOS", True)
+        stack.enter_context(process(tmp_path, env, "worker", "--host-labels", "big,macos"))
+        wait_until("it is there, and took it", lambda: (begun / "build").exists())

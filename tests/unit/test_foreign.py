@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from athanore import AgentDispatcher, MemoryAdapter
+from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.foreign import ForeignRuns, older_polls
@@ -67,9 +67,10 @@ async def test_runs_of_a_route_for_another_kind_of_host_are_left_to_workers_ther
 ) -> None:
     app.dispatcher.route("Mac", host="macos")(prompt)
     runs = ForeignRuns(logging.getLogger("test"), lambda: [app])
-    mac, any_host = run("Mac"), run("Todo")
+    mac, any_host, poll = run("Mac"), run("Todo"), run("Mac")
+    poll.tags.append(names.POLL_TAG)
     async with PrefectRunStore(NOBODY) as client:
-        assert await runs.among(client, [mac, any_host]) == [mac]
+        assert await runs.among(client, [mac, any_host, poll]) == [mac]
         app.dispatcher.settings.host_labels = "big, macos"
-        assert await runs.among(client, [mac, any_host]) == []
+        assert await runs.among(client, [mac, any_host, poll]) == []
     assert not caplog.records

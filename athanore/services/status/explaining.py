@@ -131,8 +131,8 @@ async def _waits(
         reason = "Its run is due, but no worker of the app is online."
         return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
     if name in machinery.unserved:
-        reason = f"Its run is due. {machinery.unserved[name]}"
-        return Explanation(task, name, reason, None, ("athanore workers",))
+        why, mend = machinery.unserved[name]
+        return Explanation(task, name, f"Its run is due. {why}", None, (mend, "athanore workers"))
     own = None if found is None else found.route.max_concurrent
     return Explanation(task, name, await _line(prefect, app, run, own, machinery.limit))
 
@@ -171,8 +171,9 @@ async def _will_be_seen(
         reason = f"Route {name!r} takes it, but no worker of the app is online."
         return Explanation(task, name, reason, None, ("athanore up", "athanore worker"))
     if name in machinery.unserved:
-        reason = f"Route {name!r} takes it. {machinery.unserved[name]}"
-        return Explanation(task, name, reason, None, ("athanore workers",))
+        why, mend = machinery.unserved[name]
+        reason = f"Route {name!r} takes it. {why}"
+        return Explanation(task, name, reason, None, (mend, "athanore workers"))
     polls = await store.find_polls(prefect, app.name, name, (StateType.SCHEDULED,))
     due = next((p.next_scheduled_start_time for p in polls if p.next_scheduled_start_time), None)
     reason = f"The next poll of route {name!r} finds it."

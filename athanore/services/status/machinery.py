@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
@@ -15,6 +17,13 @@ from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
+
+
+class Unserved(NamedTuple):
+    """Why no worker takes the tasks of a route although some live, and what mends that."""
+
+    why: str
+    mend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Machinery:
     paused: Mapping[str, tuple[str, ...]]
     pause_reasons: Mapping[str, str]
     pool_is_paused: bool
-    unserved: Mapping[str, str] = field(default_factory=dict[str, str])
+    unserved: Mapping[str, Unserved] = field(default_factory=dict[str, Unserved])
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -59,16 +68,19 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
     )
 
 
-def _unserved(routes: Routes, fleet: Fleet) -> dict[str, str]:
+def _unserved(routes: Routes, fleet: Fleet) -> dict[str, Unserved]:
     """Why no worker takes the tasks of a route, by its name. A stock worker has said nothing."""
     open_to_all = [w for w in fleet.workers.values() if w.name not in fleet.drains]
-    unserved: dict[str, str] = {}
+    unserved: dict[str, Unserved] = {}
     for name, known in routes.items():
         host = known.route.host
         if fleet.workers and not open_to_all:
-            unserved[name] = "All workers are drained (athanore workers)."
+            unserved[name] = Unserved("All workers are drained.", "athanore worker resume NAME")
         elif host is not None and not any(host in w.labels for w in open_to_all):
-            unserved[name] = f"It needs a worker with --host-labels {host}, and none is online."
+            unserved[name] = Unserved(
+                f"It needs a worker on a host with the label {host!r}, and none is online.",
+                f"athanore worker --host-labels {shlex.quote(host)}",
+            )
     return unserved
 
 

@@ -116,9 +116,8 @@ def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
             says = f"Route {name!r} is paused in part: {_HALVES[parts[0]]}"
             mend = f"{resume} (or athanore pause {shlex.quote(name)})"
             found.append(NeedsPerson(Kind.HALF_PAUSED, says, mend, route=name))
-    for name, why in machinery.unserved.items():
+    for name, (why, mend) in machinery.unserved.items():
         says = f"No agent starts for route {name!r}. {why}"
-        mend = "Start such a worker, or let one go on: athanore worker resume NAME"
         found.append(NeedsPerson(Kind.NO_HOST, says, mend, route=name))
     return found
 
