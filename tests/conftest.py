@@ -78,3 +78,22 @@ def prefect_api(prefect_servers: Servers, database: str) -> str:
     if database == POSTGRESQL:
         postgres.require()
     return prefect_servers.url(database)
+
+
+@pytest.fixture(autouse=True)
+def no_schedule_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Delete what the apps of a test have deployed: the server would make polls of them for ever.
+
+    Each of them becomes late, which costs the server as much as a poll. Apps that were named by
+    fixtures of a wider scope are theirs to delete.
+    """
+    if "prefect_api" not in request.fixturenames:
+        yield
+        return
+    from tests import harness  # imports Prefect, for which most tests have no use
+
+    prefect_api: str = request.getfixturevalue("prefect_api")
+    before = len(harness.named)
+    yield
+    for name in harness.named[before:]:
+        harness.tidy_up(prefect_api, name)

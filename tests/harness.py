@@ -24,11 +24,17 @@ from athanore.runtime.registry import registry
 from tests.support import of_this_process, wait_until
 
 _numbers = itertools.count(1)
+named: list[str] = []
+"""The names that tests in this process were given for their apps, in order."""
 
 
 def app_name(prefix: str = "t") -> str:
-    """A name that no other test uses, so that tests can share one Prefect."""
-    return of_this_process(f"{prefix}{next(_numbers)}")
+    """A name that no other test uses, so that tests can share one Prefect.
+
+    What the app has deployed is deleted after the test.
+    """
+    named.append(of_this_process(f"{prefix}{next(_numbers)}"))
+    return named[-1]
 
 
 def prompt(task_id: str, task_name: str) -> str:
@@ -206,13 +212,13 @@ def running(
         stop.request()
         thread.join(timeout=60)
         if not keep:
-            _tidy_up(prefect_api, dispatcher.name)
+            tidy_up(prefect_api, dispatcher.name)
     if errors:
         raise errors[0]
     assert not thread.is_alive(), "the app did not stop"
 
 
-def _tidy_up(prefect_api: str, app: str) -> None:
-    """Delete the app's deployments, so that the shared server schedules no more polls for it."""
+def tidy_up(prefect_api: str, app: str) -> None:
+    """Delete an app's deployments, so that the shared server schedules no more polls for it."""
     body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
     httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()
