@@ -82,14 +82,18 @@ def test_a_browser_gets_the_board_page_under_a_strict_policy(lonely: Api) -> Non
     page = response.text
     assert "<style" not in page and " style=" not in page and " onclick" not in page
     files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-    assert len(files) == 3
+    assert len(files) == len(set(files)) + 1  # the first script is preloaded, too
     for path in files:
         answer = lonely.http.get(path)
         assert answer.status_code == 200
         assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "public, max-age=86400"
         assert re.findall(r"https?://(?!www.w3.org)", answer.text) == []
     assert "Finished already" not in page
-    lonely.get("/static/..%2Fboard.html", 404)
+    earlier = re.sub(r"/static/\w+/", "/static/earlier/", files[0])
+    assert lonely.http.get(earlier).headers["cache-control"] == "no-cache"
+    for path in ("..%2Fboard.html", "x/..%2Fboard.html", "x/..%2F..%2Fboard.html"):
+        lonely.get(f"/static/{path}", 404)
 
 
 def test_the_page_of_all_calls_loads_nothing_of_others(lonely: Api) -> None:

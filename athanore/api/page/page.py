@@ -1,4 +1,4 @@
-"""Pages: templates, stylesheets, one script, and a strict policy for them.
+"""Pages: templates, stylesheets, scripts, and a strict policy for them.
 
 Everything that people or agents wrote reaches the page as JSON (`GET /board`) and is set as text,
 never as HTML.
@@ -42,16 +42,23 @@ _HEADERS = {
 
 
 class PageFiles(StaticFiles):
-    """The stylesheet, the script and the icon; a page asks for them with their digest."""
+    """Stylesheets, scripts and the icon.
+
+    A page asks for them below a digest of all of them, and so do scripts, which name one another
+    by relative addresses.
+    """
 
     def __init__(self) -> None:
         super().__init__(directory=_STATIC)
+        self._digest = _digest()
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Serve a file that may be kept for a day: its address changes with it."""
-        response = await super().get_response(path, scope)
+        """Serve a file that may be kept for a day if its address changes with it."""
+        digest, _, name = path.partition("/")
+        response = await super().get_response(name or path, scope)
         headers = MutableHeaders(raw=response.raw_headers)
-        headers["Cache-Control"] = "public, max-age=86400"
+        current = bool(name) and digest == self._digest
+        headers["Cache-Control"] = "public, max-age=86400" if current else "no-cache"
         headers["X-Content-Type-Options"] = "nosniff"
         return response
 
@@ -67,18 +74,21 @@ class Pages:
             undefined=StrictUndefined,
             auto_reload=False,
         )
-        self._digest = _digest()
+        self._files = f"/static/{_digest()}"
+        self._scripts = sorted(p.name for p in _STATIC.glob("*.js"))
 
     def board(self) -> HTMLResponse:
         """The board page."""
-        page = self.render("board.html", app=self._app, prefect_ui=prefect_ui())
+        page = self.render(
+            "board.html", app=self._app, prefect_ui=prefect_ui(), scripts=self._scripts
+        )
         page.headers["Vary"] = "Accept"
         return page
 
     def render(self, template: str, **values: object) -> HTMLResponse:
         """A page of ours, with the policy that allows nothing but our own files."""
         found = self._templates.get_template(template)
-        text = found.render(version=__version__, digest=self._digest, **values)
+        text = found.render(version=__version__, files=self._files, **values)
         return HTMLResponse(text, headers={**_HEADERS, "Cache-Control": "no-cache"})
 
 

@@ -1,0 +1,99 @@
+// The cards: the tasks of the board.
+import { requeueTask } from "./actions.js";
+import { $, button, make, setText } from "./elements.js";
+import { page } from "./state.js";
+import { now, ticking } from "./times.js";
+
+export function showCard(card) {
+  const text = JSON.stringify(card);
+  let known = page.cards.get(card.id);
+  if (known?.text === text) return known.element;
+  if (!known) {
+    const element = $("card-template").content.firstElementChild.cloneNode(true);
+    element.dataset.task = card.id;
+    known = { element };
+    page.cards.set(card.id, known);
+    element.querySelector(".card-open").addEventListener("click", () => {
+      location.hash = `task/${encodeURIComponent(card.id)}`;
+    });
+  }
+  const { element } = known;
+  known.text = text;
+  known.card = card;
+  known.haystack = [card.id, card.name, ...card.labels, ...card.assignees].join("\n").toLowerCase();
+  setText(element.querySelector(".card-name"), card.name);
+  showLabels(element.querySelector(".labels"), card);
+  element.classList.toggle("working", card.run?.phase === "working" || card.run?.phase === "stopping");
+  element.classList.toggle("retrying", card.run?.phase === "retrying");
+  element.classList.toggle("dead", Boolean(card.dead_letter));
+  const state = element.querySelector(".card-state");
+  const hadFocus = state.contains(document.activeElement);
+  state.replaceChildren(...stateOf(card));
+  if ((card.dead_letter || card.needs_person) && card.actions.includes("requeue")) {
+    const requeue = button("Requeue", "", () => requeueTask(card));
+    requeue.setAttribute("aria-label", `Requeue ${card.name}`);
+    state.append(requeue);
+  }
+  if (hadFocus) element.querySelector(".card-open").focus({ preventScroll: true });
+  return element;
+}
+
+export function showLabels(list, card) {
+  list.replaceChildren(
+    ...card.labels.map((l) => make("li", "label", l)),
+    ...card.assignees.map((a) => make("li", "label person", a)),
+  );
+}
+
+export function stateOf(card) {
+  const { run, dead_letter: letter } = card;
+  if (run) {
+    const line = make("p", `phase ${run.phase}`);
+    const attempt = run.max_attempts > 1 ? `attempt ${run.attempt}/${run.max_attempts}` : "";
+    if (run.phase === "working" || run.phase === "stopping") {
+      const dot = make("span", "pulse");
+      dot.setAttribute("aria-hidden", "true");
+      line.append(dot, make("strong", "", run.phase === "working" ? "At work" : "Stopping"));
+      if (attempt) line.append(make("span", "", attempt));
+      if (run.since) line.append(ticking("since", run.since));
+      return run.last_line ? [line, make("p", "last-line", run.last_line)] : [line];
+    }
+    const retrying = run.phase === "retrying";
+    const due = run.due && Date.parse(run.due) > now() + 500;
+    const waits = retrying ? "Waits to retry" : "Waits for an agent";
+    line.append(make("strong", "", due ? (retrying ? "Retries" : "Starts") : waits));
+    if (due) line.append(ticking("due", run.due));
+    return retrying && run.message ? [line, make("p", "reason", run.message)] : [line];
+  }
+  if (!letter) return card.needs_person ? [make("p", "reason", card.needs_person)] : [];
+  const line = make("p", "phase dead");
+  const tries = letter.attempts ? ` after ${letter.attempts} attempt${letter.attempts > 1 ? "s" : ""}` : "";
+  line.append(make("strong", "", `Given up${tries}`));
+  if (letter.since) line.append(ticking("ago", letter.since));
+  return [line, make("p", "reason", letter.reason)];
+}
+
+// Where the cards are that are about to change their column, to let them slide from there.
+export function placesOfMoved(next) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return [];
+  const moved = next.filter((c) => {
+    const known = page.cards.get(c.id);
+    return known && known.card.queue_name !== c.queue_name;
+  });
+  if (moved.length > 20) return [];
+  return moved.map((c) => {
+    const { element } = page.cards.get(c.id);
+    return [element, element.getBoundingClientRect()];
+  });
+}
+
+export function slide(moved) {
+  for (const [element, from] of moved) {
+    const to = element.getBoundingClientRect();
+    if (!to.width || !from.width) continue;
+    element.animate(
+      [{ transform: `translate(${from.x - to.x}px, ${from.y - to.y}px)`, opacity: 0.4 }, { transform: "none", opacity: 1 }],
+      { duration: 260, easing: "cubic-bezier(.2,.7,.2,1)" },
+    );
+  }
+}

@@ -1,0 +1,111 @@
+// The columns: the queues of the board.
+import { showCard } from "./cards.js";
+import { $, make, setText } from "./elements.js";
+import { act } from "./looking.js";
+import { page } from "./state.js";
+import { span } from "./times.js";
+
+export function showColumns(queues, byQueue) {
+  const main = $("board");
+  const names = queues.map((q) => q.name).join("\n");
+  if (main.dataset.queues !== names) {
+    main.dataset.queues = names;
+    const wanted = new Set(queues.map((q) => q.name));
+    for (const [name, column] of page.columns) {
+      if (!wanted.has(name)) {
+        column.element.remove();
+        page.columns.delete(name);
+      }
+    }
+    main.querySelector(".blank")?.remove();
+    for (const queue of queues) {
+      if (!page.columns.has(queue.name)) page.columns.set(queue.name, newColumn(queue.name));
+      main.append(page.columns.get(queue.name).element);
+    }
+    if (!queues.length) main.append(make("p", "blank", "This board has no queues yet."));
+    $("jumps").replaceChildren(...queues.map((q) => page.columns.get(q.name).jump));
+  }
+  for (const queue of queues) showColumn(page.columns.get(queue.name), queue, byQueue.get(queue.name));
+}
+
+let columnNumber = 0;
+
+function newColumn(name) {
+  const element = $("column-template").content.firstElementChild.cloneNode(true);
+  element.id = `queue-${(columnNumber += 1)}`;
+  const heading = element.querySelector("h2");
+  heading.id = `${element.id}-name`;
+  element.setAttribute("aria-labelledby", heading.id);
+  setText(element.querySelector(".column-name"), name);
+  const list = element.querySelector(".cards");
+  list.setAttribute("aria-label", `Tasks in ${name}`);
+  const pause = element.querySelector(".pause");
+  pause.addEventListener("click", () => pauseOrResume(name, pause));
+  const jump = make("a");
+  jump.href = `#${element.id}`;
+  jump.addEventListener("click", (event) => {
+    event.preventDefault();
+    element.scrollIntoView({ inline: "start", block: "nearest" });
+  });
+  return { element, list, pause, jump, count: 0 };
+}
+
+function showColumn(column, queue, wanted) {
+  const { element, list, pause } = column;
+  const route = queue.route;
+  const paused = Boolean(route?.paused.length);
+  column.count = wanted.length + queue.hidden;
+  element.classList.toggle("paused", paused);
+  const part = queue.hidden ? `${wanted.length} of ${column.count} shown` : "";
+  const note = [columnNote(queue), part].filter(Boolean).join(" · ");
+  setText(element.querySelector(".column-note"), note);
+  element.querySelector(".column-head").title = route ? `Starts: ${route.agent}` : "";
+  pause.hidden = !route?.deployed;
+  setText(pause, paused ? "Resume" : "Pause");
+  pause.setAttribute("aria-label", `${paused ? "Resume" : "Pause"} ${queue.name}`);
+  setText(
+    element.querySelector(".empty"),
+    route ? "A task that is put here is given to an agent." : "Empty",
+  );
+  const own = new Set();
+  for (const card of wanted) own.add(showCard(card));
+  let at = list.firstElementChild;
+  for (const item of own) {
+    while (at && !own.has(at)) at = at.nextElementSibling;
+    if (item === at) at = at.nextElementSibling;
+    else place(list, item, at);
+  }
+}
+
+// Keeps focus and animations where the browser can move an element.
+function place(list, item, before) {
+  if (list.moveBefore && item.isConnected) list.moveBefore(item, before);
+  else list.insertBefore(item, before);
+}
+
+function columnNote(queue) {
+  if (!queue.route) {
+    return { "in-progress": "Agents work here", "dead-letter": "Given up: for a person" }[queue.kind] || "";
+  }
+  if (page.board.prefect_error === null && !queue.route.deployed) {
+    return "Not deployed: run athanore deploy";
+  }
+  if (queue.route.paused.length) {
+    if (queue.route.pause_reason) return queue.route.pause_reason;
+    return queue.route.paused.includes("agents") ? "Paused: no agent starts" : "Paused: not looked at";
+  }
+  return `Watched every ${span(queue.route.poll_interval)}`;
+}
+
+async function pauseOrResume(name, element) {
+  const queue = page.board.queues.find((q) => q.name === name);
+  const paused = Boolean(queue?.route?.paused.length);
+  element.disabled = true;
+  await act(
+    `/routes/${encodeURIComponent(name)}/${paused ? "resume" : "pause"}`,
+    {},
+    paused ? `${name} goes on.` : `${name} is paused. Running agents finish.`,
+  );
+  element.disabled = false;
+  element.focus();
+}

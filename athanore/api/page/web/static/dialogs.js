@@ -1,0 +1,45 @@
+// What the page says, and what it asks.
+import { $, make, setText } from "./elements.js";
+
+export function say(text, bad) {
+  $("said").textContent = text;
+  $("task-said").textContent = text; // what lies behind an open dialog is not read out
+  const toast = make("p", bad ? "toast bad" : "toast", text);
+  const toasts = $("toasts");
+  toasts.append(toast);
+  if (toasts.matches(":popover-open")) toasts.hidePopover();
+  toasts.showPopover(); // anew, so that it is above an open dialog
+  setTimeout(() => {
+    toast.remove();
+    if (!toasts.children.length) toasts.hidePopover();
+  }, bad ? 9000 : 5000);
+}
+
+// Asks for a line of text; resolves with it, or with null.
+export function ask({ title, text, label, yes, no, secret, required, danger, error }) {
+  const dialog = $("ask");
+  const input = $("ask-input");
+  setText($("ask-title"), title);
+  setText($("ask-text"), text);
+  setText($("ask-label"), label);
+  setText($("ask-yes"), yes);
+  setText($("ask-no"), no || "Not now");
+  setText($("ask-error"), error || "");
+  $("ask-yes").classList.toggle("danger", Boolean(danger));
+  input.type = secret ? "password" : "text";
+  input.required = Boolean(required);
+  input.value = "";
+  if (dialog.open) dialog.close();
+  dialog.showModal();
+  input.focus();
+  return new Promise((resolve) => {
+    let answer = null;
+    $("ask-form").onsubmit = (event) => {
+      event.preventDefault();
+      answer = input.value.trim();
+      dialog.close();
+    };
+    $("ask-no").onclick = () => dialog.close();
+    dialog.onclose = () => resolve(answer);
+  });
+}

@@ -1,0 +1,8 @@
+// What the page knows. Its other modules read it here and only the functions named below change it.
+
+export const page = {
+  board: null, // the last answer of GET /board; set by board.js
+  opened: null, // the id of the task in the sheet; set by task.js
+  columns: new Map(), // by queue name; columns.js
+  cards: new Map(), // by task id; cards.js
+};
