@@ -6,7 +6,9 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Never
@@ -15,9 +17,10 @@ from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
-from athanore.errors import ConfigurationError, unknown_option
+from athanore.errors import ConfigurationError, RouteError, unknown_option
 from athanore.forges.base import Forge
 from athanore.options import INHERIT, Inherit, Seconds, takes
+from athanore.outputs import ThenFunction, check_then
 from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
@@ -163,6 +166,40 @@ class AgentDispatcher:
             route = Route.of(options, function, self._inherited)
             check_prompt_function(route.name, function)
             self.add_route(route)
+            return function
+
+        return register
+
+    def then(self, name: str) -> Callable[[ThenFunction], ThenFunction]:
+        """Say where the tasks of a route go, by what their agents have handed in (`output=`).
+
+        The decorated function takes the task and the result, and returns the name of the queue
+        that the task goes to, or None to leave it where it is; it may be async. It is called when
+        the agent has succeeded, possibly more than once, so it only decides.
+
+        Args:
+            name: the route, which is defined before.
+
+        Raises:
+            RouteError: there is no such route; it has no `output`, or says already where its tasks
+                go; or the function takes something else.
+        """
+        route = self._routes.get(name)
+        if route is None:
+            close = get_close_matches(name, self._routes, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {list(self._routes)!r}."
+            raise RouteError(f"then({name!r}): no route is called so above it; {hint}")
+        if route.output is None:
+            raise RouteError(
+                f"then({name!r}): the route has no output=, so there is no result to decide by."
+            )
+        if route.done_queue is not None or route.then is not None:
+            other = "another then" if route.then else f"done_queue={route.done_queue!r}"
+            raise RouteError(f"then({name!r}): {other} says already where its tasks go.")
+
+        def register(function: ThenFunction) -> ThenFunction:
+            check_then(name, function)
+            self._routes[name] = replace(route, then=function)
             return function
 
         return register

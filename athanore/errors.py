@@ -261,6 +261,19 @@ class WorkspaceError(AthanoreError):
         super().__init__(message)
 
 
+class ResultRefusedError(AthanoreError):
+    """What an agent hands in is no result of its route; the message says what is wrong with it.
+
+    Attributes:
+        fields: where it is wrong, and how.
+    """
+
+    def __init__(self, model: str, fields: Sequence[tuple[str, str]]) -> None:
+        said = "; ".join(f"{field}: {wrong}" for field, wrong in fields)
+        super().__init__(f"The result is no {model}: {said}.")
+        self.fields = list(fields)
+
+
 class PublishError(AthanoreError):
     """What an agent did cannot be published now; it is tried again. The message says why."""
 

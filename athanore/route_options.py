@@ -37,6 +37,7 @@ from athanore.options import (
     word,
     words,
 )
+from athanore.outputs import Output, is_output
 from athanore.workspaces.base import is_provider
 
 if TYPE_CHECKING:
@@ -320,6 +321,13 @@ class RouteOptions:
 
     `commits`, `move` or `comment`; the first needs a `workspace` with git. Default: none, exit code
     0 is a success."""
+
+    output: Option[Output | None, Output | None] = thing("a pydantic model", is_it=is_output)
+    """What the agent has to hand in before it ends: a pydantic model, which the prompt explains.
+    What does not fit is refused while the agent works; without a result the attempt has failed.
+
+    A class that is a `pydantic.BaseModel`. It cannot be said over HTTP. Default: none. Where the
+    task goes then is said by a function, `@dispatcher.then(...)`."""
 
     publish: Option[Publish | None, Publish | None] = choice("branch", "pull-request")
     """What becomes of the branch of a task whose agent has succeeded, and whose work has passed its

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from athanore.errors import RouteError
 from athanore.models import RetryPolicy, Task
 from athanore.options import INHERIT
+from athanore.outputs import ThenFunction, check_output
 from athanore.prompt_functions import PromptFunction, call_prompt_function
 from athanore.route_options import OPTIONS, RouteOptions
 from athanore.texts import operand
@@ -32,12 +33,14 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
 
     Attributes:
         prompt: the function that writes the prompt; see `make_prompt`.
+        then: the function that says where a task goes, of the task and what its agent handed in.
 
     Raises:
         RouteError: an option is wrong; the message names the route, the option and the value.
     """
 
     prompt: PromptFunction
+    then: ThenFunction | None = None
 
     @classmethod
     def of(
@@ -64,6 +67,8 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             raise RouteError(f"Route {route.name!r}: publish={route.publish!r} {wrong}.")
         if route.expects == "commits" and (wrong := cannot_publish(route.workspace, "branch")):
             raise RouteError(f"Route {route.name!r}: expects='commits' {wrong}.")
+        if route.output is not None:
+            check_output(route.name, route.output)
         return route
 
     @property

@@ -54,7 +54,7 @@ class MemoryRunStore:
     def __init__(self) -> None:
         self.runs: dict[UUID, FlowRun] = {}
         self.history: dict[UUID, list[State[Any]]] = {}
-        self.notes: dict[UUID, dict[str, str]] = {}
+        self.notes_of: dict[UUID, dict[str, str]] = {}
         self.deployed: dict[str, DeploymentResponse] = {}
         self.kept: dict[str, Kept] = {}
         self.tagged: dict[str, Sequence[str]] = {}
@@ -216,10 +216,16 @@ class MemoryRunStore:
         await self.propose(run_id, resuming)
 
     async def note(self, run_id: UUID, key: str, text: str) -> None:
-        self.notes.setdefault(run_id, {})[key] = text
+        self.notes_of.setdefault(run_id, {})[key] = text
+
+    async def notes(self, run_id: UUID, prefix: str) -> list[tuple[str, str]]:
+        return [(k, v) for k, v in self.notes_of.get(run_id, {}).items() if k.startswith(prefix)]
+
+    async def drop_note(self, run_id: UUID, key: str) -> None:
+        self.notes_of.get(run_id, {}).pop(key, None)
 
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
-        return any(key.startswith(prefix) for key in self.notes.get(run_id, {}))
+        return any(key.startswith(prefix) for key in self.notes_of.get(run_id, {}))
 
     async def has_attempt(self, run_id: UUID, since: datetime) -> bool:
         return False  # attempts are the flow's, and no flow runs here

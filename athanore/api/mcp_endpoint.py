@@ -61,7 +61,7 @@ def make_mcp(service: Service) -> McpApplication:
         _INSTRUCTIONS,
         TOOLS,
         admit=admit,
-        offered=lambda call, tool: call.audience in tool.given_to,
+        offered=Call.is_offered,
         explain=_explain,
         clean=service.redactor.data,
     )

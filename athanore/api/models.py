@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -95,6 +95,22 @@ class RunRecordModel(RunModel):
     message: str = Field(description="What Prefect's state says of it; often empty.")
     started_at: datetime | None = Field(description="Null for a run that has not started.")
     ended_at: datetime | None = Field(description="Null for a run that is not over.")
+
+
+class ResultRequest(RequestModel):
+    """What an agent hands in."""
+
+    result: dict[str, Any] = Field(
+        description="What the agent has come to, as the `output` of its route says."
+    )
+
+
+class ResultModel(BaseModel):
+    """What an agent has handed in."""
+
+    task_id: str
+    run_id: str = Field(description="The run of the agent in Prefect.")
+    result: dict[str, Any]
 
 
 class TaskSummary(BaseModel):

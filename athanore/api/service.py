@@ -31,6 +31,7 @@ from athanore.api.prefect.moves import Moves
 from athanore.api.prefect.removals import Removals
 from athanore.api.problems import Problem
 from athanore.api.remembered import MAX_AGE, Remembered
+from athanore.api.results import Results
 from athanore.api.security.auth import Caller, Gate
 from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
@@ -60,6 +61,7 @@ class Service:
         self.pages = Pages(app.name)
         self.snapshots = Snapshots(app, self.prefect, app.view, self._lines)
         self.moves = Moves(self.prefect)
+        self.results = Results(app, self.prefect, self.runs)
         self.progress = ProgressReports(self.prefect, app.announcer)
         self.metrics = Metrics()
         self.attention = Attention(app, self.prefect)

@@ -19,6 +19,7 @@ from athanore.api.models import (
     EmptyRequest,
     MoveRequest,
     ProgressRequest,
+    ResultRequest,
     TaskModel,
     TaskRequest,
     TaskUpdate,
@@ -45,6 +46,19 @@ class Call:
     def audience(self) -> str:
         """Whose tools the caller may use."""
         return self.caller.scope or "agents"
+
+    @property
+    def may_have_a_result(self) -> bool:
+        """Whether the caller's route, or of nobody's agent any route, has an `output`."""
+        routes = self.service.dispatcher.routes
+        mine = routes.get(self.caller.route or "")
+        return any(r.output is not None for r in ([mine] if mine else routes.values()))
+
+    def is_offered(self, tool: Tool[Call]) -> bool:
+        """Whether the caller is told of a tool: a model pays for each in all of its requests."""
+        if tool.work is submit_result and not self.may_have_a_result:
+            return False
+        return self.audience in tool.given_to
 
     def any_task(self, task_id: str | None) -> str:
         """The task that a call means: its agent's own if it names none.
@@ -126,6 +140,12 @@ class Report(OfTask):
     text: Words = Field(default="", max_length=500, description="What you do now.")
 
 
+class Result(OfTask):
+    """What an agent has come to."""
+
+    result: dict[str, Any] = Field(description="As your instructions describe it.")
+
+
 class Queue(Arguments):
     """A queue, or all."""
 
@@ -188,6 +208,13 @@ async def report_progress(call: Call, args: Report) -> Any:
     return await tasks.report_progress(task_id, body, call.service, call.caller)
 
 
+async def submit_result(call: Call, args: Result) -> Any:
+    """Hand in your result, if your instructions ask for one; an error says what to correct."""
+    body = ResultRequest(result=args.result)
+    task_id = call.own_task(args.task_id)
+    return await tasks.hand_in_result(task_id, body, call.service, call.caller)
+
+
 async def list_tasks(call: Call, args: Queue) -> Any:
     """List the open tasks, queue by queue, without their comments."""
     queue = args.queue_name
@@ -222,6 +249,7 @@ TOOLS: tuple[Tool[Call], ...] = (
     Tool(create_task, _AGENTS | _STEERERS, Create),
     Tool(list_queues, _AGENTS | _READERS, reads=True),
     Tool(report_progress, _AGENTS, Report, idempotent=True),
+    Tool(submit_result, _AGENTS, Result, idempotent=True),
     Tool(list_tasks, _READERS, Queue, reads=True),
     Tool(explain_task, _READERS, OfTask, reads=True),
     Tool(dispatch_task, _STEERERS, OfTask, idempotent=True),

@@ -21,14 +21,15 @@ from athanore.errors import (
 from athanore.flows import provider_limits
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.transcript import Log
+from athanore.flows.onward import go_on
 from athanore.flows.publishing import published
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import PatientBoard, retry_delay
-from athanore.models import AgentOutcome, AgentResult
+from athanore.models import AgentOutcome, AgentResult, Task
 from athanore.routes import Route
 from athanore.runs.capacity import pausing
 from athanore.runs.run_log import RunLog
-from athanore.runs.states import PrefectState, StateName
+from athanore.runs.states import UNTOLD, PrefectState, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import StopReason
 
@@ -97,7 +98,7 @@ class Conclusion:
     async def deliver(self, result: AgentResult) -> State[None]:
         """Say what an earlier start of the run came to, which the board refused to hear."""
         state = await self.follow(result)
-        if state.name not in (StateName.WAITING_FOR_BOARD, StateName.WAITING_TO_PUBLISH):
+        if state.name not in UNTOLD:
             await self._run_log.delivered()
         return state
 
@@ -232,15 +233,13 @@ class Conclusion:
         parts = (self._app, self._route, self._run_log, self._task_id, self._comment, self._log)
         if (instead := await published(*parts)) is not None:
             return instead
-        queue = await self._where()
-        route = self._route
-        if queue == route.in_progress_queue:
-            if route.done_queue is None:
-                await self._comment(
-                    f"Agent finished without moving the task; leaving it in {queue!r}."
-                )
-            elif await self._move(route.done_queue):
-                queue = route.done_queue
+        task = await self._task()
+        queue = None if task is None else task.queue_name
+        if task is not None and queue == self._route.in_progress_queue:
+            goes = await go_on(*parts[:3], task, self._comment, self._move, self._log)
+            if isinstance(goes, State):
+                return goes
+            queue = goes
         place = "is gone from the board" if queue is None else f"is in {queue!r}"
         return Completed(message=f"Attempt {self._run_log.attempt} succeeded; the task {place}.")
 
@@ -350,11 +349,15 @@ class Conclusion:
 
     async def _where(self) -> str | None:
         """The task's queue, or None if the task is gone."""
+        task = await self._task()
+        return None if task is None else task.queue_name
+
+    async def _task(self) -> Task | None:
+        """The task, or None if it is gone."""
         try:
-            task = await self._board.until_it_answers(lambda: self._app.board.task(self._task_id))
+            return await self._board.until_it_answers(lambda: self._app.board.task(self._task_id))
         except NotFoundError:
             return None
-        return task.queue_name
 
     async def _comment(self, text: str, tail: str = "") -> None:
         try:

@@ -42,13 +42,19 @@ _MAX_CELL = 300
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The end of one start of a run: `ending` says in a few words what came of it."""
+    """The end of one start of a run.
+
+    Attributes:
+        ending: what came of it, in a few words.
+        output: what the agent has handed in, as JSON; "" for nothing.
+    """
 
     task: Task
     prompt: str
     ending: str
     seconds: float
     result: AgentResult
+    output: str = ""
 
 
 def table_key(app: str, route: str) -> str:
@@ -174,6 +180,8 @@ def _page(app: App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> 
     words = [(k.replace("_", " "), v) for k, v in usage.items() if isinstance(v, str) and k != "at"]
     if words:  # with its session a person can go on by hand
         parts += ["## Agent", _table(("", "Last attempt"), words)]
+    if attempt.output:
+        parts += ["## Result", _fenced(clean(attempt.output), _MAX_PROMPT)]
     if result.output_tail.strip():
         parts += ["## Last output", _fenced(clean(result.output_tail), _MAX_TEXT)]
     if attempt.prompt:

@@ -249,7 +249,8 @@ class _Visit:
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
         ended = result or cut_short(AgentOutcome.FAILED, ending, transcript)
-        page = reports.Attempt(claimed, attempt.prompt, ending, took, ended)
+        output = self.run_log.output or ""
+        page = reports.Attempt(claimed, attempt.prompt, ending, took, ended, output)
         await reports.write_page(self.client, self.app, self.run, page, self.log)
         return state
 

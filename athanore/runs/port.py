@@ -167,6 +167,14 @@ class RunStore(Protocol):
         """Keep a note beside a run: unlike labels, notes may have several writers."""
         ...
 
+    async def notes(self, run_id: UUID, prefix: str) -> list[tuple[str, str]]:
+        """Read the notes beside a run whose key begins so, up to 50, the oldest first."""
+        ...
+
+    async def drop_note(self, run_id: UUID, key: str) -> None:
+        """Forget a note beside a run, if there is one."""
+        ...
+
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
         """Tell whether there is a note beside a run whose key begins so."""
         ...

@@ -39,6 +39,7 @@ from athanore import names
 from athanore.runs.port import Answer, Kept, NewRun, RunQuery, Switches
 from athanore.runs.states import PrefectState
 
+_NOTES = 50
 _PAGE = 200
 _NOT_THERE = frozenset({404, 405})
 
@@ -90,6 +91,17 @@ class PrefectRunStore(PrefectClient):
 
     async def note(self, run_id: UUID, key: str, text: str) -> None:
         await self.create_flow_run_input(run_id, key, text)
+
+    async def notes(self, run_id: UUID, prefix: str) -> list[tuple[str, str]]:
+        found = await self.filter_flow_run_input(run_id, prefix, _NOTES, set())
+        return [(note.key, note.value) for note in found]
+
+    async def drop_note(self, run_id: UUID, key: str) -> None:
+        try:
+            await self.delete_flow_run_input(run_id, key)
+        except PrefectHTTPStatusError as exc:
+            if exc.response.status_code != 404:
+                raise
 
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
         return bool(await self.filter_flow_run_input(run_id, prefix, 1, set()))

@@ -38,6 +38,7 @@ class RunLog:
         run: what Prefect said of it, with what was written since.
         start: the start that this process has opened.
         is_deleted: the run is gone from Prefect; nothing can be noted any more.
+        output: what the agent of this start has handed in, as JSON, once that is known here.
     """
 
     def __init__(self, prefect: RunStore, run: FlowRun, policy: RetryPolicy) -> None:
@@ -46,6 +47,7 @@ class RunLog:
         self.policy = policy
         self.start: Start | None = None
         self.is_deleted = False
+        self.output: str | None = None
 
     @property
     def record(self) -> RunRecord:

@@ -66,6 +66,10 @@ class StateName(StrEnum):
     """Scheduled, by a run whose agent has succeeded and whose branch cannot be published now. Its
     next start publishes it, without an agent."""
 
+    WAITING_TO_GO_ON = "Waiting to go on"
+    """Scheduled, by a run whose agent has handed in its result, and whose `then` function failed on
+    it. Its next start calls that again, without an agent."""
+
     NOT_PUBLISHED = "Not published"
     """Failed, by a run whose agent has succeeded and whose branch a person has to look at before it
     is published. The dead-letter move is due."""
@@ -142,6 +146,11 @@ def in_short(name: str | None, message: str | None) -> str:
     first = (message or "").partition("\n")[0]
     return f"{name}: {first}" if first else name or ""
 
+
+UNTOLD = frozenset(
+    {StateName.WAITING_FOR_BOARD, StateName.WAITING_TO_PUBLISH, StateName.WAITING_TO_GO_ON}
+)
+"""States of runs whose agent has ended, and whose next start sees to what follows, without one."""
 
 NOBODYS_WISH = frozenset(
     {StateName.NOTHING_TO_DO, StateName.SUPERSEDED, StateName.ROUTE_REMOVED, StateName.BOARD_LEFT}

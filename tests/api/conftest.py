@@ -7,12 +7,21 @@ import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from tests.api.rig import Api, served
 from tests.support import of_this_process
+
+
+class Verdict(BaseModel):
+    """What agents of the queue Review hand in."""
+
+    verdict: Literal["approve", "reject"]
+
 
 ODD = "Größe 50%/a.b & c"
 
@@ -37,7 +46,8 @@ def dispatcher(
         enable_queue_management=managed,
     )
     for queue in ("Todo", "Review", ODD):
-        app.route(queue, timeout=60, max_retries=2)(write_prompt)
+        output = Verdict if queue == "Review" else None
+        app.route(queue, timeout=60, max_retries=2, output=output)(write_prompt)
     return app
 
 

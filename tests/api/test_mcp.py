@@ -120,7 +120,7 @@ def test_a_client_of_the_library_works(guarded: Api) -> None:
 
 def test_each_tool_says_what_it_does_to_whoever_asks_before_some_calls(lonely: Api) -> None:
     tools = listed(lonely)
-    assert set(tools) == AGENTS
+    assert set(tools) == AGENTS | {"submit_result"}
     for name, tool in tools.items():
         hints = tool["annotations"]
         assert hints["readOnlyHint"] is (name in ("get_task", "list_queues"))
@@ -128,7 +128,7 @@ def test_each_tool_says_what_it_does_to_whoever_asks_before_some_calls(lonely: A
         assert "idempotentHint" in hints and tool["description"]
         assert "outputSchema" not in tool
         assert "$ref" not in json.dumps(tool)  # not every client follows it
-    assert len(json.dumps(list(tools.values()))) < 4000
+    assert len(json.dumps(list(tools.values()))) < 4600
 
 
 def test_another_task_is_read_and_not_changed(guarded: Api) -> None:

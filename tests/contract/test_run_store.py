@@ -38,6 +38,7 @@ from athanore.runs import clearing, store
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
+from athanore.runs.outputs import hand_in, handed_in
 from athanore.runs.port import NewRun, RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import has_moved_itself, note_move, record_of
@@ -493,3 +494,14 @@ async def test_the_routes_of_an_app_are_found(place: Place) -> None:
     assert [names.route_of(d.parameters) for d in found] == ["Next", "Todo"]
     with pytest.raises(ObjectNotFound):
         await place.client.switches(place.app, "Nowhere")
+
+
+async def test_of_what_agents_hand_in_the_newest_of_a_start_counts(place: Place) -> None:
+    run = await place.at_work()
+    for text in ("first", "second"):
+        await hand_in(place.client, run.id, 1, text)
+    await hand_in(place.client, run.id, 11, "of another")
+    assert await handed_in(place.client, run.id, 1) == "second"
+    assert len(await place.client.notes(run.id, "athanore-result-1-")) == 1
+    await place.client.drop_note(run.id, "not-there")
+    assert await handed_in(place.client, run.id) == "of another"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel
 
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
 from athanore.agent_adapters.base import AgentAdapter, AgentJob
@@ -51,6 +52,10 @@ class Own:
 
     async def run(self, job: AgentJob) -> AgentResult:
         return AgentResult(AgentOutcome.SUCCEEDED)
+
+
+class Handed(BaseModel):
+    """What a user's agent hands in."""
 
 
 @dataclass
@@ -139,6 +144,8 @@ SPECIAL: dict[str, Any] = {
     "needs": ("comments",),
     "expects": "move",
     "publish": "branch",
+    "output": Handed,
+    "then": another,
     "workspace": GitWorkspace("repo"),
 }
 

@@ -80,6 +80,8 @@ Say what you did or what you need:
   {json} {at("/comments")} -d '{{"comment": "..."}}'
 Say how far you are, if you know (people see it live; it is no comment):
   {json} {at("/progress")} -d '{{"percent": 40, "text": "Running the tests"}}'
+Hand in a result, only if your instructions ask for one:
+  {json} {at("/result")} -d '{{"result": {{}}}}'
 Hand it on when you are done, by moving it to another queue:
   {json} {at("/move")} -d '{{"target_queue": "Done"}}'
 See which queues there are:

@@ -19,6 +19,8 @@ from athanore.api.models import (
     MoveRequest,
     ProgressRequest,
     RequeueRequest,
+    ResultModel,
+    ResultRequest,
     RunModel,
     RunRecordModel,
     TaskModel,
@@ -115,6 +117,25 @@ async def report_progress(
         run_id = known.active.id
     service.progress.take(Progress(run_id, task_id, report.percent, report.text))
     return report
+
+
+@router.post("/tasks/{task_id:id}/result", responses=documented(404, 409))
+async def hand_in_result(
+    task_id: TaskIdDep, body: ResultRequest, service: ServiceDep, caller: CallerDep
+) -> ResultModel:
+    """Hand in what the work on a task has come to, as the `output` of the route says.
+
+    It is checked at once: 422 says which fields are wrong, so that the agent can mend them. The
+    last result that was taken counts. 409: no agent works on the task, or its route takes none.
+    """
+    return await service.results.take(caller, task_id, body.result)
+
+
+@router.get("/tasks/{task_id:id}/result", responses=documented(404))
+async def get_result(task_id: TaskIdDep, service: ServiceDep) -> ResultModel:
+    """Read what the newest agent of a task that has handed in a result, has handed in."""
+    await service.task(task_id)
+    return await service.results.newest(task_id)
 
 
 @router.post("/tasks/{task_id:id}/move", responses=documented(404))

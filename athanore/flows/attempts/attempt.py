@@ -29,6 +29,7 @@ from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.models import Task as BoardTask
+from athanore.outputs import instructions
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
 from athanore.runs.events import activity
@@ -91,7 +92,7 @@ class AgentAttempt:
         self._purse = purse
         self._log = log
         self._folder = WorkingFolder(app, route, log)
-        self._expectation = Expectation(app, route, run_log.attempt, log)
+        self._expectation = Expectation(app, route, run_log, log)
 
     async def perform(
         self, claimed: BoardTask, token: str, transcript: Transcript
@@ -201,7 +202,11 @@ class AgentAttempt:
         route, attempt = self._route, self._run_log.attempt
         try:
             prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
-            prompt = self.prompt = _with_check(prompt, self._run_log.record.check)
+            prompt = _with_check(prompt, self._run_log.record.check)
+            if route.output is not None:
+                told = instructions(route.output, self._app.api_url, claimed.id)
+                prompt = f"{prompt}\n\n{told}"
+            self.prompt = prompt
         except Exception as exc:
             self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")

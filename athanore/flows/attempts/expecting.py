@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from athanore.errors import BoardError
+from athanore.errors import BoardError, ResultRefusedError
 from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
+from athanore.outputs import read
 from athanore.routes import Route
+from athanore.runs.outputs import handed_in
+from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.workspaces.base import PublishesWork
 
@@ -17,13 +21,13 @@ class Expectation:
     """What one attempt is to leave.
 
     Args:
-        attempt: its number; commits of the attempts before it count, too.
+        run_log: of the run; commits of the attempts before this one count, too.
     """
 
-    def __init__(self, app: App, route: Route, attempt: int, log: Log) -> None:
+    def __init__(self, app: App, route: Route, run_log: RunLog, log: Log) -> None:
         self._app = app
         self._route = route
-        self._attempt = attempt
+        self._run_log = run_log
         self._log = log
         self._comments = 0
 
@@ -58,6 +62,8 @@ class Expectation:
                 exc,
                 extra={"action": "expectation_unseen"},
             )
+        if not missing:
+            missing = await self._handed_in()
         if missing:
             fault = Fault(FaultKind.NOTHING_HAPPENED)
             return _failed(result, f"nothing happened: {missing}", fault)
@@ -76,12 +82,27 @@ class Expectation:
             return _failed(result, f"cannot be published: {wrong}", Fault(FaultKind.CHECK))
         return result
 
+    async def _handed_in(self) -> str:
+        """Say that no result was handed in, where the route has one; it is kept otherwise."""
+        output, book = self._route.output, self._run_log
+        if output is None:
+            return ""
+        found = await handed_in(book.prefect, book.run.id, book.record.starts)
+        if found is None:
+            return "no result was handed in"
+        try:
+            await asyncio.to_thread(read, output, found)
+        except ResultRefusedError as exc:  # this process has another model than the task API
+            return str(exc).rstrip(".")
+        book.output = found
+        return ""
+
     async def _commits(self, task: Task) -> str:
         provider = self._route.workspace
         if not isinstance(provider, PublishesWork):
             return ""
         work = await provider.work(self._app.name, task.id)
-        if work.is_new or (self._attempt > 1 and work.subjects):
+        if work.is_new or (self._run_log.attempt > 1 and work.subjects):
             return ""
         branch = provider.preview(self._app.name, task).branch
         return f"no commit on the branch {branch!r}"
