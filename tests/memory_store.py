@@ -242,10 +242,10 @@ class MemoryRunStore:
         self.kept[name] = Kept(value, _now())
         self.tagged.setdefault(name, tuple(tags))
 
-    async def keep_first(self, name: str, value: Any) -> bool:
+    async def keep_first(self, name: str, value: Any, tags: Sequence[str] = ()) -> bool:
         if name in self.kept:
             return False
-        await self.keep(name, value)
+        await self.keep(name, value, tags)
         return True
 
     async def forget(self, name: str) -> None:

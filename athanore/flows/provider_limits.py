@@ -39,13 +39,12 @@ async def hold(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Wait 
 
     Its route may be one of another app than that whose agent has reached the limit.
     """
-    gate = await app.limits.held(prefect, account_of(app, route), str(run.id))
-    if gate is None:
+    held = await app.limits.held(prefect, account_of(app, route), str(run.id))
+    if held is None:
         return None
-    limit, ask_again = gate
-    now = app.clock.now()
-    if limit.probe:
-        return Wait(f"{limit.in_words(now)}; another task goes first", now + ask_again)
+    limit, now = held.limit, app.clock.now()
+    if held.another_first:
+        return Wait(f"{limit.in_words(now)}; another task goes first", now + held.ask_again)
     paused = await _pause(prefect, app, route, limit)
     return Wait(limit.in_words(now), now if paused else limit.until)
 

@@ -240,7 +240,7 @@ class RunStore(Protocol):
         """Keep a value under a name, over the one that is there."""
         ...
 
-    async def keep_first(self, name: str, value: Any) -> bool:
+    async def keep_first(self, name: str, value: Any, tags: Sequence[str] = ()) -> bool:
         """Keep a value under a name unless there is one; tell whether it was kept."""
         ...
 

@@ -206,9 +206,9 @@ class PrefectRunStore(PrefectClient):
                 await self.create_variable(new)
                 return
 
-    async def keep_first(self, name: str, value: Any) -> bool:
+    async def keep_first(self, name: str, value: Any, tags: Sequence[str] = ()) -> bool:
         try:
-            await self.create_variable(VariableCreate(name=name, value=value))
+            await self.create_variable(VariableCreate(name=name, value=value, tags=list(tags)))
         except ObjectAlreadyExists:
             return False
         return True

@@ -457,7 +457,8 @@ async def test_a_value_is_kept_until_it_is_forgotten(place: Place) -> None:
     for _ in range(2):
         await client.forget(name)
         assert await client.value(name) is None
-    assert await client.keep_first(name, "mine")
+    assert await client.keep_first(name, "mine", [tag])
+    assert [k.value for k in await client.values([tag])] == ["mine"]
     await client.forget(name)
 
 

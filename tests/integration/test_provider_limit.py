@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
@@ -73,22 +72,6 @@ def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str
         assert comment.endswith(" UTC. Moving back to source queue.")
         labels = it.prefect.ended(first)["labels"]
         assert (labels["athanore.start"], labels["athanore.given-back"]) == (2, 1)
-
-
-@pytest.mark.nightly
-def test_a_window_of_many_tasks_over_a_restart(prefect_api: str) -> None:
-    board, name = MemoryAdapter(QUEUES), app_name("limit")
-    agent = Metered(name, window=15)
-    tasks = [board.create_task(queue, "One").id for queue in ("Todo", "Later") for _ in range(25)]
-    with running(app_of(agent, board, name, slots=4), prefect_api, keep=True) as it:
-        wait_until("both routes wait", lambda: len(paused(it)) == 2)
-    learned = agent.refused
-    assert 1 <= learned <= 4, "only those that were at work when it came"
-    with running(app_of(agent, board, name, slots=4), prefect_api) as it:
-        are_done(board, 50, 300)
-        assert agent.refused == learned, "none after the restart"
-        assert sum(len(it.comments(task)) for task in tasks) == learned
-        assert {it.prefect.ended(task)["state_type"] for task in tasks} == {"COMPLETED"}
 
 
 def paused(it: Running) -> list[str]:

@@ -3,19 +3,27 @@
 An account that has reached its usage limit starts no agent until the limit is reset, on whatever
 host, and after restarts. Then one task goes first; the others follow when it has reached the
 provider. Until something has, the variable stays: it counts how often the limit came back.
+
+Which run goes first is a variable of its own, which only one of all hosts can make. A run that went
+first and ended, or was given back, without reaching the provider has a follower: the next variable.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
+from uuid import UUID
 
+from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
 from athanore.models import Fault
+from athanore.runs import store
 from athanore.runs.connection.clock import Clock
 from athanore.runs.port import RunStore
 
@@ -27,6 +35,7 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=15), timedelta(hours=2)
 
 _MARGIN = timedelta(seconds=5)  # the provider's clock need not be Prefect's
 _TAG = "athanore-limit"
+_FIRST_TAG = "athanore-first"
 _PROBE_TAKES = timedelta(minutes=1)
 _LOOK = timedelta(seconds=5)
 
@@ -40,16 +49,12 @@ class Limit:
         kind: which, in words: `5-hour`.
         until: when agents are started again.
         again: how often it came back without a reset being known.
-        probe: the id of the run that goes first after that; "" before.
-        probed_at: when it was let through.
     """
 
     account: str
     kind: str
     until: datetime
     again: int = 0
-    probe: str = ""
-    probed_at: datetime | None = None
 
     def in_words(self, now: datetime) -> str:
         """What people read of it, as a clause."""
@@ -58,7 +63,29 @@ class Limit:
         return f"Provider limit{kind}; goes on at {day}{self.until:%H:%M} UTC"
 
 
+class Held(NamedTuple):
+    """What keeps a run from starting an agent.
+
+    Attributes:
+        limit: the limit.
+        ask_again: after how long it may start, perhaps.
+        another_first: the limit is reset, and another run goes first.
+    """
+
+    limit: Limit
+    ask_again: timedelta
+    another_first: bool = False
+
+
+class _First(NamedTuple):
+    """A run that was let through after a reset, and when."""
+
+    run_id: str
+    at: datetime
+
+
 _LIMIT = TypeAdapter(Limit)
+_FIRST = TypeAdapter(_First)
 
 
 def believed(reset: datetime | None, now: datetime) -> datetime | None:
@@ -88,6 +115,8 @@ async def reached(prefect: RunStore, account: str, fault: Fault, now: datetime) 
         wait = min(FIRST_WAIT * 2 ** min(again, 10), LONGEST_WAIT)
         limit = Limit(account, fault.text, now + wait, again)
     await _write(prefect, limit)
+    if before is not None:
+        await _forget_first(prefect, before)
     return limit
 
 
@@ -99,10 +128,8 @@ class Limits:
         self._gate = asyncio.Lock()
         self._first: set[str] = set()
 
-    async def held(
-        self, prefect: RunStore, account: str, run_id: str
-    ) -> tuple[Limit, timedelta] | None:
-        """Say which limit keeps a run from starting an agent, and when to ask again; else None.
+    async def held(self, prefect: RunStore, account: str, run_id: str) -> Held | None:
+        """Say which limit keeps a run from starting an agent; None if none does.
 
         After the reset the first run that asks may start: it goes first.
         """
@@ -113,13 +140,13 @@ class Limits:
             if limit is None:
                 return None
             if now < limit.until:
-                return limit, limit.until - now
-            if limit.probe in ("", run_id):
-                await _write(prefect, replace(limit, probe=run_id, probed_at=now))
+                return Held(limit, limit.until - now)
+            first = await _first_of(prefect, limit, _First(run_id, now))
+            if first is None or (first.run_id != run_id and now - first.at < _PROBE_TAKES):
+                return Held(limit, _LOOK, another_first=True)
+            if first.run_id == run_id:
                 self._first.add(run_id)
                 return None
-            if limit.probed_at is not None and now - limit.probed_at < _PROBE_TAKES:
-                return limit, _LOOK
             await forget(prefect, account)  # an agent that has reached its limit ends at once
             return None
 
@@ -136,7 +163,7 @@ async def passed(prefect: RunStore, account: str, run_id: str) -> None:
     A limit that came back meanwhile stays.
     """
     limit = await read(prefect, account)
-    if limit is not None and limit.probe == run_id:
+    if limit is not None and run_id in [f.run_id async for f in _chain(prefect, limit)]:
         await forget(prefect, account)
 
 
@@ -148,7 +175,50 @@ async def read(prefect: RunStore, account: str) -> Limit | None:
 
 async def forget(prefect: RunStore, account: str) -> None:
     """Let agents of an account start at once."""
+    if (limit := await read(prefect, account)) is not None:
+        await _forget_first(prefect, limit)
     await prefect.forget(_name(account))
+
+
+async def _first_of(prefect: RunStore, limit: Limit, asking: _First) -> _First | None:
+    """The run that goes first after a reset, which may be the one that asks; None: just changed."""
+    for number in count():
+        name = _first_name(limit, number)
+        if await prefect.keep_first(name, _FIRST.dump_python(asking, mode="json"), [_FIRST_TAG]):
+            return asking
+        first = await _read_first(prefect, name)
+        if first is None or first.run_id == asking.run_id:
+            return first
+        if await _is_at_work(prefect, first.run_id):
+            return first
+    raise AssertionError("there is always a next number")
+
+
+async def _chain(prefect: RunStore, limit: Limit) -> AsyncIterator[_First]:
+    """The runs that were let through after a reset, each after the one before had ended."""
+    for number in count():
+        first = await _read_first(prefect, _first_name(limit, number))
+        if first is None:
+            return
+        yield first
+
+
+async def _forget_first(prefect: RunStore, limit: Limit) -> None:
+    for number in range(len([f async for f in _chain(prefect, limit)])):
+        await prefect.forget(_first_name(limit, number))
+
+
+async def _read_first(prefect: RunStore, name: str) -> _First | None:
+    kept = await prefect.value(name)
+    return None if kept is None else _FIRST.validate_python(kept.value)
+
+
+async def _is_at_work(prefect: RunStore, run_id: str) -> bool:
+    try:
+        run = await prefect.read_run(UUID(run_id))
+    except ObjectNotFound:
+        return False
+    return run.state_type in store.WORKING
 
 
 async def _write(prefect: RunStore, limit: Limit) -> None:
@@ -165,3 +235,8 @@ def _parse(value: Any) -> Limit | None:
 def _name(account: str) -> str:
     # Prefect takes short names of few characters only, and the account may be a secret's digest.
     return f"{_TAG}-{sha256(account.encode()).hexdigest()[:32]}"
+
+
+def _first_name(limit: Limit, number: int) -> str:
+    which = f"{limit.account}\0{limit.until.isoformat()}\0{number}"
+    return f"{_FIRST_TAG}-{sha256(which.encode()).hexdigest()[:32]}"
