@@ -84,9 +84,16 @@ class RunModel(BaseModel):
     name: str
     state: str = Field(description="Prefect's name of the state: Running, Scheduled, Failed, ...")
     queue_name: str = Field(description="The queue that the route of the run watches.")
+    route: str = Field(description="The name of the route whose agent works.")
     attempt: int = Field(description="The current or last attempt, from 1.")
     worker: str | None = Field(default=None, description="Who runs it: host and process.")
     url: str | None = Field(default=None, description="The run in Prefect's UI.")
+
+
+class DispatchedModel(RunModel):
+    """The agent run that a dispatch came to."""
+
+    created: bool = Field(description="Whether it was made now; else it was waiting already.")
 
 
 class RunRecordModel(RunModel):
@@ -233,6 +240,22 @@ class RequeueRequest(RequestModel):
     queue_name: Name | None = Field(
         default=None,
         description="The route's queue; by default that of the route which gave the task up.",
+        examples=["Todo"],
+    )
+    by: Words = Field(
+        default="",
+        max_length=100,
+        description="Who asks for it, for the comment. By default what the token says.",
+    )
+
+
+class DispatchRequest(RequestModel):
+    """Which route takes a task."""
+
+    queue_name: Name | None = Field(
+        default=None,
+        description="The route to take, or its queue: a task that is elsewhere is moved there. By "
+        "default the route that takes the task where it is.",
         examples=["Todo"],
     )
 

@@ -40,7 +40,8 @@ from athanore.models import Task
 from athanore.runtime.apps import App
 from athanore.runtime.boards.board import Board
 from athanore.services import tasks
-from athanore.services.status.costs import By, Report, costs
+from athanore.services.status.costs import costs
+from athanore.services.views import By, Report
 
 _COSTS_AGE = timedelta(seconds=15)
 

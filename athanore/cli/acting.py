@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from athanore.cli.at_work import in_path, order
+from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, Connected, user, with_app
 from athanore.cli.output import say, warn
 from athanore.errors import ConfigurationError, DispatchError
 from athanore.runs.states import PrefectState
+from athanore.services.views import DeadLetter, Explained
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
@@ -49,13 +52,14 @@ def create(
 ) -> None:
     """Create a task; if its queue is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
         from athanore.services import tasks
 
         made = await tasks.create(Connected(client), found, queue, name, description)
-        await _tell_arrival(client, found, "Created", made)
+        return await _arrival(client, found, made)
 
-    with_app(app, action)
+    body = {"queue_name": queue, "name": name, "description": description}
+    _tell_arrival(app, "Created", order(app, "/tasks", body) or with_app(app, action))
 
 
 def comment(
@@ -86,25 +90,28 @@ def move(
 ) -> None:
     """Move a task to another queue; if that is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
         from athanore.services import tasks
 
-        moved = await tasks.move(Connected(client), found, task, queue, _BY)
-        await _tell_arrival(client, found, "Moved", moved)
+        return await _arrival(
+            client, found, await tasks.move(Connected(client), found, task, queue, _BY)
+        )
 
-    with_app(app, action)
+    path, body = f"/tasks/{in_path(task)}/move", {"target_queue": queue}
+    _tell_arrival(app, "Moved", order(app, path, body) or with_app(app, action))
 
 
 def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = None) -> None:
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
         from athanore.services import runs, tasks
 
         read = await tasks.read(found, task)
-        await _tell(client, found, await runs.dispatch(client, found, read, queue))
+        return await _run(client, found, await runs.dispatch(client, found, read, queue))
 
-    with_app(app, action)
+    path = f"/tasks/{in_path(task)}/dispatch"
+    _tell(app, task, order(app, path, _named(queue)) or with_app(app, action))
 
 
 def cancel(
@@ -155,30 +162,40 @@ def requeue(
     if (task is None) is not all_:
         raise ConfigurationError("Name one task, or say --all.")
 
-    async def action(client: PrefectRunStore, found: App) -> int:
+    if task is not None:
+        _requeue(app, task, queue)
+        return 0
+
+    async def action(client: PrefectRunStore, found: App) -> tuple[DeadLetter, ...]:
+        from athanore.services import dead_letters
+
+        return tuple(await dead_letters.read_all(client, found))
+
+    letters = from_app(app, tuple[DeadLetter, ...], "/overview/dead-letters")
+    if letters is None:
+        letters = with_app(app, action)
+    refused = 0
+    for letter in letters:
+        try:
+            _requeue(app, letter.task_id, queue)
+        except DispatchError as exc:
+            refused += 1
+            warn(str(exc))
+    if not letters:
+        say("There are no dead letters.")
+    return 1 if refused else 0
+
+
+def _requeue(app: str | None, task: str, queue: str | None) -> None:
+    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
         from athanore.services import dead_letters, tasks
 
-        async def requeue_one(task_id: str) -> None:
-            read = await tasks.read(found, task_id)
-            done = await dead_letters.requeue(Connected(client), found, read, user(), queue)
-            await _tell(client, found, done)
+        read = await tasks.read(found, task)
+        done = await dead_letters.requeue(Connected(client), found, read, user(), queue)
+        return await _run(client, found, done)
 
-        if task is not None:
-            await requeue_one(task)
-            return 0
-        letters = await dead_letters.read_all(client, found)
-        refused = 0
-        for letter in letters:
-            try:
-                await requeue_one(letter.task_id)
-            except DispatchError as exc:
-                refused += 1
-                warn(str(exc))
-        if not letters:
-            say("There are no dead letters.")
-        return 1 if refused else 0
-
-    return with_app(app, action)
+    path = f"/tasks/{in_path(task)}/requeue"
+    _tell(app, task, order(app, path, {**_named(queue), "by": user()}) or with_app(app, action))
 
 
 def publish(
@@ -233,20 +250,55 @@ def resume(route: RouteName, /, *, app: AppOption = None) -> None:
     say(f"Resumed {name!r}.")
 
 
-async def _tell_arrival(client: PrefectRunStore, app: App, verb: str, done: Arrival) -> None:
+def _named(queue: str | None) -> dict[str, str]:
+    return {} if queue is None else {"queue_name": queue}
+
+
+async def _arrival(client: PrefectRunStore, app: App, done: Arrival) -> Mapping[str, Any]:
+    """What came of a task's way into a queue, as the app answers it."""
     from athanore.runs.store import route_name
     from athanore.services.runs import Dispatched
 
-    say(f"{verb} {done.task.name!r} ({done.task.id}): it is in {done.task.queue_name!r}.")
-    if done.run is not None:
-        await _tell(client, app, Dispatched(done.run, route_name(done.run), created=True))
+    run = done.run and Dispatched(done.run, route_name(done.run), created=True)
+    return {
+        "id": done.task.id,
+        "name": done.task.name,
+        "queue_name": done.task.queue_name,
+        "active_run": run and await _run(client, app, run),
+    }
 
 
-async def _tell(client: PrefectRunStore, app: App, done: Dispatched) -> None:
+async def _run(client: PrefectRunStore, app: App, done: Dispatched) -> Mapping[str, Any]:
+    """A run that waits, as the app answers it, and whether its route is paused."""
     from athanore.runs.capacity.pausing import paused_parts
     from athanore.runs.links import run_url
 
-    verb = "Dispatched" if done.created else "Already waiting:"
-    say(f"{verb} {done.run.name!r} to the agent of {done.route!r}.  {run_url(client, done.run)}")
-    if "agents" in await paused_parts(client, app.name, done.route):
-        warn(f"The route is paused: it starts after `athanore resume {done.route!r}`.")
+    return {
+        "name": done.run.name,
+        "route": done.route,
+        "created": done.created,
+        "worker": None,
+        "queue_name": done.run.parameters["queue_name"],
+        "url": run_url(client, done.run),
+        "paused": "agents" in await paused_parts(client, app.name, done.route),
+    }
+
+
+def _tell_arrival(app: str | None, verb: str, task: Mapping[str, Any]) -> None:
+    say(f"{verb} {task['name']!r} ({task['id']}): it is in {task['queue_name']!r}.")
+    run = task["active_run"]
+    # What an agent works on, or waits in another queue, was not dispatched by this.
+    if run and run["worker"] is None and run["queue_name"] == task["queue_name"]:
+        _tell(app, str(task["id"]), run)
+
+
+def _tell(app: str | None, task: str, run: Mapping[str, Any]) -> None:
+    verb = "Dispatched" if run.get("created", True) else "Already waiting:"
+    say(f"{verb} {run['name']!r} to the agent of {run['route']!r}.  {run['url']}")
+    resume = f"athanore resume {shlex.quote(run['route'])}"
+    paused = run.get("paused")
+    if paused is None:
+        seen = from_app(app, Explained, f"/tasks/{in_path(task)}/explanation")
+        paused = seen is not None and resume in seen.commands
+    if paused:
+        warn(f"The route is paused: it starts after `{resume}`.")

@@ -54,7 +54,7 @@ class AtWork:
         except (_NoAnswerError, LookupError, TypeError, ValueError):
             return None
 
-    def order(self, path: str, body: Mapping[str, str] | None = None) -> Mapping[str, Any] | None:
+    def order(self, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Have something done; returns the answer, None if nothing was done.
 
         Raises:
@@ -123,7 +123,7 @@ def from_app[T](reference: str | None, kind: type[T], path: str, **query: Value)
 
 
 def order(
-    reference: str | None, path: str, body: Mapping[str, str] | None = None
+    reference: str | None, path: str, body: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any] | None:
     """Have the app that is meant do something, if it runs here; see `AtWork.order`."""
     found = find_at_work(reference)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from athanore.cli.at_work import from_app
 from athanore.cli.context import AppOption, AsJson, with_app
 from athanore.cli.output import print_json, print_table, say
+from athanore.services.views import By, Costs, Report
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
-    from athanore.services.status.costs import Costs, Report
 
 
 def costs(
     *,
-    by: Annotated[
-        Literal["task", "route", "agent", "day"], Parameter(help="What each line is about.")
-    ] = "route",
+    by: Annotated[By, Parameter(help="What each line is about.")] = "route",
     days: Annotated[
         int, Parameter(name=["--days", "-d"], help="1 is today.", validator=Number(gte=1, lte=31))
     ] = 7,
@@ -34,7 +33,9 @@ def costs(
 
         return await costs(client, found, by, days)
 
-    report = with_app(app, action)
+    report = from_app(app, Report, "/costs", by=by, days=days)
+    if report is None:
+        report = with_app(app, action)
     if json:
         print_json(report)
         return
@@ -53,7 +54,7 @@ def costs(
             )
             for row in rows
         ),
-        title=f"Since {report.since:%Y-%m-%d %H:%M} {report.since.tzinfo}",
+        title=f"Since {report.since.isoformat(sep=' ', timespec='minutes')}",
     )
     if any(row.estimated_usd for row in rows):
         say("`about`: some of it is estimated from tokens and public prices.", "dim")

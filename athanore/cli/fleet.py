@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
+from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, AsJson, user, with_app
 from athanore.cli.output import print_json, print_table, say
-from athanore.cli.serving import worker
 from athanore.launch.display import ago
-
-if TYPE_CHECKING:
-    from athanore.services.fleet import WorkerView
+from athanore.services.views import WorkerView
 
 type WorkerName = Annotated[
     str,
@@ -25,6 +23,8 @@ _CLOCK_TOLERANCE = 10.0
 
 def worker_app(group: Group, place: int) -> App:
     """Put the commands together: `worker` itself, `worker drain` and `worker resume`."""
+    from athanore.cli.serving import worker
+
     app = App(name="worker", group=group, sort_key=place, help=worker.__doc__)
     app.default(worker)
     app.command(drain)
@@ -34,9 +34,11 @@ def worker_app(group: Group, place: int) -> App:
 
 def workers(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the workers: their hosts, how many agents they have and take, whether they live."""
-    from athanore.services import fleet
+    found = from_app(app, tuple[WorkerView, ...], "/workers")
+    if found is None:
+        from athanore.services import fleet
 
-    found = with_app(app, fleet.workers)
+        found = with_app(app, fleet.workers)
     if json:
         print_json(found)
         return
@@ -74,18 +76,26 @@ def drain(
     app: AppOption = None,
 ) -> None:
     """Have a worker take nothing new; its agents work on. It hears of it within 5 s."""
-    from athanore.services import fleet
+    body = {"then_exit": then_exit, "by": user()}
+    if (done := order(app, f"/workers/{in_path(worker)}/drain", body)) is not None:
+        names = done["workers"]
+    else:
+        from athanore.services import fleet
 
-    names = with_app(app, lambda c, a: fleet.drain(c, a, worker, user(), then_exit=then_exit))
+        names = with_app(app, lambda c, a: fleet.drain(c, a, worker, user(), then_exit=then_exit))
     for name in names:
         say(f"{name} takes nothing new" + ("; it ends when it is empty." if then_exit else "."))
 
 
 def resume(worker: WorkerName, /, *, app: AppOption = None) -> None:
     """Let a drained worker take runs again."""
-    from athanore.services import fleet
+    if (done := order(app, f"/workers/{in_path(worker)}/resume")) is not None:
+        names = done["workers"]
+    else:
+        from athanore.services import fleet
 
-    for name in with_app(app, lambda c, a: fleet.resume(c, a, worker)):
+        names = with_app(app, lambda c, a: fleet.resume(c, a, worker))
+    for name in names:
         say(f"{name} takes runs again.")
 
 

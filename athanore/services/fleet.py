@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
@@ -15,37 +12,7 @@ from athanore.runs.capacity.fleet import Drain
 from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A worker of agents.
-
-    Attributes:
-        name: how runs and these functions name it.
-        host: its host's name; "" if it has not said so.
-        labels: what kind of host it is on.
-        agents: how many agents it has, by what Prefect says of the runs.
-        limit: how many it takes at once; None for no limit of its own.
-        version: of the app's code that it has; "" if it has not said so.
-        started_at: when it began; None if it has not said so.
-        last_seen: its last heartbeat.
-        clock_offset: seconds that its host's clock is ahead of Prefect's.
-        state: `ready`, `draining`, `drained` (it has no agent any more), `full` or `lost`.
-        says: why, in words; "" where there is nothing to say.
-    """
-
-    name: str
-    host: str
-    labels: tuple[str, ...]
-    agents: int
-    limit: int | None
-    version: str
-    started_at: datetime | None
-    last_seen: datetime | None
-    clock_offset: float
-    state: str
-    says: str
+from athanore.services.views import WorkerView
 
 
 async def workers(prefect: RunStore, app: App) -> list[WorkerView]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import NoneType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from athanore.models import Quota, Task
 
@@ -209,6 +209,78 @@ class Explained:
     reason: str
     until: datetime | None
     commands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker of agents.
+
+    Attributes:
+        name: how runs and these functions name it.
+        host: its host's name; "" if it has not said so.
+        labels: what kind of host it is on.
+        agents: how many agents it has, by what Prefect says of the runs.
+        limit: how many it takes at once; None for no limit of its own.
+        version: of the app's code that it has; "" if it has not said so.
+        started_at: when it began; None if it has not said so.
+        last_seen: its last heartbeat.
+        clock_offset: seconds that its host's clock is ahead of Prefect's.
+        state: `ready`, `draining`, `drained` (it has no agent any more), `full` or `lost`.
+        says: why, in words; "" where there is nothing to say.
+    """
+
+    name: str
+    host: str
+    labels: tuple[str, ...]
+    agents: int
+    limit: int | None
+    version: str
+    started_at: datetime | None
+    last_seen: datetime | None
+    clock_offset: float
+    state: str
+    says: str
+
+
+type By = Literal["task", "route", "agent", "day"]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What some attempts have cost.
+
+    Attributes:
+        key: whose: a task, a route, an agent or a day.
+        tasks, attempts: how many there were.
+        cost_usd: what is known of it; None if nothing is.
+        estimated_usd: how much of that was estimated from tokens.
+        unmeasured: of how many attempts nobody knows the cost.
+        input_tokens, output_tokens: None if nobody knows.
+    """
+
+    key: str
+    tasks: int
+    attempts: int
+    cost_usd: float | None
+    estimated_usd: float
+    unmeasured: int
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the agents of an app have cost since a midnight.
+
+    Attributes:
+        is_partial: there were too many runs to count them all; the newest are counted.
+    """
+
+    by: By
+    since: datetime
+    rows: tuple[Costs, ...]
+    total: Costs
+    is_partial: bool
 
 
 def origin(source: str, changed: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -72,6 +73,9 @@ def test_what_commands_show_is_the_same_from_the_app_and_without_it(api: Api, cl
         ["show", "nope"],
         ["tasks", "--queue", "Tood"],
         ["logs", given_up],
+        ["workers"],
+        ["costs"],
+        ["costs", "--by", "day", "--days", "1", "--json"],
     ):
         without = cli(*words)
         with beside(api):
@@ -81,7 +85,18 @@ def test_what_commands_show_is_the_same_from_the_app_and_without_it(api: Api, cl
 def test_a_command_beside_the_app_imports_neither_prefect_nor_the_app(api: Api) -> None:
     task = api.board.create_task("Todo", "Fix it").id
     with beside(api):
-        for words in (["status"], ["tasks"], ["show", task], ["pause", "Todo"], ["resume", "Todo"]):
+        for words in (
+            ["status"],
+            ["tasks"],
+            ["show", task],
+            ["pause", "Todo"],
+            ["resume", "Todo"],
+            ["create", "Todo", "Another"],
+            ["move", task, "Backlog"],
+            ["dispatch", task, "--queue", "Todo"],
+            ["workers"],
+            ["costs"],
+        ):
             printed, imported = run(api, *words)
             assert printed.strip()
             heavy = {"prefect", "fastapi", "pydantic", "httpx", "athanore.dispatcher"}
@@ -111,3 +126,35 @@ def test_orders_to_the_app_do_what_they_do_without_it(api: Api, cli: Cli) -> Non
         task = api.board.create_task("Todo", "Fix it").id
         assert cli("cancel", task).code == 1
     wait_until("it goes on", lambda: "paused" not in cli.ok("status").out)
+
+
+def test_tasks_are_sent_to_agents_alike(api: Api, cli: Cli) -> None:
+    def told() -> list[str]:
+        """What the commands printed, but for ids and addresses."""
+        printed: list[str] = []
+
+        def give(*words: str) -> str:
+            done = cli(*words)
+            assert done.code == 0, done.err
+            printed.append(done.out + done.err)
+            return done.out
+
+        task = (m := re.search(r"\((\d+)\)", give("create", "Backlog", "Fix it"))) and m[1]
+        assert task is not None
+        give("move", task, "Todo")
+        give("dispatch", task)
+        give("cancel", task)
+        give("move", task, "Failed")
+        give("requeue", task, "--queue", "Todo")
+        give("pause", "Review")
+        give("dispatch", task, "--queue", "Review")
+        give("resume", "Review")
+        comments = [c.text for c in api.board.get_task(task).comments]
+        assert any(WHO in text for text in comments)
+        give("move", task, "Backlog")
+        give("requeue", "--all")
+        return [re.sub(r"http\S+", "URL", text.replace(task, "ID")) for text in printed]
+
+    without = told()
+    with beside(api):
+        assert told() == without

@@ -103,7 +103,7 @@ def test_status_while_agents_work_and_wait(
         cli.ok("pause", "Review")
         waiting = it.board.create_task("Review", "Waits").id
         sent = cli.ok("dispatch", waiting)
-        assert "athanore resume 'Review'" in sent.err
+        assert "athanore resume Review" in sent.err
         again = cli.ok("dispatch", waiting)
         assert "Already waiting" in again.out
         assert len(it.prefect.runs(waiting)) == 1

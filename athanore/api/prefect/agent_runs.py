@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from athanore.api.models import RunModel, RunRecordModel
+from athanore.api.models import DispatchedModel, RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.models import Task
@@ -23,6 +23,7 @@ from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services import dead_letters, routes, runs
+from athanore.services.runs import Dispatched
 from athanore.services.status.machinery import Machinery, look_at_machinery
 
 _ALL = (*store.WAITING, *store.WORKING, *store.FINISHED)
@@ -134,10 +135,10 @@ class AgentRuns:
                 limit=_FEW,
             )
 
-    async def requeue(self, task: Task, by: str, route_name: str | None) -> FlowRun:
+    async def requeue(self, task: Task, by: str, route_name: str | None) -> Dispatched:
         """Give a dead letter a fresh start; see `dead_letters.requeue`."""
         with self._changing(task.id):
-            return (await dead_letters.requeue(self._prefect, self._app, task, by, route_name)).run
+            return await dead_letters.requeue(self._prefect, self._app, task, by, route_name)
 
     async def pause(self, name: str) -> tuple[Route, tuple[str, ...]]:
         """Pause a route; return it and its paused parts; see `routes.pause`."""
@@ -151,11 +152,11 @@ class AgentRuns:
             route = await routes.resume(client, self._app, name)
             return route, await pausing.paused_parts(client, self._app.name, route.name)
 
-    async def dispatch(self, task: Task) -> FlowRun:
-        """Create the agent run of a task, or return the one that waits; see `runs.dispatch`."""
+    async def dispatch(self, task: Task, route_name: str | None = None) -> Dispatched:
+        """Create the agent run of a task, or find the one that waits; see `runs.dispatch`."""
         with self._changing(task.id):
             async with self._prefect.client() as client:
-                return (await runs.dispatch(client, self._app, task)).run
+                return await runs.dispatch(client, self._app, task, route_name)
 
     async def cancel(self, task: Task, by: str, reason: str) -> FlowRun:
         """Cancel the active run of a task and return it as it is then; see `runs.cancel`."""
@@ -179,10 +180,16 @@ def run_model(run: FlowRun) -> RunModel:
         name=run.name,
         state=run.state_name or "",
         queue_name=queue_of(run),
+        route=store.route_name(run),
         attempt=record_of(run).attempt,
         worker=worker_of(run),
         url=run_url(run),
     )
+
+
+def dispatched_model(done: Dispatched) -> DispatchedModel:
+    """What a dispatch came to, for an answer."""
+    return DispatchedModel(**run_model(done.run).model_dump(), created=done.created)
 
 
 def run_record(run: FlowRun) -> RunRecordModel:

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from athanore.api.service import ServiceDep
-from athanore.services.status.costs import MOST_DAYS, By
+from athanore.services.status.costs import MOST_DAYS
+from athanore.services.views import By
 
 router = APIRouter(tags=["status"])
 

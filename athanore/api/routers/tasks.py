@@ -14,7 +14,8 @@ from athanore.api.models import (
     CancelRequest,
     CommentModel,
     CommentRequest,
-    EmptyRequest,
+    DispatchedModel,
+    DispatchRequest,
     ExplanationModel,
     MoveRequest,
     ProgressRequest,
@@ -28,7 +29,7 @@ from athanore.api.models import (
     TaskSummary,
     TaskUpdate,
 )
-from athanore.api.prefect.agent_runs import run_model, run_record
+from athanore.api.prefect.agent_runs import dispatched_model, run_model, run_record
 from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import Caller, CallerDep, Role
 from athanore.api.service import ServiceDep, TaskIdDep
@@ -168,15 +169,17 @@ async def move_task(
     status_code=status.HTTP_202_ACCEPTED,
     responses=documented(404, 409),
 )
-async def dispatch_task(task_id: TaskIdDep, body: EmptyRequest, service: ServiceDep) -> RunModel:
+async def dispatch_task(
+    task_id: TaskIdDep, body: DispatchRequest, service: ServiceDep
+) -> DispatchedModel:
     """Have an agent work on a task now, instead of at the next poll of its queue.
 
     A run that waits already is returned as it is. 409: the task's queue is not watched, or an agent
     works on the task.
     """
-    run = await service.runs.dispatch(await service.task(task_id))
+    done = await service.runs.dispatch(await service.task(task_id), body.queue_name)
     service.snapshots.outdated()
-    return run_model(run)
+    return dispatched_model(done)
 
 
 @router.post(
@@ -206,16 +209,17 @@ async def cancel_task(
 )
 async def requeue_task(
     task_id: TaskIdDep, body: RequeueRequest, service: ServiceDep, caller: CallerDep
-) -> RunModel:
+) -> DispatchedModel:
     """Give a dead letter a fresh start: back to its queue, with all its attempts.
 
     For operators where tokens are required. 409: a run of the task waits or works, or the task is
     no dead letter and no `queue_name` was sent.
     """
     task = await service.task(task_id)
-    run = await service.runs.requeue(task, _name_of(caller), body.queue_name)
+    named = "" if caller.role is Role.AGENT else body.by.strip()
+    done = await service.runs.requeue(task, named or _name_of(caller), body.queue_name)
     service.snapshots.outdated()
-    return run_model(run)
+    return dispatched_model(done)
 
 
 @router.get("/tasks/{task_id:id}/runs", responses=documented(404))

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from athanore.api.models import EmptyRequest
+from athanore.api.models import EmptyRequest, Words
 from athanore.api.problems import documented
 from athanore.api.security.auth import CallerDep, Role
 from athanore.api.service import ServiceDep
 from athanore.services import fleet
-from athanore.services.fleet import WorkerView
+from athanore.services.views import WorkerView
 
 router = APIRouter(tags=["workers"])
 
@@ -28,6 +28,9 @@ class DrainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     then_exit: bool = Field(False, description="It ends when it has no agent any more.")
+    by: Words = Field(
+        "", max_length=100, description="Who asks for it. By default what the token says."
+    )
 
 
 class WorkerModel(BaseModel):
@@ -73,7 +76,7 @@ async def drain_worker(
     For operators where tokens are required. 404: none that lives is called so, or several are.
     """
     async with service.prefect.client() as client:
-        by = "an operator" if caller.role is Role.OPERATOR else "the task API"
+        by = body.by.strip() or ("an operator" if caller.role is Role.OPERATOR else "the task API")
         found = await fleet.drain(client, service.app, name, by, then_exit=body.then_exit)
     return DrainedModel(workers=found)
 

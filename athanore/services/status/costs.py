@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
-from typing import Literal
 
 from athanore.budgets import midnights
 from athanore.runs import spending, store
 from athanore.runs.port import RunStore
 from athanore.runs.spending import Attempt
 from athanore.runtime.apps import App
-
-type By = Literal["task", "route", "agent", "day"]
+from athanore.services.views import By, Costs, Report
 
 MOST_DAYS = 31
 _MOST_RUNS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What some attempts have cost.
-
-    Attributes:
-        key: whose: a task, a route, an agent or a day.
-        tasks, attempts: how many there were.
-        cost_usd: what is known of it; None if nothing is.
-        estimated_usd: how much of that was estimated from tokens.
-        unmeasured: of how many attempts nobody knows the cost.
-        input_tokens, output_tokens: None if nobody knows.
-    """
-
-    key: str
-    tasks: int
-    attempts: int
-    cost_usd: float | None
-    estimated_usd: float
-    unmeasured: int
-    input_tokens: int | None
-    output_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the agents of an app have cost since a midnight.
-
-    Attributes:
-        is_partial: there were too many runs to count them all; the newest are counted.
-    """
-
-    by: By
-    since: datetime
-    rows: tuple[Costs, ...]
-    total: Costs
-    is_partial: bool
 
 
 async def costs(prefect: RunStore, app: App, by: By, days: int) -> Report:
@@ -106,7 +65,7 @@ def total(key: str, attempts: Iterable[Attempt]) -> Costs:
         tasks=len({a.task_id for a in found}),
         attempts=len(found),
         cost_usd=round(sum(s.cost_usd or 0.0 for s in known), 6) if known else None,
-        estimated_usd=round(sum(s.cost_usd or 0.0 for s in known if s.is_estimate), 6),
+        estimated_usd=round(sum((s.cost_usd or 0.0 for s in known if s.is_estimate), 0.0), 6),
         unmeasured=len(found) - len(known),
         input_tokens=tokens("input_tokens"),
         output_tokens=tokens("output_tokens"),
