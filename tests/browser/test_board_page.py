@@ -303,3 +303,72 @@ def test_without_prefect_the_board_is_shown_and_says_so(tmp_path: Path, page: Pa
         expect(page.locator("#notices")).to_contain_text("What agents do is not known")
         api.board.create_task("Todo", "Added meanwhile")
         expect(page.locator(".cards").first).to_contain_text("Added meanwhile")
+
+
+def test_tasks_are_written_moved_commented_and_run_again(shop: Shop) -> None:
+    page = shop.page
+    expect(page.locator("#link-text")).to_have_text("Live")
+
+    # By keyboard alone: a new task, which is then moved.
+    page.keyboard.press("n")
+    composer = page.get_by_role("dialog", name="New task")
+    expect(composer.get_by_label("Title")).to_be_focused()
+    expect(composer).to_contain_text("An agent starts on it as soon as one is free.")
+    composer.get_by_label("Queue").select_option("Done")
+    expect(composer).to_contain_text("the task waits here for a person")
+    composer.get_by_label("Title").fill(f"Written here {ATTACK}")
+    composer.get_by_label("Description").fill("Line one.\nLine two.")
+    page.keyboard.press("Control+Enter")
+    opener = shop.card("Done", "Written here").locator(".card-open")
+    expect(opener).to_be_focused()
+    page.keyboard.press("m")
+    box = page.get_by_role("dialog", name="Move to another queue")
+    expect(box.get_by_label("To")).to_be_focused()
+    box.get_by_label("To").select_option("Given up")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(shop.card("Given up", "Written here")).to_be_visible()
+
+    # By mouse: dragged back, opened, commented on, and given to an agent again.
+    shop.card("Given up", "Written here").drag_to(shop.column("Done"))
+    card = shop.card("Done", "Written here")
+    expect(card).to_be_visible()
+    card.locator(".card-open").click()
+    sheet = page.get_by_role("dialog")
+    sheet.get_by_label("Your comment").fill("Mind the tests.")
+    sheet.get_by_role("button", name="Comment").click()
+    expect(sheet.locator("#task-comments")).to_contain_text("Mind the tests.")
+    expect(sheet.get_by_label("Your comment")).to_have_value("")
+    sheet.get_by_role("button", name="Run again…").click()
+    again = page.get_by_role("dialog", name="Run again?")
+    again.get_by_label("Queue").select_option("Review")
+    again.get_by_role("button", name="Run again").click()
+    page.get_by_role("button", name="Close").click()
+    at_work = shop.card("In Review", "Written here")
+    expect(at_work).to_contain_text("At work")
+
+    # An agent that would be stopped by a move is asked about first.
+    at_work.drag_to(shop.column("Done"))
+    sure = page.get_by_role("dialog", name="Move it to Done?")
+    expect(sure).to_contain_text("is stopped")
+    sure.get_by_role("button", name="Let it go on").click()
+    expect(at_work).to_be_visible()
+    task = next(t for t in shop.app.board.get_all_tasks() if t.name.startswith("Written here"))
+    shop.tell(task.id, "go on")
+    expect(shop.card("Done", "Written here")).to_be_visible()
+
+
+def test_a_task_that_the_board_refuses_keeps_what_was_typed(tmp_path: Path, page: Page) -> None:
+    with served(dispatcher(tmp_path)) as api:
+        page.goto(api.url)
+        page.get_by_role("button", name="New task in Done").click()
+        composer = page.get_by_role("dialog", name="New task")
+        expect(composer.get_by_label("Queue")).to_have_value("Done")
+        composer.get_by_label("Title").fill("Not yet")
+        page.evaluate("document.querySelector('#composer-queue option:checked').value = 'Nowhere'")
+        composer.get_by_role("button", name="Create").click()
+        expect(composer.get_by_role("alert")).to_contain_text("Nowhere")
+        expect(composer.get_by_label("Title")).to_have_value("Not yet")
+        composer.get_by_label("Queue").select_option("Todo")
+        composer.get_by_role("button", name="Create").click()
+        expect(page.get_by_role("list", name="Tasks in Todo")).to_contain_text("Not yet")

@@ -3,12 +3,14 @@
 import { showBar, showNotices, startCosts } from "./bar.js";
 import { placesOfMoved, slide } from "./cards.js";
 import { showColumns } from "./columns.js";
+import { startDragging } from "./dragging.js";
 import { $ } from "./elements.js";
 import { applyFilter, startFilter } from "./filter.js";
 import { startLooking } from "./looking.js";
 import { page } from "./state.js";
 import { followHash, showOpenedState, startTasks } from "./task.js";
 import { startClocks } from "./times.js";
+import { startWriting } from "./writing.js";
 
 function show(next) {
   const before = page.board;
@@ -46,4 +48,6 @@ function announce(before, next) {
 startClocks();
 startFilter();
 startTasks();
+startWriting();
+startDragging();
 startLooking(show).then(followHash).then(startCosts);

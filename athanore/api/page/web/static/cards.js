@@ -11,6 +11,7 @@ export function showCard(card) {
   if (!known) {
     const element = $("card-template").content.firstElementChild.cloneNode(true);
     element.dataset.task = card.id;
+    element.draggable = true;
     known = { element };
     page.cards.set(card.id, known);
     element.querySelector(".card-open").addEventListener("click", () => {

@@ -4,6 +4,7 @@ import { $, make, setText } from "./elements.js";
 import { act } from "./looking.js";
 import { page } from "./state.js";
 import { span } from "./times.js";
+import { compose } from "./writing.js";
 
 export function showColumns(queues, byQueue) {
   const main = $("board");
@@ -41,6 +42,9 @@ function newColumn(name) {
   list.setAttribute("aria-label", `Tasks in ${name}`);
   const pause = element.querySelector(".pause");
   pause.addEventListener("click", () => pauseOrResume(name, pause));
+  const add = element.querySelector(".add");
+  add.setAttribute("aria-label", `New task in ${name}`);
+  add.addEventListener("click", () => compose(name));
   const jump = make("a");
   jump.href = `#${element.id}`;
   jump.addEventListener("click", (event) => {

@@ -15,23 +15,30 @@ export function say(text, bad) {
   }, bad ? 9000 : 5000);
 }
 
-// Asks for a line of text; resolves with it, or with null.
-export function ask({ title, text, label, yes, no, secret, required, danger, error }) {
+// Asks for a line of text, for one of several choices, or (without a label) only whether; resolves
+// with what was given, or with null.
+export function ask({ title, text, label, yes, no, secret, required, danger, error, choices }) {
   const dialog = $("ask");
-  const input = $("ask-input");
+  const input = $(choices ? "ask-choice" : "ask-input");
   setText($("ask-title"), title);
   setText($("ask-text"), text);
-  setText($("ask-label"), label);
+  setText($("ask-label"), label || "");
+  $("ask-label").htmlFor = input.id;
+  for (const field of [$("ask-input"), $("ask-choice")]) field.hidden = field !== input || !label;
   setText($("ask-yes"), yes);
   setText($("ask-no"), no || "Not now");
   setText($("ask-error"), error || "");
   $("ask-yes").classList.toggle("danger", Boolean(danger));
-  input.type = secret ? "password" : "text";
-  input.required = Boolean(required);
-  input.value = "";
+  if (choices) {
+    input.replaceChildren(...choices.map((choice) => make("option", "", choice)));
+  } else {
+    input.type = secret ? "password" : "text";
+    input.required = Boolean(required);
+    input.value = "";
+  }
   if (dialog.open) dialog.close();
   dialog.showModal();
-  input.focus();
+  (label ? input : $("ask-no")).focus();
   return new Promise((resolve) => {
     let answer = null;
     $("ask-form").onsubmit = (event) => {

@@ -1,6 +1,8 @@
 // Which cards are shown, and ways through them by keyboard.
+import { moveTask } from "./actions.js";
 import { $, setText } from "./elements.js";
 import { page } from "./state.js";
+import { compose } from "./writing.js";
 
 export function applyFilter() {
   const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -45,9 +47,16 @@ export function startFilter() {
   document.addEventListener("keydown", (event) => {
     if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
-    if (event.key === "/" && !target.matches("input")) {
+    const writes = target.matches("input, textarea, select");
+    if (event.key === "/" && !writes) {
       event.preventDefault();
       $("filter").focus();
+    } else if (event.key === "n" && !writes) {
+      event.preventDefault();
+      compose();
+    } else if (event.key === "m" && target.matches(".card-open")) {
+      event.preventDefault();
+      moveTask(page.cards.get(target.closest(".card").dataset.task).card);
     } else if (event.key === "Escape" && target === $("filter")) {
       target.value = "";
       applyFilter();

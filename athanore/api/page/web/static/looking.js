@@ -69,15 +69,17 @@ async function lookOnce() {
 
 // Sends what a person has asked for and says how it went; the page then shows what came of it.
 export async function act(path, body, done) {
-  let answer = null;
   try {
-    const response = await request("POST", path, { body });
-    answer = await response.json().catch(() => ({}));
+    await request("POST", path, { body });
     say(done);
   } catch (error) {
     say(error.message, true);
   }
+  await refresh();
+}
+
+// Shows what has come of something that was done.
+export async function refresh() {
   await look();
   document.dispatchEvent(new CustomEvent("task-changed"));
-  return answer;
 }

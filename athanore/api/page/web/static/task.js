@@ -43,6 +43,7 @@ function showTask(id) {
   setText($("task-name"), page.cards.get(id)?.card.name || id);
   setText($("task-id"), `#${id}`);
   setText($("task-said"), "");
+  $("comment-text").value = "";
   showOpenedState();
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;
