@@ -256,6 +256,7 @@ class Costs:
         estimated_usd: how much of that was estimated from tokens.
         unmeasured: of how many attempts nobody knows the cost.
         input_tokens, output_tokens: None if nobody knows.
+        seconds: how long agents worked, in the whole runs that these attempts belong to.
     """
 
     key: str
@@ -266,6 +267,7 @@ class Costs:
     unmeasured: int
     input_tokens: int | None
     output_tokens: int | None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,8 @@ class Report:
 
     Attributes:
         is_partial: there were too many runs to count them all; the newest are counted.
+        done: how many tasks an agent has finished with, and which nobody has given up since.
+        given_up: how many tasks were given up, and no agent has finished with since.
     """
 
     by: By
@@ -281,6 +285,8 @@ class Report:
     rows: tuple[Costs, ...]
     total: Costs
     is_partial: bool
+    done: int = 0
+    given_up: int = 0
 
 
 def origin(source: str, changed: Sequence[str]) -> str:

@@ -98,7 +98,10 @@ def test_costs_say_what_is_known_and_of_what_nobody_knows(api: Api) -> None:
     record(api, run_id, None)
     api.end_run(run_id)
 
-    rows = {row["key"]: row for row in api.get("/costs?by=task&days=1")["rows"]}
+    report = api.get("/costs?by=task&days=1")
+    rows = {row["key"]: row for row in report["rows"]}
+    assert report["done"] + report["given_up"] >= 2
+    assert rows[measured.id]["seconds"] >= 0
     assert (rows[measured.id]["cost_usd"], rows[measured.id]["unmeasured"]) == (0.25, 0)
     assert (rows[other.id]["cost_usd"], rows[other.id]["unmeasured"]) == (None, 1)
     assert rows[other.id]["output_tokens"] == 7

@@ -124,8 +124,19 @@ def test_a_task_goes_through_the_pipeline_before_ones_eyes(shop: Shop) -> None:
     expect(log).to_contain_text(f"<b>Reading</b> the task {task.id}")
     shop.tell(task.id, "go on")
     expect(log).to_contain_text("Told to go on")
+    expect(log.locator("summary").first).to_contain_text("Todo, attempt 1")
     expect(sheet.locator("#task-queue")).to_have_text("Done")
     expect(sheet.locator(".runs a")).to_have_count(2)
+
+    # The stages are chapters of one transcript, which is searched and downloaded.
+    expect(log.locator("summary")).to_have_count(2)
+    expect(log.locator("summary").last).to_contain_text("finished")
+    sheet.get_by_placeholder("Search the transcript").fill("told to")
+    expect(sheet.locator("#transcript-found")).to_have_text("2 lines")
+    with page.expect_download() as download:
+        sheet.get_by_role("button", name="Download").click()
+    text = download.value.path().read_text(encoding="utf-8")
+    assert re.findall(r"== (\w+), attempt 1", text) == ["Todo", "Review"]
     url = sheet.locator(".runs a").first.get_attribute("href") or ""
     assert "/runs/flow-run/" in url
     page.keyboard.press("Escape")
@@ -275,7 +286,7 @@ def test_a_locked_board_asks_for_the_key(
         page.reload()
         expect(page.locator(".card")).to_contain_text("Finished already")
         page.locator(".card-open").click()
-        expect(page.locator("#transcript-state")).to_have_text("Live")
+        expect(page.locator("#transcript-state")).to_have_text("Up to date")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -353,7 +364,7 @@ def test_tasks_are_written_moved_commented_and_run_again(shop: Shop) -> None:
     expect(sure).to_contain_text("is stopped")
     sure.get_by_role("button", name="Let it go on").click()
     expect(at_work).to_be_visible()
-    task = next(t for t in shop.app.board.get_all_tasks() if t.name.startswith("Written here"))
+    [task] = shop.app.board.get_ready_tasks(["In Review"])
     shop.tell(task.id, "go on")
     expect(shop.card("Done", "Written here")).to_be_visible()
 

@@ -23,7 +23,7 @@ def test_what_a_module_imports_is_exported_and_used() -> None:
     for name, text in MODULES.items():
         found = IMPORT.findall(text)
         assert len(found) == len(re.findall(r"^import", text, re.MULTILINE)), name
-        body = IMPORT.sub("", text)
+        body = IMPORT.sub("", text).replace("...", " ")
         for words, source in found:
             exported = EXPORT.findall(MODULES[source])
             for word in words.split(", "):

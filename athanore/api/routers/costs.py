@@ -27,6 +27,9 @@ class CostsModel(BaseModel):
     unmeasured: int = Field(description="Of how many attempts nobody knows the cost.")
     input_tokens: int | None = Field(description="Null if nobody knows.")
     output_tokens: int | None = Field(description="Null if nobody knows.")
+    seconds: float = Field(
+        description="How long agents worked, in the whole runs that these attempts belong to."
+    )
 
 
 class CostReportModel(BaseModel):
@@ -37,6 +40,8 @@ class CostReportModel(BaseModel):
     rows: list[CostsModel] = Field(description="The most expensive first; of days the newest.")
     total: CostsModel
     is_partial: bool = Field(description="There were too many runs; the newest are counted.")
+    done: int = Field(description="Tasks whose last run ended well.")
+    given_up: int = Field(description="Tasks whose last run failed for good.")
 
 
 @router.get("/costs")

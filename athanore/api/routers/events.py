@@ -44,6 +44,9 @@ async def stream_events(
     follow: Annotated[
         bool, Query(description="Go on with the task's next run when this one has ended.")
     ] = False,
+    whole: Annotated[
+        bool, Query(description="Begin with the first of the task's runs, not with the newest.")
+    ] = False,
     last_event_id: Annotated[
         str | None,
         Header(description="The id of the last event that you got: the stream goes on after it."),
@@ -51,13 +54,13 @@ async def stream_events(
 ) -> Response:
     """Stream the events of a task's agent, as server-sent events.
 
-    The stream begins with the start of the task's current or last run, and ends with that run: the
-    last event is `end`. Each event is named after its kind; its data is the same JSON as in
-    `GET /agents/{task_id}`. A `Last-Event-ID` that is none of ours counts as none. 204 means that
-    nothing more will come, so do not reconnect.
+    The stream begins with the start of the task's current or last run (with `whole=true` with the
+    oldest of its last runs), and ends with that run: the last event is `end`. Each event is named
+    after its kind; its data is the same JSON as in `GET /agents/{task_id}`. A `Last-Event-ID` that
+    is none of ours counts as none. 204 means that nothing more will come, so do not reconnect.
     """
     await service.task(task_id)
-    stream = TaskStream(service, task_id, _cursor(last_event_id), follow=follow)
+    stream = TaskStream(service, task_id, _cursor(last_event_id), follow=follow, whole=whole)
     if not await stream.open():
         return Response(status_code=204)
     return StreamingResponse(

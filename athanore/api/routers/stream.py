@@ -31,15 +31,23 @@ class TaskStream:
     Args:
         cursor: after which event to go on; None begins with the newest run of the task.
         follow: go on when the run has ended, with the task's next one.
+        whole: begin with the oldest of the task's last runs instead.
     """
 
     def __init__(
-        self, service: Service, task_id: str, cursor: Cursor | None, *, follow: bool
+        self,
+        service: Service,
+        task_id: str,
+        cursor: Cursor | None,
+        *,
+        follow: bool,
+        whole: bool = False,
     ) -> None:
         self._service = service
         self._task_id = task_id
         self._resource = names.task_resource(service.app.name, task_id)
         self._follow = follow
+        self._whole = whole
         self._cursor = cursor
         self._sequencer = Sequencer(cursor)
         self._progress = Progress(cursor)
@@ -56,11 +64,14 @@ class TaskStream:
         """
         known = await self._service.runs.of_task(self._task_id, fresh=True)
         self._run = known.newest
-        self._earlier = earlier_runs(known.last, known.newest, self._cursor)
+        if not self._whole:
+            self._earlier = earlier_runs(known.last, known.newest, self._cursor)
         if self._cursor is not None:
             self._since = self._cursor.at - WINDOW
         elif self._run is not None:
-            self._since = (self._run.created or self._since) - timedelta(seconds=1)
+            runs = [self._run, *(known.last if self._whole else ())]
+            created = [run.created for run in runs if run.created is not None]
+            self._since = min(created, default=self._since) - timedelta(seconds=1)
         if self._follow or self._cursor is None or not _is_over(self._run):
             return True
         probe = Sequencer(self._cursor)

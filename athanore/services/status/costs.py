@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
+from uuid import UUID
 
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from athanore import names
 from athanore.budgets import midnights
 from athanore.runs import spending, store
 from athanore.runs.port import RunStore
 from athanore.runs.spending import Attempt
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.services.views import By, Costs, Report
 
@@ -29,7 +34,7 @@ async def costs(prefect: RunStore, app: App, by: By, days: int) -> Report:
     since, _ = midnights(today - timedelta(days=days - 1), zone)
     ended = await store.ended_since(prefect, app.name, since, most=_MOST_RUNS)
     open_ = await store.find_runs(prefect, app.name, (*store.WAITING, *store.WORKING))
-    runs = {run.id: run for run in (*open_, *ended)}.values()
+    runs = list({run.id: run for run in (*open_, *ended)}.values())
     attempts = [a for run in runs for a in spending.attempts_of(run) if a.at >= since]
     keys: Mapping[By, Callable[[Attempt], str]] = MappingProxyType(
         {
@@ -42,17 +47,40 @@ async def costs(prefect: RunStore, app: App, by: By, days: int) -> Report:
     grouped: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         grouped.setdefault(keys[by](attempt), []).append(attempt)
-    rows = [total(key, mine) for key, mine in grouped.items()]
+    times = {r.id: r.estimated_run_time.total_seconds() for r in runs}
+    rows = [total(key, mine, times) for key, mine in grouped.items()]
     if by == "day":
         rows.sort(key=lambda row: row.key, reverse=True)
     else:
         rows.sort(key=lambda row: (-(row.cost_usd or 0.0), row.key))
-    whole = total("total", attempts)
-    return Report(by, since, tuple(rows), whole, len(ended) >= _MOST_RUNS)
+    whole = total("total", attempts, times)
+    done, given_up = _ends(ended)
+    return Report(by, since, tuple(rows), whole, len(ended) >= _MOST_RUNS, done, given_up)
 
 
-def total(key: str, attempts: Iterable[Attempt]) -> Costs:
-    """The sum of some attempts."""
+def _ends(ended: Iterable[FlowRun]) -> tuple[int, int]:
+    """How many tasks were done and given up at the end of their last run.
+
+    Args:
+        ended: the newest first.
+    """
+    last: dict[str, StateType | None] = {}
+    for run in ended:
+        if run.state_name != StateName.HANDED_OVER and (task_id := names.task_of(run.tags)):
+            last.setdefault(task_id, run.state_type)
+    ends = list(last.values())
+    lost = (StateType.FAILED, StateType.CRASHED)
+    return ends.count(StateType.COMPLETED), sum(end in lost for end in ends)
+
+
+def total(
+    key: str, attempts: Iterable[Attempt], times: Mapping[UUID, float] = MappingProxyType({})
+) -> Costs:
+    """The sum of some attempts.
+
+    Args:
+        times: how many seconds runs have worked.
+    """
     found = list(attempts)
     known = [a.spent for a in found if a.spent.cost_usd is not None]
 
@@ -69,4 +97,5 @@ def total(key: str, attempts: Iterable[Attempt]) -> Costs:
         unmeasured=len(found) - len(known),
         input_tokens=tokens("input_tokens"),
         output_tokens=tokens("output_tokens"),
+        seconds=round(sum(times.get(run, 0.0) for run in {a.key.run for a in found}), 1),
     )

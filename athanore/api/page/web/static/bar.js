@@ -1,7 +1,9 @@
 // The bar at the top, and the notices below it.
 import { request } from "./calls.js";
+import { showTaken } from "./cards.js";
 import { $, make, setText } from "./elements.js";
 import { page } from "./state.js";
+import { todayIn } from "./sums.js";
 
 const COSTS_EVERY = 60000;
 
@@ -22,16 +24,18 @@ export function showBar() {
   document.title = `${active ? `(${active}) ` : ""}${page.board.app} · Athanore`;
 }
 
+// What was done today, and on the cards what each task has taken. It is asked for seldom, and soon
+// after a run has ended.
 async function showCosts() {
   if (document.hidden) return;
   try {
-    const { total } = await (await request("GET", "/costs?days=1")).json();
-    const cost = total.cost_usd === null ? "Cost unmeasured" : `$${total.cost_usd.toFixed(2)}`;
-    const about = total.estimated_usd ? "about " : "";
-    const unmeasured = total.unmeasured && total.cost_usd !== null ? `, ${total.unmeasured} unmeasured` : "";
-    $("costs").hidden = !total.attempts;
-    setText($("costs"), `${about}${cost}${unmeasured} today`);
-    $("costs").title = `${total.attempts} attempts at ${total.tasks} tasks; see athanore costs`;
+    const report = await (await request("GET", "/costs?by=task&days=7")).json();
+    page.taken = new Map(report.rows.map((row) => [row.key, row]));
+    for (const { card, element } of page.cards.values()) showTaken(element, card);
+    const today = await (await request("GET", "/costs?by=route&days=1")).json();
+    setText($("costs"), todayIn(today));
+    $("costs").hidden = !today.total.attempts;
+    $("costs").title = `${today.total.attempts} attempts at ${today.total.tasks} tasks today; see athanore costs`;
   } catch {
     $("costs").hidden = true; // the notices tell why
   }
@@ -67,6 +71,13 @@ function needsPerson(matters, open) {
   }
   details.append(make("summary", "", head), list);
   return details;
+}
+
+let soon = 0;
+
+export function costsSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(showCosts, 16_000); // the server's answer may be 15 s old
 }
 
 export function startCosts() {

@@ -1,6 +1,6 @@
 // The board page. It reads GET /board every moment and patches what has changed; what people and
 // agents wrote is only ever set as text.
-import { showBar, showNotices, startCosts } from "./bar.js";
+import { costsSoon, showBar, showNotices, startCosts } from "./bar.js";
 import { placesOfMoved, slide } from "./cards.js";
 import { showColumns } from "./columns.js";
 import { startDragging } from "./dragging.js";
@@ -10,6 +10,7 @@ import { startLooking } from "./looking.js";
 import { page } from "./state.js";
 import { followHash, showOpenedState, startTasks } from "./task.js";
 import { startClocks } from "./times.js";
+import { startTranscript } from "./transcript.js";
 import { startWriting } from "./writing.js";
 
 function show(next) {
@@ -35,9 +36,12 @@ function show(next) {
   slide(moved);
   applyFilter();
   if (before) announce(before, next);
+  if (before && working(before) > working(next)) costsSoon();
   if (page.opened) showOpenedState();
   $("board").setAttribute("aria-busy", "false");
 }
+
+const working = (board) => board.cards.filter((c) => c.run?.phase === "working").length;
 
 function announce(before, next) {
   const dead = new Set(before.cards.filter((c) => c.dead_letter).map((c) => c.id));
@@ -49,5 +53,6 @@ startClocks();
 startFilter();
 startTasks();
 startWriting();
+startTranscript();
 startDragging();
 startLooking(show).then(followHash).then(startCosts);

@@ -2,6 +2,7 @@
 import { requeueTask } from "./actions.js";
 import { $, button, make, setText } from "./elements.js";
 import { page } from "./state.js";
+import { money, worked } from "./sums.js";
 import { now, ticking } from "./times.js";
 
 export function showCard(card) {
@@ -35,8 +36,16 @@ export function showCard(card) {
     requeue.setAttribute("aria-label", `Requeue ${card.name}`);
     state.append(requeue);
   }
+  showTaken(element, card);
   if (hadFocus) element.querySelector(".card-open").focus({ preventScroll: true });
   return element;
+}
+
+// What a task has taken so far, when no agent works on it.
+export function showTaken(element, card) {
+  const taken = card.run ? null : page.taken.get(card.id);
+  const words = taken ? [worked(taken.seconds), money(taken)].filter(Boolean).join(" · ") : "";
+  setText(element.querySelector(".taken"), words);
 }
 
 export function showLabels(list, card) {
@@ -57,7 +66,7 @@ export function stateOf(card) {
       line.append(dot, make("strong", "", run.phase === "working" ? "At work" : "Stopping"));
       if (attempt) line.append(make("span", "", attempt));
       if (run.since) line.append(ticking("since", run.since));
-      return run.last_line ? [line, make("p", "last-line", run.last_line)] : [line];
+      return run.last_line ? [line, ...lastLine(run.last_line)] : [line];
     }
     const retrying = run.phase === "retrying";
     const due = run.due && Date.parse(run.due) > now() + 500;
@@ -72,6 +81,18 @@ export function stateOf(card) {
   line.append(make("strong", "", `Given up${tries}`));
   if (letter.since) line.append(ticking("ago", letter.since));
   return [line, make("p", "reason", letter.reason)];
+}
+
+// What the agent said last: with a bar if it told how far it is.
+function lastLine(text) {
+  const line = make("p", "last-line", text);
+  const percent = /^(\d{1,3}(?:\.\d+)?) %(?:: |$)/.exec(text);
+  if (!percent) return [line];
+  const bar = make("progress", "card-progress");
+  bar.max = 100;
+  bar.value = Number(percent[1]);
+  bar.setAttribute("aria-label", "Progress");
+  return [bar, line];
 }
 
 // Where the cards are that are about to change their column, to let them slide from there.

@@ -3,9 +3,10 @@ import { actionsOf } from "./actions.js";
 import { request, taskPath } from "./calls.js";
 import { showLabels, stateOf } from "./cards.js";
 import { $, make, outside, setText } from "./elements.js";
+import { showProse } from "./prose.js";
 import { page } from "./state.js";
 import { ticking } from "./times.js";
-import { follow, stopFollowing } from "./transcript.js";
+import { follow, showLiveness, stopFollowing } from "./transcript.js";
 
 const sheet = $("task");
 
@@ -37,8 +38,9 @@ export function startTasks() {
 
 function showTask(id) {
   page.opened = id;
-  for (const part of ["task-why", "task-description", "task-checklist", "task-comments", "task-runs", "transcript"]) {
+  for (const part of ["task-why", "task-description", "task-checklist", "task-comments", "task-runs"]) {
     $(part).replaceChildren();
+    delete $(part).dataset.said;
   }
   setText($("task-name"), page.cards.get(id)?.card.name || id);
   setText($("task-id"), `#${id}`);
@@ -67,7 +69,9 @@ export function showOpenedState() {
   showLabels($("task-labels"), card || { labels: [], assignees: [] });
   actions.replaceChildren(...(card ? actionsOf(card) : []));
   if (hadFocus && !actions.contains(document.activeElement)) $("task-name").focus();
-  if (changed) loadTask(page.opened);
+  if (!changed) return;
+  loadTask(page.opened);
+  showLiveness();
 }
 
 async function loadTask(id) {
@@ -83,7 +87,7 @@ async function loadTask(id) {
   } catch (error) {
     if (id === page.opened) {
       $("task-description").className = "prose none";
-      setText($("task-description"), error.message);
+      showProse($("task-description"), error.message);
     }
   }
 }
@@ -92,7 +96,7 @@ function showDetails(task, runs) {
   setText($("task-name"), task.name);
   setText($("task-queue"), task.queue_name);
   $("task-description").className = task.description ? "prose" : "prose none";
-  setText($("task-description"), task.description || "No description.");
+  showProse($("task-description"), task.description || "No description.");
   $("task-checklist").replaceChildren(
     ...task.tasks.map((item) => {
       const line = make("li");
@@ -109,7 +113,9 @@ function showDetails(task, runs) {
     if (comment.author) by.append(make("span", "", comment.author));
     if (comment.created_at) by.append(ticking("ago", comment.created_at));
     if (by.children.length) item.append(by);
-    item.append(make("p", "prose", comment.text));
+    const said = make("div", "prose");
+    showProse(said, comment.text);
+    item.append(said);
     return item;
   });
   $("task-comments").replaceChildren(...(comments.length ? comments : [make("li", "none", "No comments.")]));

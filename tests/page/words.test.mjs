@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { endOf, linesOf } from "../../athanore/api/page/web/static/words.js";
+
+const lines = (kind, data) => linesOf({ kind, data });
+
+test("output is its lines", () => {
+  const data = { lines: [{ stream: "stdout", text: "a" }, { stream: "stderr", text: "b" }] };
+  assert.deepEqual(lines("output", data), [{ kind: "", text: "a" }, { kind: "stderr", text: "b" }]);
+});
+
+test("progress and costs replace what was said before", () => {
+  assert.deepEqual(lines("progress", { percent: 40, text: "Step 4" }), [
+    { kind: "mark-line", mood: "", text: "40 %: Step 4", percent: 40, replaces: "progress" },
+  ]);
+  assert.equal(lines("cost", { cost_usd: 0.5, input_tokens: 3 })[0].text, "$0.5000 · 3 tokens in");
+  assert.deepEqual(lines("cost", {}), []);
+});
+
+test("long values are cut, and why a task was given up is told", () => {
+  assert.ok(lines("tool-use", { name: "x", input: { a: "b".repeat(9000) } })[0].text.length < 420);
+  assert.equal(lines("dead-lettered", { queue: "Failed", reason: "exit code 1" })[0].text, "Given up, in Failed: exit code 1");
+  assert.equal(endOf({ kind: "dead-lettered" }), "given up");
+  assert.equal(endOf({ kind: "output" }), null);
+});
