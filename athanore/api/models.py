@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
-from athanore.services.views import Kind, NeedsPerson
+from athanore.services.views import Kind, NeedsPerson, ProviderLimit
 from athanore.texts import readable
 
 
@@ -46,6 +46,44 @@ class CommentModel(BaseModel):
     created_at: datetime | None = Field(
         default=None, description="When; null where the board has no time."
     )
+
+
+class SeenByModel(BaseModel):
+    """Whose agent has told something; empty texts where that was not noted."""
+
+    app: str
+    route: str
+    host: str
+
+
+class ProviderLimitModel(BaseModel):
+    """A usage limit of an account at its provider that is reached, or near."""
+
+    account: str = Field(description="Its kind, and the beginning of a digest.")
+    kind: str = Field(description="Which limit, in words: `5-hour`.")
+    reached: bool = Field(description="False: much of it is used, and agents go on.")
+    until: datetime | None = Field(
+        description="When agents start again, or the limit is reset; null if nobody has said so."
+    )
+    used: float | None = Field(
+        description="How much of it is used, from 0 to 1; null if nobody has said so."
+    )
+    seen_by: SeenByModel
+    says: str = Field(description="The same, as a sentence.")
+
+    @classmethod
+    def of(cls, limit: ProviderLimit) -> ProviderLimitModel:
+        """A limit for an answer."""
+        seen = limit.seen_by
+        return cls(
+            account=limit.account,
+            kind=limit.kind,
+            reached=limit.reached,
+            until=limit.until,
+            used=limit.used,
+            seen_by=SeenByModel(app=seen.app, route=seen.route, host=seen.host),
+            says=limit.in_words(),
+        )
 
 
 class NeedsPersonModel(BaseModel):

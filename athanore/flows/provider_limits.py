@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -14,6 +16,9 @@ from athanore.runs.capacity import limits, pausing
 from athanore.runs.port import RunStore
 from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
+from athanore.texts import amount, cut
+
+_LONGEST_KIND = 60
 
 
 class Wait(NamedTuple):
@@ -26,7 +31,8 @@ class Wait(NamedTuple):
 async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None) -> Wait:
     """Note a limit that an agent of a route has reached, and hold all routes of the account."""
     own, now = account_of(app, route), app.clock.now()
-    limit = await limits.reached(prefect, own, fault or Fault(FaultKind.PROVIDER), now)
+    fault = fault or Fault(FaultKind.PROVIDER)
+    limit = await limits.reached(prefect, own, fault, now, _witness(app, route))
     paused = await _pause(prefect, app, route, limit)
     for name, known in (await app.routes.read(prefect)).items():
         if name != route.name and account_of(app, known.route) == limit.account:
@@ -58,6 +64,32 @@ async def passed(
     if result is not None and not result.has_fault(FaultKind.PROVIDER):
         await limits.passed(prefect, account_of(app, route), str(run.id))
         app.local_runs.wake()
+
+
+async def note_near(prefect: RunStore, app: App, route: Route, told: Mapping[str, Any]) -> None:
+    """Note what an agent of a route has said of usage limits that are near, by their kinds."""
+    for kind, near in told.items():
+        said = limits.Near(
+            account_of(app, route),
+            cut(kind, _LONGEST_KIND),
+            amount(near.get("used")) or None,
+            limits.believed(_moment(near.get("resets_at")), app.clock.now()),
+            app.clock.now(),
+            _witness(app, route),
+        )
+        await limits.is_near(prefect, said)
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _witness(app: App, route: Route) -> limits.Witness:
+    return limits.Witness(app.name, route.name, socket.gethostname())
 
 
 async def _pause(prefect: RunStore, app: App, route: Route, limit: limits.Limit) -> bool:

@@ -123,6 +123,8 @@ def overview_view(
         parts.append(_needs_person(seen.needs_person))
     if seen.board_error:
         parts.append(text((f"The board cannot be read: {seen.board_error}", "yellow")))
+    for limit in seen.provider_limits:
+        parts.append(text((limit.in_words(), "yellow")))
     for quota in seen.board_quotas:
         at = f"{quota.resets_at.astimezone():%H:%M}"
         left = f"The board takes {quota.remaining} of {quota.limit} more ({quota.name}) until {at}."

@@ -334,6 +334,10 @@ async def _needs_person(
         matters = await needs_person.needs_person(app, routes, parts, at_rest)
     wanted = [m for m in matters if m.kind is not needs_person.Kind.BROKEN_ENTRY]
     found = [Finding("needs a person", Level.WARN, m.says, m.mend) for m in wanted[:_SHOWN]]
+    found += [
+        Finding("provider limit", Level.WARN, x.in_words(), "It ends by itself.")
+        for x in parts.provider_limits
+    ]
     if len(wanted) > _SHOWN:
         says = f"{len(wanted) - _SHOWN} things more need a person."
         found.append(Finding("needs a person", Level.WARN, says, "See `athanore status --json`."))

@@ -59,6 +59,42 @@ class NeedsPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenBy:
+    """Whose agent has told something; empty for what was noted without it."""
+
+    app: str
+    route: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLimit:
+    """A usage limit of an account at its provider that is reached, or near.
+
+    `account` is its kind and the beginning of a digest: nobody can use it. `until` is when agents
+    start again, or the limit is reset. `used` is how much of it is used, from 0 to 1; None if
+    nobody has said so.
+    """
+
+    account: str
+    kind: str
+    reached: bool
+    until: datetime | None
+    used: float | None
+    seen_by: SeenBy
+
+    def in_words(self) -> str:
+        """What people read of it, as a sentence."""
+        name = f"The {self.kind} limit" if self.kind else "The usage limit"
+        if self.reached:
+            said = f"{name} of {self.account} is reached; its agents go on at"
+            return f"{said} {self.until:%Y-%m-%d %H:%M} UTC."
+        share = "nearly all" if self.used is None else f"{self.used * 100:.0f} %"
+        again = f"; it is reset at {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
+        return f"{name} of {self.account}: {share} is used{again}."
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A task that was given up: in a dead-letter queue, or left in progress.
 
@@ -125,7 +161,8 @@ class Overview:
     """An app as a whole; `limit` is that of the agents' pool, None for none.
 
     `board_error` says why the numbers of tasks are missing, and what tasks need; `board_quotas`
-    what the board's server lets its account ask.
+    what the board's server lets its account ask; `provider_limits` which usage limits are reached
+    or near.
     """
 
     app: str
@@ -140,6 +177,7 @@ class Overview:
     needs_person: tuple[NeedsPerson, ...]
     board_error: str | None
     board_quotas: tuple[Quota, ...] = ()
+    provider_limits: tuple[ProviderLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 
 import httpx
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.models import Fault, FaultKind
+from athanore.models import AgentEvent, EventKind, Fault, FaultKind
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
@@ -27,6 +28,8 @@ class Metered:
 
     async def run(self, job: AgentJob) -> AgentResult:
         now = datetime.now(UTC)
+        near = {"kind": "7-day", "used": 0.93, "resets_at": (now + timedelta(days=2)).isoformat()}
+        job.emit(AgentEvent(EventKind.PROGRESS, {"text": "93 % is used", "limit": near}))
         self.opens = self.opens or now + self._window
         if now >= self.opens:
             return AgentResult(AgentOutcome.SUCCEEDED)
@@ -62,6 +65,18 @@ def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str
     with running(app_of(agent, board, name, slots=1), prefect_api) as it:
         wait_until("it is told on the task", lambda: it.comments(first))
         assert paused(it) == ["Todo", "Later"]
+        five, seven = httpx.get(f"{it.api_url}/status", timeout=30).json()["provider_limits"]
+        assert (five["kind"], five["reached"], five["used"]) == ("5-hour", True, None)
+        assert (seven["kind"], seven["reached"], seven["used"]) == ("7-day", False, 0.93)
+        assert five["account"] == seven["account"] and name not in five["account"]
+        assert five["seen_by"] == {"app": name, "route": "Todo", "host": socket.gethostname()}
+        told = httpx.get(f"{it.api_url}/metrics", timeout=30).text
+        which = f'account="{five["account"]}",kind='
+        assert f'athanore_provider_limit_reached{{{which}"5-hour"}} 1.0' in told
+        assert f'athanore_provider_limit_used_ratio{{{which}"7-day"}} 0.93' in told
+        assert httpx.get(f"{it.api_url}/overview", timeout=30).json()["provider_limits"][1] == {
+            k: v for k, v in seven.items() if k != "says"
+        }
         it.in_queue(first, "Todo")
         for queue in ("Todo", "Later"):
             board.create_task(queue, f"Another of {queue}")

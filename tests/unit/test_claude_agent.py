@@ -242,6 +242,7 @@ def test_after_a_resume_only_what_this_process_spent_counts() -> None:
 def test_what_the_provider_makes_it_wait_for_is_told() -> None:
     again = {"attempt": 3, "max_retries": 10, "retry_delay_ms": 8_200, "error_status": 529}
     near = {"status": "allowed_warning", "rateLimitType": "five_hour", "utilization": 0.93}
+    near |= {"resetsAt": 1795638095}
     run = Following(
         {"type": "system", "subtype": "api_retry", "error": "overloaded", **again},
         {"type": "rate_limit_event", "rate_limit_info": near},
@@ -251,6 +252,9 @@ def test_what_the_provider_makes_it_wait_for_is_told() -> None:
         "API error 529 (overloaded): retry 3/10 in 8 s",
         "93 % of the 5-hour limit is used",
     ]
+    assert run.said(EventKind.PROGRESS)[1]["limit"] == {
+        "kind": "5-hour", "used": 0.93, "resets_at": "2026-11-25T20:21:35+00:00",
+    }  # fmt: skip
 
 
 # --- verdicts -----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from athanore import logs
 from athanore.cli import output
 from athanore.launch import display
 from athanore.models import Quota
-from athanore.services.views import Overview, RouteView, RunView
+from athanore.services.views import Overview, ProviderLimit, RouteView, RunView
 from athanore.texts import shown
 
 HOSTILE = (
@@ -84,6 +84,7 @@ def seen() -> Overview:
         dead_letters=(),
         board_error=WORDS,
         board_quotas=(Quota(WORDS, 10, 1, now),),
+        provider_limits=(filled(ProviderLimit, reached=True, until=now),),
     )
 
 
@@ -180,7 +181,7 @@ def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
     )  # fmt: skip
     overview = filled(
         Overview, working=1, limit=None, routes=(), runs=(run,), dead_letters=(), board_error=None,
-        workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
+        workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(), provider_limits=(),
     )  # fmt: skip
     console = Console(file=io.StringIO(), width=80, no_color=True)
     console.print(display.overview_view(overview))

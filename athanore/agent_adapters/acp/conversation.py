@@ -166,7 +166,9 @@ class Conversation:
         if isinstance(info, dict):
             self.limit = cast("dict[str, Any]", info)
             if text := limits.warning(self.limit):
-                self._job.emit(AgentEvent(EventKind.PROGRESS, {"text": text}))
+                near = limits.near(self.limit)
+                data = {"text": text} | ({} if near is None else {"limit": near})
+                self._job.emit(AgentEvent(EventKind.PROGRESS, data))
         cost = update.cost
         if cost is None or cost.currency.upper() != "USD" or not self.dialect.tells_cost:
             return

@@ -50,6 +50,19 @@ def warning(info: Json) -> str | None:
             return None
 
 
+def near(info: Json) -> Json | None:
+    """What is known of a usage limit that is near; None while none is, or when it is reached."""
+    if info.get("status") != "allowed_warning":
+        return None
+    reset = info.get("resetsAt")
+    at = _epoch(reset) if isinstance(reset, int | float) else None
+    return {
+        "kind": window(info),
+        "used": min(amount(info.get("utilization")), 1.0) or None,
+        "resets_at": None if at is None else at.isoformat(),
+    }
+
+
 def window(info: Json) -> str:
     """The name of the limit, for people: `5-hour`, `7-day`, `7-day opus`."""
     kind = str(info.get("rateLimitType") or "usage")

@@ -88,7 +88,7 @@ class Transcript:
                 self._take_result(message)
             case "rate_limit_event":
                 self._limit = _object(message.get("rate_limit_info"))
-                self._take_note(limits.warning(self._limit))
+                self._take_note(limits.warning(self._limit), limits.near(self._limit))
             case _:
                 pass
 
@@ -182,10 +182,11 @@ class Transcript:
             case _:
                 pass
 
-    def _take_note(self, text: str | None) -> None:
-        """Tell people what the provider makes the agent wait for."""
+    def _take_note(self, text: str | None, near: Json | None = None) -> None:
+        """Tell people what the provider makes the agent wait for, and which limit is near."""
         if text:
-            self._emit(AgentEvent(EventKind.PROGRESS, {"text": text}))
+            data = {"text": text} | ({} if near is None else {"limit": near})
+            self._emit(AgentEvent(EventKind.PROGRESS, data))
 
     def _take_init(self, message: Json) -> None:
         again, self.started = self.started, True

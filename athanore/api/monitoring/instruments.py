@@ -14,6 +14,7 @@ from athanore.api.monitoring.finished import Finished
 from athanore.budgets import ESTIMATED, REPORTED
 from athanore.runs.open_runs import Phase
 from athanore.runs.spending import Attempt
+from athanore.services.views import ProviderLimit
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
@@ -39,6 +40,18 @@ class Metrics:
         self.slots = self._gauge("agent_slots", "How many agents may work at once.")
         self.workers = self._gauge("workers_online", "Workers with a recent heartbeat.")
         self.needs_person = self._gauge("needs_person", "What waits for a person.", "kind")
+        self.limited = self._gauge(
+            "provider_limit_reached",
+            "1 while a usage limit is reached, 0 while it is near.",
+            "account",
+            "kind",
+        )
+        self.limited_until = self._gauge(
+            "provider_limit_until_seconds", "When it is reset, in Unix time.", "account", "kind"
+        )
+        self.limit_used = self._gauge(
+            "provider_limit_used_ratio", "How much of it is used.", "account", "kind"
+        )
         self.paused = self._gauge("route_paused", "1 while a route is paused.", "route")
         self.polls = self._gauge("poll_interval_seconds", "How often it is polled.", "route")
         self.finished = self._counter("runs_finished", "Agent runs that ended.", "route", "state")
@@ -104,6 +117,18 @@ class Metrics:
         for kind in ("input_tokens", "output_tokens"):
             if isinstance(count := attempt.usage.get(kind), int | float):
                 self.tokens.labels(*who, kind.removesuffix("_tokens")).inc(max(0.0, count))
+
+    def show_limits(self, limits: Iterable[ProviderLimit]) -> None:
+        """Set the gauges of the usage limits that are reached or near; of others there are none."""
+        for gauge in (self.limited, self.limited_until, self.limit_used):
+            gauge.clear()
+        for limit in limits:
+            which = (limit.account, limit.kind)
+            self.limited.labels(*which).set(limit.reached)
+            if limit.until is not None:
+                self.limited_until.labels(*which).set(limit.until.timestamp())
+            if limit.used is not None:
+                self.limit_used.labels(*which).set(limit.used)
 
     def show_runs(self, routes: Iterable[str], counts: Counted[tuple[str, Phase]]) -> None:
         """Set the gauges of the runs that are under way, by route and phase."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +19,8 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
-from athanore.api.models import NeedsPersonModel
+from athanore.api.models import NeedsPersonModel, ProviderLimitModel
+from athanore.api.page.kept import Kept
 from athanore.api.page.shares import fair_shares
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
@@ -42,7 +42,6 @@ from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.views import NeedsPerson
 
 _FRESH_SECONDS = 1.0
-_FRESH_FOR_COST = 4  # times as long as it took to make
 _MACHINERY_SECONDS = 5.0
 _LETTERS_SECONDS = 10.0
 _MAX_CARDS = 2000
@@ -129,6 +128,9 @@ class BoardModel(BaseModel):
     needs_person: list[NeedsPersonModel] = Field(
         description="What no agent and no poll puts right by itself."
     )
+    provider_limits: list[ProviderLimitModel] = Field(
+        description="Usage limits of the agents' accounts that are reached or near."
+    )
     board_error: str | None = Field(
         description="Why the board cannot be read; the cards are then those of the last time."
     )
@@ -142,34 +144,6 @@ class Snapshot:
 
     body: bytes
     etag: str
-
-
-class _Kept[T]:
-    """A value that is read anew when it is older than so many seconds, or its key has changed.
-
-    A value that took long to read is kept for longer. `waited` is for the reader to set: seconds of
-    the reading in which nothing was done.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.waited = 0.0
-        self._seconds = seconds
-        self._entry: tuple[float, object, T] | None = None
-
-    async def get(self, key: object, read: Callable[[], Awaitable[T]]) -> T:
-        if self._entry is not None:
-            until, known, value = self._entry
-            if monotonic() < until and known == key:
-                return value
-        self.waited = 0.0
-        began = monotonic()
-        value = await read()
-        cost = monotonic() - began - self.waited
-        self._entry = (monotonic() + max(self._seconds, _FRESH_FOR_COST * cost), key, value)
-        return value
-
-    def forget(self) -> None:
-        self._entry = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +171,9 @@ class Snapshots:
         self._prefect = prefect
         self._lines = lines
         self._lock = asyncio.Lock()
-        self._snapshot: _Kept[Snapshot] = _Kept(_FRESH_SECONDS)
-        self._machinery: _Kept[Machinery] = _Kept(_MACHINERY_SECONDS)
-        self._letters: _Kept[_Letters] = _Kept(_LETTERS_SECONDS)
+        self._snapshot: Kept[Snapshot] = Kept(_FRESH_SECONDS)
+        self._machinery: Kept[Machinery] = Kept(_MACHINERY_SECONDS)
+        self._letters: Kept[_Letters] = Kept(_LETTERS_SECONDS)
 
     async def get(self) -> Snapshot:
         """Return the board as it was at most a second ago."""
@@ -251,6 +225,9 @@ class Snapshots:
             active_agents=None if known is None else len(known.open.working),
             workers=[] if machinery is None else list(machinery.workers),
             needs_person=[NeedsPersonModel.of(m) for m in matters[:_MAX_MATTERS]],
+            provider_limits=[]
+            if machinery is None
+            else [ProviderLimitModel.of(x) for x in machinery.provider_limits],
             board_error=board_error,
             prefect_error=prefect_error,
             ui_url=prefect_ui(),

@@ -65,6 +65,7 @@ async def _look_at_prefect(service: Service, metrics: Metrics) -> None:
     metrics.show_runs(routes, await service.runs.count(routes))
     metrics.workers.set(len(machinery.workers))
     metrics.slots.set(machinery.limit or 0)
+    metrics.show_limits(machinery.provider_limits)
     metrics.paused.clear()
     metrics.polls.clear()
     for name, known in routes.items():

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from prefect.client.schemas.responses import DeploymentResponse
 from pydantic import BaseModel, Field
 
-from athanore.api.models import NeedsPersonModel
+from athanore.api.models import NeedsPersonModel, ProviderLimitModel
 from athanore.api.monitoring.finished import Finished
 from athanore.api.prefect.agent_runs import prefect_ui
 from athanore.api.prefect.next_polls import next_poll
@@ -112,6 +112,10 @@ class StatusModel(BaseModel):
         description="What the board told this process last of its account's quotas; empty if "
         "nothing, or where it does not count requests."
     )
+    provider_limits: list[ProviderLimitModel] | None = Field(
+        description="Usage limits of the agents' accounts that are reached or near; null while "
+        "Prefect does not answer."
+    )
     needs_person: list[NeedsPersonModel] | None = Field(
         description="What no agent and no poll puts right by itself; null while Prefect or the "
         "board does not answer."
@@ -168,6 +172,9 @@ async def get_status(service: ServiceDep) -> StatusModel:
             QuotaModel(name=q.name, limit=q.limit, remaining=q.remaining, resets_at=q.resets_at)
             for q in service.board.quotas()
         ],
+        provider_limits=None
+        if machinery is None
+        else [ProviderLimitModel.of(x) for x in machinery.provider_limits],
         needs_person=None if matters is None else [NeedsPersonModel.of(m) for m in matters],
     )
 

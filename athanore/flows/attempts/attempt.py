@@ -22,6 +22,7 @@ from prefect.states import Completed, Failed
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
+from athanore.flows import provider_limits
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.expecting import Expectation
@@ -169,7 +170,10 @@ class AgentAttempt:
         watch = partial(self._watch_for_stall, transcript)
         stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
         pause = self._app.margins.booking
-        booking = Booking(self._purse, self._run_log, self._handle, transcript, pause)
+        note_near = partial(
+            provider_limits.note_near, self._run_log.prefect, self._app, self._route
+        )
+        booking = Booking(self._purse, self._run_log, self._handle, transcript, pause, note_near)
         try:
             async with booking:
                 state = await self._handle.supervise(work)
@@ -254,8 +258,10 @@ class AgentAttempt:
 
     def _redacted(self, result: AgentResult) -> AgentResult:
         clean = self._app.redactor
+        fault = result.fault
         return replace(
             result,
+            fault=None if fault is None else replace(fault, text=clean.text(fault.text)),
             reason=cut(clean.text(result.reason), _LONGEST_REASON),
             output_tail=cut_lines(clean.text(result.output_tail), LINE_WIDTH, TAIL_LINES),
             usage=clean.value(dict(result.usage)),

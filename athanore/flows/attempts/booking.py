@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from athanore.flows.attempts.budgets import Overrun, Purse
 from athanore.flows.attempts.transcript import Transcript
@@ -15,6 +17,8 @@ from athanore.runs.run_log import RunLog
 from athanore.runtime.background import kept_up
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.seen_through import seen_through
+
+logger = logging.getLogger("athanore")
 
 
 class Booking:
@@ -25,6 +29,7 @@ class Booking:
 
     Args:
         every: the pause between two entries.
+        also: is called with each entry and at the end, with limits that are near and new.
     """
 
     def __init__(
@@ -34,12 +39,15 @@ class Booking:
         handle: RunControl,
         transcript: Transcript,
         every: timedelta,
+        also: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> None:
         self._purse = purse
         self._run_log = run_log
         self._handle = handle
         self._transcript = transcript
         self._every = every.total_seconds()
+        self._also = also
+        self._noted: dict[str, Any] = {}
         self._over = asyncio.Event()
         self._booked: object = {}
         self._overrun: Overrun | None = None
@@ -88,6 +96,7 @@ class Booking:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._over.wait()
+            await self._note_near()
             if self._over.is_set():
                 return
             usage = self._transcript.usage
@@ -96,3 +105,16 @@ class Booking:
                 self._booked = usage
             await self._purse.look()
             self._check()
+
+    async def _note_near(self) -> None:
+        """Note usage limits that are near; that it fails keeps no attempt from its end."""
+        new = {k: near for k, near in self._transcript.near.items() if self._noted.get(k) != near}
+        self._noted |= new
+        try:
+            await self._also(new)
+        except Exception:
+            logger.warning(
+                "What is used of a provider's limit is not noted.",
+                exc_info=True,
+                extra={"action": "limit_not_noted"},
+            )

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.models import AgentEvent, EventKind
@@ -52,6 +52,8 @@ class Transcript:
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.usage: dict[str, Any] = {}
         """What the agent said last of its cost."""
+        self.near: dict[str, Any] = {}
+        """What it said last of usage limits that are near, by their kinds."""
         self.on_usage: Callable[[], None] | None = None
         """Is called when it has said more of that."""
         self.last_activity = asyncio.get_running_loop().time()
@@ -76,6 +78,8 @@ class Transcript:
                 self.usage = data
                 if self.on_usage is not None:
                     self.on_usage()
+            elif event.kind is EventKind.PROGRESS and isinstance(near := data.get("limit"), dict):
+                self.near[str(cast(Any, near).get("kind") or "usage")] = near
             self._send(event.kind, data)
             return
         text = self._redactor.text(str(event.data.get("text", "")))

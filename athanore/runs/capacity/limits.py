@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import count
@@ -38,6 +39,16 @@ _TAG = "athanore-limit"
 _FIRST_TAG = "athanore-first"
 _PROBE_TAKES = timedelta(minutes=1)
 _LOOK = timedelta(seconds=5)
+_FORGOTTEN = timedelta(hours=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Whose agent has told something of an account: its app, its route, its host."""
+
+    app: str = ""
+    route: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +60,45 @@ class Limit:
         kind: which, in words: `5-hour`.
         until: when agents are started again.
         again: how often it came back without a reset being known.
+        seen_by: whose agent has told it.
     """
 
     account: str
     kind: str
     until: datetime
     again: int = 0
+    seen_by: Witness = field(default_factory=Witness)
 
     def in_words(self, now: datetime) -> str:
         """What people read of it, as a clause."""
         kind = f" ({self.kind})" if self.kind else ""
         day = "" if self.until.date() == now.date() else f"{self.until:%Y-%m-%d} "
         return f"Provider limit{kind}; goes on at {day}{self.until:%H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """That an account has used much of a limit.
+
+    Attributes:
+        account: whose.
+        near: which limit, in words.
+        used: how much of it, from 0 to 1; None if that was not said.
+        resets_at: when it is reset; None if that was not said.
+        at: when an agent has told so.
+        seen_by: whose agent that was.
+    """
+
+    account: str
+    near: str
+    used: float | None
+    resets_at: datetime | None
+    at: datetime
+    seen_by: Witness = field(default_factory=Witness)
+
+    def holds(self, now: datetime) -> bool:
+        """Tell whether the limit has not been reset since."""
+        return now < (self.at + _FORGOTTEN if self.resets_at is None else self.resets_at)
 
 
 class Held(NamedTuple):
@@ -85,6 +123,7 @@ class _First(NamedTuple):
 
 
 _LIMIT = TypeAdapter(Limit)
+_NEAR = TypeAdapter(Near)
 _FIRST = TypeAdapter(_First)
 
 
@@ -95,12 +134,16 @@ def believed(reset: datetime | None, now: datetime) -> datetime | None:
     return reset + _MARGIN
 
 
-async def reached(prefect: RunStore, account: str, fault: Fault, now: datetime) -> Limit:
+async def reached(
+    prefect: RunStore, account: str, fault: Fault, now: datetime, seen_by: Witness | None = None
+) -> Limit:
     """Note that an account has reached a limit, and say until when.
 
     Args:
         account: whose, if the fault does not name it.
+        seen_by: whose agent has told it.
     """
+    seen_by = seen_by or Witness()
     account = fault.account or account
     before = await read(prefect, account)
     until = believed(fault.retry_at, now)
@@ -109,15 +152,36 @@ async def reached(prefect: RunStore, account: str, fault: Fault, now: datetime) 
             return before
         limit = replace(before, until=until, kind=fault.text)
     elif until is not None:
-        limit = Limit(account, fault.text, until)
+        limit = Limit(account, fault.text, until, seen_by=seen_by)
     else:
         again = 0 if before is None else before.again + 1
         wait = min(FIRST_WAIT * 2 ** min(again, 10), LONGEST_WAIT)
-        limit = Limit(account, fault.text, now + wait, again)
+        limit = Limit(account, fault.text, now + wait, again, seen_by)
     await _write(prefect, limit)
     if before is not None:
         await _forget_first(prefect, before)
     return limit
+
+
+async def is_near(prefect: RunStore, near: Near) -> None:
+    """Note how much of a limit an account has used, instead of what was known before."""
+    value = _NEAR.dump_python(near, mode="json")
+    await prefect.keep(_name(f"{near.account}\0{near.near}"), value, [_TAG])
+
+
+async def known(prefect: RunStore, now: datetime) -> tuple[list[Limit], list[Near]]:
+    """All limits that accounts have reached, and those that are near and were not reset since.
+
+    A limit that is reset is among them until an agent has reached the provider.
+    """
+    found, near = list[Limit](), list[Near]()
+    for kept in await prefect.values([_TAG]):
+        if (limit := _parse(kept.value)) is not None:
+            found.append(limit)
+        else:
+            with suppress(ValueError):  # somebody else's
+                near.append(_NEAR.validate_python(kept.value))
+    return found, [n for n in near if n.holds(now)]
 
 
 class Limits:

@@ -90,13 +90,25 @@ class Cost(TypedDict, total=False):
     model: str | None
 
 
+class UsageWindow(TypedDict):
+    """How much of a provider's limit is used, from 0 to 1, and when it is reset, in ISO 8601."""
+
+    kind: str
+    used: float | None
+    resets_at: str | None
+
+
 class Progress(TypedDict, total=False):
-    """How far an agent is: in its own words, by its report, or that its session has begun."""
+    """How far an agent is: in its own words, by its report, or that its session has begun.
+
+    `limit` says that a usage limit of its provider is near.
+    """
 
     percent: float | None
     text: str | None
     session_id: str | None
     model: str | None
+    limit: UsageWindow | None
 
 
 class Comment(TypedDict):

@@ -17,6 +17,8 @@ from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
+from athanore.services.status.provider_limits import provider_limits
+from athanore.services.views import ProviderLimit
 
 
 class Unserved(NamedTuple):
@@ -33,7 +35,7 @@ class Machinery:
     `paused` names the paused parts of each route that has some (`polls`, `agents`);
     `pause_reasons` says why a route paused itself. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
-    takes its tasks although some live.
+    takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
     """
 
     limit: int | None
@@ -44,6 +46,7 @@ class Machinery:
     pause_reasons: Mapping[str, str]
     pool_is_paused: bool
     unserved: Mapping[str, Unserved] = field(default_factory=dict[str, Unserved])
+    provider_limits: tuple[ProviderLimit, ...] = ()
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -65,6 +68,7 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         pause_reasons=pool.pause_reasons,
         pool_is_paused=pool.is_paused,
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
+        provider_limits=tuple(await provider_limits(prefect, app, routes)),
     )
 
 

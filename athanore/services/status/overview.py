@@ -79,6 +79,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         needs_person=tuple(waiting),
         board_error=error,
         board_quotas=tuple(app.board.quotas()),
+        provider_limits=machinery.provider_limits,
     )
 
 

@@ -49,6 +49,7 @@ export function showNotices() {
   } else if (!page.board.workers.length) {
     notices.push(["", "No worker is online: no agent starts until one is."]);
   }
+  for (const limit of page.board.provider_limits) notices.push(["", limit.says]);
   const matters = page.board.needs_person;
   const wanted = JSON.stringify([notices, matters]);
   const element = $("notices");
