@@ -181,7 +181,8 @@ def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
     )  # fmt: skip
     overview = filled(
         Overview, working=1, limit=None, routes=(), runs=(run,), dead_letters=(), board_error=None,
-        workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(), provider_limits=(),
+        workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
+        provider_limits=(),
     )  # fmt: skip
     console = Console(file=io.StringIO(), width=80, no_color=True)
     console.print(display.overview_view(overview))
