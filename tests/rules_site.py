@@ -31,7 +31,9 @@ from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
 from athanore.processes import identity
 from athanore.routes import Route
+from athanore.runs import store
 from athanore.runs.record import Holder, Start, record_of
+from athanore.runs.route_record import RouteRecord
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.services import runs
@@ -119,7 +121,8 @@ class Site:
         assert run.state is not None
         known = record_of(run)
         start = Start(str(run.state.id), known.starts + 1, holder.process)
-        begun = known.begun(start, run.run_count, holder.worker, "", "a proof")
+        route = RouteRecord.of(self.dispatcher.routes[store.route_name(run)]).dump()
+        begun = known.begun(start, run.run_count, holder.worker, "", "a proof", route)
         await self.client.add_labels(run.id, begun.changes(run.labels))
         return await self.client.read_run(run.id)
 

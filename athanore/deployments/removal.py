@@ -2,7 +2,9 @@
 
 The order matters. A run that is to be retried after its deployment is gone would abort for ever, so
 nothing is deleted before the last agent has finished and the last waiting run is cancelled. The
-tasks of cancelled runs were not claimed: they stay in their source queue.
+tasks of cancelled runs were not claimed: they stay in their source queue. A waiting run that may
+have its task, or has to tell the board what came of it, is ended by the sweep
+(`flows.sweeping.gone`), and the deployment is deleted after that.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ async def remove(
         if names.AGENT_TAG not in deployment.tags:
             await delete(client, deployment)
     for route, deployment in agents.items():
-        await clearing.cancel_waiting(client, app, route, "The route was removed.")
-        if await at_work(client, app, route):
+        left = await clearing.cancel_waiting(client, app, route, "The route was removed.")
+        if left or await at_work(client, app, route):
             lingering.append(route)
             continue
         await delete_queue(client, app, deployment)
@@ -71,11 +73,12 @@ async def retire(
 ) -> bool:
     """Take a route of the code away until the next deploy; what is paused here stands for it.
 
-    Returns False if agents of it still work.
+    Returns False if runs of it are not over.
     """
     for deployment in gone:
         await _pause(client, app, deployment)
-    await clearing.cancel_waiting(client, app, route, "The route was removed.")
+    if await clearing.cancel_waiting(client, app, route, "The route was removed."):
+        return False
     return not await at_work(client, app, route)
 
 

@@ -23,9 +23,10 @@ from prefect.states import Cancelled
 from athanore import names
 from athanore.deployments import removal
 from athanore.deployments.plan import Plan
+from athanore.errors import DispatchError
 from athanore.runs import store
 from athanore.runs.capacity import pausing
-from athanore.runs.prefect_store import PrefectRunStore, polls_are_paused
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
 
 _PAGE = 200
@@ -44,14 +45,14 @@ async def take_over(
     Returns the deployments in `gone` that no route was called after.
     """
     left: list[DeploymentResponse] = []
+    for old in _first_taken_over(wanted, gone):
+        await _take_over_pause(client, wanted.app, old, wanted.renamed[old])
     for deployment in gone:
         old = names.route_of(deployment.parameters)
         new = wanted.renamed.get(old)
         if new is None:
             left.append(deployment)
         elif names.POLL_TAG in deployment.tags:
-            if polls_are_paused(deployment):
-                await pausing.pause(client, wanted.app, new)
             await removal.delete(client, deployment)
         else:
             parameters = _parameters_of(wanted, new)
@@ -64,6 +65,32 @@ async def take_over(
                 await removal.delete(client, deployment)
                 changes.append(f"route {old!r} is called {new!r} now")
     return left
+
+
+def _first_taken_over(wanted: Plan, gone: Sequence[DeploymentResponse]) -> list[str]:
+    """The former names that are taken over by this deploy: a later one finds no polls of them."""
+    polled = [names.route_of(d.parameters) for d in gone if names.POLL_TAG in d.tags]
+    return [name for name in polled if name in wanted.renamed]
+
+
+async def _take_over_pause(client: PrefectRunStore, app: str, old: str, new: str) -> None:
+    """Have a route that a person paused stay paused under its new name.
+
+    A route that has paused itself tries again: what it waits for makes it pause anew. Its runs wait
+    in the work queue of the old name, which nobody would resume.
+    """
+    try:
+        paused = await pausing.paused_parts(client, app, old)
+    except DispatchError:
+        return  # half of it is gone
+    if paused and await pausing.is_own(client, app, old):
+        await pausing.forget_mark(client, app, old)
+        await pausing.switch_former(client, app, [old], paused=False)
+    elif "polls" in paused:
+        await pausing.pause(client, app, new)
+        await pausing.switch_former(client, app, [old], paused=True)
+    elif paused:
+        await pausing.switch_former(client, app, [new], paused=True)
 
 
 async def _take_over_run(

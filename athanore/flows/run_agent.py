@@ -44,6 +44,7 @@ from athanore.routes import Route
 from athanore.runs import rounds, store, tokens
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
+from athanore.runs.route_record import RouteRecord
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState, StateName, in_short
 from athanore.runtime import starts
@@ -175,6 +176,7 @@ class _Visit:
                 self.token,
                 self.app.version,
                 key=self.app.dispatcher.settings.signing_key,
+                route=RouteRecord.of(self.route).dump(),
             ),
         )
         if self.run_log.is_deleted:

@@ -11,6 +11,7 @@ from prefect.states import Cancelled, Completed
 
 from athanore import names
 from athanore.runs.port import RunQuery, RunStore
+from athanore.runs.record import record_of
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runs.store import NOT_TAKEN, WAITING, find_runs
 
@@ -29,14 +30,18 @@ async def is_wished(prefect: RunStore, run: FlowRun) -> bool:
 
 
 async def cancel_waiting(prefect: RunStore, app: str, route: str, message: str) -> list[FlowRun]:
-    """Cancel the runs of a route that no worker has taken, and return them.
+    """Cancel the runs of a route that no worker has taken, and return those that are left alone.
 
-    A Pending run is left alone: the engine that has it would run it all the same.
+    One that has to tell the board something, or may have its task, is ended by the sweep. A Pending
+    run is no matter of this: the engine that has it would run it all the same.
     """
-    waiting = await find_runs(prefect, app, NOT_TAKEN, route=route)
-    for run in waiting:
-        await prefect.impose(run.id, Cancelled(name=StateName.ROUTE_REMOVED, message=message))
-    return waiting
+    left: list[FlowRun] = []
+    for run in await find_runs(prefect, app, NOT_TAKEN, route=route):
+        if record_of(run).awaits_the_board:
+            left.append(run)
+        else:
+            await prefect.impose(run.id, Cancelled(name=StateName.ROUTE_REMOVED, message=message))
+    return left
 
 
 async def delete_waiting(prefect: RunStore, ids: Sequence[UUID]) -> None:

@@ -104,6 +104,8 @@ class RunRecord:
             earlier one may have claimed it.
         is_closed: nothing is due to the board any more for this finished run.
         poll: the id of the poll that found the task.
+        route: what the end of the run needs of its route, as it was at the last start
+            (`route_record`); "" before the first one.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
         usage: the sum of that, by kind.
@@ -131,6 +133,7 @@ class RunRecord:
     claim_start: int = _label("claim-start", 0)
     is_closed: bool = _label("closed", False)
     poll: str = _label("poll", "")
+    route: str = _label("route", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)
     usage: Mapping[str, Amount] = field(default_factory=_none)
@@ -214,6 +217,13 @@ class RunRecord:
         outcome = AgentOutcome(self.outcome)
         return AgentResult(outcome, self.reason or outcome.value, retryable=not self.is_final)
 
+    @property
+    def undelivered(self) -> AgentResult | None:
+        """What the coming start has to tell the board of an earlier one; None: nothing."""
+        if self.deliver_start != self.starts + 1:
+            return None
+        return replace(self, starts=self.deliver_start).result
+
     def is_given_up(self, start: Start) -> bool:
         """Tell whether somebody else has the run now, or has declared the start over."""
         if self.left == start.id:
@@ -224,13 +234,22 @@ class RunRecord:
             return False
         return self.start_id != start.id or self.process != start.process
 
-    def begun(self, start: Start, run_count: int, worker: str, version: str, proof: str) -> Self:
+    def begun(
+        self,
+        start: Start,
+        run_count: int,
+        worker: str,
+        version: str,
+        proof: str,
+        route: str = "",
+    ) -> Self:
         """This record once a start has said who it is.
 
         Args:
             run_count: what Prefect says. If that is no more than at the last start, the run was
                 resumed, which is no new attempt.
             proof: of the token that the agent of this start gets.
+            route: what is kept of the route; by default what was kept before.
         """
         before = self.without_last_start() if self.is_of_count(run_count) else self
         return replace(
@@ -241,6 +260,7 @@ class RunRecord:
             process=start.process,
             worker=worker,
             version=version,
+            route=route or before.route,
             tokens={**self.tokens, start.number: proof},
         )
 

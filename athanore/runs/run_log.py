@@ -65,7 +65,13 @@ class RunLog:
         return self.attempt <= self.policy.max_retries
 
     async def open(
-        self, worker: str, token: str, version: str = "", *, key: bytes | None = None
+        self,
+        worker: str,
+        token: str,
+        version: str = "",
+        *,
+        key: bytes | None = None,
+        route: str = "",
     ) -> None:
         """Note who works on the run, and bring its native policy in line with the route's.
 
@@ -74,11 +80,13 @@ class RunLog:
             token: the agent's token for the task API, of which a proof is kept.
             version: the worker's version of the app; the deployment may have another.
             key: the operators' key, if there is one; see `tokens.proof`.
+            route: what the end of the run needs of its route, as a label; see `route_record`.
         """
         record, state = self.record, self.run.state
         start = Start(str(state.id if state else uuid4()), record.starts + 1, identity.process())
         proof = tokens.proof(token, start.number, names.task_of(self.run.tags), key)
-        await self._write(record.begun(start, self.run.run_count, worker, version, proof))
+        begun = record.begun(start, self.run.run_count, worker, version, proof, route)
+        await self._write(begun)
         self.start = start
         await self._count()
 

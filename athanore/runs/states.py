@@ -41,7 +41,8 @@ class StateName(StrEnum):
     """Cancelled, by whoever dispatches a task that came to another route. Nobody's wish."""
 
     ROUTE_REMOVED = "Route removed"
-    """Cancelled, by whoever removes a route, for the runs that wait. Nobody's wish."""
+    """Cancelled, by whoever removes a route, for the runs that wait; and by the sweep, for those of
+    a route that is gone. Nobody's wish."""
 
     BOARD_LEFT = "Board left"
     """Cancelled, by a deploy to another board. Its record is closed: nothing is due."""

@@ -22,6 +22,7 @@ async def pause(prefect: RunStore, app: App, name: str) -> Route:
     """
     route = find_route(await app.routes.read(prefect), name).route
     await pausing.pause(prefect, app.name, route.name)
+    await pausing.switch_former(prefect, app.name, route.was, paused=True)
     return route
 
 
@@ -37,5 +38,6 @@ async def resume(prefect: RunStore, app: App, name: str) -> Route:
     if account := await pausing.account_waited_for(prefect, app.name, route.name):
         await limits.forget(prefect, account)  # a person knows better
     await pausing.resume(prefect, app.name, route.name)
+    await pausing.switch_former(prefect, app.name, route.was, paused=False)
     app.local_runs.wake()
     return route

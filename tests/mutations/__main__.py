@@ -1,8 +1,8 @@
 """`python -m tests.mutations`: show that the suite notices a mended fault, should it return.
 
 Every `*.diff` beside this file breaks one mend again. The tree is copied, the diff applied to the
-copy, and the tests that the diff names are run there: they must fail. The form of a diff is
-described in `mutation.py`.
+copy, and the tests that the diff names are run there: they must fail, those of `Also:` each by
+itself. The form of a diff is described in `mutation.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _control(chosen: Sequence[Mutation], folder: Path) -> bool:
     """Tell whether all tests that are named pass without any mutation: else nothing is shown."""
-    tests = sorted({test for mutation in chosen for test in mutation.tests})
+    tests = sorted({test for mutation in chosen for test in mutation.all_tests})
     verdict = try_out(Mutation("control", "", tuple(tests), None), folder)
     passed = verdict.exit_code == 0
     _say(f"{'ok' if passed else 'FAILED':8} {len(tests)} tests without a mutation")

@@ -1,7 +1,10 @@
 """A mutation: a small diff that breaks one mend again, and the tests that have to notice it.
 
 The form of a file: lines `Fault: what is broken by it`, and `Test: path::name` (one or more), then
-what `git diff` prints. The file is called after the fault, such as `D28.diff`.
+what `git diff` prints. The file is called after the fault, such as `D28.diff`. It counts as noticed
+if one of these tests fails. Lines `Also: path::name` name tests that have to notice it as well,
+by themselves: where a rule has tests on the store in memory and on Prefect's, a diff names one of
+each, so that neither store can hide what the other shows.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +32,23 @@ _SECONDS = 900
 
 @dataclass(frozen=True)
 class Mutation:
-    """What one file says; `diff` is None for the run without a mutation."""
+    """What one file says; `diff` is None for the run without a mutation.
+
+    Attributes:
+        tests: one of them has to notice it.
+        also: each of these has to notice it, too.
+    """
 
     name: str
     fault: str
     tests: tuple[str, ...]
     diff: Path | None
+    also: tuple[str, ...] = ()
+
+    @property
+    def all_tests(self) -> tuple[str, ...]:
+        """All tests that it names."""
+        return (*self.tests, *self.also)
 
 
 @dataclass(frozen=True)
@@ -66,9 +80,10 @@ def read(path: Path) -> Mutation:
     lines = [line.partition(": ") for line in head.splitlines()]
     faults = [text for word, _, text in lines if word == "Fault"]
     tests = tuple(text.strip() for word, _, text in lines if word == "Test")
+    also = tuple(text.strip() for word, _, text in lines if word == "Also")
     if len(faults) != 1 or not tests:
         raise ValueError(f"{path.name} needs one line 'Fault: ...' and at least one 'Test: ...'")
-    return Mutation(path.stem, faults[0], tests, path)
+    return Mutation(path.stem, faults[0], tests, path, also)
 
 
 def applies(mutation: Mutation) -> str:
@@ -88,21 +103,30 @@ def try_out(mutation: Mutation, folder: Path) -> Verdict:
             done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
             if done.returncode:
                 return Verdict(-1, f"{mutation.diff.name} does not apply:\n{done.stderr}")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        if mutation.diff:
-            command.append("-x")  # the first failure is enough
-        # Programs that the tests start import the copy, too.
-        env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            done = subprocess.run(
-                [*command, *mutation.tests],
-                cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Verdict(-1, f"the tests of {mutation.name} took more than {_SECONDS} s")
-        return Verdict(done.returncode, done.stdout[-3000:] + done.stderr[-1000:])
+        if not mutation.diff:
+            return _run(copy, mutation.tests)
+        verdict = Verdict(_TESTS_FAILED, "")
+        for tests in (mutation.tests, *((test,) for test in mutation.also)):
+            verdict = _run(copy, tests, "-x")  # the first failure is enough
+            if not verdict.noticed:
+                return Verdict(verdict.exit_code, f"{' '.join(tests)}:\n{verdict.output}")
+        return verdict
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def _run(copy: Path, tests: Sequence[str], *options: str) -> Verdict:
+    """Run tests on a copy of the tree."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
+    # Programs that the tests start import the copy, too.
+    env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Verdict(-1, f"{' '.join(tests)} took more than {_SECONDS} s")
+    return Verdict(done.returncode, done.stdout[-3000:] + done.stderr[-1000:])
 
 
 def _copy_tree(target: Path) -> None:

@@ -15,7 +15,7 @@ MUTATIONS = list(all_mutations())
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
 def test_a_mutation_fits_the_tree_and_names_tests_that_exist(mutation: Mutation) -> None:
     assert applies(mutation) == ""
-    for test in mutation.tests:
+    for test in mutation.all_tests:
         path, *names = test.partition("[")[0].split("::")
         found: list[ast.stmt] = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
         for name in names:
@@ -23,14 +23,15 @@ def test_a_mutation_fits_the_tree_and_names_tests_that_exist(mutation: Mutation)
             found = getattr(node, "body", [])
 
 
-def _mutation(folder: Path, test: str) -> Mutation:
+def _mutation(folder: Path, test: str, *also: str) -> Mutation:
     """A mutation of the version, whose test is `test`."""
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("version ="))
     path = folder / "version.diff"
     path.write_text(
-        f"Fault: another version\nTest: {test}\n"
-        "diff --git a/pyproject.toml b/pyproject.toml\n--- a/pyproject.toml\n+++ b/pyproject.toml\n"
+        "\n".join(["Fault: another version", f"Test: {test}", *(f"Also: {a}" for a in also), ""])
+        + "diff --git a/pyproject.toml b/pyproject.toml\n"
+        "--- a/pyproject.toml\n+++ b/pyproject.toml\n"
         f"@@ -{at},3 +{at},3 @@\n {lines[at - 1]}\n-{lines[at]}\n"
         f'+version = "0"\n {lines[at + 1]}\n'
     )
@@ -48,6 +49,8 @@ def test_a_mutation_that_no_test_notices_is_told_from_one_that_is(tmp_path: Path
     )
     verdict = try_out(_mutation(tmp_path, str(test)), tmp_path)
     assert verdict.noticed, verdict.output
+    both = _mutation(tmp_path, str(test), "tests/unit/test_tokens.py")
+    assert not try_out(both, tmp_path).noticed, "each of both stores has to notice it"
 
 
 def test_a_diff_that_does_not_fit_or_a_test_that_is_not_there_counts_as_missed(

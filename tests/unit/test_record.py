@@ -33,8 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()
 KEYS: list[str] = [f.metadata["key"] for f in fields(RunRecord) if "key" in f.metadata]
 RESERVED = [
-    f"athanore.{name}"
-    for name in ("route", "place", "session", "question", "workspace", "look-again")
+    f"athanore.{name}" for name in ("place", "session", "question", "workspace", "look-again")
 ]
 FAILED = AgentResult(AgentOutcome.FAILED, "exit code 1")
 

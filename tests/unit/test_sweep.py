@@ -16,7 +16,7 @@ from athanore.errors import BoardBrokenError
 from athanore.flows.sweeping.sweep import Sweep, look_once
 from athanore.runs.port import RunQuery
 from athanore.runs.states import PrefectState, StateName
-from tests.memory_store import MemoryRunStore, no_events
+from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
 from tests.rules_site import DEAD, QUEUES, Board, Site
 
 __all__ = ["no_events"]
@@ -111,6 +111,7 @@ async def test_a_run_of_a_route_that_is_not_known_here_is_told_once(
 ) -> None:
     site = Watched()
     run = await site.put(await site.dispatched(), Pending(message=str(DEAD)), Running())
+    deploy_in_memory(site.client, site.app.name, "Gone")  # by a worker of another version
     site.client.runs[run.id].parameters |= {"queue_name": "Gone", "route_name": "Gone"}
     with caplog.at_level(logging.WARNING, "athanore.worker"):
         for _ in range(3):

@@ -55,6 +55,22 @@ class Recovery:
         self._workers = LostWorkers(prefect, app)
         self.notes: list[str] = []
 
+    @property
+    def in_progress_queue(self) -> str:
+        """Where the tasks of the route are while agents work on them."""
+        return self._route.in_progress_queue
+
+    def tell(self) -> None:
+        """Log what was done since the last time."""
+        if self.notes:
+            self._log.info(
+                "%s: %s",
+                self._route.name,
+                "; ".join(self.notes),
+                extra={"action": "looked_after"},
+            )
+            self.notes.clear()
+
     async def _apart(self, task_id: str | None, work: Awaitable[None]) -> bool:
         """See to one run or task, and say whether that could be done.
 
@@ -213,6 +229,14 @@ class Recovery:
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
     async def _reschedule(self, run: FlowRun, why: str) -> None:
+        if run.work_queue_id is None:
+            # The deployment that its route had under a former name is deleted: it is never offered.
+            message = f"{why} The next poll of {self._route.name!r} takes the task."
+            await self._prefect.impose(
+                run.id, Cancelled(name=StateName.SUPERSEDED, message=message)
+            )
+            await RunLog(self._prefect, run, self._route.retry).close()
+            return
         state = AwaitingRetry(scheduled_time=self._app.clock.now(), message=why)
         await self._prefect.impose(run.id, state)
         self._app.local_runs.wake()
@@ -255,7 +279,7 @@ class Recovery:
 
     async def resume(self, last: FlowRun, task: Task) -> bool:
         """See to the last run of a ready task, if that is unfinished business; True if it was."""
-        if record_of(last).is_closed or store.route_name(last) != self._route.name:
+        if record_of(last).is_closed or store.route_name(last) not in self._route.names:
             return False
         if last.state_type is StateType.CRASHED:
             if self._workers.age_of(last) > self._app.margins.recovering:

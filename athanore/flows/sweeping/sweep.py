@@ -14,10 +14,10 @@ from prefect.states import Crashed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
+from athanore.flows.sweeping.gone import Ending, as_recorded, last_known, waiting
 from athanore.flows.sweeping.lost import LostWorkers
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import Task
-from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.capacity import pausing
 from athanore.runs.port import RunStore
@@ -84,21 +84,59 @@ async def look_once(prefect: RunStore, app: App) -> None:
     by_route: dict[str, list[FlowRun]] = defaultdict(list)
     for run in active:
         by_route[store.route_name(run)].append(run)
+    places = None if tasks is None else {t.id: t.queue_name for t in tasks}
     for name, of_route in by_route.items():
         with _apart(app, name):
-            route = await app.routes.find(prefect, of_route[0].parameters)
-            recovery = Recovery(prefect, app, route, logger)
+            recovery = await _recovery(prefect, app, of_route[0])
+            if not isinstance(recovery, Ending):
+                await _look_at_active(recovery, of_route, places)
+                continue
+            for run in of_route:  # each may have begun with other options
+                recovery = Ending(prefect, app, as_recorded(app, run), logger)
+                await _look_at_active(recovery, [run], places)
+    for run, task_id in await waiting(prefect, app):
+        with _apart(app, store.route_name(run)):
+            recovery = Ending(prefect, app, as_recorded(app, run), logger)
             try:
-                gone = await recovery.look_for_lost(of_route)
-                if tasks is not None:
-                    there = [r for r in of_route if r.id not in gone]
-                    await recovery.look_for_moved(there, {t.id: t.queue_name for t in tasks})
+                await recovery.end_waiting(run, task_id)
             finally:
-                _tell(route, recovery)
+                recovery.tell()
     if tasks is not None:
         held = {names.task_of(r.tags) for r in active}
         await _look_at_idle(prefect, app, routes, [t for t in tasks if t.id not in held])
     await _look_at_polls(prefect, app, routes)
+
+
+async def _recovery(prefect: RunStore, app: App, run: FlowRun) -> Recovery:
+    """What looks after a run: by its route, or by what the run keeps of one that is gone.
+
+    Raises:
+        RouteError: another worker has the route.
+    """
+    try:
+        route = await app.routes.find(prefect, run.parameters)
+    except RouteError:
+        last = await last_known(prefect, app, run)
+        if last is None:
+            raise
+        return Ending(prefect, app, last, logger)
+    return Recovery(prefect, app, route, logger)
+
+
+async def _look_at_active(
+    recovery: Recovery, runs: Sequence[FlowRun], places: dict[str, str] | None
+) -> None:
+    """Look after runs of one route that a worker has, or had.
+
+    Args:
+        places: the queues of tasks; None if the board cannot be read now.
+    """
+    try:
+        gone = await recovery.look_for_lost(runs)
+        if places is not None:
+            await recovery.look_for_moved([r for r in runs if r.id not in gone], places)
+    finally:
+        recovery.tell()
 
 
 async def _tasks(app: App, routes: Routes) -> list[Task] | None:
@@ -131,19 +169,18 @@ async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequ
             continue
         with _apart(app, store.route_name(run)):
             try:
-                route = await app.routes.find(prefect, run.parameters)
+                recovery = await _recovery(prefect, app, run)
             except RouteError:
                 settled[task_id] = now  # no worker here has it
                 continue
-            if route.in_progress_queue != idle[task_id].queue_name:
+            if recovery.in_progress_queue != idle[task_id].queue_name:
                 settled[task_id] = now
                 continue
-            recovery = Recovery(prefect, app, route, logger)
             try:
                 if await recovery.finish(run, task_id):
                     settled[task_id] = now
             finally:
-                _tell(route, recovery)
+                recovery.tell()
 
 
 async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
@@ -198,11 +235,3 @@ def _is_new(app: App, route: str, error: Exception) -> bool:
     known, text = app.noted.not_looked_after.get(route), str(error)
     app.noted.not_looked_after[route] = text
     return text != known
-
-
-def _tell(route: Route, recovery: Recovery) -> None:
-    if recovery.notes:
-        logger.info(
-            "%s: %s", route.name, "; ".join(recovery.notes), extra={"action": "looked_after"}
-        )
-        recovery.notes.clear()

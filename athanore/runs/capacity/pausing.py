@@ -115,6 +115,27 @@ async def resume(prefect: RunStore, app: str, route: str) -> None:
     await forget_mark(prefect, app, route)
 
 
+async def switch_former(
+    prefect: RunStore, app: str, former: Iterable[str], *, paused: bool
+) -> None:
+    """Stop, or let start, the agents of runs that a route has under former names.
+
+    Such runs stay in the work queue of the old name, because Prefect cannot give them another.
+    """
+    for name in former:
+        tags = ["athanore", names.app_tag(app), names.route_tag(name), names.AGENT_TAG]
+        for deployment in await prefect.deployments(tags):
+            if deployment.work_queue_id is not None:
+                await prefect.switch_agents(
+                    deployment.work_queue_id, paused=paused, description=queue_description(name)
+                )
+
+
+async def is_own(prefect: RunStore, app: str, route: str) -> bool:
+    """Tell whether a pause of a route, if there is one, is its own and no person's."""
+    return await prefect.value(_mark_name(app, route)) is not None
+
+
 async def paused_parts(prefect: RunStore, app: str, route: str) -> tuple[str, ...]:
     """Name what of a route is paused: `polls`, `agents`, both or nothing.
 
