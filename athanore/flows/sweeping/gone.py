@@ -99,20 +99,20 @@ class Ending(Recovery):
     async def _return(self, task_id: str, result: AgentResult | None) -> State[None]:
         """Put a task back that an agent may have had, for whichever route watches its queue now."""
         board, route = self._app.board, self._route
-        text = f"Route {route.name!r} is gone"
-        if result is not None:
-            text = f"{text}, and its agent failed ({result.reason})"
+        name, queue = route.name, route.queue_name
+        failed = "" if result is None else f" Its agent had failed ({result.reason})."
         try:
             place = (await board.task(task_id)).queue_name
         except NotFoundError:
             place = None
         if place == route.in_progress_queue:
-            await hooks.comment_once(board, task_id, f"{text}; returned to {route.queue_name!r}.")
+            text = f"Route {name!r} is gone; the task was returned to {queue!r}.{failed}"
+            await hooks.comment_once(board, task_id, text)
             try:
-                await board.move(task_id, route.queue_name)
+                await board.move(task_id, queue)
             except QueueNotFoundError as exc:
                 await self._tell(task_id, f"{exc} The task stays in {place!r}.")
-        return Cancelled(name=StateName.ROUTE_REMOVED, message=f"{text}.")
+        return Cancelled(name=StateName.ROUTE_REMOVED, message=f"Route {name!r} is gone.{failed}")
 
     def _has_a_branch(self, run: FlowRun) -> bool:
         recorded = RouteRecord.parse(record_of(run).route)
