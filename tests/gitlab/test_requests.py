@@ -13,7 +13,7 @@ from athanore.queue_adapters.gitlab.client import GitLabClient
 from athanore.queue_adapters.tracker.labels import Family
 from athanore.queue_adapters.tracker.picture import MAX_AGE, OWN_COUNTS
 from athanore.testing.doubles.gitlab import GitLabDouble
-from athanore.testing.doubles.gitlab.server import BOT, TOKEN
+from athanore.testing.doubles.gitlab.server import BOT, QUOTA, TOKEN
 
 PROJECT = "/projects/octo-group/website"
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
@@ -130,3 +130,20 @@ def test_our_own_writes_are_seen_at_once_though_lists_lag(
     gitlab.state.catch_up()
     clock.forward(OWN_COUNTS)
     assert [task.name for task in timed.get_ready_tasks([TODO, DONE])] == ["b", "a"]
+
+
+def test_polls_slow_down_before_the_limit_of_a_minute_is_reached(
+    gitlab: GitLabDouble, timed: GitLabAdapter, clock: Clock
+) -> None:
+    gitlab.issue("a", "agent::Todo")
+    gitlab.wire.counted = QUOTA - 20
+    timed.get_ready_tasks([TODO])
+    (quota,) = timed.quotas()
+    assert (quota.name, quota.limit) == ("requests", QUOTA)
+    assert 0 < quota.remaining < 20
+    gitlab.log.clear()
+    for _ in range(10):
+        clock.forward(LATER)
+        assert len(timed.get_ready_tasks([TODO])) == 1
+    slow = sum("/issues" in request for request in gitlab.log)
+    assert 1 <= slow <= 4, "in 16 s, where one read in 1.5 s is usual"

@@ -18,7 +18,7 @@ from athanore.errors import (
     InvalidTaskError,
     TaskMovedError,
 )
-from athanore.models import BoardIdentity, Comment, Task
+from athanore.models import BoardIdentity, Comment, Quota, Task
 from athanore.queue_adapters.gitlab.account import Account
 from athanore.queue_adapters.gitlab.claims import Claims
 from athanore.queue_adapters.gitlab.client import GitLabClient
@@ -74,6 +74,10 @@ class GitLabAdapter(LabelBoard[Issue]):
     def close(self) -> None:
         """Close the connections to the server."""
         self._client.close()
+
+    def quotas(self) -> Sequence[Quota]:
+        """What GitLab told last of the account's limits; see `HasQuotas`."""
+        return self._client.quotas.known()
 
     # --- who we are ---
 

@@ -11,6 +11,8 @@ import httpx
 
 from athanore.errors import BoardAccessError, BoardError
 from athanore.http_client.client import HttpClient, Limited, Parameters
+from athanore.http_client.quotas import in_headers
+from athanore.models import Quota
 from athanore.queue_adapters.tracker import answers
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.version import __version__
@@ -46,7 +48,9 @@ class GitLabClient:
             timeout=timeout,
             retry_delays=retry_delays,
             limited=limit_in,
+            quota=quotas_in,
         )
+        self.quotas = self._http.quotas
 
     def get(self, path: str, params: Parameters | None = None) -> Any:
         """Read what is at a path.
@@ -86,6 +90,14 @@ class GitLabClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def quotas_in(response: httpx.Response) -> Sequence[Quota]:
+    """What an answer tells of the limit that it has counted towards; GitLab has it per minute.
+
+    A GitLab of one's own tells nothing unless its administrator has set limits.
+    """
+    return in_headers(response, response.headers.get("ratelimit-name", "requests"), "ratelimit")
 
 
 def limit_in(response: httpx.Response) -> Limited | None:

@@ -49,7 +49,7 @@ class Project:
         self.name = name
         self.path = f"projects/{quote(name, safe='')}"
         self.client = client
-        self.picture = Picture(Issues(client, self.path), now)
+        self.picture = Picture(Issues(client, self.path), now, spacing=client.quotas.between_reads)
         self.labels = LabelNames(client, self.path, board)
         self._board = board
         self._users = Cache(self._user, timedelta(hours=1))

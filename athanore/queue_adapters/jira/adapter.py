@@ -21,7 +21,7 @@ from athanore.errors import (
     TaskMovedError,
 )
 from athanore.http_client.cache import Cache
-from athanore.models import BoardIdentity, Comment, Queue, Task
+from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
 from athanore.queue_adapters.jira import texts
 from athanore.queue_adapters.jira.account import (
     COMMON_VARIABLES,
@@ -73,6 +73,10 @@ class JiraAdapter:
     def close(self) -> None:
         """Close the connections to the server."""
         self._client.close()
+
+    def quotas(self) -> Sequence[Quota]:
+        """What Jira told last of the account's limit; see `HasQuotas`."""
+        return self._client.quotas.known()
 
     # --- who we are ---
 

@@ -11,6 +11,7 @@ import httpx
 
 from athanore.errors import BoardAccessError, BoardError
 from athanore.http_client.client import HttpClient, Limited, Parameters
+from athanore.models import Quota
 from athanore.queue_adapters.tracker import answers
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.version import __version__
@@ -41,7 +42,9 @@ class JiraClient:
             timeout=timeout,
             retry_delays=retry_delays,
             limited=limit_in,
+            quota=quotas_in,
         )
+        self.quotas = self._http.quotas
 
     def get(self, path: str, params: Parameters | None = None) -> Any:
         """Read what is at a path.
@@ -73,6 +76,24 @@ class JiraClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def quotas_in(response: httpx.Response) -> Sequence[Quota]:
+    """What an answer of Jira Data Center tells of the account's bucket, if there is a limit.
+
+    The bucket is filled all the time, and is full again at the reset. Jira Cloud has no quota for
+    API tokens: it refuses bursts, and tells nothing before.
+    """
+    parts = ("limit", "remaining", "fillrate", "interval-seconds")
+    numbers = [answers.number(response.headers.get(f"x-ratelimit-{part}")) for part in parts]
+    limit, remaining, filled, seconds = (number or 0 for number in numbers)
+    if None in numbers or min(limit, filled, seconds) <= 0:
+        return ()
+    try:
+        full = timedelta(seconds=max(limit - remaining, 1) / filled * seconds)
+        return (Quota("requests", int(limit), int(remaining), datetime.now(UTC) + full),)
+    except OverflowError:
+        return ()
 
 
 def limit_in(response: httpx.Response) -> Limited | None:

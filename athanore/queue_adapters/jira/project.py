@@ -49,7 +49,7 @@ class Project:
         self.site = site
         self.client = client
         self.search = Search(client, key, site, jql)
-        self.picture = Picture(self.search, now)
+        self.picture = Picture(self.search, now, spacing=client.quotas.between_reads)
         self._statuses = Cache(self._load_statuses, timedelta(minutes=1))
         self._people = Cache(self._person, timedelta(hours=1))
 
