@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from athanore.deployments import Deployed, Plan
     from athanore.runs.prefect_store import PrefectRunStore
 
+_SELDOM = timedelta(minutes=1)
+
 type PoolType = Annotated[
     str | None,
     Parameter(
@@ -65,7 +67,7 @@ def deploy(
         await claim_app(client, App(name, dispatcher), new_board=new_board)
         plan = await planned(client, dispatcher, name)
         done = await deploy(client, plan, drain=timedelta(seconds=drain), pool_type=pool_type)
-        await _warn_of_open_prefect(client, plan)
+        await _warn_of_process_pools(client, plan)
         return plan, done
 
     plan, done = with_prefect(action)
@@ -102,7 +104,7 @@ def pools(app: AppArgument = None, /, *, pool_type: PoolType = None) -> None:
         changes: list[str] = []
         for plan in plans:
             changes += await make_pools(client, plan.pools, pool_type)
-            await _warn_of_open_prefect(client, plan)
+            await _warn_of_process_pools(client, plan)
         return plans, changes
 
     plans, changes = with_prefect(action)
@@ -205,13 +207,22 @@ def automations(
     sys.stdout.write(them.as_yaml(shown))
 
 
-async def _warn_of_open_prefect(client: PrefectRunStore, plan: Plan) -> None:
-    """Say so where anybody may change what the process pools of an app start."""
+async def _warn_of_process_pools(client: PrefectRunStore, plan: Plan) -> None:
+    """Say what process pools cost, and where anybody may change what they start."""
     from athanore.deployments.pools import PROCESS_TYPE
     from athanore.launch.prefect.prefect_access import HOW_TO_CLOSE, is_open
 
     pools = [await client.read_work_pool(p.name) for p in plan.pools]
     found = [p.name for p in pools if p.type == PROCESS_TYPE]
+    often = [d.interval for d in plan.deployments if d.interval and d.interval < _SELDOM]
+    if names.polls_pool(plan.app) in found and often:
+        warn(
+            f"A worker of type {PROCESS_TYPE} starts a Python process for every poll and every "
+            f"agent, which takes a core for some seconds, and {len(often)} routes are polled every "
+            f"{min(often).total_seconds():g} s. Set poll_interval to "
+            f"{_SELDOM.total_seconds():g} s or more, or use `athanore worker`, which needs no "
+            "process for a poll."
+        )
     if found and await is_open(str(client.api_url).rstrip("/")):
         warn(
             f"Prefect answers without credentials, and a worker of type {PROCESS_TYPE} starts what "

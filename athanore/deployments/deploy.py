@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import PrefectHTTPStatusError
@@ -32,6 +33,12 @@ logger = logging.getLogger("athanore.deployments")
 
 _SCHEDULED_AT_ONCE = 3
 """Polls of a new deployment; Prefect's scheduler, which looks every few seconds, adds the rest."""
+
+_IF_ONE_RUNS = ConcurrencyLimitStrategy.CANCEL_NEW
+"""What becomes of a poll that falls due for a process worker while another poll of its route runs.
+
+Such a poll may take longer than its interval, and those that wait would become ever more.
+"""
 
 _FLOWS: dict[str, Flow[..., Any]] = {names.POLL_FLOW: poll_route, names.AGENT_FLOW: run_agent}
 
@@ -171,9 +178,23 @@ def _matches(
         and there.version == wanted.version
         and there.work_pool_name == wanted.pool
         and there.work_queue_name == (wanted.queue or "default")
+        and _is_limited(there) == _to_be_limited(wanted, steps)
         and intervals == ([] if wanted.interval is None else [wanted.interval])
         and len(intervals) == len(there.schedules)
     )
+
+
+def _is_limited(there: DeploymentResponse) -> bool:
+    limit = there.global_concurrency_limit
+    options = there.concurrency_options
+    if limit is None or options is None:
+        return False
+    return limit.limit == 1 and options.collision_strategy is _IF_ONE_RUNS
+
+
+def _to_be_limited(wanted: DeploymentPlan, steps: list[dict[str, Any]]) -> bool:
+    """Tell whether its runs are polls that each need a process, as `steps` say."""
+    return wanted.interval is not None and bool(steps)
 
 
 async def _put(
@@ -196,6 +217,7 @@ async def _put(
         ]
         schedule = same[0] if same else IntervalSchedule(interval=wanted.interval)
         schedules = [DeploymentScheduleCreate(schedule=schedule, active=not paused)]
+    limited = _to_be_limited(wanted, steps)
     deployment_id = await client.create_deployment(
         flow_id=flow.id,
         name=wanted.name,
@@ -205,6 +227,10 @@ async def _put(
         description=wanted.description,
         work_pool_name=wanted.pool,
         work_queue_name=wanted.queue,
+        concurrency_limit=1 if limited else None,
+        concurrency_options=(
+            ConcurrencyOptions(collision_strategy=_IF_ONE_RUNS) if limited else None
+        ),
         tags=list(wanted.tags),
         entrypoint=wanted.entrypoint,
         path=".",

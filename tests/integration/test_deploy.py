@@ -335,6 +335,26 @@ async def test_pools_for_prefects_own_worker(prefect_api: str) -> None:
             await put(client, dispatcher, pool_type="athanore")
 
 
+async def test_polls_of_a_process_worker_do_not_pile_up(prefect_api: str) -> None:
+    name = app_name("deploy")
+    async with connected(prefect_api, name) as client:
+        ids = (await put(client, app(name, "Todo"), pool_type="process")).ids
+
+        async def offered(flow: str) -> list[str | None]:
+            """What becomes of two runs that a worker takes, one while it has the other."""
+            key = ids[f"{flow}/{name}:Todo"]
+            parameters = {"task_id": "1"} if flow == "run-agent" else {}
+            states: list[str | None] = []
+            for _ in range(2):
+                run = await client.create_flow_run_from_deployment(key, parameters=parameters)
+                await client.set_flow_run_state(run.id, Pending())
+                states.append((await client.read_flow_run(run.id)).state_name)
+            return states
+
+        assert await offered("poll-route") == ["Pending", "Cancelled"]
+        assert await offered("run-agent") == ["Pending", "Pending"]
+
+
 async def test_a_run_of_a_process_pool_says_nothing_of_its_process(prefect_api: str) -> None:
     name = app_name("deploy")
     async with connected(prefect_api, name) as client:
