@@ -249,6 +249,24 @@ class MatchError(DispatchError):
         )
 
 
+class QuestionNotFoundError(NotFoundError):
+    """No question that is open has this id; `existing` lists those that are."""
+
+    def __init__(self, question_id: str, existing: Iterable[str]) -> None:
+        self.question_id = question_id
+        self.existing = list(existing)
+        there = ", ".join(self.existing) or "none"
+        super().__init__(f"No open question has the id {question_id!r}. Open are: {there}.")
+
+
+class QuestionClosedError(DispatchError):
+    """A question is answered already, or nobody waits for an answer any more."""
+
+
+class InvalidAnswerError(AthanoreError):
+    """An answer does not fit its question, or a question asks for what cannot be checked."""
+
+
 class WorkspaceError(AthanoreError):
     """There is no folder for an agent to work in, or it may not be touched; the message says why.
 

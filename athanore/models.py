@@ -223,6 +223,10 @@ class EventKind(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     DEAD_LETTERED = "dead-lettered"
+    ASKED = "asked"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,6 +302,23 @@ class RouteOptions:
 
     Default: inherits `workspace`. It cannot be said over HTTP."""
 
+    ask_timeout: Option[Seconds | None, timedelta | None] = duration(none=True)
+    """How long people have to answer a question of the route's agents. Then `ask_default` is the
+    answer; without one the task is given up.
+
+    Seconds or a `timedelta`, more than 0. Default: none, a question waits for ever."""
+
+    ask_default: Option[str | None, str | None] = text(none=True)
+    """The answer to a question that nobody has answered within `ask_timeout`.
+
+    A text. Default: none."""
+
+    waiting_queue: Option[str | None, str | None] = queue(none=True)
+    """Where a task is while its run waits for an answer without an agent; `None` leaves it in
+    progress.
+
+    Default: none. Must not be a queue that a route watches."""
+
     check: Option[str | Sequence[str] | None, tuple[str, ...]] = commands()
     """Commands that are run in the agent's folder when it has succeeded. If one fails, the attempt
     has failed, and the next one is told how.

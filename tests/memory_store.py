@@ -6,6 +6,7 @@ of the real one: `tests/contract/test_run_store.py` holds both to the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -194,6 +195,14 @@ class MemoryRunStore:
                 return self._enter(run, Cancelled(), accepted=False)
             case before, StateType.PAUSED if before is not StateType.RUNNING:
                 return Answer(False, now)
+            case _, StateType.PAUSED if state.state_details.pause_key in (policy.pause_keys or ()):
+                return Answer(False, now)
+            case _, StateType.PAUSED:
+                key = state.state_details.pause_key or str(uuid4())
+                update = {"pause_keys": {*(policy.pause_keys or ()), key}}
+                run.empirical_policy = policy.model_copy(update=update)
+                for each in (state.state_details.run_input_keyset or {}).values():
+                    self.notes_of.get(run_id, {}).pop(each, None)  # as Prefect 3.9
             case ((StateType.SCHEDULED | StateType.PENDING), StateType.RUNNING) if (
                 due is not None and (due - _now()).total_seconds() >= 1
             ):
@@ -215,6 +224,21 @@ class MemoryRunStore:
         resuming: State[Any] = State(type=StateType.SCHEDULED, name="Resuming")
         await self.propose(run_id, resuming)
 
+    async def resume(self, run_id: UUID, said: Mapping[str, Any]) -> Answer:
+        run = self._run(run_id)
+        if run.state is None or run.state_type is not StateType.PAUSED:
+            return Answer(False, None)
+        keys, notes = run.state.state_details.run_input_keyset, self.notes_of.setdefault(run_id, {})
+        if keys is not None:
+            form = json.loads(notes.get(keys["schema"], "null"))
+            if form is None or not _fits(said, form):
+                return Answer(False, run.state)
+        resuming: State[Any] = State(type=StateType.SCHEDULED, name="Resuming")
+        answer = await self.propose(run_id, resuming)
+        if answer.accepted and keys is not None:
+            notes[keys["response"]] = json.dumps(dict(said))
+        return answer
+
     async def note(self, run_id: UUID, key: str, text: str) -> None:
         self.notes_of.setdefault(run_id, {})[key] = text
 
@@ -223,6 +247,11 @@ class MemoryRunStore:
 
     async def drop_note(self, run_id: UUID, key: str) -> None:
         self.notes_of.get(run_id, {}).pop(key, None)
+
+    async def note_first(self, run_id: UUID, key: str, text: str) -> bool:
+        self._run(run_id)
+        mine = self.notes_of.setdefault(run_id, {})
+        return mine.setdefault(key, text) is text
 
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
         return any(key.startswith(prefix) for key in self.notes_of.get(run_id, {}))
@@ -329,6 +358,13 @@ def _now() -> Any:
 
 def _missing() -> ObjectNotFound:
     return ObjectNotFound(Exception("404"))
+
+
+def _fits(said: Mapping[str, Any], form: Mapping[str, Any]) -> bool:
+    """Tell whether what is said fits a form, as far as our rules rely on it."""
+    choices = form["properties"]["answer"].get("enum")
+    has_all = set(form["required"]) <= set(said)
+    return has_all and (choices is None or said["answer"] in choices)
 
 
 def _expected(run: FlowRun) -> datetime:

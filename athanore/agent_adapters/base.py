@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from athanore.agent_adapters.waits import TimeLimit, Waits
 from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
 
@@ -54,7 +55,8 @@ class AgentJob:
     `budget` is what the attempt may use; the engine stops it when its COST events come to that. An
     adapter may tell its program, and have it report more often.
     `emit` takes events from the loop's own thread; it never blocks and never raises. `alive` tells
-    that the agent is at work although there is no event to tell.
+    that the agent is at work although there is no event to tell. `waits` is the time in which the
+    agent waited for a person, which does not count for `timeout`: see `time_limit`.
     """
 
     task: Task
@@ -68,6 +70,11 @@ class AgentJob:
     alive: Callable[[], None] = ignore_sign
     command: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
+    waits: Waits = field(default_factory=Waits)
+
+    def time_limit(self) -> TimeLimit:
+        """How long the attempt may take from now on: `timeout`, longer by what is in `waits`."""
+        return TimeLimit(self.timeout, self.waits)
 
     def say(self, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         """Put out words of the agent, line by line: for adapters whose agent has no output."""

@@ -96,9 +96,9 @@ class PythonAgent:
 
         emit(AgentEvent(EventKind.STARTED, {"pid": None, "command": self._name}))
         heard = replace(job, emit=emit)
-        timer = asyncio.timeout(job.timeout.total_seconds() if job.timeout else None)
+        timer: asyncio.Timeout | None = None
         try:
-            async with timer:
+            async with job.time_limit().kept() as timer:
                 if inspect.iscoroutinefunction(self._function):
                     work = cast(Callable[[AgentJob], Coroutine[Any, Any, Returned]], self._function)
                     value = await work(heard)
@@ -107,7 +107,7 @@ class PythonAgent:
             result = as_result(value, heard.say)
         except TimeoutError as exc:
             timed_out = AgentResult(AgentOutcome.TIMED_OUT, "timed out")
-            result = timed_out if timer.expired() else failed(exc)
+            result = timed_out if timer and timer.expired() else failed(exc)
         except Exception as exc:
             heard.say(traceback.format_exc(), "stderr")
             result = failed(exc)

@@ -87,13 +87,12 @@ class ScriptedAgent:
 
         emit(AgentEvent(EventKind.STARTED, {"pid": None, "command": type(self).__name__}))
         heard = replace(job, emit=emit)
-        limit = job.timeout.total_seconds() if job.timeout else None
-        timer = asyncio.timeout(limit)
+        timer: asyncio.Timeout | None = None
         try:
-            async with timer:
+            async with job.time_limit().kept() as timer:
                 result = await (script(heard) if callable(script) else _play(script, heard))
         except TimeoutError:
-            if not timer.expired():  # the script's own
+            if timer is None or not timer.expired():  # the script's own
                 raise
             result = AgentResult(AgentOutcome.TIMED_OUT, "timed out")
         result = result or AgentResult(AgentOutcome.SUCCEEDED)

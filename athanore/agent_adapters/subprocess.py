@@ -127,10 +127,9 @@ class SubprocessAgentAdapter:
                 job.emit(_started(process.pid, command, job.prompt))
                 following = _Following(self.open_reader(job), job, process)
                 await afterwards.enter_async_context(following)
-                limit = job.timeout.total_seconds() if job.timeout else None
                 code = None
                 try:
-                    async with asyncio.timeout(limit):
+                    async with job.time_limit().kept():
                         code = await exit_code(process.pid)
                 except TimeoutError:
                     result = AgentResult(AgentOutcome.TIMED_OUT, "timed out")

@@ -24,6 +24,7 @@ from athanore.api.routers import (
     guide,
     metrics,
     overview,
+    questions,
     queues,
     routes,
     status,
@@ -70,7 +71,7 @@ def create_api(app: App) -> FastAPI:
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
     looks = (status, overview, costs, metrics, agents, events, board)
-    for module in (*looks, tasks, queues, routes, workers):
+    for module in (*looks, tasks, questions, queues, routes, workers):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.

@@ -27,10 +27,13 @@ from athanore.api.models import (
     Words,
 )
 from athanore.api.problems import Problem
-from athanore.api.routers import queues, tasks
+from athanore.api.routers import questions, queues, tasks
+from athanore.api.routers.questions import AnswerRequest, QuestionRequest
 from athanore.api.security.auth import Caller
 from athanore.api.service import Service
 from athanore.mcp.tool import Arguments, Tool
+from athanore.services.questions import LONGEST_WAIT
+from athanore.services.views import QuestionView
 
 _PLACE = frozenset({"id", "name", "queue_name", "labels", "assignees", "url"})
 
@@ -158,6 +161,27 @@ class Cancel(OfTask):
     reason: Words = Field(default="", max_length=1000, description="Shown on the task.")
 
 
+class Question(OfTask):
+    """A question for people."""
+
+    question: Visible = Field(
+        max_length=2000, description="All that a person needs to know to answer it."
+    )
+    choices: list[Visible] = Field(
+        default_factory=list[str], description="The answer is one of these, if there are any."
+    )
+    wait_s: float = Field(
+        default=LONGEST_WAIT, ge=0, le=LONGEST_WAIT, description="How long to wait now."
+    )
+
+
+class Answer(Arguments):
+    """What a person says to a question."""
+
+    question_id: Visible
+    answer: Any = Field(description="A text, or what the question's `answer_schema` asks for.")
+
+
 async def get_task(call: Call, args: OfTask) -> TaskModel:
     """Read a task: its description, comments, checklist, labels and queue."""
     return await tasks.get_task(call.any_task(args.task_id), call.service)
@@ -215,6 +239,29 @@ async def submit_result(call: Call, args: Result) -> Any:
     return await tasks.hand_in_result(task_id, body, call.service, call.caller)
 
 
+async def ask_person(call: Call, args: Question) -> Any:
+    """Ask a person, when you cannot decide something by yourself.
+
+    If the answer is `pending`, end your work: you are started again with the answer. The same
+    question again waits again.
+    """
+    body = QuestionRequest(**args.model_dump(exclude={"task_id"}))
+    task_id = call.own_task(args.task_id)
+    return _asked(await questions.ask_question(task_id, body, call.service, call.caller))
+
+
+async def list_questions(call: Call, args: Arguments) -> Any:
+    """List the questions of agents that wait for a person."""
+    return await questions.list_questions(call.service)
+
+
+async def answer_question(call: Call, args: Answer) -> Any:
+    """Answer a question of an agent, in the words of the person that you work for."""
+    body = AnswerRequest(answer=args.answer)
+    done = await questions.answer_question(args.question_id, body, call.service, call.caller)
+    return _asked(done)
+
+
 async def list_tasks(call: Call, args: Queue) -> Any:
     """List the open tasks, queue by queue, without their comments."""
     queue = args.queue_name
@@ -250,6 +297,9 @@ TOOLS: tuple[Tool[Call], ...] = (
     Tool(list_queues, _AGENTS | _READERS, reads=True),
     Tool(report_progress, _AGENTS, Report, idempotent=True),
     Tool(submit_result, _AGENTS, Result, idempotent=True),
+    Tool(ask_person, _AGENTS, Question, idempotent=True),
+    Tool(list_questions, _READERS, reads=True),
+    Tool(answer_question, _STEERERS, Answer),
     Tool(list_tasks, _READERS, Queue, reads=True),
     Tool(explain_task, _READERS, OfTask, reads=True),
     Tool(dispatch_task, _STEERERS, OfTask, idempotent=True),
@@ -257,6 +307,12 @@ TOOLS: tuple[Tool[Call], ...] = (
 )
 """`agents` are the agents at work, and everybody where no tokens are required; `read` and `steer`
 are people with such a key."""
+
+
+def _asked(question: QuestionView) -> dict[str, Any]:
+    """What a model needs to know of a question: no more than what has become of it."""
+    wanted = {"id": question.id, "state": question.state, "answer": question.answer}
+    return {**wanted, "answered_by": question.answered_by or None}
 
 
 def _place(task: TaskModel) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from athanore.errors import (
     TaskMovedError,
     TaskNotOursError,
 )
-from athanore.flows import hooks, letting_go, provider_limits, reports
+from athanore.flows import asking, hooks, letting_go, provider_limits, reports
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
 from athanore.flows.attempts.budgets import Purse
@@ -224,6 +224,9 @@ class _Visit:
         self.app.noted.refused.pop(self.route.name, None)
         if await self._goes_round():
             return await self._stop_going_round()
+        asked = (self.client, self.app, self.route, self.run_log)
+        if (state := await asking.before_agent(*asked, self.handle, self.log)) is not None:
+            return state
         if spent is not None:
             return await self.conclusion.ended(spent.ending(AgentResult(AgentOutcome.FAILED)))
         self.app.breaker.attempt_starts(self.route)
@@ -241,6 +244,9 @@ class _Visit:
         if lease is not None and lease.lapses != lapses:
             result = letting_go.unless_killed(self.handle, result)
             outages = -1
+        if result is not None and attempt.waits_for is not None and self.handle.reason is None:
+            usage = purse.account(transcript.usage)
+            return await asking.suspend(*asked, attempt.waits_for, self.handle, usage, self.log)
         try:
             state = await self._conclude(result, outages, purse.account(transcript.usage))
         except PrefectUnavailableError:
@@ -312,7 +318,8 @@ class _Visit:
             # An earlier claim may have succeeded, or a person asked for another try of a finished
             # run: take the task from where it is.
             here = (await self.app.board.task(self.task_id)).queue_name
-            if here in (self.route.in_progress_queue, self.route.dead_letter_queue):
+            waited = self.run_log.record.place
+            if here in (self.route.in_progress_queue, self.route.dead_letter_queue, waited):
                 source = here
         else:
             routes = await self.app.routes.read(self.client)

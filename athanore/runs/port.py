@@ -168,7 +168,7 @@ class RunStore(Protocol):
         ...
 
     async def notes(self, run_id: UUID, prefix: str) -> list[tuple[str, str]]:
-        """Read the notes beside a run whose key begins so, up to 50, the oldest first."""
+        """Read the notes beside a run whose key begins so, up to 200, the oldest first."""
         ...
 
     async def drop_note(self, run_id: UUID, key: str) -> None:
@@ -177,6 +177,21 @@ class RunStore(Protocol):
 
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
         """Tell whether there is a note beside a run whose key begins so."""
+        ...
+
+    async def note_first(self, run_id: UUID, key: str, text: str) -> bool:
+        """Keep a note beside a run unless there is one of this key; tell whether it was kept.
+
+        Raises `ObjectNotFound`.
+        """
+        ...
+
+    async def resume(self, run_id: UUID, said: Mapping[str, Any]) -> Answer:
+        """Have a suspended run go on, with an input that fits the form that was saved for it.
+
+        Not accepted: it is not suspended, the form is missing, or the input does not fit it. What
+        was said is kept as a note only if it is accepted. Raises `ObjectNotFound`.
+        """
         ...
 
     async def has_attempt(self, run_id: UUID, since: datetime) -> bool:

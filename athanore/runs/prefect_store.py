@@ -39,9 +39,10 @@ from athanore import names
 from athanore.runs.port import Answer, Kept, NewRun, RunQuery, Switches
 from athanore.runs.states import PrefectState
 
-_NOTES = 50
+_NOTES = 200
 _PAGE = 200
 _NOT_THERE = frozenset({404, 405})
+_TAKEN = 409
 
 
 class PrefectRunStore(PrefectClient):
@@ -105,6 +106,21 @@ class PrefectRunStore(PrefectClient):
 
     async def has_note(self, run_id: UUID, prefix: str) -> bool:
         return bool(await self.filter_flow_run_input(run_id, prefix, 1, set()))
+
+    async def note_first(self, run_id: UUID, key: str, text: str) -> bool:
+        try:
+            with _told():
+                await self.create_flow_run_input(run_id, key, text)
+        except PrefectHTTPStatusError as exc:
+            if exc.response.status_code != _TAKEN:
+                raise
+            return False
+        return True
+
+    async def resume(self, run_id: UUID, said: Mapping[str, Any]) -> Answer:
+        await self.read_run(run_id)  # of one that is gone, Prefect answers with an error of its own
+        answer = await self.resume_flow_run(run_id, run_input=dict(said))
+        return Answer(answer.status is SetStateStatus.ACCEPT, answer.state)
 
     async def has_attempt(self, run_id: UUID, since: datetime) -> bool:
         attempts = await self.read_task_runs(

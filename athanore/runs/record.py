@@ -102,6 +102,9 @@ class RunRecord:
             agent, because an earlier one could not.
         claim_start: the number of the start that takes its task from where it is, because an
             earlier one may have claimed it.
+        question: the id of the question that the run was suspended for, until a start has its
+            answer.
+        place: the queue that its task is in meanwhile.
         is_closed: nothing is due to the board any more for this finished run.
         poll: the id of the poll that found the task.
         route: what the end of the run needs of its route, as it was at the last start
@@ -131,6 +134,8 @@ class RunRecord:
     check: str = _label("check", "")
     deliver_start: int = _label("deliver-start", 0)
     claim_start: int = _label("claim-start", 0)
+    question: str = _label("question", "")
+    place: str = _label("place", "")
     is_closed: bool = _label("closed", False)
     poll: str = _label("poll", "")
     route: str = _label("route", "")

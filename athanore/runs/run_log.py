@@ -132,6 +132,19 @@ class RunLog:
         if start:
             await self._write(replace(record, left=start))
 
+    async def waits(self, question: str, place: str, usage: Mapping[str, Any]) -> None:
+        """Note for which question the run is about to be suspended, and where its task is.
+
+        The start that follows takes the task from there.
+        """
+        record = self.record.spent(usage)
+        claim = record.starts + 1
+        await self._write(replace(record, question=question, place=place, claim_start=claim))
+
+    async def goes_on(self) -> None:
+        """Note that the run waits for no answer any more."""
+        await self._write(replace(self.record, question="", place=""))
+
     async def is_ours(self) -> bool:
         """Tell, after Prefect was away, whether nobody has taken the run over meanwhile."""
         now = await self.prefect.read_run(self.run.id)

@@ -79,6 +79,14 @@ class StateName(StrEnum):
     """Failed, by a run whose task has come to the route too often (`max_rounds`), before an agent
     starts. The dead-letter move is due. Rounds are counted from here on anew."""
 
+    QUESTION_WITHDRAWN = "Question withdrawn"
+    """Cancelled, by the sweep, for a suspended run whose task was moved or is gone. Nobody's wish,
+    and nothing is due: the task stays where somebody has put it."""
+
+    QUESTION_EXPIRED = "Question expired"
+    """Failed, by a run whose question nobody has answered in time, and which has no default. The
+    dead-letter move is due."""
+
     STALLED = "Stalled"
     """Failed, by a run whose agent was silent for `stall_timeout`. The dead-letter move is due."""
 
@@ -112,7 +120,8 @@ class PrefectState(StrEnum):
     Suspended."""
 
     SUSPENDED = "Suspended"
-    """Paused, by a person or by us after Paused. It waits until it is resumed."""
+    """Paused, by a person, by us after Paused, or by a run whose agent has asked a person and has
+    ended. It waits until it is resumed, which an answer does."""
 
     CANCELLING = "Cancelling"
     """Cancelling, by whoever cancels a run that a worker has. Recovery ends the cancellation when
@@ -154,7 +163,13 @@ UNTOLD = frozenset(
 """States of runs whose agent has ended, and whose next start sees to what follows, without one."""
 
 NOBODYS_WISH = frozenset(
-    {StateName.NOTHING_TO_DO, StateName.SUPERSEDED, StateName.ROUTE_REMOVED, StateName.BOARD_LEFT}
+    {
+        StateName.NOTHING_TO_DO,
+        StateName.SUPERSEDED,
+        StateName.ROUTE_REMOVED,
+        StateName.BOARD_LEFT,
+        StateName.QUESTION_WITHDRAWN,
+    }
 )
 """Cancelled states of runs that waited which say nothing about whether the task is wanted.
 

@@ -20,6 +20,7 @@ from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.port import RunStore
+from athanore.runs.questions import waits_for
 from athanore.runs.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -246,7 +247,12 @@ def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:
     """Tell whether an active run holds its task, which is in this queue."""
     known = called(routes, store.route_name(run))
     own = known.route.queue_name if known is not None else run.parameters.get("queue_name")
-    if run.state_type not in store.NOT_TAKEN or own == queue_name:
+    if run.state_type not in store.NOT_TAKEN:
+        return True
+    if waits_for(run) is not None:
+        # Its task is where it waits for a person; moved, it is wanted as it is, or anew.
+        return queue_name == record_of(run).place
+    if own == queue_name:
         return True
     if record_of(run).living_start is not None:
         return True  # it was suspended, and its agent is being stopped

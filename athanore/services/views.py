@@ -31,6 +31,9 @@ class Kind(StrEnum):
     NOT_PUBLISHED = "not-published"
     """A task whose branch is published only after a person has looked at it."""
 
+    QUESTION = "question"
+    """A question of an agent that nobody has answered."""
+
     BROKEN_ENTRY = "broken-entry"
     """A card that cannot be read, and is left alone."""
 
@@ -92,6 +95,29 @@ class ProviderLimit:
         share = "nearly all" if self.used is None else f"{self.used * 100:.0f} %"
         again = f"; it is reset at {self.until:%Y-%m-%d %H:%M} UTC" if self.until else ""
         return f"{name} of {self.account}: {share} is used{again}."
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    """A question of an agent; `state` is `pending`, `answered`, `expired` or `withdrawn`.
+
+    `answer` is a text, or what `answer_schema` asks for; `default` is the answer after
+    `expires_at`. `reason` says why there is no answer.
+    """
+
+    id: str
+    task_id: str
+    run_id: str
+    state: str
+    question: str
+    choices: tuple[str, ...]
+    answer_schema: Any
+    asked_at: datetime
+    expires_at: datetime | None
+    default: str | None
+    answer: Any
+    answered_by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ AGENTS = {
     "create_task",
     "list_queues",
     "report_progress",
+    "ask_person",
 }
 
 

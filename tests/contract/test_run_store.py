@@ -5,6 +5,7 @@ Prefect is asked on the server that `athanore up` starts, on the newest and the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,13 +35,14 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, store
+from athanore.runs import clearing, questions, store
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
 from athanore.runs.outputs import hand_in, handed_in
 from athanore.runs.port import NewRun, RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.questions import Question
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
@@ -506,3 +508,63 @@ async def test_of_what_agents_hand_in_the_newest_of_a_start_counts(place: Place)
     assert len(await place.client.notes(run.id, "athanore-result-1-")) == 1
     await place.client.drop_note(run.id, "not-there")
     assert await handed_in(place.client, run.id) == "of another"
+
+
+async def test_a_note_of_a_key_is_kept_once(place: Place) -> None:
+    run = await place.dispatched()
+    assert await place.client.note_first(run.id, "athanore-question-a-end", "first")
+    assert not await place.client.note_first(run.id, "athanore-question-a-end", "second")
+    assert await place.client.note_first(run.id, "athanore-question-a", "a question")
+    await place.client.note(run.id, "something-else", "no")
+    assert dict(await place.client.notes(run.id, "athanore-question-")) == {
+        "athanore-question-a-end": "first",
+        "athanore-question-a": "a question",
+    }
+    with pytest.raises(ObjectNotFound):
+        await place.client.note_first(uuid4(), "athanore-question-a", "nobody's")
+
+
+def asked(run: FlowRun, text: str = "Which?") -> Question:
+    """A question of a run."""
+    return Question(
+        id="abc", run_id=run.id, task_id="1", text=text, choices=("red", "blue"),
+        asked_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+async def test_a_run_waits_for_an_answer_that_fits_its_form(place: Place) -> None:
+    """The state first, then the form: what was saved before would be deleted by Prefect 3.9."""
+    run = await place.at_work()
+    question, client = asked(run), place.client
+    assert not (await client.resume(run.id, {"answer": "red"})).accepted
+    assert (await client.propose(run.id, questions.suspended(question, 1))).accepted
+    assert not (await client.resume(run.id, {"answer": "red"})).accepted  # no form yet
+    assert await questions.save_form(client, await place.now(run), question)
+    assert not await questions.save_form(client, await place.now(run), question)
+    for wrong in ({}, {"answer": "green"}):
+        assert not (await client.resume(run.id, wrong)).accepted
+        assert (await place.now(run)).state_type is StateType.PAUSED
+    assert (await client.resume(run.id, {"answer": "blue", "by": "eve"})).accepted
+    assert not (await client.resume(run.id, {"answer": "red"})).accepted
+    now = await place.now(run)
+    assert (now.state_type, now.run_count) == (StateType.SCHEDULED, run.run_count)
+    said = dict(await client.notes(run.id, f"{questions.PREFIX}abc-1-response"))
+    assert [json.loads(s) for s in said.values()] == [{"answer": "blue", "by": "eve"}]
+
+
+async def test_a_run_is_suspended_once_for_each_key(place: Place) -> None:
+    run = await place.at_work()
+    question, client = asked(run), place.client
+    for start in (1, 2):
+        assert (await client.propose(run.id, questions.suspended(question, start))).accepted
+        await client.impose(run.id, State(type=StateType.SCHEDULED, name="Resuming"))
+        await place.put(run, Pending())
+        await place.put(run, Running())
+    assert not (await client.propose(run.id, questions.suspended(question, 2))).accepted
+
+
+async def test_a_run_that_waits_for_an_answer_is_cancelled_at_once(place: Place) -> None:
+    run = await place.at_work()
+    assert (await place.client.propose(run.id, questions.suspended(asked(run), 1))).accepted
+    await place.client.propose(run.id, Cancelling(message="not now"))
+    assert (await place.now(run)).state_type is StateType.CANCELLED

@@ -147,6 +147,7 @@ SPECIAL: dict[str, Any] = {
     "output": Handed,
     "then": another,
     "workspace": GitWorkspace("repo"),
+    "waiting_queue": "Waiting",
 }
 
 

@@ -178,9 +178,8 @@ class AcpAgentAdapter:
                 connection = library().connect_to_agent(conversation, wire)
                 afterwards.push_async_callback(connection.close)
                 attempt = _Attempt(self, job, conversation, connection, before)
-                limit = job.timeout.total_seconds() if job.timeout else None
                 try:
-                    async with asyncio.timeout(limit):
+                    async with job.time_limit().kept():
                         result = await attempt.perform()
                 except TimeoutError:
                     await attempt.interrupt()

@@ -6,9 +6,7 @@ Needs the extra `claude`: `pip install "./athanore[claude]"` beside a clone of A
 from __future__ import annotations
 
 import asyncio
-import math
 import shlex
-import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +27,7 @@ from athanore.agent_adapters.mcp_servers import (
     checked,
     lesson,
 )
+from athanore.agent_adapters.waits import TimeLimit
 from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
@@ -158,20 +157,19 @@ class ClaudeAgentAdapter:
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; the port's docstring says what that means."""
-        limit = None if job.timeout is None else job.timeout.total_seconds()
-        deadline = None if limit is None else time.monotonic() + limit
+        limit = job.time_limit()
         session = self._session_to_resume(job)
         transcript = Transcript(job.emit, job.alive)
-        result = await self._attempt(job, transcript, deadline, session)
+        result = await self._attempt(job, transcript, limit, session)
         if session and not transcript.started and (result.exit_code or 0) > 0:
             text = f"The session {session} cannot be resumed; starting afresh."
             job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stderr", "text": text}))
             transcript = Transcript(job.emit, job.alive)
-            result = await self._attempt(job, transcript, deadline, None)
+            result = await self._attempt(job, transcript, limit, None)
         return result
 
     async def _attempt(
-        self, job: AgentJob, transcript: Transcript, deadline: float | None, session: str | None
+        self, job: AgentJob, transcript: Transcript, limit: TimeLimit, session: str | None
     ) -> AgentResult:
         cwd = job.cwd or self._cwd
         if wrong := _wrong_folder(cwd):
@@ -187,7 +185,7 @@ class ClaudeAgentAdapter:
             with token_header({} if BOARD in servers else job.env) as header:
                 taught = lesson(servers) or task_api_lesson(job.env, header)
                 command = [cli, *flags, *self._moving_flags(taught, session)]
-                stopped = await self._follow(job, process, transcript, deadline, command, cwd)
+                stopped = await self._follow(job, process, transcript, limit, command, cwd)
         except FileNotFoundError:
             return _set_up_failure(f"there is no Claude CLI at {cli!r}", _INSTALL_THE_CLI)
         except OSError as exc:
@@ -221,7 +219,7 @@ class ClaudeAgentAdapter:
         job: AgentJob,
         process: ClaudeProcess,
         transcript: Transcript,
-        deadline: float | None,
+        limit: TimeLimit,
         command: list[str],
         cwd: Path | None,
     ) -> Stopped | None:
@@ -235,7 +233,7 @@ class ClaudeAgentAdapter:
             )
             talk.add_done_callback(lambda _: process.silent.set())
             try:
-                stopped = await self._watch(process, transcript, deadline)
+                stopped = await self._watch(process, transcript, limit)
             except asyncio.CancelledError:
                 await _interrupt(process, transcript)
                 raise
@@ -248,13 +246,13 @@ class ClaudeAgentAdapter:
             return stopped
 
     async def _watch(
-        self, process: ClaudeProcess, transcript: Transcript, deadline: float | None
+        self, process: ClaudeProcess, transcript: Transcript, limit: TimeLimit
     ) -> Stopped | None:
         """Wait for the end of the CLI, or say why to stop it."""
         ends = {process.spawn(process.wait()), process.spawn(process.silent.wait())}
         done: Collection[object] = ()
         while not done and process.exit_code is None:
-            left = math.inf if deadline is None else deadline - time.monotonic()
+            left = limit.left()
             if left <= 0:
                 return Stopped.TIMED_OUT
             if transcript.lingers(self.linger.total_seconds()):

@@ -21,8 +21,10 @@ from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
+from athanore.agent_adapters.waits import TimeLimit
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows import provider_limits
+from athanore.flows.attempts import answers
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.expecting import Expectation
@@ -34,6 +36,7 @@ from athanore.outputs import instructions
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
 from athanore.runs.events import activity
+from athanore.runs.questions import Question
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
@@ -42,8 +45,8 @@ from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.secrets.environment import agent_environment, secret_variables
 from athanore.texts import cut, cut_lines
 
-# The adapter enforces the timeout, and then stops the agent and reads its last words. Prefect's own
-# limit is a net for adapters that do not: were it any closer, both would be lost.
+# The adapter enforces the timeout, and then stops the agent and reads its last words. Ours is a net
+# for adapters that do not: were it any closer, both would be lost.
 _LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
 _LONGEST_REASON = 2000
@@ -72,6 +75,7 @@ class AgentAttempt:
 
     Attributes:
         prompt: what the agent was told, once it was started.
+        waits_for: what it has asked people before it ended well, and nobody has answered yet.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class AgentAttempt:
         self._handle = handle
         self._purse = purse
         self._log = log
+        self.waits_for: Question | None = None
         self._folder = WorkingFolder(app, route, log)
         self._expectation = Expectation(app, route, run_log, log)
 
@@ -118,6 +123,8 @@ class AgentAttempt:
             await self._expectation.begins(claimed)
             ended = await self._run_agent(claimed, token, transcript)
             if ended is not None and ended.succeeded:
+                self.waits_for = await answers.waited_for(self._app, self._route, self._run_log)
+            if ended is not None and ended.succeeded and self.waits_for is None:
                 checking = self._check(ended, claimed, transcript)
                 ended = await self._handle.supervise(asyncio.create_task(checking))
             result = ended
@@ -153,11 +160,7 @@ class AgentAttempt:
     async def _run_agent(
         self, claimed: BoardTask, token: str, transcript: Transcript
     ) -> AgentResult | None:
-        limit = self._route.timeout
-        attempt = attempt_task.with_options(
-            name=f"attempt {self._run_log.attempt}",
-            timeout_seconds=None if limit is None else (limit + self._margin()).total_seconds(),
-        )
+        attempt = attempt_task.with_options(name=f"attempt {self._run_log.attempt}")
         results: list[AgentResult] = []
         run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
         work = asyncio.create_task(
@@ -169,6 +172,7 @@ class AgentAttempt:
         )
         watch = partial(self._watch_for_stall, transcript)
         stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
+        time_watch = asyncio.create_task(kept_up("The watch for the time", self._watch_time))
         pause = self._app.margins.booking
         note_near = partial(
             provider_limits.note_near, self._run_log.prefect, self._app, self._route
@@ -180,16 +184,17 @@ class AgentAttempt:
         except asyncio.CancelledError:
             if self._handle.reason is StopReason.STALLED:
                 return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
+            if self._handle.reason is StopReason.TIMED_OUT:
+                return cut_short(AgentOutcome.TIMED_OUT, self._handle.message, transcript)
             if booking.stopped:
                 reason = self._handle.message
                 return booking.concluded(cut_short(AgentOutcome.FAILED, reason, transcript))
             raise
         finally:
             stall_watch.cancel()
+            time_watch.cancel()
         if results:
             return booking.concluded(results[0])
-        if state.name == PrefectState.TIMED_OUT:
-            return cut_short(AgentOutcome.TIMED_OUT, "timed out", transcript)
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
 
     def _margin(self) -> timedelta:
@@ -210,7 +215,8 @@ class AgentAttempt:
             if route.output is not None:
                 told = instructions(route.output, self._app.api_url, claimed.id)
                 prompt = f"{prompt}\n\n{told}"
-            self.prompt = prompt
+            said = await answers.answered(self._run_log)
+            prompt = self.prompt = f"{prompt}\n\n{said}" if said else prompt
         except Exception as exc:
             self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
             return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
@@ -240,6 +246,7 @@ class AgentAttempt:
             alive=transcript.touch,
             command=command,
             budget=self._purse.left,
+            waits=self._handle.waits,
         )
         try:
             return await agent.run(job)
@@ -281,12 +288,22 @@ class AgentAttempt:
                 return True
         return False
 
+    async def _watch_time(self) -> None:
+        """Stop an agent whose adapter does not keep to its timeout."""
+        if (limit := self._route.timeout) is None:
+            return
+        await TimeLimit(limit + self._margin(), self._handle.waits).over()
+        self._handle.stop(StopReason.TIMED_OUT, "timed out")
+
     async def _watch_for_stall(self, transcript: Transcript) -> None:
         limit = self._route.stall_timeout
         if limit is None:
             return
         while True:
             await transcript.silence(limit)
+            if self._handle.waits.is_waiting:
+                transcript.touch()
+                continue
             if self._app.local_runs.api_is_here() or not await self._has_called(transcript):
                 break
         self._handle.stop(

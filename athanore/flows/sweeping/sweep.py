@@ -14,6 +14,7 @@ from prefect.states import Crashed
 
 from athanore import names
 from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
+from athanore.flows.sweeping import open_questions
 from athanore.flows.sweeping.gone import Ending, as_recorded, last_known, waiting
 from athanore.flows.sweeping.lost import LostWorkers
 from athanore.flows.sweeping.recovery import Recovery
@@ -104,6 +105,7 @@ async def look_once(prefect: RunStore, app: App) -> None:
     if tasks is not None:
         held = {names.task_of(r.tags) for r in active}
         await _look_at_idle(prefect, app, routes, [t for t in tasks if t.id not in held])
+    await open_questions.look_after(prefect, app, places or {})
     await _look_at_polls(prefect, app, routes)
 
 
@@ -141,7 +143,12 @@ async def _look_at_active(
 
 async def _tasks(app: App, routes: Routes) -> list[Task] | None:
     """The tasks in the queues of all routes; None if the board cannot be read now."""
-    queues = [q for k in routes.values() for q in (k.route.queue_name, k.route.in_progress_queue)]
+    queues = [
+        q
+        for k in routes.values()
+        for q in (k.route.queue_name, k.route.in_progress_queue, k.route.waiting_queue)
+        if q is not None
+    ]
     try:
         return await app.board.ready_tasks(list(dict.fromkeys(queues)))
     except BoardError as exc:  # polls say so, where people see it

@@ -139,6 +139,28 @@ class DeadLettered(TypedDict):
     reason: str
 
 
+class Asked(TypedDict):
+    """An agent has asked people something."""
+
+    question_id: str
+    question: str
+
+
+class Answered(TypedDict):
+    """Somebody has answered a question; `by` is what they call themselves."""
+
+    question_id: str
+    answer: str
+    by: str
+
+
+class Unanswered(TypedDict):
+    """Nobody has answered a question, and nobody needs to any more: why."""
+
+    question_id: str
+    reason: str
+
+
 class RoutePaused(TypedDict):
     """Why a route has paused itself."""
 
@@ -160,6 +182,10 @@ SHAPES: Mapping[EventKind, type] = {
     EventKind.FAILED: Ended,
     EventKind.CANCELLED: Ended,
     EventKind.DEAD_LETTERED: DeadLettered,
+    EventKind.ASKED: Asked,
+    EventKind.ANSWERED: Answered,
+    EventKind.EXPIRED: Unanswered,
+    EventKind.WITHDRAWN: Unanswered,
 }
 """What is in an event of each kind, beside `Numbers`."""
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
+from athanore.agent_adapters.waits import Waits
 from athanore.errors import TaskBusyError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class StopReason(StrEnum):
     MOVED_AWAY = "moved-away"
     SHUTDOWN = "shutdown"
     STALLED = "stalled"
+    TIMED_OUT = "timed-out"
     BUDGET = "budget"
     CUT_OFF = "cut-off"
     SUSPENDED = "suspended"
@@ -46,6 +48,7 @@ class RunControl:
     Attributes:
         run: what Prefect said of it, with what the flow noted since.
         start: the start of the run that works here, once that is noted in Prefect.
+        waits: how long its agent has waited for people.
     """
 
     def __init__(self, run_id: UUID, task_id: str = "", run: FlowRun | None = None) -> None:
@@ -53,6 +56,7 @@ class RunControl:
         self.task_id = task_id
         self.run = run
         self.start: Start | None = None
+        self.waits = Waits()
         self.on_activity: Callable[[], None] | None = None
         self.reason: StopReason | None = None
         self.message = ""
@@ -171,6 +175,16 @@ class LocalRuns:
         control = self._running.get(run_id)
         if control is not None and control.on_activity is not None:
             control.on_activity()
+
+    @contextmanager
+    def waiting(self, run_id: UUID) -> Generator[None]:
+        """Note for the block that a run's agent waits for a person, if it runs here."""
+        control = self._running.get(run_id)
+        if control is None:
+            yield
+            return
+        with control.waits.waiting():
+            yield
 
     def start_of(self, run_id: UUID) -> str | None:
         """The id of the start of a run that works in this process."""

@@ -15,7 +15,7 @@ from athanore import names
 from athanore.errors import MatchError
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import store
+from athanore.runs import questions, store
 from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
@@ -25,7 +25,9 @@ from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import dead_letters
 from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
+from athanore.services.questions import since
 from athanore.services.status.machinery import Machinery, look_at_machinery
+from athanore.texts import cut
 
 _LINE = 200
 """How many runs are looked through for a task's place in the line."""
@@ -113,6 +115,8 @@ async def _waits(
     name = store.route_name(run)
     found = called(routes, name)
     name = name if found is None else found.route.name
+    if (question_id := questions.waits_for(run)) is not None:
+        return await _asks(prefect, app, task, name, run, question_id)
     if run.state_type is StateType.PAUSED:
         said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
         return Explanation(task, name, said, None, (_command("cancel", task.id),))
@@ -135,6 +139,19 @@ async def _waits(
         return Explanation(task, name, f"Its run is due. {why}", None, (mend, "athanore workers"))
     own = None if found is None else found.route.max_concurrent
     return Explanation(task, name, await _line(prefect, app, run, own, machinery.limit))
+
+
+async def _asks(
+    prefect: RunStore, app: App, task: Task, route: str, run: FlowRun, question_id: str
+) -> Explanation:
+    """A run of the task waits for a person's answer."""
+    found = await questions.of_run(prefect, run.id)
+    question = next((q for q in found if q.id == question_id), None)
+    if question is None or question.ending is not None:
+        return Explanation(task, route, "Its question is answered: it goes on in a moment.")
+    reason = f"Question open since {since(question, app.clock.now())}: {cut(question.text, 300)}"
+    commands = (f"athanore answer {question.id} TEXT", _command("cancel", task.id))
+    return Explanation(task, route, reason, question.expires_at, commands)
 
 
 async def _line(

@@ -15,8 +15,10 @@ from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
+from athanore.runs.questions import Question
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
+from athanore.services.questions import open_questions
 from athanore.services.status.provider_limits import provider_limits
 from athanore.services.views import ProviderLimit
 
@@ -36,6 +38,7 @@ class Machinery:
     `pause_reasons` says why a route paused itself. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
     takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
+    takes its tasks although some live. `asked` is what agents have asked, and nobody has answered.
     """
 
     limit: int | None
@@ -47,6 +50,7 @@ class Machinery:
     pool_is_paused: bool
     unserved: Mapping[str, Unserved] = field(default_factory=dict[str, Unserved])
     provider_limits: tuple[ProviderLimit, ...] = ()
+    asked: tuple[Question, ...] = ()
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -69,6 +73,7 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         pool_is_paused=pool.is_paused,
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
+        asked=tuple(await open_questions(prefect, app)),
     )
 
 

@@ -10,12 +10,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore import names
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
+from athanore.runs.questions import Question
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.dead_letters import AtRest, requeue_target
 from athanore.services.status.machinery import Machinery
 from athanore.services.views import Kind, NeedsPerson
+from athanore.texts import cut
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY}
 """Cancelled states of runs whose tasks are where somebody wants them."""
@@ -100,7 +102,20 @@ def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
 
 
 def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
-    """The routes that paused themselves, are paused in part, or have no worker."""
+    """What agents ask; the routes that paused themselves, are paused in part, or have no worker."""
+    asked = [_asked(question) for question in machinery.asked]
+    return [*asked, *_of_routes(app, machinery)]
+
+
+def _asked(question: Question) -> NeedsPerson:
+    says = f"The agent of task {question.task_id!r} asks: {cut(question.text, 300)}"
+    if question.choices:
+        says += f" ({' | '.join(question.choices)})"
+    mend = f"athanore answer {question.id} TEXT"
+    return NeedsPerson(Kind.QUESTION, says, mend, question.task_id)
+
+
+def _of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
     if machinery.pool_is_paused:
         pool = names.agents_pool(app)
         says = f"The work pool {pool!r} is paused: no agent starts."

@@ -1,0 +1,68 @@
+"""Commands for what waits for a person: questions of agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from athanore.cli.at_work import from_app, in_path, order
+from athanore.cli.context import AppOption, AsJson, user, with_app
+from athanore.cli.output import print_json, print_table, say
+from athanore.launch.display import ago
+from athanore.services.views import QuestionView
+
+if TYPE_CHECKING:
+    from athanore.runs.prefect_store import PrefectRunStore
+    from athanore.runtime.apps import App
+
+
+def questions(*, app: AppOption = None, json: AsJson = False) -> None:
+    """List the questions of agents that wait for a person, the oldest first."""
+
+    async def action(client: PrefectRunStore, found: App) -> tuple[QuestionView, ...]:
+        from athanore.services.questions import open_questions, view
+
+        return tuple(view(q) for q in await open_questions(client, found))
+
+    there = from_app(app, tuple[QuestionView, ...], "/questions")
+    if there is None:
+        there = with_app(app, action)
+    if json:
+        print_json(there)
+        return
+    if not there:
+        say("No agent waits for an answer.")
+        return
+    rows = ((q.id, q.task_id, f"{ago(q.asked_at)} ago", _in_a_line(q)) for q in there)
+    print_table(("id", "task", "asked", "question"), rows)
+    say("Answer one: athanore answer ID TEXT")
+
+
+def answer(
+    question: Annotated[str, Parameter(name="ID", help="The question's id.")],
+    text: Annotated[
+        str,
+        Parameter(name="TEXT", allow_leading_hyphen=True, help="The answer; a choice if it has."),
+    ],
+    /,
+    *,
+    app: AppOption = None,
+) -> None:
+    """Answer a question of an agent; the task that waits for it goes on."""
+
+    async def action(client: PrefectRunStore, found: App) -> str:
+        from athanore.services import questions
+
+        asked = await questions.find(client, found, question)
+        return (await questions.answer(client, found, asked, text, user())).task_id
+
+    body = {"answer": text, "by": user()}
+    done = order(app, f"/questions/{in_path(question)}/answer", body)
+    task_id = with_app(app, action) if done is None else str(done["task_id"])
+    say(f"Answered; task {task_id} goes on.")
+
+
+def _in_a_line(question: QuestionView) -> str:
+    line = " ".join(question.question.split())
+    return f"{line} [{' | '.join(question.choices)}]" if question.choices else line

@@ -1,0 +1,110 @@
+"""Looking after open questions, part of every sweep: what their run, their card or the time says.
+
+Each step may be repeated, and of several sweeps one does it. A question that is listed is open, or
+what follows its end is not done yet: its run goes on, and then it is listed no more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
+
+from athanore.errors import BoardError, NotFoundError, QuestionClosedError, RouteError
+from athanore.flows.outcome import Conclusion
+from athanore.runs import questions, store
+from athanore.runs.port import RunStore
+from athanore.runs.questions import Listed, Question
+from athanore.runs.record import record_of
+from athanore.runs.run_log import RunLog
+from athanore.runs.states import StateName
+from athanore.runtime.apps import App
+from athanore.runtime.leases.local_runs import StopReason
+from athanore.services import questions as use_cases
+
+logger = logging.getLogger("athanore.worker")
+
+
+async def look_after(prefect: RunStore, app: App, places: Mapping[str, str]) -> None:
+    """See to all open questions of an app.
+
+    Args:
+        places: the queues of tasks, as they were a moment ago, as far as they are known.
+    """
+    for listed in await questions.all_listed(prefect, app.name):
+        try:
+            await _look_at(prefect, app, listed, places)
+        except (BoardError, RouteError, QuestionClosedError) as exc:
+            logger.warning(
+                "Question %s is looked after again: %s",
+                listed.id,
+                exc,
+                extra={"action": "question_delayed"},
+            )
+
+
+async def _look_at(prefect: RunStore, app: App, listed: Listed, places: Mapping[str, str]) -> None:
+    try:
+        run = await prefect.read_run(listed.run_id)
+    except ObjectNotFound:
+        await questions.unlist(prefect, listed.id)
+        return
+    found = await questions.of_run(prefect, run.id)
+    question = next((q for q in found if q.id == listed.id), None)
+    if question is None:
+        await questions.unlist(prefect, listed.id)
+    elif run.state_type in store.FINISHED:
+        await _ended(prefect, app, run, question)
+    elif question.ending is not None:
+        if questions.waits_for(run) == question.id:
+            await questions.resume(prefect, run, question)
+            app.local_runs.wake()
+        await questions.unlist(prefect, question.id)
+    elif use_cases.is_due(question, app.clock.now()):
+        await use_cases.expire(prefect, app, question)
+    elif questions.waits_for(run) == question.id:
+        await questions.save_form(prefect, run, question)
+        await _check_place(prefect, app, run, question, places)
+
+
+async def _check_place(
+    prefect: RunStore, app: App, run: FlowRun, question: Question, places: Mapping[str, str]
+) -> None:
+    """Withdraw the question of a task that somebody has moved, or deleted."""
+    wanted = record_of(run).place
+    if places.get(question.task_id) == wanted:
+        return
+    try:
+        queue = (await app.board.task(question.task_id)).queue_name
+    except NotFoundError:
+        queue = None
+    now = await prefect.read_run(run.id)
+    if queue == wanted or questions.waits_for(now) != question.id:
+        return
+    why = "the task is gone from the board" if queue is None else f"the task was moved to {queue!r}"
+    state = Cancelled(name=StateName.QUESTION_WITHDRAWN, message=f"Question withdrawn: {why}.")
+    if (await prefect.propose(run.id, state)).accepted:
+        await use_cases.withdraw(prefect, app, question, why)
+
+
+async def _ended(prefect: RunStore, app: App, run: FlowRun, question: Question) -> None:
+    """The run is over, and its question is still listed."""
+    said = (run.state.message if run.state else None) or ""
+    if question.ending is None:
+        why = f"the run has ended as {run.state_name}" + (f" ({said.rstrip('.')})" if said else "")
+        await use_cases.withdraw(prefect, app, question, why)
+    record = record_of(run)
+    cancelled = run.state_type is StateType.CANCELLED
+    nobodys = run.state_name in (StateName.QUESTION_WITHDRAWN, StateName.SUPERSEDED)
+    if cancelled and not nobodys and record.question == question.id and not record.is_closed:
+        # A person has cancelled a run that waited: its task goes where a working one's would.
+        route = await app.routes.find(prefect, run.parameters)
+        route = replace(route, in_progress_queue=record.place or route.in_progress_queue)
+        log = RunLog(prefect, run, route.retry)
+        conclusion = Conclusion(app, route, log, question.task_id, logger)
+        await conclusion.stopped(StopReason.CANCELLED, said)
+    await questions.unlist(prefect, question.id)
