@@ -16,7 +16,7 @@ from pydantic import Field
 from athanore.api.models import (
     CancelRequest,
     CommentRequest,
-    EmptyRequest,
+    DispatchRequest,
     MoveRequest,
     ProgressRequest,
     ResultRequest,
@@ -275,7 +275,7 @@ async def explain_task(call: Call, args: OfTask) -> Any:
 
 async def dispatch_task(call: Call, args: OfTask) -> Any:
     """Have an agent work on a task now, instead of at the next poll of its queue."""
-    return await tasks.dispatch_task(call.own_task(args.task_id), EmptyRequest(), call.service)
+    return await tasks.dispatch_task(call.own_task(args.task_id), DispatchRequest(), call.service)
 
 
 async def cancel_task(call: Call, args: Cancel) -> Any:
