@@ -6,6 +6,7 @@ import { showColumns } from "./columns.js";
 import { startDragging } from "./dragging.js";
 import { $ } from "./elements.js";
 import { applyFilter, startFilter } from "./filter.js";
+import { showInbox, startInbox } from "./inbox.js";
 import { startLooking } from "./looking.js";
 import { page } from "./state.js";
 import { followHash, showOpenedState, startTasks } from "./task.js";
@@ -18,6 +19,7 @@ function show(next) {
   page.board = next;
   showBar();
   showNotices();
+  showInbox();
   const byQueue = new Map(next.queues.map((q) => [q.name, []]));
   for (const card of next.cards) byQueue.get(card.queue_name)?.push(card);
   const focused = document.activeElement;
@@ -49,6 +51,7 @@ function announce(before, next) {
   if (fresh.length) $("said").textContent = `Given up: ${fresh.map((c) => c.name).join(", ")}`;
 }
 
+startInbox();
 startClocks();
 startFilter();
 startTasks();

@@ -1,0 +1,150 @@
+// The inbox: what agents ask people, each with a form to answer it.
+import { request } from "./calls.js";
+import { say } from "./dialogs.js";
+import { $, button, make, setText } from "./elements.js";
+import { page } from "./state.js";
+import { moment } from "./times.js";
+
+let dialog = null;
+let opener = null;
+let known = ""; // what the board said of questions when they were read last
+const entries = new Map(); // by the question's id: {element, text}
+
+export function startInbox() {
+  opener = make("button", "inbox-count");
+  opener.type = "button";
+  opener.hidden = true;
+  opener.setAttribute("aria-keyshortcuts", "i");
+  opener.title = "What agents ask (i)";
+  opener.addEventListener("click", open);
+  $("dead-count").before(opener);
+  dialog = make("dialog", "box wide inbox");
+  dialog.id = "inbox";
+  dialog.setAttribute("aria-labelledby", "inbox-title");
+  const title = make("h2", "", "Questions of agents");
+  title.id = "inbox-title";
+  title.tabIndex = -1;
+  const list = make("ol", "inbox-list");
+  list.id = "inbox-list";
+  const none = make("p", "none", "No agent waits for an answer.");
+  none.id = "inbox-none";
+  const actions = make("div", "actions");
+  actions.append(button("Close", "", () => dialog.close()));
+  dialog.append(title, list, none, actions);
+  document.body.append(dialog);
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, textarea, select, dialog");
+    if (event.key !== "i" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    open();
+  });
+}
+
+function open() {
+  if (dialog.open) return;
+  dialog.showModal();
+  $("inbox-title").focus();
+  read();
+}
+
+// Called with each new picture of the board, which says whether anything is asked.
+export function showInbox() {
+  const asked = page.board.needs_person.filter((m) => m.kind === "question");
+  opener.hidden = !asked.length && !dialog.open;
+  setText(opener, `${asked.length} ${asked.length === 1 ? "question" : "questions"}`);
+  const now = JSON.stringify(asked);
+  if (now === known) return;
+  known = now;
+  if (dialog.open) read();
+}
+
+async function read() {
+  try {
+    show(await (await request("GET", "/questions")).json());
+  } catch (error) {
+    say(`The questions cannot be read: ${error.message}`, true);
+  }
+}
+
+function show(questions) {
+  const there = new Set(questions.map((q) => q.id));
+  for (const [id, entry] of entries) {
+    if (there.has(id)) continue;
+    entry.element.remove();
+    entries.delete(id);
+  }
+  for (const question of questions) {
+    // What somebody is typing stays as it is.
+    if (!entries.has(question.id)) entries.set(question.id, { element: entryOf(question) });
+    $("inbox-list").append(entries.get(question.id).element);
+  }
+  $("inbox-none").hidden = questions.length > 0;
+}
+
+function entryOf(question) {
+  const element = make("li", "inbox-entry");
+  const name = page.cards.get(question.task_id)?.card.name || `Task ${question.task_id}`;
+  const link = make("a", "", name);
+  link.href = `#task/${encodeURIComponent(question.task_id)}`;
+  link.addEventListener("click", () => dialog.close());
+  const head = make("h3");
+  head.id = `question-${question.id}`;
+  head.append(link);
+  const when = make("p", "quiet", `asked ${moment.format(new Date(question.asked_at))}`);
+  if (question.expires_at) {
+    const then = question.default === null ? "the task is given up" : `“${question.default}” counts`;
+    when.append(`; after ${moment.format(new Date(question.expires_at))} ${then}`);
+  }
+  const text = make("p", "inbox-question", question.question);
+  text.id = `question-text-${question.id}`;
+  element.append(head, when, text, formOf(question));
+  return element;
+}
+
+function formOf(question) {
+  const form = make("form", "inbox-form");
+  form.setAttribute("aria-labelledby", `question-text-${question.id}`);
+  const error = make("p", "error");
+  error.setAttribute("role", "alert");
+  const send = async (answer) => {
+    for (const control of form.elements) control.disabled = true;
+    try {
+      const path = `/questions/${encodeURIComponent(question.id)}/answer`;
+      await request("POST", path, { body: { answer, by: "the board page" } });
+      say("Answered.");
+      await read();
+      $("inbox-title").focus();
+    } catch (refusal) {
+      setText(error, refusal.message);
+      for (const control of form.elements) control.disabled = false;
+    }
+  };
+  if (question.choices.length) {
+    const choices = make("div", "actions");
+    choices.append(...question.choices.map((c) => button(c, "", () => send(c))));
+    form.append(choices, error);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    return form;
+  }
+  const label = make("label", "", question.answer_schema ? "Your answer, as JSON" : "Your answer");
+  const field = make("textarea");
+  field.id = `answer-${question.id}`;
+  field.rows = 3;
+  field.required = true;
+  field.maxLength = 4000;
+  label.htmlFor = field.id;
+  form.append(label, field);
+  if (question.answer_schema) {
+    form.append(make("pre", "inbox-schema", JSON.stringify(question.answer_schema, null, 1)));
+  }
+  const yes = make("button", "button primary", "Answer");
+  yes.type = "submit";
+  const actions = make("div", "actions");
+  actions.append(yes);
+  form.append(error, actions);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(field.value);
+  });
+  return form;
+}
