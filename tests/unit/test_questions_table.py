@@ -445,3 +445,10 @@ async def test_a_run_that_is_cancelled_while_it_is_suspended_is_not_suspended() 
     parts = (site.client, site.app, site.route, site.open_log(run), site.question)
     state = await asking.suspend(*parts, handle, {}, LOG)
     assert state.type is Cancelled().type
+
+
+async def test_a_suspended_run_has_its_form() -> None:
+    site = await Asking.made()
+    state = (await site.now()).state
+    assert state is not None and state.state_details.run_input_keyset is not None
+    assert await site.client.has_note(site.run.id, state.state_details.run_input_keyset["schema"])

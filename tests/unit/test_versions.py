@@ -148,6 +148,7 @@ SPECIAL: dict[str, Any] = {
     "then": another,
     "workspace": GitWorkspace("repo"),
     "waiting_queue": "Waiting",
+    "ask_default": "keep it",
 }
 
 
