@@ -37,10 +37,18 @@ function show(next) {
   }
   slide(moved);
   applyFilter();
+  focusWanted();
   if (before) announce(before, next);
   if (before && working(before) > working(next)) costsSoon();
   if (page.opened) showOpenedState();
   $("board").setAttribute("aria-busy", "false");
+}
+
+function focusWanted() {
+  const card = page.cards.get(page.wanted);
+  if (!card) return;
+  page.wanted = null;
+  if (!document.querySelector("dialog[open]")) card.element.querySelector(".card-open").focus();
 }
 
 const working = (board) => board.cards.filter((c) => c.run?.phase === "working").length;

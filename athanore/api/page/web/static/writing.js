@@ -49,8 +49,8 @@ async function create(event) {
     $("composer-form").reset();
     $("composer").close();
     say(`“${task.name}” is in ${task.queue_name}.`);
+    page.wanted = task.id;
     await refresh();
-    page.cards.get(task.id)?.element.querySelector(".card-open").focus();
   } catch (error) {
     setText($("composer-error"), error.message);
   } finally {
