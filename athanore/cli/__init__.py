@@ -27,7 +27,7 @@ from athanore.version import __version__
 
 _GROUPS = {
     "Begin": ("starting:init", "starting:doctor", "starting:validate"),
-    "Run": ("serving:up", "serving:api"),
+    "Run": ("serving:up", "serving:api", "daily:open_", "daily:stop"),
     "Deploy": (
         "deploying:deploy",
         "deploying:pools",
@@ -47,7 +47,9 @@ _GROUPS = {
         "task_views:logs",
     ),
     "Act": (
+        "daily:add",
         "acting:create",
+        "daily:edit",
         "acting:comment",
         "acting:move",
         "acting:dispatch",
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _word(place: str) -> str:
-    return place.partition(":")[2].replace("_", "-")
+    return place.partition(":")[2].replace("_", "-").strip("-")
 
 
 def _function(place: str) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, Connected, user, with_app
 from athanore.cli.output import say, warn
+from athanore.cli.typed import typed_task
 from athanore.errors import ConfigurationError, DispatchError
 from athanore.runs.states import PrefectState
 from athanore.services.views import DeadLetter, Explained
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from athanore.services.runs import Dispatched
     from athanore.services.tasks import Arrival
 
-TASK = Parameter(name="TASK", help="The task's id on the board.")
+TASK = Parameter(
+    name="TASK", help="The task's id on the board, its beginning, or a part of the title."
+)
 
 type TaskId = Annotated[str, TASK]
 type RouteName = Annotated[
@@ -62,6 +65,7 @@ def create(
     _tell_arrival(app, "Created", order(app, "/tasks", body) or with_app(app, action))
 
 
+@typed_task
 def comment(
     task: TaskId,
     text: Annotated[str, Parameter(name="TEXT", help="What the comment says.")],
@@ -81,6 +85,7 @@ def comment(
     say(f"Commented on task {task}.")
 
 
+@typed_task
 def move(
     task: TaskId,
     queue: Annotated[str, Parameter(name="QUEUE", help="The queue that the task goes to.")],
@@ -101,6 +106,7 @@ def move(
     _tell_arrival(app, "Moved", order(app, path, body) or with_app(app, action))
 
 
+@typed_task
 def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = None) -> None:
     """Have an agent work on a task as soon as a slot is free, without waiting for a poll."""
 
@@ -114,6 +120,7 @@ def dispatch(task: TaskId, /, *, queue: QueueOption = None, app: AppOption = Non
     _tell(app, task, order(app, path, _named(queue)) or with_app(app, action))
 
 
+@typed_task
 def cancel(
     task: TaskId,
     /,
@@ -148,6 +155,7 @@ def cancel(
         say(f"Cancelling {name!r}: its agent is being stopped.")
 
 
+@typed_task
 def requeue(
     task: Annotated[str | None, Parameter(name="TASK", help="The task's id.")] = None,
     /,
@@ -198,6 +206,7 @@ def _requeue(app: str | None, task: str, queue: str | None) -> None:
     _tell(app, task, order(app, path, {**_named(queue), "by": user()}) or with_app(app, action))
 
 
+@typed_task
 def publish(
     task: TaskId,
     /,

@@ -54,7 +54,9 @@ class AtWork:
         except (_NoAnswerError, LookupError, TypeError, ValueError):
             return None
 
-    def order(self, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+    def order(
+        self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
+    ) -> Mapping[str, Any] | None:
         """Have something done; returns the answer, None if nothing was done.
 
         Raises:
@@ -62,7 +64,7 @@ class AtWork:
             AnswerLostError: it may have been done.
         """
         try:
-            return self._request("POST", path, json.dumps(body or {}))
+            return self._request(method, path, json.dumps(body or {}))
         except _NoAnswerError as exc:
             raise AnswerLostError(
                 f"The app at {self.host}:{self.port} did not answer; look whether it was done."
@@ -123,11 +125,11 @@ def from_app[T](reference: str | None, kind: type[T], path: str, **query: Value)
 
 
 def order(
-    reference: str | None, path: str, body: Mapping[str, Any] | None = None
+    reference: str | None, path: str, body: Mapping[str, Any] | None = None, method: str = "POST"
 ) -> Mapping[str, Any] | None:
     """Have the app that is meant do something, if it runs here; see `AtWork.order`."""
     found = find_at_work(reference)
-    return None if found is None else found.order(path, body)
+    return None if found is None else found.order(path, body, method)
 
 
 def in_path(name: str) -> str:

@@ -18,6 +18,7 @@ from athanore.cli.acting import TASK, TaskId
 from athanore.cli.at_work import AtWork, find_at_work, from_app, in_path
 from athanore.cli.context import AppOption, AsJson, Connected, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
+from athanore.cli.typed import typed_task
 from athanore.errors import PrefectUnavailableError
 from athanore.launch.display import ago, state_text, text, until
 from athanore.runs.states import in_short
@@ -37,6 +38,7 @@ _LAST_WORDS = 3.0  # Prefect sends log lines every 2 s
 _LEVELS = {10: ("DEBUG", "dim"), 20: ("INFO", ""), 30: ("WARNING", "yellow"), 40: ("ERROR", "red")}
 
 
+@typed_task
 def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Show a task: description, checklist, comments, and its agent runs."""
 
@@ -87,6 +89,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         say(runs[0].url, "dim")
 
 
+@typed_task
 def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> None:
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
 
@@ -110,6 +113,7 @@ def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> 
         say(f"  {command}", "dim")
 
 
+@typed_task
 def logs(
     typed: Annotated[str, TASK],
     /,

@@ -33,6 +33,7 @@ class Serving:
         prefect: the address of the API of its Prefect.
         code: the file that the app was imported from, and when that was changed last, in ns.
         version: the version of Athanore.
+        pid: the process.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Serving:
     prefect: str
     code: tuple[str, int]
     version: str = __version__
+    pid: int = 0
 
 
 def find_serving(reference: str) -> Serving | None:
@@ -86,7 +88,8 @@ def serving(
             file = stack.enter_context(open(descriptor, "r+", encoding="utf-8"))
             if _locked(descriptor):
                 stack.callback(place.unlink, missing_ok=True)
-                note = Serving(url, needs_token, prefect, (str(code), _changed(str(code))))
+                code_of = (str(code), _changed(str(code)))
+                note = Serving(url, needs_token, prefect, code_of, pid=os.getpid())
                 file.truncate()
                 json.dump(asdict(note), file)
                 file.flush()

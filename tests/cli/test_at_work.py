@@ -158,3 +158,14 @@ def test_tasks_are_sent_to_agents_alike(api: Api, cli: Cli) -> None:
     without = told()
     with beside(api):
         assert told() == without
+
+
+def test_a_task_is_added_changed_and_named_by_its_title(api: Api) -> None:
+    with beside(api):
+        said, imported = run(api, "add", "Fix the crash", "-d", "It -> `breaks`")
+        assert "Created 'Fix the crash'" in said and "in 'Todo'" in said
+        assert "prefect" not in imported
+        run(api, "edit", "the cra", "--title", "Fix the crash at start")
+        shown, _ = run(api, "show", "at start")
+        assert "Fix the crash at start" in shown and "It -> `breaks`" in shown
+        assert run(api, "open", "--print")[0].strip() == api.url
