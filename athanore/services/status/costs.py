@@ -97,5 +97,5 @@ def total(
         unmeasured=len(found) - len(known),
         input_tokens=tokens("input_tokens"),
         output_tokens=tokens("output_tokens"),
-        seconds=round(sum(times.get(run, 0.0) for run in {a.key.run for a in found}), 1),
+        seconds=round(sum((times.get(run, 0.0) for run in {a.key.run for a in found}), 0.0), 1),
     )
