@@ -19,7 +19,7 @@ from athanore.cli.output import say
 from athanore.cli.typed import typed_task
 from athanore.errors import ConfigurationError
 from athanore.launch.serving import Serving, find_serving
-from athanore.services.views import Overview, RouteTable
+from athanore.services.views import Overview, QueueSize, RouteTable
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
@@ -45,7 +45,7 @@ def add(
     description: Description = None,
     queue: Annotated[
         str | None,
-        Parameter(name=["--queue", "-q"], help="By default the one that the first route watches."),
+        Parameter(name=["--queue", "-q"], help="By default the first that a route watches."),
     ] = None,
     app: AppOption = None,
 ) -> None:
@@ -162,10 +162,12 @@ def _read(description: str | None) -> str | None:
 
 
 def _first_queue(app: str | None) -> str:
-    """The queue that the first route watches."""
+    """The first queue of the board that a route watches."""
     table = from_app(app, RouteTable, "/overview/routes")
     if table is not None:
-        queues = [str(field["queue_name"]) for field in table.fields if "queue_name" in field]
+        watched = [str(field["queue_name"]) for field in table.fields]
+        board = [q.name for q in from_app(app, tuple[QueueSize, ...], "/queues") or ()]
+        queues = sorted(watched, key=lambda name: board.index(name) if name in board else 0)
     else:
         queues = [r.queue_name for r in find_app(app)[1].routes.values()]
     if not queues:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Concatenate
+from typing import Any
 
 from athanore.cli.at_work import find_at_work
 from athanore.cli.output import warn
@@ -14,20 +14,19 @@ from athanore.services.views import OpenTask
 _SHOWN = 5
 
 
-def typed_task[T: str | None, **P, R](
-    command: Callable[Concatenate[T, P], R],
-) -> Callable[Concatenate[T, P], R]:
-    """Have a command take what is no id, but the only beginning or part of a title that fits.
+def typed_task[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Have a command whose first argument is a task take a beginning or a title for its id.
 
     It is looked for when the board knows no such id, so ids cost nothing more; what was taken is
     said on stderr.
     """
 
     @functools.wraps(command)
-    def taking(task: T, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def taking(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(task, *args, **kwargs)
+            return command(*args, **kwargs)
         except NotFoundError as exc:
+            task = args[0] if args else None
             if not isinstance(task, str):
                 raise
             named = kwargs.get("app")
@@ -35,7 +34,8 @@ def typed_task[T: str | None, **P, R](
             if (found := meant(task, tasks)) is None:
                 raise
             warn(f"Task {found!r} ({tasks[found]}).")
-            return command(found, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+            again: Any = command  # with another task for its first argument
+            return again(found, *args[1:], **kwargs)
 
     return taking
 

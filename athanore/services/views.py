@@ -207,6 +207,14 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSize:
+    """A queue of the board, and how many tasks are in it."""
+
+    name: str
+    task_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenTask:
     """A task of a list, and the run that works on it or waits to; None if there is none."""
 
