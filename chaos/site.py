@@ -152,7 +152,7 @@ class Service:
         with suppress(psutil.Error):
             for child in psutil.Process(pid).children():
                 with suppress(psutil.Error):  # an agent that has just ended
-                    if "family.py" in " ".join(child.cmdline()):
+                    if "athanore.processes.reaper" in " ".join(child.cmdline()):
                         child.kill()
         return self.signal(signal.SIGKILL)
 

@@ -1,32 +1,32 @@
-"""Find and stop all processes of an agent; run as a program, do so when the worker has died.
+"""Find and stop all processes of an agent.
 
 All processes of one agent are its *family*. A process belongs to it that carries the family's mark
 in its environment, is in the session or process group of the family's leader, or descends from one
 that does. So it is found though it forked, was daemonised or started a session of its own. What
-escapes is a process that cleared its environment, started a session *and* lost its parent.
+escapes is a process that cleared its environment, started a session *and* lost its parent; and not
+even that, where the family has a control group of the kernel (`cgroup`).
 
 The mark is also the durable record of who started a process: it names the worker by pid and start
 time, so that a later worker finds the agents of one that is gone, without any file.
 
-Run as a program this is the reaper that `supervisor` starts. It must start fast and may not load
-Athanore, so this module imports the standard library only, and psutil where there is no /proc.
+The reaper imports this module and may not load Athanore: the standard library only, and psutil
+where there is no /proc.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import re
-import select
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from athanore.processes import cgroup
 
 MARK = "ATHANORE_PROCESS_MARK"
 """The environment variable that all processes of an agent inherit."""
@@ -35,9 +35,6 @@ GRACE = 5.0
 """Seconds between TERM and KILL."""
 
 KILL_PATIENCE = 5.0  # seconds after which a process that KILL does not end is given up
-_OVERDUE_CHECK = 1.0  # seconds between looks for agents whose worker's lease is over
-_ORPHAN_CHECK = 2.0  # seconds between looks at the parent, should a fork hold the pipe open
-_SPAWN_GAP = 1.0  # seconds in which a process that was being started may still show up
 
 HAS_PROC = os.path.exists("/proc/self/stat")
 _MARK_ENTRY = re.compile(rb"(?:^|\0)" + MARK.encode() + rb"=([^\0]*)")
@@ -68,7 +65,7 @@ class Family:
 
     `mark` is unique and stands in their environment. `pid` and `start` are those of the leader, 0
     until it is known. No member is older than `since`, the start of the worker. A `leased` one may
-    live no longer than its worker's lease.
+    live no longer than its worker's lease. `group` is the folder of its control group, or "".
     """
 
     mark: str
@@ -76,6 +73,7 @@ class Family:
     pid: int = 0
     start: float = 0
     leased: bool = False
+    group: str = ""
 
     @classmethod
     def new(cls, *, leased: bool = False) -> Family:
@@ -94,6 +92,19 @@ class Family:
         """The same family with the leader that was started; without one if it is gone."""
         leader = _glance(pid)
         return replace(self, pid=pid, start=leader.start) if leader else self
+
+    def grouped(self) -> Family:
+        """The same family with its leader in a control group, where there may be one.
+
+        What the leader starts from now on is in it; what it has started before is found as ever.
+        """
+        if not self.pid:
+            return self
+        group = self.group or cgroup.create(self.mark)
+        if group and not cgroup.enter(group, self.pid):
+            cgroup.remove(group)
+            group = ""
+        return replace(self, group=group)
 
 
 def snapshot() -> dict[int, Process]:
@@ -133,6 +144,9 @@ def find(families: Collection[Family]) -> list[Process]:
         if not leaders.isdisjoint((p.pid, p.group, p.session))
         or (p.start >= since and _mark_of(p.pid) in marks)
     }
+    for family in families:
+        if family.group:
+            members |= cgroup.members(family.group) & seen.keys()
     if members:
         members |= _descendants(members, seen)
     return [seen[pid] for pid in members if pid != os.getpid() and not seen[pid].dead]
@@ -152,12 +166,29 @@ def orphans() -> list[Family]:
         # A container's pids mean nothing outside of it, and the other way round.
         if process.dead or mark in found or mark == own or namespace != _namespace():
             continue
-        with contextlib.suppress(ValueError):  # a mark that somebody else made up
-            pid, since, _ = owner.split("_")
-            worker = seen.get(int(pid))
-            if worker is None or worker.dead or worker.start != float(since):
-                found[mark] = Family(mark, float(since))
+        if (since := _left_by_dead(owner, seen)) is not None:
+            found[mark] = Family(mark, since)
+    for mark, group in cgroup.left_over().items():
+        namespace, _, owner = mark.partition("_")
+        if mark == own or namespace != _namespace():
+            continue
+        if (since := _left_by_dead(owner, seen)) is None:
+            continue
+        if mark in found or cgroup.members(group):
+            found[mark] = Family(mark, since, group=group)
+        else:
+            cgroup.remove(group)
     return list(found.values())
+
+
+def _left_by_dead(owner: str, seen: dict[int, Process]) -> float | None:
+    """The start of the worker that a mark names, if that is gone; else None."""
+    with contextlib.suppress(ValueError):  # a mark that somebody else made up
+        pid, since, _ = owner.split("_")
+        worker = seen.get(int(pid))
+        if worker is None or worker.dead or worker.start != float(since):
+            return float(since)
+    return None
 
 
 class Stopping:
@@ -172,6 +203,7 @@ class Stopping:
         self.left: list[Process] = []
         self.blind = False
         self._families = families
+        self._groups = [family.group for family in families if family.group]
         self._deadline = time.monotonic() + grace
         self._told: set[tuple[int, float]] = set()
         self._seen: set[tuple[int, float]] = set()
@@ -189,7 +221,12 @@ class Stopping:
         self._seen.update((process.pid, process.start) for process in self.left)
         if not self.left or overdue > KILL_PATIENCE:
             self._reap()
+            for group in self._groups:
+                cgroup.remove(group)
             return None
+        if overdue >= 0:
+            for group in self._groups:
+                cgroup.kill(group)
         for process in self.left:
             if overdue >= 0:
                 _signal(process, signal.SIGKILL)
@@ -321,80 +358,3 @@ def _namespace() -> str:
 def steady() -> float:
     """Seconds that go on while the machine sleeps, and that nobody can set."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class _Watched:
-    """What the reaper knows: the families that live, and until when leased ones may."""
-
-    def __init__(self) -> None:
-        self.families: dict[str, Family] = {}
-        self.until = math.inf
-
-    def read(self, line: str) -> None:
-        """Take one message: `+ mark since pid start leased`, `- mark` or `! until`."""
-        verb, *words = line.split(" ")
-        match verb:
-            case "+":
-                mark, since, pid, start, leased = words
-                family = Family(mark, float(since), int(pid), float(start), leased == "1")
-                self.families[mark] = family
-            case "-":
-                self.families.pop(words[0], None)
-            case _:
-                self.until = float(words[0])
-
-    @property
-    def overdue(self) -> list[Family]:
-        """The families whose time is over."""
-        if steady() < self.until:
-            return []
-        return [family for family in self.families.values() if family.leased]
-
-    @property
-    def pause(self) -> float:
-        """Seconds until the next look, if no message comes."""
-        left = self.until - steady()
-        return min(left, _ORPHAN_CHECK) if left > 0 else _OVERDUE_CHECK
-
-
-def reap_after(worker: int, messages: int = 0) -> None:
-    """Read which families live from a pipe; when the worker is gone, end those that are left.
-
-    The end of the pipe means that the worker has died (or has finished: then no family is left).
-    Nobody else holds the pipe, unless the worker forked without exec: so its parenthood is looked
-    at, too. A worker whose lease is over has its agents killed although it lives: it may be stuck,
-    or stand still, while another worker starts others for its tasks.
-    """
-    watched = _Watched()
-    rest = b""
-    while True:
-        if select.select([messages], [], [], watched.pause)[0]:
-            data = os.read(messages, 65536)
-            if not data:
-                break
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                watched.read(line.decode())
-        elif os.getppid() != worker:
-            break
-        if overdue := watched.overdue:
-            _end(overdue, 0)
-    # A process that was between fork and exec shows its mark only a moment later: look again.
-    last_look = time.monotonic() + _SPAWN_GAP
-    while watched.families:
-        _end(watched.families.values(), GRACE)
-        if time.monotonic() > last_look:
-            break
-        time.sleep(0.1)
-
-
-def _end(families: Collection[Family], grace: float) -> None:
-    stopping = Stopping(families, grace)
-    while (pause := stopping.step()) is not None:
-        time.sleep(pause)
-
-
-if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it outlives the worker, and then ends by itself
-    reap_after(int(sys.argv[1]))

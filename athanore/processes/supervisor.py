@@ -37,6 +37,7 @@ import anyio
 from athanore.processes import family as processes
 from athanore.processes.family import Family, Stopping
 from athanore.processes.inherited import give_back_limits
+from athanore.processes.reaper import BOOT
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class Supervised:
         its descendants and whatever carries the mark.
         """
         give_back_limits(pid)
-        self.family = self.family.led_by(pid)
+        self.family = self.family.led_by(pid).grouped()
         self._reaper.watch(self.family)
 
     async def stop(self, grace: timedelta = STOP_GRACE) -> None:
@@ -265,10 +266,11 @@ async def _step(stopping: Stopping) -> tuple[float | None, bool]:
 
 
 def _spawn_reaper(families: str) -> subprocess.Popen[bytes]:
-    # By path and with -P: `-m` would import all of Athanore, and this folder holds a module named
-    # subprocess. A session of its own keeps the terminal's Ctrl-C away.
+    # Not by -m, which would import all of Athanore. A session of its own keeps the terminal's
+    # Ctrl-C away.
+    package = os.path.dirname(os.path.dirname(os.path.abspath(processes.__file__)))
     process = subprocess.Popen(
-        [sys.executable, "-P", os.path.abspath(processes.__file__), str(os.getpid())],
+        [sys.executable, "-P", "-c", BOOT, str(os.getpid()), package],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -284,7 +286,8 @@ def _spawn_reaper(families: str) -> subprocess.Popen[bytes]:
 
 
 def _message(family: Family) -> str:
-    return f"+ {family.mark} {family.since} {family.pid} {family.start} {int(family.leased)}\n"
+    said = (family.mark, family.since, family.pid, family.start, int(family.leased), family.group)
+    return f"+ {' '.join(map(str, said))}\n"
 
 
 def _write(process: subprocess.Popen[bytes], message: str) -> bool:

@@ -76,6 +76,18 @@ def forks_group() -> None:
     say("parent")
 
 
+def deserts() -> None:
+    """Leave a process behind that cannot be known any more: no parent, session or variable."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            script = "import time; print('deserted', flush=True); time.sleep(3600)"
+            command = [sys.executable, "-I", "-S", "-c", script, "deserter"]
+            os.execve(sys.executable, command, {})
+        os._exit(0)
+    hang()
+
+
 def daemonises() -> None:
     """Leave a daemon behind, by the book: double fork, setsid, all descriptors closed."""
     ready, done = os.pipe()
@@ -166,6 +178,7 @@ BEHAVIOURS: dict[str, Callable[..., None]] = {
             forks_group,
         ),
         *(
+            deserts,
             daemonises,
             daemonises_and_hangs,
             escapes,

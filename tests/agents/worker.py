@@ -72,6 +72,11 @@ async def forks() -> None:
     await running
 
 
+async def is_deserted() -> None:
+    """Run an agent that leaves a process behind which nobody would know."""
+    await agent("deserts")
+
+
 if __name__ == "__main__":
-    modes = {f.__name__: f for f in (runs, dies_in_the_gap, spawns, forks)}
+    modes = {f.__name__: f for f in (runs, dies_in_the_gap, spawns, forks, is_deserted)}
     asyncio.run(modes[sys.argv[1]]())

@@ -148,7 +148,7 @@ class TestKilledWorker:
         assert len(marks) == 4
         assert not any(family.mark in marks for family in processes.orphans())
         children = psutil.Process(worker.pid).children()
-        (reaper,) = [p for p in children if "family.py" in " ".join(p.cmdline())]
+        (reaper,) = [p for p in children if "athanore.processes.reaper" in " ".join(p.cmdline())]
         reaper.suspend()
         worker.kill()
         worker.wait()
