@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from datetime import timedelta
-from functools import partial
 
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
 
-from athanore.errors import (
-    AnswerLostError,
-    BoardAccessError,
-    BoardError,
-    BoardUnavailableError,
-    DispatchError,
-    NotFoundError,
-    QueueNotFoundError,
-)
+from athanore.errors import BoardAccessError, BoardError, DispatchError
 from athanore.flows import provider_limits
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.transcript import Log
 from athanore.flows.onward import go_on
 from athanore.flows.publishing import published
 from athanore.flows.refusals import pause_for_board
-from athanore.flows.retry import PatientBoard, retry_delay
-from athanore.models import AgentOutcome, AgentResult, Task
+from athanore.flows.retry import retry_delay
+from athanore.flows.task_place import TaskPlace
+from athanore.models import AgentOutcome, AgentResult
 from athanore.routes import Route
 from athanore.runs.capacity import pausing
 from athanore.runs.run_log import RunLog
@@ -70,7 +62,7 @@ class Conclusion:
         self._log = log
         self._interrupted = interrupted
         self._limit: provider_limits.Wait | None = None
-        self._board = PatientBoard(app.board, app.margins, log)
+        self._place = TaskPlace(app, run_log, task_id, log, interrupted=interrupted)
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
@@ -106,13 +98,13 @@ class Conclusion:
         if result.succeeded:
             self._app.breaker.succeeded(self._route)
             return await self._succeeded()
-        queue = await self._where()
+        queue = await self._place.queue()
         if queue is None:
             return Cancelled(message=f"{result.reason}; the task is gone from the board.")
         if self._interrupted and queue == self._route.queue_name and self._may_retry(result):
             return self._awaiting_retry(result)  # it had been moved back already
         if queue != self._route.in_progress_queue:
-            await self._comment(
+            await self._place.comment(
                 f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
                 "leaving it there."
             )
@@ -151,13 +143,13 @@ class Conclusion:
                 return await self._handed_back(_capitalised(message))
             case StopReason.ENDED:
                 text = f"Agent stopped: {message}; leaving in {self._route.in_progress_queue!r}."
-                if await self._where() == self._route.in_progress_queue:
-                    await self._even_if_refused(self._comment(text))
+                if await self._place.queue() == self._route.in_progress_queue:
+                    await self._even_if_refused(self._place.comment(text))
                 await self._run_log.close()
                 return Cancelled(message=message)
             case StopReason.MOVED_AWAY:
                 text = message or "the task was moved away"
-                await self._even_if_refused(self._comment(f"Agent stopped: {text}."))
+                await self._even_if_refused(self._place.comment(f"Agent stopped: {text}."))
                 await self._run_log.close()
                 return Cancelled(message=text)
             case _:
@@ -175,12 +167,12 @@ class Conclusion:
         """
         if result is not None and result.succeeded:
             await self._succeeded()
-        elif await self._where() == self._route.in_progress_queue:
+        elif await self._place.queue() == self._route.in_progress_queue:
             why = "Worker is shutting down" if result is None else f"Agent failed ({result.reason})"
-            await self._comment(
+            await self._place.comment(
                 f"{why}, and Prefect is away; returned to queue, attempt {self._run_log.attempt}."
             )
-            await self._move(self._route.queue_name)
+            await self._place.move(self._route.queue_name)
 
     async def _even_if_refused(self, work: Awaitable[None]) -> None:
         try:
@@ -230,13 +222,14 @@ class Conclusion:
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
 
     async def _succeeded(self) -> State[None]:
-        parts = (self._app, self._route, self._run_log, self._task_id, self._comment, self._log)
+        say = self._place.comment
+        parts = (self._app, self._route, self._run_log, self._task_id, say, self._log)
         if (instead := await published(*parts)) is not None:
             return instead
-        task = await self._task()
+        task = await self._place.task()
         queue = None if task is None else task.queue_name
         if task is not None and queue == self._route.in_progress_queue:
-            goes = await go_on(*parts[:3], task, self._comment, self._move, self._log)
+            goes = await go_on(*parts[:3], task, say, self._place.move, self._log)
             if isinstance(goes, State):
                 return goes
             queue = goes
@@ -248,8 +241,8 @@ class Conclusion:
 
     async def _retry(self, result: AgentResult) -> State[None]:
         text = f"{self._retrying(result)} Moving back to source queue for retry."
-        await self._comment(text, result.output_tail)
-        if not await self._move(self._route.queue_name):
+        await self._place.comment(text, result.output_tail)
+        if not await self._place.move(self._route.queue_name):
             await self._run_log.rule_out_retries()
             return _failed(result, f"{result.reason}; there is no queue to retry it from")
         return self._awaiting_retry(result)
@@ -292,7 +285,7 @@ class Conclusion:
                 name,
                 extra={"action": "route_paused"},
             )
-        await self._comment(f"{text} Moving back to source queue.", result.output_tail)
+        await self._place.comment(f"{text} Moving back to source queue.", result.output_tail)
         await self._put_back()
         state: State[None] = AwaitingRetry(scheduled_time=due)
         state.message = text
@@ -301,7 +294,7 @@ class Conclusion:
     async def _wait(self, limit: provider_limits.Wait, result: AgentResult) -> State[None]:
         """The task pays nothing for its provider's limit, or a day's budget: it waits."""
         await self._run_log.give_back()
-        await self._comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
+        await self._place.comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
         await self._put_back()
         self._app.local_runs.wake(limit.due)
         state: State[None] = AwaitingRetry(scheduled_time=limit.due)
@@ -310,19 +303,19 @@ class Conclusion:
 
     async def _put_back(self) -> None:
         """Move the task back to its queue; where the board refuses, the next start takes it."""
-        if not await self._move(self._route.queue_name):
+        if not await self._place.move(self._route.queue_name):
             await self._run_log.keep_claim()
 
     async def _return_to_queue(self, why: str) -> State[None]:
-        queue = await self._where()
+        queue = await self._place.queue()
         if queue not in (self._route.in_progress_queue, self._route.queue_name):
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             return Cancelled(name=StateName.STOPPED, message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
         await self._run_log.give_back()
         if queue == self._route.in_progress_queue:
-            await self._comment(f"{why}; returned to queue, attempt {self._run_log.attempt}.")
-            if not await self._move(self._route.queue_name):
+            await self._place.comment(f"{why}; returned to queue, attempt {self._run_log.attempt}.")
+            if not await self._place.move(self._route.queue_name):
                 await self._run_log.close()
                 return Cancelled(name=StateName.NOWHERE_TO_GO, message=f"{why}; its queue is gone.")
         state: State[None] = AwaitingRetry(scheduled_time=self._app.clock.now())
@@ -330,64 +323,22 @@ class Conclusion:
         return state
 
     async def _cancelled(self, message: str) -> None:
-        queue = await self._where()
+        queue = await self._place.queue()
         why = f" ({message})" if message else ""
         if queue != self._route.in_progress_queue:
             if queue not in (None, self._route.queue_name):
-                await self._comment(
+                await self._place.comment(
                     f"Cancelled{why}: agent stopped; the task was in {queue!r} by then."
                 )
             return
         target = self._route.on_cancel
         if target is None:
-            await self._comment(
+            await self._place.comment(
                 f"Cancelled{why}: agent stopped; leaving in {self._route.in_progress_queue!r}."
             )
         else:
-            await self._comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
-            await self._move(target, followed=False)
-
-    async def _where(self) -> str | None:
-        """The task's queue, or None if the task is gone."""
-        task = await self._task()
-        return None if task is None else task.queue_name
-
-    async def _task(self) -> Task | None:
-        """The task, or None if it is gone."""
-        try:
-            return await self._board.until_it_answers(lambda: self._app.board.task(self._task_id))
-        except NotFoundError:
-            return None
-
-    async def _comment(self, text: str, tail: str = "") -> None:
-        try:
-            # Of an earlier start or a lost worker: the output's tail is known to that only.
-            once = self._interrupted or self._run_log.kept() is not None
-            await self._board.say(self._task_id, text, tail=tail, once=once)
-        except NotFoundError as exc:
-            self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
-
-    async def _move(self, queue: str, *, followed: bool = True) -> bool:
-        """Move the task; False, with a comment, if the board has no such queue any more."""
-        move = partial(self._app.board.move, self._task_id, queue, followed=followed)
-        try:
-            look = partial(self._app.board.task, self._task_id)
-            await self._board.until_it_answers(move, look=look)
-        except QueueNotFoundError as exc:
-            self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
-            await self._comment(
-                f"The board has no queue {queue!r} any more; leaving the task where it is."
-            )
-            return False
-        except NotFoundError as exc:
-            self._log.warning("No move: %s", exc, extra={"action": "move_refused"})
-        except (BoardUnavailableError, BoardAccessError, AnswerLostError):
-            raise
-        except BoardError as exc:
-            self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
-            await self._comment(f"The board refuses to move the task to {queue!r}: {exc}")
-            return False
-        return True
+            await self._place.comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
+            await self._place.move(target, followed=False)
 
 
 def _capitalised(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,9 +31,31 @@ needs_groups = pytest.mark.skipif(
 )
 
 
+class Grouped(Tagged):
+    """Processes whose groups are emptied in the end, too: a deserter would hold the pipes open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pids = [os.getpid()]
+
+    def start(
+        self, *command: str, env: dict[str, str] | None = None, new_session: bool = True
+    ) -> subprocess.Popen[str]:
+        process = super().start(*command, env=env, new_session=new_session)
+        self._pids.append(process.pid)
+        return process
+
+    def clean_up(self) -> None:
+        for group in [group for pid in self._pids for group in groups_of(pid)]:
+            cgroup.kill(group)
+        super().clean_up()
+        for group in [group for pid in self._pids for group in groups_of(pid)]:
+            cgroup.remove(group)
+
+
 @pytest.fixture
 def tagged() -> Generator[Tagged]:
-    tagged = Tagged()
+    tagged = Grouped()
     yield tagged
     tagged.clean_up()
 
