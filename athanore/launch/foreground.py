@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -17,9 +18,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import psutil
+
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
+from athanore.launch import keyboard
 from athanore.launch.checks import check_app
+from athanore.launch.ending import shut_down
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_server import PrefectServer, prefect_errors, prefect_server
 from athanore.launch.serving import serving
@@ -250,7 +255,11 @@ async def _serve_app(
         services.append(prefect.watch())
     if screen is not None:
         services.append(_show(screen, app))
-    with app_is_served(app, api_socket, prefect.url):
+    keys = keyboard.Keys(app, stop)
+    with app_is_served(app, api_socket, prefect.url), keyboard.listening(keys.actions) as heard:
+        took = time.time() - psutil.Process().create_time()
+        hint = f" {keyboard.HINT}" if heard else ""
+        logger.info("Ready in %.1f s.%s", took, hint, extra={"action": "started"})
         await work(app, stop, *services)
 
 
@@ -314,38 +323,14 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
         await asyncio.wait([stopping, *beside, *started], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        await _shut_down(app, workers, started, stop)
+        grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
+        await shut_down(workers, started, stop, grace)
         for task in beside:
             task.cancel()
         results = await asyncio.gather(*beside, *started, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result
-
-
-async def _shut_down(
-    app: App, workers: list[Any], started: list[asyncio.Task[None]], stop: Stop
-) -> None:
-    grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
-    if count := sum(w.agent_count for w in workers):
-        logger.info(
-            "%s agent%s may finish within %g s (Ctrl-C again: stop now).",
-            count,
-            "" if count == 1 else "s",
-            grace.total_seconds(),
-            extra={"action": "stopping"},
-        )
-    drains = asyncio.gather(*(w.drain(grace) for w in workers))
-    hurry = asyncio.create_task(stop.at_once())
-    await asyncio.wait([drains, hurry], return_when=asyncio.FIRST_COMPLETED)
-    if not drains.done():
-        for worker in workers:
-            worker.stop_agents()
-        await drains
-    hurry.cancel()
-    for task in started:
-        task.cancel()
-    await asyncio.wait(started)
 
 
 async def _send_the_rest() -> None:

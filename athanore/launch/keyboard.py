@@ -1,0 +1,122 @@
+"""Single keys on the terminal in which an app runs: o opens its page, p pauses it, q stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import termios
+import tty
+import webbrowser
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING
+
+from athanore.errors import AthanoreError
+
+if TYPE_CHECKING:
+    from athanore.launch.stopping import Stop
+    from athanore.runtime.apps import App
+
+logger = logging.getLogger("athanore")
+
+HINT = "Keys: o opens the board page, p pauses, q stops."
+
+
+@contextlib.contextmanager
+def listening(
+    actions: Mapping[str, Callable[[], None]], stream: int | None = None
+) -> Generator[bool]:
+    """Call what belongs to a key while the block runs; Ctrl-C and its like stay what they are.
+
+    The value is False, and nothing is listened to, where there is no terminal of ours.
+
+    Args:
+        stream: the terminal; by default standard input.
+    """
+    fd = _terminal() if stream is None else stream
+    if fd is None:
+        yield False
+        return
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        try:
+            typed = os.read(fd, 64).decode(errors="replace")
+        except OSError:
+            typed = ""
+        if not typed:  # the terminal is gone
+            loop.remove_reader(fd)
+        for key in typed:
+            if (action := actions.get(key.lower())) is not None:
+                action()
+
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd, termios.TCSAFLUSH)  # what was typed before is not meant
+    loop.add_reader(fd, read)
+    try:
+        yield True
+    finally:
+        loop.remove_reader(fd)
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _terminal() -> int | None:
+    """Standard input, if it is a terminal that is ours, and somebody sees what comes of it."""
+    try:
+        fd = sys.stdin.fileno()
+        ours = os.isatty(fd) and sys.stdout.isatty() and os.tcgetpgrp(fd) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return None
+    return fd if ours else None
+
+
+class Keys:
+    """What the keys do."""
+
+    def __init__(self, app: App, stop: Stop) -> None:
+        self._app = app
+        self._stop = stop
+        self._paused: list[str] = []
+        self._switching: asyncio.Task[None] | None = None
+
+    @property
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """What belongs to each key."""
+        return {"o": self._open, "p": self._switch, "q": self._end}
+
+    def _open(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._app.api_url)
+
+    def _end(self) -> None:
+        if not self._stop.is_requested:
+            logger.info("Stopping ...", extra={"action": "stopping"})
+        self._stop.request()
+
+    def _switch(self) -> None:
+        if self._switching is None or self._switching.done():
+            self._switching = asyncio.create_task(self._pause_or_resume())
+
+    async def _pause_or_resume(self) -> None:
+        from athanore.runs.connection.transports import prefect_client
+        from athanore.services.routes import pause, resume
+
+        try:
+            async with prefect_client() as client:
+                if self._paused:
+                    while self._paused:
+                        await resume(client, self._app, self._paused[-1])
+                        self._paused.pop()
+                    logger.info("All routes go on.", extra={"action": "keys_resumed"})
+                    return
+                for name in await self._app.routes.read(client):
+                    await pause(client, self._app, name)
+                    self._paused.append(name)
+            logger.info(
+                "All routes are paused: no agent starts, running agents finish. p lets them go on.",
+                extra={"action": "keys_paused"},
+            )
+        except AthanoreError as exc:
+            logger.warning("%s", exc, extra={"action": "keys_failed"})

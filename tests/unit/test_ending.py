@@ -1,0 +1,83 @@
+"""The end of an app in the foreground, and the keys that it listens to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import termios
+from datetime import timedelta
+
+import pytest
+
+from athanore.launch import keyboard
+from athanore.launch.ending import shut_down
+from athanore.launch.stopping import Stop
+
+
+class Busy:
+    """A worker whose agents work until they are stopped, or for so long."""
+
+    def __init__(self, agents: int, seconds: float) -> None:
+        self.agent_count = agents
+        self._seconds = seconds
+        self._stopped = asyncio.Event()
+
+    async def drain(self, grace: timedelta) -> None:
+        """Wait for the agents."""
+        limit = min(self._seconds, grace.total_seconds())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), limit)
+        self.agent_count = 0
+
+    def stop_agents(self) -> None:
+        """Stop them."""
+        self._stopped.set()
+
+
+def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_it_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    started = [asyncio.create_task(asyncio.sleep(600))]
+    workers = [Busy(2, 0.5), Busy(0, 0)]
+    await shut_down(workers, started, Stop(), timedelta(seconds=20), said_every=0.1)
+    said = _said(caplog)
+    assert said[0] == "2 agents may finish within 20 s (Ctrl-C again: stop now)."
+    assert said.count("Waiting for 2 agents, 20 s more at most.") >= 2
+    assert started[0].cancelled()
+
+
+async def test_who_asks_twice_waits_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    stop = Stop()
+    stop.bind()
+    ending = asyncio.create_task(
+        shut_down([Busy(1, 600)], [asyncio.create_task(asyncio.sleep(600))], stop, timedelta(60))
+    )
+    await asyncio.sleep(0)
+    stop.request()
+    stop.request()
+    await asyncio.wait_for(ending, 10)
+
+
+async def test_keys_are_heard_at_once_and_the_terminal_is_as_before() -> None:
+    ours, theirs = os.openpty()
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    before = termios.tcgetattr(theirs)
+    actions = {key: lambda key=key: heard.put_nowait(key) for key in "opq"}
+    with keyboard.listening(actions, theirs) as listens:
+        assert listens
+        os.write(ours, b"xOq")
+        assert [await asyncio.wait_for(heard.get(), 10) for _ in range(2)] == ["o", "q"]
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
+
+
+async def test_without_a_terminal_nothing_is_listened_to() -> None:
+    with keyboard.listening({}) as listens:
+        assert not listens
