@@ -256,7 +256,10 @@ class QuestionNotFoundError(NotFoundError):
         self.question_id = question_id
         self.existing = list(existing)
         there = ", ".join(self.existing) or "none"
-        super().__init__(f"No open question has the id {question_id!r}. Open are: {there}.")
+        super().__init__(
+            f"No open question has the id {question_id!r}; it may be answered already. Open are: "
+            f"{there}."
+        )
 
 
 class QuestionClosedError(DispatchError):

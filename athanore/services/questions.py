@@ -115,15 +115,21 @@ async def ask(
 async def find(prefect: RunStore, app: App, question_id: str) -> Question:
     """Find a question that is open, or was a moment ago.
 
+    Args:
+        question_id: its id, or the beginning of it where no other open one begins so.
+
     Raises:
-        QuestionNotFoundError: there is none; the message names those that there are.
+        QuestionNotFoundError: there is none, or there are several; the message names those that
+            there are.
     """
     listed = await questions.all_listed(prefect, app.name)
-    for one in listed:
-        if one.id == question_id:
-            found = await questions.of_run(prefect, one.run_id)
-            if mine := next((q for q in found if q.id == question_id), None):
-                return mine
+    meant = [one for one in listed if one.id == question_id]
+    if not meant and question_id:
+        meant = [one for one in listed if one.id.startswith(question_id)]
+    if len(meant) == 1:
+        found = await questions.of_run(prefect, meant[0].run_id)
+        if mine := next((q for q in found if q.id == meant[0].id), None):
+            return mine
     raise QuestionNotFoundError(question_id, [one.id for one in listed])
 
 

@@ -17,11 +17,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Failed, Pending, Running, Suspended
 
+from athanore import names
 from athanore.errors import (
     DispatchError,
     InvalidAnswerError,
     NotFoundError,
     QuestionClosedError,
+    QuestionNotFoundError,
 )
 from athanore.flows import asking
 from athanore.models import RetryPolicy
@@ -259,9 +261,13 @@ async def _(site: Asking) -> None:
 
 @row("suspended", "where it waits", "its route is removed", "withdrawn", "is cancelled")
 async def _(site: Asking) -> None:
-    await clearing.cancel_waiting(site.client, site.app.name, "Todo", "Route removed.")
+    left = await clearing.cancel_waiting(site.client, site.app.name, "Todo", "Route removed.")
+    assert [run.id for run in left] == [site.run.id]
+    flow = f"{names.AGENT_FLOW}/{names.deployment_name(site.app.name, 'Todo')}"
+    site.client.deployed[flow].tags.append(names.LEAVING_TAG)
     await site.sweep()
     assert (await site.now()).state_name == StateName.ROUTE_REMOVED
+    assert site.place == "Todo"
 
 
 @row("suspended", "where it waits", "its run is deleted in Prefect", "gone", "is gone")
@@ -452,3 +458,14 @@ async def test_a_suspended_run_has_its_form() -> None:
     state = (await site.now()).state
     assert state is not None and state.state_details.run_input_keyset is not None
     assert await site.client.has_note(site.run.id, state.state_details.run_input_keyset["schema"])
+
+
+async def test_a_question_is_named_by_the_beginning_of_its_id() -> None:
+    site = await Asking.made("at work")
+    other = await site.asked("Which size?")
+    first = site.question.id
+    length = next(n for n in range(1, len(first)) if first[:n] != other.id[:n])
+    assert await use_cases.find(site.client, site.app, first[:length]) == site.question
+    for unclear in (first[: length - 1], "", f"{first}x"):
+        with pytest.raises(QuestionNotFoundError, match=first):
+            await use_cases.find(site.client, site.app, unclear)
