@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from athanore.cli.agent_choice import AgentKind, missing, with_agent
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
 from athanore.cli.templates import FILES, TO_FILL_IN, WHAT, BoardKind
@@ -25,15 +26,19 @@ def init(
     /,
     *,
     board: Annotated[BoardKind, Parameter(help="Where the tasks are.")] = "json",
+    agent: Annotated[
+        AgentKind, Parameter(help="What works on them; own is a script to begin with.")
+    ] = "own",
 ) -> None:
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
 
     With `--board github` the board is a repository's issues, with `--board github-project` those in
     a project, with `--board gitlab` or `--board jira` a project's, with `--board linear` a
     team's; and .env.example says what to set.
-    With `--board sql` it is in a database, which the first start makes.
+    With `--board sql` it is in a database, which the first start makes. `--agent claude` and the
+    like start that agent with what it needs for its work; it has to be installed and signed in.
     """
-    files = FILES[board]
+    files = with_agent(FILES[board], agent)
     there = [str(folder / name) for name in files if (folder / name).exists()]
     if there:
         raise ConfigurationError(
@@ -46,7 +51,8 @@ def init(
         for name, content in files.items():
             with (folder / name).open("x", encoding="utf-8") as file:
                 file.write(content.replace("name=NAME", f'name="{app}"'))
-        (folder / "agent.py").chmod(0o755)
+        if agent == "own":
+            (folder / "agent.py").chmod(0o755)
     except OSError as exc:
         where = exc.filename or folder
         raise ConfigurationError(f"{where} cannot be written: {exc.strerror or exc}.") from exc
@@ -64,9 +70,12 @@ def init(
         say('  athanore create Todo "Say hello"', "bold")
     say(
         "\nIt starts Prefect, a worker and the task API, and prints their addresses; "
-        "Ctrl-C stops it.\nPut your own agent into command= in run.py. "
-        "`athanore doctor` says what is missing."
+        "Ctrl-C stops it.\n"
+        + ("Put your own agent into command= in run.py. " if agent == "own" else "")
+        + "`athanore doctor` says what is missing."
     )
+    if (says := missing(agent)) is not None:
+        say(says, "yellow")
 
 
 def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:

@@ -1,0 +1,40 @@
+"""Apps of `athanore init --agent`, for each board and agent."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from athanore import AgentDispatcher, Task
+from athanore.cli.agent_choice import AgentKind, with_agent
+from athanore.cli.templates import FILES, BoardKind
+
+BOARDS = get_args(BoardKind.__value__)
+AGENTS = [kind for kind in get_args(AgentKind.__value__) if kind != "own"]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_script_has_the_agent_and_nothing_of_the_other(
+    board: BoardKind, agent: AgentKind
+) -> None:
+    files = with_agent(FILES[board], agent)
+    script = files["run.py"].replace("name=NAME", 'name="x"')
+    compile(script, "run.py", "exec")
+    assert f'default_agent=CliAgentAdapter("{agent}"),' in script
+    assert "agent.py" not in script and "shlex" not in script and "command=" not in script
+    assert "task.description" in script
+    assert ("import Path" in script) is ("HERE /" in script)
+    assert {"AGENTS.md", ".gitignore"} <= set(files) and "agent.py" not in files
+    assert with_agent(FILES[board], "own") == FILES[board]
+
+
+def test_the_app_is_one() -> None:
+    script = with_agent(FILES["json"], "codex")["run.py"].replace("name=NAME", 'name="x"')
+    space: dict[str, Any] = {"__file__": "run.py", "__name__": "run"}
+    exec(compile(script, "run.py", "exec"), space)
+    assert isinstance(space["dispatcher"], AgentDispatcher)
+    task = Task(id="1", name="Fix it", queue_name="Todo", description="It breaks")
+    said = space["work"]("1", "Fix it", task)
+    assert said.startswith("Work on task 1: Fix it.\n\nIt breaks\n\n")
