@@ -49,6 +49,9 @@ type Publish = Literal["branch", "pull-request"]
 
 type MatchFunction = Callable[[Task], bool]
 
+REACTIONS = ("ci_failed", "changes_requested", "conflict")
+"""What a route may react to after its pull request was opened."""
+
 NEEDS = ("comments", "tasks")
 """What only a task that is read by itself has."""
 
@@ -360,6 +363,22 @@ class RouteOptions:
 
     True or False. Default: False."""
 
+    reactions: Option[Sequence[str], tuple[str, ...]] = words()
+    """What puts a task back into its queue after its pull request was opened, with what is wrong in
+    the next agent's prompt: `ci_failed`, `changes_requested`, `conflict`.
+
+    A list of these words; it needs `publish="pull-request"`. Default: none."""
+
+    max_reactions: Option[int, int] = count(3, least=1)
+    """How often `reactions` put a task back; one more time, and it is left to a person.
+
+    At least 1. Default: 3."""
+
+    merged_queue: Option[str | None, str | None] = queue(none=True)
+    """Where a task goes when its pull request is merged. Its folder may go then.
+
+    It needs `publish="pull-request"`. Default: none, the task stays."""
+
     env: Option[Mapping[str, str] | None, Mapping[str, str]] = variables()
     """Variables that are added to the agent's environment. Those said over HTTP are kept in Prefect
     as they are, so put no secrets there.
@@ -374,6 +393,11 @@ class RouteOptions:
         if unknown := set(self.needs) - set(NEEDS):
             raise RouteError(
                 f"Route {self.name!r}: needs={sorted(unknown)!r} must be of {list(NEEDS)!r}."
+            )
+        if unknown := set(self.reactions) - set(REACTIONS):
+            raise RouteError(
+                f"Route {self.name!r}: reactions={sorted(unknown)!r} must be of "
+                f"{list(REACTIONS)!r}."
             )
         for option in QUEUE_OPTIONS:
             if option != "queue_name" and getattr(self, option) == self.queue_name:

@@ -67,6 +67,12 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             raise RouteError(f"Route {route.name!r}: publish={route.publish!r} {wrong}.")
         if route.expects == "commits" and (wrong := cannot_publish(route.workspace, "branch")):
             raise RouteError(f"Route {route.name!r}: expects='commits' {wrong}.")
+        for name in ("reactions", "merged_queue"):
+            if getattr(route, name) and route.publish != "pull-request":
+                raise RouteError(
+                    f"Route {route.name!r}: {name}={getattr(route, name)!r} needs "
+                    'publish="pull-request": there is no other pull request to look at.'
+                )
         if route.output is not None:
             check_output(route.name, route.output)
         return route

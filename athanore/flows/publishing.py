@@ -9,7 +9,12 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Failed, Scheduled
 
-from athanore.errors import NotFoundError, PublishError, PublishRefusedError
+from athanore.errors import (
+    NotFoundError,
+    PrefectUnavailableError,
+    PublishError,
+    PublishRefusedError,
+)
 from athanore.flows.attempts.transcript import Log
 from athanore.routes import Route
 from athanore.runs.run_log import RunLog
@@ -42,12 +47,19 @@ async def published(
         return None  # nobody would know what it is about
     clean = app.redactor.text
     try:
-        text = clean(await publishing.publish(app, route, task))
+        done = await publishing.publish(app, route, task)
+        text = clean(done.text)
     except PublishRefusedError as exc:
         await run_log.rule_out_retries()
         return Failed(name=StateName.NOT_PUBLISHED, message=clean(_refusal(task_id, exc)))
     except PublishError as exc:
         return await _later(app, route, run_log, clean(f"Not published yet: {exc}."), say, log)
+    try:
+        await publishing.follow(run_log.prefect, app, route, task_id, done)
+    except PrefectUnavailableError as exc:  # the worker stops; the task goes on all the same
+        log.error(
+            "What comes back of it is not looked at: %s", exc, extra={"action": "pull_not_seen"}
+        )
     log.info("%s", text, extra={"action": "published"})
     if all(comment.text != text for comment in task.comments):
         await say(text)

@@ -1,7 +1,18 @@
 """Where the work of agents is published: pull requests of a forge."""
 
 from athanore.forges.base import Forge, PullRequest, PullRequestState
+from athanore.forges.feedback import Feedback, FeedbackKind, PullRequestNews, TellsFeedback
 from athanore.forges.github import GitHubForge
 from athanore.forges.texts import PullRequestTask
 
-__all__ = ["Forge", "GitHubForge", "PullRequest", "PullRequestState", "PullRequestTask"]
+__all__ = [
+    "Feedback",
+    "FeedbackKind",
+    "Forge",
+    "GitHubForge",
+    "PullRequest",
+    "PullRequestNews",
+    "PullRequestState",
+    "PullRequestTask",
+    "TellsFeedback",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,8 @@ from athanore.errors import (
     PublishRefusedError,
 )
 from athanore.forges.base import PullRequest, PullRequestState
+from athanore.forges.feedback import FeedbackKind, PullRequestNews
+from athanore.forges.github_feedback import news
 from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, Texts, marked, renewed
 from athanore.http_client.addresses import read_address
 from athanore.queue_adapters.github.account import (
@@ -176,6 +178,13 @@ class GitHubForge:
         path = f"repos/{self.repository}/pulls/{found.number}"
         with self._asking() as client:
             client.write("PATCH", path, {"body": text})
+
+    def news(
+        self, number: int, commit: str, kinds: Collection[FeedbackKind], seen: Collection[str]
+    ) -> PullRequestNews:
+        """What has come back of a pull request; see `TellsFeedback.news`."""
+        with self._asking() as client:
+            return news(client, self.repository, number, commit, kinds, seen, self._timeout)
 
     def _found(self) -> str | None:
         given = self._token or token_of_the_environment()

@@ -36,6 +36,9 @@ class Margins:
     first_pause: timedelta = timedelta(seconds=0.5)
     """Before the board is asked again for the first time; each further pause is twice as long."""
 
+    pulls: timedelta = timedelta(minutes=2)
+    """Between two looks at the open pull requests of an app; more where there are many."""
+
     booking: timedelta = timedelta(seconds=10)
     """Between two entries of what an agent has used in the record of its run."""
 

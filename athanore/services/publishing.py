@@ -6,22 +6,41 @@ Each step looks before it does something, so that all of it may be repeated afte
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from athanore.errors import DispatchError, PublishRefusedError, TaskBusyError
 from athanore.forges.base import Forge, PullRequest, PullRequestState
 from athanore.forges.texts import PullRequestTask
 from athanore.models import Task
 from athanore.routes import Route
-from athanore.runs import store
+from athanore.runs import pulls, store
+from athanore.runs.port import RunStore
+from athanore.runs.pulls import OpenPull
 from athanore.runtime.apps import App
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
 from athanore.workspaces.base import PublishesWork, Pushed
 
 
-async def publish(app: App, route: Route, task: Task, *, allow_ci_changes: bool = False) -> str:
-    """Publish the branch of a task that no agent works on; returns what is to be said on its card.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of publishing a branch.
+
+    Attributes:
+        text: what is to be said on the card.
+        commit: what is published.
+        pull: the pull request for it, if there is one.
+    """
+
+    text: str
+    commit: str = ""
+    pull: PullRequest | None = None
+
+
+async def publish(
+    app: App, route: Route, task: Task, *, allow_ci_changes: bool = False
+) -> Published:
+    """Publish the branch of a task that no agent works on.
 
     Args:
         allow_ci_changes: whatever the route says.
@@ -45,11 +64,12 @@ async def publish(app: App, route: Route, task: Task, *, allow_ci_changes: bool 
     pushed = await provider.push(app.name, task.id, allow_ci_changes=allowed)
     where = f"branch {there.branch!r} at {pushed.commit[:10]}"
     if not pushed.subjects:
-        return f"There is nothing to publish: {where} adds nothing to {there.base!r}."
+        text = f"There is nothing to publish: {where} adds nothing to {there.base!r}."
+        return Published(text)
     count = len(pushed.subjects)
     many = f"{count} commit{'s' if count > 1 else ''}"
     if forge is None:
-        return f"Published: {where}, {many}, on {provider.published_at}."
+        return Published(f"Published: {where}, {many}, on {provider.published_at}.", pushed.commit)
     clean = app.redactor.text
     about = PullRequestTask(
         replace(task, name=clean(task.name), description=clean(task.description)),
@@ -58,7 +78,17 @@ async def publish(app: App, route: Route, task: Task, *, allow_ci_changes: bool 
         tuple(clean(subject) for subject in pushed.subjects),
     )
     request = await _pull_request(forge, found, pushed, about)
-    return f"Published: {request.url} ({where}, {many})."
+    text = f"Published: {request.url} ({where}, {many})."
+    return Published(text, pushed.commit, request)
+
+
+async def follow(prefect: RunStore, app: App, route: Route, task_id: str, done: Published) -> None:
+    """Have what comes back of a pull request looked at, where its route wants that."""
+    if done.pull is None or not (route.reactions or route.merged_queue):
+        return
+    pull = done.pull
+    opened = OpenPull(app.name, route.name, task_id, pull.number, pull.url, done.commit)
+    await pulls.published(prefect, opened)
 
 
 async def publish_by_hand(
@@ -82,7 +112,9 @@ async def publish_by_hand(
     except PublishRefusedError as exc:
         hint = " (--allow-ci-changes publishes it all the same)" if exc.about_ci else ""
         raise PublishRefusedError(f"Not published: {exc}{hint}.", about_ci=exc.about_ci) from exc
-    text = app.redactor.text(said)
+    async with prefect.client() as client:
+        await follow(client, app, route, task_id, said)
+    text = app.redactor.text(said.text)
     await tasks.comment(app, task_id, text, by)
     resting = (route.in_progress_queue, route.dead_letter_queue)
     if route.done_queue is None or task.queue_name not in resting:

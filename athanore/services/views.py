@@ -34,6 +34,9 @@ class Kind(StrEnum):
     QUESTION = "question"
     """A question of an agent that nobody has answered."""
 
+    MAX_REACTIONS = "max-reactions"
+    """A task whose pull request failed again after `max_reactions`."""
+
     BROKEN_ENTRY = "broken-entry"
     """A card that cannot be read, and is left alone."""
 

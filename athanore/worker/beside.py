@@ -15,6 +15,7 @@ from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.board_watch import BoardWatch
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.polls import forget_empty_polls
+from athanore.worker.pull_watch import watch_pulls
 from athanore.worker.tidying import tidy
 
 type Work = dict[str, Callable[[], Awaitable[object]]]
@@ -39,6 +40,7 @@ async def beside_polls(
         watch = BoardWatch(client, app, woken=wake, taken=sweep.soon)
         await watch.begin()
         work[f"The look after runs of {app.name!r}"] = sweep.sweep
+        work[f"The look at pull requests of {app.name!r}"] = partial(watch_pulls, client, app)
         work[f"The watch of the board of {app.name!r}"] = watch.watch
     return work
 

@@ -170,6 +170,19 @@ class WorkspaceProvider(Protocol):
 
 
 @runtime_checkable
+class EndsWork(Protocol):
+    """A provider that can be told that a task is done with."""
+
+    async def finish(self, app: str, task_id: str) -> None:
+        """Remove a task's folder, however lately it was used.
+
+        Raises:
+            WorkspaceError: an attempt has it, or something in it is nowhere else.
+        """
+        ...
+
+
+@runtime_checkable
 class PublishesWork(Protocol):
     """A provider whose folders have branches, which it can bring elsewhere."""
 

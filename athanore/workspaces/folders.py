@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -164,6 +164,23 @@ class TaskFolders(ABC):
 
     async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:
         """Remove a task's folder; see `WorkspaceProvider.remove`."""
+        await self._remove(app, task_id, self._kept, force=force)
+
+    async def finish(self, app: str, task_id: str) -> None:
+        """Remove the folder of a task that is done with; see `EndsWork.finish`."""
+        await self._remove(app, task_id, self._unsaved)
+
+    async def _unsaved(self, place: Place, record: Record) -> str:
+        return await self.unsaved(place)
+
+    async def _remove(
+        self,
+        app: str,
+        task_id: str,
+        kept_for: Callable[[Place, Record], Awaitable[str]],
+        *,
+        force: bool = False,
+    ) -> None:
         place = Place(self.folders, app, task_id, self.folder_name)
         if not is_there(place.folder):
             return
@@ -174,7 +191,7 @@ class TaskFolders(ABC):
             raise WorkspaceError(f"{place.folder} is in use.") from None
         try:
             record = place.read()
-            if not force and (kept := await self._kept(place, record)):
+            if not force and (kept := await kept_for(place, record)):
                 raise WorkspaceError(f"{place.folder} is kept: {kept}.")
             try:
                 await self.secure(place, record)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
+from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import github_double
 from tests.github.described import Description
 from tests.harness import app_name, prompt, running
@@ -137,3 +139,75 @@ def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) ->
         assert len(github.pulls.listed("all", "")) == 1
     assert "was closed" in comment
     assert not git(repository.path, "rev-list", f"main..{branch}")
+
+
+REACTING = r"""
+import os, pathlib, subprocess, sys
+said = pathlib.Path(os.environ["SAID"])
+number = len(list(said.iterdir()))
+(said / str(number)).write_text(sys.argv[1])
+pathlib.Path("work.txt").open("a").write(f"{number}\n")
+subprocess.run(["git", "add", "work.txt"], check=True)
+subprocess.run(["git", "commit", "-q", "-m", f"Work {number}"], check=True)
+"""
+
+
+def test_a_failed_check_brings_the_agent_back_and_a_merge_the_task_on(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    said.mkdir()
+    with github_double(check=Description().check) as github:
+        repository = Repository(tmp_path / "toy.git")
+        board = MemoryAdapter(["Todo", "In Progress", "Done", "Merged"])
+        task = board.create_task("Todo", "Fix it")
+        dispatcher = AgentDispatcher(
+            shlex.join([sys.executable, "-I", "-S", "-c", REACTING]),
+            name=app_name("reacts"),
+            queue_backend=board,
+            poll_interval=3600,
+            api_port=0,
+            workspace=GitWorkspace(
+                repository.path, root=tmp_path / "root", forge=github.forge(repository.path)
+            ),
+        )
+        dispatcher.route(
+            "Todo",
+            done_queue="Done",
+            publish="pull-request",
+            reactions=["ci_failed", "changes_requested", "conflict"],
+            merged_queue="Merged",
+            env={**ALONE, "SAID": str(said)},
+        )(prompt)
+        branch = f"athanore/{task.id}-fix-it"
+        margins = Margins(pulls=timedelta(seconds=0.3))
+        with running(dispatcher, prefect_api, margins=margins) as it:
+            it.in_queue(task.id, "Done")
+            first = git(repository.path, "rev-parse", branch)
+            with github.wire.lock:
+                github.pulls.check(
+                    first, "tests", "failure", "collected 3 items\nE assert 1 == 2\n"
+                )
+            wait_until("an agent went on", lambda: len(list(said.iterdir())) == 2)
+            it.in_queue(task.id, "Done")
+            second = git(repository.path, "rev-parse", branch)
+            with github.wire.lock:
+                github.pulls.check(second, "tests", "success")
+                (pull,) = github.pulls.listed("all", "")
+                github.pulls.merge(pull["number"])
+            it.in_queue(task.id, "Merged")
+            comments = it.comments(task.id)
+            clones = tmp_path / "root"
+            wait_until("its folder is gone", lambda: not list(clones.glob("*/tasks/**/work.txt")))
+        assert github.wire.violations == []
+    told = (said / "1").read_text()
+    assert "    > E assert 1 == 2" in told and pull["html_url"] in told
+    assert "assert" not in (said / "0").read_text()
+    subjects = git(repository.path, "log", "--format=%s", f"main..{branch}").splitlines()
+    assert subjects == ["Work 1", "Work 0"]
+    assert [c.partition(" ")[0] for c in comments] == [
+        "Published:",
+        f"{pull['html_url']}:",
+        "Published:",
+        "Merged:",
+    ]

@@ -168,5 +168,5 @@ def test_null_over_http_is_a_value_only_where_none_is_one() -> None:
         "retry_delay", "retry_max_delay", "max_rounds", "resume_after", "cwd", "host",
         "max_cost_usd", "max_tokens", "task_max_cost_usd", "task_max_tokens",
         "day_max_cost_usd", "day_max_tokens",
-        "expects", "publish", "ask_timeout", "ask_default", "waiting_queue",
+        "expects", "publish", "ask_timeout", "ask_default", "waiting_queue", "merged_queue",
     }  # fmt: skip

@@ -145,6 +145,8 @@ SPECIAL: dict[str, Any] = {
     "expects": "move",
     "publish": "branch",
     "output": Handed,
+    "merged_queue": "Merged",
+    "reactions": ("conflict",),
     "then": another,
     "workspace": GitWorkspace("repo"),
     "waiting_queue": "Waiting",

@@ -35,6 +35,7 @@ from athanore.models import Task as BoardTask
 from athanore.outputs import instructions
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
+from athanore.runs import pulls
 from athanore.runs.events import activity
 from athanore.runs.questions import Question
 from athanore.runs.run_log import RunLog
@@ -43,6 +44,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.background import kept_up
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.secrets.environment import agent_environment, secret_variables
+from athanore.services import reactions
 from athanore.texts import cut, cut_lines
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Ours is a net
@@ -208,10 +210,14 @@ class AgentAttempt:
         return grace + _LAST_WORDS + _TIMEOUT_MARGIN
 
     async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
-        route, attempt = self._route, self._run_log.attempt
+        route, attempt, feedback = self._route, self._run_log.attempt, ""
+        if route.reactions:
+            pull = await pulls.of_task(self._run_log.prefect, self._app.name, claimed.id)
+            feedback = reactions.told(pull)
         try:
             prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
             prompt = _with_check(prompt, self._run_log.record.check)
+            prompt = "\n\n".join(part for part in (prompt, feedback) if part)
             if route.output is not None:
                 told = instructions(route.output, self._app.api_url, claimed.id)
                 prompt = f"{prompt}\n\n{told}"

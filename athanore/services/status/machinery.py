@@ -11,11 +11,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
+from athanore.runs import pulls
 from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
 from athanore.runs.questions import Question
+from athanore.runs.pulls import OpenPull
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
 from athanore.services.questions import open_questions
@@ -39,6 +41,7 @@ class Machinery:
     with it all routes. `unserved` says of a route, by its name, why no worker
     takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
     takes its tasks although some live. `asked` is what agents have asked, and nobody has answered.
+    `given_up` are the pull requests that agents go on with no more (`max_reactions`).
     """
 
     limit: int | None
@@ -51,6 +54,7 @@ class Machinery:
     unserved: Mapping[str, Unserved] = field(default_factory=dict[str, Unserved])
     provider_limits: tuple[ProviderLimit, ...] = ()
     asked: tuple[Question, ...] = ()
+    given_up: tuple[OpenPull, ...] = ()
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -74,7 +78,14 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
         asked=tuple(await open_questions(prefect, app)),
+        given_up=await _given_up(prefect, app, routes),
     )
+
+
+async def _given_up(prefect: RunStore, app: App, routes: Routes) -> tuple[OpenPull, ...]:
+    if not any(known.route.reactions for known in routes.values()):
+        return ()
+    return tuple(p for p in await pulls.all_open(prefect, app.name) if p.is_given_up)
 
 
 def _unserved(routes: Routes, fleet: Fleet) -> dict[str, Unserved]:

@@ -11,6 +11,7 @@ from athanore import names
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
 from athanore.runs.questions import Question
+from athanore.runs.pulls import OpenPull
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
@@ -37,6 +38,7 @@ async def needs_person(
     user = await board_user(app)
     return [
         *of_tasks(routes, at_rest, user),
+        *of_pulls(machinery.given_up),
         *of_board(await app.board.problems()),
         *of_routes(app.name, machinery),
     ]
@@ -90,6 +92,21 @@ def _of_task(
         says = f"{whose} was cancelled{said}, and is left in {task.queue_name!r}."
         return NeedsPerson(Kind.CANCELLED, says, requeue, task.id)
     return None
+
+
+def of_pulls(given_up: Iterable[OpenPull]) -> list[NeedsPerson]:
+    """The pull requests that agents go on with no more."""
+    return [
+        NeedsPerson(
+            Kind.MAX_REACTIONS,
+            f"{pull.url} of task {pull.task!r} still fails after {pull.reactions} reactions.",
+            "Look at it, and merge or close it; or: athanore dispatch "
+            f"{shlex.quote(pull.task)} --queue {shlex.quote(pull.route)}",
+            pull.task,
+            pull.route,
+        )
+        for pull in given_up
+    ]
 
 
 def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
