@@ -1,4 +1,5 @@
-"""Ten tasks in folders of their own: three agents at once, a worker that is killed, one retry."""
+"""Ten tasks in folders of their own: three agents at once, a worker that is killed, one retry, one
+check that fails, and ten branches that are published."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from tests.support import wait_until
 
 TASKS = [str(number) for number in range(1, 11)]
 FAILS_ONCE = "5"
+UNCHECKED_ONCE = "7"
 
 SCRIPT = f"""\
 from athanore import AgentDispatcher, GitWorkspace, JsonFileAdapter
@@ -25,7 +27,9 @@ dispatcher = AgentDispatcher(
     workspace=GitWorkspace("./toy.git", root="spaces", setup="git config toy.ready yes"),
 )
 
-@dispatcher.route("Todo", done_queue="Done", retry_delay=0, env={ALONE!r})
+@dispatcher.route(
+    "Todo", done_queue="Done", retry_delay=0, env={ALONE!r}, check="my-check", publish="branch"
+)
 def todo(task_id: str, task_name: str) -> str:
     return task_name
 
@@ -63,6 +67,18 @@ pathlib.Path("draft.txt").unlink()
 step(2)
 """
 
+CHECK = """\
+import os, pathlib, sys
+
+outside, task = pathlib.Path(sys.argv[1]), os.environ["ATHANORE_TASK_ID"]
+if task == "UNCHECKED" and not (outside / "checked").exists():
+    (outside / "checked").touch()
+    print("one test failed")
+    sys.exit(1)
+assert "ATHANORE_TOKEN" not in os.environ
+assert pathlib.Path("step-2.txt").read_text() == task
+"""
+
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(400)]
 
 
@@ -85,6 +101,9 @@ class Ten:
         agent = folder / "agent.py"
         agent.write_text(AGENT.replace("FAILS", FAILS_ONCE))
         self.system.add_program("my-agent", sys.executable, "-I", "-S", agent, folder)
+        check = folder / "check.py"
+        check.write_text(CHECK.replace("UNCHECKED", UNCHECKED_ONCE))
+        self.system.add_program("my-check", sys.executable, "-I", "-S", check, folder)
         self.killed: list[str] = []
 
     def play(self) -> None:
@@ -135,9 +154,23 @@ def test_each_branch_holds_each_commit_once(ten: Ten) -> None:
         assert ten.mirror("rev-parse", branch) == git(ten.folder(task), "rev-parse", "HEAD")
 
 
-def test_the_repository_is_as_it_was(ten: Ten) -> None:
-    assert ten.repository.branches() == ["main"]
-    assert git(ten.repository.path, "rev-parse", "main") == ten.repository.first
+def test_each_branch_is_published_as_it_is_and_nothing_else(ten: Ten) -> None:
+    branches = {task: f"athanore/{task}-task-{task}" for task in TASKS}
+    path = ten.repository.path
+    assert sorted(ten.repository.branches()) == sorted([*branches.values(), "main"])
+    assert git(path, "rev-parse", "main") == ten.repository.first
+    for task, branch in branches.items():
+        assert git(path, "rev-parse", branch) == git(ten.folder(task), "rev-parse", "HEAD")
+        files = git(path, "ls-tree", "-r", "--name-only", branch).splitlines()
+        assert files == [".gitignore", "README.md", "step-1.txt", "step-2.txt"]
+    assert not git(path, "for-each-ref", "refs/athanore", "refs/tags")
+
+
+def test_the_check_that_failed_cost_an_attempt_and_no_commit(ten: Ten) -> None:
+    first, *others = [c["text"] for c in ten.system.task(UNCHECKED_ONCE)["comments"]]
+    assert first.startswith("Retry 1/1: check failed: my-check (exit 1).")
+    assert "one test failed" in first
+    assert [text.partition(":")[0] for text in others] == ["Checked", "Published"]
 
 
 def test_there_is_one_folder_for_each_task_and_nothing_half_made(ten: Ten) -> None:
@@ -156,7 +189,7 @@ def test_what_the_killed_attempts_left_is_kept(ten: Ten) -> None:
 
 
 def test_the_retry_went_on_where_the_first_attempt_was(ten: Ten) -> None:
-    (comment,) = ten.system.task(FAILS_ONCE)["comments"]
+    comment = ten.system.task(FAILS_ONCE)["comments"][0]
     assert comment["text"].startswith("Retry 1/1: exit code 3.")
     refs = ten.mirror("for-each-ref", "--format=%(refname)", f"refs/athanore/ten/{FAILS_ONCE}")
     assert f"refs/athanore/ten/{FAILS_ONCE}/2" in refs.splitlines()
