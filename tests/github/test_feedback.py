@@ -56,7 +56,9 @@ def test_checks_of_other_commits_are_none_of_ours(
     other = "1" * 40
     github.pulls.check(other, "tests", "failure")
     assert not forge.news(number, commit, ALL, ()).feedback
-    github.pulls.rows[number]["head_commit"] = other
+    github.pulls.check(commit, "tests", "failure")
+    assert forge.news(number, commit, ALL, ()).feedback
+    github.pulls.rows[number]["head_commit"] = other  # somebody else goes on with it
     assert not forge.news(number, commit, ALL, ()).feedback
 
 
