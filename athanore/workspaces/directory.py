@@ -23,6 +23,11 @@ class DirectoryWorkspace(TaskFolders):
         setup: a command, or several, that make a folder ready; run once for each folder.
         setup_timeout: how long each of them may take.
         keep: how long a folder stays that nobody has used; None for ever.
+        before_run: a command, or several, that are run in the folder before each attempt; if one
+            fails no agent starts, as with `setup`.
+        after_run: the same after each attempt, however it ended, each for 30 seconds at most. What
+            fails is said in the log.
+        min_free: how many bytes have to be free where the folders are, for an agent to start.
 
     Raises:
         ConfigurationError: a command cannot be split into words.
@@ -35,8 +40,18 @@ class DirectoryWorkspace(TaskFolders):
         setup: str | Sequence[str] | None = None,
         setup_timeout: timedelta = timedelta(minutes=10),
         keep: timedelta | None = timedelta(days=7),
+        before_run: str | Sequence[str] | None = None,
+        after_run: str | Sequence[str] | None = None,
+        min_free: int | None = None,
     ) -> None:
-        super().__init__(setup, setup_timeout, keep)
+        super().__init__(
+            setup,
+            setup_timeout,
+            keep,
+            before_run=before_run,
+            after_run=after_run,
+            min_free=min_free,
+        )
         self._root = Path(root)
 
     @property

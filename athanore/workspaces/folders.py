@@ -18,6 +18,7 @@ from filelock import Timeout
 from athanore.errors import WorkspaceError
 from athanore.models import AgentOutcome, Task
 from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
+from athanore.workspaces.hooks import Hooks
 from athanore.workspaces.places import Place, Record, acquire, is_held, places
 from athanore.workspaces.preparation import Preparation
 
@@ -29,20 +30,33 @@ class TaskFolders(ABC):
         setup: a command, or several, that make a folder ready.
         setup_timeout: how long each of them may take.
         keep: how long a folder stays that nobody has used; None for ever.
+        before_run, after_run: commands around each attempt.
+        min_free: how many bytes have to be free where the folders are, for an attempt to begin.
 
     Raises:
         ConfigurationError: a command cannot be split into words.
     """
 
     def __init__(
-        self, setup: str | Sequence[str] | None, setup_timeout: timedelta, keep: timedelta | None
+        self,
+        setup: str | Sequence[str] | None,
+        setup_timeout: timedelta,
+        keep: timedelta | None,
+        *,
+        before_run: str | Sequence[str] | None = None,
+        after_run: str | Sequence[str] | None = None,
+        min_free: int | None = None,
     ) -> None:
         Preparation(setup, setup_timeout)  # a mistake in it is told now
+        Hooks(before_run, after_run, setup_timeout)
         # Under their own names, so that they count for the app's version.
         self._setup = setup
         self._setup_timeout = setup_timeout
         self._keep = keep
-        self._opened: dict[Path, Place] = {}
+        self._before_run = before_run
+        self._after_run = after_run
+        self._min_free = min_free
+        self._opened: dict[Path, tuple[Place, WorkspaceRequest]] = {}
 
     @property
     @abstractmethod
@@ -74,13 +88,27 @@ class TaskFolders(ABC):
         """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
         there = next(p for p in (self.folders, *self.folders.parents) if is_there(p))
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            return None
+            return self._too_full(there)
         return f"the folder {str(self.folders)!r} cannot be made: {there} may not be written"
+
+    def _too_full(self, folder: Path) -> str | None:
+        if self._min_free is None or (free := shutil.disk_usage(folder).free) >= self._min_free:
+            return None
+        return (
+            f"{free / 1e9:.1f} GB are free at {folder}, and min_free={self._min_free} asks for "
+            f"{self._min_free / 1e9:.1f} GB; athanore workspaces clean removes folders that may go"
+        )
+
+    @property
+    def _hooks(self) -> Hooks:
+        return Hooks(self._before_run, self._after_run, self._setup_timeout)
 
     async def open(self, request: WorkspaceRequest) -> Workspace:
         """Give a task's folder to an attempt; see `WorkspaceProvider.open`."""
         place = Place(self.folders, request.app, request.task.id, self.folder_name)
         place.make()
+        if too_full := self._too_full(place.home):
+            raise WorkspaceError(f"There is no room for a folder: {too_full}.")
         await acquire(place.lock)
         try:
             record = place.read()
@@ -91,6 +119,8 @@ class TaskFolders(ABC):
             place.write(record)
             preparation = Preparation(self._setup, self._setup_timeout)
             prepared = await preparation.done(place.folder, record.prepared, request)
+            place.write(replace(record, prepared=prepared))
+            await self._hooks.before(place.folder, request)
             record = replace(
                 record,
                 prepared=prepared,
@@ -103,7 +133,7 @@ class TaskFolders(ABC):
         except BaseException:
             place.lock.release()
             raise
-        self._opened[place.folder] = place
+        self._opened[place.folder] = (place, request)
         return Workspace(place.folder, record.branch, record.base)
 
     async def _make_up_for(self, place: Place, record: Record, request: WorkspaceRequest) -> None:
@@ -116,9 +146,10 @@ class TaskFolders(ABC):
 
     async def close(self, workspace: Workspace, outcome: AgentOutcome | None) -> Sequence[str]:
         """Take a folder back; see `WorkspaceProvider.close`."""
-        place = self._opened.pop(workspace.path)
+        place, request = self._opened.pop(workspace.path)
         try:
             place.check()
+            await self._hooks.after(place.folder, request)
             record = place.read()
             notes = await self.secure(place, record)
             ended = replace(record, closed_at=_now().isoformat(), outcome=str(outcome or "stopped"))

@@ -26,6 +26,26 @@ PAUSES = (timedelta(seconds=1), timedelta(seconds=5))
 _LARGEST = 50_000_000  # bytes of a lock file that are looked at
 
 
+def split_commands(option: str, commands: str | Sequence[str] | None) -> list[list[str]]:
+    """The words of one command, or of several.
+
+    Raises:
+        ConfigurationError: a command has no words, or a quote that is not closed.
+    """
+    found: list[list[str]] = []
+    for command in [commands] if isinstance(commands, str) else list(commands or ()):
+        try:
+            words = shlex.split(command)
+        except ValueError as exc:
+            raise ConfigurationError(
+                f"{option}={command!r} cannot be split into words: {exc}."
+            ) from None
+        if not words:
+            raise ConfigurationError(f"{option}={command!r} must name a program.")
+        found.append(words)
+    return found
+
+
 class Preparation:
     """What is run to make a folder ready.
 
@@ -45,18 +65,7 @@ class Preparation:
         timeout: timedelta,
         pauses: Sequence[timedelta] = PAUSES,
     ) -> None:
-        given = [commands] if isinstance(commands, str) else list(commands or ())
-        self._commands: list[list[str]] = []
-        for command in given:
-            try:
-                words = shlex.split(command)
-            except ValueError as exc:
-                raise ConfigurationError(
-                    f"setup={command!r} cannot be split into words: {exc}."
-                ) from None
-            if not words:
-                raise ConfigurationError(f"setup={command!r} must name a program.")
-            self._commands.append(words)
+        self._commands = split_commands("setup", commands)
         self._timeout = timeout
         self._pauses = pauses
 

@@ -312,6 +312,37 @@ async def test_a_failed_setup_leaves_the_folder_free_and_not_ready(site: Site) -
     assert site.ran == [["uv", "sync"]] * 2
 
 
+async def test_hooks_are_run_around_each_attempt(site: Site) -> None:
+    provider = site.provider(setup="uv sync", before_run=["a", "b 'c d'"], after_run="e")
+    for _ in range(2):
+        await site.used(provider)
+    around = [["a"], ["b", "c d"], ["e"]]
+    assert site.ran == [["uv", "sync"], *around, *around]
+    site.ran.clear()
+    workspace = await site.open(provider)
+    site.results = [AgentResult(AgentOutcome.FAILED, "exit code 1")]
+    await provider.close(workspace, None)
+    assert site.said[-1] == "after_run failed: e (exit code 1)"
+
+
+async def test_without_its_hook_no_agent_starts_and_the_folder_is_free(site: Site) -> None:
+    provider = site.provider(setup="uv sync", before_run="a")
+    site.results = [SUCCEEDED, AgentResult(AgentOutcome.FAILED, "exit code 1", output_tail="why")]
+    with pytest.raises(WorkspaceError, match=r"before_run failed: a \(exit code 1\)") as caught:
+        await site.open(provider)
+    assert caught.value.output == "why"
+    await site.used(provider)
+    assert site.ran == [["uv", "sync"], ["a"], ["a"]], "it is ready all the same"
+
+
+async def test_without_room_no_agent_starts(site: Site) -> None:
+    with pytest.raises(WorkspaceError, match=r"no room for a folder: .* GB are free at .*min_free"):
+        await site.open(site.provider(min_free=10**18))
+    missing = site.provider(min_free=10**18).check()
+    assert missing is not None and "min_free=1000000000000000000" in missing
+    assert site.provider(min_free=1).check() is None
+
+
 async def test_a_base_that_is_not_there_is_said_and_leaves_nothing(site: Site) -> None:
     with pytest.raises(WorkspaceError, match=r"has no branch, tag or commit 'nope'"):
         await site.open(site.provider(base="nope"))
@@ -377,5 +408,6 @@ def test_what_is_no_address_is_refused(wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "  ", "sh -c 'x", ["uv sync", ""]], ids=str)
 def test_a_setup_that_is_no_command_is_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="setup="):
-        GitWorkspace("repo", setup=wrong)
+    for option in ("setup", "before_run", "after_run"):
+        with pytest.raises(ConfigurationError, match=f"{option}="):
+            GitWorkspace("repo", **{option: wrong})
