@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from athanore.errors import RouteError
 from athanore.models import Task
@@ -37,6 +37,7 @@ from athanore.options import (
     word,
     words,
 )
+from athanore.options.choices import MOST_TOKENS, NEEDS, REACTIONS, Expects, Publish
 from athanore.outputs import Output, is_output
 from athanore.workspaces.base import is_provider
 
@@ -44,19 +45,7 @@ if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter
     from athanore.workspaces.base import WorkspaceProvider
 
-type Expects = Literal["commits", "move", "comment"]
-type Publish = Literal["branch", "pull-request"]
-
 type MatchFunction = Callable[[Task], bool]
-
-REACTIONS = ("ci_failed", "changes_requested", "conflict")
-"""What a route may react to after its pull request was opened."""
-
-NEEDS = ("comments", "tasks")
-"""What only a task that is read by itself has."""
-
-MOST_TOKENS = 10**12
-"""No budget is larger."""
 
 MAX_CRASHES = 3
 """How many lost workers a task survives by default."""
@@ -390,15 +379,11 @@ class RouteOptions:
             raise RouteError(f"A route needs a queue to watch; queue_name={self.queue_name!r}.")
         if vars(self)["name"] is None:
             object.__setattr__(self, "name", self.queue_name)
-        if unknown := set(self.needs) - set(NEEDS):
-            raise RouteError(
-                f"Route {self.name!r}: needs={sorted(unknown)!r} must be of {list(NEEDS)!r}."
-            )
-        if unknown := set(self.reactions) - set(REACTIONS):
-            raise RouteError(
-                f"Route {self.name!r}: reactions={sorted(unknown)!r} must be of "
-                f"{list(REACTIONS)!r}."
-            )
+        for option, known in (("needs", NEEDS), ("reactions", REACTIONS)):
+            if unknown := set(getattr(self, option)) - set(known):
+                raise RouteError(
+                    f"Route {self.name!r}: {option}={sorted(unknown)!r} must be of {list(known)!r}."
+                )
         for option in QUEUE_OPTIONS:
             if option != "queue_name" and getattr(self, option) == self.queue_name:
                 raise RouteError(

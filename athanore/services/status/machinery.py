@@ -16,8 +16,8 @@ from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
-from athanore.runs.questions import Question
 from athanore.runs.pulls import OpenPull
+from athanore.runs.questions import Question
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
 from athanore.services.questions import open_questions
@@ -40,7 +40,7 @@ class Machinery:
     `pause_reasons` says why a route paused itself. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
     takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
-    takes its tasks although some live. `asked` is what agents have asked, and nobody has answered.
+    `asked` is what agents have asked, and nobody has answered.
     `given_up` are the pull requests that agents go on with no more (`max_reactions`).
     """
 

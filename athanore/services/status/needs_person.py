@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore import names
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
-from athanore.runs.questions import Question
 from athanore.runs.pulls import OpenPull
+from athanore.runs.questions import Question
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
