@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Completed
 
 from athanore import names
@@ -27,6 +28,20 @@ async def is_wished(prefect: RunStore, run: FlowRun) -> bool:
     before = [s for s in states if s.type is not StateType.CANCELLED]
     last = max(before, key=lambda s: s.timestamp, default=None)
     return last is not None and last.type in (*WAITING, StateType.CANCELLING)
+
+
+async def ended_first(prefect: RunStore, before: FlowRun, mine: State[Any] | None) -> bool:
+    """Tell whether ours is the state that ended a cancellation: Prefect accepts it twice.
+
+    Args:
+        before: the run as it was when it was being cancelled.
+        mine: the state that it was then given; what Prefect answered.
+    """
+    seen = before.state and before.state.id
+    history = sorted(await prefect.read_states(before.id), key=lambda s: s.timestamp)
+    place = next((i for i, s in enumerate(history) if s.id == seen), -1)
+    ended = [s.id for s in history[place + 1 :] if s.type is StateType.CANCELLED]
+    return mine is not None and ended[:1] == [mine.id]
 
 
 async def cancel_waiting(prefect: RunStore, app: str, route: str, message: str) -> list[FlowRun]:

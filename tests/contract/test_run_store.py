@@ -397,6 +397,16 @@ async def test_a_deleted_run_is_missed_by_whoever_asks_for_it(place: Place) -> N
     assert (await place.dispatched()).id != run.id, "its key is free again"
 
 
+async def test_of_two_that_end_a_cancellation_one_was_first(place: Place) -> None:
+    run = await place.at_work()
+    assert await place.put(run, Cancelling(message="by me"))
+    before = await place.now(run)
+    answers = [await place.client.propose(run.id, Cancelled()) for _ in range(2)]
+    assert [a.accepted for a in answers] == [True, True], "both are told that theirs is taken"
+    first = [await clearing.ended_first(place.client, before, a.state) for a in answers]
+    assert first == [True, False]
+
+
 @pytest.mark.parametrize(
     ("states", "wished"),
     [

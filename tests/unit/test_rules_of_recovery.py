@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import (
     AwaitingRetry,
     Cancelled,
+    Cancelling,
     Completed,
     Failed,
     Pending,
@@ -19,10 +22,11 @@ from prefect.states import (
 
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.runs import store
+from athanore.runs.port import Answer
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState, StateName
 from athanore.services import dead_letters
-from tests.memory_store import no_events
+from tests.memory_store import MemoryRunStore, no_events
 from tests.rules_site import DEAD, LOG, PHASES, RESULTS, Site
 
 __all__ = ["no_events"]
@@ -95,6 +99,42 @@ async def test_a_run_of_a_dead_worker_does_not_stay_as_it_is(phase: str, noted: 
         assert (after.state_type, site.place) == (StateType.CANCELLED, "Cancelled")
     else:
         assert (after.state_name, site.place) == (PrefectState.AWAITING_RETRY, "Todo")
+
+
+class Together(MemoryRunStore):
+    """Two hosts have seen a run in the same state before either has changed it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = asyncio.Barrier(2)
+
+    async def propose(self, run_id: UUID, state: State[Any]) -> Answer:
+        await self.both.wait()
+        return await super().propose(run_id, state)
+
+
+class Twice(Site):
+    """A site that two hosts look after at once."""
+
+    def prefect(self) -> MemoryRunStore:
+        return Together()
+
+
+@pytest.mark.parametrize("phase", ["working", "cancelling"])
+@pytest.mark.parametrize("on_cancel", [None, "Cancelled"])
+async def test_two_hosts_that_recover_a_run_leave_one_comment_and_one_move(
+    phase: str, on_cancel: str | None
+) -> None:
+    site = Twice(on_cancel=on_cancel)
+    run = await site.at_work()
+    if phase == "cancelling":
+        run = await site.put(run, Cancelling(message="by me"))
+    recoveries = [Recovery(site.client, site.app, site.route, LOG) for _ in range(2)]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(r.recover(run, site.task_id) for r in recoveries))
+    assert len(site.comments) == 1
+    assert site.place == ("Todo" if phase == "working" else on_cancel or "In Progress")
+    assert record_of(await site.client.read_run(run.id)).crashes == int(phase == "working")
 
 
 @pytest.mark.parametrize("state", [Failed(message="exit code 1"), Completed(), Cancelled()])

@@ -30,7 +30,7 @@ from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.routes import Route
 from athanore.runs import store
-from athanore.runs.clearing import is_wished
+from athanore.runs.clearing import ended_first, is_wished
 from athanore.runs.port import RunStore
 from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
 from athanore.runs.run_log import RunLog
@@ -161,6 +161,8 @@ class Recovery:
         answer = await self._prefect.propose(run.id, state)
         if not answer.accepted:
             return
+        if state.is_cancelled() and not await ended_first(self._prefect, now, answer.state):
+            return  # another host sees to its task
         if sure:
             await RunLog(self._prefect, now, self._route.retry).leave()
         if run.state_type is StateType.CANCELLING:
