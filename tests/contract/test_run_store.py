@@ -499,6 +499,9 @@ async def test_a_route_that_paused_itself_resumes_by_itself(place: Place) -> Non
     assert await pausing.resume_by_itself(client, app, "Todo")
     assert await pausing.paused_parts(client, app, "Todo") == ()
     assert await pausing.account_waited_for(client, app, "Todo") == ""
+    await pausing.pause(client, app, "Todo")
+    assert not await pausing.resume_by_itself(client, app, "Todo"), "a person has paused it"
+    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
 
 
 async def test_the_routes_of_an_app_are_found(place: Place) -> None:
