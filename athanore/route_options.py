@@ -352,7 +352,7 @@ class RouteOptions:
 
     True or False. Default: False."""
 
-    reactions: Option[Sequence[str], tuple[str, ...]] = words()
+    reactions: Option[Sequence[str], tuple[str, ...]] = words(of=REACTIONS)
     """What puts a task back into its queue after its pull request was opened, with what is wrong in
     the next agent's prompt: `ci_failed`, `changes_requested`, `conflict`.
 

@@ -167,9 +167,17 @@ def queue(default: str | None = None, **more: Any) -> Any:
     return _option(QUEUE, default, *rules, **more)
 
 
-def words(*, python_only: bool = False, **more: Any) -> Any:
-    """An option that is a list of words; `python_only`: it cannot be sent."""
-    sent = None if python_only else list[JsonText]
+def words(*, python_only: bool = False, of: Sequence[str] = (), **more: Any) -> Any:
+    """An option that is a list of words.
+
+    Args:
+        python_only: it cannot be sent.
+        of: what may be sent, if not any word.
+    """
+    sent: Any = None if python_only else list[JsonText]
+    if of:
+        pattern = rf"^({'|'.join(map(re.escape, of))})$"
+        sent = list[Annotated[str, StringConstraints(pattern=pattern)]]
     kind = Kind(keep=_words, expects="a list of words", sent=sent, shown=list[str], show=list)
     return _option(kind, (), **more)
 
