@@ -230,11 +230,12 @@ class AgentDispatcher:
         Raises:
             RouteError: nobody would know when it is used up.
         """
-        try:
-            agent = self.agent_for(route)
-        except ConfigurationError:
-            return  # there is nothing to run, which is said elsewhere
-        check_budgets(agent, route)
+        for with_agent in route.by_turns():
+            try:
+                agent = self.agent_for(with_agent)
+            except ConfigurationError:
+                continue  # there is nothing to run, which is said elsewhere
+            check_budgets(agent, route)
 
     @property
     def routes(self) -> Mapping[str, Route]:

@@ -124,6 +124,12 @@ class RouteOptions:
 
     Default: inherits `default_agent`. It cannot be said over HTTP."""
 
+    fallback_agent: Option[AgentAdapter | None, AgentAdapter | None] = thing("an agent adapter")
+    """The agent adapter that takes over while the account of the route's agent has reached a usage
+    limit of its provider. A limit of its own account, beside that, holds the route.
+
+    Default: `None`, and the route waits. It cannot be said over HTTP."""
+
     timeout: Option[Seconds | Inherit | None, timedelta | None] = duration(
         INHERIT, inherits="agent_timeout", none=True, column="timeout", empty="none"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from athanore.errors import RouteError
@@ -132,6 +132,13 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
         """
         extras = {"task": task, "attempt": attempt, "workspace": workspace}
         return await call_prompt_function(self.name, self.prompt, task.id, task.name, extras)
+
+    def by_turns(self) -> tuple[Route, ...]:
+        """The route with its agent, and then with the one that takes over, if it has one."""
+        fallback = self.fallback_agent
+        if fallback is None or fallback is self.agent:
+            return (self,)
+        return (self, replace(self, agent=fallback))
 
     def describe(self) -> str:
         """Say in a line what the route starts, for descriptions and tables."""

@@ -29,30 +29,67 @@ class Wait(NamedTuple):
 
 
 async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None) -> Wait:
-    """Note a limit that an agent of a route has reached, and hold all routes of the account."""
+    """Note a limit that an agent of a route has reached, and hold all routes of the account.
+
+    A route whose other agent has an account without a limit is not held: that agent takes over.
+    """
     own, now = account_of(app, route), app.clock.now()
     fault = fault or Fault(FaultKind.PROVIDER)
     limit = await limits.reached(prefect, own, fault, now, _witness(app, route))
-    paused = await _pause(prefect, app, route, limit)
-    for name, known in (await app.routes.read(prefect)).items():
-        if name != route.name and account_of(app, known.route) == limit.account:
-            await _pause(prefect, app, known.route, limit)
-    return Wait(limit.in_words(now), now if paused else limit.until)
+    told = {own: limit, limit.account: limit}
+    routes = await app.routes.read(prefect)
+    for name, known in routes.items():
+        if name == route.name or not told.keys() & _accounts(app, known.route):
+            continue
+        if (holds := await _soonest(prefect, app, known.route, told)) is not None:
+            await _pause(prefect, app, known.route, holds)
+    whole = routes[route.name].route if route.name in routes else route
+    holds = await _soonest(prefect, app, whole, told)
+    if holds is None:
+        return Wait(limit.taken_over(now), now)
+    paused = await _pause(prefect, app, route, holds)
+    return Wait(holds.in_words(now), now if paused else holds.until)
 
 
-async def hold(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Wait | None:
-    """Say why a run may start no agent now; None if it may.
+async def choose(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Route | Wait:
+    """The route with the agent that a run may start now, or why it may start none.
 
-    Its route may be one of another app than that whose agent has reached the limit.
+    The limit may have been reached by an agent of another app. The fallback agent works while the
+    account of the first is limited, also while another task tries that after the reset.
     """
-    held = await app.limits.held(prefect, account_of(app, route), str(run.id))
-    if held is None:
-        return None
+    found: list[limits.Held] = []
+    for with_agent in route.by_turns():
+        held = await app.limits.held(prefect, account_of(app, with_agent), str(run.id))
+        if held is None:
+            return with_agent
+        found.append(held)
+    held = min(found, key=lambda h: h.ask_again)
     limit, now = held.limit, app.clock.now()
     if held.another_first:
         return Wait(f"{limit.in_words(now)}; another task goes first", now + held.ask_again)
     paused = await _pause(prefect, app, route, limit)
     return Wait(limit.in_words(now), now if paused else limit.until)
+
+
+def _accounts(app: App, route: Route) -> list[str]:
+    return [account_of(app, with_agent) for with_agent in route.by_turns()]
+
+
+async def _soonest(
+    prefect: RunStore, app: App, route: Route, told: Mapping[str, limits.Limit]
+) -> limits.Limit | None:
+    """The limit that ends first, if those of all agents of a route are reached; else None.
+
+    Args:
+        told: limits that are known, by their accounts.
+    """
+    found: list[limits.Limit] = []
+    for account in _accounts(app, route):
+        limit = told.get(account) or await limits.read(prefect, account)
+        if limit is None or limit.until <= app.clock.now():
+            return None
+        found.append(limit)
+    return min(found, key=lambda limit: limit.until)
 
 
 async def passed(

@@ -37,6 +37,7 @@ from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
+from athanore.flows.provider_limits import Wait
 from athanore.flows.refusals import claim_refused, pause_for_board
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
@@ -194,8 +195,13 @@ class _Visit:
             return await self._conclude(None, self.app.local_runs.outages())
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
-        if held := await provider_limits.hold(self.client, self.app, self.route, self.run):
-            return await self._later(held.text, held.due - self.app.clock.now())
+        chosen = await provider_limits.choose(self.client, self.app, self.route, self.run)
+        if isinstance(chosen, Wait):
+            return await self._later(chosen.text, chosen.due - self.app.clock.now())
+        if chosen is not self.route:
+            self._use(chosen)
+            said = "The account of the agent is limited; the fallback agent works."
+            self.log.info(said, extra={"action": "fallback_agent"})
         purse = Purse(self.client, self.app, self.route, self.run_log, self.task_id)
         await purse.look()
         spent = purse.reached({})
@@ -284,9 +290,15 @@ class _Visit:
             return
         with suppress(RouteError):
             now = await self.app.routes.find(self.client, self.run.parameters)
-            self.route = replace(now, in_progress_queue=self.route.in_progress_queue)
+            # The agent was chosen at the start, and it cannot be said over HTTP.
+            kept = {"in_progress_queue": self.route.in_progress_queue, "agent": self.route.agent}
             self.run_log.policy = now.retry
-            self.conclusion = Conclusion(self.app, self.route, self.run_log, self.task_id, self.log)
+            self._use(replace(now, **kept))
+
+    def _use(self, route: Route) -> None:
+        """Go on with the route as it is now."""
+        self.route = route
+        self.conclusion = Conclusion(self.app, route, self.run_log, self.task_id, self.log)
 
     def _announce(self, claimed: BoardTask, state: State[None]) -> None:
         """Emit the event that ends this start of the run."""

@@ -115,10 +115,11 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
     if route.workspace is not None and (wrong := route.workspace.check()):
         raise ConfigurationError(f"Route {route.name!r}: {wrong}.")
     agent = dispatcher.agent_for(route)
-    if isinstance(agent, SupportsCheck) and (
-        wrong := agent.check({**os.environ, **route.env}, cwd)
-    ):
-        raise ConfigurationError(f"Route {route.name!r}: {wrong}")
+    for adapter in (agent, route.fallback_agent):
+        if isinstance(adapter, SupportsCheck) and (
+            wrong := adapter.check({**os.environ, **route.env}, cwd)
+        ):
+            raise ConfigurationError(f"Route {route.name!r}: {wrong}")
     if type(agent) is not SubprocessAgentAdapter:
         return
     try:

@@ -89,6 +89,44 @@ def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str
         assert (labels["athanore.start"], labels["athanore.given-back"]) == (2, 1)
 
 
+class Other:
+    """An agent of another account, which is never limited; it notes which tasks it has had."""
+
+    def __init__(self) -> None:
+        self.had: list[str] = []
+
+    def account(self, env: object) -> str:
+        return "other:without limits"
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        self.had.append(job.task.id)
+        return AgentResult(AgentOutcome.SUCCEEDED)
+
+
+def test_the_fallback_agent_takes_over_until_the_reset(prefect_api: str) -> None:
+    board, name = MemoryAdapter(QUEUES), app_name("fallback")
+    agent, other = Metered(name, window=8), Other()
+    app = AgentDispatcher(
+        name=name, queue_backend=board, api_port=0, poll_interval=1, max_retries=0,
+        dead_letter_queue="Failed", max_concurrent_agents=1,
+    )  # fmt: skip
+    app.route("Todo", done_queue="Done", agent=agent, fallback_agent=other)(prompt)
+    first, second = (board.create_task("Todo", "One").id for _ in range(2))
+    with running(app, prefect_api) as it:
+        are_done(board, 2, 60)
+        (comment,) = it.comments(first)
+        assert comment.startswith("Provider limit (5-hour) until ")
+        assert comment.endswith("; the fallback agent takes over. Moving back to source queue.")
+        assert (sorted(other.had), agent.refused, paused(it)) == ([first, second], 1, [])
+        opens = agent.opens
+        assert opens is not None
+        reset = opens + timedelta(seconds=6)
+        wait_until("the limit has ended", lambda: datetime.now(UTC) > reset, 60)
+        third = board.create_task("Todo", "One").id
+        it.in_queue(third, "Done")
+        assert (sorted(other.had), it.comments(third)) == ([first, second], [])
+
+
 def paused(it: Running) -> list[str]:
     """The routes that wait for their provider, as `/status` says."""
     routes = httpx.get(f"{it.api_url}/status", timeout=30).json()["paused_routes"] or ()

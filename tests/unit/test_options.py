@@ -133,7 +133,7 @@ def test_each_option_says_what_it_does_and_what_holds_without_it(name: str) -> N
 def test_what_is_sent_and_shown_is_all_but_what_is_an_object_of_python() -> None:
     of_code = {n for n, o in OPTIONS.items() if o.kind.sent is None}
     sent = set(definitions.RouteOptions.model_fields)
-    assert of_code == {"agent", "match", "needs", "output", "workspace"}
+    assert of_code == {"agent", "fallback_agent", "match", "needs", "output", "workspace"}
     assert sent == set(OPTIONS) - of_code | {"prompt"}
     assert set(OPTIONS) - of_code <= set(RouteModel.model_fields)
 

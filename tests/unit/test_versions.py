@@ -136,6 +136,7 @@ SPECIAL: dict[str, Any] = {
     "prompt": another,
     "retry_backoff": 2,
     "agent": Own("a"),
+    "fallback_agent": Own("a"),
     "cwd": "/srv",
     "dead_letter_queue": "Failed",
     "done_queue": "Done",

@@ -71,9 +71,18 @@ class Limit:
 
     def in_words(self, now: datetime) -> str:
         """What people read of it, as a clause."""
-        kind = f" ({self.kind})" if self.kind else ""
+        return f"{self._named()}; goes on at {self._at(now)}"
+
+    def taken_over(self, now: datetime) -> str:
+        """What people read of it where another agent takes over, as a clause."""
+        return f"{self._named()} until {self._at(now)}; the fallback agent takes over"
+
+    def _named(self) -> str:
+        return f"Provider limit ({self.kind})" if self.kind else "Provider limit"
+
+    def _at(self, now: datetime) -> str:
         day = "" if self.until.date() == now.date() else f"{self.until:%Y-%m-%d} "
-        return f"Provider limit{kind}; goes on at {day}{self.until:%H:%M} UTC"
+        return f"{day}{self.until:%H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
