@@ -23,6 +23,7 @@ from athanore.http_client.hosts import is_loopback
 from athanore.launch.agent_files import files_with_keys
 from athanore.launch.checks import board_place, check_agent, circles, look_at_board
 from athanore.launch.findings import Finding, Level, failed
+from athanore.launch.mcp_extra import mcp_findings
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
 from athanore.launch.prefect.prefect_probe import tell, trouble_at
@@ -56,6 +57,7 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
             lambda: [board_finding(dispatcher), *agent_findings(dispatcher)]
         )
         found += [await _api(dispatcher), security(dispatcher), *_keys(dispatcher)]
+        found += await mcp_findings(dispatcher)
     except AthanoreError as exc:
         found.append(failed("app", exc))
     return [*found, _home(), *await _prefect(reference, dispatcher)]
