@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.nightly
 def asked(api: Api, name: str, **more: object) -> str:
     """A task whose agent asks something; returns the question's id."""
     task_id = api.board.create_task("Todo", name).id
-    _, token = api.start_run(task_id)
+    # Playwright has an event loop in this thread.
+    with ThreadPoolExecutor(1) as beside:
+        _, token = beside.submit(api.start_run, task_id).result()
     body = {"question": f"What about <b>{name}</b>?\nTell me.", **more}
     made = api.post(f"/tasks/{task_id}/questions", body, 201, headers=bearer(token))
     return str(made["id"])

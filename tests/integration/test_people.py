@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from athanore import AgentDispatcher, MemoryAdapter
+from athanore.runtime.registry import registry
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
@@ -29,6 +30,13 @@ if os.environ["ATHANORE_TASK_NAME"] == "Ask":
     if asked["state"] == "answered":
         call(path + "/comments", {"comment": "Painted " + asked["answer"]})
 """
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_an_agent_ends_with_a_question_and_goes_on_with_the_answer(
@@ -61,6 +69,12 @@ def test_an_agent_ends_with_a_question_and_goes_on_with_the_answer(
         other = httpx.post(f"{it.api_url}/tasks", json={"queue_name": "Todo", "name": "Other"})
         it.in_queue(other.json()["id"], "Done")  # there is one slot, and it is free
     with running(app(), prefect_api) as it:
+
+        def is_back() -> bool:  # a poll of the first app has run already
+            return any(a.dispatcher is it.dispatcher for a in registry.all())
+
+        wait_until("the second app is there", is_back)
+        wait_until("its API is there", lambda: answers(f"{it.api_url}/status"))
         (question,) = httpx.get(f"{it.api_url}/questions").json()
         assert (question["task_id"], question["question"]) == (asks, "Which colour?")
         said: dict[str, Any] = {"answer": "red", "by": "eve"}
