@@ -37,7 +37,7 @@ from athanore.options import (
     word,
     words,
 )
-from athanore.options.choices import MOST_TOKENS, NEEDS, REACTIONS, Expects, Publish
+from athanore.options.choices import MAX_CRASHES, MOST_TOKENS, NEEDS, REACTIONS, Expects, Publish
 from athanore.outputs import Output, is_output
 from athanore.workspaces.base import is_provider
 
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from athanore.workspaces.base import WorkspaceProvider
 
 type MatchFunction = Callable[[Task], bool]
-
-MAX_CRASHES = 3
-"""How many lost workers a task survives by default."""
 
 
 @dataclass(frozen=True)
@@ -301,8 +298,7 @@ class RouteOptions:
     Default: inherits `workspace`. It cannot be said over HTTP."""
 
     ask_timeout: Option[Seconds | None, timedelta | None] = duration(none=True)
-    """How long people have to answer a question of the route's agents. Then `ask_default` is the
-    answer; without one the task is given up.
+    """How long a question to people waits; then `ask_default` counts, or the task is given up.
 
     Seconds or a `timedelta`, more than 0. Default: none, a question waits for ever."""
 
@@ -312,8 +308,7 @@ class RouteOptions:
     A text. Default: none."""
 
     waiting_queue: Option[str | None, str | None] = queue(none=True)
-    """Where a task is while its run waits for an answer without an agent; `None` leaves it in
-    progress.
+    """Where a task is while its run waits for a person; `None` leaves it in progress.
 
     Default: none. Must not be a queue that a route watches."""
 

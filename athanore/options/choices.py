@@ -15,3 +15,6 @@ NEEDS = ("comments", "tasks")
 
 MOST_TOKENS = 10**12
 """No budget is larger."""
+
+MAX_CRASHES = 3
+"""How many lost workers a task survives by default."""
