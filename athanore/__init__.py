@@ -11,6 +11,7 @@ from athanore.version import __version__
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter, AgentJob
     from athanore.agent_adapters.cli import CliAgentAdapter
+    from athanore.agent_adapters.flow import FlowAgent
     from athanore.agent_adapters.mcp_servers import McpServer
     from athanore.agent_adapters.python import PythonAgent
     from athanore.agent_adapters.scripted import ScriptedAgent
@@ -53,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "DirectoryWorkspace",
     "EventKind",
+    "FlowAgent",
     "GitHubBoard",
     "GitHubForge",
     "GitHubProjectBoard",
@@ -80,6 +82,7 @@ _HOMES: Final = {
     "AgentJob": "athanore.agent_adapters.base",
     "CliAgentAdapter": "athanore.agent_adapters.cli",
     "McpServer": "athanore.agent_adapters.mcp_servers",
+    "FlowAgent": "athanore.agent_adapters.flow",
     "PythonAgent": "athanore.agent_adapters.python",
     "ScriptedAgent": "athanore.agent_adapters.scripted",
     "SubprocessAgentAdapter": "athanore.agent_adapters.subprocess",

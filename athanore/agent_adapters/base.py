@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from athanore.agent_adapters.deployments import Deployments
 from athanore.agent_adapters.waits import TimeLimit, Waits
 from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
@@ -54,6 +55,7 @@ class AgentJob:
     None means no limit. `attempt` counts from 1.
     `budget` is what the attempt may use; the engine stops it when its COST events come to that. An
     adapter may tell its program, and have it report more often.
+    `deployments` starts runs of Prefect's deployments that end with the attempt; see `FlowAgent`.
     `emit` takes events from the loop's own thread; it never blocks and never raises. `alive` tells
     that the agent is at work although there is no event to tell. `waits` is the time in which the
     agent waited for a person, which does not count for `timeout`: see `time_limit`.
@@ -71,6 +73,7 @@ class AgentJob:
     command: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
     waits: Waits = field(default_factory=Waits)
+    deployments: Deployments | None = None
 
     def time_limit(self) -> TimeLimit:
         """How long the attempt may take from now on: `timeout`, longer by what is in `waits`."""

@@ -308,7 +308,8 @@ async def test_the_budget_is_limited(sdk: str) -> None:
 async def test_an_api_error_is_a_failure(sdk: str, status: int, retryable: bool) -> None:
     result, _ = await run_once([fail(status, "so it is")], adapter())
     assert result.outcome is AgentOutcome.FAILED
-    assert (result.reason, result.retryable) == (f"API error {status}", retryable)
+    reason = "provider limit (requests)" if status == 429 else f"API error {status}"
+    assert (result.reason, result.retryable) == (reason, retryable)
     assert "so it is" in result.output_tail
 
 

@@ -27,6 +27,7 @@ from athanore.flows import provider_limits
 from athanore.flows.attempts import answers
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
+from athanore.flows.attempts.deployed import AttemptDeployments
 from athanore.flows.attempts.expecting import Expectation
 from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
@@ -37,6 +38,7 @@ from athanore.processes.supervisor import STOP_GRACE
 from athanore.routes import Route
 from athanore.runs import pulls
 from athanore.runs.events import activity
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.questions import Question
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState
@@ -253,6 +255,12 @@ class AgentAttempt:
             command=command,
             budget=self._purse.left,
             waits=self._handle.waits,
+            deployments=AttemptDeployments(
+                PrefectRunStore.of(self._client),
+                self._app.clock,
+                self._run_log.run,
+                self._run_log.record.starts,
+            ),
         )
         try:
             return await agent.run(job)
