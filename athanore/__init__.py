@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         EventKind,
         Queue,
         Task,
+        TaskDraft,
     )
     from athanore.options import NO_DEAD_LETTER
     from athanore.queue_adapters.base import QueueAdapter, QueueBackend
@@ -73,6 +74,7 @@ __all__ = [
     "ScriptedAgent",
     "SubprocessAgentAdapter",
     "Task",
+    "TaskDraft",
     "Workspace",
     "__version__",
 ]
@@ -96,6 +98,7 @@ _HOMES: Final = {
     "EventKind": "athanore.models",
     "Queue": "athanore.models",
     "Task": "athanore.models",
+    "TaskDraft": "athanore.models",
     "NO_DEAD_LETTER": "athanore.options",
     "QueueAdapter": "athanore.queue_adapters.base",
     "QueueBackend": "athanore.queue_adapters.base",

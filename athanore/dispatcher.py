@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -24,13 +24,14 @@ from athanore.outputs import ThenFunction, check_then
 from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
-from athanore.route_rules import check_beside, check_budgets, check_filters
+from athanore.route_rules import check_beside, check_budgets, check_filters, checked_notify
 from athanore.routes import Route, ranked
+from athanore.schedules import DraftFunction, Schedule
 from athanore.settings import Settings, explain
 from athanore.texts import shown
 from athanore.workspaces.base import PublishesWork, WorkspaceProvider, is_provider
 
-_OPTIONS = ("default_agent", "max_crashes", "name", "queue_backend", "workspace")
+_OPTIONS = ("default_agent", "max_crashes", "name", "notify", "queue_backend", "workspace")
 
 
 class AgentDispatcher:
@@ -65,6 +66,7 @@ class AgentDispatcher:
         budget_time_zone: where a day ends at midnight (`"Europe/Berlin"`). Default "UTC".
         workspace: gives each task a folder of its own, on routes that say neither `workspace` nor
             `cwd`. Default None: agents start in the worker's folder.
+        notify: Prefect's notification blocks that tell people: `["slack-webhook/team"]`.
 
     Raises:
         ConfigurationError: a value is out of its range; the message names it.
@@ -95,6 +97,7 @@ class AgentDispatcher:
         day_max_cost_usd: float | Inherit | None = INHERIT,
         day_max_tokens: int | Inherit | None = INHERIT,
         budget_time_zone: str | Inherit = INHERIT,
+        notify: Sequence[object] = (),
         **unknown: Never,
     ) -> None:
         given: dict[str, object] = {
@@ -144,8 +147,10 @@ class AgentDispatcher:
                 f"workspace={workspace!r} must be a workspace, such as GitWorkspace(...)."
             )
         self.workspace = workspace
+        self.notify = checked_notify(notify)
         self._queue_backend = queue_backend
         self._routes: dict[str, Route] = {}
+        self._schedules: dict[str, Schedule] = {}
         self._board: QueueAdapter | None = None
         self._board_lock = threading.Lock()
 
@@ -204,6 +209,52 @@ class AgentDispatcher:
 
         return register
 
+    def every[F: DraftFunction](
+        self,
+        cron: str,
+        *,
+        queue: str,
+        name: str,
+        time_zone: str = "UTC",
+        description: str = "",
+        labels: Sequence[str] = (),
+    ) -> Callable[[F], F]:
+        """Have a task created on the board at the times that a cron expression names.
+
+        Called by itself, it is complete. As a decorator, the function says what is in each task:
+        it returns a `TaskDraft`, a text (the description), or None for no task this time; it may
+        be async, and may take `slot`, the time that the task is for.
+
+        Args:
+            cron: minute, hour, day of the month, month, day of the week: `"0 6 * * 1"`.
+            queue: where the tasks go; a route that watches it starts an agent at once.
+            name: names it in Prefect and in commands; the title of its tasks.
+            time_zone: where the times are counted, as `"Europe/Berlin"`.
+            description: of its tasks.
+            labels: of its tasks.
+
+        Raises:
+            ConfigurationError: a value is wrong, or something is called so already.
+        """
+        schedule = Schedule.of(name, cron, queue, time_zone, description, labels)
+        if name in self._schedules or name in self._routes:
+            raise ConfigurationError(
+                f"every(name={name!r}): a schedule or a route is called so already; "
+                "give one of them another name=."
+            )
+        self._schedules[name] = schedule
+
+        def register(function: F) -> F:
+            self._schedules[name] = replace(schedule, function=function)
+            return function
+
+        return register
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """What is created by the clock, by name, in the order of its registration."""
+        return self._schedules
+
     def default_route(self, queue_name: str, prompt: PromptFunction) -> Route:
         """A route with no options of its own: everything is the dispatcher's, or the default."""
         return Route.of(RouteOptions(queue_name), prompt, self._inherited)
@@ -219,6 +270,10 @@ class AgentDispatcher:
             RouteError: its name or its queue has a route already, or its queue is where another
                 route puts what it works on; or it has a budget that cannot bind its agent.
         """
+        if route.name in self._schedules:
+            raise RouteError(
+                f"Route {route.name!r}: a schedule is called so already; give it another name=."
+            )
         check_beside(route, self._routes.values())
         check_filters([*self._routes.values(), route])
         self.check_budgets(route)
@@ -258,6 +313,7 @@ class AgentDispatcher:
             for route in self._routes.values()
             for option in options
         ]
+        found += [schedule.queue for schedule in self._schedules.values()]
         return list(dict.fromkeys(queue for queue in found if queue))
 
     @property

@@ -66,6 +66,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskDraft:
+    """What is in a task that is to be created."""
+
+    name: str
+    description: str = ""
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """One queue of a board and how many tasks are in it.
 

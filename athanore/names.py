@@ -23,9 +23,11 @@ DEFAULT_APP = "athanore"
 
 POLL_FLOW = "poll-route"
 AGENT_FLOW = "run-agent"
+SCHEDULE_FLOW = "create-task"
 
 POLL_TAG = "poll"
 AGENT_TAG = "agent-run"
+SCHEDULE_TAG = "schedule"
 
 API_ROUTE_TAG = "source:api"
 """On deployments of routes that were made over HTTP: no code names them; a deploy keeps them."""

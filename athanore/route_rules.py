@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
 from athanore import prices
 from athanore.agent_adapters.base import AgentAdapter, Meter, SupportsMeter
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
-from athanore.errors import QueueNotFoundError, RouteError
+from athanore.errors import ConfigurationError, QueueNotFoundError, RouteError
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.route_options import QUEUE_OPTIONS
@@ -66,6 +67,25 @@ def check_filters(routes: Iterable[Route]) -> None:
                         f"{queue_name!r}; give them different labels=, without_labels=, assignees= "
                         "or match=."
                     )
+
+
+def checked_notify(notify: object) -> tuple[object, ...]:
+    """What `notify=` of the dispatcher names: blocks by `type/name`, or objects that notify.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if isinstance(notify, str) or not isinstance(notify, Iterable):
+        raise ConfigurationError(f'notify={notify!r} must be a list, as ["slack-webhook/team"].')
+    blocks = tuple(cast(Iterable[object], notify))
+    for block in blocks:
+        named = isinstance(block, str) and all(block.partition("/")) and block.count("/") == 1
+        if not named and not callable(getattr(block, "notify", None)):
+            raise ConfigurationError(
+                f"notify={block!r} is no notification block: name one of Prefect's as "
+                '"slack-webhook/team" (`prefect block ls` lists them), or give the block itself.'
+            )
+    return blocks
 
 
 def meter(agent: AgentAdapter, route: Route) -> Meter:

@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         None, min_length=8, description="Secret of the board's webhooks; none: they are off."
     )
 
+    notify_webhook_url: _Secret = Field(
+        None, description="Address that is told of dead letters, pauses and lost workers."
+    )
+    notify_webhook_secret: _Secret = Field(
+        None, min_length=8, description="Secret that these deliveries are signed with."
+    )
+
     log_format: LogFormat = Field(
         "auto", description="Log to stderr as `text`, `json`, or `auto`: live on a terminal."
     )
@@ -138,6 +145,12 @@ class Settings(BaseSettings):
             return self.api_url.rstrip("/")
         reachable = "127.0.0.1" if host in ("0.0.0.0", "", "::") else host
         return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+NO_SECRET = (
+    "ATHANORE_NOTIFY_WEBHOOK_URL is set without ATHANORE_NOTIFY_WEBHOOK_SECRET, with which "
+    "deliveries are signed; set it to a long random text, there and here."
+)
 
 
 def seconds(value: float | None) -> timedelta | None:
@@ -187,4 +200,4 @@ def _prefect_value(field: str, message: str) -> str:
     return f"Prefect's setting {field}: {message}"
 
 
-_SECRETS = ("api_key", "webhook_token")
+_SECRETS = ("api_key", "notify_webhook_secret", "notify_webhook_url", "webhook_token")

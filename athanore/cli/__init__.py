@@ -105,11 +105,13 @@ def make_app(word: str = "") -> App:
         if title == "Act" and given is None:
             from athanore.cli.copying import board
             from athanore.cli.keys import key_app
+            from athanore.cli.notify import notify_app
             from athanore.cli.workspaces import workspaces_app
 
             app.command(board(group, len(commands)))
             app.command(key_app(group, len(commands) + 1))
             app.command(workspaces_app(group))
+            app.command(notify_app(group))
     return app
 
 

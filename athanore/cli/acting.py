@@ -234,11 +234,17 @@ def publish(
 
 
 def pause(route: RouteName, /, *, app: AppOption = None) -> None:
-    """Pause a route: no polls, and no agent starts. Running agents are left alone."""
+    """Pause a route: no polls, and no agent starts. Running agents are left alone.
+
+    Scheduled work is paused by its name, too.
+    """
 
     async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.routes import pause
+        from athanore.services.scheduling import switch
 
+        if route in found.dispatcher.schedules:
+            return await switch(client, found, route, paused=True)
         return (await pause(client, found, route)).name
 
     done = order(app, f"/routes/{in_path(route)}/pause")
@@ -251,7 +257,10 @@ def resume(route: RouteName, /, *, app: AppOption = None) -> None:
 
     async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.routes import resume
+        from athanore.services.scheduling import switch
 
+        if route in found.dispatcher.schedules:
+            return await switch(client, found, route, paused=False)
         return (await resume(client, found, route)).name
 
     done = order(app, f"/routes/{in_path(route)}/resume")

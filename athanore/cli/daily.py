@@ -19,7 +19,8 @@ from athanore.cli.output import say
 from athanore.cli.typed import typed_task
 from athanore.errors import ConfigurationError
 from athanore.launch.serving import Serving, find_serving
-from athanore.services.views import Overview, QueueSize, RouteTable
+from athanore.services.route_views import RouteTable
+from athanore.services.views import Overview, QueueSize
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore

@@ -72,7 +72,7 @@ def deploy(
 
     plan, done = with_prefect(action)
     _tell(done.changes)
-    routes = len({names.route_of(d.parameters) for d in plan.deployments})
+    routes = sum(d.flow == names.POLL_FLOW for d in plan.deployments)
     say(f"{plan.app}: {routes} route{'' if routes == 1 else 's'} deployed, version {plan.version}.")
     for route in done.lingering:
         warn(

@@ -12,7 +12,8 @@ from athanore.cli.context import AppOption, AsJson, Connected, find_app, with_ap
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import ConfigurationError
 from athanore.launch.display import ago, overview_view, show_live, state_text, text, until
-from athanore.services.views import DeadLetter, OpenTask, Overview, RouteTable, RunView
+from athanore.services.route_views import RouteTable
+from athanore.services.views import DeadLetter, OpenTask, Overview, RunView
 
 if TYPE_CHECKING:
     from athanore.models import Task
@@ -61,7 +62,7 @@ def tasks(
     app: AppOption = None,
     json: AsJson = False,
 ) -> None:
-    """List the board's open tasks, queue by queue, and what runs for each."""
+    """List the board's open tasks, queue by queue, what runs for each, or what it waits for."""
 
     async def action(client: PrefectRunStore, found: App) -> tuple[OpenTask, ...]:
         from athanore.services.status.looking import open_tasks
@@ -72,12 +73,25 @@ def tasks(
     if seen is None:
         seen = with_app(app, action)
     if json:
-        print_json([_task_fields(t.task) | {"run": plain(t.run)} for t in seen])
+        print_json(
+            [
+                _task_fields(t.task)
+                | {"run": plain(t.run), "waits_for": t.waits_for, "until": plain(t.until)}
+                for t in seen
+            ]
+        )
         return
     print_table(
-        ("task", "name", "queue", "labels", "run"),
+        ("task", "name", "queue", "labels", "run", "waits for"),
         (
-            (t.task.id, t.task.name, t.task.queue_name, ", ".join(t.task.labels), _run_text(t.run))
+            (
+                t.task.id,
+                t.task.name,
+                t.task.queue_name,
+                ", ".join(t.task.labels),
+                _run_text(t.run),
+                _waits_for(t),
+            )
             for t in seen
         ),
     )
@@ -93,6 +107,9 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
         print_json(seen.fields)
         return
     print_table(seen.columns, seen.rows)
+    if seen.schedules:
+        columns = ("schedule", "times", "time zone", "queue", "next")
+        print_table(columns, seen.schedules, title="Scheduled work")
 
 
 def _read_routes(app: str | None) -> RouteTable:
@@ -101,7 +118,8 @@ def _read_routes(app: str | None) -> RouteTable:
 
     _, dispatcher = find_app(app)
     registry = Registry(dispatcher)
-    return route_table(with_prefect(registry.read) if registry.is_open else registry.in_code())
+    routes = with_prefect(registry.read) if registry.is_open else registry.in_code()
+    return route_table(routes, dispatcher.schedules.values())
 
 
 def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
@@ -131,6 +149,11 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
             say(f"  {letter.run_url}")
     if seen:
         say("\n`athanore requeue TASK` gives a task a fresh start; --all does so for all.", "dim")
+
+
+def _waits_for(seen: OpenTask) -> Text:
+    when = "" if seen.until is None else f" ({until(seen.until)})"
+    return text((seen.waits_for + when, "dim")) if seen.waits_for else text()
 
 
 def _run_text(run: RunView | None) -> Text:

@@ -14,16 +14,17 @@ from prefect import Flow
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.callables import parameter_schema
 
 from athanore import names
 from athanore.deployments import removal
-from athanore.deployments.plan import DeploymentPlan, Plan, plan
+from athanore.deployments.plan import Cron, DeploymentPlan, Plan, plan
 from athanore.deployments.pools import PROCESS_TYPE, make_pools
 from athanore.deployments.renaming import take_over
 from athanore.dispatcher import AgentDispatcher
+from athanore.flows.create_task import create_task
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.runs.prefect_store import PrefectRunStore
@@ -40,7 +41,11 @@ _IF_ONE_RUNS = ConcurrencyLimitStrategy.CANCEL_NEW
 Such a poll may take longer than its interval, and those that wait would become ever more.
 """
 
-_FLOWS: dict[str, Flow[..., Any]] = {names.POLL_FLOW: poll_route, names.AGENT_FLOW: run_agent}
+_FLOWS: dict[str, Flow[..., Any]] = {
+    names.POLL_FLOW: poll_route,
+    names.AGENT_FLOW: run_agent,
+    names.SCHEDULE_FLOW: create_task,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +168,6 @@ def _matches(
     schema: dict[str, Any],
 ) -> bool:
     """Tell whether a deployment is as planned, so that its schedule can be left alone."""
-    intervals = [
-        s.schedule.interval for s in there.schedules if isinstance(s.schedule, IntervalSchedule)
-    ]
     return (
         there.parameters == wanted.parameters
         and there.entrypoint == wanted.entrypoint
@@ -179,8 +181,7 @@ def _matches(
         and there.work_pool_name == wanted.pool
         and there.work_queue_name == (wanted.queue or "default")
         and _is_limited(there) == _to_be_limited(wanted, steps)
-        and intervals == ([] if wanted.interval is None else [wanted.interval])
-        and len(intervals) == len(there.schedules)
+        and [_times(s.schedule) for s in there.schedules] == _wanted_times(wanted)
     )
 
 
@@ -197,6 +198,19 @@ def _to_be_limited(wanted: DeploymentPlan, steps: list[dict[str, Any]]) -> bool:
     return wanted.interval is not None and bool(steps)
 
 
+def _times(schedule: object) -> timedelta | Cron | None:
+    """When a schedule is due, as a plan says it; None for what no plan says."""
+    if isinstance(schedule, IntervalSchedule):
+        return schedule.interval
+    if isinstance(schedule, CronSchedule):
+        return Cron(schedule.cron, schedule.timezone or "UTC")
+    return None
+
+
+def _wanted_times(wanted: DeploymentPlan) -> list[timedelta | Cron]:
+    return [times for times in (wanted.interval, wanted.cron) if times is not None]
+
+
 async def _put(
     client: PrefectRunStore,
     flow: _KnownFlow,
@@ -209,14 +223,12 @@ async def _put(
         there is not None and bool(there.schedules) and not any(s.active for s in there.schedules)
     )
     schedules: list[DeploymentScheduleCreate] = []
-    if wanted.interval is not None:
+    for times in _wanted_times(wanted):
         kept = [s.schedule for s in there.schedules] if there is not None else []
         # With the same interval the next poll is due when it was.
-        same = [
-            s for s in kept if isinstance(s, IntervalSchedule) and s.interval == wanted.interval
-        ]
-        schedule = same[0] if same else IntervalSchedule(interval=wanted.interval)
-        schedules = [DeploymentScheduleCreate(schedule=schedule, active=not paused)]
+        same = [s for s in kept if _times(s) == times]
+        schedule = same[0] if same else _schedule_of(times)
+        schedules.append(DeploymentScheduleCreate(schedule=schedule, active=not paused))
     limited = _to_be_limited(wanted, steps)
     deployment_id = await client.create_deployment(
         flow_id=flow.id,
@@ -241,6 +253,12 @@ async def _put(
     if schedules and not paused and not (there is not None and there.paused):
         await _schedule(client, deployment_id)
     return deployment_id
+
+
+def _schedule_of(times: timedelta | Cron) -> IntervalSchedule | CronSchedule:
+    if isinstance(times, timedelta):
+        return IntervalSchedule(interval=times)
+    return CronSchedule(cron=times.cron, timezone=times.time_zone)
 
 
 async def _schedule(client: PrefectRunStore, deployment_id: UUID) -> None:

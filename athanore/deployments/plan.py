@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
@@ -13,10 +13,19 @@ from athanore.routes import Route
 from athanore.runs.capacity.pausing import queue_description
 from athanore.runtime.routes.route_registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.runtime.versions import app_version
+from athanore.schedules import Schedule
 from athanore.texts import markdown
 
 AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"
 POLL_ENTRYPOINT = "athanore.flows.poll_route.poll_route"
+SCHEDULE_ENTRYPOINT = "athanore.flows.create_task.create_task"
+
+
+class Cron(NamedTuple):
+    """The times of a schedule."""
+
+    cron: str
+    time_zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPlan:
-    """One deployment of one of the two flows."""
+    """One deployment of one of the flows; a poll has an interval, scheduled work its times."""
 
     flow: str
     name: str
@@ -55,6 +64,7 @@ class DeploymentPlan:
     description: str
     version: str
     interval: timedelta | None = None
+    cron: Cron | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,9 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
     for known in routes.values():
         for flow in (_poll, _agent):
             deployments.append(_with_definition(flow(app, known.route, reference, version), known))
+    deployments += [
+        _schedule(app, schedule, reference, version) for schedule in dispatcher.schedules.values()
+    ]
     renamed = {old: route.name for route in ranked for old in route.was}
     return Plan(app, version, pools, tuple(deployments), renamed)
 
@@ -165,4 +178,23 @@ def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPl
             "To start one by hand, give the `task_id`."
         ),
         version=version,
+    )
+
+
+def _schedule(app: str, schedule: Schedule, reference: str, version: str) -> DeploymentPlan:
+    return DeploymentPlan(
+        flow=names.SCHEDULE_FLOW,
+        name=names.deployment_name(app, schedule.name),
+        entrypoint=SCHEDULE_ENTRYPOINT,
+        pool=names.polls_pool(app),
+        queue=None,
+        tags=("athanore", names.app_tag(app), names.SCHEDULE_TAG),
+        parameters={"app": reference, "schedule": schedule.name},
+        description=(
+            f"Creates the task {markdown(schedule.name)} in **{markdown(schedule.queue)}** at "
+            f"`{schedule.cron}` ({schedule.time_zone}).\n\nA run that is started by hand creates "
+            "one at once."
+        ),
+        version=version,
+        cron=Cron(schedule.cron, schedule.time_zone),
     )

@@ -20,6 +20,7 @@ FILE_NAME = "prefect.yaml"
 _ENTRYPOINTS = {
     names.POLL_FLOW: "flows/poll_route.py:poll_route",
     names.AGENT_FLOW: "flows/run_agent.py:run_agent",
+    names.SCHEDULE_FLOW: "flows/create_task.py:create_task",
 }
 
 _HEAD = """\
@@ -89,8 +90,9 @@ def _items(value: object, key: str) -> list[object]:
 
 def _deployment(plan: DeploymentPlan, file_entrypoints: bool) -> dict[str, Any]:
     if any("{{" in str(value) for value in plan.parameters.values()):
+        name = plan.parameters.get("queue_name", plan.name)
         raise ConfigurationError(
-            f"{plan.parameters['queue_name']!r} cannot be written to prefect.yaml, because Prefect "
+            f"{name!r} cannot be written to prefect.yaml, because Prefect "
             "takes {{ for a template; use `athanore deploy`."
         )
     content: dict[str, Any] = {
@@ -108,6 +110,8 @@ def _deployment(plan: DeploymentPlan, file_entrypoints: bool) -> dict[str, Any]:
     if plan.interval is not None:
         seconds = plan.interval.total_seconds()
         content["schedules"] = [{"interval": int(seconds) if seconds == int(seconds) else seconds}]
+    if plan.cron is not None:
+        content["schedules"] = [{"cron": plan.cron.cron, "timezone": plan.cron.time_zone}]
     return content
 
 

@@ -58,6 +58,8 @@ async def remove(
     for deployment in gone:
         if names.AGENT_TAG not in deployment.tags:
             await delete(client, deployment)
+        if names.SCHEDULE_TAG in deployment.tags:
+            changes.append(f"removed schedule {deployment.parameters.get('schedule')!r}")
     for route, deployment in agents.items():
         left = await clearing.cancel_waiting(client, app, route, "The route was removed.")
         if left or await at_work(client, app, route):

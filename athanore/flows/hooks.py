@@ -173,6 +173,7 @@ async def hand_on(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
         task = await app.board.task(task_id)
         async with store.prefect_client() as prefect:
             await runs.dispatch_if_watched(prefect, app, task)
+            await runs.dispatch_unblocked(prefect, app, task_id)
     except (BoardError, DispatchError) as exc:
         flow_run_logger(flow_run, flow).warning(
             "The next poll dispatches the task: %s", exc, extra={"action": "dispatch_delayed"}

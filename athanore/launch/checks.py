@@ -11,11 +11,12 @@ from pathlib import Path
 from athanore.agent_adapters.base import SupportsCheck
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import ConfigurationError
+from athanore.errors import ConfigurationError, QueueNotFoundError
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter, SupportsLook, SupportsPrepare
 from athanore.route_rules import wrong_queues
 from athanore.routes import Route
+from athanore.settings import NO_SECRET
 
 
 def check_app(dispatcher: AgentDispatcher) -> None:
@@ -36,8 +37,26 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     if isinstance(board, SupportsPrepare):
         board.prepare(dispatcher.queue_names())
     check_queues(dispatcher)
+    _check_schedules(dispatcher)
+    _check_notify(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
+
+
+def _check_schedules(dispatcher: AgentDispatcher) -> None:
+    for schedule in dispatcher.schedules.values():
+        try:
+            dispatcher.board.get_queue(schedule.queue)
+        except QueueNotFoundError as exc:
+            raise ConfigurationError(
+                f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc}"
+            ) from exc
+
+
+def _check_notify(dispatcher: AgentDispatcher) -> None:
+    settings = dispatcher.settings
+    if settings.notify_webhook_url is not None and settings.notify_webhook_secret is None:
+        raise ConfigurationError(NO_SECRET)
 
 
 def board_place(board: QueueAdapter) -> str:

@@ -20,7 +20,13 @@ from athanore.texts import cut, duration, shown
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
-    from athanore.services.views import NeedsPerson, Overview, RouteView, RunView
+    from athanore.services.route_views import ScheduleView
+    from athanore.services.views import (
+        NeedsPerson,
+        Overview,
+        RouteView,
+        RunView,
+    )
 
 type Cell = str | Text | int | None
 
@@ -102,6 +108,8 @@ def overview_view(
         text((f"Prefect: {seen.ui_url}\n", "dim")),
         table(columns, map(_route_row, seen.routes)),
     ]
+    if seen.schedules:
+        parts.append(table(("schedule", "queue", "next"), map(_schedule_row, seen.schedules)))
     if seen.runs:
         order = sorted(seen.runs, key=_rank)
         columns = ("task", "name", "route", "state", "for", "says")
@@ -205,6 +213,16 @@ def _route_row(route: RouteView) -> tuple[Cell, ...]:
     if name != route.queue_name:
         name += f" (queue {route.queue_name})"
     return name, tasks, route.waiting, route.working, route.retrying, state
+
+
+def _schedule_row(schedule: ScheduleView) -> tuple[Cell, ...]:
+    if not schedule.deployed:
+        state = text(("not deployed", "red"))
+    elif schedule.paused:
+        state = state_text("paused")
+    else:
+        state = text(until(schedule.next))
+    return schedule.name, schedule.queue_name, state
 
 
 def _run_row(run: RunView) -> tuple[Cell, ...]:

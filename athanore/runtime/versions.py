@@ -31,6 +31,8 @@ def app_version(dispatcher: AgentDispatcher) -> str:
         options = {f.name: getattr(route, f.name) for f in fields(route)}
         options["agent"] = route.agent or dispatcher.default_agent
         parts.append(_named(options))
+    for schedule in dispatcher.schedules.values():
+        parts.append(_named({f.name: getattr(schedule, f.name) for f in fields(schedule)}))
     return f"{__version__}+{hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:8]}"
 
 

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Cancelling
 
 from athanore import names
-from athanore.errors import DispatchError, NotFoundError, TaskBusyError
+from athanore.errors import DispatchError, MatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
@@ -26,7 +26,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import find_route, listed, watched, watching
 from athanore.runtime.routes.route_registry import Routes, called
-from athanore.services.holds import Holds
+from athanore.services.holds import Holds, blockers_of
 from athanore.services.owners import Owners, owner_of, owners
 
 _LEFT_AT_ONCE = 50
@@ -112,6 +112,28 @@ async def dispatch_if_watched(prefect: RunStore, app: App, task: Task) -> Dispat
         return await dispatch(prefect, app, task)
     except TaskBusyError:
         return None
+
+
+async def dispatch_unblocked(prefect: RunStore, app: App, ended: str) -> None:
+    """Dispatch the tasks that waited for one that has ended, or may have; else a poll does it.
+
+    The board is read only where a route respects blockers.
+
+    Args:
+        ended: its id.
+
+    Raises:
+        BoardError: the board cannot be read.
+        DispatchError: a route has no deployment.
+    """
+    routes = await app.routes.read(prefect)
+    queues = [k.route.queue_name for k in routes.values() if k.route.respect_blockers]
+    if not queues:
+        return
+    for task in await app.board.ready_tasks(list(dict.fromkeys(queues))):
+        if ended in blockers_of(task):
+            with suppress(MatchError):
+                await dispatch_if_watched(prefect, app, task)
 
 
 async def make_way(prefect: RunStore, app: App, tasks: Sequence[Task]) -> dict[str, FlowRun]:

@@ -57,7 +57,7 @@ async def create(
     """
     clean = app.redactor.text
     task = await app.board.create(queue_name, clean(name), clean(description))
-    return Arrival(task, await _dispatch_if_watched(access, app, task))
+    return Arrival(task, await dispatch_if_watched(access, app, task))
 
 
 async def comment(app: App, task_id: str, text: str, by: str, run_id: UUID | None = None) -> None:
@@ -115,7 +115,7 @@ async def move(
     app.announcer.announce(task_id, EventKind.MOVED, data, run_id)
     if note_own is not None:
         return Arrival(task, None)
-    return Arrival(task, await _dispatch_if_watched(access, app, task))
+    return Arrival(task, await dispatch_if_watched(access, app, task))
 
 
 @asynccontextmanager
@@ -134,13 +134,24 @@ async def naming_open_tasks(app: App) -> AsyncGenerator[None]:
         raise TaskNotFoundError(exc.task_id, existing) from exc
 
 
-async def _dispatch_if_watched(access: PrefectAccess, app: App, task: Task) -> FlowRun | None:
-    """Create the run of a task that has come into a queue; None where there is none to create."""
-    if not app.routes.is_open and task.queue_name not in app.routes.in_code():
+async def dispatch_if_watched(
+    access: PrefectAccess, app: App, task: Task, *, left: bool = False
+) -> FlowRun | None:
+    """Create the run of a task that has come into a queue; None where there is none to create.
+
+    Args:
+        left: it has come from another queue, so that what waited for it may start.
+    """
+    in_code = [k.route for k in app.routes.in_code().values()]
+    frees = left and any(r.respect_blockers for r in in_code)
+    watched = task.queue_name in {r.queue_name for r in in_code}
+    if not (app.routes.is_open or watched or frees):
         return None
     try:
         async with access.client() as prefect:
             done = await runs.dispatch_if_watched(prefect, app, task)
+            if left:
+                await runs.dispatch_unblocked(prefect, app, task.id)
     except AthanoreError as exc:
         logger.warning(
             "The next poll dispatches task %r: %s",

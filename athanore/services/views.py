@@ -6,7 +6,7 @@ them from the functions of the modules beside this one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from athanore.models import Quota, Task
+from athanore.services.route_views import ScheduleView
 
 
 class Kind(StrEnum):
@@ -207,6 +208,7 @@ class Overview:
     board_error: str | None
     board_quotas: tuple[Quota, ...] = ()
     provider_limits: tuple[ProviderLimit, ...] = ()
+    schedules: tuple[ScheduleView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +221,16 @@ class QueueSize:
 
 @dataclass(frozen=True, slots=True)
 class OpenTask:
-    """A task of a list, and the run that works on it or waits to; None if there is none."""
+    """A task of a list, and the run that works on it or waits to; None if there is none.
+
+    `waits_for` says what it waits for, and `until` when that ends by itself, where it is known; it
+    is "" for a task that an agent works on, and for one that is in no queue of a route.
+    """
 
     task: Task
     run: RunView | None
+    waits_for: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,21 +239,6 @@ class WholeTask:
 
     task: Task
     runs: tuple[RunView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RouteTable:
-    """The routes in the order in which they get free slots.
-
-    Attributes:
-        columns: the headings of the table for people.
-        rows: its cells, a row for each route.
-        fields: the same routes for programs, with all their options.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    fields: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)

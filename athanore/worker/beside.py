@@ -11,9 +11,11 @@ from athanore.flows.sweeping.sweep import Sweep
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease_keeper import KnownRuns
+from athanore.services.notices import channels
 from athanore.worker.arrivals import watch_arrivals
 from athanore.worker.board_watch import BoardWatch
 from athanore.worker.cancellation import watch_cancellations
+from athanore.worker.notifying import Delivery
 from athanore.worker.polls import forget_empty_polls
 from athanore.worker.pull_watch import watch_pulls
 from athanore.worker.tidying import tidy
@@ -42,6 +44,9 @@ async def beside_polls(
         work[f"The look after runs of {app.name!r}"] = sweep.sweep
         work[f"The look at pull requests of {app.name!r}"] = partial(watch_pulls, client, app)
         work[f"The watch of the board of {app.name!r}"] = watch.watch
+        for channel in channels(app):
+            deliver = Delivery(client, app, channel).keep
+            work[f"The messages of {app.name!r} to {channel.name}"] = deliver
     return work
 
 

@@ -19,6 +19,7 @@ from prefect.utilities.engine import propose_state
 
 from athanore import names
 from athanore.errors import PrefectUnavailableError, RouteError
+from athanore.flows.create_task import create_task
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.processes import identity
@@ -28,7 +29,9 @@ from athanore.runs.record import Holder
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
 
-_FLOWS: dict[str, Flow[..., Any]] = {poll_route.name: poll_route, run_agent.name: run_agent}
+_FLOWS: dict[str, Flow[..., Any]] = {
+    flow.name: flow for flow in (poll_route, run_agent, create_task)
+}
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 _NOT_FOUND = 404
@@ -36,7 +39,7 @@ _AT_ONCE = 8
 
 
 class Execution:
-    """Runs the two flows for some apps, and starts only a few at a time.
+    """Runs the flows for some apps, and starts only a few at a time.
 
     Args:
         served: the apps whose runs it takes; no run makes this process import another.

@@ -45,6 +45,8 @@ class ForeignRuns:
         app = app_of_run(self.apps(), run.tags, str(run.parameters.get("app")))
         if app is None:
             return False
+        if names.SCHEDULE_TAG in run.tags:
+            return run.parameters.get("schedule") not in app.dispatcher.schedules
         route = (app.name, names.route_of(run.parameters))
         try:
             found = await app.routes.find(client, run.parameters)

@@ -63,8 +63,9 @@ class Offers:
         return [_DEFAULT_QUEUE, *(names.slug(r.name) for r in served)]
 
     async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
-        """Those of some runs that are of agents, and no polls."""
-        return [r for r in runs if await self.flow_name(client, r) != names.POLL_FLOW]
+        """Those of some runs that are of agents: neither polls nor scheduled work."""
+        beside = (names.POLL_FLOW, names.SCHEDULE_FLOW)
+        return [r for r in runs if await self.flow_name(client, r) not in beside]
 
     async def flow_name(self, client: PrefectRunStore, run: FlowRun) -> str:
         """The name of a run's flow."""

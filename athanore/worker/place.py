@@ -19,8 +19,10 @@ import psutil
 from athanore import names
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Fleet, WorkerEntry
+from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
+from athanore.texts import duration
 
 logger = logging.getLogger("athanore.worker")
 
@@ -81,6 +83,8 @@ class Place:
         self._is_drained = False
         self._left_since: float | None = None
         self._silent_since: dict[str, float] = {}
+        self._lost: set[str] = set()
+        self._pool_name = pool_name
 
     @property
     def is_full(self) -> bool:
@@ -201,7 +205,11 @@ class Place:
         if not others:
             return ()
         alive = await fleet.living(client, names.agents_pool(self._app.name))
-        await self._forget_lost(client, others.keys() - {w.name for w in alive}, others)
+        silent = others.keys() - {w.name for w in alive}
+        # One tells it for all of them, and none that was lost itself.
+        there = [w.name for w in alive if w.name not in self._lost]
+        self._tell_lost(silent, others, tells=all(self._pool_name <= name for name in there))
+        await self._forget_lost(client, silent, others)
         return tuple(
             other
             for worker in alive
@@ -211,6 +219,35 @@ class Place:
             and (other.limit is None or other.agents < other.limit)
         )
 
+    def _tell_lost(
+        self, silent: Collection[str], known: Mapping[str, WorkerEntry], *, tells: bool
+    ) -> None:
+        """Tell by events of workers that have not been heard of for `worker_lost_after`, and back.
+
+        A worker that ends by itself has removed what was noted of it before.
+        """
+        now, patience = self._monotonic(), self._app.dispatcher.settings.worker_lost_after
+        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
+        lost = {name for name, since in self._silent_since.items() if now - since > patience}
+        app, said = self._app.name, duration(patience)
+        for name in lost - self._lost if tells else ():
+            worker = known[name]
+            why = f"It was not heard of for {said}. Tasks of its agents go back to their queues."
+            shapes.send_of_worker(shapes.WORKER_LOST, app, worker.name, why)
+            logger.warning(
+                "Worker %s on %s is lost: %s",
+                worker.name,
+                worker.host,
+                why,
+                extra={"action": "worker_lost"},
+            )
+        for name in self._lost - lost if tells else ():
+            if name in known and name not in silent:
+                why = "It is heard of again, and takes runs."
+                shapes.send_of_worker(shapes.WORKER_BACK, app, known[name].name, why)
+                logger.info("Worker %s is back.", known[name].name, extra={"action": "worker_back"})
+        self._lost = lost
+
     async def _forget_lost(
         self,
         client: PrefectRunStore,
@@ -219,7 +256,6 @@ class Place:
     ) -> None:
         """Remove what was noted of workers that were killed, when they have been gone for long."""
         now = self._monotonic()
-        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
         for name, since in self._silent_since.items():
             if now - since > LOST_STAYS:
                 await fleet.forget_worker(client, self._app.name, known[name].name)

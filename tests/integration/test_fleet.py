@@ -17,6 +17,7 @@ from athanore import JsonFileAdapter
 from athanore.names import agents_pool
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Drain, WorkerEntry
+from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
@@ -193,6 +194,36 @@ async def test_a_worker_that_was_killed_is_listed_for_an_hour_and_then_forgotten
     one.time += 1
     assert await listed() == {"host-0": "ready", "host-1": "ready"}
     assert dict((await fleet.read_fleet(prefect, app.name)).drains) == {}
+
+
+async def test_a_worker_that_is_lost_or_back_is_told_once_by_one_of_the_others(
+    app: App, prefect: PrefectRunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    def tell(event: str, app: str, worker: str, why: str) -> None:
+        told.append((event, worker))
+
+    monkeypatch.setattr(shapes, "send_of_worker", tell)
+    hosts = await two(app, prefect, None, None)
+    pool = agents_pool(app.name)
+    gone = WorkerEntry("gone", f"gone {pool}", "far", app.clock.now())
+    await fleet.announce(prefect, app.name, gone)
+
+    async def look() -> list[tuple[str, str]]:
+        told.clear()
+        for host in hosts:
+            await host.place.look(prefect)
+        return list(told)
+
+    assert await look() == [], "it may be slow"
+    for host in hosts:
+        host.time += app.dispatcher.settings.worker_lost_after + 1
+    assert await look() == [(shapes.WORKER_LOST, "gone")]
+    assert await look() == []
+    await prefect.send_worker_heartbeat(pool, gone.pool_name, 30)
+    assert await look() == [(shapes.WORKER_BACK, "gone")]
+    assert await look() == []
 
 
 async def test_what_a_worker_says_of_itself_is_read_back(

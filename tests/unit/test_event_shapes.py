@@ -41,6 +41,7 @@ def documented() -> dict[str, set[str]]:
 def test_the_page_has_each_event_with_its_keys() -> None:
     wanted = {f"{shapes.PREFIX}{kind}": keys_of(shape) for kind, shape in shapes.SHAPES.items()}
     wanted |= {shapes.ACTIVITY: set(), shapes.ROUTE_PAUSED: keys_of(shapes.RoutePaused)}
+    wanted |= dict.fromkeys((shapes.WORKER_LOST, shapes.WORKER_BACK), keys_of(shapes.WorkerMissed))
     assert documented() == wanted
     assert set(shapes.SHAPES) == set(EventKind)
 

@@ -11,7 +11,7 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Runnin
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.runtime.apps import App
-from athanore.services.status.explaining import Explanation, explain
+from athanore.services.status.explaining import Explanation, explain, why_waiting
 from tests.harness import app_name, prompt
 from tests.memory_store import MemoryRunStore
 
@@ -110,3 +110,47 @@ async def test_a_task_that_is_nobodys() -> None:
     seen = await Site().why("Done")
     assert (seen.route, seen.commands) == (None, ())
     assert seen.reason == "No route watches 'Done' (watched: 'Todo')."
+
+
+class Counting(MemoryRunStore):
+    """Counts how often Prefect is asked for anything."""
+
+    asked = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("find", "count", "values", "value", "deployments", "work_pool", "read_run"):
+            Counting.asked += 1
+        return super().__getattribute__(name)
+
+
+async def test_why_many_tasks_wait_is_asked_once_for_all_of_them() -> None:
+    site = Site(respect_blockers=True, labels=["ready"])
+    site.client.__class__ = Counting
+    board = site.board
+    due = datetime.now(UTC) + timedelta(hours=1)
+    retried = board.update_task(site.task.id, labels=["ready"])
+    await site.run(AwaitingRetry(scheduled_time=due, message="Retry 1/2: exit code 3."))
+    unlabelled = board.create_task("Todo", "No label")
+    blocked = board.create_task("Todo", "Blocked", f"Blocked by: #{retried.id}")
+    board.update_task(blocked.id, labels=["ready"])
+    ended = board.create_task("Done", "Over")
+
+    async def whys() -> tuple[dict[str, Explanation], int]:
+        Counting.asked = 0
+        tasks = board.get_ready_tasks(["Todo", "Done"])
+        return await why_waiting(site.client, site.app, tasks), Counting.asked
+
+    few, asked = await whys()
+    assert few[retried.id].until == due
+    assert "wants label 'ready'" in few[unlabelled.id].reason
+    assert few[blocked.id].reason.startswith(f"It is blocked by task {retried.id}")
+    assert ended.id not in few
+    added = [board.create_task("Todo", f"Task {number}") for number in range(100)]
+    more = board.update_task(added[0].id, labels=["ready"])
+    for task in added[1:]:
+        board.update_task(task.id, labels=["ready"])
+    many, again = await whys()
+    assert len(many) == 103
+    one = await explain(site.client, site.app, board.get_task(more.id))
+    assert many[more.id] == one, "the same reason as `explain` gives"
+    assert again <= asked + 6, "whatever there is to ask is asked once for all tasks"

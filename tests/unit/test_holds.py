@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from athanore import AgentDispatcher, MemoryAdapter, Task
+from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.errors import BoardError
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute, Routes
+from athanore.services import runs
 from athanore.services.holds import Hold, Holds, blockers_of
 from tests.harness import app_name, prompt
+from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
+
+__all__ = ["no_events"]
 
 
 @pytest.mark.parametrize(
@@ -107,3 +111,16 @@ async def test_what_was_read_already_is_not_read_again() -> None:
     site.holds.has_read(site.board.get_ready_tasks(["Todo"]))
     site.board.move_task("1", "Done")
     assert await site.hold("2") is not None
+
+
+async def test_a_task_that_has_ended_starts_what_waited_for_it() -> None:
+    site = Site({"1": ("In Progress", ""), "2": ("Todo", "Blocked by: #1"), "3": ("Todo", "")})
+    both = site.board.create_task("Todo", "Task 4", "Blocked by: #1, #3").id
+    prefect = MemoryRunStore()
+    deploy_in_memory(prefect, site.app.name, "Todo")
+    await runs.dispatch_unblocked(prefect, site.app, "1")
+    assert not prefect.runs, "it has not ended"
+    site.board.move_task("1", "Done")
+    await runs.dispatch_unblocked(prefect, site.app, "1")
+    started = {names.task_of(run.tags) for run in prefect.runs.values()}
+    assert started == {"2"}, f"3 waits for nothing, and {both} for another one"

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query
 from athanore.api.problems import documented
 from athanore.api.service import ServiceDep
 from athanore.services import dead_letters
+from athanore.services.route_views import RouteTable
 from athanore.services.status import looking
 from athanore.services.status import overview as whole
 from athanore.services.views import (
@@ -21,7 +22,6 @@ from athanore.services.views import (
     LogPage,
     OpenTask,
     Overview,
-    RouteTable,
     WholeTask,
 )
 
@@ -48,8 +48,9 @@ async def list_open_tasks(
 
 @router.get("/routes")
 async def get_route_table(service: ServiceDep) -> RouteTable:
-    """List the routes in the order in which they get free slots, as a table."""
-    return looking.route_table(await service.runs.routes(fresh=True))
+    """List the routes in the order in which they get free slots, as a table; scheduled work too."""
+    schedules = service.app.dispatcher.schedules.values()
+    return looking.route_table(await service.runs.routes(fresh=True), schedules)
 
 
 @router.get("/dead-letters")

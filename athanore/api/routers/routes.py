@@ -34,6 +34,8 @@ from athanore.runtime.routes.definitions import PROMPT, Prompt, RouteOptions
 from athanore.runtime.routes.ownership import find_route
 from athanore.runtime.routes.prompt_template import PromptTemplate
 from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_routes
+from athanore.schedules import Schedule
+from athanore.services import scheduling
 
 router = APIRouter(tags=["routes"])
 
@@ -211,18 +213,31 @@ async def delete_route(queue_name: str, service: ManagedDep) -> RouteRemovalMode
 async def pause_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
     """Pause a route: no polls, and no agent starts; running agents are left alone.
 
+    Scheduled work is paused by its name, too: then nothing is created.
     For operators where tokens are required. 409: the route is not deployed.
     """
+    if (schedule := service.app.dispatcher.schedules.get(queue_name)) is not None:
+        return await _switched(service, schedule, paused=True)
     return _paused(service, *await service.runs.pause(queue_name))
 
 
 @router.post("/routes/{queue_name:id}/resume", responses=documented(404, 409))
 async def resume_route(queue_name: str, body: EmptyRequest, service: ServiceDep) -> RoutePauseModel:
-    """Let a paused route go on, whoever paused it.
+    """Let a paused route go on, whoever paused it; scheduled work too, by its name.
 
     For operators where tokens are required. 409: the route is not deployed.
     """
+    if (schedule := service.app.dispatcher.schedules.get(queue_name)) is not None:
+        return await _switched(service, schedule, paused=False)
     return _paused(service, *await service.runs.resume(queue_name))
+
+
+async def _switched(service: Service, schedule: Schedule, *, paused: bool) -> RoutePauseModel:
+    async with service.prefect.client() as client:
+        await scheduling.switch(client, service.app, schedule.name, paused=paused)
+    return RoutePauseModel(
+        name=schedule.name, queue_name=schedule.queue, paused=["polls"] if paused else []
+    )
 
 
 def _paused(service: Service, route: Route, parts: tuple[str, ...]) -> RoutePauseModel:

@@ -21,10 +21,11 @@ from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import Task
 from athanore.runs import store
 from athanore.runs.capacity import pausing
-from athanore.runs.port import RunStore
+from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
+from athanore.services import scheduling
 
 logger = logging.getLogger("athanore.worker")
 
@@ -207,6 +208,11 @@ async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
         if now.state is not None and poll.state is not None and now.state.id == poll.state.id:
             crashed = Crashed(message="The worker was lost during this poll.")
             await prefect.propose(poll.id, crashed)
+    tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
+    query = RunQuery(tags=tags, states=_BUSY)
+    for run in await prefect.find(query) if app.dispatcher.schedules else ():
+        if await workers.has_lost(run):
+            await scheduling.let_lost_go_on(prefect, run, app.clock.now())
 
 
 @contextmanager

@@ -23,6 +23,12 @@ ACTIVITY = "athanore.activity"
 ROUTE_PAUSED = "athanore.route.paused"
 """A route has paused itself."""
 
+WORKER_LOST = "athanore.worker.lost"
+"""A worker has not been heard of for long, and has not said that it ends."""
+
+WORKER_BACK = "athanore.worker.back"
+"""A worker that was told as lost is heard of again."""
+
 
 class Numbers(TypedDict):
     """What every event of a task's life has: readers fill gaps and drop repeats by it.
@@ -167,6 +173,12 @@ class RoutePaused(TypedDict):
     reason: str
 
 
+class WorkerMissed(TypedDict):
+    """Of a worker that was lost or came back: what people should know of it."""
+
+    reason: str
+
+
 SHAPES: Mapping[EventKind, type] = {
     EventKind.CLAIMED: Claimed,
     EventKind.STARTED: Started,
@@ -197,6 +209,17 @@ def in_words() -> str:
         for kind, shape in SHAPES.items()
     )
     return "; ".join(f"`{kind}`: {keys}" for kind, keys in known)
+
+
+def send_of_worker(event: str, app: str, worker: str, why: str) -> None:
+    """Tell that a worker was lost, or came back."""
+    told: WorkerMissed = {"reason": why}
+    resource = {
+        "prefect.resource.id": f"athanore.worker.{app}.{worker}",
+        "prefect.resource.name": worker,
+        "athanore.app": app,
+    }
+    emit_event(event=event, resource=resource, payload={**told})
 
 
 def send(

@@ -57,7 +57,13 @@ class Redactor:
         ours, prefect = dispatcher.settings, get_current_settings().api
         for address in (prefect.url, get_current_settings().ui_url, ours.api_url):
             known |= passwords_in(address or "")
-        for secret in (ours.api_key, ours.webhook_token, prefect.key, prefect.auth_string):
+        kept = (
+            ours.api_key,
+            ours.webhook_token,
+            ours.notify_webhook_url,
+            ours.notify_webhook_secret,
+        )
+        for secret in (*kept, prefect.key, prefect.auth_string):
             if secret is not None and secret.get_secret_value():
                 known.add(secret.get_secret_value())
         return cls(known)

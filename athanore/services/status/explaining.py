@@ -6,13 +6,15 @@ What is said is read from the board and from Prefect when it is asked for; nothi
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore import names
-from athanore.errors import MatchError
+from athanore.errors import MatchError, NotFoundError
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import questions, store
@@ -54,6 +56,71 @@ class Explanation:
     commands: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is read once, however many tasks are explained; the rest when it is first needed."""
+
+    prefect: RunStore
+    app: App
+    routes: Routes
+    _machinery: Machinery | None = None
+    _working: list[FlowRun] | None = None
+    _waiting: list[FlowRun] | None = None
+    _polls: dict[str, datetime] | None = None
+
+    async def machinery(self) -> Machinery:
+        if self._machinery is None:
+            self._machinery = await look_at_machinery(self.prefect, self.app, self.routes)
+        return self._machinery
+
+    async def working(self) -> list[FlowRun]:
+        if self._working is None:
+            name = self.app.name
+            self._working = await store.find_runs(self.prefect, name, store.WORKING, limit=_LINE)
+        return self._working
+
+    async def waiting(self) -> list[FlowRun]:
+        if self._waiting is None:
+            name = self.app.name
+            self._waiting = await store.find_runs(self.prefect, name, store.NOT_TAKEN, limit=_LINE)
+        return self._waiting
+
+    async def next_poll(self, route: str) -> datetime | None:
+        if self._polls is None:
+            self._polls = {}
+            scheduled = (StateType.SCHEDULED,)
+            for poll in await store.find_polls(self.prefect, self.app.name, None, scheduled):
+                name, due = store.route_name(poll), poll.next_scheduled_start_time
+                if due is not None:
+                    self._polls[name] = min(due, self._polls.get(name, due))
+        return self._polls.get(route)
+
+
+async def why_waiting(prefect: RunStore, app: App, tasks: Sequence[Task]) -> dict[str, Explanation]:
+    """Say of many tasks why they wait, by their ids; Prefect is asked once for all of them.
+
+    Tasks at rest, in queues that no route watches and without a run, are not in it.
+
+    Args:
+        tasks: as they were just read from the board.
+
+    Raises:
+        BoardError: the board does not answer.
+    """
+    routes = await app.routes.read(prefect)
+    known, holds = _Known(prefect, app, routes), Holds(app, routes)
+    holds.has_read(tasks)
+    active = await store.active_runs(prefect, app.name)
+    found: dict[str, Explanation] = {}
+    for task in tasks:
+        run = active.get(task.id)
+        if run is None and not watching(routes, task.queue_name):
+            continue
+        with suppress(NotFoundError):  # it is gone meanwhile
+            found[task.id] = await _of(known, holds, task, run)
+    return found
+
+
 async def explain(prefect: RunStore, app: App, task: Task) -> Explanation:
     """Say why a task is where it is.
 
@@ -64,29 +131,34 @@ async def explain(prefect: RunStore, app: App, task: Task) -> Explanation:
         BoardError: the board does not answer.
     """
     routes = await app.routes.read(prefect)
+    known = _Known(prefect, app, routes)
     run = (await store.active_runs(prefect, app.name, [task.id])).get(task.id)
+    if run is None and not watching(routes, task.queue_name):
+        last = (await store.last_finished_runs(prefect, app.name, [task.id])).get(task.id)
+        return _nobody_watches(prefect, task, routes, last)
+    return await _of(known, Holds(app, routes), task, run)
+
+
+async def _of(known: _Known, holds: Holds, task: Task, run: FlowRun | None) -> Explanation:
+    """Say why a task that has a run, or that is in a queue of a route, is where it is."""
+    app, routes = known.app, known.routes
     if run is not None and (run.state_type in store.WORKING or run.state_type is StateType.PENDING):
         return _at_work(app, task, run, routes)
     if run is not None:
-        return await _waits(prefect, app, task, run, routes)
-    last = (await store.last_finished_runs(prefect, app.name, [task.id])).get(task.id)
-    if not watching(routes, task.queue_name):
-        return _nobody_watches(prefect, task, routes, last)
+        return await _waits(known, task, run)
     try:
         route = await owner_of(app, routes, task)
     except MatchError as exc:
         return Explanation(task, None, str(exc))
     if route is None:
         return Explanation(task, None, nobody_takes(task, routes))
-    if (hold := await Holds(app, routes).of(route, task)) is not None:
+    if (hold := await holds.of(route, task)) is not None:
         commands = (
             _command("dispatch", task.id),
             *(_command("explain", b) for b in hold.blockers),
         )
         return Explanation(task, route.name, hold.reason, None, commands)
-    return await _will_be_seen(
-        prefect, app, task, route, await look_at_machinery(prefect, app, routes)
-    )
+    return await _will_be_seen(known, task, route)
 
 
 def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
@@ -108,15 +180,13 @@ def _at_work(app: App, task: Task, run: FlowRun, routes: Routes) -> Explanation:
     return Explanation(task, name, reason, None, commands)
 
 
-async def _waits(
-    prefect: RunStore, app: App, task: Task, run: FlowRun, routes: Routes
-) -> Explanation:
+async def _waits(known: _Known, task: Task, run: FlowRun) -> Explanation:
     """A run of the task waits: for its time, its route, a worker, or a slot."""
-    name = store.route_name(run)
+    app, routes, name = known.app, known.routes, store.route_name(run)
     found = called(routes, name)
     name = name if found is None else found.route.name
     if (question_id := questions.waits_for(run)) is not None:
-        return await _asks(prefect, app, task, name, run, question_id)
+        return await _asks(known.prefect, app, task, name, run, question_id)
     if run.state_type is StateType.PAUSED:
         said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
         return Explanation(task, name, said, None, (_command("cancel", task.id),))
@@ -128,7 +198,7 @@ async def _waits(
             said = (run.state.message or "").partition("\n")[0] if run.state else ""
             reason += f": {said.rstrip('.')}." if said else "."
         return Explanation(task, name, reason, due, (_command("cancel", task.id),))
-    machinery = await look_at_machinery(prefect, app, routes)
+    machinery = await known.machinery()
     if "agents" in machinery.paused.get(name, ()):
         return Explanation(task, name, _paused(name, machinery), None, _resume(name))
     if not machinery.workers:
@@ -138,7 +208,7 @@ async def _waits(
         why, mend = machinery.unserved[name]
         return Explanation(task, name, f"Its run is due. {why}", None, (mend, "athanore workers"))
     own = None if found is None else found.route.max_concurrent
-    return Explanation(task, name, await _line(prefect, app, run, own, machinery.limit))
+    return Explanation(task, name, await _line(known, run, own, machinery.limit))
 
 
 async def _asks(
@@ -154,12 +224,10 @@ async def _asks(
     return Explanation(task, route, reason, question.expires_at, commands)
 
 
-async def _line(
-    prefect: RunStore, app: App, run: FlowRun, route_limit: int | None, limit: int | None
-) -> str:
+async def _line(known: _Known, run: FlowRun, route_limit: int | None, limit: int | None) -> str:
     """What a run that is due waits for: slots, and the runs of its route that are before it."""
     name = store.route_name(run)
-    working = await store.find_runs(prefect, app.name, store.WORKING, limit=_LINE)
+    working = await known.working()
     beside = sum(store.route_name(r) == name for r in working)
     if route_limit is not None and beside >= route_limit:
         busy = f"All {route_limit} agents of the route are at work"
@@ -167,17 +235,15 @@ async def _line(
         busy = f"All {limit} agents of the app are at work"
     else:
         return "Its run is due: a worker takes it in a moment."
-    waiting = await store.find_runs(prefect, app.name, store.NOT_TAKEN, limit=_LINE)
+    waiting = await known.waiting()
     line = [r.id for r in waiting if store.route_name(r) == name]
     place = f"number {line.index(run.id) + 1}" if run.id in line else f"after {len(line)} others"
     return f"{busy}; it is {place} in the line of its route."
 
 
-async def _will_be_seen(
-    prefect: RunStore, app: App, task: Task, route: Route, machinery: Machinery
-) -> Explanation:
+async def _will_be_seen(known: _Known, task: Task, route: Route) -> Explanation:
     """No run of the task yet: a poll of its route makes one."""
-    name = route.name
+    name, machinery = route.name, await known.machinery()
     dispatch = (_command("dispatch", task.id),)
     if name not in machinery.deployed:
         reason = f"Route {name!r} takes it, but is not deployed."
@@ -191,8 +257,7 @@ async def _will_be_seen(
         why, mend = machinery.unserved[name]
         reason = f"Route {name!r} takes it. {why}"
         return Explanation(task, name, reason, None, (mend, "athanore workers"))
-    polls = await store.find_polls(prefect, app.name, name, (StateType.SCHEDULED,))
-    due = next((p.next_scheduled_start_time for p in polls if p.next_scheduled_start_time), None)
+    due = await known.next_poll(name)
     reason = f"The next poll of route {name!r} finds it."
     return Explanation(task, name, reason, due, dispatch)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
@@ -14,14 +14,17 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import DispatchError
+from athanore.models import Task
 from athanore.options import Options, shown
 from athanore.route_options import OPTIONS
 from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_routes
+from athanore.schedules import Schedule
 from athanore.services import tasks
 from athanore.services.access import WholePrefectAccess
+from athanore.services.route_views import RouteTable
 from athanore.services.status import explaining
 from athanore.services.status.overview import run_view
 from athanore.services.views import (
@@ -29,7 +32,6 @@ from athanore.services.views import (
     LogLine,
     LogPage,
     OpenTask,
-    RouteTable,
     WholeTask,
     origin,
 )
@@ -56,9 +58,16 @@ async def open_tasks(
     listed = await app.board.ready_tasks(wanted)
     async with prefect.client() as client:
         active = await store.active_runs(client, app.name)
-        return tuple(
-            OpenTask(t, run_view(client, active[t.id]) if t.id in active else None) for t in listed
-        )
+        whys = await explaining.why_waiting(client, app, listed)
+
+    def open_task(task: Task) -> OpenTask:
+        run, why = active.get(task.id), whys.get(task.id)
+        view = None if run is None else run_view(client, run)
+        if why is None or (run is not None and run.state_type in store.WORKING):
+            return OpenTask(task, view)
+        return OpenTask(task, view, why.reason, why.until)
+
+    return tuple(map(open_task, listed))
 
 
 async def whole_task(prefect: WholePrefectAccess, app: App, task_id: str) -> WholeTask:
@@ -144,8 +153,8 @@ async def _newest_runs(
     )
 
 
-def route_table(routes: Routes) -> RouteTable:
-    """The routes in the order in which they get free slots."""
+def route_table(routes: Routes, schedules: Iterable[Schedule] = ()) -> RouteTable:
+    """The routes in the order in which they get free slots, and what is created by the clock."""
     columns = {name: o for name, o in OPTIONS.items() if o.column}
     ranked = ranked_routes(routes)
     return RouteTable(
@@ -169,7 +178,12 @@ def route_table(routes: Routes) -> RouteTable:
             }
             for k in ranked
         ),
+        tuple((s.name, s.cron, s.time_zone, s.queue, _next(s)) for s in schedules),
     )
+
+
+def _next(schedule: Schedule) -> str:
+    return f"{schedule.next_after(datetime.now(UTC)).astimezone(schedule.zone):%a %Y-%m-%d %H:%M}"
 
 
 def _cells(known: KnownRoute, columns: Options) -> list[str]:

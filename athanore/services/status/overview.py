@@ -22,7 +22,7 @@ from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute
-from athanore.services import dead_letters
+from athanore.services import dead_letters, scheduling
 from athanore.services.status.machinery import look_at_machinery
 from athanore.services.status.needs_person import needs_person, of_routes
 from athanore.services.views import DeadLetter, Overview, RouteView, RunView
@@ -80,6 +80,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         board_error=error,
         board_quotas=tuple(app.board.quotas()),
         provider_limits=machinery.provider_limits,
+        schedules=await scheduling.views(client, app),
     )
 
 

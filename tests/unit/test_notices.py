@@ -1,0 +1,235 @@
+"""What people are told: one message for what comes close together, signed, once where it can be."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, override
+
+import pytest
+
+from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
+from athanore.queue_adapters.gitlab.webhook import Deliveries
+from athanore.runtime.apps import App
+from athanore.runtime.secrets.environment import is_secret
+from athanore.services import notices
+from athanore.services.notices import Message, WebhookChannel
+from athanore.worker.notifying import Delivery
+from tests.harness import app_name
+from tests.memory_store import MemoryRunStore
+
+DEAD = "athanore.agent.dead-lettered"
+PAUSED = "athanore.route.paused"
+SECRET = "whsec_" + base64.b64encode(b"a secret of some length").decode()
+
+
+def _app(**options: Any) -> App:
+    board = MemoryAdapter(["Todo", "In Progress"])
+    dispatcher = AgentDispatcher("true", name=app_name("tell"), queue_backend=board, **options)
+    return App("run.py:dispatcher", dispatcher)
+
+
+class Server:
+    """Takes deliveries, and answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                outer.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+                self.send_response(outer.status)
+                self.end_headers()
+
+            @override
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/hook"
+
+
+@pytest.fixture
+def server() -> Generator[Server]:
+    found = Server()
+    thread = threading.Thread(target=found.http.serve_forever, args=(0.01,))
+    thread.start()
+    yield found
+    found.http.shutdown()
+    thread.join()
+    found.http.server_close()
+
+
+async def test_a_delivery_is_signed_as_standard_webhooks_has_it(server: Server) -> None:
+    app = _app()
+    await WebhookChannel(server.url, SECRET).send(notices.test_message(app, "ada"))
+    ((headers, body),) = server.got
+    # The adapter of GitLab checks such signatures, and refuses what has none.
+    assert Deliveries("group/project").read(headers, body, SECRET) is None
+    said = json.loads(body)
+    assert said["type"] == "athanore.test"
+    assert said["data"]["text"].startswith("ada has asked")
+    assert headers["webhook-id"].startswith("msg_")
+
+
+async def test_a_refused_delivery_is_an_error_that_does_not_tell_the_address(
+    server: Server,
+) -> None:
+    server.status = 500
+    channel = WebhookChannel(f"{server.url}?token=abcdefgh", SECRET)
+    with pytest.raises(Exception, match="it answered 500"):
+        await channel.send(notices.test_message(_app(), "ada"))
+    assert "abcdefgh" not in f"{channel.name} {channel!r}"
+
+
+@pytest.mark.parametrize("wrong", ["slack-webhook/team", ["slack-webhook"], ["a/b/c"], [3]])
+def test_what_is_no_block_is_refused_where_it_is_written(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="notify="):
+        _app(notify=wrong)
+
+
+def test_a_webhook_without_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATHANORE_NOTIFY_WEBHOOK_URL", "http://127.0.0.1:1/hook")
+    with pytest.raises(ConfigurationError, match="ATHANORE_NOTIFY_WEBHOOK_SECRET"):
+        notices.channels(_app())
+
+
+@pytest.mark.parametrize("name", ["URL", "SECRET"])
+def test_agents_do_not_inherit_the_webhook(name: str) -> None:
+    assert is_secret(f"ATHANORE_NOTIFY_WEBHOOK_{name}")
+
+
+class Site(MemoryRunStore):
+    """Prefect in memory, with a history of events, and a channel that keeps what it is sent."""
+
+    name = "the channel"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.app = _app()
+        self.now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+        self.events: list[dict[str, Any]] = []
+        self.sent: list[Message] = []
+        self.away = False
+        self.app.clock.now = lambda: self.now  # pyright: ignore[reportAttributeAccessIssue]
+
+    def happens(self, event: str, number: int, reason: str = "exit code 2") -> None:
+        resource = {"prefect.resource.name": f"Task {number}", "athanore.task-id": str(number)}
+        if event != DEAD:
+            resource = {"prefect.resource.name": "Todo"}
+        self.events.append(
+            {
+                "id": f"00000000-0000-0000-0000-{number:012}",
+                "event": event,
+                "occurred": self.now.isoformat(),
+                "resource": resource,
+                "payload": {"reason": reason},
+            }
+        )
+
+    async def request(self, method: str, path: str, **given: Any) -> Any:
+        since = datetime.fromisoformat(given["json"]["filter"]["occurred"]["since"])
+        found = [e for e in self.events if datetime.fromisoformat(e["occurred"]) >= since]
+
+        class Answer:
+            @staticmethod
+            def json() -> Any:
+                return {"events": found, "next_page": None}
+
+        assert (method, path) == ("POST", "/events/filter")
+        return Answer()
+
+    async def send(self, message: Message) -> None:
+        if self.away:
+            raise OSError("away")
+        self.sent.append(message)
+
+    def delivery(self, worker: str = "one") -> Delivery:
+        client: Any = self
+        return Delivery(client, self.app, self, worker)
+
+    def passes(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+async def test_a_flood_is_one_message_with_a_number() -> None:
+    site = Site()
+    delivery = site.delivery()
+    site.happens(DEAD, 1)
+    await delivery.look()
+    assert site.sent == [], "what happened before anybody was to be told is not told"
+    for number in range(2, 102):
+        site.passes(0.01)
+        site.happens(DEAD, number)
+    site.happens(PAUSED, 200, "Route 'Todo' is paused: token=abc.")
+    await delivery.look()
+    dead, paused = site.sent
+    assert dead.subject.endswith("100 tasks were given up")
+    assert dead.count == 100
+    assert dead.body.endswith("and 95 more")
+    assert "Route 'Todo' is paused" in paused.body
+    site.passes(5)
+    site.happens(DEAD, 300)
+    site.happens(DEAD, 301)
+    await delivery.look()
+    assert len(site.sent) == 2, "within a minute what follows is gathered"
+    site.passes(60)
+    await delivery.look()
+    assert [m.count for m in site.sent] == [100, 1, 2]
+    for _ in range(5):
+        site.passes(60)
+        await delivery.look()
+    assert len(site.sent) == 3
+
+
+async def test_a_question_is_told_with_its_words() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    site.happens("athanore.agent.asked", 1)
+    site.events[-1]["payload"] = {"question_id": "q1", "question": "Which database?"}
+    await delivery.look()
+    assert site.sent[0].body.endswith("Which database?")
+    assert site.sent[0].subject.endswith(": question: Todo")
+
+
+async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> None:
+    site = Site()
+    first, second = site.delivery("first"), site.delivery("second")
+    await first.look()
+    site.passes(5)
+    site.happens(DEAD, 1)
+    site.away = True
+    with pytest.raises(OSError, match="away"):
+        await first.look()
+    site.away = False
+    await second.look()
+    assert site.sent == [], "the first one is at it"
+    site.passes(90)
+    await second.look()
+    assert [m.task_ids for m in site.sent] == [("1",)]
+    await first.look()
+    site.passes(90)
+    await first.look()
+    assert len(site.sent) == 1
+
+
+async def test_secrets_are_replaced_and_texts_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATHANORE_API_KEY", "key-of-the-operators")
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    site.happens(DEAD, 1, "key-of-the-operators " + "long " * 1000)
+    await delivery.look()
+    (message,) = site.sent
+    assert "operators" not in message.body
+    assert len(message.body) < 700
