@@ -37,7 +37,15 @@ from athanore.options import (
     word,
     words,
 )
-from athanore.options.choices import MAX_CRASHES, MOST_TOKENS, NEEDS, REACTIONS, Expects, Publish
+from athanore.options.choices import (
+    MAX_CRASHES,
+    MOST_TOKENS,
+    NEEDS,
+    REACTIONS,
+    ApproveBefore,
+    Expects,
+    Publish,
+)
 from athanore.outputs import Output, is_output
 from athanore.workspaces.base import is_provider
 
@@ -311,6 +319,21 @@ class RouteOptions:
     """Where a task is while its run waits for a person; `None` leaves it in progress.
 
     Default: none. Must not be a queue that a route watches."""
+
+    approve_before: Option[ApproveBefore | None, ApproveBefore | None] = choice("start")
+    """Before what an operator says yes to each task (`athanore approve`).
+
+    `start`, of an agent. Default: none. Refused where agents could say yes themselves."""
+
+    approve_insecurely: Option[bool, bool] = switch()
+    """Take `approve_before` with an open task API or Prefect.
+
+    True or False. Default: False."""
+
+    rejected_queue: Option[str | None, str | None] = queue(none=True)
+    """Where a task goes that an operator has not approved; `None` leaves it where it waits.
+
+    Default: none. Must not be the watched queue."""
 
     check: Option[str | Sequence[str] | None, tuple[str, ...]] = commands()
     """Commands that are run in the agent's folder when it has succeeded. If one fails, the attempt

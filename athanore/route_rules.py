@@ -36,6 +36,11 @@ def check_beside(route: Route, others: Iterable[Route]) -> None:
                 "give one of them another name=."
             )
         for one, two in ((route, other), (other, route)):
+            if one.waiting_queue == two.queue_name:
+                raise RouteError(
+                    f"Route {one.name!r}: waiting_queue={one.waiting_queue!r} is a queue that "
+                    "another route watches; an agent would start on a task that waits."
+                )
             if one.in_progress_queue == two.queue_name:
                 raise RouteError(
                     f"Route {one.name!r}: in_progress_queue={one.in_progress_queue!r} "

@@ -56,6 +56,8 @@ _GROUPS = {
         "acting:cancel",
         "acting:requeue",
         "people:answer",
+        "people:approve",
+        "people:reject",
         "acting:publish",
         "acting:pause",
         "acting:resume",

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, AsJson, user, with_app
 from athanore.cli.output import print_json, print_table, say
+from athanore.errors import ConfigurationError
 from athanore.launch.display import ago
 from athanore.services.views import QuestionView
 
@@ -61,6 +62,52 @@ def answer(
     done = order(app, f"/questions/{in_path(question)}/answer", body)
     task_id = with_app(app, action) if done is None else str(done["task_id"])
     say(f"Answered; task {task_id} goes on.")
+
+
+def approve(
+    *tasks: Annotated[str, Parameter(name="TASK", help="The ids of the tasks.")],
+    all_: Annotated[
+        bool, Parameter(name="--all", negative="", help="All tasks that wait for an approval.")
+    ] = False,
+    app: AppOption = None,
+) -> None:
+    """Let agents start on tasks that wait for an approval (`approve_before`)."""
+    if bool(tasks) is all_:
+        raise ConfigurationError("Name tasks, or say --all.")
+
+    async def action(client: PrefectRunStore, found: App) -> list[str]:
+        from athanore.services import approvals
+
+        ids = list(tasks)
+        if all_:
+            ids = [q.task_id for q in await approvals.waiting(client, found)]
+        for task_id in ids:
+            await approvals.approve(client, found, task_id, user())
+        return ids
+
+    done = with_app(app, action)
+    say(f"Approved: {', '.join(done)}." if done else "No task waits for an approval.")
+
+
+def reject(
+    task: Annotated[str, Parameter(name="TASK", help="The task's id.")],
+    /,
+    *,
+    message: Annotated[
+        str,
+        Parameter(name=["--message", "-m"], allow_leading_hyphen=True, help="Why, for the card."),
+    ] = "",
+    app: AppOption = None,
+) -> None:
+    """Have no agent start on a task that waits for an approval."""
+
+    async def action(client: PrefectRunStore, found: App) -> None:
+        from athanore.services import approvals
+
+        await approvals.reject(client, found, task, user(), message)
+
+    with_app(app, action)
+    say(f"Rejected: no agent starts on task {task}.")
 
 
 def _in_a_line(question: QuestionView) -> str:

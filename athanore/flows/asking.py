@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 
 from athanore.errors import BoardError
 from athanore.flows import letting_go
@@ -26,6 +26,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.runtime.leases.verdict import judge
+from athanore.services import approvals
 
 
 async def before_agent(
@@ -37,6 +38,13 @@ async def before_agent(
         Abort: the run is suspended (again), because a question is open.
     """
     record = run_log.record
+    task_id = str(run_log.run.parameters["task_id"])
+    gate = await approvals.gate(prefect, app, route, run_log.run, task_id)
+    if gate is not None and gate.ending is None:
+        return await suspend(prefect, app, route, run_log, gate, handle, {}, log)
+    if gate is not None and not approvals.is_yes(gate):
+        await run_log.goes_on()
+        return await _rejected(app, route, run_log, gate, log)
     if record.starts == 1:
         return None
     if (question := await unanswered(app, run_log)) is not None:
@@ -57,6 +65,25 @@ async def before_agent(
     text = f"Nobody has answered question {question.id} in time (ask_timeout): {question.text}"
     log.error("%s", text, extra={"action": "question_expired"})
     return Failed(name=StateName.QUESTION_EXPIRED, message=text)
+
+
+async def _rejected(
+    app: App, route: Route, run_log: RunLog, gate: Question, log: Log
+) -> State[Any]:
+    """An operator has said no: the task is put aside, and its run is over."""
+    ending, target = gate.ending, route.rejected_queue
+    assert ending is not None
+    why = f": {ending.reason}" if ending.reason else ""
+    text = f"Not approved by {ending.by or 'nobody'}{why}"
+    if target is not None:
+        try:
+            await app.board.move(gate.task_id, target, followed=False)
+        except BoardError as exc:
+            log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
+            text += f" (it cannot be moved to {target!r}: {exc})"
+    await questions.unlist(run_log.prefect, gate.id)
+    await run_log.close()
+    return Cancelled(name=StateName.REJECTED, message=text)
 
 
 async def suspend(

@@ -213,6 +213,7 @@ async def at_work(
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry
 
+        await prefect_access.check_gates(dispatcher, prefect_api)
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
             logger.warning("%s", advice, extra={"action": "prefect_open"})
         app = App(reference, dispatcher, api_url, margins=margins)

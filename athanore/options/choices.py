@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 type Expects = Literal["commits", "move", "comment"]
+type ApproveBefore = Literal["start"]
 type Publish = Literal["branch", "pull-request"]
 
 REACTIONS = ("ci_failed", "changes_requested", "conflict")

@@ -54,7 +54,7 @@ class Ending:
         fate: not `PENDING`.
         answer: a text; or what the question's schema asks for.
         by: who has answered, as they call themselves.
-        reason: why it was withdrawn.
+        reason: why it was withdrawn, or why an approval was not given.
     """
 
     fate: Fate
@@ -75,6 +75,7 @@ class Question:
         expires_at: when nobody needs to answer any more; None: never.
         default: the answer if nobody has given one by then; None: there is none.
         attempt: the attempt that asked first.
+        is_approval: the run itself asks whether its agent may start.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Question:
     expires_at: datetime | None = None
     default: str | None = None
     attempt: int = 1
+    is_approval: bool = False
     ending: Ending | None = None
 
     @property

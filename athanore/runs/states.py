@@ -87,6 +87,10 @@ class StateName(StrEnum):
     """Failed, by a run whose question nobody has answered in time, and which has no default. The
     dead-letter move is due."""
 
+    REJECTED = "Rejected"
+    """Cancelled, by a run to whose start an operator has said no. Its record is closed: the task is
+    where `rejected_queue` says, and nothing is due."""
+
     STALLED = "Stalled"
     """Failed, by a run whose agent was silent for `stall_timeout`. The dead-letter move is due."""
 

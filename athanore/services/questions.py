@@ -108,7 +108,7 @@ async def ask(
     if is_new:
         data = {"question_id": question.id, "question": question.text}
         app.announcer.announce(question.task_id, EventKind.ASKED, data, run.id)
-        await _say(app, question, f"Question {question.id}: {question.text}{_how(question)}")
+        await say_on_card(app, question, f"Question {question.id}: {question.text}{_how(question)}")
     return question
 
 
@@ -160,12 +160,15 @@ async def open_questions(prefect: RunStore, app: App) -> list[Question]:
     return sorted(found, key=lambda q: q.asked_at)
 
 
-async def answer(prefect: RunStore, app: App, question: Question, said: Any, by: str) -> Question:
+async def answer(
+    prefect: RunStore, app: App, question: Question, said: Any, by: str, words: str = ""
+) -> Question:
     """Answer a question; of several answers the first one counts. A run that waits goes on.
 
     Args:
         said: a text, which may be JSON where the question has a schema.
         by: who answers, as they call themselves.
+        words: why an approval is not given.
 
     Raises:
         QuestionClosedError: it is answered already, or nobody waits for it any more.
@@ -177,10 +180,9 @@ async def answer(prefect: RunStore, app: App, question: Question, said: Any, by:
     if question.expires_at is not None and now >= question.expires_at:
         raise closed(await expire(prefect, app, question))
     fitting = answer_forms.fitting(question, _cleaned_answer(app, said))
-    who = _cleaned(app, by, _LONGEST_NAME)
-    return await _end(
-        prefect, app, question, Ending(fate=Fate.ANSWERED, at=now, answer=fitting, by=who)
-    )
+    who, why = _cleaned(app, by, _LONGEST_NAME), _cleaned(app, words, _LONGEST_ANSWER)
+    ending = Ending(fate=Fate.ANSWERED, at=now, answer=fitting, by=who, reason=why)
+    return await _end(prefect, app, question, ending)
 
 
 async def expire(prefect: RunStore, app: App, question: Question) -> Question:
@@ -290,7 +292,7 @@ def in_prompt(asked: list[Question]) -> str:
     parts: list[str] = []
     for question in asked:
         ending = question.ending
-        if ending is None or ending.fate is Fate.WITHDRAWN:
+        if ending is None or ending.fate is Fate.WITHDRAWN or question.is_approval:
             continue
         said = f"{ending.by} answered" if ending.fate is Fate.ANSWERED else "Nobody answered"
         parts.append(f"You asked:\n\n{_quoted(question.text)}\n\n{said}:\n\n")
@@ -331,16 +333,18 @@ async def _tell(app: App, question: Question) -> None:
         kind = EventKind.ANSWERED
         data |= {"answer": shown(question), "by": ending.by}
         text = f"Answer to question {question.id} by {ending.by}: {shown(question)}"
+        text += f" ({ending.reason})" if ending.reason else ""
     else:
         kind = EventKind.EXPIRED if ending.fate is Fate.EXPIRED else EventKind.WITHDRAWN
         data |= {"reason": ending.reason}
         verb = "has expired" if ending.fate is Fate.EXPIRED else "is withdrawn"
         text = f"Question {question.id} {verb}: {ending.reason}."
     app.announcer.announce(question.task_id, kind, data, question.run_id)
-    await _say(app, question, text)
+    await say_on_card(app, question, text)
 
 
-async def _say(app: App, question: Question, text: str) -> None:
+async def say_on_card(app: App, question: Question, text: str) -> None:
+    """Comment on the task of a question, if the board takes it."""
     try:
         await app.board.comment(question.task_id, text)
     except BoardError as exc:

@@ -169,4 +169,5 @@ def test_null_over_http_is_a_value_only_where_none_is_one() -> None:
         "max_cost_usd", "max_tokens", "task_max_cost_usd", "task_max_tokens",
         "day_max_cost_usd", "day_max_tokens",
         "expects", "publish", "ask_timeout", "ask_default", "waiting_queue", "merged_queue",
+        "approve_before", "rejected_queue",
     }  # fmt: skip

@@ -118,7 +118,9 @@ class Asking(Site):
         return await self.noted(run)
 
     async def begins(self) -> Any:
-        run = await self.next_start()
+        return await self.before_agent(await self.next_start())
+
+    async def before_agent(self, run: FlowRun) -> Any:
         parts = (self.client, self.app, self.route, self.open_log(run))
         return await asking.before_agent(*parts, RunControl(run.id, self.task_id, run), LOG)
 
@@ -259,7 +261,13 @@ async def _(site: Asking) -> None:
     assert [c for c in site.comments if c.startswith("Cancelled (by me: not now)")]
 
 
-@row("suspended", "where it waits", "its route is removed", "withdrawn", "is cancelled")
+@row(
+    "suspended",
+    "where it waits",
+    "its route is removed",
+    "withdrawn",
+    "is cancelled, its task goes back",
+)
 async def _(site: Asking) -> None:
     left = await clearing.cancel_waiting(site.client, site.app.name, "Todo", "Route removed.")
     assert [run.id for run in left] == [site.run.id]

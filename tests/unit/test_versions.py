@@ -152,6 +152,8 @@ SPECIAL: dict[str, Any] = {
     "workspace": GitWorkspace("repo"),
     "waiting_queue": "Waiting",
     "ask_default": "keep it",
+    "approve_before": "start",
+    "rejected_queue": "Rejected",
 }
 
 

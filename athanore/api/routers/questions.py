@@ -15,7 +15,7 @@ from athanore.api.service import Service, ServiceDep, TaskIdDep
 from athanore.runs import store
 from athanore.runs.questions import Question
 from athanore.runtime.routes.route_registry import called
-from athanore.services import questions
+from athanore.services import approvals, questions
 from athanore.services.questions import LONGEST_WAIT, Asked, ask, view
 from athanore.services.views import QuestionView
 
@@ -118,10 +118,59 @@ async def answer_question(
     Not for agents. 409: it is answered already, or nobody waits for it any more.
     """
     refuse_agents(caller)
-    by = body.by.strip() or caller.key_name or _WHO.get(caller.role, "somebody")
+    by = _name(caller, body.by)
     async with service.prefect.client() as client:
         found = await questions.find(client, service.app, question_id)
         done = await questions.answer(client, service.app, found, body.answer, by)
+    return _changed(service, done)
+
+
+class ApprovalRequest(RequestModel):
+    """Who says yes."""
+
+    by: Words = Field(default="", max_length=100, description="Who approves, for people.")
+
+
+class RejectionRequest(ApprovalRequest):
+    """Who says no, and why."""
+
+    reason: Words = Field(default="", max_length=4000, description="Shown on the task.")
+
+
+@router.post("/tasks/{task_id:id}/approve", responses=documented(403, 404, 409))
+async def approve_task(
+    task_id: TaskIdDep, body: ApprovalRequest, service: ServiceDep, caller: CallerDep
+) -> QuestionView:
+    """Let an agent start on a task that waits for an approval (`approve_before`).
+
+    For operators. 409: the task waits for none.
+    """
+    refuse_agents(caller)
+    async with service.prefect.client() as client:
+        done = await approvals.approve(client, service.app, task_id, _name(caller, body.by))
+    return _changed(service, done)
+
+
+@router.post("/tasks/{task_id:id}/reject", responses=documented(403, 404, 409))
+async def reject_task(
+    task_id: TaskIdDep, body: RejectionRequest, service: ServiceDep, caller: CallerDep
+) -> QuestionView:
+    """Have no agent start on a task that waits for an approval; it goes to `rejected_queue`.
+
+    For operators. 409: the task waits for none.
+    """
+    refuse_agents(caller)
+    who = _name(caller, body.by)
+    async with service.prefect.client() as client:
+        done = await approvals.reject(client, service.app, task_id, who, body.reason)
+    return _changed(service, done)
+
+
+def _name(caller: Caller, by: str) -> str:
+    return by.strip() or caller.key_name or _WHO.get(caller.role, "somebody")
+
+
+def _changed(service: Service, done: Question) -> QuestionView:
     service.runs.changed(done.task_id)
     service.snapshots.outdated()
     return view(done)

@@ -31,7 +31,7 @@ from athanore.runtime.apps import App
 
 _STRANGERS_AT_ONCE = 4
 _READS = frozenset({"GET", "HEAD"})
-_OPERATORS_ONLY = re.compile(r"/tasks/[^/]+/requeue")
+_OPERATORS_ONLY = re.compile(r"/tasks/[^/]+/(requeue|approve|reject)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="athanore"'}
 
 

@@ -67,6 +67,8 @@ class Ending(Recovery):
     async def end_waiting(self, run: FlowRun, task_id: str) -> None:
         """End a waiting run that has to tell the board something, or may have its task."""
         if await starts.is_over(self._prefect, self._app, run):
+            if record_of(run).place:  # it waits for a person there
+                self._route = replace(self._route, in_progress_queue=record_of(run).place)
             await self._apart(task_id, self._end(run, task_id, record_of(run).undelivered))
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:

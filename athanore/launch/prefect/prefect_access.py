@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import httpx
 
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import ConfigurationError
 from athanore.http_client.addresses import without_login
 from athanore.runs.connection.transports import probe_transport
 from athanore.settings import Settings
@@ -43,6 +45,30 @@ async def advice(settings: Settings, url: str) -> str | None:
         f"{without_login(url)}: who reaches it can start, change and cancel runs all the same. "
         f"To close it, {HOW_TO_CLOSE}."
     )
+
+
+async def check_gates(dispatcher: AgentDispatcher, url: str) -> None:
+    """Refuse routes whose approvals agents could give themselves.
+
+    Raises:
+        ConfigurationError: the message names such a route, and says what to do.
+    """
+    gated = (r for r in dispatcher.routes.values() if r.approve_before is not None)
+    route = next((r for r in gated if not r.approve_insecurely), None)
+    if route is None:
+        return
+    what = f"Route {route.name!r}: approve_before={route.approve_before!r} keeps nobody from"
+    instead = "Or accept that with approve_insecurely=True."
+    if dispatcher.settings.api_auth != "token":
+        raise ConfigurationError(
+            f"{what} approving, because the task API asks for no tokens. Set "
+            f"ATHANORE_API_AUTH=token and ATHANORE_API_KEY (see docs/security.md). {instead}"
+        )
+    if await is_open(url):
+        raise ConfigurationError(
+            f"{what} approving in Prefect, which answers without credentials at "
+            f"{without_login(url)}. To close it, {HOW_TO_CLOSE}. {instead}"
+        )
 
 
 HOW_TO_CLOSE = (

@@ -219,6 +219,10 @@ async def _asks(
     question = next((q for q in found if q.id == question_id), None)
     if question is None or question.ending is not None:
         return Explanation(task, route, "Its question is answered: it goes on in a moment.")
+    if question.is_approval:
+        reason = f"Waits for an approval since {since(question, app.clock.now())}: {question.text}"
+        commands = (_command("approve", task.id), _command("reject", task.id))
+        return Explanation(task, route, reason, None, commands)
     reason = f"Question open since {since(question, app.clock.now())}: {cut(question.text, 300)}"
     commands = (f"athanore answer {question.id} TEXT", _command("cancel", task.id))
     return Explanation(task, route, reason, question.expires_at, commands)

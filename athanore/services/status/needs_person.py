@@ -20,7 +20,7 @@ from athanore.services.status.machinery import Machinery
 from athanore.services.views import Kind, NeedsPerson
 from athanore.texts import cut
 
-_NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY}
+_NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY, StateName.REJECTED}
 """Cancelled states of runs whose tasks are where somebody wants them."""
 
 
@@ -125,6 +125,10 @@ def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
 
 
 def _asked(question: Question) -> NeedsPerson:
+    if question.is_approval:
+        says = f"Task {question.task_id!r} waits for an approval: {question.text}"
+        mend = f"athanore approve {shlex.quote(question.task_id)} (or athanore reject)"
+        return NeedsPerson(Kind.QUESTION, says, mend, question.task_id)
     says = f"The agent of task {question.task_id!r} asks: {cut(question.text, 300)}"
     if question.choices:
         says += f" ({' | '.join(question.choices)})"

@@ -1,0 +1,93 @@
+"""Approval gates: who may say yes, what a no does, and where they are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import Abort
+from prefect.states import Pending, Running
+
+from athanore import AgentDispatcher, MemoryAdapter
+from athanore.errors import ConfigurationError, DispatchError
+from athanore.launch.prefect import prefect_access
+from athanore.processes import identity
+from athanore.runs import questions
+from athanore.runs.record import Holder
+from athanore.runs.states import StateName
+from athanore.services import approvals
+from tests.harness import prompt
+from tests.memory_store import no_events
+from tests.unit.test_questions_table import Asking
+
+__all__ = ["no_events"]
+
+
+async def gated(**options: Any) -> Asking:
+    """A site whose run has claimed its task, and waits for an approval."""
+    site = Asking(approve_before="start", **options)
+    run = await site.put(await site.dispatched(), Pending(), Running())
+    site.board.move_task(site.task_id, "In Progress")
+    site.run = await site.noted(run, Holder("here", identity.process()))
+    with pytest.raises(Abort):
+        await site.before_agent(site.run)
+    (site.question,) = await approvals.waiting(site.client, site.app)
+    return site
+
+
+async def test_nothing_starts_until_an_operator_says_yes() -> None:
+    site = await gated()
+    assert questions.waits_for(await site.now()) == site.question.id
+    assert f"Waits for an approval: athanore approve {site.task_id} (or athanore reject)" in (
+        site.comments
+    )
+    await site.client.resume_flow_run(site.run.id)  # by force
+    with pytest.raises(Abort):
+        await site.begins()
+    await approvals.approve(site.client, site.app, site.task_id, "eve")
+    assert await site.begins() is None
+    assert await approvals.waiting(site.client, site.app) == []
+    with pytest.raises(DispatchError, match="waits for no approval"):
+        await approvals.approve(site.client, site.app, site.task_id, "eve")
+
+
+@pytest.mark.parametrize("target", [None, "Elsewhere"])
+async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
+    target: str | None,
+) -> None:
+    site = await gated(rejected_queue=target)
+    await approvals.reject(site.client, site.app, site.task_id, "eve", "not this week")
+    state = await site.begins()
+    assert (state.type, state.name) == (StateType.CANCELLED, StateName.REJECTED)
+    assert state.message == "Not approved by eve: not this week"
+    assert site.place == (target or "In Progress")
+    assert any("by eve: no (not this week)" in text for text in site.comments)
+
+
+def app(monkeypatch: pytest.MonkeyPatch, auth: str, **options: Any) -> AgentDispatcher:
+    monkeypatch.setenv("ATHANORE_API_AUTH", auth)
+    monkeypatch.setenv("ATHANORE_API_KEY", "operators-key-of-the-test")
+    made = AgentDispatcher("true", name="gates", queue_backend=MemoryAdapter(["Todo"]))
+    made.route("Todo", approve_before="start", **options)(prompt)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("auth", "is_open", "refusal"),
+    [("open", False, "asks for no tokens"), ("token", True, "in Prefect"), ("token", False, None)],
+)
+async def test_gates_that_agents_could_open_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, auth: str, is_open: bool, refusal: str | None
+) -> None:
+    async def answer(url: str, host: str | None = None) -> bool:
+        return is_open
+
+    monkeypatch.setattr(prefect_access, "is_open", answer)
+    url = "http://127.0.0.1:9/api"
+    await prefect_access.check_gates(app(monkeypatch, auth, approve_insecurely=True), url)
+    if refusal is None:
+        await prefect_access.check_gates(app(monkeypatch, auth), url)
+        return
+    with pytest.raises(ConfigurationError, match=refusal):
+        await prefect_access.check_gates(app(monkeypatch, auth), url)
