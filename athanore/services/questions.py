@@ -41,8 +41,7 @@ from athanore.texts import cut, readable
 logger = logging.getLogger("athanore")
 
 LONGEST_WAIT = 45
-"""Seconds that an agent may wait for an answer in one call: programs in between give up after 60.
-"""
+"""Seconds that an agent may wait in one call: programs in between give up after 60."""
 
 MOST = 20
 """How many questions one run may ask."""
@@ -379,8 +378,7 @@ def _cleaned_answer(app: App, said: Any) -> Any:
     """An answer without secrets and control characters, and cut."""
     if isinstance(said, str):
         return _cleaned(app, said, _LONGEST_ANSWER)
-    text = json.dumps(said)
-    if len(text) > _LONGEST_ANSWER:
+    if len(json.dumps(said)) > _LONGEST_ANSWER:
         raise InvalidAnswerError(f"An answer has at most {_LONGEST_ANSWER} characters of JSON.")
     return app.redactor.value(said)
 
