@@ -16,8 +16,15 @@ from tests.api.rig import Api, bearer
 from tests.api.test_mcp import AGENTS, answer, listed, new_task, post, refused, use
 from tests.support import wait_until
 
-READ = {"get_task", "list_tasks", "list_queues", "explain_task"}
-STEER = READ | {"add_comment", "move_task", "create_task", "dispatch_task", "cancel_task"}
+READ = {"get_task", "list_tasks", "list_queues", "list_questions", "explain_task"}
+STEER = READ | {
+    "add_comment",
+    "move_task",
+    "create_task",
+    "answer_question",
+    "dispatch_task",
+    "cancel_task",
+}
 
 
 def make(api: Api, scope: Scope, signing_key: bytes = OPERATOR.encode()) -> tuple[keys.Key, str]:
@@ -117,5 +124,5 @@ def test_only_a_proof_of_a_key_is_kept_and_none_is_shown(guarded: Api) -> None:
 
 def test_an_open_api_has_the_agents_set_only(api: Api) -> None:
     _, key = make(api, "steer")
-    assert set(listed(api, key)) == AGENTS
+    assert set(listed(api, key)) == AGENTS | {"submit_result"}
     assert answer(api, key, "dispatch_task", task_id=new_task(api))["isError"]

@@ -70,7 +70,7 @@ def test_the_guide_tells_an_agent_who_it_is(guarded: Api) -> None:
 def test_the_guide_of_nobody_in_particular(lonely: Api) -> None:
     text = lonely.http.get("/").text
     assert '"' + lonely.url + '/tasks/$ATHANORE_TASK_ID/comments"' in text
-    assert text.count("curl") == 7
+    assert text.count("curl") == 8
 
 
 def test_a_browser_gets_the_board_page_under_a_strict_policy(lonely: Api) -> None:
