@@ -10,6 +10,7 @@
     |   |   +-- QueueNotFoundError
     |   |   +-- RouteNotFoundError  no route watches this queue
     |   |   +-- WorkerNotFoundError  not one worker is called so
+    |   |   +-- QuestionNotFoundError  no question that is open has this id
     |   +-- QueueExistsError      a queue of that name is there already
     |   +-- QueueNotEmptyError    only an empty queue can be deleted
     |   +-- TaskMovedError        the task is not where the claim expected it: leave it alone
@@ -26,6 +27,9 @@
     |   +-- AmbiguousRouteError   several routes watch the queue that was named
     |   +-- TaskNotOursError      another route takes the task now, or none
     |   +-- MatchError            a route's `match` fails on the task
+    |   +-- QuestionClosedError   a question is answered already, or nobody waits for an answer
+    +-- InvalidAnswerError        an answer does not fit its question
+    +-- ResultRefusedError        a result does not fit the `output` of its route
     +-- WorkspaceError            there is no folder for an agent to work in, or it is in use
     +-- PublishError              an agent's work cannot be published now: it is tried again
     |   +-- PublishRefusedError   it is not published until a person has looked at it

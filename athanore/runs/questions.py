@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from athanore import names
 from athanore.runs.port import RunStore
 from athanore.runs.record import record_of
+from athanore.runs.states import PrefectState
 
 PREFIX = "athanore-question-"
 _TAG = "athanore-question"
@@ -261,7 +262,8 @@ async def resume(prefect: RunStore, run: FlowRun, question: Question) -> bool:
         now = await prefect.read_run(run.id)
         if waits_for(now) == question.id:
             # The form is not as it was saved: what counts is the note, which the start reads.
-            answer = await prefect.propose(run.id, State(type=StateType.SCHEDULED, name="Resuming"))
+            resuming = State(type=StateType.SCHEDULED, name=PrefectState.RESUMING)
+            answer = await prefect.propose(run.id, resuming)
     return answer.accepted
 
 

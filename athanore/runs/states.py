@@ -119,6 +119,10 @@ class PrefectState(StrEnum):
     RUNNING = "Running"
     """Running, by Prefect's engine. Recovery marks the run as Crashed when its worker is lost."""
 
+    RESUMING = "Resuming"
+    """Scheduled, by Prefect when a suspended run is resumed, and by whoever answers the question
+    that it waits for."""
+
     PAUSED = "Paused"
     """Paused, by a person. The agent is stopped, its start given back, and the state made
     Suspended."""

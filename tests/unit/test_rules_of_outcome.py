@@ -97,11 +97,14 @@ async def test_a_task_that_cannot_be_put_back_is_taken_from_where_it_is(
     assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
 
 
+_ENDED_OTHERWISE = (StopReason.TAKEN_OVER, StopReason.TIMED_OUT)
+"""Somebody else has the run then, or the attempt has an end of its own."""
+
 _BY_A_PERSON_OR_US = (StopReason.CANCELLED, StopReason.STALLED, StopReason.BUDGET)
 
 
 @pytest.mark.parametrize("place", ["In Progress", "Todo", "Elsewhere", "gone"])
-@pytest.mark.parametrize("reason", [r for r in StopReason if r is not StopReason.TAKEN_OVER])
+@pytest.mark.parametrize("reason", [r for r in StopReason if r not in _ENDED_OTHERWISE])
 async def test_what_follows_a_stop(reason: StopReason, place: str) -> None:
     site = Site(on_cancel="Cancelled")
     run = await site.at_work()

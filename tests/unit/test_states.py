@@ -99,7 +99,7 @@ def test_prefect_has_the_names_that_are_called_its() -> None:
     made |= {getattr(prefect.states, n)().name for n in ("Cancelled", "Cancelling", "Late")}
     made |= {getattr(prefect.states, n)().name for n in ("AwaitingRetry", "Suspended", "Paused")}
     made.add(prefect.states.AwaitingConcurrencySlot().name)
-    assert made == set(PrefectState) - {PrefectState.TIMED_OUT}
+    assert made == set(PrefectState) - {PrefectState.TIMED_OUT, PrefectState.RESUMING}
 
 
 def test_who_gives_up_a_run_that_waits_says_so_by_a_name_of_ours() -> None:
