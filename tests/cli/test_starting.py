@@ -232,6 +232,7 @@ def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(
     assert (level, says.strip()) == ("ok", f"{folder / 'board.db'} is made at the first start")
 
 
+@pytest.mark.nightly
 def test_json_logs_of_a_retry(prefect_api: str, tmp_path: Path) -> None:
     name = app_name("json")
     shell = f"[ -e '{tmp_path}/tried' ] && exit 0; touch '{tmp_path}/tried'; echo no; exit 3"

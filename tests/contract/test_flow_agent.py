@@ -193,7 +193,8 @@ def test_it_works_in_an_app_and_ends_with_its_attempt(played: Played) -> None:
     with running(app, played.api) as it:
 
         def others() -> list[dict[str, Any]]:
-            found = it.prefect.post("/flow_runs/filter", {"flows": {"name": {"any_": [played.name]}}})
+            played_ones = {"flows": {"name": {"any_": [played.name]}}}
+            found = it.prefect.post("/flow_runs/filter", played_ones)
             return [r for r in found if r["parameters"].get("of") == app.name]
 
         def began() -> bool:

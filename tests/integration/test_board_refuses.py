@@ -91,6 +91,7 @@ def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
         adapter.close()
 
 
+@pytest.mark.nightly
 def test_an_access_that_is_taken_away_in_mid_run(
     prefect_api: str,
 ) -> None:

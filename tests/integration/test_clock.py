@@ -124,6 +124,7 @@ class Site:
         return record.read_text().split() if record.exists() else []
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_agents_retries_and_polls_do_not_care_for_the_workers_clock(
     prefect_api: str, tmp_path: Path

@@ -245,6 +245,7 @@ while hold.exists():
 """
 
 
+@pytest.mark.nightly
 def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
     tmp_path: Path, prefect_api: str
 ) -> None:

@@ -142,6 +142,7 @@ def test_an_app_of_the_same_name_on_another_board_is_refused(
     assert moved.athanore("deploy").returncode == 2
 
 
+@pytest.mark.nightly
 def test_an_app_without_a_name_is_told_from_another_by_its_home(
     prefect_api: str, tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def deployments(prefect: Prefect) -> list[dict[str, Any]]:
     return prefect.post("/deployments/filter", tags)
 
 
+@pytest.mark.nightly
 def test_two_apps_that_init_made_do_not_touch_each_other(prefect_api: str, tmp_path: Path) -> None:
     names = [app_name("init"), app_name("init-ü")]
     apps = [Folder(tmp_path / name, prefect_api) for name in names]

@@ -38,6 +38,7 @@ def server_of(system: System) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.nightly
 def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task(
     tmp_path: Path,
 ) -> None:

@@ -175,6 +175,7 @@ def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
     assert versions == {plan(apps.load(str(site.folder / EXAMPLE)), EXAMPLE).version}
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_two_workers_share_a_board(site: Site) -> None:
     site.run("athanore", "deploy", "--new-board", EXAMPLE)

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from athanore import JsonFileAdapter
 from tests import hosts
 from tests.harness import Prefect, app_name
@@ -73,6 +75,7 @@ class Site:
         return self.board.get_task("1").queue_name
 
 
+@pytest.mark.nightly
 def test_a_run_stays_with_its_host_while_that_is_well_and_no_agent_outlives_its_lease(
     tmp_path: Path, prefect_api: str
 ) -> None:

@@ -90,6 +90,7 @@ class Version:
                 stop_group(process)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_no_task_gets_two_agents_while_two_versions_work_side_by_side(
     prefect_api: str, tmp_path: Path
