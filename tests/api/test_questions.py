@@ -45,7 +45,8 @@ def test_an_agent_asks_about_its_own_task_only_and_while_it_works(guarded: Api) 
     body = {"question": "Which colour?"}
     guarded.post(f"/tasks/{other}/questions", body, 403, headers=bearer(token))
     guarded.post(f"/tasks/{other}/questions", body, 409, headers=bearer(OPERATOR))
-    guarded.get("/questions/nothing", 404, headers=bearer(OPERATOR))
+    for unknown in ("nothing", "%C3%A9" * 60):  # 60 characters
+        guarded.get(f"/questions/{unknown}", 404, headers=bearer(OPERATOR))
 
 
 def test_where_no_tokens_are_needed_an_agents_token_answers_nothing(api: Api) -> None:

@@ -96,7 +96,7 @@ async def list_questions(service: ServiceDep) -> list[QuestionView]:
         return [view(q) for q in await questions.open_questions(client, service.app)]
 
 
-@router.get("/questions/{question_id}", responses=documented(404))
+@router.get("/questions/{question_id:id}", responses=documented(404))
 async def get_question(
     question_id: QuestionId, service: ServiceDep, caller: CallerDep, wait_s: Wait = 0
 ) -> QuestionView:
@@ -109,7 +109,7 @@ async def get_question(
     return await _waited(service, caller, found, wait_s)
 
 
-@router.post("/questions/{question_id}/answer", responses=documented(403, 404, 409))
+@router.post("/questions/{question_id:id}/answer", responses=documented(403, 404, 409))
 async def answer_question(
     question_id: QuestionId, body: AnswerRequest, service: ServiceDep, caller: CallerDep
 ) -> QuestionView:
