@@ -1,4 +1,4 @@
-"""Commands for what waits for a person: questions of agents."""
+"""Commands for what waits for a person: questions of agents, and approvals."""
 
 from __future__ import annotations
 
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 def questions(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the questions of agents that wait for a person, the oldest first."""
 
-    async def action(client: PrefectRunStore, found: App) -> tuple[QuestionView, ...]:
-        from athanore.services.questions import open_questions, view
-
-        return tuple(view(q) for q in await open_questions(client, found))
-
-    there = from_app(app, tuple[QuestionView, ...], "/questions")
-    if there is None:
-        there = with_app(app, action)
+    there = _open(app)
     if json:
         print_json(there)
         return
@@ -75,18 +68,19 @@ def approve(
     if bool(tasks) is all_:
         raise ConfigurationError("Name tasks, or say --all.")
 
-    async def action(client: PrefectRunStore, found: App) -> list[str]:
-        from athanore.services import approvals
+    ids = [q.task_id for q in _open(app) if q.is_approval] if all_ else tasks
+    for task_id in ids:
 
-        ids = list(tasks)
-        if all_:
-            ids = [q.task_id for q in await approvals.waiting(client, found)]
-        for task_id in ids:
-            await approvals.approve(client, found, task_id, user())
-        return ids
+        async def action(client: PrefectRunStore, found: App, task: str = task_id) -> None:
+            from athanore.services import approvals
 
-    done = with_app(app, action)
-    say(f"Approved: {', '.join(done)}." if done else "No task waits for an approval.")
+            await approvals.approve(client, found, task, user())
+
+        if order(app, f"/tasks/{in_path(task_id)}/approve", {"by": user()}) is None:
+            with_app(app, action)
+        say(f"Approved: {task_id}.")
+    if not ids:
+        say("No task waits for an approval.")
 
 
 def reject(
@@ -106,8 +100,20 @@ def reject(
 
         await approvals.reject(client, found, task, user(), message)
 
-    with_app(app, action)
+    body = {"by": user(), "reason": message}
+    if order(app, f"/tasks/{in_path(task)}/reject", body) is None:
+        with_app(app, action)
     say(f"Rejected: no agent starts on task {task}.")
+
+
+def _open(app: str | None) -> tuple[QuestionView, ...]:
+    async def action(client: PrefectRunStore, found: App) -> tuple[QuestionView, ...]:
+        from athanore.services.questions import open_questions, view
+
+        return tuple(view(q) for q in await open_questions(client, found))
+
+    there = from_app(app, tuple[QuestionView, ...], "/questions")
+    return with_app(app, action) if there is None else there
 
 
 def _in_a_line(question: QuestionView) -> str:

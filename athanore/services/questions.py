@@ -125,11 +125,9 @@ async def find(prefect: RunStore, app: App, question_id: str) -> Question:
     meant = [one for one in listed if one.id == question_id]
     if not meant and question_id:
         meant = [one for one in listed if one.id.startswith(question_id)]
-    if len(meant) == 1:
-        found = await questions.of_run(prefect, meant[0].run_id)
-        if mine := next((q for q in found if q.id == meant[0].id), None):
-            return mine
-    raise QuestionNotFoundError(question_id, [one.id for one in listed])
+    if len(meant) != 1:
+        raise QuestionNotFoundError(question_id, [one.id for one in listed])
+    return await of_run(prefect, meant[0].run_id, meant[0].id)
 
 
 async def of_run(prefect: RunStore, run_id: UUID, question_id: str) -> Question:
@@ -283,6 +281,7 @@ def view(question: Question) -> QuestionView:
         answer=ending.answer if ending is not None and ending.fate is Fate.ANSWERED else None,
         answered_by=shown(question) and ending.by if ending is not None else "",
         reason="" if ending is None else ending.reason,
+        is_approval=question.is_approval,
     )
 
 

@@ -106,7 +106,8 @@ class QuestionView:
     """A question of an agent; `state` is `pending`, `answered`, `expired` or `withdrawn`.
 
     `answer` is a text, or what `answer_schema` asks for; `default` is the answer after
-    `expires_at`. `reason` says why there is no answer.
+    `expires_at`. `reason` says why there is no answer. Of an approval (`is_approval`) the run
+    itself asks, and only operators answer.
     """
 
     id: str
@@ -122,6 +123,7 @@ class QuestionView:
     answer: Any
     answered_by: str
     reason: str
+    is_approval: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from threading import Timer
+from uuid import UUID
 
+from prefect.client.orchestration import PrefectClient
+
+from athanore.runs import questions
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.questions import Question
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer
-from tests.api.test_mcp import use
+from tests.api.test_keys import make
+from tests.api.test_mcp import refused, use
 
 
 def made(api: Api) -> tuple[str, str]:
@@ -86,3 +94,30 @@ def test_a_schema_is_answered_as_json(guarded: Api) -> None:
     bad = {"question": "What?", "answer_schema": {"type": "string", "pattern": "(a+)+$"}}
     refused = guarded.post(f"/tasks/{task_id}/questions", bad, 422, headers=bearer(token))
     assert "may not have 'pattern'" in refused["detail"]
+
+
+def test_a_persons_key_answers_questions_and_approves_nothing(guarded: Api) -> None:
+    task_id = guarded.board.create_task("Todo", "Paint it").id
+    run_id, token = guarded.start_run(task_id)
+    ask = {"question": "Which colour?"}
+    asked = guarded.post(f"/tasks/{task_id}/questions", ask, 201, headers=bearer(token))
+    gate = Question(
+        id="feedbeef00", run_id=UUID(run_id), task_id=task_id, text="May it start?",
+        asked_at=datetime.now(UTC), choices=("yes", "no"), is_approval=True,
+    )  # fmt: skip
+
+    async def keep(client: PrefectClient) -> None:
+        await questions.keep(PrefectRunStore.of(client), guarded.app.name, gate)
+
+    guarded.with_prefect(keep)
+    _, key = make(guarded, "steer")
+    said = use(guarded, key, "answer_question", question_id=asked["id"], answer="red")
+    assert said["answer"] == "red"
+    assert "for-operators" in refused(
+        guarded, key, "answer_question", question_id=gate.id, answer="yes"
+    )
+    (listed,) = [q for q in guarded.get("/questions", headers=bearer(OPERATOR)) if q["is_approval"]]
+    assert (listed["id"], listed["state"]) == (gate.id, "pending")
+    path = f"/tasks/{task_id}/approve"
+    guarded.post(path, {}, 403, headers=bearer(token))
+    assert guarded.post(path, {"by": "eve"}, 200, headers=bearer(OPERATOR))["answer"] == "yes"

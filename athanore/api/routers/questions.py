@@ -115,12 +115,20 @@ async def answer_question(
 ) -> QuestionView:
     """Answer a question. A run that waits for it goes on.
 
-    Not for agents. 409: it is answered already, or nobody waits for it any more.
+    Not for agents, and an approval only for operators. 409: it is answered already, or
+    nobody waits for it any more.
     """
     refuse_agents(caller)
     by = _name(caller, body.by)
     async with service.prefect.client() as client:
         found = await questions.find(client, service.app, question_id)
+        if found.is_approval and caller.role is Role.PERSON:
+            raise Problem(
+                403,
+                "for-operators",
+                "Approvals are given with the operators' key, and not with one of `athanore key`: "
+                f"athanore approve {found.task_id}",
+            )
         done = await questions.answer(client, service.app, found, body.answer, by)
     return _changed(service, done)
 
