@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import agents, board, dispatching, growth, idle, task_api
+from bench import agents, board, crowd, dispatching, growth, idle, stays, task_api
 from bench.rig import TINY, Rig, Sizes
 from bench.table import Row, save, show
 
@@ -29,14 +29,18 @@ MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "latency": agents.latency,
     "edit": agents.behind_our_back,
     "idle": idle.idle,
+    "many": idle.many,
+    "kept": stays.kept,
     "late": idle.late,
     "board": board.board,
     "start": idle.start,
     "api": task_api.requests,
     "events": task_api.events,
+    "crowd": crowd.crowd,
 }
 EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "growth": growth.growth,
+    "hour": stays.hour,
     "requests": dispatching.requests,  # part of `dispatch`, too
 }
 

@@ -74,14 +74,14 @@ def _open(gate: Path, app: App, done: int) -> None:
     wait_until("the agents have ended", let_go, 300)
 
 
-class _FirstLines:
+class FirstLines:
     """An agent program whose first line writes down when it ran."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, then: str = "") -> None:
         self.folder = rig.folder / f"first-lines-{os.urandom(4).hex()}"
         self.folder.mkdir()
         script = self.folder / "agent.sh"
-        script.write_text(f'date +%s.%N > "{self.folder}/$ATHANORE_TASK_ID.time"\n')
+        script.write_text(f'date +%s.%N > "{self.folder}/$ATHANORE_TASK_ID.time"\n{then}\n')
         self.command = f"sh {script}"
 
     def of(self, task_id: str, seconds: float = 90) -> float:
@@ -94,10 +94,18 @@ class _FirstLines:
         )
         return float(text or 0)
 
+    def any_of(self, seconds: float) -> float:
+        """Wait for the first agent of all; returns when its first line ran."""
+
+        def first() -> float:
+            return min((float(f.read_text() or 0) for f in self.folder.glob("*.time")), default=0)
+
+        return wait_until("an agent has started", first, seconds) or 0
+
 
 def latency(rig: Rig) -> Iterator[Row]:
     """From a task's creation or move through the API to its agent's first line."""
-    lines = _FirstLines(rig)
+    lines = FirstLines(rig)
     waits: list[float] = []
     route = RouteOptions(command=lines.command, interval=30)
     with (
@@ -138,7 +146,7 @@ def latency(rig: Rig) -> Iterator[Row]:
 
 def behind_our_back(rig: Rig) -> Iterator[Row]:
     """From an edit of the board's file to the agent's first line."""
-    lines = _FirstLines(rig)
+    lines = FirstLines(rig)
     route = RouteOptions(command=lines.command, interval=3600)
     waits: list[float] = []
     with rig.app("edit", route) as app:

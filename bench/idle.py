@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from uuid import uuid4
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from bench.rig import APP, App, Prefect, Rig, RouteOptions, athanore, settle
+from bench.stays import database_bytes
 from bench.table import Row
 from tests.support import wait_until
 
@@ -45,19 +45,33 @@ def idle(rig: Rig) -> Iterator[Row]:
     )
 
 
-def idle_share(rig: Rig, routes: int) -> tuple[float, dict[str, Any]]:
+def many(rig: Rig) -> Iterator[Row]:
+    """The same with many routes, at the default interval."""
+    count, interval = rig.sizes.many_routes, 30.0
+    share, figures = idle_share(rig, count, interval)
+    yield Row(
+        "many",
+        f"idle: {count} routes polled every {interval:g} s, nothing ready; server + worker + API",
+        "below 0.25 of one core",
+        f"{share:.2f} of one core",
+        share < 0.25,
+        figures,
+    )
+
+
+def idle_share(rig: Rig, routes: int, interval: float = _INTERVAL) -> tuple[float, dict[str, Any]]:
     """The share of one core that so many idle routes take, on SQLite."""
-    options = [RouteOptions(f"Queue {i}", interval=_INTERVAL) for i in range(routes)]
+    options = [RouteOptions(f"Queue {i}", interval=interval) for i in range(routes)]
     with rig.app("idle", *options, sqlite=True) as app:
-        settle(min(10, rig.sizes.idle_seconds))
-        polls, size = app.prefect.count("poll", **_ENDED), _database_bytes(rig)
+        settle(rig.sizes.idle_seconds / 2)
+        polls, size = app.prefect.count("poll", **_ENDED), database_bytes(rig.sqlite_home)
         began, cpu = time.monotonic(), app.cpu_seconds()
         by_process = _cpu_by_process(app)
         settle(rig.sizes.idle_seconds)
         cpu, wall = app.cpu_seconds() - cpu, time.monotonic() - began
         now = _cpu_by_process(app)
         ended = app.prefect.count("poll", **_ENDED) - polls
-        grown = _database_bytes(rig) - size
+        grown = database_bytes(rig.sqlite_home) - size
     shares = {k: round((now[k] - by_process.get(k, 0)) / wall, 3) for k in now}
     per_poll = grown / max(1, ended)
     return cpu / wall, {
@@ -65,7 +79,7 @@ def idle_share(rig: Rig, routes: int) -> tuple[float, dict[str, Any]]:
         "by_process": shares,
         "polls": ended,
         "kb_per_poll": per_poll / 1000,
-        "mb_per_day": per_poll * routes * _DAY / _INTERVAL / 1e6,
+        "mb_per_day": per_poll * routes * _DAY / interval / 1e6,
     }
 
 
@@ -81,17 +95,6 @@ def _cpu_by_process(app: App) -> dict[str, float]:
         what = "worker and API" if process.pid == app.process.pid else what
         found[what] = found.get(what, 0) + times.user + times.system
     return found
-
-
-def _database_bytes(rig: Rig) -> int:
-    """The pages in use of the SQLite database, what is still in its log included."""
-    with sqlite3.connect(rig.sqlite_home / "prefect.db") as database:
-        values = [
-            database.execute(f"PRAGMA {p}").fetchone()[0]
-            for p in ("page_count", "page_size", "freelist_count")
-        ]
-    pages, size, free = values
-    return (pages - free) * size
 
 
 def start(rig: Rig) -> Iterator[Row]:

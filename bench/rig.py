@@ -47,7 +47,7 @@ class Sizes:
     latencies: int = 24
     changes: int = 20
     idle_routes: int = 10
-    idle_seconds: float = 30
+    idle_seconds: float = 60
     late_seconds: int = 3600
     boards: tuple[int, ...] = (100, 1_000, 10_000)
     claims: int = 40
@@ -56,12 +56,19 @@ class Sizes:
     comments: int = 100
     lines: int = 60
     growth: tuple[int, ...] = (1, 2, 4)
+    kept_tasks: int = 40
+    settle_seconds: float = 8
+    hour_seconds: float = 6_000
+    crowd: int = 10_000
+    many_routes: int = 100
+    commands: int = 5
 
 
 TINY = Sizes(
     tasks=3, slots=2, stock_tasks=1, rounds=1, sqlite_rounds=1, counted_tasks=2, agents=3,
     latencies=2, changes=2, idle_routes=2, idle_seconds=2, late_seconds=60, boards=(10, 20),
-    claims=2, starts=1, reads=8, comments=4, lines=3, growth=(1, 2),
+    claims=2, starts=1, reads=8, comments=4, lines=3, growth=(1, 2), kept_tasks=2,
+    settle_seconds=2, hour_seconds=10, crowd=30, many_routes=4, commands=1,
 )  # fmt: skip
 
 

@@ -1,0 +1,82 @@
+"""A queue with a great many ready tasks: the poll that finds them, and the page that shows them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import httpx
+
+from bench.agents import FirstLines
+from bench.rig import App, Rig, RouteOptions, settle
+from bench.table import Row
+from tests.support import wait_until
+
+_SLOTS = 2
+_REFRESHES = 20
+_EVERY = 1.0
+
+
+def crowd(rig: Rig) -> Iterator[Row]:
+    """From the file's write to the first agent and to the last run; then what the page costs."""
+    count = rig.sizes.crowd
+    gate = rig.folder / f"gate-{os.urandom(4).hex()}"
+    os.mkfifo(gate)
+    lines = FirstLines(rig, then=f"cat {gate}")
+    with rig.app("crowd", RouteOptions(command=lines.command), slots=_SLOTS) as app:
+        app.board.add("Todo", count)
+        began = time.time()
+        first = lines.any_of(120) - began
+        wait_until(f"{count} runs are made", lambda: app.prefect.count() >= count, 900)
+        made = time.time() - began
+        yield Row(
+            "crowd",
+            f"a poll that finds {count:,} ready tasks, {_SLOTS} slots: from the write of the "
+            "board's file until the first agent's line, and until every task has its run",
+            "below 3 s; below 180 s",
+            f"{first:.1f} s; {made:.0f} s",
+            first < 3 and made < 180,
+            {"first_seconds": first, "all_seconds": made},
+        )
+        settle(rig.sizes.settle_seconds)
+        yield _page(app, count)
+
+
+def _page(app: App, count: int) -> Row:
+    """What the app and its server spend on the board page, which asks once a second."""
+    with httpx.Client(base_url=app.api_url, timeout=120, trust_env=False) as page:
+
+        def refreshes(number: int, path: str) -> tuple[float, float, list[float]]:
+            cpu, log, times = app.process.cpu_times(), _lines(app), list[float]()
+            began = time.monotonic()
+            for turn in range(number):
+                sent = time.monotonic()
+                page.get(path).raise_for_status()
+                times.append(time.monotonic() - sent)
+                settle(max(0.0, began + (turn + 1) * _EVERY - time.monotonic()))
+            now = app.process.cpu_times()
+            spent = now.user + now.system - cpu.user - cpu.system
+            return spent / number, (_lines(app) - log) / number, times
+
+        first = refreshes(1, "/board")[2][0]
+        beside = refreshes(_REFRESHES, "/health")
+        board = refreshes(_REFRESHES, "/board")
+        shown = len(page.get("/board").json()["cards"])
+    cpu, requests = board[0] - beside[0], board[1] - beside[1]
+    return Row(
+        "crowd",
+        f"the board page with {count:,} tasks and as many waiting runs, asked every {_EVERY:g} s "
+        f"({shown:,} cards shown)",
+        "below 20 ms of CPU a refresh",
+        f"{cpu * 1000:.0f} ms of CPU and {requests:.1f} requests to Prefect a refresh; an answer "
+        f"takes {median(board[2]) * 1000:.0f} ms, the first {first:.2f} s",
+        cpu < 0.02,
+        {"cpu_seconds": cpu, "requests": requests, "answers": board[2], "first": first},
+    )
+
+
+def _lines(app: App) -> int:
+    """How many requests the app has sent to Prefect."""
+    return sum("HTTP Request" in line for line in app.log.read_text().splitlines())

@@ -1,0 +1,129 @@
+"""What stays in the embedded database: of idle routes over an hour, and of each finished task."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.dispatching import dispatch
+from bench.rig import PROGRAMS, App, Rig, RouteOptions, settle
+from bench.table import Row, line
+
+_INTERVAL = 10.0
+_OUTPUT = 8_000
+_WEEK = 7 * 86_400
+
+# 8 kB of output, as an agent writes it: a hundred lines.
+_SPEAKER = f"""\
+#!/bin/sh
+i=0
+while [ $i -lt 100 ]; do
+    echo "{"x" * (_OUTPUT // 100 - 1)}"
+    i=$((i + 1))
+done
+"""
+
+
+def database_bytes(home: Path) -> int:
+    """The pages in use of the SQLite database in a PREFECT_HOME, those in its log included."""
+    with sqlite3.connect(home / "prefect.db") as database:
+        values = [
+            database.execute(f"PRAGMA {p}").fetchone()[0]
+            for p in ("page_count", "page_size", "freelist_count")
+        ]
+    pages, size, free = values
+    return (pages - free) * size
+
+
+def kept(rig: Rig) -> Iterator[Row]:
+    """What a finished task leaves in the database, beside what a run of the floor leaves."""
+    count = rig.sizes.kept_tasks
+    speaker = rig.folder / "speaks-8-kb.sh"
+    speaker.write_text(_SPEAKER)
+    speaker.chmod(0o755)
+    with rig.app("kept", RouteOptions(command=str(speaker)), sqlite=True) as app:
+        dispatch(app, 2)
+        ours = _growth(rig, lambda: dispatch(app, count)) / count
+        env = rig.environment(rig.folder / "client") | {"PREFECT_API_URL": app.prefect.url}
+        command = [sys.executable, str(PROGRAMS / "floor.py"), str(count), "4", str(speaker)]
+
+        def floor() -> None:
+            subprocess.run(command, env=env, cwd=rig.folder, timeout=600, check=True,
+                           stdout=subprocess.DEVNULL)  # fmt: skip
+
+        # The floor's own run that warms it up is among them.
+        theirs = _growth(rig, floor) / (count + 1)
+    yield Row(
+        "kept",
+        f"kept in the database for one finished task with {_OUTPUT // 1000} kB of output "
+        f"({count} tasks, SQLite), beside the floor, which keeps no output",
+        "at most 1.5 times the floor, and the output",
+        f"{ours / 1000:.0f} kB; the floor {theirs / 1000:.0f} kB ({ours / theirs:.2f} times; "
+        f"without the output {(ours - _OUTPUT) / theirs:.2f} times)",
+        (ours - _OUTPUT) / theirs <= 1.5,
+        {"bytes_a_task": ours, "bytes_a_floor_run": theirs, "output_bytes": _OUTPUT},
+    )
+
+
+def _growth(rig: Rig, work: Any) -> float:
+    """By how many bytes the database grows by some work, with what is written a little later."""
+    settle(rig.sizes.settle_seconds)
+    before = database_bytes(rig.sqlite_home)
+    work()
+    settle(rig.sizes.settle_seconds)
+    return database_bytes(rig.sqlite_home) - before
+
+
+def hour(rig: Rig) -> Iterator[Row]:
+    """Idle routes until deletions have long begun: size of the database and memory over time."""
+    count, seconds = rig.sizes.idle_routes, rig.sizes.hour_seconds
+    options = [RouteOptions(f"Queue {i}", interval=_INTERVAL) for i in range(count)]
+    sizes: list[tuple[float, float]] = []
+    memory: list[tuple[float, float]] = []
+    with rig.app("hour", *options, sqlite=True) as app:
+        began, cpu = time.monotonic(), app.cpu_seconds()
+        while (passed := time.monotonic() - began) < seconds:
+            sizes.append((passed, database_bytes(rig.sqlite_home) / 1e6))
+            memory.append((passed, _megabytes(app)))
+            time.sleep(min(60.0, seconds / 10))
+        share = (app.cpu_seconds() - cpu) / passed
+    last = len(sizes) // 5
+    slope, _ = line(sizes[-last:]) if last > 1 else (0.0, 0.0)
+    grows, _ = line(memory[-last:]) if last > 1 else (0.0, 0.0)
+    week = sizes[-1][1] + max(0.0, slope) * (_WEEK - passed)
+    yield Row(
+        "hour",
+        f"{count} routes every {_INTERVAL:g} s for {seconds / 60:.0f} min, nothing ready: size of "
+        "the SQLite database",
+        "below 100 MB after a week",
+        f"{sizes[-1][1]:.0f} MB at the end, the most {max(s for _, s in sizes):.0f} MB; in the "
+        f"last fifth {slope * 3600:+.1f} MB an hour, which makes {week:.0f} MB after a week",
+        week < 100,
+        {"megabytes": sizes, "share_of_a_core": share},
+    )
+    yield Row(
+        "hour",
+        "memory of app and server (resident) in that time",
+        "flat",
+        f"{memory[1][1]:.0f} MB after a minute, {memory[-1][1]:.0f} MB at the end; in the last "
+        f"fifth {grows * 3600:+.1f} MB an hour",
+        None,
+        {"megabytes": memory},
+    )
+
+
+def _megabytes(app: App) -> float:
+    total = 0
+    for process in [app.process, *app.process.children(recursive=True)]:
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
