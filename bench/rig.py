@@ -58,7 +58,7 @@ class Sizes:
     growth: tuple[int, ...] = (1, 2, 4)
     kept_tasks: int = 40
     settle_seconds: float = 8
-    hour_seconds: float = 6_000
+    hour_seconds: float = 5_400
     crowd: int = 10_000
     many_routes: int = 100
     commands: int = 5

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from uuid import uuid4
 
 import pytest
+from prefect.context import FlowRunContext
 from prefect.events.clients import AssertingEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -103,6 +104,29 @@ async def test_what_is_sent_has_the_shape_of_its_kind(sent: list[AssertingEvents
         check(kind, payload)
     assert set(events[shapes.ROUTE_PAUSED].payload) == keys_of(shapes.RoutePaused)
     assert events[shapes.ACTIVITY].payload == {}
+
+
+async def test_only_the_run_is_related_to_what_is_sent_in_it(
+    sent: list[AssertingEventsClient],
+) -> None:
+    site = Site()
+    run = await site.at_work()
+    related = [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{run.id}",
+            "prefect.resource.role": "flow-run",
+        }
+    ]
+    resource = names.task_labels(site.app.name, site.task_id, "Fix it")
+    in_the_run: Any = FlowRunContext.model_construct(flow_run=run)
+    with in_the_run:
+        shapes.send(EventKind.FINISHED, {"message": "done"}, {"seq": 1}, resource, related)
+        assert FlowRunContext.get() is in_the_run
+    drained = EventsWorker.drain_all(timeout=30)
+    assert not isinstance(drained, tuple)
+    await drained
+    (event,) = (event for client in sent for event in client.events)
+    assert [dict(each) for each in event.related] == related
 
 
 @pytest.mark.parametrize("stream", sorted(STREAMS.glob("*.jsonl")), ids=lambda p: p.stem)

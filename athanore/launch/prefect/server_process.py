@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from athanore.http_client.addresses import address_of
 from athanore.runs.states import PrefectState, StateName, event_of
 
-_STATES_OF_POLLS = (
+_STATES = (
     PrefectState.SCHEDULED,
     PrefectState.LATE,
     PrefectState.PENDING,
@@ -19,8 +19,19 @@ _STATES_OF_POLLS = (
     StateName.NOTHING_READY,
     StateName.UNCHANGED,
 )
-_STATE_EVENTS_STAY = 3600
-"""Seconds for which Prefect keeps the events of a run's states, instead of for a week."""
+_EVENTS_THAT_REPEAT = (
+    *(event_of(state) for state in _STATES),
+    *(f"prefect.task-run.{state}" for state in ("Pending", "Running", "Completed", "Failed")),
+    "prefect.flow-run.heartbeat",
+    "prefect.artifact.created",
+    "prefect.artifact.updated",
+    "prefect.artifact-collection.created",
+    "prefect.artifact-collection.updated",
+)
+"""What they say, the states, task runs and artifacts themselves say as well, and those stay."""
+
+EVENTS_KEPT = dict.fromkeys(_EVENTS_THAT_REPEAT, 3600)
+"""Seconds for which Prefect keeps the events of a name, instead of for a week."""
 
 _OF_OTHER_SERVERS = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
 
@@ -91,10 +102,8 @@ def _defaults() -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # Prefect's hour would double what waits to be deleted.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "600",
-        # Most of what polls leave behind; the states themselves stay with their runs.
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
-            {event_of(state): _STATE_EVENTS_STAY for state in _STATES_OF_POLLS}
-        ),
+        # Most of what polls and agent runs leave behind.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(EVENTS_KEPT),
         # A task that waits for a slot is not late. To mark a run costs as much as to start it.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
         # Prefect's five are fewer than the requests of eight agents: it would connect all the time.

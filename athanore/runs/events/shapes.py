@@ -8,8 +8,10 @@ Adapters of users may add keys of their own, which are passed on as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, Literal, NotRequired, TypedDict
 
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 
 from athanore.models import EventKind
@@ -231,14 +233,27 @@ def send(
 ) -> None:
     """Send an event of a task's life; it never raises for a Prefect that is away.
 
+    Prefect would relate each to the flow, deployment, pool, queue and tags of the run in which it
+    is sent, ten things in all, and write each down five times: it is sent from outside the run.
+
     Args:
         data: as `SHAPES` has it for the kind.
         resource: what it is of: the task (`names.task_labels`).
         related: the run that it belongs to, if there is one.
     """
-    emit_event(
+    _outside_of_runs().run(
+        emit_event,
         event=f"{PREFIX}{kind}",
         resource=dict(resource),
         related=[dict(each) for each in related],
         payload={**numbers, **data},
     )
+
+
+def _outside_of_runs() -> Context:
+    """This context, settings and all, as if no flow or task run were under way in it."""
+    context = copy_context()
+    for of_run in (FlowRunContext, TaskRunContext):
+        variable: ContextVar[Any] = of_run.__var__
+        context.run(variable.set, None)
+    return context
