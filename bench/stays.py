@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from athanore.launch.prefect.server_process import EVENTS_KEPT
+from athanore.launch.prefect.server_process import EVENTS_THAT_REPEAT
 from bench.dispatching import dispatch
 from bench.rig import PROGRAMS, App, Rig, RouteOptions, settle
 from bench.table import Row, line
@@ -55,7 +55,7 @@ def _bytes_after_an_hour(rig: Rig) -> int:
         closing(sqlite3.connect(copy)) as later,
     ):
         database.backup(later)
-        names = ", ".join(f"'{name}'" for name in EVENTS_KEPT)
+        names = ", ".join(f"'{name}'" for name in EVENTS_THAT_REPEAT)
         gone = f"SELECT id FROM events WHERE event IN ({names})"
         later.execute(f"DELETE FROM event_resources WHERE event_id IN ({gone})")
         later.execute(f"DELETE FROM events WHERE event IN ({names})")

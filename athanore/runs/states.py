@@ -154,9 +154,13 @@ class PrefectState(StrEnum):
     finishes what the attempt had come to."""
 
 
-def event_of(state: StateName | PrefectState) -> str:
-    """The name of the event that Prefect emits when a run comes into a state of this name."""
-    return f"prefect.flow-run.{state}"
+def event_of(state: StateName | PrefectState, kind: str = "flow-run") -> str:
+    """The name of the event that Prefect emits when a run comes into a state of this name.
+
+    Args:
+        kind: `flow-run` or `task-run`.
+    """
+    return f"prefect.{kind}.{state}"
 
 
 def in_short(name: str | None, message: str | None) -> str:

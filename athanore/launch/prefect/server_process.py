@@ -19,9 +19,9 @@ _STATES = (
     StateName.NOTHING_READY,
     StateName.UNCHANGED,
 )
-_EVENTS_THAT_REPEAT = (
+EVENTS_THAT_REPEAT = (
     *(event_of(state) for state in _STATES),
-    *(f"prefect.task-run.{state}" for state in ("Pending", "Running", "Completed", "Failed")),
+    *(event_of(state, "task-run") for state in _STATES),
     "prefect.flow-run.heartbeat",
     "prefect.artifact.created",
     "prefect.artifact.updated",
@@ -30,8 +30,8 @@ _EVENTS_THAT_REPEAT = (
 )
 """What they say, the states, task runs and artifacts themselves say as well, and those stay."""
 
-EVENTS_KEPT = dict.fromkeys(_EVENTS_THAT_REPEAT, 3600)
-"""Seconds for which Prefect keeps the events of a name, instead of for a week."""
+_REPEATING_EVENTS_STAY = 3600
+"""Seconds for which Prefect keeps them, instead of for a week."""
 
 _OF_OTHER_SERVERS = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
 
@@ -103,7 +103,9 @@ def _defaults() -> dict[str, str]:
         # Prefect's hour would double what waits to be deleted.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "600",
         # Most of what polls and agent runs leave behind.
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(EVENTS_KEPT),
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(
+            dict.fromkeys(EVENTS_THAT_REPEAT, _REPEATING_EVENTS_STAY)
+        ),
         # A task that waits for a slot is not late. To mark a run costs as much as to start it.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
         # Prefect's five are fewer than the requests of eight agents: it would connect all the time.
