@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import postgres
@@ -32,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
             del os.environ[name]
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+    # How long an example takes says more about what else the machine does than about the code.
+    patient = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=patient)
+    hypothesis.settings.load_profile("patient")
     home = os.environ["PREFECT_HOME"] = mkdtemp(prefix="athanore-tests-")
     config.add_cleanup(partial(shutil.rmtree, home, ignore_errors=True))
     config.pluginmanager.register(Gates(config))
