@@ -3,6 +3,7 @@
     AthanoreError
     +-- ConfigurationError        the set-up is wrong: mend it and start again
     |   +-- RouteError            one route's options are wrong
+    |   |   +-- RouteConflictError  it is in the way of another route, or that in its
     |   +-- AppTakenError         Prefect has another app of this name
     +-- BoardError                the board refused or could not do something
     |   +-- NotFoundError
@@ -73,6 +74,10 @@ class ConfigurationError(AthanoreError):
 
 class RouteError(ConfigurationError):
     """A route's options are wrong."""
+
+
+class RouteConflictError(RouteError):
+    """A route is right by itself, and in the way of another one, or that one in its."""
 
 
 class AppTakenError(ConfigurationError):

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from athanore import prices
 from athanore.agent_adapters.base import AgentAdapter, Meter, SupportsMeter
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
-from athanore.errors import ConfigurationError, QueueNotFoundError, RouteError
+from athanore.errors import ConfigurationError, QueueNotFoundError, RouteConflictError, RouteError
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.route_options import QUEUE_OPTIONS
@@ -24,25 +24,24 @@ def check_beside(route: Route, others: Iterable[Route]) -> None:
     """Refuse a route that takes tasks which another one is at work on, or the other way round.
 
     Raises:
-        RouteError: a queue that one watches is where the other puts what it works on; both have a
-            name in common; or one of them takes all tasks of their queue, or the same ones, so that
-            nothing is left for the other.
+        RouteConflictError: a queue that one watches is where the other puts what it works on, or
+            both have a name in common.
     """
     others = list(others)
     for other in others:
         if common := set(route.names) & set(other.names):
-            raise RouteError(
+            raise RouteConflictError(
                 f"Route {route.name!r}: another route is called {common.pop()!r} already, or was; "
                 "give one of them another name=."
             )
         for one, two in ((route, other), (other, route)):
             if one.waiting_queue == two.queue_name:
-                raise RouteError(
+                raise RouteConflictError(
                     f"Route {one.name!r}: waiting_queue={one.waiting_queue!r} is a queue that "
                     "another route watches; an agent would start on a task that waits."
                 )
             if one.in_progress_queue == two.queue_name:
-                raise RouteError(
+                raise RouteConflictError(
                     f"Route {one.name!r}: in_progress_queue={one.in_progress_queue!r} "
                     "is a queue that another route watches; its tasks would be claimed twice."
                 )
@@ -52,7 +51,7 @@ def check_filters(routes: Iterable[Route]) -> None:
     """Refuse routes of one queue of which one would never be given a task.
 
     Raises:
-        RouteError: two take the same tasks, or one that others come after takes all of them.
+        RouteConflictError: two take the same tasks, or one that others come after takes all.
     """
     by_queue: dict[str, list[Route]] = {}
     for route in ranked(routes):
@@ -61,13 +60,13 @@ def check_filters(routes: Iterable[Route]) -> None:
         for place, route in enumerate(beside):
             for after in beside[place + 1 :]:
                 if route.filter is None:
-                    raise RouteError(
+                    raise RouteConflictError(
                         f"Route {route.name!r} takes every task in {queue_name!r}, so none is left "
                         f"for route {after.name!r}. Give the first labels=, without_labels=, "
                         "assignees= or match=, or have it come last, by priority= or by its place."
                     )
                 if route.filter == after.filter:
-                    raise RouteError(
+                    raise RouteConflictError(
                         f"Routes {route.name!r} and {after.name!r} take the same tasks in "
                         f"{queue_name!r}; give them different labels=, without_labels=, assignees= "
                         "or match=."
@@ -145,11 +144,11 @@ _BUDGETS = (
 
 @dataclass(frozen=True, slots=True)
 class WrongQueue:
-    """A queue that a route names, and that will not do; `is_missing`: the board has none so."""
+    """A queue that a route names, and that will not do."""
 
     option: str
     wanted: str
-    is_missing: bool
+    why: Literal["missing", "misnamed", "closed"]
     says: str
 
 
@@ -174,19 +173,19 @@ def wrong_queues(route: object, board: QueueAdapter, queues: Sequence[Queue]) ->
             close = get_close_matches(wanted, existing, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             says = f"the board has no queue {wanted!r} ({option}).{hint}"
-            found.append(WrongQueue(option, wanted, True, says))
+            found.append(WrongQueue(option, wanted, "missing", says))
         elif queue.name != wanted:
             says = (
                 f"the queue {wanted!r} ({option}) is called {queue.name!r} in another option; call "
                 "it the same in all of them."
             )
-            found.append(WrongQueue(option, wanted, False, says))
+            found.append(WrongQueue(option, wanted, "misnamed", says))
         elif option == "queue_name" and not queue.is_open:
             says = (
                 "the queue is closed on the board, and no task in it is ever ready; open it there "
                 "(a list of Planka: make it active)."
             )
-            found.append(WrongQueue(option, wanted, False, says))
+            found.append(WrongQueue(option, wanted, "closed", says))
     return found
 
 

@@ -20,10 +20,11 @@ def _seen(text: str) -> str:
     return clean
 
 
-# Something to be seen: what str.strip() leaves over, in the words of Rust's and JavaScript's regex.
+# Something to be seen: neither space nor a control character, in the words of Rust's and
+# JavaScript's regex.
 Visible = Annotated[
     str,
-    StringConstraints(min_length=1, pattern=r"[^\s\x1c-\x1f\x85]"),
+    StringConstraints(min_length=1, pattern=r"[^\s\x01-\x1f\x7f-\x9f]"),
     AfterValidator(_seen),
 ]
 type Name = Visible  # a schema of its own in the OpenAPI document

@@ -116,6 +116,7 @@ _STATUS: Sequence[tuple[type[errors.AthanoreError], int, str]] = (
     (errors.InvalidAnswerError, 422, "invalid-answer"),
     (errors.DispatchError, 409, "cannot-dispatch"),
     (errors.PrefectUnavailableError, 503, "prefect-unavailable"),
+    (errors.RouteConflictError, 409, "route-conflict"),
     (errors.RouteError, 422, "invalid-route"),
     (errors.AthanoreError, 500, "internal-error"),
 )

@@ -156,10 +156,11 @@ def _announce(app: App, run: FlowRun, task: Task, target: str | None, reason: st
     shapes.send(EventKind.DEAD_LETTERED, data, numbers, resource, [related])
 
 
-async def comment_once(board: Board, task_id: str, text: str) -> None:
-    """Add a comment unless the newest one says the same already."""
+async def comment_once(board: Board, task_id: str, text: str, ending: str | None = None) -> None:
+    """Add a comment unless the newest one says the same already, or ends in these words."""
     comments = (await board.task(task_id)).comments
-    if not comments or comments[-1].text != text:
+    newest = comments[-1].text if comments else ""
+    if newest != text and not (ending and newest.endswith(ending)):
         await board.comment(task_id, text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
@@ -66,12 +66,7 @@ class Conclusion:
 
     async def ended(self, result: AgentResult) -> State[None]:
         """Record an attempt that ended by itself, and see to what follows."""
-        if result.counts:
-            await self._run_log.ended(result)
-        else:  # were the worker lost now, another one would begin
-            await self._run_log.leave(result.usage)
-        where = (self._run_log.prefect, self._app, self._route)
-        self._limit = await budgets.wait_after(*where, result, self._log)  # wherever the task is
+        await self._run_log.ended(result)
         return await self.follow(result)
 
     async def follow(self, result: AgentResult) -> State[None]:
@@ -80,6 +75,8 @@ class Conclusion:
         Raises:
             BoardError: the board refuses it; only if `interrupted`.
         """
+        where = (self._run_log.prefect, self._app, self._route)
+        self._limit = await budgets.wait_after(*where, result, self._log)  # wherever the task is
         try:
             return await self._follow(result)
         except BoardError as exc:
@@ -101,8 +98,11 @@ class Conclusion:
         queue = await self._place.queue()
         if queue is None:
             return Cancelled(message=f"{result.reason}; the task is gone from the board.")
-        if self._interrupted and queue == self._route.queue_name and self._may_retry(result):
-            return self._awaiting_retry(result)  # it had been moved back already
+        if self._interrupted and queue == self._route.queue_name:  # it had been moved back already
+            if not result.counts:
+                return await self._given_back(result.reason, self._app.clock.now())
+            if self._may_retry(result):
+                return self._awaiting_retry(result)
         if queue != self._route.in_progress_queue:
             await self._place.comment(
                 f"Agent failed ({result.reason}) after the task was moved to {queue!r}; "
@@ -262,6 +262,9 @@ class Conclusion:
         """The cause is not the tasks: stop the route instead of giving them up."""
         name = self._route.name
         text = f"Route {name!r} is paused: {what} ({result.reason})."
+        if self._interrupted and await self._place.has_said(text):  # a person may have resumed it
+            await self._put_back()
+            return await self._given_back(text, self._app.clock.now())
         await self._run_log.give_back()
         after = self._route.resume_after
         resume_at = None if after is None else self._app.clock.now() + after
@@ -287,18 +290,21 @@ class Conclusion:
             )
         await self._place.comment(f"{text} Moving back to source queue.", result.output_tail)
         await self._put_back()
-        state: State[None] = AwaitingRetry(scheduled_time=due)
-        state.message = text
-        return state
+        return await self._given_back(text, due)
 
     async def _wait(self, limit: provider_limits.Wait, result: AgentResult) -> State[None]:
         """The task pays nothing for its provider's limit, or a day's budget: it waits."""
         await self._run_log.give_back()
         await self._place.comment(f"{limit.text}. Moving back to source queue.", result.output_tail)
         await self._put_back()
-        self._app.local_runs.wake(limit.due)
-        state: State[None] = AwaitingRetry(scheduled_time=limit.due)
-        state.message = f"{limit.text}."
+        return await self._given_back(f"{limit.text}.", limit.due)
+
+    async def _given_back(self, text: str, due: datetime) -> State[None]:
+        """The state of a run whose attempt does not count."""
+        await self._run_log.give_back()
+        self._app.local_runs.wake(due)
+        state: State[None] = AwaitingRetry(scheduled_time=due)
+        state.message = text
         return state
 
     async def _put_back(self) -> None:

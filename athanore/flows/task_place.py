@@ -61,6 +61,11 @@ class TaskPlace:
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 
+    async def has_said(self, text: str) -> bool:
+        """Tell whether the newest comment of the task begins with a text."""
+        task = await self.task()
+        return bool(task and task.comments and task.comments[-1].text.startswith(text))
+
     async def move(self, queue: str, *, followed: bool = True) -> bool:
         """Move the task; False, with a comment, if the board has no such queue any more."""
         move = partial(self._app.board.move, self._task_id, queue, followed=followed)

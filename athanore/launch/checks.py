@@ -96,7 +96,7 @@ def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
             says = " ".join(
                 w.says[:1].upper() + w.says[1:] if n else w.says for n, w in enumerate(wrong)
             )
-            if any(w.is_missing for w in wrong):
+            if any(w.why == "missing" for w in wrong):
                 listed = ", ".join(repr(q.name) for q in queues) or "none"
                 says = f"{says} It has: {listed}."
             raise ConfigurationError(f"Route {route.name!r}: {says}")

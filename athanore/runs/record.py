@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from prefect.client.schemas.objects import FlowRun, StateType
+from pydantic import TypeAdapter, ValidationError
 
-from athanore.models import AgentOutcome, AgentResult, FaultKind
+from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
 from athanore.runs.port import RunStore
 from athanore.texts import is_finite
 
@@ -96,6 +97,7 @@ class RunRecord:
         outcome_start: the number of that start.
         reason: why, in words; at most 500 characters.
         is_final: no further attempt can mend it.
+        fault: whose trouble it was, as JSON; "" where it was simply the agent's.
         check: which check the agent's work did not pass, and the end of what that put out, or what
             was expected of it and did not happen; "" where there is nothing to tell the next one.
         deliver_start: the number of the start that tells the board of the outcome, without an
@@ -131,6 +133,7 @@ class RunRecord:
     outcome_start: int = _label("outcome-start", 0)
     reason: str = _label("reason", "")
     is_final: bool = _label("final", False)
+    fault: str = _label("fault", "")
     check: str = _label("check", "")
     deliver_start: int = _label("deliver-start", 0)
     claim_start: int = _label("claim-start", 0)
@@ -220,7 +223,12 @@ class RunRecord:
         ):
             return None
         outcome = AgentOutcome(self.outcome)
-        return AgentResult(outcome, self.reason or outcome.value, retryable=not self.is_final)
+        return AgentResult(
+            outcome,
+            self.reason or outcome.value,
+            retryable=not self.is_final,
+            fault=_fault(self.fault),
+        )
 
     @property
     def undelivered(self) -> AgentResult | None:
@@ -293,7 +301,8 @@ class RunRecord:
             outcome=result.outcome.value,
             outcome_start=self.starts,
             reason=result.reason[:500],
-            is_final=not result.retryable,
+            is_final=not result.retryable and result.counts,
+            fault="" if result.fault is None else _FAULT.dump_json(result.fault).decode(),
             check=f"{result.reason}\n{result.output_tail}"[:_LONGEST_CHECK]
             if result.has_fault(FaultKind.CHECK) or result.has_fault(FaultKind.NOTHING_HAPPENED)
             else "",
@@ -312,6 +321,14 @@ _FIELDS: Mapping[str, tuple[str, Any]] = {
 }
 _SCHEMA = "athanore.schema"
 _LONGEST_CHECK = 4000  # characters
+_FAULT = TypeAdapter(Fault)
+
+
+def _fault(label: str) -> Fault | None:
+    try:
+        return _FAULT.validate_json(label)
+    except ValidationError:
+        return None
 
 
 def _is_amount(value: object) -> bool:

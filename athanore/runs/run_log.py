@@ -121,13 +121,9 @@ class RunLog:
         """Note what the agent of this start used, which has come to nothing else."""
         await self._write(self.record.spent(usage))
 
-    async def leave(self, usage: Mapping[str, Any] | None = None) -> None:
-        """Note that no agent of the run's last start is alive, so that another may begin.
-
-        Args:
-            usage: what it used.
-        """
-        record = self.record.spent(usage or {})
+    async def leave(self) -> None:
+        """Note that no agent of the run's last start is alive, so that another may begin."""
+        record = self.record
         start = self.start.id if self.start else record.living_start
         if start:
             await self._write(replace(record, left=start))
@@ -189,11 +185,13 @@ class RunLog:
     def recorded(self) -> AgentResult | None:
         """What the run's last start came to, if the engine runs a finished flow once more.
 
-        Prefect does that when it could not deliver the final state for about a minute.
+        Prefect does that when it could not deliver the final state for about a minute. What does
+        not count is no end of a run.
         """
-        if self.run.empirical_policy.retry_type != "in_process":
+        result = self.record.result
+        if self.run.empirical_policy.retry_type != "in_process" or result is None:
             return None
-        return self.record.result
+        return result if result.counts else None
 
     def _left(self, record: RunRecord) -> RunRecord:
         return replace(record, left=self.start.id) if self.start else record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
 
 from athanore import names
+from athanore.models import Queue
 from athanore.runs import tokens
 from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions
 from tests.api.conftest import ODD, OPERATOR, dispatcher
@@ -26,7 +28,7 @@ def live(tmp_path: Path, prefect_api: str) -> Iterator[Api]:
     """An API whose routes are changed; no other test has its deployments."""
     with served(dispatcher(tmp_path, "live", managed=True), prefect_api) as it:
         yield it
-        for name in [r["queue_name"] for r in it.get("/routes") if r["source"] == "api"]:
+        for name in [r["name"] for r in it.get("/routes") if r["source"] == "api"]:
             it.call("DELETE", path(name))
 
 
@@ -128,7 +130,6 @@ def test_a_prompt_with_a_mistake(live: Api, prompt: str, says: str) -> None:
         ({"priority": 1.5}, "body.priority"),
         ({"colour": "red"}, "body.colour"),
         ({"timeout": "5"}, "body.timeout"),
-        ({"in_progress_queue": "Todo"}, "another route watches"),
         ({"done_queue": "Wrong"}, "is the queue that the route watches"),
         ({"command": "'open"}, "cannot be split into words"),
         ({"command": ""}, "nothing to start"),
@@ -138,6 +139,47 @@ def test_an_option_with_a_mistake(live: Api, options: dict[str, Any], says: str)
     problem = make(live, "Wrong", 422, **options)
     assert says in problem["detail"]
     live.get("/routes/Wrong", 404)
+
+
+@pytest.mark.parametrize(
+    ("queue", "options", "says"),
+    [
+        ("Other", {"in_progress_queue": "Todo"}, "another route watches"),
+        ("Other", {"waiting_queue": "Todo"}, "another route watches"),
+        ("In Progress", {"in_progress_queue": "Done"}, "is a queue that another route watches"),
+        ("Todo", {}, "so none is left for route 'second'"),
+        ("Other", {"was": ["Todo"]}, "another route is called 'Todo' already"),
+    ],
+)
+def test_a_route_in_the_way_of_another_is_a_conflict(
+    live: Api, queue: str, options: dict[str, Any], says: str
+) -> None:
+    problem = make(live, queue, 409, name="second", **options)
+    assert problem["type"] == "urn:athanore:problem:route-conflict"
+    assert says in problem["detail"]
+    live.get("/routes/second", 404)
+
+
+def test_a_change_that_takes_the_tasks_of_another_route_is_a_conflict(live: Api) -> None:
+    live.board.create_queue("Shared")
+    for name in ("red", "blue"):
+        make(live, "Shared", name=name, labels=[name])
+    problem = live.call("PATCH", "/routes/blue", {"labels": ["red"]}, 409)
+    assert problem["type"] == "urn:athanore:problem:route-conflict"
+    assert live.get("/routes/blue")["labels"] == ["blue"]
+
+
+def test_a_closed_queue_is_a_conflict(live: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.board.create_queue("Closed")
+    listed = live.board.list_queues
+
+    def closed() -> list[Queue]:
+        return [replace(q, is_open=q.name != "Closed") for q in listed()]
+
+    monkeypatch.setattr(live.board, "list_queues", closed)
+    problem = make(live, "Closed", 409)
+    assert problem["type"] == "urn:athanore:problem:queue-closed"
+    assert problem["errors"][0]["field"] == "body.queue_name"
 
 
 def test_a_route_without_a_queue_on_the_board(live: Api) -> None:

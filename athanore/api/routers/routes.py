@@ -126,8 +126,9 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
     """Watch a queue: it is polled at once, by every worker of the app, and after every restart.
 
     Options that are not sent are the app's. 404: a queue that it names is not on the board. 409:
-    there is a route of its name already. 422: an option is wrong, another route watches the queue,
-    or the prompt names what does not exist.
+    there is a route of its name already, another route is in its way or it in that one's (of their
+    queues, of the tasks that they take), or its queue is closed on the board. 422: an option is
+    wrong, or the prompt names what does not exist.
     """
     options = body.options()
     name = str(options.said().get("name") or body.queue_name)
@@ -169,7 +170,8 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
     Null brings back what the app (or, of a route in the code, the code) says; `timeout: null` means
     no limit. What was said of a route in the code lasts until the next deploy, as `note` says.
     Running agents are left alone; what they come to is seen to as the route says then. 409:
-    `in_progress_queue` cannot change while agents of the route are at work.
+    `in_progress_queue` cannot change while agents of the route are at work, or the route would be
+    in the way of another one.
     """
     _refuse_secrets(service, body)
     queues = await service.board.queues()
@@ -261,18 +263,20 @@ async def _check_queues(
     errors = [
         {
             "field": f"body.{w.option}",
-            "message": f"the board has no queue {w.wanted!r}" if w.is_missing else w.says,
+            "message": f"the board has no queue {w.wanted!r}" if w.why == "missing" else w.says,
         }
         for w in wrong
     ]
-    if not any(w.is_missing for w in wrong):
+    missing = ", ".join(f"{w.wanted!r} ({w.option})" for w in wrong if w.why == "missing")
+    if not missing:
         says = " ".join(w.says[:1].upper() + w.says[1:] for w in wrong)
+        if all(w.why == "closed" for w in wrong):
+            raise Problem(409, "queue-closed", says, errors=errors)
         raise Problem(422, "invalid-route", says, errors=errors)
-    said = ", ".join(f"{w.wanted!r} ({w.option})" for w in wrong if w.is_missing)
     raise Problem(
         404,
         "queue-not-found",
-        f"The board has no queue {said}. It has: "
+        f"The board has no queue {missing}. It has: "
         f"{', '.join(repr(q) for q in existing) or 'none'}. POST /queues creates one.",
         errors=errors,
         existing=existing,

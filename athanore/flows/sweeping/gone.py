@@ -85,7 +85,8 @@ class Ending(Recovery):
     async def _end(self, run: FlowRun, task_id: str, result: AgentResult | None) -> None:
         """Do what is due to a run's task, and end the run."""
         book = RunLog(self._prefect, run, self._route.retry)
-        if result is None or (not result.succeeded and result.retryable and book.attempts_left):
+        again = result is not None and result.retryable and book.attempts_left
+        if result is None or not result.counts or (again and not result.succeeded):
             state = await self._return(task_id, result)
         elif result.succeeded and self._has_a_branch(run):
             state = self._not_published()

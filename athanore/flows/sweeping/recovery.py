@@ -198,7 +198,9 @@ class Recovery:
         if place not in (self._route.in_progress_queue, self._route.queue_name):
             await book.close()
             return
-        crashes = record_of(run).crashes + 1
+        record = record_of(run)
+        let_go = record.is_given_back and record.is_of_count(run.run_count)
+        crashes = record.crashes + (not let_go)
         allowed = self._route.retry.max_crashes
         if place == self._route.in_progress_queue and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
@@ -208,10 +210,11 @@ class Recovery:
             return
         if place == self._route.in_progress_queue:
             text = f"Worker lost; returned to queue, attempt {book.attempt}."
-            await hooks.comment_once(self._app.board, task_id, text)
+            said = text.removeprefix("Worker lost") if let_go else None
+            await hooks.comment_once(self._app.board, task_id, text, said)
             await self._app.board.move(task_id, self._route.queue_name)
             self.notes.append(f"{run.name!r}: worker lost, returned to queue")
-        await book.give_back(crash=True)
+        await book.give_back(crash=not let_go)
         await self._reschedule(run, "The worker was lost.")
 
     async def _finish(
@@ -224,6 +227,9 @@ class Recovery:
             await self._reschedule(run, "The worker was lost before it was said what came of it.")
             return
         state = await conclusion.deliver(result)
+        if state.is_scheduled() and run.work_queue_id is None:
+            await self._reschedule(run, state.message or "It was to be tried again.")
+            return
         await self._prefect.impose(run.id, state)
         if state.is_failed():
             await hooks.bury(self._app, self._route, run, result.reason, self._log)

@@ -66,11 +66,7 @@ async def pause(
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = reason if account else f"{reason}{again}"
         await _mark(prefect, app, route, shown, account)
-    await prefect.pause_polls(switches)
-    if switches.queue is not None:
-        description = shown or queue_description(route)
-        await prefect.switch_agents(switches.queue, paused=True, description=description)
-    if resume_at is not None:
+    if resume_at is not None:  # first: one that is paused already stays as it is
         again_then = NewRun(
             name=f"resume {route}",
             due=resume_at,
@@ -78,6 +74,10 @@ async def pause(
             message="The route resumes by itself.",
         )
         await prefect.create(switches.poll, again_then)
+    await prefect.pause_polls(switches)
+    if switches.queue is not None:
+        description = shown or queue_description(route)
+        await prefect.switch_agents(switches.queue, paused=True, description=description)
     if reason:
         resource = {
             "prefect.resource.id": names.route_resource(app, route),
