@@ -255,9 +255,9 @@ class AgentDispatcher:
         """What is created by the clock, by name, in the order of its registration."""
         return self._schedules
 
-    def default_route(self, queue_name: str, prompt: PromptFunction) -> Route:
-        """A route with no options of its own: everything is the dispatcher's, or the default."""
-        return Route.of(RouteOptions(queue_name), prompt, self._inherited)
+    def default_route(self, queue_name: str, prompt: PromptFunction, **queues: Any) -> Route:
+        """A route that names queues, and has no other options of its own."""
+        return Route.of(RouteOptions(queue_name, **queues), prompt, self._inherited)
 
     def _inherited(self, argument: str) -> object:
         """What a route inherits of the dispatcher."""

@@ -25,6 +25,7 @@ from prefect.states import (
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.errors import (
     BoardError,
+    BoardUnavailableError,
     TaskNotFoundError,
 )
 from athanore.flows.sweeping.sweep import look_once
@@ -53,6 +54,7 @@ class Board(MemoryAdapter):
     """A board from which a task may be gone."""
 
     gone = ""
+    away = False
     refuses_moves: BoardError | None = None
 
     def move_task(self, task_id: str, target_queue: str) -> None:
@@ -61,11 +63,15 @@ class Board(MemoryAdapter):
         super().move_task(task_id, target_queue)
 
     def get_task(self, task_id: str) -> Task:
+        if self.away:
+            raise BoardUnavailableError("The board is away.")
         if task_id == self.gone:
             raise TaskNotFoundError(task_id)
         return super().get_task(task_id)
 
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        if self.away:
+            raise BoardUnavailableError("The board is away.")
         return [t for t in super().get_ready_tasks(queue_names) if t.id != self.gone]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from time import monotonic
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,9 @@ class Noted:
         poll_refused: by route, what the board refused its last poll, which has said so.
         is_swept: a worker in this process looks after the app's runs by a timer.
         settled: ids of tasks in progress to which nothing is due, and when that was found out.
-        next_look: when polls of lost workers are looked for again.
+        next_look: when polls of lost workers, and what is owed, are looked for again.
+        owing: by run, the route of those that failed or crashed and are not closed.
+        ended_seen: until when such runs were looked for; None: never.
         not_looked_after: by route, why its runs could not be looked after, as it was said last.
         looked_for_rivals: by queue, when it was last asked who else watches it.
         watched: by queue, as whom the board has a note of us.
@@ -39,6 +43,8 @@ class Noted:
     is_swept: bool = False
     settled: dict[str, float] = field(default_factory=dict[str, float])
     next_look: float = 0.0
+    owing: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    ended_seen: datetime | None = None
     not_looked_after: dict[str, str] = field(default_factory=dict[str, str])
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])
     watched: dict[str, str] = field(default_factory=dict[str, str])

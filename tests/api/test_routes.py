@@ -14,9 +14,10 @@ from prefect.client.schemas.actions import DeploymentUpdate
 
 from athanore import names
 from athanore.models import Queue
+from athanore.routes import Route
 from athanore.runs import tokens
 from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions
-from tests.api.conftest import ODD, OPERATOR, dispatcher
+from tests.api.conftest import ODD, OPERATOR, dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
 
@@ -164,7 +165,7 @@ def test_a_change_that_takes_the_tasks_of_another_route_is_a_conflict(live: Api)
     live.board.create_queue("Shared")
     for name in ("red", "blue"):
         make(live, "Shared", name=name, labels=[name])
-    problem = live.call("PATCH", "/routes/blue", {"labels": ["red"]}, 409)
+    problem = live.call("PATCH", "/routes/blue", {"labels": ["red"]}, status=409)
     assert problem["type"] == "urn:athanore:problem:route-conflict"
     assert live.get("/routes/blue")["labels"] == ["blue"]
 
@@ -371,3 +372,19 @@ def test_a_definition_says_only_what_was_said() -> None:
         "source": "api",
         "options": {"prompt": PROMPT, "timeout": None},
     }
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"respect_blockers": False}, {"respect_blockers": False}),
+        ({"dead_letter_queue": False}, {"dead_letter_queue": None}),
+        ({"timeout": None}, {"timeout": None}),
+    ],
+)
+def test_false_and_null_mean_what_the_option_says(
+    sent: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    before = Route("Todo", prompt=write_prompt, respect_blockers=True, dead_letter_queue="Done")
+    after = RouteOptions.model_validate(sent).applied_to(before)
+    assert {name: getattr(after, name) for name in meant} == meant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from athanore import AgentDispatcher, names
+from athanore.flows.sweeping.gone import as_recorded
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
 from athanore.routes import Route
@@ -227,6 +229,59 @@ async def test_what_is_due_to_a_finished_run_of_a_gone_route_is_done(
     for _ in range(2):
         await site.sweep()
     assert site.place == ends_in
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+@pytest.mark.parametrize(
+    ("state", "ends_in"),
+    [
+        (Failed(message="exit code 1"), "Failed"),
+        (Crashed(), "Todo"),
+        (Completed(), "Elsewhere"),
+    ],
+)
+async def test_what_a_gone_route_owes_is_found_in_a_queue_that_no_route_uses(
+    state: Any, ends_in: str, restarted: bool
+) -> None:
+    """`restarted`: the route went with a restart, not while the app was up."""
+    site = Left(in_progress_queue="Elsewhere")
+    run = await site.at_work("Elsewhere")
+    await site.log(run).leave()
+    run = await site.put(run, state)
+    stored = site.client.runs[run.id]
+    assert stored.state is not None
+    stored.state.timestamp -= timedelta(hours=1)
+    if not restarted:
+        site.board.away = True
+        await site.sweep()
+        site.board.away = False
+    noted = site.app.noted
+    site.remove()
+    if not restarted:
+        site.app.noted = noted
+        noted.next_look = 0.0
+    for _ in range(2):
+        await site.sweep()
+        site.app.noted.next_look = 0.0
+    assert site.place == ends_in
+    assert len(site.comments) == int(ends_in != "Elsewhere")
+    assert not site.app.noted.owing
+    if ends_in == "Elsewhere":
+        return
+    site.board.move_task(site.task_id, "Elsewhere")  # a person looks at it there
+    await site.sweep()
+    assert site.place == "Elsewhere"
+
+
+async def test_a_route_may_use_the_queue_that_is_by_default_of_tasks_in_progress() -> None:
+    site = Left()
+    run = await site.at_work()
+    kept = RouteRecord.of(replace(site.route, in_progress_queue="Elsewhere"))
+    label = kept.model_copy(update={"queue_name": "In Progress"}).dump()
+    await site.client.add_labels(run.id, {"athanore.route": label})
+    site.remove()
+    route = as_recorded(site.app, await site.client.read_run(run.id))
+    assert (route.queue_name, route.in_progress_queue) == ("In Progress", "Elsewhere")
 
 
 async def renamed(site: Site) -> FlowRun:

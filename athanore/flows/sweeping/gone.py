@@ -11,7 +11,6 @@ removal has begun. Else another worker has the route: while an app is upgraded, 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Failed
@@ -22,6 +21,7 @@ from athanore.flows import hooks
 from athanore.flows.outcome import Conclusion
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import AgentResult
+from athanore.route_options import QUEUE_OPTIONS
 from athanore.routes import Route
 from athanore.runs import store
 from athanore.runs.port import RunStore
@@ -50,10 +50,10 @@ def as_recorded(app: App, run: FlowRun) -> Route:
     """The route of a run as its last start knew it; without one, as a route of the app may be."""
     recorded = RouteRecord.parse(record_of(run).route)
     queue_name = recorded.queue_name if recorded else str(run.parameters.get("queue_name"))
-    route = app.dispatcher.default_route(queue_name, _no_prompt)
-    said: dict[str, Any] = {"name": store.route_name(run)}
-    if recorded is not None:
-        said |= {n: v for n, v in recorded if n not in ("name", "queue_name", "publish")}
+    said = dict(recorded or ()) | {"name": store.route_name(run)}
+    queues = {n: said[n] for n in QUEUE_OPTIONS if n in said and n != "queue_name"}
+    route = app.dispatcher.default_route(queue_name, _no_prompt, **queues)
+    said = {n: v for n, v in said.items() if n not in ("queue_name", "publish")}
     return replace(route, pause_after_failures=_NEVER, **said)
 
 

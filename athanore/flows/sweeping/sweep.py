@@ -13,8 +13,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
 from athanore import names
-from athanore.errors import BoardError, BoardUnavailableError, DispatchError, RouteError
-from athanore.flows.sweeping import open_questions
+from athanore.errors import (
+    BoardError,
+    BoardUnavailableError,
+    DispatchError,
+    NotFoundError,
+    RouteError,
+)
+from athanore.flows.sweeping import open_questions, owed
 from athanore.flows.sweeping.gone import Ending, as_recorded, last_known, waiting
 from athanore.flows.sweeping.lost import LostWorkers
 from athanore.flows.sweeping.recovery import Recovery
@@ -107,7 +113,10 @@ async def look_once(prefect: RunStore, app: App) -> None:
         held = {names.task_of(r.tags) for r in active}
         await _look_at_idle(prefect, app, routes, [t for t in tasks if t.id not in held])
     await open_questions.look_after(prefect, app, places or {})
-    await _look_at_polls(prefect, app, routes)
+    if app.noted.monotonic() >= app.noted.next_look:
+        app.noted.next_look = app.noted.monotonic() + _POLLS_EVERY
+        await _look_at_owed(prefect, app, routes)
+        await _look_at_polls(prefect, app, routes)
 
 
 async def _recovery(prefect: RunStore, app: App, run: FlowRun) -> Recovery:
@@ -191,11 +200,27 @@ async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequ
                 recovery.tell()
 
 
+async def _look_at_owed(prefect: RunStore, app: App, routes: Routes) -> None:
+    """Finish what is due to tasks of routes that are gone, in whichever queue they are."""
+    for run, task_id in await owed.find(prefect, app, routes):
+        with _apart(app, store.route_name(run)):
+            last = await last_known(prefect, app, run)
+            if last is None:
+                continue  # another worker has the route
+            recovery = Ending(prefect, app, last, logger)
+            with suppress(NotFoundError):
+                task = await app.board.task(task_id)
+                if task.queue_name == recovery.in_progress_queue:
+                    try:
+                        if not await recovery.finish(run, task_id):
+                            continue
+                    finally:
+                        recovery.tell()
+            del app.noted.owing[run.id]
+
+
 async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
     """End polls that say that they run, and whose worker is gone."""
-    if app.noted.monotonic() < app.noted.next_look:
-        return
-    app.noted.next_look = app.noted.monotonic() + _POLLS_EVERY
     for name in routes:
         with suppress(DispatchError):
             since = app.clock.now() - app.margins.pausing

@@ -27,7 +27,7 @@ from athanore import route_options
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
 from athanore.options import description_over_http, options_of
-from athanore.route_options import OPTIONS
+from athanore.route_options import OPTIONS, QUEUE_OPTIONS
 from athanore.routes import Route
 from athanore.runtime.routes.prompt_template import PromptTemplate
 
@@ -79,14 +79,17 @@ class SentOptions(BaseModel):
         for name, value in self.said().items():
             if value is None and not _null_counts(name):
                 continue
-            option = OPTIONS.get(name)
-            if option is None:  # the prompt
-                changes[name] = PromptTemplate(str(value))
-            else:
-                changes[name] = option.no if value is False else value
+            is_prompt = name not in OPTIONS
+            changes[name] = PromptTemplate(str(value)) if is_prompt else _meant(name, value)
         if changes.get("cwd") is not None:
             changes["workspace"] = None  # which was said elsewhere
         return replace(route, **changes)
+
+
+def _meant(name: str, value: Any) -> Any:
+    """The value of an option that was sent; false may stand for one that JSON has not."""
+    no = OPTIONS[name].no
+    return no if value is False and no is not None else value
 
 
 def _null_counts(name: str) -> bool:
@@ -170,7 +173,9 @@ def _defined(
     if definition.options.prompt is None:
         raise RouteError(f"Route {name!r}: prompt must say what the agent is to do.")
     template = PromptTemplate(definition.options.prompt)
-    route = replace(dispatcher.default_route(queue_name, template), name=name)
+    said = definition.options.said()
+    queues = {n: _meant(n, said[n]) for n in QUEUE_OPTIONS if said.get(n) is not None}
+    route = replace(dispatcher.default_route(queue_name, template, **queues), name=name)
     return definition.options.applied_to(route)
 
 
