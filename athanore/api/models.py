@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
+from athanore.services.status.reasons import Explanation
 from athanore.services.views import Kind, NeedsPerson, ProviderLimit
 from athanore.texts import readable
 
@@ -171,6 +172,17 @@ class TaskSummary(BaseModel):
     url: str | None = Field(description="Its page on the board; null where it has none.")
 
 
+class ListedTaskModel(TaskSummary):
+    """A task in a list, and why it waits."""
+
+    waits_for: str | None = Field(
+        description="What it waits for, in sentences, as `athanore explain` says it; null while an "
+        "agent works on it, at rest, and while Prefect does not answer within 2 s. It was true at "
+        "most a few seconds ago."
+    )
+    until: datetime | None = Field(description="When that ends by itself, where it is known.")
+
+
 class TaskModel(TaskSummary):
     """A task, whole."""
 
@@ -329,6 +341,16 @@ def summary_of(task: models.Task) -> TaskSummary:
         labels=list(task.labels),
         assignees=list(task.assignees),
         url=task.url,
+    )
+
+
+def listed(task: models.Task, why: Explanation | None) -> ListedTaskModel:
+    """A task for a list, with why it waits."""
+    waits = why if why is not None and why.waits else None
+    return ListedTaskModel(
+        **summary_of(task).model_dump(),
+        waits_for=None if waits is None else waits.reason,
+        until=None if waits is None else waits.until,
     )
 
 

@@ -33,6 +33,7 @@ from athanore.api.problems import Problem
 from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.api.results import Results
 from athanore.api.security.auth import Caller, Gate
+from athanore.api.seen import Seen
 from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError
@@ -40,8 +41,8 @@ from athanore.models import Task
 from athanore.runtime.apps import App
 from athanore.runtime.boards.board import Board
 from athanore.services import tasks
+from athanore.services.cost_views import By, Report
 from athanore.services.status.costs import costs
-from athanore.services.views import By, Report
 
 _COSTS_AGE = timedelta(seconds=15)
 
@@ -58,9 +59,10 @@ class Service:
         self.activity = Activity(app)
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)
-        self.task_list = TaskList(app.board)
+        self.seen = Seen(app, self.prefect)
+        self.task_list = TaskList(app.board, self.seen.whys)
         self.pages = Pages(app.name)
-        self.snapshots = Snapshots(app, self.prefect, app.view, self._lines)
+        self.snapshots = Snapshots(app, self.prefect, self.seen, self._lines)
         self.moves = Moves(self.prefect)
         self.results = Results(app, self.prefect, self.runs)
         self.progress = ProgressReports(self.prefect, app.announcer)

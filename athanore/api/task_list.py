@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from athanore.api.models import TaskSummary, summary_of
+from athanore.api.models import ListedTaskModel, listed
+from athanore.models import Task
 from athanore.runtime.boards.board import Board
+from athanore.services.status.reasons import Explanation
 
-_JSON = TypeAdapter(list[TaskSummary])
+_JSON = TypeAdapter(list[ListedTaskModel])
 
 type Queues = tuple[str, ...]
+
+
+class Whys(Protocol):
+    """Says of tasks why they wait; see `Seen.whys`."""
+
+    async def __call__(
+        self, tasks: Sequence[Task], *, all_open: bool
+    ) -> Mapping[str, Explanation]: ...
 
 
 class TaskList:
@@ -21,8 +33,9 @@ class TaskList:
     asked, and many readers of a large board cost little more than one.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, whys: Whys) -> None:
         self._board = board
+        self._whys = whys
         self._one_at_a_time = asyncio.Lock()
         self._to_begin: dict[Queues | None, asyncio.Task[bytes]] = {}
 
@@ -43,4 +56,7 @@ class TaskList:
             del self._to_begin[queues]
             wanted = queues or tuple(q.name for q in await self._board.queues())
             tasks = await self._board.ready_tasks(wanted)
-            return await asyncio.to_thread(lambda: _JSON.dump_json(list(map(summary_of, tasks))))
+            whys = await self._whys(tasks, all_open=queues is None)
+            return await asyncio.to_thread(
+                lambda: _JSON.dump_json([listed(t, whys.get(t.id)) for t in tasks])
+            )

@@ -11,7 +11,15 @@ from athanore.cli.at_work import from_app
 from athanore.cli.context import AppOption, AsJson, Connected, find_app, with_app, with_prefect
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import ConfigurationError
-from athanore.launch.display import ago, overview_view, show_live, state_text, text, until
+from athanore.launch.display import (
+    ago,
+    overview_view,
+    show_live,
+    state_text,
+    text,
+    until,
+    waits_for,
+)
 from athanore.services.route_views import RouteTable
 from athanore.services.views import DeadLetter, OpenTask, Overview, RunView
 
@@ -152,8 +160,7 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
 
 
 def _waits_for(seen: OpenTask) -> Text:
-    when = "" if seen.until is None else f" ({until(seen.until)})"
-    return text((seen.waits_for + when, "dim")) if seen.waits_for else text()
+    return text((waits_for(seen.waits_for, seen.until), "dim")) if seen.waits_for else text()
 
 
 def _run_text(run: RunView | None) -> Text:

@@ -20,7 +20,7 @@ from athanore.cli.context import AppOption, AsJson, Connected, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.cli.typed import typed_task
 from athanore.errors import PrefectUnavailableError
-from athanore.launch.display import ago, state_text, text, until
+from athanore.launch.display import ago, state_text, text, until, waits_for
 from athanore.runs.states import in_short
 from athanore.services.views import Explained, LogLine, LogPage, WholeTask
 from athanore.texts import as_json
@@ -52,7 +52,8 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         whole = with_app(app, action)
     seen, runs = whole.task, whole.runs
     if json:
-        print_json(plain(seen) | {"runs": plain(runs)})
+        why = {"waits_for": whole.waits_for, "until": plain(whole.until)}
+        print_json(plain(seen) | {"runs": plain(runs)} | why)
         return
     say(f"{seen.id}  {seen.name}", "bold")
     say(f"in {seen.queue_name!r}" + "".join(f", {a}" for a in seen.assignees))
@@ -87,6 +88,8 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
     )
     if runs:
         say(runs[0].url, "dim")
+    if whole.waits_for:
+        say(waits_for(whole.waits_for, whole.until))
 
 
 @typed_task

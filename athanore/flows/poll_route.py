@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
@@ -30,16 +30,19 @@ from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routes import Route
-from athanore.runs import store
+from athanore.runs import open_runs, store
 from athanore.runs.capacity import pausing
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.registry import registry
+from athanore.runtime.routes.route_registry import Routes
 from athanore.services import runs
 from athanore.services.holds import Holds
 from athanore.services.owners import owners
+from athanore.services.status import reasons
+from athanore.services.status.reasons import Known
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
@@ -127,7 +130,7 @@ class _Poll:
             await self._dispatch(client, due, holds)
             self.notes += holds.remarks
             if self.created:
-                await self._tell(client, ready, active)
+                await self._tell(client, ready, routes)
             await self._look_for_rivals(client)
         self.app.noted.poll_refused.pop(route.name, None)
         summary = (
@@ -166,15 +169,21 @@ class _Poll:
             )
             self.notes.append(f"also watched by {place}")
 
-    async def _tell(
-        self, client: PrefectRunStore, ready: list[Task], active: dict[str, FlowRun]
-    ) -> None:
+    async def _tell(self, client: PrefectRunStore, ready: list[Task], routes: Routes) -> None:
         """Write the route's table in Prefect; only for a poll that found something new."""
-        seen = {task_id: f"under way: {run.state_name}" for task_id, run in active.items()}
-        seen |= dict.fromkeys(self.created, "dispatched") | self.held
-        run_ids = {task_id: run.id for task_id, run in active.items()} | self.created
+        runs = await open_runs.of_tasks(client, self.app.name, [t.id for t in ready])
+        known = Known(self.app, routes, runs, None)
+        seen = {t: reasons.of_run(known, t, run).reason for t, run in runs.by_task.items()}
+        run_ids = {task_id: run.id for task_id, run in runs.by_task.items()}
         await reports.write_table(
-            client, self.app, self.route.name, self.poll_id, ready, seen, run_ids, self.log
+            client,
+            self.app,
+            self.route.name,
+            self.poll_id,
+            ready,
+            seen | self.held,
+            run_ids | self.created,
+            self.log,
         )
 
     async def _dispatch(self, client: PrefectRunStore, due: list[Task], holds: Holds) -> None:

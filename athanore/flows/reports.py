@@ -115,7 +115,7 @@ async def write_table(
     """Write what a poll of a route saw. An error is logged, never raised.
 
     Args:
-        seen: what was done about a task, by its id.
+        seen: what a task waits for, or that an agent works on it, by its id.
         run_ids: the tasks' runs.
     """
     rows = [
@@ -123,7 +123,7 @@ async def write_table(
             "task": _cell(t.id),
             "name": _cell(t.name),
             "labels": _cell(", ".join(t.labels)),
-            "seen": _cell(seen.get(t.id, "")),
+            "says": _cell(seen.get(t.id, "")),
             "run": f"[open](/runs/flow-run/{run_ids[t.id]})" if t.id in run_ids else "",
         }
         for t in tasks[:_MAX_ROWS]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from athanore.services.route_views import ScheduleView
     from athanore.services.views import (
         NeedsPerson,
+        NotStarted,
         Overview,
         RouteView,
         RunView,
@@ -69,6 +70,11 @@ def until(moment: datetime | None) -> str:
     return "now" if left <= 0 else f"in {duration(left)}"
 
 
+def waits_for(reason: str, moment: datetime | None) -> str:
+    """What something waits for, and how long that takes where it is known."""
+    return reason if moment is None else f"{reason} ({until(moment)})"
+
+
 def state_text(state: str) -> Text:
     """A state in its colour."""
     styles = {
@@ -110,18 +116,19 @@ def overview_view(
     ]
     if seen.schedules:
         parts.append(table(("schedule", "queue", "next"), map(_schedule_row, seen.schedules)))
-    if seen.runs:
+    if seen.runs or seen.not_started:
         order = sorted(seen.runs, key=_rank)
         columns = ("task", "name", "route", "state", "for", "says")
-        runs = table(columns, map(_run_row, order[:rows]), expand=True)
+        lines = [*map(_run_row, order), *map(_not_started_row, seen.not_started)]
+        runs = table(columns, lines[:rows], expand=True)
         # On a narrow screen what is said and the name are cut, and not the state.
         for column, ratio in zip(runs.columns, (None, 2, None, None, None, 3), strict=True):
             column.no_wrap, column.overflow, column.ratio = True, "ellipsis", ratio
             column.max_width = None if ratio else 34
         parts.append(runs)
-        if rows is not None and len(order) > rows:
+        if rows is not None and len(lines) > rows:
             parts.append(
-                text((f"and {len(order) - rows} more; `athanore status --json` has all", "dim"))
+                text((f"and {len(lines) - rows} more; `athanore status --json` has all", "dim"))
             )
     if seen.dead_letters:
         count = len(seen.dead_letters)
@@ -225,13 +232,18 @@ def _schedule_row(schedule: ScheduleView) -> tuple[Cell, ...]:
     return schedule.name, schedule.queue_name, state
 
 
+def _not_started_row(task: NotStarted) -> tuple[Cell, ...]:
+    said = text((cut(waits_for(task.waits_for, task.until), _MAX_CELL), "dim"))
+    return task.task_id, task.task_name, task.route or "", text(("no run yet", "dim")), "", said
+
+
 def _run_row(run: RunView) -> tuple[Cell, ...]:
     state = state_text(run.state)
     if run.attempt > 1:
         state.append(f", attempt {run.attempt}", "dim")
     if run.due is not None:
         state.append(f", due {until(run.due)}")
-    said = run.message if run.due is not None else run.last_line
+    said = waits_for(run.waits_for, run.until) if run.waits_for else run.last_line
     return (
         run.task_id,
         run.name,

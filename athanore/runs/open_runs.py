@@ -30,10 +30,19 @@ def phase_of(run: FlowRun) -> Phase:
 
 @dataclass(frozen=True, slots=True)
 class OpenRuns:
-    """The runs that work, and those of the given tasks that wait, by task."""
+    """The runs that work, and those of the given tasks that wait.
+
+    Attributes:
+        by_task: both, by their tasks.
+        working: those that work.
+        line: some of those that wait, of whatever task: the first, in the order of their times.
+        is_whole: `line` has all that wait.
+    """
 
     by_task: dict[str, FlowRun]
     working: list[FlowRun]
+    line: list[FlowRun]
+    is_whole: bool
 
 
 async def of_tasks(
@@ -46,15 +55,24 @@ async def of_tasks(
     """
     first = await store.find_runs(prefect, app, (*store.WAITING, *store.WORKING), limit=page)
     if len(first) < page:
-        working = [run for run in first if run.state_type in store.WORKING]
-        return OpenRuns(_by_task(first), working)
+        return of_all(first)
     working = await store.find_runs(prefect, app, store.WORKING)
     known = _by_task([*first, *working])
     wanted = [t for t in dict.fromkeys(task_ids) if t not in known]
     for start in range(0, len(wanted), page):
         tags = [names.task_tag(t) for t in wanted[start : start + page]]
         known |= _by_task(await _waiting(prefect, app, tags))
-    return OpenRuns(known, working)
+    return OpenRuns(known, working, _waiting_of(first), is_whole=False)
+
+
+def of_all(found: list[FlowRun]) -> OpenRuns:
+    """All runs that have not ended, which were read in the order of their times."""
+    working = [run for run in found if run.state_type in store.WORKING]
+    return OpenRuns(_by_task(found), working, _waiting_of(found), is_whole=True)
+
+
+def _waiting_of(found: Iterable[FlowRun]) -> list[FlowRun]:
+    return [run for run in found if run.state_type not in store.WORKING]
 
 
 async def count(

@@ -44,11 +44,13 @@ class Holds:
         app: the app.
         routes: its routes.
         known: tasks that were just read, by id.
+        reads: what is not known is read from the board; else all open tasks are known.
         remarks: what could not be read, in sentences.
     """
 
     app: App
     routes: Routes
+    reads: bool = True
     known: dict[str, Task | None] = field(default_factory=dict[str, Task | None])
     remarks: list[str] = field(default_factory=list[str])
 
@@ -95,6 +97,8 @@ class Holds:
 
     async def _read(self, task: Task, task_id: str) -> Task | None:
         if task_id not in self.known:
+            if not self.reads:
+                return None
             try:
                 self.known[task_id] = await self.app.board.task(task_id)
             except NotFoundError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import NoneType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from athanore.models import Quota, Task
 from athanore.services.route_views import ScheduleView
@@ -149,7 +149,8 @@ class DeadLetter:
 class RunView:
     """One agent run; `due` is when a waiting one may start, None once it works or is over.
 
-    `last_line` is what the log of one that works said last.
+    `last_line` is what the log of one that works said last. `waits_for` says in an overview what
+    one waits for that does not work, and `until` when that ends by itself, where it is known.
     """
 
     run_id: str
@@ -164,6 +165,20 @@ class RunView:
     message: str
     last_line: str
     url: str
+    waits_for: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """A task in a queue of a route, of which there is no run: what it waits for, and until when."""
+
+    task_id: str
+    task_name: str
+    queue_name: str
+    route: str | None
+    waits_for: str
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +209,7 @@ class Overview:
 
     `board_error` says why the numbers of tasks are missing, and what tasks need; `board_quotas`
     what the board's server lets its account ask; `provider_limits` which usage limits are reached
-    or near.
+    or near. `not_started` are the first 200 tasks that wait without a run.
     """
 
     app: str
@@ -211,6 +226,7 @@ class Overview:
     board_quotas: tuple[Quota, ...] = ()
     provider_limits: tuple[ProviderLimit, ...] = ()
     schedules: tuple[ScheduleView, ...] = ()
+    not_started: tuple[NotStarted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +253,12 @@ class OpenTask:
 
 @dataclass(frozen=True, slots=True)
 class WholeTask:
-    """A task, whole, and its newest runs, the newest first."""
+    """A task, whole, its newest runs, the newest first, and what it waits for; see `OpenTask`."""
 
     task: Task
     runs: tuple[RunView, ...]
+    waits_for: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,53 +328,6 @@ class WorkerView:
     clock_offset: float
     state: str
     says: str
-
-
-type By = Literal["task", "route", "agent", "day"]
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What some attempts have cost.
-
-    Attributes:
-        key: whose: a task, a route, an agent or a day.
-        tasks, attempts: how many there were.
-        cost_usd: what is known of it; None if nothing is.
-        estimated_usd: how much of that was estimated from tokens.
-        unmeasured: of how many attempts nobody knows the cost.
-        input_tokens, output_tokens: None if nobody knows.
-        seconds: how long agents worked, in the whole runs that these attempts belong to.
-    """
-
-    key: str
-    tasks: int
-    attempts: int
-    cost_usd: float | None
-    estimated_usd: float
-    unmeasured: int
-    input_tokens: int | None
-    output_tokens: int | None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the agents of an app have cost since a midnight.
-
-    Attributes:
-        is_partial: there were too many runs to count them all; the newest are counted.
-        done: how many tasks an agent has finished with, and which nobody has given up since.
-        given_up: how many tasks were given up, and no agent has finished with since.
-    """
-
-    by: By
-    since: datetime
-    rows: tuple[Costs, ...]
-    total: Costs
-    is_partial: bool
-    done: int = 0
-    given_up: int = 0
 
 
 def origin(source: str, changed: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ from athanore.errors import QueueNotFoundError
 from athanore.http_client.hosts import HostPolicy
 from athanore.launch.sockets import listen
 from athanore.runtime.boards.board import Board
+from athanore.services.status.reasons import Explanation
 from tests.api.rig import Api
 from tests.support import wait_until
 
@@ -373,7 +374,12 @@ async def test_readers_of_the_list_of_tasks_share_it_and_see_what_was_there_when
     None
 ):
     adapter = Slow()
-    tasks = TaskList(Board(adapter))
+
+    async def nobody_knows(tasks: Sequence[Task], *, all_open: bool) -> dict[str, Explanation]:
+        assert all_open or not tasks
+        return {}
+
+    tasks = TaskList(Board(adapter), nobody_knows)
     first = [asyncio.create_task(tasks.json(None)) for _ in range(10)]
     await asyncio.to_thread(wait_until, "one reads", lambda: adapter.reads == 1)
     later = adapter.create_task("Todo", "Later")

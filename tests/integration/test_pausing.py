@@ -49,7 +49,8 @@ class Site:
         )
 
     async def reasons(self) -> dict[str, str]:
-        return await pausing.pause_reasons(self.client, self.app.name, [await self.queue()])
+        pauses = await pausing.own_pauses(self.client, self.app.name, [await self.queue()])
+        return {route: pause.reason for route, pause in pauses.items()}
 
     async def pauses_itself(self) -> None:
         at = datetime.now(UTC) + timedelta(hours=1)

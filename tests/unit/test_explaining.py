@@ -11,7 +11,10 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Runnin
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.runtime.apps import App
-from athanore.services.status.explaining import Explanation, explain, why_waiting
+from athanore.services.holds import Holds
+from athanore.services.status import reasons
+from athanore.services.status.explaining import explain
+from athanore.services.status.reasons import Explanation
 from tests.harness import app_name, prompt
 from tests.memory_store import MemoryRunStore
 
@@ -138,7 +141,12 @@ async def test_why_many_tasks_wait_is_asked_once_for_all_of_them() -> None:
     async def whys() -> tuple[dict[str, Explanation], int]:
         Counting.asked = 0
         tasks = board.get_ready_tasks(["Todo", "Done"])
-        return await why_waiting(site.client, site.app, tasks), Counting.asked
+        routes = await site.app.routes.read(site.client)
+        known = await reasons.read(site.client, site.app, routes, tasks)
+        holds = Holds(site.app, routes)
+        holds.has_read(tasks)
+        found = await reasons.of_tasks(known, tasks, holds, whole=True)
+        return found, Counting.asked
 
     few, asked = await whys()
     assert few[retried.id].until == due

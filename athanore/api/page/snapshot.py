@@ -19,30 +19,32 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
+from athanore.api.kept import Kept
 from athanore.api.models import NeedsPersonModel, ProviderLimitModel
-from athanore.api.page.kept import Kept
 from athanore.api.page.shares import fair_shares
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
+from athanore.api.seen import Seen
 from athanore.errors import BoardError, MatchError, PrefectUnavailableError
 from athanore.models import Queue, Task
 from athanore.routes import Route
-from athanore.runs import open_runs, store
+from athanore.runs import store
 from athanore.runs.open_runs import Phase, phase_of
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
-from athanore.runtime.boards.board_view import BoardView, Picture
+from athanore.runtime.boards.board_view import Picture
 from athanore.runtime.routes.ownership import owner, watched, watching
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import dead_letters
-from athanore.services.status import needs_person
-from athanore.services.status.machinery import Machinery, look_at_machinery
+from athanore.services.holds import Holds
+from athanore.services.status import needs_person, reasons
+from athanore.services.status.machinery import Machinery
+from athanore.services.status.reasons import Explanation, Known
 from athanore.services.views import NeedsPerson
 
 _FRESH_SECONDS = 1.0
-_MACHINERY_SECONDS = 5.0
 _LETTERS_SECONDS = 10.0
 _MAX_CARDS = 2000
 _MAX_MATTERS = 100
@@ -107,6 +109,11 @@ class CardModel(BaseModel):
     run: CardRunModel | None
     dead_letter: CardLetterModel | None
     needs_person: str | None = Field(description="Why it waits for a person.")
+    waits_for: str | None = Field(
+        description="What it waits for, in sentences; null while an agent works on it, at rest, "
+        "and while Prefect does not answer."
+    )
+    until: datetime | None = Field(description="When that ends by itself, where it is known.")
     actions: list[Action] = Field(description="What can be done with it now.")
 
 
@@ -150,13 +157,12 @@ class Snapshot:
 class _Known:
     """What Prefect says of the tasks."""
 
-    open: open_runs.OpenRuns
+    seen: Known
     letters: dict[str, dead_letters.DeadLetter]
     requeueable: frozenset[str]
     matters: dict[str, NeedsPerson]
     lines: dict[str, str]
-    machinery: Machinery
-    routes: Routes
+    whys: dict[str, Explanation]
 
 
 type _Letters = tuple[dict[str, dead_letters.DeadLetter], frozenset[str], dict[str, NeedsPerson]]
@@ -165,14 +171,14 @@ type _Letters = tuple[dict[str, dead_letters.DeadLetter], frozenset[str], dict[s
 class Snapshots:
     """Makes the snapshot that all readers share."""
 
-    def __init__(self, app: App, prefect: PrefectLink, view: BoardView, lines: LastLines) -> None:
+    def __init__(self, app: App, prefect: PrefectLink, seen: Seen, lines: LastLines) -> None:
         self._app = app
-        self._view = view
+        self._view = app.view
         self._prefect = prefect
+        self._seen = seen
         self._lines = lines
         self._lock = asyncio.Lock()
         self._snapshot: Kept[Snapshot] = Kept(_FRESH_SECONDS)
-        self._machinery: Kept[Machinery] = Kept(_MACHINERY_SECONDS)
         self._letters: Kept[_Letters] = Kept(_LETTERS_SECONDS)
 
     async def get(self) -> Snapshot:
@@ -182,7 +188,8 @@ class Snapshots:
 
     def outdated(self) -> None:
         """Have the next reader see what was changed just now."""
-        for kept in (self._snapshot, self._machinery, self._letters):
+        self._seen.outdated()
+        for kept in (self._snapshot, self._letters):
             kept.forget()
 
     async def _make(self) -> Snapshot:
@@ -204,15 +211,16 @@ class Snapshots:
         known: _Known | None = None
         asked = monotonic()
         try:
-            known = await self._ask_prefect(tasks)
+            known = await self._ask_prefect(tasks, picture)
         except PrefectUnavailableError as exc:
             prefect_error = str(exc)
             self._snapshot.waited = monotonic() - asked
-        machinery = None if known is None else known.machinery
+        machinery = None if known is None else known.seen.machinery
         if known is not None:
             matters[:0] = known.matters.values()
-            matters += needs_person.of_routes(app.name, known.machinery)
-        routes = routes if known is None else known.routes
+            routes = known.seen.routes
+        if machinery is not None:
+            matters += needs_person.of_routes(app.name, machinery)
         hidden = Counter(t.queue_name for t in picture.tasks)
         hidden.subtract(t.queue_name for t in tasks)
         return BoardModel(
@@ -222,7 +230,7 @@ class Snapshots:
             max_concurrent_agents=app.dispatcher.settings.max_concurrent_agents
             if machinery is None
             else machinery.limit,
-            active_agents=None if known is None else len(known.open.working),
+            active_agents=None if known is None else len(known.seen.runs.working),
             workers=[] if machinery is None else list(machinery.workers),
             needs_person=[NeedsPersonModel.of(m) for m in matters[:_MAX_MATTERS]],
             provider_limits=[]
@@ -233,26 +241,23 @@ class Snapshots:
             ui_url=prefect_ui(),
         )
 
-    async def _ask_prefect(self, tasks: list[Task]) -> _Known:
+    async def _ask_prefect(self, tasks: list[Task], picture: Picture) -> _Known:
         """Ask in a few steps: each has a patience of its own, so that none takes another's."""
         app = self._app
-        async with self._prefect.client() as client:
-            routes = await app.routes.read(client)
-            machinery = await self._machinery.get(
-                tuple(routes), lambda: look_at_machinery(client, app, routes)
-            )
-        async with self._prefect.client() as client:
-            found = await open_runs.of_tasks(client, app.name, [t.id for t in tasks])
-        places = dead_letters.places(routes)
-        idle = [t for t in tasks if t.queue_name in places and t.id not in found.by_task]
+        seen = await self._seen.read(tasks)
+        places = dead_letters.places(seen.routes)
+        idle = [t for t in tasks if t.queue_name in places and t.id not in seen.runs.by_task]
         user = await needs_person.board_user(app)
         async with self._prefect.client() as client:
             letters, requeueable, matters = await self._letters.get(
                 tuple((t.id, t.queue_name) for t in idle),
-                lambda: self._read_letters(client, routes, idle, user),
+                lambda: self._read_letters(client, seen.routes, idle, user),
             )
-        lines = self._lines.of(found.working)
-        return _Known(found, letters, requeueable, matters, lines, machinery, routes)
+        lines = self._lines.of(seen.runs.working)
+        holds = Holds(app, seen.routes, reads=False)
+        holds.has_read(picture.tasks)
+        whys = await reasons.of_tasks(seen, tasks, holds, whole=False)
+        return _Known(seen, letters, requeueable, matters, lines, whys)
 
     async def _read_letters(
         self, client: PrefectRunStore, routes: Routes, idle: list[Task], user: str | None
@@ -305,16 +310,17 @@ def _queue(
 
 
 def _card(task: Task, known: _Known | None) -> CardModel:
-    run = letter = matter = None
+    run = letter = matter = why = None
     actions: list[Action] = []
     if known is not None:
-        found = known.open.by_task.get(task.id)
-        run = None if found is None else _run(found, known.routes, known.lines.get(task.id))
+        found = known.seen.runs.by_task.get(task.id)
+        run = None if found is None else _run(found, known.seen.routes, known.lines.get(task.id))
+        why = known.whys.get(task.id)
         letter = None if run is not None else known.letters.get(task.id)
         matter = known.matters.get(task.id)
         if run is not None:
             actions = [] if run.phase == "stopping" else ["cancel"]
-        elif _has_owner(known.routes, task):
+        elif _has_owner(known.seen.routes, task):
             actions = ["dispatch"]
         elif task.id in known.requeueable:
             actions = ["requeue"]
@@ -327,6 +333,8 @@ def _card(task: Task, known: _Known | None) -> CardModel:
         run=run,
         dead_letter=None if letter is None else _letter_model(letter),
         needs_person=None if matter is None else matter.says,
+        waits_for=why.reason if why is not None and why.waits else None,
+        until=why.until if why is not None and why.waits else None,
         actions=actions,
     )
 

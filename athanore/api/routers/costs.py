@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from athanore.api.service import ServiceDep
+from athanore.services.cost_views import By
 from athanore.services.status.costs import MOST_DAYS
-from athanore.services.views import By
 
 router = APIRouter(tags=["status"])
 

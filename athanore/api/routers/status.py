@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 from athanore.api.models import NeedsPersonModel, ProviderLimitModel
 from athanore.api.monitoring.finished import Finished
 from athanore.api.prefect.agent_runs import prefect_ui
-from athanore.api.prefect.next_polls import next_poll
 from athanore.api.service import ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.status.costs import total
 from athanore.services.status.machinery import Machinery
+from athanore.services.status.next_polls import next_poll
 from athanore.services.views import NeedsPerson
 from athanore.version import __version__
 

@@ -17,6 +17,7 @@ from athanore.api.models import (
     DispatchedModel,
     DispatchRequest,
     ExplanationModel,
+    ListedTaskModel,
     MoveRequest,
     ProgressRequest,
     RequeueRequest,
@@ -26,7 +27,6 @@ from athanore.api.models import (
     RunRecordModel,
     TaskModel,
     TaskRequest,
-    TaskSummary,
     TaskUpdate,
 )
 from athanore.api.prefect.agent_runs import dispatched_model, run_model, run_record
@@ -40,14 +40,14 @@ from athanore.services.status import explaining
 router = APIRouter(tags=["tasks"])
 
 
-@router.get("/tasks", response_model=list[TaskSummary], responses=documented(404))
+@router.get("/tasks", response_model=list[ListedTaskModel], responses=documented(404))
 async def list_tasks(
     service: ServiceDep,
     queue: Annotated[
         list[str] | None, Query(description="Only tasks of this queue; may be repeated.")
     ] = None,
 ) -> Response:
-    """List the open tasks, queue by queue, in board order."""
+    """List the open tasks, queue by queue, in board order, and why each of the first 2000 waits."""
     body = await service.task_list.json(tuple(dict.fromkeys(queue)) if queue else None)
     return Response(body, media_type="application/json")
 

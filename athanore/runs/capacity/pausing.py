@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
+from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import WorkQueue
 from prefect.events import emit_event
@@ -65,7 +66,7 @@ async def pause(
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = reason if account else f"{reason}{again}"
-        await _mark(prefect, app, route, shown, account)
+        await _mark(prefect, app, route, shown, account, resume_at)
     if resume_at is not None:  # first: one that is paused already stays as it is
         again_then = NewRun(
             name=f"resume {route}",
@@ -147,7 +148,16 @@ async def paused_parts(prefect: RunStore, app: str, route: str) -> tuple[str, ..
     return (*polls, "agents") if switches.agents_paused else polls
 
 
-async def pause_reasons(prefect: RunStore, app: str, queues: Iterable[WorkQueue]) -> dict[str, str]:
+class OwnPause(NamedTuple):
+    """A pause of a route by itself: why, and when it tries again; None: a person resumes it."""
+
+    reason: str
+    until: datetime | None
+
+
+async def own_pauses(
+    prefect: RunStore, app: str, queues: Iterable[WorkQueue]
+) -> dict[str, OwnPause]:
     """Say of the routes that paused themselves why they did, by their names.
 
     Args:
@@ -156,13 +166,19 @@ async def pause_reasons(prefect: RunStore, app: str, queues: Iterable[WorkQueue]
     paused = {names.unslug(q.name) for q in queues if q.is_paused}
     if not paused:
         return {}
-    return {r: why for r, why in (await _marks(prefect, app)).items() if r in paused}
+    marks = await _marks(prefect, app)
+    return {route: _own_pause(mark) for route, mark in marks.items() if route in paused}
 
 
-async def _marks(prefect: RunStore, app: str) -> dict[str, str]:
-    """Why the routes of an app paused themselves, by their names, as far as that is marked."""
+def _own_pause(mark: dict[str, Any]) -> OwnPause:
+    until = mark.get("resume_at")
+    return OwnPause(mark["reason"], None if until is None else datetime.fromisoformat(until))
+
+
+async def _marks(prefect: RunStore, app: str) -> dict[str, dict[str, Any]]:
+    """The marks of the routes of an app that paused themselves, by the names of the routes."""
     kept = await prefect.values([_MARK, names.app_tag(app)])
-    return {mark.value["route"]: mark.value["reason"] for mark in kept}
+    return {mark.value["route"]: mark.value for mark in kept}
 
 
 async def account_waited_for(prefect: RunStore, app: str, route: str) -> str:
@@ -199,9 +215,17 @@ def _mark_name(app: str, route: str) -> str:
     return f"{_MARK}-{sha256(names.route_resource(app, route).encode()).hexdigest()[:32]}"
 
 
-async def _mark(prefect: RunStore, app: str, route: str, reason: str, account: str) -> None:
+async def _mark(
+    prefect: RunStore,
+    app: str,
+    route: str,
+    reason: str,
+    account: str,
+    resume_at: datetime | None,
+) -> None:
     """Note that the route pauses itself; before it does, so that a pause is never without it."""
-    value = {"route": route, "reason": reason, "account": account}
+    until = None if resume_at is None else resume_at.isoformat()
+    value = {"route": route, "reason": reason, "account": account, "resume_at": until}
     await prefect.keep(_mark_name(app, route), value, [_MARK, names.app_tag(app)])
 
 

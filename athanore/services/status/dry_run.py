@@ -16,7 +16,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import watched
 from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
-from athanore.services.status.explaining import nobody_takes
+from athanore.services.status.reasons import nobody_takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_ro
 from athanore.schedules import Schedule
 from athanore.services import tasks
 from athanore.services.access import WholePrefectAccess
+from athanore.services.holds import Holds
 from athanore.services.route_views import RouteTable
-from athanore.services.status import explaining
+from athanore.services.status import explaining, reasons
 from athanore.services.status.overview import run_view
 from athanore.services.views import (
     Explained,
@@ -57,13 +58,16 @@ async def open_tasks(
     wanted = queues or [q.name for q in await app.board.queues()]
     listed = await app.board.ready_tasks(wanted)
     async with prefect.client() as client:
-        active = await store.active_runs(client, app.name)
-        whys = await explaining.why_waiting(client, app, listed)
+        routes = await app.routes.read(client)
+        known = await reasons.read(client, app, routes, listed)
+    holds = Holds(app, routes, reads=queues is not None)
+    holds.has_read(listed)
+    whys = await reasons.of_tasks(known, listed, holds, whole=True)
 
     def open_task(task: Task) -> OpenTask:
-        run, why = active.get(task.id), whys.get(task.id)
+        run, why = known.runs.by_task.get(task.id), whys.get(task.id)
         view = None if run is None else run_view(client, run)
-        if why is None or (run is not None and run.state_type in store.WORKING):
+        if why is None or not why.waits:
             return OpenTask(task, view)
         return OpenTask(task, view, why.reason, why.until)
 
@@ -71,7 +75,7 @@ async def open_tasks(
 
 
 async def whole_task(prefect: WholePrefectAccess, app: App, task_id: str) -> WholeTask:
-    """Read a task, and its newest runs.
+    """Read a task, its newest runs, and what it waits for.
 
     Raises:
         TaskNotFoundError: no task has this id; the message names the open tasks.
@@ -79,13 +83,19 @@ async def whole_task(prefect: WholePrefectAccess, app: App, task_id: str) -> Who
     task = await tasks.read(app, task_id)
     async with prefect.client() as client:
         found = await _newest_runs(client, app, task.id, _SHOWN_RUNS)
-        return WholeTask(task, tuple(run_view(client, run) for run in found))
+        runs = tuple(run_view(client, run) for run in found)
+        routes = await app.routes.read(client)
+        known = await reasons.read(client, app, routes, [task])
+    why = await reasons.of_task(known, task, Holds(app, routes), whole=True)
+    if why is None or not why.waits:
+        return WholeTask(task, runs)
+    return WholeTask(task, runs, why.reason, why.until)
 
 
 async def explained(client: PrefectRunStore, app: App, task_id: str) -> Explained:
     """Say why a task is where it is; see `explaining.explain`."""
-    seen = await explaining.explain(client, app, await tasks.read(app, task_id))
-    task = seen.task
+    task = await tasks.read(app, task_id)
+    seen = await explaining.explain(client, app, task)
     return Explained(
         task.id, task.name, task.queue_name, seen.route, seen.reason, seen.until, seen.commands
     )

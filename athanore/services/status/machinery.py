@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from prefect.client.schemas.responses import DeploymentResponse
@@ -14,6 +15,7 @@ from athanore import names
 from athanore.runs import pulls
 from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
+from athanore.runs.capacity.pausing import OwnPause
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
 from athanore.runs.pulls import OpenPull
@@ -37,7 +39,8 @@ class Machinery:
     """What an app has in Prefect: the agents' limit, online workers, versions, its routes' polls.
 
     `paused` names the paused parts of each route that has some (`polls`, `agents`);
-    `pause_reasons` says why a route paused itself. `pool_is_paused`: the pool of the agents is, and
+    `pause_reasons` says why a route paused itself, `pause_ends` when it tries again, where that is
+    known. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
     takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
     `asked` is what agents have asked, and nobody has answered.
@@ -55,6 +58,7 @@ class Machinery:
     provider_limits: tuple[ProviderLimit, ...] = ()
     asked: tuple[Question, ...] = ()
     given_up: tuple[OpenPull, ...] = ()
+    pause_ends: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -73,7 +77,8 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         versions=tuple(sorted({d.version or "none" for d in deployed.values()})),
         deployed={r: poll for r, poll in found.items() if poll is not None},
         paused={r: _paused(r, poll, pool) for r, poll in found.items()},
-        pause_reasons=pool.pause_reasons,
+        pause_reasons={r: pause.reason for r, pause in pool.own_pauses.items()},
+        pause_ends={r: p.until for r, p in pool.own_pauses.items() if p.until is not None},
         pool_is_paused=pool.is_paused,
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
@@ -110,7 +115,7 @@ class _Pool:
     is_paused: bool = False
     workers: tuple[str, ...] = ()
     paused_queues: frozenset[str] = frozenset()
-    pause_reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    own_pauses: Mapping[str, OwnPause] = field(default_factory=dict[str, OwnPause])
     fleet: Fleet = field(default_factory=Fleet)
 
 
@@ -143,6 +148,6 @@ async def _read_pool(prefect: RunStore, app: App) -> _Pool:
         is_paused=pool.is_paused,
         workers=tuple(names.short_worker_name(w, app.name) for w in workers),
         paused_queues=frozenset(q.name for q in queues if q.is_paused),
-        pause_reasons=await pausing.pause_reasons(prefect, app.name, queues),
+        own_pauses=await pausing.own_pauses(prefect, app.name, queues),
         fleet=Fleet(alive, known.drains),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
@@ -15,17 +16,25 @@ from prefect.client.schemas.sorting import LogSort
 
 from athanore import names
 from athanore.errors import BoardError
+from athanore.runs import open_runs
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
+from athanore.runtime.routes import ownership
 from athanore.runtime.routes.route_registry import KnownRoute
 from athanore.services import dead_letters, scheduling
+from athanore.services.holds import Holds
+from athanore.services.status import reasons
 from athanore.services.status.machinery import look_at_machinery
 from athanore.services.status.needs_person import needs_person, of_routes
-from athanore.services.views import DeadLetter, Overview, RouteView, RunView
+from athanore.services.status.reasons import Known
+from athanore.services.views import DeadLetter, NotStarted, Overview, RouteView, RunView
+
+_PICTURE_SECONDS = 15.0
+_MOST = 200
 
 
 async def overview(client: PrefectRunStore, app: App) -> Overview:
@@ -39,12 +48,15 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
     counts: dict[str, int] | None = None
     letters: tuple[DeadLetter, ...] | None = None
     waiting = of_routes(app.name, machinery)
+    known = Known(app, routes, open_runs.of_all(active), machinery)
+    not_started: list[NotStarted] = []
     error: str | None = None
     try:
         counts = {q.name: q.task_count for q in await app.board.queues()}
         at_rest = await dead_letters.at_rest(client, app, routes)
         letters = tuple(dead_letters.given_up(client, routes, at_rest))
         waiting = await needs_person(app, routes, machinery, at_rest)
+        not_started = await _not_started(known)
     except BoardError as exc:
         error = str(exc)
 
@@ -74,14 +86,36 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         working=len(working),
         workers=machinery.workers,
         routes=tuple(route_view(n, known) for n, known in routes.items()),
-        runs=tuple(run_view(client, r, said.get(r.id, "")) for r in active),
+        runs=tuple(_with_reason(known, r, run_view(client, r, said.get(r.id, ""))) for r in active),
         dead_letters=letters,
         needs_person=tuple(waiting),
         board_error=error,
         board_quotas=tuple(app.board.quotas()),
         provider_limits=machinery.provider_limits,
         schedules=await scheduling.views(client, app),
+        not_started=tuple(not_started),
     )
+
+
+async def _not_started(known: Known) -> list[NotStarted]:
+    """The tasks in queues of routes that have no run yet, and why not."""
+    picture = await known.app.view.read(_PICTURE_SECONDS)
+    holds = Holds(known.app, known.routes, reads=False)
+    holds.has_read(picture.tasks)
+    idle = [t for t in picture.tasks if t.id not in known.runs.by_task]
+    queues = ownership.watched(known.routes)
+    idle = [t for t in idle if t.queue_name in queues][:_MOST]
+    whys = await reasons.of_tasks(known, idle, holds, whole=False)
+    return [
+        NotStarted(t.id, t.name, t.queue_name, why.route, why.reason, why.until)
+        for t in idle
+        if (why := whys.get(t.id)) is not None
+    ]
+
+
+def _with_reason(known: Known, run: FlowRun, view: RunView) -> RunView:
+    why = reasons.of_run(known, view.task_id or "", run)
+    return replace(view, waits_for=why.reason, until=why.until) if why.waits else view
 
 
 def run_view(client: PrefectRunStore, run: FlowRun, last_line: str = "") -> RunView:

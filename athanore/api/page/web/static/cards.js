@@ -66,21 +66,30 @@ export function stateOf(card) {
       line.append(dot, make("strong", "", run.phase === "working" ? "At work" : "Stopping"));
       if (attempt) line.append(make("span", "", attempt));
       if (run.since) line.append(ticking("since", run.since));
-      return run.last_line ? [line, ...lastLine(run.last_line)] : [line];
+      const why = whyOf(card, false);
+      return run.last_line && !why.length ? [line, ...lastLine(run.last_line)] : [line, ...why];
     }
     const retrying = run.phase === "retrying";
     const due = run.due && Date.parse(run.due) > now() + 500;
-    const waits = retrying ? "Waits to retry" : "Waits for an agent";
+    const waits = retrying ? "Waits to retry" : "Waits";
     line.append(make("strong", "", due ? (retrying ? "Retries" : "Starts") : waits));
     if (due) line.append(ticking("due", run.due));
-    return retrying && run.message ? [line, make("p", "reason", run.message)] : [line];
+    return [line, ...whyOf(card, due)];
   }
-  if (!letter) return card.needs_person ? [make("p", "reason", card.needs_person)] : [];
+  if (!letter) return card.needs_person ? [make("p", "reason", card.needs_person)] : whyOf(card, false);
   const line = make("p", "phase dead");
   const tries = letter.attempts ? ` after ${letter.attempts} attempt${letter.attempts > 1 ? "s" : ""}` : "";
   line.append(make("strong", "", `Given up${tries}`));
   if (letter.since) line.append(ticking("ago", letter.since));
   return [line, make("p", "reason", letter.reason)];
+}
+
+// What a task waits for, and until when, where the card does not say that already.
+function whyOf(card, saysWhen) {
+  if (!card.waits_for) return [];
+  const why = make("p", "reason", card.waits_for);
+  if (card.until && !saysWhen) why.append(" ", ticking("due", card.until));
+  return [why];
 }
 
 // What the agent said last: with a bar if it told how far it is.

@@ -76,10 +76,12 @@ export function showOpenedState() {
 
 async function loadTask(id) {
   try {
+    const card = page.cards.get(id)?.card;
+    const isAtRest = !card?.run && !card?.waits_for; // else the card says why
     const [task, runs, why] = await Promise.all([
       request("GET", taskPath(id)).then((r) => r.json()),
       request("GET", taskPath(id, "/runs")).then((r) => r.json(), () => null),
-      request("GET", taskPath(id, "/explanation")).then((r) => r.json(), () => null),
+      isAtRest ? request("GET", taskPath(id, "/explanation")).then((r) => r.json(), () => null) : null,
     ]);
     if (id !== page.opened) return;
     showDetails(task, runs);

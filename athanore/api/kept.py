@@ -1,4 +1,4 @@
-"""A value that the page keeps for a moment."""
+"""A value that is kept for a moment, for those who look again and again."""
 
 from __future__ import annotations
 
