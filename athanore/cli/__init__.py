@@ -40,7 +40,7 @@ _GROUPS = {
         "looking:routes",
         "looking:dead_letters",
         "people:questions",
-        "fleet:workers",
+        "fleet:workers_app",
         "costs:costs",
         "task_views:show",
         "task_views:explain",
@@ -64,6 +64,9 @@ _GROUPS = {
     ),
 }
 """The commands by where they are, so that only the one that is given is imported."""
+
+_OF_PARTS = "_app"
+"""So ends the name of a function that puts a command of several parts together."""
 
 _MISTAKES = (AmbiguousRouteError, ConfigurationError, NotFoundError, PrefectUnavailableError)
 
@@ -99,7 +102,11 @@ def make_app(word: str = "") -> App:
         group = Group(title, sort_key=number)
         for place, command in enumerate(commands):
             if given in (None, command):
-                app.command(_function(command), group=group, sort_key=place)
+                found = _function(command)
+                if command.endswith(_OF_PARTS):
+                    app.command(found(group, place))
+                else:
+                    app.command(found, group=group, sort_key=place)
         if title == "Run" and given is None:
             from athanore.cli.fleet import worker_app
 
@@ -154,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _word(place: str) -> str:
-    return place.partition(":")[2].replace("_", "-").strip("-")
+    return place.partition(":")[2].removesuffix(_OF_PARTS).replace("_", "-").strip("-")
 
 
 def _function(place: str) -> Callable[..., Any]:

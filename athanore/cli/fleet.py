@@ -1,4 +1,4 @@
-"""Commands about the workers of an app: list them, and empty one."""
+"""Commands about the workers of an app: list them, empty one, restart them one by one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def worker_app(group: Group, place: int) -> App:
     app.default(worker)
     app.command(drain)
     app.command(resume)
+    return app
+
+
+def workers_app(group: Group, place: int) -> App:
+    """Put `workers` and `workers restart` together."""
+    app = App(name="workers", group=group, sort_key=place, help=workers.__doc__)
+    app.default(workers)
+    app.command(restart)
     return app
 
 
@@ -97,6 +105,17 @@ def resume(worker: WorkerName, /, *, app: AppOption = None) -> None:
         names = with_app(app, lambda c, a: fleet.resume(c, a, worker))
     for name in names:
         say(f"{name} takes runs again.")
+
+
+def restart(worker: WorkerName | None = None, /, *, app: AppOption = None) -> None:
+    """End all workers, or those named, one after the other, each when there is one for it again.
+
+    No agent is stopped: a worker takes nothing new, and ends when it has none. What has started it
+    (systemd, compose, Kubernetes) starts it again; else this says what to run, and where.
+    """
+    from athanore.services import fleet
+
+    with_app(app, lambda c, a: fleet.restart(c, a, worker, user(), say))
 
 
 def _state(worker: WorkerView) -> str:

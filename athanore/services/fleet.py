@@ -1,6 +1,10 @@
-"""The workers of an app: who there is, and emptying one of them."""
+"""The workers of an app: who there is, emptying one of them, and restarting one after the other."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -85,6 +89,90 @@ async def resume(prefect: RunStore, app: App, worker: str) -> list[str]:
     for name in found:
         await fleet.resume(prefect, app.name, name)
     return found
+
+
+async def restart(
+    prefect: RunStore,
+    app: App,
+    worker: str | None,
+    by: str,
+    tell: Callable[[str], None],
+    *,
+    every: timedelta = timedelta(seconds=2),
+    patience: timedelta = timedelta(seconds=30),
+) -> None:
+    """End workers one after the other, each when another is there for the one before it.
+
+    None of their agents is stopped: a worker ends when it has none any more. To start it again is
+    up to what has started it, as systemd or Kubernetes; where nothing does, it is told what to run.
+
+    Args:
+        worker: which are meant, as for `drain`; None for all that live.
+        by: who asks for it.
+        tell: is given a line for each step.
+        every: how often is looked.
+        patience: so long nothing is said while another worker is waited for.
+
+    Raises:
+        WorkerNotFoundError: none that lives is called so, or several names begin so.
+    """
+    views = await workers(prefect, app)
+    there = [v.name for v in views if v.state != "lost"]
+    for name in there if worker is None else _meant(views, worker):
+        before = {v.name: v for v in await workers(prefect, app)}
+        if name not in before:
+            continue
+        await drain(prefect, app, name, by, then_exit=True)
+        tell(f"{name} takes nothing new, and ends when it is empty.")
+        await _end_of(prefect, app, name, tell, every)
+        tell(f"{name} has ended.")
+        came = await _another(prefect, app, before, before[name], tell, every, patience)
+        version = f", version {came.version}" if came.version else ""
+        tell(f"{came.name} has come{version}.")
+
+
+async def _end_of(
+    prefect: RunStore, app: App, name: str, tell: Callable[[str], None], every: timedelta
+) -> None:
+    told = 0
+    while True:
+        found = [v for v in await workers(prefect, app) if v.name == name]
+        # What it says of itself goes when it ends; Prefect names it for a while longer.
+        if not found or found[0].state == "lost" or found[0].started_at is None:
+            return
+        if (agents := found[0].agents) and agents != told:
+            tell(f"{name} waits for {agents} agent{'' if agents == 1 else 's'}.")
+            told = agents
+        await asyncio.sleep(every.total_seconds())
+
+
+async def _another(
+    prefect: RunStore,
+    app: App,
+    before: Mapping[str, WorkerView],
+    gone: WorkerView,
+    tell: Callable[[str], None],
+    every: timedelta,
+    patience: timedelta,
+) -> WorkerView:
+    """Wait for a worker that is new and is on the same kind of host."""
+    waited = timedelta(0)
+    told = False
+    while True:
+        for view in await workers(prefect, app):
+            is_new = view.name not in before and view.started_at is not None
+            if is_new and view.state != "lost" and set(view.labels) == set(gone.labels):
+                return view
+        if waited >= patience and not told:
+            limit = "" if gone.limit is None else f" --limit {gone.limit}"
+            labels = f" --host-labels {','.join(gone.labels)}" if gone.labels else ""
+            tell(
+                f"Nothing has started another worker for {gone.name} yet. On host {gone.host!r} "
+                f"run: athanore worker{limit}{labels}"
+            )
+            told = True
+        waited += every
+        await asyncio.sleep(every.total_seconds())
 
 
 def _meant(views: list[WorkerView], worker: str) -> list[str]:

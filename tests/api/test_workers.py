@@ -61,3 +61,17 @@ def test_an_agent_empties_no_worker(guarded: Api) -> None:
     for verb in ("drain", "resume"):
         guarded.post(f"/workers/any/{verb}", {}, 403, headers=bearer(token))
         guarded.post(f"/workers/any/{verb}", {}, 404, headers=bearer(OPERATOR))
+
+
+def test_prometheus_reads_how_full_a_worker_is(api: Api, worker: WorkerEntry) -> None:
+    who = f'{{host="mac",worker="{worker.name}"}}'
+    text = api.http.get("/metrics").text
+    assert f"athanore_worker_agents{who} 0.0" in text
+    assert f"athanore_worker_agent_limit{who} 4.0" in text
+    assert f"athanore_worker_clock_offset_seconds{who} 0.0" in text
+    assert f'athanore_worker_state{{host="mac",state="ready",worker="{worker.name}"}} 1.0' in text
+    api.post(f"/workers/{worker.name}/drain", {}, 200)
+    text = api.http.get("/metrics").text
+    assert f'athanore_worker_state{{host="mac",state="drained",worker="{worker.name}"}} 1.0' in text
+    assert f'state="ready",worker="{worker.name}"' not in text
+    api.post(f"/workers/{worker.name}/resume", {}, 200)

@@ -14,7 +14,7 @@ from athanore.api.monitoring.finished import Finished
 from athanore.budgets import ESTIMATED, REPORTED
 from athanore.runs.open_runs import Phase
 from athanore.runs.spending import Attempt
-from athanore.services.views import ProviderLimit
+from athanore.services.views import ProviderLimit, WorkerView
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
@@ -39,6 +39,18 @@ class Metrics:
         self.runs = self._gauge("runs", "Agent runs that have not ended.", "route", "phase")
         self.slots = self._gauge("agent_slots", "How many agents may work at once.")
         self.workers = self._gauge("workers_online", "Workers with a recent heartbeat.")
+        self.worker_agents = self._gauge(
+            "worker_agents", "How many agents a worker has.", "worker", "host"
+        )
+        self.worker_limit = self._gauge(
+            "worker_agent_limit", "How many it takes; none where it has no limit.", "worker", "host"
+        )
+        self.worker_state = self._gauge(
+            "worker_state", "1 for the state that a worker is in.", "worker", "host", "state"
+        )
+        self.worker_clock = self._gauge(
+            "worker_clock_offset_seconds", "How far its clock is ahead.", "worker", "host"
+        )
         self.needs_person = self._gauge("needs_person", "What waits for a person.", "kind")
         self.limited = self._gauge(
             "provider_limit_reached",
@@ -129,6 +141,18 @@ class Metrics:
                 self.limited_until.labels(*which).set(limit.until.timestamp())
             if limit.used is not None:
                 self.limit_used.labels(*which).set(limit.used)
+
+    def show_workers(self, workers: Iterable[WorkerView]) -> None:
+        """Set the gauges of the workers; of those that have ended there are none."""
+        for gauge in (self.worker_agents, self.worker_limit, self.worker_state, self.worker_clock):
+            gauge.clear()
+        for worker in workers:
+            who = (worker.name, worker.host)
+            self.worker_agents.labels(*who).set(worker.agents)
+            self.worker_state.labels(*who, worker.state).set(1)
+            self.worker_clock.labels(*who).set(worker.clock_offset)
+            if worker.limit is not None:
+                self.worker_limit.labels(*who).set(worker.limit)
 
     def show_runs(self, routes: Iterable[str], counts: Counted[tuple[str, Phase]]) -> None:
         """Set the gauges of the runs that are under way, by route and phase."""

@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from athanore.api.monitoring.instruments import Metrics
 from athanore.api.service import Service, ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
+from athanore.services import fleet
 from athanore.services.status.needs_person import Kind
 
 router = APIRouter(tags=["status"])
@@ -65,6 +66,8 @@ async def _look_at_prefect(service: Service, metrics: Metrics) -> None:
     metrics.show_runs(routes, await service.runs.count(routes))
     metrics.workers.set(len(machinery.workers))
     metrics.slots.set(machinery.limit or 0)
+    async with service.prefect.client() as client:
+        metrics.show_workers(await fleet.workers(client, service.app))
     metrics.show_limits(machinery.provider_limits)
     metrics.paused.clear()
     metrics.polls.clear()
