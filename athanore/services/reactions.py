@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import replace
 
 from athanore.errors import (
@@ -16,7 +15,6 @@ from athanore.errors import (
     DispatchError,
     NotFoundError,
     PublishError,
-    WorkspaceError,
 )
 from athanore.forges.base import PullRequestState
 from athanore.forges.feedback import Feedback, FeedbackKind, TellsFeedback
@@ -28,7 +26,7 @@ from athanore.runs.pulls import OpenPull
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import watched
 from athanore.runtime.routes.route_registry import called
-from athanore.services import runs
+from athanore.services import runs, workspaces
 from athanore.texts import cut
 from athanore.workspaces.base import EndsWork, PublishesWork
 
@@ -163,8 +161,7 @@ async def _merged(prefect: RunStore, app: App, route: Route, task: Task, pull: O
     await pulls.forget(prefect, pull)
     logger.info("%s is merged.", pull.url, extra={"action": "pull_merged"})
     if isinstance(route.workspace, EndsWork):
-        with suppress(WorkspaceError):  # what is in it is nowhere else
-            await route.workspace.finish(app.name, task.id)
+        await workspaces.finish(app.dispatcher, route.workspace, task)
 
 
 async def _say_once(app: App, task: Task, text: str) -> None:

@@ -1,13 +1,27 @@
-"""The folders of tasks on this host: which there are, and removing those that may go."""
+"""The folders of tasks on this host: which there are, removing those that may go, tidying up."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+import logging
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import WorkspaceError
-from athanore.workspaces.base import FoundWorkspace, WorkspaceProvider
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, Task
+from athanore.services.folder_commands import run_command
+from athanore.workspaces.base import (
+    EndsWork,
+    FoundWorkspace,
+    TidiesUp,
+    Workspace,
+    WorkspaceProvider,
+    WorkspaceRequest,
+)
+
+logger = logging.getLogger("athanore.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +58,52 @@ async def clean(
             yield Removal(folder)
             continue
         try:
-            await provider.remove(app.name, folder.task_id, force=force)
+            task = Task(folder.task_id, folder.task_name, "")
+            await provider.remove(removal_request(app, provider, task), force=force)
         except WorkspaceError as exc:
             yield Removal(folder, str(exc))
         else:
             yield Removal(folder)
+
+
+async def finish(app: AgentDispatcher, provider: EndsWork, task: Task) -> None:
+    """Remove the folder of a task that is done with; it stays where something is only there."""
+    try:
+        await provider.finish(removal_request(app, provider, task))
+    except WorkspaceError as exc:
+        logger.info("%s", exc, extra={"action": "workspace_not_removed"})
+
+
+async def tidy(app: AgentDispatcher) -> None:
+    """Have providers tidy up what they keep beside folders."""
+    for provider in _providers(app):
+        if isinstance(provider, TidiesUp):
+            try:
+                await provider.tidy()
+            except WorkspaceError as exc:
+                logger.warning("%s %s", exc, exc.output, extra={"action": "workspaces_not_tidied"})
+
+
+def removal_request(app: AgentDispatcher, provider: object, task: Task) -> WorkspaceRequest:
+    """Ask for a removal, whose commands are run as those of a route with the provider are."""
+
+    async def run(words: Sequence[str], folder: Path, timeout: timedelta) -> AgentResult:
+        routes = list(app.routes.values())
+        route = next((r for r in routes if r.workspace is provider), next(iter(routes), None))
+        if route is None:
+            return AgentResult(AgentOutcome.FAILED, "the app has no route", retryable=False)
+        return await run_command(
+            app, route, task, words,
+            workspace=Workspace(folder), cwd=folder, timeout=timeout, emit=heard,
+        )  # fmt: skip
+
+    def heard(event: AgentEvent) -> None:
+        logger.info("%s", event.data.get("text", ""), extra={"action": "workspace_command"})
+
+    def say(line: str) -> None:
+        logger.info("%s", line, extra={"action": "workspace"})
+
+    return WorkspaceRequest(app.name, task, run, say)
 
 
 async def _found(

@@ -141,7 +141,7 @@ class WorkspaceContract:
         provider = make()
         workspace = await provider.open(request())
         with pytest.raises(WorkspaceError, match="in use"):
-            await make().remove(APP, "1", force=True)
+            await make().remove(request(), force=True)
         assert workspace.path.is_dir()
         await provider.close(workspace, None)
 
@@ -153,9 +153,9 @@ class WorkspaceContract:
         (found,) = await provider.find(APP)
         assert found.kept
         with pytest.raises(WorkspaceError, match="is kept"):
-            await provider.remove(APP, "1")
+            await provider.remove(request())
         assert (workspace.path / "work.txt").exists()
-        await provider.remove(APP, "1", force=True)
+        await provider.remove(request(), force=True)
         assert not workspace.path.exists()
         assert await provider.find(APP) == []
         again = await provider.open(request())
@@ -177,7 +177,7 @@ class WorkspaceContract:
         (sealed / "file").touch()
         sealed.chmod(0o500)
         await provider.close(workspace, None)
-        await provider.remove(APP, "1", force=True)
+        await provider.remove(request(), force=True)
         assert not workspace.path.exists()
         assert (precious / "file").exists()
 
@@ -200,8 +200,8 @@ class WorkspaceContract:
         assert [f.name for f in elsewhere.iterdir()] == ["file"]
 
     async def test_a_removal_of_what_is_not_there_is_none(self, make: ProviderMaker) -> None:
-        await make().remove(APP, "missing")
-        await make().remove(APP, "../..", force=True)
+        await make().remove(request("missing"))
+        await make().remove(request("../.."), force=True)
 
 
 async def _used(

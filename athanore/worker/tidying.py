@@ -1,4 +1,5 @@
-"""Removing the folders of tasks that nobody uses any more, on the host of a worker of agents."""
+"""Removing the folders of tasks that nobody uses any more, and packing what they leave, on the
+host of a worker of agents."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ async def tidy(app: AgentDispatcher) -> None:
     """Remove the folders of an app that may go, every hour; runs until cancelled."""
     while True:
         await tidy_once(app)
+        await workspaces.tidy(app)
         await asyncio.sleep(_EVERY.total_seconds())
 
 

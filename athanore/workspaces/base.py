@@ -36,12 +36,12 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceRequest:
-    """Who asks for a folder.
+    """Who asks for a folder, or wants it removed.
 
     Attributes:
         app: the name of the app; two apps share no folders.
         task: the task that is worked on; its id says which folder it is.
-        run: runs the commands that make the folder ready.
+        run: runs the commands that make the folder ready, or come before its removal.
         say: tells a line to the log of the run.
     """
 
@@ -153,14 +153,15 @@ class WorkspaceProvider(Protocol):
         """List an app's folders on this host, by task id."""
         ...
 
-    async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:
+    async def remove(self, request: WorkspaceRequest, *, force: bool = False) -> None:
         """Remove a task's folder.
 
         Args:
-            force: also if there is work in it that is nowhere else.
+            force: also if there is work in it that is nowhere else, or a command before fails.
 
         Raises:
-            WorkspaceError: an attempt has it, or `find` says why it is kept.
+            WorkspaceError: an attempt has it, `find` says why it is kept, or a command failed
+                that comes before.
         """
         ...
 
@@ -173,11 +174,24 @@ class WorkspaceProvider(Protocol):
 class EndsWork(Protocol):
     """A provider that can be told that a task is done with."""
 
-    async def finish(self, app: str, task_id: str) -> None:
+    async def finish(self, request: WorkspaceRequest) -> None:
         """Remove a task's folder, however lately it was used.
 
         Raises:
             WorkspaceError: an attempt has it, or something in it is nowhere else.
+        """
+        ...
+
+
+@runtime_checkable
+class TidiesUp(Protocol):
+    """A provider that keeps more than folders, which grows."""
+
+    async def tidy(self) -> None:
+        """Make it smaller, without losing anything; called every hour, by several processes.
+
+        Raises:
+            WorkspaceError: it cannot be done now.
         """
         ...
 

@@ -27,7 +27,10 @@ class DirectoryWorkspace(TaskFolders):
             fails no agent starts, as with `setup`.
         after_run: the same after each attempt, however it ended, each for 30 seconds at most. What
             fails is said in the log.
+        before_remove: a command, or several, that are run in a folder before it is removed. If one
+            fails the folder stays.
         min_free: how many bytes have to be free where the folders are, for an agent to start.
+        max_size: how many bytes all that is below `root` may take, for a new folder to be made.
 
     Raises:
         ConfigurationError: a command cannot be split into words.
@@ -42,7 +45,9 @@ class DirectoryWorkspace(TaskFolders):
         keep: timedelta | None = timedelta(days=7),
         before_run: str | Sequence[str] | None = None,
         after_run: str | Sequence[str] | None = None,
+        before_remove: str | Sequence[str] | None = None,
         min_free: int | None = None,
+        max_size: int | None = None,
     ) -> None:
         super().__init__(
             setup,
@@ -50,7 +55,9 @@ class DirectoryWorkspace(TaskFolders):
             keep,
             before_run=before_run,
             after_run=after_run,
+            before_remove=before_remove,
             min_free=min_free,
+            max_size=max_size,
         )
         self._root = Path(root)
 

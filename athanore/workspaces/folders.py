@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from filelock import Timeout
@@ -21,6 +22,7 @@ from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
 from athanore.workspaces.hooks import Hooks
 from athanore.workspaces.places import Place, Record, acquire, is_held, places
 from athanore.workspaces.preparation import Preparation
+from athanore.workspaces.room import Room
 
 
 class TaskFolders(ABC):
@@ -31,7 +33,9 @@ class TaskFolders(ABC):
         setup_timeout: how long each of them may take.
         keep: how long a folder stays that nobody has used; None for ever.
         before_run, after_run: commands around each attempt.
+        before_remove: commands before a folder is removed.
         min_free: how many bytes have to be free where the folders are, for an attempt to begin.
+        max_size: how many bytes all folders may take, for a new one to be made.
 
     Raises:
         ConfigurationError: a command cannot be split into words.
@@ -45,23 +49,32 @@ class TaskFolders(ABC):
         *,
         before_run: str | Sequence[str] | None = None,
         after_run: str | Sequence[str] | None = None,
+        before_remove: str | Sequence[str] | None = None,
         min_free: int | None = None,
+        max_size: int | None = None,
     ) -> None:
         Preparation(setup, setup_timeout)  # a mistake in it is told now
-        Hooks(before_run, after_run, setup_timeout)
+        Hooks(before_run, after_run, before_remove, setup_timeout)
         # Under their own names, so that they count for the app's version.
         self._setup = setup
         self._setup_timeout = setup_timeout
         self._keep = keep
         self._before_run = before_run
         self._after_run = after_run
+        self._before_remove = before_remove
         self._min_free = min_free
+        self._max_size = max_size
         self._opened: dict[Path, tuple[Place, WorkspaceRequest]] = {}
 
     @property
     @abstractmethod
     def folders(self) -> Path:
         """Where all folders are."""
+
+    @property
+    def measured(self) -> Path:
+        """What `max_size` bounds."""
+        return self.folders
 
     @property
     @abstractmethod
@@ -88,26 +101,25 @@ class TaskFolders(ABC):
         """Say what keeps it from giving folders; see `WorkspaceProvider.check`."""
         there = next(p for p in (self.folders, *self.folders.parents) if is_there(p))
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            return self._too_full(there)
+            return self._room.too_little_free(there) or self._room.too_much_taken(self.measured)
         return f"the folder {str(self.folders)!r} cannot be made: {there} may not be written"
 
-    def _too_full(self, folder: Path) -> str | None:
-        if self._min_free is None or (free := shutil.disk_usage(folder).free) >= self._min_free:
-            return None
-        return (
-            f"{free / 1e9:.1f} GB are free at {folder}, and min_free={self._min_free} asks for "
-            f"{self._min_free / 1e9:.1f} GB; athanore workspaces clean removes folders that may go"
-        )
+    @property
+    def _room(self) -> Room:
+        return Room(self._min_free, self._max_size)
 
     @property
     def _hooks(self) -> Hooks:
-        return Hooks(self._before_run, self._after_run, self._setup_timeout)
+        return Hooks(self._before_run, self._after_run, self._before_remove, self._setup_timeout)
 
     async def open(self, request: WorkspaceRequest) -> Workspace:
         """Give a task's folder to an attempt; see `WorkspaceProvider.open`."""
         place = Place(self.folders, request.app, request.task.id, self.folder_name)
         place.make()
-        if too_full := self._too_full(place.home):
+        too_full = self._room.too_little_free(place.home)
+        if too_full is None and not is_there(place.folder):
+            too_full = await asyncio.to_thread(self._room.too_much_taken, self.measured)
+        if too_full:
             raise WorkspaceError(f"There is no room for a folder: {too_full}.")
         await acquire(place.lock)
         try:
@@ -193,26 +205,25 @@ class TaskFolders(ABC):
         until = record.used_at + self._keep
         return "" if until <= _now() else f"kept until {until:%Y-%m-%d %H:%M} UTC"
 
-    async def remove(self, app: str, task_id: str, *, force: bool = False) -> None:
+    async def remove(self, request: WorkspaceRequest, *, force: bool = False) -> None:
         """Remove a task's folder; see `WorkspaceProvider.remove`."""
-        await self._remove(app, task_id, self._kept, force=force)
+        await self._remove(request, self._kept, force=force)
 
-    async def finish(self, app: str, task_id: str) -> None:
+    async def finish(self, request: WorkspaceRequest) -> None:
         """Remove the folder of a task that is done with; see `EndsWork.finish`."""
-        await self._remove(app, task_id, self._unsaved)
+        await self._remove(request, self._unsaved)
 
     async def _unsaved(self, place: Place, record: Record) -> str:
         return await self.unsaved(place)
 
     async def _remove(
         self,
-        app: str,
-        task_id: str,
+        request: WorkspaceRequest,
         kept_for: Callable[[Place, Record], Awaitable[str]],
         *,
         force: bool = False,
     ) -> None:
-        place = Place(self.folders, app, task_id, self.folder_name)
+        place = Place(self.folders, request.app, request.task.id, self.folder_name)
         if not is_there(place.folder):
             return
         place.check()
@@ -224,16 +235,30 @@ class TaskFolders(ABC):
             record = place.read()
             if not force and (kept := await kept_for(place, record)):
                 raise WorkspaceError(f"{place.folder} is kept: {kept}.")
-            try:
-                await self.secure(place, record)
-            except WorkspaceError:
-                if not force:
-                    raise
+            for step in (
+                partial(self._clear, place, request),
+                partial(self.secure, place, record),
+            ):
+                try:
+                    await step()
+                except WorkspaceError as exc:
+                    if not force:
+                        raise
+                    request.say(str(exc))
             await delete(place.folder)
             closed_at = record.closed_at or _now().isoformat()
             place.write(replace(record, prepared="", closed_at=closed_at))
         finally:
             place.lock.release()
+
+    async def _clear(self, place: Place, request: WorkspaceRequest) -> None:
+        """Run what comes before a removal.
+
+        Raises:
+            WorkspaceError: a command failed.
+        """
+        if place.folder.is_dir() and not place.folder.is_symlink():
+            await self._hooks.removing(place.folder, request)
 
 
 def set_aside(place: Place, why: str, say: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What is run in a folder around each attempt, as the agent is run: its hooks."""
+"""What is run in a folder around each attempt and before its removal, as the agent is run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ AFTER_RUN = timedelta(seconds=30)
 
 
 class Hooks:
-    """Commands before and after each attempt.
+    """Commands before and after each attempt, and before a folder is removed.
 
     Args:
         before_run: one command, or several; without any of them an attempt does not begin.
         after_run: the same, once the agent has ended, in whichever way.
-        timeout: how long each command of `before_run` may take.
+        before_remove: one command, or several; where one fails the folder stays.
+        timeout: how long each command of `before_run` and `before_remove` may take.
 
     Raises:
         ConfigurationError: a command has no words, or a quote that is not closed.
@@ -31,10 +32,12 @@ class Hooks:
         self,
         before_run: str | Sequence[str] | None,
         after_run: str | Sequence[str] | None,
+        before_remove: str | Sequence[str] | None,
         timeout: timedelta,
     ) -> None:
         self._before = split_commands("before_run", before_run)
         self._after = split_commands("after_run", after_run)
+        self._removing = split_commands("before_remove", before_remove)
         self._timeout = timeout
 
     async def before(self, folder: Path, request: WorkspaceRequest) -> None:
@@ -57,3 +60,19 @@ class Hooks:
             result = await request.run(words, folder, min(AFTER_RUN, self._timeout))
             if not result.succeeded:
                 request.say(f"after_run failed: {shlex.join(words)} ({result.reason})")
+
+    async def removing(self, folder: Path, request: WorkspaceRequest) -> None:
+        """Run what comes before a folder is removed.
+
+        Raises:
+            WorkspaceError: a command failed.
+        """
+        for words in self._removing:
+            request.say(f"Before the removal of {folder}: {shlex.join(words)}")
+            result = await request.run(words, folder, self._timeout)
+            if not result.succeeded:
+                raise WorkspaceError(
+                    f"{folder} is kept: before_remove failed: {shlex.join(words)} "
+                    f"({result.reason}).",
+                    result.output_tail,
+                )

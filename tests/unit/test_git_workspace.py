@@ -41,8 +41,14 @@ class Site:
     async def open(
         self, provider: GitWorkspace, task_id: str = "1", name: str = "Fix it"
     ) -> Workspace:
-        task = Task(task_id, name, "Todo")
-        return await provider.open(WorkspaceRequest("app", task, self.run, self.said.append))
+        return await provider.open(self.asked(task_id, name))
+
+    def asked(self, task_id: str = "1", name: str = "Fix it") -> WorkspaceRequest:
+        return WorkspaceRequest("app", self.asked_for(task_id, name), self.run, self.said.append)
+
+    @staticmethod
+    def asked_for(task_id: str, name: str = "Fix it") -> Task:
+        return Task(task_id, name, "Todo")
 
     async def used(
         self, provider: GitWorkspace, work: Callable[[Path], object] = lambda folder: None
@@ -238,7 +244,7 @@ async def test_a_folder_that_was_removed_comes_back_with_its_branch(site: Site) 
     await site.used(provider, lambda f: made.append(commit(f, "a.txt", "a")))
     (found,) = await provider.find("app")
     assert found.kept == ""
-    await provider.remove("app", "1")
+    await provider.remove(site.asked())
     assert not found.path.exists()
     workspace = await site.open(provider, name="Renamed")
     assert workspace.branch == "athanore/1-fix-it"
@@ -408,6 +414,6 @@ def test_what_is_no_address_is_refused(wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "  ", "sh -c 'x", ["uv sync", ""]], ids=str)
 def test_a_setup_that_is_no_command_is_refused(wrong: Any) -> None:
-    for option in ("setup", "before_run", "after_run"):
+    for option in ("setup", "before_run", "after_run", "before_remove"):
         with pytest.raises(ConfigurationError, match=f"{option}="):
             GitWorkspace("repo", **{option: wrong})

@@ -55,11 +55,13 @@ class Site:
         self.provider = GitWorkspace(self.repository.path, root=folder / "root")
 
     async def begin(self) -> Workspace:
+        return await self.provider.open(self.asked())
+
+    def asked(self) -> WorkspaceRequest:
         async def run(*_: object) -> AgentResult:
             return AgentResult(AgentOutcome.SUCCEEDED)
 
-        task = Task("1", "Fix it", "Todo")
-        return await self.provider.open(WorkspaceRequest("app", task, run, lambda line: None))
+        return WorkspaceRequest("app", Task("1", "Fix it", "Todo"), run, lambda line: None)
 
     async def commit(self, name: str, text: str = "new") -> Path:
         """Have an attempt commit a file."""
@@ -117,7 +119,7 @@ async def test_a_branch_without_commits_is_not_pushed(site: Site) -> None:
 @pytest.mark.nightly
 async def test_a_folder_that_is_gone_is_no_hindrance(site: Site) -> None:
     await site.commit("one.txt")
-    await site.provider.remove("app", "1", force=True)
+    await site.provider.remove(site.asked(), force=True)
     assert (await site.push()).is_new
 
 

@@ -174,8 +174,8 @@ async def test_nothing_that_is_planted_runs_when_the_worker_takes_the_work(
     again = await site.open(provider)
     await provider.close(again, None)
     with pytest.raises(WorkspaceError, match="is kept"):
-        await provider.remove("app", "1")
-    await provider.remove("app", "1", force=True)
+        await provider.remove(site.asked())
+    await provider.remove(site.asked(), force=True)
     assert traps.sprung() == []
 
 

@@ -13,38 +13,18 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast, override
 
-from athanore.agent_adapters.base import AgentJob, RouteView
-from athanore.agent_adapters.output import Tail
-from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import WorkspaceError
 from athanore.flows.attempts.transcript import Log, Transcript
-from athanore.models import (
-    AgentEvent,
-    AgentOutcome,
-    AgentResult,
-    EventKind,
-    Fault,
-    FaultKind,
-    Task,
-)
+from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
 from athanore.routes import Route
 from athanore.runtime.apps import App
-from athanore.runtime.secrets.environment import agent_environment, secret_variables
 from athanore.seen_through import seen_through
+from athanore.services.folder_commands import run_command
 from athanore.workspaces.base import Workspace, WorkspaceProvider, WorkspaceRequest
 
 _CLOSING = timedelta(minutes=2)
 """How long a folder may take to be closed; what it did not get to is done by the next attempt."""
-
-
-class _Command(SubprocessAgentAdapter):
-    """Runs a command as an agent is run, but for the prompt."""
-
-    @override
-    def build_command(self, job: AgentJob) -> list[str]:
-        return list(job.command)
 
 
 class WorkingFolder:
@@ -111,32 +91,18 @@ class WorkingFolder:
         transcript: Transcript,
     ) -> AgentResult:
         """Run a command as an agent is run, without the token."""
-        tail = Tail()
-
-        def emit(event: AgentEvent) -> None:
-            if event.kind is EventKind.OUTPUT:
-                tail.add(str(event.data.get("text", "")))
-                transcript.emit(event)
-
-        job = AgentJob(
-            task=task,
-            route=cast(RouteView, self._route),
-            prompt="",
-            attempt=attempt,
-            timeout=timeout,
-            env=agent_environment(
-                self._route,
-                task,
-                attempt=attempt,
-                api_url=self._app.api_url,
-                secrets=secret_variables(self._app.dispatcher),
-                workspace=workspace,
-            ),
+        return await run_command(
+            self._app.dispatcher,
+            self._route,
+            task,
+            words,
+            workspace=workspace,
             cwd=workspace.path if workspace else self._route.cwd,
-            emit=emit,
-            command=tuple(words),
+            timeout=timeout,
+            emit=transcript.emit,
+            attempt=attempt,
+            api_url=self._app.api_url,
         )
-        return replace(await _Command().run(job), output_tail=str(tail))
 
     async def close(self, outcome: AgentOutcome | None) -> None:
         """Give the folder back; what is not kept in time is kept by the next attempt."""

@@ -14,20 +14,25 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from athanore.errors import WorkspaceError
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
 from athanore.workspaces.git.leftovers import why_left_out
-from athanore.workspaces.places import held
+from athanore.workspaces.places import LOCK_WAIT, held
 
 _FETCH_TIMEOUT = timedelta(minutes=30)
+_PACK_TIMEOUT = LOCK_WAIT - timedelta(minutes=2)  # who wants a clone waits so long
+_MANY_OBJECTS = 5000  # files of single objects
+_MANY_PACKS = 40
+_FORGOTTEN = timedelta(days=1)
 _LINK = "160000 "  # the mode of another repository's commit
 _SOUND = ("objects", "refs")
 _BORROWS = ("objects/info/alternates", "objects/info/http-alternates", "commondir")
@@ -151,6 +156,37 @@ class Mirror:
                 raise
             await git(*words, folder, *specs, git_dir=git_dir, config=check)  # nothing committed
 
+    async def pack(self, git: Git, *, many: int = _MANY_OBJECTS) -> None:
+        """Put the mirror's objects into one file, where there are many; none of them is lost.
+
+        Also what no ref leads to any more is kept: an agent may have rewritten it. Clones have
+        their own names for the files that they share with the mirror.
+
+        Args:
+            many: how many files of single objects are too many.
+
+        Raises:
+            GitError: it failed.
+        """
+        if not self.exists:
+            return
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return  # a clone is being made of these files
+        try:
+            for left in _left_behind(self.git_dir / "objects" / "pack"):
+                left.unlink(missing_ok=True)
+            said = await git("count-objects", "-v", git_dir=self.git_dir)
+            counted = dict(line.split(": ", 1) for line in said.splitlines())
+            if int(counted["count"]) < many and int(counted["packs"]) < _MANY_PACKS:
+                return
+            await git("pack-refs", "--all", git_dir=self.git_dir)
+            words = ("repack", "-a", "-d", "--keep-unreachable", "--quiet")
+            await git(*words, git_dir=self.git_dir, limit=_PACK_TIMEOUT)
+        finally:
+            self._lock.release()
+
     async def uncommitted(self, git: Git, folder: Path, refs: str) -> list[str]:
         """The files of a folder that differ from its HEAD as it was taken last, sorted."""
         with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
@@ -216,6 +252,13 @@ class Mirror:
 def _repositories(folder: Path, names: Sequence[str]) -> list[str]:
     """Those of the names that are repositories: what these have may be nowhere else."""
     return [name for name in names if os.path.lexists(folder / name / ".git")]
+
+
+def _left_behind(packs: Path) -> list[Path]:
+    """What a git that was killed has left half written."""
+    before = time.time() - _FORGOTTEN.total_seconds()
+    found = [*packs.glob("tmp_*"), *packs.glob(".tmp-*")]
+    return [path for path in found if path.lstat().st_mtime < before]
 
 
 def unsound(folder: Path) -> str:

@@ -52,7 +52,10 @@ class GitWorkspace(TaskFolders):
             fails no agent starts, as with `setup`.
         after_run: the same after each attempt, however it ended, each for 30 seconds at most. What
             fails is said in the log.
+        before_remove: a command, or several, that are run in a folder before it is removed. If one
+            fails the folder stays.
         min_free: how many bytes have to be free where the folders are, for an agent to start.
+        max_size: how many bytes all that is below `root` may take, for a new folder to be made.
         forge: where branches are published, on routes with `publish=`; without one they are pushed
             to `repo`.
 
@@ -72,7 +75,9 @@ class GitWorkspace(TaskFolders):
         keep: timedelta | None = timedelta(days=7),
         before_run: str | Sequence[str] | None = None,
         after_run: str | Sequence[str] | None = None,
+        before_remove: str | Sequence[str] | None = None,
         min_free: int | None = None,
+        max_size: int | None = None,
         forge: Forge | None = None,
     ) -> None:
         super().__init__(
@@ -81,7 +86,9 @@ class GitWorkspace(TaskFolders):
             keep,
             before_run=before_run,
             after_run=after_run,
+            before_remove=before_remove,
             min_free=min_free,
+            max_size=max_size,
         )
         check_template(branch)
         Address(repo)  # a mistake in it is told now
@@ -97,8 +104,12 @@ class GitWorkspace(TaskFolders):
 
     @property
     def _home(self) -> Path:
-        root = (self._root or Path(_DEFAULT_ROOT)).expanduser().resolve()
-        return root / self._address.folder
+        return self.measured / self._address.folder
+
+    @property
+    @override
+    def measured(self) -> Path:
+        return (self._root or Path(_DEFAULT_ROOT)).expanduser().resolve()
 
     @property
     @override
@@ -206,6 +217,11 @@ class GitWorkspace(TaskFolders):
         if kept.left_out:
             notes.append(f"Not kept: {_named(kept.left_out)}.")
         return notes
+
+    async def tidy(self) -> None:
+        """Pack the mirror's objects, where it has many files of them; see `TidiesUp.tidy`."""
+        async with _git() as git:
+            await self._mirror.pack(git)
 
     @override
     async def unsaved(self, place: Place) -> str:
