@@ -33,6 +33,7 @@ class OpenPull:
         seen: the signatures of what was reacted to, the newest last.
         reactions: how often the task was put back for it.
         feedback: what the next agent is told; "" after what it did is published.
+        conflicts: the next agent is to have the base as it is now in its folder.
         said: what is due to be said on the card before the task is put back; "" if nothing is.
         is_given_up: a person has to look at it; nothing is reacted to.
     """
@@ -46,6 +47,7 @@ class OpenPull:
     seen: tuple[str, ...] = ()
     reactions: int = 0
     feedback: str = ""
+    conflicts: bool = False
     said: str = ""
     is_given_up: bool = False
 
@@ -58,7 +60,7 @@ async def published(prefect: RunStore, pull: OpenPull) -> None:
     before = await of_task(prefect, pull.app, pull.task)
     if before is not None and before.number == pull.number:
         again = replace(before, route=pull.route, commit=pull.commit, url=pull.url)
-        pull = replace(again, feedback="", said="", is_given_up=False)
+        pull = replace(again, feedback="", conflicts=False, said="", is_given_up=False)
         if before.is_given_up:  # a person had it go on
             pull = replace(pull, reactions=0)
     await keep(prefect, pull)

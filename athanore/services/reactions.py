@@ -28,7 +28,7 @@ from athanore.runtime.routes.ownership import watched
 from athanore.runtime.routes.route_registry import called
 from athanore.services import runs, workspaces
 from athanore.texts import cut
-from athanore.workspaces.base import EndsWork, PublishesWork
+from athanore.workspaces.base import EndsWork, PublishesWork, Workspace
 
 logger = logging.getLogger("athanore.worker")
 
@@ -39,14 +39,31 @@ _OUTSIDE = (
 )
 
 
-def told(pull: OpenPull | None) -> str:
-    """What the next agent of a task is told of its pull request; "" if there is nothing."""
+def told(pull: OpenPull | None, workspace: Workspace | None = None) -> str:
+    """What the next agent of a task is told of its pull request; "" if there is nothing.
+
+    Args:
+        workspace: the folder that it was given.
+    """
     if pull is None or not pull.feedback:
         return ""
     quoted = "\n".join(f"    > {line}" for line in pull.feedback.splitlines())
     return (
         f"Your branch is published as {pull.url}, and more is to be done there. Go on on the same "
-        f"branch. {_OUTSIDE}\n\n{quoted}"
+        f"branch. {_merging(pull, workspace)}{_OUTSIDE}\n\n{quoted}"
+    )
+
+
+def _merging(pull: OpenPull, workspace: Workspace | None) -> str:
+    """How a conflict is resolved: what is published is never rewritten."""
+    if not pull.conflicts or workspace is None:
+        return ""
+    how = "Do not rebase, because the branch is published. "
+    if not (new := workspace.newest_base):
+        return f"Merge the newest {workspace.base} into it, resolve the conflicts, commit. {how}"
+    return (
+        f"What it is to be merged into is in your folder as {new}, fetched just now: git merge "
+        f"{new}, resolve the conflicts, and commit. {how}"
     )
 
 
@@ -124,7 +141,12 @@ async def _react(
         f"(reaction {number} of {route.max_reactions})."
     )
     noted = replace(
-        pull, seen=seen, reactions=number, feedback=clean("\n\n".join(parts)), said=said
+        pull,
+        seen=seen,
+        reactions=number,
+        feedback=clean("\n\n".join(parts)),
+        conflicts=any(one.kind is FeedbackKind.CONFLICT for one in feedback),
+        said=said,
     )
     await pulls.keep(prefect, noted)
     await _put_back(prefect, app, route, task, noted)

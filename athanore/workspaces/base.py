@@ -24,11 +24,14 @@ class Workspace:
         path: the folder, absolute; the agent starts in it.
         branch: the branch that is checked out there; "" without git.
         base: the branch, tag or commit that `branch` began at; "" without git.
+        newest_base: what the repository has as its base now, by the name that it has in the
+            folder; "" if it was not fetched for this attempt.
     """
 
     path: Path
     branch: str = ""
     base: str = ""
+    newest_base: str = ""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -43,12 +46,14 @@ class WorkspaceRequest:
         task: the task that is worked on; its id says which folder it is.
         run: runs the commands that make the folder ready, or come before its removal.
         say: tells a line to the log of the run.
+        renew_base: what the repository has as its base now is wanted in the folder, too.
     """
 
     app: str
     task: Task
     run: RunCommand
     say: Callable[[str], None]
+    renew_base: bool = False
 
 
 @dataclass(frozen=True, slots=True)

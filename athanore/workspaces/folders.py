@@ -89,6 +89,10 @@ class TaskFolders(ABC):
         """The record of a task's folder with the branch that it has, or will have."""
         return record
 
+    async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
+        """Bring what the base is now into a folder; returns what it is called there, if at all."""
+        return ""
+
     @abstractmethod
     async def secure(self, place: Place, record: Record) -> Sequence[str]:
         """Keep elsewhere what an attempt left in a folder; returns what people should know."""
@@ -132,6 +136,7 @@ class TaskFolders(ABC):
             preparation = Preparation(self._setup, self._setup_timeout)
             prepared = await preparation.done(place.folder, record.prepared, request)
             place.write(replace(record, prepared=prepared))
+            newest = await self.newest_base(place, record, request) if request.renew_base else ""
             await self._hooks.before(place.folder, request)
             record = replace(
                 record,
@@ -146,7 +151,7 @@ class TaskFolders(ABC):
             place.lock.release()
             raise
         self._opened[place.folder] = (place, request)
-        return Workspace(place.folder, record.branch, record.base)
+        return Workspace(place.folder, record.branch, record.base, newest)
 
     async def _make_up_for(self, place: Place, record: Record, request: WorkspaceRequest) -> None:
         """Keep what an attempt left whose worker died, before another one is given the folder."""

@@ -39,6 +39,7 @@ from athanore.routes import Route
 from athanore.runs import pulls
 from athanore.runs.events import activity
 from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.pulls import OpenPull
 from athanore.runs.questions import Question
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import PrefectState
@@ -101,6 +102,7 @@ class AgentAttempt:
         self._purse = purse
         self._log = log
         self.waits_for: Question | None = None
+        self._pull: OpenPull | None = None
         self._folder = WorkingFolder(app, route, log)
         self._expectation = Expectation(app, route, run_log, log)
 
@@ -122,7 +124,13 @@ class AgentAttempt:
         )
         result: AgentResult | None = None
         try:
-            opening = self._folder.open(claimed, self._run_log.attempt, transcript)
+            if self._route.reactions:
+                prefect = self._run_log.prefect
+                self._pull = await pulls.of_task(prefect, self._app.name, claimed.id)
+            renew = self._pull is not None and self._pull.conflicts
+            opening = self._folder.open(
+                claimed, self._run_log.attempt, transcript, renew_base=renew
+            )
             await self._handle.supervise(asyncio.create_task(opening))
             await self._expectation.begins(claimed)
             ended = await self._run_agent(claimed, token, transcript)
@@ -212,10 +220,8 @@ class AgentAttempt:
         return grace + _LAST_WORDS + _TIMEOUT_MARGIN
 
     async def _work(self, claimed: BoardTask, token: str, transcript: Transcript) -> AgentResult:
-        route, attempt, feedback = self._route, self._run_log.attempt, ""
-        if route.reactions:
-            pull = await pulls.of_task(self._run_log.prefect, self._app.name, claimed.id)
-            feedback = reactions.told(pull)
+        route, attempt = self._route, self._run_log.attempt
+        feedback = reactions.told(self._pull, self._folder.workspace)
         try:
             prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
             prompt = _with_check(prompt, self._run_log.record.check)

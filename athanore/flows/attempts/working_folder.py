@@ -49,8 +49,13 @@ class WorkingFolder:
         """Where the agent starts."""
         return self.workspace.path if self.workspace else self._route.cwd
 
-    async def open(self, task: Task, attempt: int, transcript: Transcript) -> None:
+    async def open(
+        self, task: Task, attempt: int, transcript: Transcript, *, renew_base: bool
+    ) -> None:
         """Open the folder of a task.
+
+        Args:
+            renew_base: the agent needs what the base is now, too.
 
         Raises:
             WorkspaceError: there is none to be had; the attempt is not the agent's fault.
@@ -63,7 +68,7 @@ class WorkingFolder:
             in_it = Workspace(folder)
             return await self._run(words, in_it, timeout, task, attempt, transcript)
 
-        request = WorkspaceRequest(self._app.name, task, run, self._say)
+        request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base)
         self.workspace = await provider.open(request)
         self._say(f"The agent works in {self.workspace}.")
 

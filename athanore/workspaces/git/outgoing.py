@@ -109,6 +109,16 @@ class Outgoing:
         is_new = not await self._is_in(ends.tip, before)
         return Work(ends.tip, await self._subjects(ends), is_new, await self._wrong(ends))
 
+    async def newest_base(self, to: Address) -> str:
+        """Fetch the base from where the branch is published; returns its ref in the mirror, or "".
+
+        Raises:
+            GitError: what is there does not answer.
+        """
+        await self._look(to)
+        ref = f"{self._refs}/onto"
+        return ref if await self._mirror.commit(self._git, ref) else ""
+
     async def push(self, to: Address, *, allow_ci_changes: bool) -> Pushed:
         """Bring the branch to where it is published: forward, and only what may go there.
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import override
 
@@ -19,7 +20,7 @@ from athanore.workspaces.base import Pushed, Work, WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.branches import branch_name, check_template
-from athanore.workspaces.git.commands import Git
+from athanore.workspaces.git.commands import GIT_TIMEOUT, Git
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.git.outgoing import Outgoing
 from athanore.workspaces.places import Place, Record, held
@@ -194,6 +195,22 @@ class GitWorkspace(TaskFolders):
         return replace(record, prepared="")
 
     @override
+    async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
+        async with _git() as git:
+            outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
+            new = await outgoing.newest_base(self._target())
+        if not new:
+            return ""  # a tag or a commit stays what it is
+        fetch = partial(_fetched_there, self._mirror.git_dir, place.folder, request)
+        if not await fetch(f"+{new}:refs/remotes/origin/{record.base}"):
+            return ""
+        # The folder's own branch is what ATHANORE_BASE names. It stays where an agent has
+        # committed to it, or has checked it out.
+        if not await fetch(f"{new}:refs/heads/{record.base}"):
+            request.say(f"The branch {record.base!r} of the folder stays at where it is.")
+        return f"origin/{record.base}"
+
+    @override
     def named(self, record: Record, task: Task) -> Record:
         if record.branch:  # a task that was renamed keeps it
             return record
@@ -241,6 +258,20 @@ async def _git() -> AsyncGenerator[Git]:
     """Git whose processes end with this one, should it be killed."""
     async with supervise() as calls:
         yield Git(calls.env)
+
+
+async def _fetched_there(mirror: Path, folder: Path, request: WorkspaceRequest, spec: str) -> bool:
+    """Have the agent's git fetch something from the mirror, as the agent itself would.
+
+    Git of the worker does not run in an agent's folder: it would do what the folder's settings
+    say. It is run as the agent is, so that it may do what the agent may, and nothing else.
+    """
+    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance")
+    words = ("git", "fetch", *options, "--no-recurse-submodules", "--", str(mirror), spec)
+    result = await request.run(words, folder, GIT_TIMEOUT)
+    if not result.succeeded:
+        request.say(f"git fetch of {spec} failed in the folder: {result.reason}.")
+    return result.succeeded
 
 
 def _refs(place: Place) -> str:
