@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from athanore.agent_adapters.scripted import ScriptedAgent
     from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
     from athanore.errors import AthanoreError, ConfigurationError
-    from athanore.forges import GitHubForge
+    from athanore.forges import GitHubForge, GitLabForge
     from athanore.launch.app import AgentDispatcher
     from athanore.models import (
         AgentEvent,
@@ -60,6 +60,7 @@ __all__ = [
     "GitHubForge",
     "GitHubProjectBoard",
     "GitLabBoard",
+    "GitLabForge",
     "GitWorkspace",
     "JiraBoard",
     "JsonFileAdapter",
@@ -112,6 +113,7 @@ _HOMES: Final = {
     "MemoryAdapter": "athanore.queue_adapters.memory",
     "Route": "athanore.routes",
     "DirectoryWorkspace": "athanore.workspaces",
+    "GitLabForge": "athanore.forges",
     "GitWorkspace": "athanore.workspaces",
     "Workspace": "athanore.workspaces",
 }

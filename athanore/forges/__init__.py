@@ -3,6 +3,7 @@
 from athanore.forges.base import Forge, PullRequest, PullRequestState
 from athanore.forges.feedback import Feedback, FeedbackKind, PullRequestNews, TellsFeedback
 from athanore.forges.github import GitHubForge
+from athanore.forges.gitlab import GitLabForge
 from athanore.forges.texts import PullRequestTask
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "FeedbackKind",
     "Forge",
     "GitHubForge",
+    "GitLabForge",
     "PullRequest",
     "PullRequestNews",
     "PullRequestState",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import override
 
 from athanore.errors import (
     AnswerLostError,
@@ -22,8 +19,8 @@ from athanore.errors import (
 from athanore.forges.base import PullRequest, PullRequestState
 from athanore.forges.feedback import FeedbackKind, PullRequestNews
 from athanore.forges.github_feedback import news
-from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, Texts, marked, renewed
-from athanore.http_client.addresses import read_address
+from athanore.forges.hosted import HostedForge
+from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, marked, renewed
 from athanore.queue_adapters.github.account import (
     COMMON_VARIABLES,
     OWN_VARIABLE,
@@ -35,10 +32,9 @@ from athanore.queue_adapters.github.issues import Json
 from athanore.queue_adapters.github.texts import TEXTS
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
-_USER: Final = "x-access-token"
 
 
-class GitHubForge:
+class GitHubForge(HostedForge[GitHubClient]):
     """Pushes branches to a repository on GitHub, and opens pull requests there.
 
     Nothing is asked before something is published. The token may write the contents and the pull
@@ -60,6 +56,10 @@ class GitHubForge:
         ConfigurationError: the repository, the address or a template cannot be understood.
     """
 
+    SERVER = "GitHub"
+    USER = "x-access-token"
+    VARIABLES = (OWN_VARIABLE, *COMMON_VARIABLES)
+
     def __init__(
         self,
         repository: str,
@@ -73,55 +73,39 @@ class GitHubForge:
         timeout: timedelta = timedelta(seconds=20),
         retry_delays: Sequence[timedelta] = (timedelta(seconds=0.5), timedelta(seconds=2)),
     ) -> None:
-        self.repository = repository.strip().removesuffix(".git")
-        if not _REPOSITORY.fullmatch(self.repository):
+        named = repository.strip().removesuffix(".git")
+        if not _REPOSITORY.fullmatch(named):
             raise ConfigurationError(
                 f"GitHubForge: {repository!r} is no repository; write owner/name, such as "
                 '"octo-org/website".'
             )
-        self.url = read_address(url, "GitHubForge: url", "https://github.example.com")
-        self.draft = draft
-        # Under their own names, so that they count for the app's version.
-        self.title, self.body = title, body
-        self._texts = Texts(title, body)
-        self._token = token
-        self._remote = remote
-        self._timeout = timeout
-        self._retry_delays = retry_delays
-        self._made: GitHubClient | None = None
-        self._lock = threading.Lock()
+        super().__init__(
+            named,
+            kind="GitHubForge",
+            example="https://github.example.com",
+            token=token,
+            url=url,
+            remote=remote,
+            draft=draft,
+            title=title,
+            body=body,
+            timeout=timeout,
+            retry_delays=retry_delays,
+        )
+
+    @override
+    def _of_the_environment(self) -> str | None:
+        return token_of_the_environment()
 
     @property
-    def remote(self) -> str:
-        """Where branches are pushed to; see `Forge.remote`."""
-        return f"{self.url}/{self.repository}.git" if self._remote is None else str(self._remote)
+    @override
+    def _rights(self) -> str:
+        return "that may write its contents and pull requests"
 
-    @property
-    def login(self) -> str:
-        """The token, for a push by https to GitHub itself; see `Forge.login`."""
-        token = self._found()
-        return f"{_USER}:{token}" if token and self._remote is None else ""
-
-    @property
-    def secret_env(self) -> frozenset[str]:
-        """The variables that hold the token; see `Forge.secret_env`."""
-        names, token = (OWN_VARIABLE, *COMMON_VARIABLES), self._found()
-        same = {n for n in names if token and os.environ.get(n, "").strip() == token}
-        return frozenset({OWN_VARIABLE, *same})
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """The token; see `Forge.secrets`."""
-        token = self._found()
-        return frozenset({token} if token else ())
-
-    def check(self) -> str | None:
-        """Say what is missing; see `Forge.check`."""
-        if self._found():
-            return None
-        return (
-            f"no token for {self.repository} on GitHub; make one that may write its contents and "
-            "pull requests, and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it"
+    @override
+    def _client_with(self, token: str) -> GitHubClient:
+        return GitHubClient(
+            api_of(self.url), token, timeout=self._timeout, retry_delays=self._retry_delays
         )
 
     def find(self, branch: str) -> PullRequest | None:
@@ -185,35 +169,6 @@ class GitHubForge:
         """What has come back of a pull request; see `TellsFeedback.news`."""
         with self._asking() as client:
             return news(client, self.repository, number, commit, kinds, seen, self._timeout)
-
-    def _found(self) -> str | None:
-        given = self._token or token_of_the_environment()
-        return given.strip() if given and given.strip() else None
-
-    def _client(self) -> GitHubClient:
-        with self._lock:
-            if self._made is None:
-                if (missing := self.check()) is not None:
-                    raise PublishError(f"There is {missing}.")
-                self._made = GitHubClient(
-                    api_of(self.url),
-                    cast("str", self._found()),
-                    timeout=self._timeout,
-                    retry_delays=self._retry_delays,
-                )
-            return self._made
-
-    @contextmanager
-    def _asking(self, *passed: type[BoardError]) -> Generator[GitHubClient]:
-        """The client, whose errors become ours, but for those that the caller looks at."""
-        try:
-            yield self._client()
-        except BoardError as exc:
-            if isinstance(exc, passed):
-                raise
-            raise PublishError(f"{self.repository} on GitHub: {exc}") from exc
-        except (KeyError, TypeError, ValueError) as exc:
-            raise PublishError(f"A pull request of GitHub cannot be read: {exc!r}.") from exc
 
 
 def _refused(error: BoardError) -> PublishRefusedError:

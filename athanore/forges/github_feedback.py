@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Final
 
-import httpx
-
 from athanore.errors import BoardError
 from athanore.forges.base import PullRequestState
 from athanore.forges.feedback import Feedback, FeedbackKind, PullRequestNews
-from athanore.http_client.proxies import proxy_for
+from athanore.forges.logs import TAIL, end_of_log
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Json
 from athanore.queue_adapters.tracker.answers import MissingError, mapping
@@ -20,10 +18,6 @@ from athanore.texts import readable
 _MAY_WRITE: Final = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 _FAILED: Final = frozenset({"failure", "timed_out", "startup_failure"})
 _VERDICTS: Final = frozenset({"APPROVED", "CHANGES_REQUESTED", "DISMISSED"})
-_TAIL: Final = 2000
-"""Characters of the end of a log."""
-
-_LOG_READ: Final = 20_000_000  # bytes of a log
 _LOGS: Final = 3
 """Checks whose logs are read; of the others there is the name."""
 
@@ -92,7 +86,7 @@ def _failure(client: GitHubClient, repository: str, row: Json, timeout: timedelt
         output = mapping(row.get("output"))
         parts = [str(output[name]) for name in ("title", "summary", "text") if output.get(name)]
         said = "\n".join(parts)
-    end = readable(said).strip()[-_TAIL:]
+    end = readable(said).strip()[-TAIL:]
     return f"{row['name']} ({row['conclusion']}):\n{end or row.get('html_url') or ''}"
 
 
@@ -108,22 +102,7 @@ def _log(client: GitHubClient, path: str, timeout: timedelta) -> str:
         return ""  # a token that may not read it, or a log that is gone: the failure is known
     else:
         return ""
-    kept = b""
-    try:
-        limit = timeout.total_seconds()
-        with (
-            httpx.Client(proxy=proxy_for(place), timeout=limit) as http,
-            http.stream("GET", place) as answer,
-        ):
-            if not answer.is_success:
-                return ""
-            for count, piece in enumerate(answer.iter_bytes(65_536)):
-                kept = (kept + piece)[-8 * _TAIL :]
-                if count * 65_536 > _LOG_READ:
-                    break
-    except httpx.HTTPError:
-        return ""
-    return kept.decode("utf-8", "replace")
+    return end_of_log(place, timeout)
 
 
 def _reviews(

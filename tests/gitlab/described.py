@@ -29,6 +29,12 @@ _SHAPES = {
     "issue_iid": "issue",
     "labels": "label",
     "name": "label",
+    "merge_requests": "merge_request",
+    "merge_request_iid": "merge_request",
+    "discussions": "discussion",
+    "reviewers": "reviewer",
+    "jobs": "job",
+    "user_id": "member",
 }
 """What an answer holds, by the last part of its path; a list of it, or one."""
 

@@ -8,10 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
 from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import github_double
+from athanore.testing.doubles.gitlab import gitlab_double
 from tests.github.described import Description
+from tests.gitlab.described import Description as OfGitLab
 from tests.harness import app_name, prompt, running
 from tests.repositories import ALONE, Repository, git
 from tests.support import wait_until
@@ -121,6 +125,51 @@ def test_a_pull_request_is_there_and_its_address_on_the_card(
     assert "- Write one.txt" in pull["body"]
 
 
+@pytest.mark.nightly
+def test_a_merge_request_of_gitlab_comes_back_with_a_conflict_that_the_agent_resolves(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    with gitlab_double(check=OfGitLab().check) as gitlab:
+        repository = Repository(tmp_path / "toy.git")
+        board = MemoryAdapter(["Todo", "In Progress", "Done", "Merged"])
+        task = board.create_task("Todo", "Fix it")
+        dispatcher = AgentDispatcher(
+            shlex.join([sys.executable, "-I", "-S", "-c", MERGING]),
+            name=app_name("merges"),
+            queue_backend=board,
+            poll_interval=3600,
+            api_port=0,
+            workspace=GitWorkspace(
+                repository.path, root=tmp_path / "root", forge=gitlab.forge(repository.path)
+            ),
+        )
+        dispatcher.route(
+            "Todo",
+            done_queue="Done",
+            expects="commits",
+            publish="pull-request",
+            reactions=["conflict"],
+            merged_queue="Merged",
+            env=ALONE,
+        )(prompt)
+        branch = f"athanore/{task.id}-fix-it"
+        with running(dispatcher, prefect_api, margins=Margins(pulls=timedelta(seconds=0.3))) as it:
+            it.in_queue(task.id, "Done")
+            newest = repository.add("README.md", "theirs")
+            with gitlab.wire.lock:
+                gitlab.merges.conflict(1)
+            wait_until(
+                "the conflict is resolved",
+                lambda: git(repository.path, "merge-base", "main", branch) == newest,
+            )
+            it.in_queue(task.id, "Done")
+            with gitlab.wire.lock:
+                gitlab.merges.merge(1)
+            it.in_queue(task.id, "Merged")
+        assert gitlab.wire.violations == []
+    assert git(repository.path, "show", f"{branch}:README.md") == "ours and theirs"
+
+
 def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) -> None:
     with github_double() as github:
         forge = github.forge(tmp_path / "toy.git")
@@ -139,6 +188,20 @@ def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) ->
         assert len(github.pulls.listed("all", "")) == 1
     assert "was closed" in comment
     assert not git(repository.path, "rev-list", f"main..{branch}")
+
+
+MERGING = r"""
+import pathlib, subprocess, sys
+def git(*words):
+    return subprocess.run(["git", *words], capture_output=True, text=True)
+text = "ours"
+if "git merge origin/main" in sys.argv[1]:
+    assert git("merge", "origin/main").returncode, "there is no conflict"
+    assert "theirs" in pathlib.Path("README.md").read_text()
+    text = "ours and theirs"
+pathlib.Path("README.md").write_text(text)
+assert git("commit", "-q", "-a", "-m", f"Write {text}").returncode == 0
+"""
 
 
 REACTING = r"""

@@ -14,7 +14,7 @@ from athanore.testing.doubles.rest import Answer, RefusalError, Row
 type Call = rest.Call[State, Account]
 
 
-def _project(call: Call, *, write: bool = False) -> State:
+def project_of(call: Call, *, write: bool = False) -> State:
     """The project that the path names, if the account sees it, and may change its issues."""
     state = call.state
     if not state.is_visible or call.arg("id") not in (state.path, str(state.number)):
@@ -32,11 +32,11 @@ def _project(call: Call, *, write: bool = False) -> State:
 
 def _issue(call: Call, *, write: bool = False) -> Row:
     iid = call.arg("issue_iid")
-    state = _project(call, write=write)
+    state = project_of(call, write=write)
     return state.issue(int(iid) if iid.isdecimal() else 0)
 
 
-def _page(call: Call, rows: list[Row]) -> Answer:
+def page_of(call: Call, rows: list[Row]) -> Answer:
     """One page of a list, and in the headers where the next is."""
     size = min(max(int(call.query("per_page", "20")), 1), 100)
     page = max(int(call.query("page", "1")), 1)
@@ -62,11 +62,11 @@ def get_user(call: Call) -> Answer:
 
 def find_users(call: Call) -> Answer:
     low = call.query("username", "").lower()
-    return _page(call, [row for name, row in call.state.users.items() if name.lower() == low])
+    return page_of(call, [row for name, row in call.state.users.items() if name.lower() == low])
 
 
 def get_project(call: Call) -> Answer:
-    state = _project(call)
+    state = project_of(call)
     row: Row = {
         "id": state.number,
         "path_with_namespace": state.path,
@@ -81,7 +81,7 @@ def get_project(call: Call) -> Answer:
 
 
 def list_issues(call: Call) -> Answer:
-    state = _project(call)
+    state = project_of(call)
     wanted, since = call.query("state", "all"), call.query("updated_after", "")
     labels = set(_names(call.query("labels", "")))
     rows = [
@@ -97,11 +97,11 @@ def list_issues(call: Call) -> Answer:
     else:
         newest_first = call.query("sort", "desc") == "desc"
         rows.sort(key=lambda row: (row[order], row["iid"]), reverse=newest_first)
-    return _page(call, rows)
+    return page_of(call, rows)
 
 
 def create_issue(call: Call) -> Answer:
-    state, fields = _project(call, write=True), call.fields
+    state, fields = project_of(call, write=True), call.fields
     title = str(fields.get("title") or "")
     names = _names(fields.get("labels")) if call.account.role >= 15 else []
     row = state.add_issue(call.account.username, title, fields.get("description"), names)
@@ -129,7 +129,7 @@ def list_notes(call: Call) -> Answer:
         rows = [row for row in rows if not row["system"]]
     if call.query("sort", "desc") == "desc":
         rows.reverse()
-    return _page(call, rows)
+    return page_of(call, rows)
 
 
 def create_note(call: Call) -> Answer:
@@ -142,7 +142,7 @@ def create_note(call: Call) -> Answer:
 
 
 def list_awards(call: Call) -> Answer:
-    return _page(call, call.state.awards[_issue(call)["iid"]])
+    return page_of(call, call.state.awards[_issue(call)["iid"]])
 
 
 def create_award(call: Call) -> Answer:
@@ -172,12 +172,12 @@ def list_links(call: Call) -> Answer:
 
 
 def list_labels(call: Call) -> Answer:
-    rows = sorted(_project(call).labels, key=lambda row: row["name"])
-    return _page(call, rows)
+    rows = sorted(project_of(call).labels, key=lambda row: row["name"])
+    return page_of(call, rows)
 
 
 def create_label(call: Call) -> Answer:
-    state, fields = _project(call, write=True), call.fields
+    state, fields = project_of(call, write=True), call.fields
     if "color" not in fields:
         raise RefusalError(400, {"error": "color is missing"})
     name, color = str(fields.get("name") or ""), str(fields["color"])
@@ -185,7 +185,7 @@ def create_label(call: Call) -> Answer:
 
 
 def _label(call: Call, *, write: bool = False) -> Row:
-    state, name = _project(call, write=write), call.arg("name")
+    state, name = project_of(call, write=write), call.arg("name")
     row = state.label(name) or next((r for r in state.labels if str(r["id"]) == name), None)
     if row is None:
         raise not_found("Label Not Found")
@@ -209,11 +209,11 @@ def delete_label(call: Call) -> Answer:
 
 
 def list_boards(call: Call) -> Answer:
-    return _page(call, _project(call).boards)
+    return page_of(call, project_of(call).boards)
 
 
 def create_list(call: Call) -> Answer:
-    state = _project(call, write=True)
+    state = project_of(call, write=True)
     board = next((b for b in state.boards if str(b["id"]) == call.arg("board_id")), None)
     label = next((r for r in state.labels if r["id"] == call.fields.get("label_id")), None)
     if board is None:

@@ -8,14 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
 
 from fastapi import Request
 from fastapi.responses import Response
 
+from athanore.forges.gitlab import GitLabForge
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
+from athanore.testing.doubles.gitlab import merge_endpoints
 from athanore.testing.doubles.gitlab.endpoints import ENDPOINTS
+from athanore.testing.doubles.gitlab.merges import Merges
 from athanore.testing.doubles.gitlab.state import Account, State
 from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
 from athanore.testing.doubles.serving import served
@@ -37,6 +41,24 @@ class GitLabDouble:
     url: str
     state: State
     wire: Wire[Limit]
+    merges: Merges
+
+    def forge(self, folder: Path | None = None, **options: Any) -> GitLabForge:
+        """What a user would write for this project as a forge; the bot becomes a developer.
+
+        Args:
+            folder: the repository itself; branches are pushed there.
+        """
+        with self.wire.lock:
+            self.merges.folder = folder
+            self.state.accounts[TOKEN].role = 30
+        defaults: dict[str, Any] = {
+            "token": TOKEN,
+            "url": self.url,
+            "remote": folder,
+            "retry_delays": (timedelta(seconds=0.01),),
+        }
+        return GitLabForge(self.state.path, **(defaults | options))
 
     @property
     def log(self) -> list[str]:
@@ -56,9 +78,11 @@ class GitLabDouble:
         """Empty the project, give it labels, and forget requests, faults and limits."""
         with self.wire.lock:
             self.state.clear()
+            self.merges.clear()
             self.state.accounts[TOKEN] = Account(BOT)
             for name in (BOT, PERSON):
                 self.state.add_user(name)
+            self.merges.roles = {BOT: 30, PERSON: 40}
             self.wire.clear()
             for label in labels:
                 self.state.add_label(label)
@@ -139,10 +163,12 @@ def gitlab_double(
             response.headers["ratelimit-reset"] = str(math.ceil(state.now().timestamp() + 60))
         return response
 
-    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)
+    merges = Merges(state)
+    handlers = {**merge_endpoints.endpoints(merges), **ENDPOINTS}
+    api = Rest(state, PREFIX, handlers, admit, finish, check)
     with served(api.app(wire), "GitLab") as url:
         state.site = url
-        double = GitLabDouble(url, state, wire)
+        double = GitLabDouble(url, state, wire, merges)
         double.start_anew(*labels)
         yield double
 

@@ -15,7 +15,7 @@ LONGEST_TITLE: Final = 255
 LONGEST_NOTE: Final = 1_000_000
 
 _COMMANDS: Final = (
-    "assign|close|confidential|done|due|label|lock|move|reassign|relabel|reopen|shrug|title|todo"
+    "approve|assign|close|confidential|done|due|label|lock|merge|move|reassign|relabel|reopen|shrug|title|todo"
     "|unassign|unlabel"
 )
 _COMMAND = re.compile(rf"^/({_COMMANDS})\b[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
@@ -186,7 +186,7 @@ class State:
         self, author: str, title: str, text: str | None = None, labels: Iterable[str] = ()
     ) -> Row:
         """Open an issue."""
-        _check(title, text)
+        check_texts(title, text)
         iid = max(self.issues, default=0) + 1
         page = f"{self.site}/{self.path}/-/issues/{iid}"
         here = f"{self.site}/api/v4/projects/{self.number}"
@@ -244,7 +244,9 @@ class State:
 
     def set_fields(self, row: Row, fields: Row) -> None:
         """Set title, description, assignees or state of an issue."""
-        _check(fields.get("title", row["title"]), fields.get("description", row["description"]))
+        check_texts(
+            fields.get("title", row["title"]), fields.get("description", row["description"])
+        )
         if "title" in fields:
             row["title"] = fields["title"]
         if "description" in fields:
@@ -336,7 +338,8 @@ class State:
         self._lagging = None
 
 
-def _check(title: str, text: str | None) -> None:
+def check_texts(title: str, text: str | None) -> None:
+    """Refuse a title or a text that GitLab cannot take."""
     if not title.strip():
         raise RefusalError(400, {"message": {"title": ["can't be blank"]}})
     if re.search("[\x00\ud800-\udfff]", title + (text or "")):
