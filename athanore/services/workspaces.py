@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import WorkspaceError
+from athanore.errors import BoardError, NotFoundError, WorkspaceError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Task
+from athanore.runtime.apps import App
 from athanore.services.folder_commands import run_command
 from athanore.workspaces.base import (
     EndsWork,
     FoundWorkspace,
+    SharesWork,
     TidiesUp,
     Workspace,
     WorkspaceProvider,
@@ -82,6 +85,22 @@ async def tidy(app: AgentDispatcher) -> None:
                 await provider.tidy()
             except WorkspaceError as exc:
                 logger.warning("%s %s", exc, exc.output, extra={"action": "workspaces_not_tidied"})
+
+
+async def reconcile(app: App) -> None:
+    """Have providers share what this host had not shared, and tell people where hosts differ."""
+
+    async def tell(task_id: str, text: str) -> None:
+        logger.warning("Task %s: %s", task_id, text, extra={"action": "hosts_differ"})
+        with suppress(NotFoundError):  # nobody is interested any more
+            await app.board.comment(task_id, app.redactor.text(text))
+
+    for provider in _providers(app.dispatcher):
+        if isinstance(provider, SharesWork):
+            try:
+                await provider.reconcile(app.name, tell)
+            except (WorkspaceError, BoardError) as exc:
+                logger.warning("%s", exc, extra={"action": "workspaces_not_shared"})
 
 
 def removal_request(app: AgentDispatcher, provider: object, task: Task) -> WorkspaceRequest:

@@ -66,5 +66,5 @@ def beside_agents(
     return {
         "The watch for cancellations": partial(watch_cancellations, client, known),
         "The watch for new runs": partial(watch_arrivals, client, pool, arrived),
-        **{f"The removal of folders of {a.name!r}": partial(tidy, a.dispatcher) for a in apps},
+        **{f"The removal of folders of {a.name!r}": partial(tidy, a) for a in apps},
     }

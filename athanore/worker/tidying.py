@@ -8,6 +8,7 @@ import logging
 from datetime import timedelta
 
 from athanore.dispatcher import AgentDispatcher
+from athanore.runtime.apps import App
 from athanore.services import workspaces
 
 logger = logging.getLogger("athanore.worker")
@@ -15,11 +16,13 @@ logger = logging.getLogger("athanore.worker")
 _EVERY = timedelta(hours=1)
 
 
-async def tidy(app: AgentDispatcher) -> None:
-    """Remove the folders of an app that may go, every hour; runs until cancelled."""
+async def tidy(app: App) -> None:
+    """Share what other hosts lack, and remove the folders of an app that may go, every hour; runs
+    until cancelled."""
     while True:
-        await tidy_once(app)
-        await workspaces.tidy(app)
+        await workspaces.reconcile(app)
+        await tidy_once(app.dispatcher)
+        await workspaces.tidy(app.dispatcher)
         await asyncio.sleep(_EVERY.total_seconds())
 
 

@@ -24,6 +24,7 @@ class Workspace:
         path: the folder, absolute; the agent starts in it.
         branch: the branch that is checked out there; "" without git.
         base: the branch, tag or commit that `branch` began at; "" without git.
+        notes: what agent and people have to know of it, a sentence each.
         newest_base: what the repository has as its base now, by the name that it has in the
             folder; "" if it was not fetched for this attempt.
     """
@@ -32,6 +33,7 @@ class Workspace:
     branch: str = ""
     base: str = ""
     newest_base: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -197,6 +199,22 @@ class TidiesUp(Protocol):
 
         Raises:
             WorkspaceError: it cannot be done now.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesWork(Protocol):
+    """A provider whose hosts go on from what others of them have shared."""
+
+    async def reconcile(self, app: str, tell: Callable[[str, str], Awaitable[None]]) -> None:
+        """Share what this host has not shared, because it was lost meanwhile, say.
+
+        Args:
+            tell: tells people of a task, by its id, that two hosts have gone on with it.
+
+        Raises:
+            WorkspaceError: the place does not answer.
         """
         ...
 

@@ -89,6 +89,20 @@ class TaskFolders(ABC):
         """The record of a task's folder with the branch that it has, or will have."""
         return record
 
+    async def arrive(
+        self, place: Place, record: Record, request: WorkspaceRequest
+    ) -> tuple[Record, tuple[str, ...]]:
+        """Go on from what other hosts did with a task; returns what people should know of it."""
+        return record, ()
+
+    async def begun(self, place: Place, record: Record) -> Record:
+        """Let other hosts know that an attempt begins."""
+        return record
+
+    async def ended(self, place: Place, record: Record) -> Record:
+        """Let other hosts have what an attempt left."""
+        return record
+
     async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
         """Bring what the base is now into a folder; returns what it is called there, if at all."""
         return ""
@@ -131,6 +145,7 @@ class TaskFolders(ABC):
             if record.is_open:
                 await self._make_up_for(place, record, request)
             record = self.named(replace(record, task_name=request.task.name), request.task)
+            record, notes = await self.arrive(place, record, request)
             record = await self.make(place, record, request)
             place.write(record)
             preparation = Preparation(self._setup, self._setup_timeout)
@@ -146,12 +161,13 @@ class TaskFolders(ABC):
                 closed_at="",
                 outcome="",
             )
+            record = await self.begun(place, record)
             place.write(record)
         except BaseException:
             place.lock.release()
             raise
         self._opened[place.folder] = (place, request)
-        return Workspace(place.folder, record.branch, record.base, newest)
+        return Workspace(place.folder, record.branch, record.base, newest, notes)
 
     async def _make_up_for(self, place: Place, record: Record, request: WorkspaceRequest) -> None:
         """Keep what an attempt left whose worker died, before another one is given the folder."""
@@ -171,6 +187,7 @@ class TaskFolders(ABC):
             notes = await self.secure(place, record)
             ended = replace(record, closed_at=_now().isoformat(), outcome=str(outcome or "stopped"))
             place.write(ended)
+            place.write(await self.ended(place, ended))
             return notes
         finally:
             place.lock.release()

@@ -63,6 +63,9 @@ class Record:
             long as its end is not known.
         outcome: how that one ended.
         prepared: what the folder was made ready with, to see whether that has to be done again.
+        shared: the commit that this host has shared last, or has gone on from.
+        is_unshared: something may be here that was not shared.
+        tell: what a person has to be told of it still.
     """
 
     task_id: str
@@ -74,6 +77,9 @@ class Record:
     closed_at: str = ""
     outcome: str = ""
     prepared: str = ""
+    shared: str = ""
+    is_unshared: bool = False
+    tell: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -225,7 +225,8 @@ class AgentAttempt:
         try:
             prompt = await route.make_prompt(claimed, attempt, self._folder.workspace)
             prompt = _with_check(prompt, self._run_log.record.check)
-            prompt = "\n\n".join(part for part in (prompt, feedback) if part)
+            here = self._folder.workspace
+            prompt = "\n\n".join(p for p in (prompt, *(here.notes if here else ()), feedback) if p)
             if route.output is not None:
                 told = instructions(route.output, self._app.api_url, claimed.id)
                 prompt = f"{prompt}\n\n{told}"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from athanore.errors import WorkspaceError
+from athanore.errors import BoardError, WorkspaceError
 from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
 from athanore.routes import Route
@@ -71,6 +71,11 @@ class WorkingFolder:
         request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base)
         self.workspace = await provider.open(request)
         self._say(f"The agent works in {self.workspace}.")
+        for note in self.workspace.notes:
+            try:
+                await self._app.board.comment(task.id, self._app.redactor.text(note))
+            except BoardError as exc:
+                self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 
     async def check(
         self, result: AgentResult, task: Task, attempt: int, transcript: Transcript

@@ -21,15 +21,16 @@ class Address:
 
     Args:
         given: a path, a URL (`https`, `http`, `ssh`, `git`, `file`), or `host:path` for ssh.
+        option: what it was given as, for messages.
         login: `user:password` for a URL with `https`, where the URL has none.
 
     Raises:
         ConfigurationError: it is none of these.
     """
 
-    def __init__(self, given: str | Path, login: str = "") -> None:
+    def __init__(self, given: str | Path, login: str = "", option: str = "repo") -> None:
         text = str(given)
-        wrong = f"repo={text!r} must be a path or a URL with https, ssh, git or file."
+        wrong = f"{option}={text!r} must be a path or a URL with https, ssh, git or file."
         if not text.strip() or text.startswith("-") or not text.isprintable():
             raise ConfigurationError(wrong)
         self._login = login

@@ -102,9 +102,31 @@ class Mirror:
         else:
             await git("config", "remote.origin.url", self._address.text, git_dir=own)
 
-    async def _fetch(self, git: Git) -> None:
+    async def begin(self, git: Git) -> None:
+        """Make the mirror, if there is none; nothing is fetched."""
+        if not self.exists:
+            async with held(self._lock):
+                await self._init(git)
+
+    async def restore(self, git: Git, ref: str, folder: Path) -> None:
+        """Have a new clone's files be those of a commit, without committing them.
+
+        Args:
+            ref: where the mirror has the commit, which it has no more then; it may have none.
+        """
+        if not (kept := await self.commit(git, ref)):
+            return
+        own, env = folder / ".git", {"GIT_WORK_TREE": str(folder)}
+        await git("read-tree", "-u", "--reset", kept, git_dir=own, cwd=folder, env=env)
+        await git("read-tree", "HEAD", git_dir=own, cwd=folder, env=env)
+        await git("update-ref", "-d", ref, git_dir=self.git_dir)
+
+    async def _init(self, git: Git) -> None:
         if not self.exists:
             await git("init", "--quiet", "--bare", "--template=", "--", self.git_dir)
+
+    async def _fetch(self, git: Git) -> None:
+        await self._init(git)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         await git(
             "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-tags", "--",

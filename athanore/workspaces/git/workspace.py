@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -19,11 +19,13 @@ from athanore.processes.supervisor import supervise
 from athanore.workspaces.base import Pushed, Work, WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
 from athanore.workspaces.git.address import Address
+from athanore.workspaces.git.between_hosts import BetweenHosts, host_of, reconciled
 from athanore.workspaces.git.branches import branch_name, check_template
 from athanore.workspaces.git.commands import GIT_TIMEOUT, Git
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.git.outgoing import Outgoing
-from athanore.workspaces.places import Place, Record, held
+from athanore.workspaces.git.sharing import Share
+from athanore.workspaces.places import Place, Record, held, is_held, places
 
 _DEFAULT_ROOT = "~/.athanore/workspaces"
 _BUSY = timedelta(minutes=1)  # how long a push waits for a folder that somebody has
@@ -57,6 +59,9 @@ class GitWorkspace(TaskFolders):
             fails the folder stays.
         min_free: how many bytes have to be free where the folders are, for an agent to start.
         max_size: how many bytes all that is below `root` may take, for a new folder to be made.
+        share: a private repository, by a path or a URL, that hosts bring the work on each task to,
+            so that any of them goes on from it. Without it a task's folder is on one host, and its
+            tasks stay there while that host has a worker.
         forge: where branches are published, on routes with `publish=`; without one they are pushed
             to `repo`.
 
@@ -79,6 +84,7 @@ class GitWorkspace(TaskFolders):
         before_remove: str | Sequence[str] | None = None,
         min_free: int | None = None,
         max_size: int | None = None,
+        share: str | Path | None = None,
         forge: Forge | None = None,
     ) -> None:
         super().__init__(
@@ -93,10 +99,13 @@ class GitWorkspace(TaskFolders):
         )
         check_template(branch)
         Address(repo)  # a mistake in it is told now
+        if share is not None:
+            Address(share, option="share")
         self._repo = repo
         self._base = base
         self._branch = branch
         self._root = None if root is None else Path(root)
+        self._share = share
         self.forge = forge
 
     @property
@@ -170,6 +179,62 @@ class GitWorkspace(TaskFolders):
             raise PublishError(str(exc).rstrip(".")) from exc
 
     @override
+    async def arrive(
+        self, place: Place, record: Record, request: WorkspaceRequest
+    ) -> tuple[Record, tuple[str, ...]]:
+        if self._share is None:
+            return record, ()
+        there = is_there(place.folder) and not unsound(place.folder)
+        uncommitted = await self._uncommitted(place) if there else ""
+        async with self._between(place) as between:
+            arrival = await between.arrive(record, uncommitted)
+        for note in arrival.notes:
+            request.say(note)
+        if arrival.renew and is_there(place.folder):
+            if there and not uncommitted:
+                await delete(place.folder)
+            else:
+                set_aside(place, "another host has gone on with the task", request.say)
+        return arrival.record, arrival.notes
+
+    @override
+    async def begun(self, place: Place, record: Record) -> Record:
+        if self._share is None:
+            return record
+        async with self._between(place) as between:
+            return await between.begun(record)
+
+    @override
+    async def ended(self, place: Place, record: Record) -> Record:
+        if self._share is None:
+            return record
+        async with self._between(place) as between:
+            return await between.ended(record)
+
+    async def reconcile(self, app: str, tell: Callable[[str, str], Awaitable[None]]) -> None:
+        """Share what was not shared when this host was lost; see `SharesWork.reconcile`."""
+        if self._share is None:
+            return
+        for place in places(self.folders, app, self.folder_name):
+            record = place.read()
+            if not (record.is_unshared or record.tell) or is_held(place.lock):
+                continue
+            async with held(place.lock, _BUSY):
+                if record.is_unshared:
+                    await self.secure(place, record)
+                async with self._between(place) as between:
+                    await reconciled(place, between, place.task_id, tell)
+
+    @asynccontextmanager
+    async def _between(self, place: Place) -> AsyncGenerator[BetweenHosts]:
+        """What goes on between hosts about a task, with the mirror made."""
+        refs = _refs(place)
+        async with _git() as git:
+            await self._mirror.begin(git)
+            share = Share(git, self._mirror, Address(self._share or ""), refs)
+            yield BetweenHosts(git, self._mirror, share, refs, host_of(self._home))
+
+    @override
     async def make(self, place: Place, record: Record, request: WorkspaceRequest) -> Record:
         if is_there(place.folder):
             if why := unsound(place.folder):
@@ -186,6 +251,7 @@ class GitWorkspace(TaskFolders):
             async with _git() as git:
                 begin_at = f"{refs}/folder/heads/{branch}"
                 await self._mirror.clone(git, self._base, branch, begin_at, new / "clone")
+                await self._mirror.restore(git, f"{refs}/restore", new / "clone")
             (new / "clone").rename(place.folder)
         except OSError as exc:
             raise WorkspaceError(f"{place.folder} cannot be made: {exc.strerror or exc}.") from exc
@@ -242,6 +308,11 @@ class GitWorkspace(TaskFolders):
 
     @override
     async def unsaved(self, place: Place) -> str:
+        if self._share is not None and place.read().is_unshared:
+            return "not shared with other hosts yet"
+        return await self._uncommitted(place)
+
+    async def _uncommitted(self, place: Place) -> str:
         refs = _refs(place)
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
