@@ -162,6 +162,12 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
+def host_of_worker(name: str) -> str:
+    """The name of the host that the name of a worker of ours begins with; "" of another one."""
+    parts = name.rsplit("-", 2)
+    return parts[0] if len(parts) == 3 and parts[1].isdecimal() else ""
+
+
 def short_worker_name(worker: str, app: str) -> str:
     """A worker's name without the pool that ours have at the end of what Prefect calls them."""
     return worker.removesuffix(f" {agents_pool(app)}")

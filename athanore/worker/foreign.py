@@ -1,6 +1,7 @@
 """Runs that are not for this worker: it leaves them to the workers that they are for.
 
-A route may want a host of a kind (`host=`), and its runs wait for a worker there.
+A route may want a host of a kind (`host=`), and its runs wait for a worker there. A task whose
+folder is on another host alone waits for a worker of that host, as long as one lives.
 While an app is upgraded, the workers that were not started again yet lack its new routes. Such a
 run is not even taken: it costs no attempt, and a worker that has its route finds it at once.
 """
@@ -8,6 +9,7 @@ run is not even taken: it costs no attempt, and a worker that has its route find
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,10 +19,14 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.errors import RouteError
+from athanore.routes import Route
+from athanore.runs.capacity.fleet import WorkerEntry
+from athanore.runs.homes import home_of
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
 from athanore.worker.polls import scheduled_time
+from athanore.workspaces.base import StaysOnHost
 
 type _Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -31,10 +37,12 @@ class ForeignRuns:
 
     Args:
         apps: tells which apps the worker serves.
+        others: tells which other workers live and take runs.
     """
 
     logger: _Logger
     apps: Callable[[], Sequence[App]]
+    others: Callable[[], Sequence[WorkerEntry]] = tuple
     _said: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     async def among(self, client: PrefectRunStore, offered: Sequence[FlowRun]) -> list[FlowRun]:
@@ -62,7 +70,20 @@ class ForeignRuns:
         self._said.discard(route)
         if names.POLL_TAG in run.tags:
             return False  # any worker may look at a queue
-        return not found.is_for_host(app.dispatcher.settings.labels)
+        if not found.is_for_host(app.dispatcher.settings.labels):
+            return True
+        return await self._is_at_home_elsewhere(client, app, found, run)
+
+    async def _is_at_home_elsewhere(
+        self, client: PrefectRunStore, app: App, route: Route, run: FlowRun
+    ) -> bool:
+        """Whether the task's folder is on another host, which lives and may take it."""
+        provider = route.workspace
+        if not isinstance(provider, StaysOnHost) or not provider.stays_on_host:
+            return False
+        here = socket.gethostname()
+        hosts = {e.host for e in self.others() if route.is_for_host(e.labels)} - {here}
+        return bool(hosts) and await home_of(client, app.name, run) in hosts
 
 
 def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[UUID]:

@@ -79,6 +79,7 @@ class Place:
             version=app.version,
         )
         self._said: WorkerEntry | None = None
+        self.living: tuple[WorkerEntry, ...] = ()
         self._others: tuple[WorkerEntry, ...] = ()
         self._is_drained = False
         self._left_since: float | None = None
@@ -202,6 +203,7 @@ class Place:
         Prefect is asked who lives only where others said something.
         """
         others = {w.pool_name: w for w in known.workers.values() if w.name != self._entry.name}
+        self.living = ()
         if not others:
             return ()
         alive = await fleet.living(client, names.agents_pool(self._app.name))
@@ -210,13 +212,15 @@ class Place:
         there = [w.name for w in alive if w.name not in self._lost]
         self._tell_lost(silent, others, tells=all(self._pool_name <= name for name in there))
         await self._forget_lost(client, silent, others)
-        return tuple(
+        self.living = tuple(
             other
             for worker in alive
-            if (other := others.get(worker.name)) is not None
-            and other.name not in known.drains
-            and not other.full
-            and (other.limit is None or other.agents < other.limit)
+            if (other := others.get(worker.name)) is not None and other.name not in known.drains
+        )
+        return tuple(
+            other
+            for other in self.living
+            if not other.full and (other.limit is None or other.agents < other.limit)
         )
 
     def _tell_lost(

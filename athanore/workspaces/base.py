@@ -204,6 +204,16 @@ class TidiesUp(Protocol):
 
 
 @runtime_checkable
+class StaysOnHost(Protocol):
+    """A provider whose folders may be on one host alone."""
+
+    @property
+    def stays_on_host(self) -> bool:
+        """Whether a task's folder is nowhere but on the host that made it."""
+        ...
+
+
+@runtime_checkable
 class SharesWork(Protocol):
     """A provider whose hosts go on from what others of them have shared."""
 

@@ -72,6 +72,11 @@ class TaskFolders(ABC):
         """Where all folders are."""
 
     @property
+    def stays_on_host(self) -> bool:
+        """Whether a folder is on one host alone; see `StaysOnHost`."""
+        return True
+
+    @property
     def measured(self) -> Path:
         """What `max_size` bounds."""
         return self.folders

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from athanore import AgentDispatcher, MemoryAdapter, names
+from athanore import AgentDispatcher, DirectoryWorkspace, GitWorkspace, MemoryAdapter, names
+from athanore.runs.capacity.fleet import WorkerEntry
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.foreign import ForeignRuns, older_polls
@@ -74,3 +77,30 @@ async def test_runs_of_a_route_for_another_kind_of_host_are_left_to_workers_ther
         app.dispatcher.settings.host_labels = "big, macos"
         assert await runs.among(client, [mac, any_host, poll]) == []
     assert not caplog.records
+
+
+def worked_on(host: str, queue_name: str) -> FlowRun:
+    """A run that waits for another attempt, whose last one was on a host."""
+    found = run(queue_name)
+    found.labels = {"athanore.worker": f"{host}-77-ab12 {names.agents_pool('unit-foreign')}"}
+    return found
+
+
+async def test_a_task_stays_with_the_host_that_has_its_folder_while_that_lives(
+    app: App, tmp_path: Path
+) -> None:
+    alone, shared = GitWorkspace(tmp_path), GitWorkspace(tmp_path, share=tmp_path / "share")
+    app.dispatcher.route("Work", workspace=alone)(prompt)
+    app.dispatcher.route("Plain", workspace=DirectoryWorkspace(tmp_path))(prompt)
+    app.dispatcher.route("Mac", workspace=alone, host="macos")(prompt)
+    app.dispatcher.route("Shared", workspace=shared)(prompt)
+    app.dispatcher.settings.host_labels = "macos"
+    others = [WorkerEntry("there-77-ab12", "there-77-ab12 pool", "there", datetime.now(UTC))]
+    runs = ForeignRuns(logging.getLogger("test"), lambda: [app], lambda: others)
+    here = socket.gethostname()
+    offered = [worked_on("there", q) for q in ("Work", "Plain", "Mac", "Shared", "Todo")]
+    offered += [worked_on("gone", "Work"), worked_on(here, "Work")]
+    async with PrefectRunStore(NOBODY) as client:
+        assert await runs.among(client, offered) == offered[:2]
+        others.clear()
+        assert await runs.among(client, offered) == []

@@ -143,6 +143,11 @@ class GitWorkspace(TaskFolders):
         return super().check()
 
     @property
+    @override
+    def stays_on_host(self) -> bool:
+        return self._share is None
+
+    @property
     def published_at(self) -> str:
         """Where branches are pushed to; see `PublishesWork.published_at`."""
         return self._target().text
