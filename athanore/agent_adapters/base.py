@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from athanore.agent_adapters.deployments import Deployments
+from athanore.agent_adapters.sessions import Session
 from athanore.agent_adapters.waits import TimeLimit, Waits
 from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
@@ -20,6 +21,10 @@ def ignore_event(event: AgentEvent) -> None:
 
 def ignore_sign() -> None:
     """Drop a sign of life: the default of `AgentJob.alive`."""
+
+
+def ignore_session(session: Session) -> None:
+    """Forget a session: the default of `AgentJob.keep`."""
 
 
 class RouteView(Protocol):
@@ -57,8 +62,10 @@ class AgentJob:
     adapter may tell its program, and have it report more often.
     `deployments` starts runs of Prefect's deployments that end with the attempt; see `FlowAgent`.
     `emit` takes events from the loop's own thread; it never blocks and never raises. `alive` tells
-    that the agent is at work although there is no event to tell. `waits` is the time in which the
-    agent waited for a person, which does not count for `timeout`: see `time_limit`.
+    that the agent is at work although there is no event to tell. `session` is the last one that an
+    earlier start of the same run has given to `keep`, on whichever host; an adapter goes on with it
+    only where it can, and else starts anew in the same call of `run`. `waits` is the time in which
+    the agent waited for a person, which does not count for `timeout`: see `time_limit`.
     """
 
     task: Task
@@ -73,6 +80,8 @@ class AgentJob:
     command: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
     waits: Waits = field(default_factory=Waits)
+    session: Session | None = None
+    keep: Callable[[Session], None] = ignore_session
     deployments: Deployments | None = None
 
     def time_limit(self) -> TimeLimit:

@@ -45,6 +45,13 @@ def spawn(
     )
 
 
+def close_pipes(process: subprocess.Popen[bytes]) -> None:
+    """Close our ends, also where nobody came to use them."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 def _as_bytes(text: str) -> bytes:
     """An argument in UTF-8, whatever our locale is: it is mostly the text of a card."""
     return text.encode("utf-8", "surrogateescape")

@@ -111,6 +111,7 @@ class RunRecord:
         poll: the id of the poll that found the task.
         route: what the end of the run needs of its route, as it was at the last start
             (`route_record`); "" before the first one.
+        session: what the agent of a later start may go on with, as JSON; "" for nothing.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
         usage: the sum of that, by kind.
@@ -142,6 +143,7 @@ class RunRecord:
     is_closed: bool = _label("closed", False)
     poll: str = _label("poll", "")
     route: str = _label("route", "")
+    session: str = _label("session", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)
     usage: Mapping[str, Amount] = field(default_factory=_none)

@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
+from athanore.agent_adapters.sessions import Session
 from athanore.models import AgentResult, RetryPolicy
 from athanore.processes import identity
 from athanore.runs import tokens
@@ -39,6 +40,7 @@ class RunLog:
         start: the start that this process has opened.
         is_deleted: the run is gone from Prefect; nothing can be noted any more.
         output: what the agent of this start has handed in, as JSON, once that is known here.
+        session: that of the agent of this start; each entry notes it along with the rest.
     """
 
     def __init__(self, prefect: RunStore, run: FlowRun, policy: RetryPolicy) -> None:
@@ -48,6 +50,7 @@ class RunLog:
         self.start: Start | None = None
         self.is_deleted = False
         self.output: str | None = None
+        self.session: Session | None = None
 
     @property
     def record(self) -> RunRecord:
@@ -196,7 +199,13 @@ class RunLog:
     def _left(self, record: RunRecord) -> RunRecord:
         return replace(record, left=self.start.id) if self.start else record
 
+    def keep_session(self, session: Session) -> None:
+        """Have the next entry note the session that a later start may go on with."""
+        self.session = session
+
     async def _write(self, record: RunRecord) -> None:
+        if self.session is not None:
+            record = replace(record, session=self.session.dump())
         if labels := record.changes(self.run.labels):
             await self._unless_deleted(self.prefect.add_labels(self.run.id, labels))
             self.run.labels.update(labels)

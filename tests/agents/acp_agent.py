@@ -49,6 +49,7 @@ class Agent:
         self._act = act
         self._name = name
         self._mode = "auto"
+        self._began = "session"
         self._cancelled = asyncio.Event()
         self._client: Client | None = None
 
@@ -74,6 +75,7 @@ class Agent:
         if self._act == "forgets":
             raise acp.RequestError.resource_not_found(session_id)
         await self._say(f"I know {session_id}\n")
+        self._began = "again session"
         return ResumeSessionResponse(modes=MODES)
 
     async def set_session_mode(self, session_id: str, mode_id: str, **kwargs: Any) -> None:
@@ -83,7 +85,7 @@ class Agent:
         self._cancelled.set()
 
     async def prompt(self, session_id: str, prompt: Any, **kwargs: Any) -> PromptResponse:
-        await self._say(f"mode {self._mode}, session {session_id}\n")
+        await self._say(f"mode {self._mode}, {self._began} {session_id}\n")
         match self._act:
             case "fails":
                 await self._say("it went wrong\n")
@@ -147,4 +149,4 @@ if __name__ == "__main__":
         stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
         subprocess.Popen([sys.executable, "-c", stubborn], stdin=subprocess.DEVNULL)
     called = sys.argv[2] if len(sys.argv) > 2 else "fake-agent"
-    asyncio.run(acp.run_agent(Agent(acting, called)))  # pyright: ignore[reportArgumentType]
+    asyncio.run(acp.run_agent(Agent(acting, called), use_unstable_protocol=True))  # pyright: ignore[reportArgumentType]

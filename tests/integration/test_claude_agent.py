@@ -29,9 +29,9 @@ if CLI is None:
         "claude-agent-sdk, which bundles the real CLI, is not installed", allow_module_level=True
     )
 
-from athanore.agent_adapters.base import AgentJob  # noqa: E402
 from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter  # noqa: E402
 from athanore.agent_adapters.mcp_servers import BoardAccess  # noqa: E402
+from athanore.agent_adapters.sessions import Session  # noqa: E402
 
 # claude-code-sdk never closes its message streams.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
@@ -577,11 +577,15 @@ def _prompts(request: Request) -> str:
     return json.dumps([m for m in request.body["messages"] if m["role"] == "user"])
 
 
-async def _fail_then_retry(claude: ClaudeAgentAdapter, rig: ClaudeRig) -> tuple[str, str]:
+async def _fail_then_retry(
+    claude: ClaudeAgentAdapter, rig: ClaudeRig, lose: Callable[[Session], Session] = lambda s: s
+) -> tuple[str, str]:
     """Two attempts, of which the first one fails; returns their sessions."""
-    first = await claude.run(rig.job("The first prompt."))
+    kept: list[Session] = []
+    first = await claude.run(replace(rig.job("The first prompt."), keep=kept.append))
     assert not first.succeeded
-    second = await claude.run(rig.job("The second prompt.", attempt=2))
+    job = rig.job("The second prompt.", attempt=2)
+    second = await claude.run(replace(job, session=lose(kept[-1]) if kept else None))
     assert second.succeeded
     return first.usage["session_id"], second.usage["session_id"]
 
@@ -605,26 +609,18 @@ async def test_a_retry_starts_afresh_by_default(sdk: str) -> None:
         assert "The first prompt." not in _prompts(rig.model.requests[-1])
 
 
-async def test_another_worker_resumes_the_session_that_the_job_names(sdk: str) -> None:
+@pytest.mark.parametrize("lost", ["unknown to the CLI", "of another version"])
+async def test_a_session_that_cannot_be_resumed_is_started_afresh(sdk: str, lost: str) -> None:
+    def lose(session: Session) -> Session:
+        if lost == "of another version":
+            return replace(session, place=replace(session.place, version="1.0.0"))
+        config = Path(rig.env()["CLAUDE_CONFIG_DIR"])
+        (transcript,) = config.glob(f"projects/**/{session.id}.jsonl")
+        transcript.unlink()
+        return session
+
     with claude_rig(_first_fails) as rig:
-        first = await adapter().run(rig.job("The first prompt."))
-        session: str = first.usage["session_id"]
-        job = rig.job("The second prompt.", attempt=2, env={"ATHANORE_CLAUDE_SESSION": session})
-        second = await adapter(resume_on_retry=True).run(job)
-        assert second.succeeded and second.usage["session_id"] == session
-
-
-async def test_a_session_that_is_gone_is_started_afresh(sdk: str) -> None:
-    gone = "8bd7e6e2-e5b5-4178-8fa7-ae4ce0e58ad4"
-    with claude_rig([say("a new start")]) as rig:
-        job = rig.job(attempt=2, env={"ATHANORE_CLAUDE_SESSION": gone})
-        result = await adapter(resume_on_retry=True).run(job)
-        assert result.succeeded and result.usage["session_id"] != gone
-        assert f"The session {gone} cannot be resumed" in str(rig.said(EventKind.OUTPUT))
-
-
-async def test_a_first_attempt_resumes_nothing(sdk: str) -> None:
-    with claude_rig([say("new")]) as rig:
-        job: AgentJob = rig.job(env={"ATHANORE_CLAUDE_SESSION": "from long ago"})
-        assert (await adapter(resume_on_retry=True).run(job)).succeeded
-        assert rig.said(EventKind.OUTPUT) == [{"stream": "stdout", "text": "new"}]
+        first, second = await _fail_then_retry(adapter(resume_on_retry=True), rig, lose)
+        assert first != second
+        assert "The first prompt." not in _prompts(rig.model.requests[-1])
+        assert f"The session {first} cannot be resumed" in str(rig.said(EventKind.OUTPUT))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ pytest.importorskip("acp")
 
 from athanore.agent_adapters.acp import AcpAgentAdapter
 from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.sessions import Session
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
 from athanore.routes import Route
+from tests.claude.rig import eventually
 from tests.harness import prompt
 
 AGENT = Path(__file__).parent.parent / "agents" / "acp_agent.py"
@@ -31,11 +33,20 @@ class Talk:
         self.command = shlex.join([sys.executable, str(AGENT), act, name])
         self.adapter = AcpAgentAdapter(self.command, **options)
         self.events: list[AgentEvent] = []
+        self.sessions: list[Session] = []
 
     async def run(self, attempt: int = 1, **more: Any) -> AgentResult:
         route, task = Route("Todo", prompt), Task("1", "Task", "Todo")
         job = AgentJob(
-            task, route, "Do it.", attempt, env=dict(os.environ), emit=self.events.append, **more
+            task,
+            route,
+            "Do it.",
+            attempt,
+            env=dict(os.environ),
+            emit=self.events.append,
+            session=self.sessions[-1] if self.sessions else None,
+            keep=self.sessions.append,
+            **more,
         )
         return await self.adapter.run(job)
 
@@ -115,20 +126,47 @@ async def test_the_mode_is_the_users_or_one_in_which_a_known_agent_asks() -> Non
     assert not wrong.counts
 
 
-async def test_a_retry_goes_on_with_the_session_where_that_can_be_done(tmp_path: Path) -> None:
+async def cut_off() -> Talk:
+    """An attempt that was stopped at its work."""
     talk = Talk("hangs", resume_on_retry=True)
-    first = await talk.run(timeout=timedelta(seconds=3))
-    assert (first.outcome, first.usage["cost_usd"]) == (AgentOutcome.TIMED_OUT, 0.5)
-    talk.adapter._command = talk.command.replace("hangs", "succeeds")  # pyright: ignore[reportPrivateUsage]
-    talk.events.clear()
-    second = await talk.run(attempt=2)
+    run = asyncio.create_task(talk.run())
+    await eventually(lambda: "ready" in str(talk.said(EventKind.OUTPUT)), "it is at work")
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert talk.said(EventKind.COST)[-1]["cost_usd"] == 0.5
+    return talk
+
+
+def after(talk: Talk, act: str, name: str = "fake-agent") -> Talk:
+    """What comes after an attempt, on a worker that knows only what was kept."""
+    later = Talk(act, name, resume_on_retry=True)
+    later.sessions = [parsed for s in talk.sessions if (parsed := Session.parse(s.dump()))]
+    return later
+
+
+async def test_a_retry_goes_on_with_the_session_where_that_can_be_done() -> None:
+    later = after(await cut_off(), "succeeds")
+    second = await later.run(attempt=2)
     assert second.succeeded and second.usage["session_id"] == "new"
+    assert "again session new" in str(later.said(EventKind.OUTPUT))
     assert second.usage["cost_usd"] == 0, "its total is that of the session"
-    talk = Talk("hangs", resume_on_retry=True)
-    await talk.run(timeout=timedelta(seconds=3))
-    talk.adapter._command = talk.command.replace("hangs", "forgets")  # pyright: ignore[reportPrivateUsage]
-    assert (await talk.run(attempt=2)).succeeded
-    assert "cannot be resumed" in str(talk.said(EventKind.OUTPUT))
+    forgetful = after(later, "forgets")
+    assert (await forgetful.run(attempt=2)).succeeded
+    assert "cannot be resumed" in str(forgetful.said(EventKind.OUTPUT))
+
+
+async def test_a_session_of_another_place_is_left_alone(tmp_path: Path) -> None:
+    first = await cut_off()
+    for name, cwd, why in (
+        ("other-agent", None, "its version was 'fake-agent 1', and is 'other-agent 1' now"),
+        ("fake-agent", tmp_path, "its folder was"),
+    ):
+        later = after(first, "succeeds", name)
+        result = await later.run(attempt=2, cwd=cwd)
+        assert result.succeeded and result.usage["cost_usd"] == 0.25
+        told = later.said(EventKind.OUTPUT)
+        assert f"The session new cannot be resumed ({why}" in told[0]["text"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli.adapter import CliAgentAdapter
+from athanore.agent_adapters.sessions import Session
 from athanore.models import AgentEvent, AgentOutcome, EventKind, FaultKind, Task
 from athanore.routes import Route
 from tests.harness import prompt
@@ -23,48 +24,110 @@ type Make = Callable[[str], tuple[CliAgentAdapter, AgentJob, list[AgentEvent]]]
 
 
 @pytest.fixture
-def codex(tmp_path: Path) -> Make:
+def sessions() -> list[Session]:
+    """What the job is given to keep."""
+    return []
+
+
+@pytest.fixture
+def codex(tmp_path: Path, sessions: list[Session]) -> Make:
     """Make a program of some lines of shell, the adapter and a job for it, and what it tells."""
 
     def make(script: str) -> tuple[CliAgentAdapter, AgentJob, list[AgentEvent]]:
         program = tmp_path / "codex"
-        text = f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n{script}\n'
+        version = f'[ "$1" = --version ] && exec cat {tmp_path}/version'
+        text = f'#!/bin/sh\n{version}\necho "$*" >> {tmp_path}/calls\n{script}\n'
+        (tmp_path / "version").write_text("codex-cli 0.169.0\n", encoding="utf-8")
         program.write_text(text.replace("STREAMS", str(STREAMS)), encoding="utf-8")
         program.chmod(0o755)
         events = list[AgentEvent]()
-        env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
         task, route = Task("1", "Task", "Todo"), Route("Todo", prompt)
-        job = AgentJob(task, route, "the prompt", env=env, emit=events.append)
+        job = AgentJob(task, route, "the prompt", env=env, emit=events.append, keep=sessions.append)
         return CliAgentAdapter("codex", resume_on_retry=True), job, events
 
     return make
 
 
+GOES_ON = (
+    'case "$*" in *resume*) cat STREAMS/codex-resume.jsonl;; '
+    "*) cat STREAMS/codex-ok.jsonl; exit 1;; esac"
+)
+
+
 async def test_a_retry_goes_on_with_the_session_and_pays_for_its_own(
-    codex: Make, tmp_path: Path
+    codex: Make, tmp_path: Path, sessions: list[Session]
 ) -> None:
-    agent, job, _ = codex(
-        'case "$*" in *resume*) cat STREAMS/codex-resume.jsonl;; '
-        "*) cat STREAMS/codex-ok.jsonl; exit 1;; esac"
-    )
+    agent, job, _ = codex(GOES_ON)
     first = await agent.run(job)
-    again = await agent.run(replace(job, attempt=2))
+    kept = Session.parse(sessions[-1].dump())
+    assert kept is not None and (kept.id, kept.place.version) == (THREAD, "0.169.0")
+    elsewhere = CliAgentAdapter("codex", resume_on_retry=True)
+    again = await elsewhere.run(replace(job, attempt=2, session=kept))
     assert (first.outcome, first.reason) == (AgentOutcome.FAILED, "exit code 1")
     assert (again.outcome, again.output_tail.splitlines()[-1]) == ("succeeded", "Two lines.")
     assert (first.usage["input_tokens"], again.usage["input_tokens"]) == (200, 100)
     assert (tmp_path / "calls").read_text().splitlines()[1].endswith(f" {THREAD} the prompt")
 
 
-async def test_a_session_that_is_gone_is_not_missed(codex: Make) -> None:
+@pytest.mark.parametrize("differs", ["host", "home", "folder", "version", "no version"])
+async def test_a_session_of_another_place_is_left_alone(
+    codex: Make, tmp_path: Path, sessions: list[Session], differs: str
+) -> None:
+    agent, job, events = codex(GOES_ON)
+    await agent.run(job)
+    kept = sessions[-1]
+    job = replace(job, attempt=2)
+    match differs:
+        case "host":
+            kept = replace(kept, place=replace(kept.place, host="another-machine"))
+        case "home":
+            job = replace(job, env={**job.env, "CODEX_HOME": str(tmp_path / "other")})
+        case "folder":
+            job = replace(job, cwd=tmp_path / "elsewhere")
+            (tmp_path / "elsewhere").mkdir()
+        case "version":
+            (tmp_path / "version").write_text("codex-cli 0.171.0\n", encoding="utf-8")
+        case _:
+            (tmp_path / "version").unlink()
+    result = await agent.run(replace(job, session=kept))
+    assert result.usage["input_tokens"] == 200, "the whole of a thread of its own"
+    assert len(calls := (tmp_path / "calls").read_text().splitlines()) == 2
+    assert "resume" not in calls[1]
+    (said,) = [e.data["text"] for e in events if "cannot be resumed" in str(e.data.get("text"))]
+    assert said.startswith(f"The session {THREAD} cannot be resumed (its {differs.split()[-1]} was")
+    assert sessions[-1].place != kept.place, "the next attempt goes on with the new one"
+
+
+async def test_a_session_that_is_gone_is_not_missed(
+    codex: Make, tmp_path: Path, sessions: list[Session]
+) -> None:
     agent, job, events = codex(
         'case "$*" in *resume*) echo no rollout found >&2; exit 1;; esac; '
         'cat STREAMS/codex-ok.jsonl; [ "$ATHANORE_ATTEMPT" = 2 ]'
     )
     assert not (await agent.run(job)).succeeded
     env = {**job.env, "ATHANORE_ATTEMPT": "2"}
-    assert (await agent.run(replace(job, attempt=2, env=env))).succeeded
+    result = await agent.run(replace(job, attempt=2, env=env, session=sessions[-1]))
+    assert result.succeeded
+    assert len((tmp_path / "calls").read_text().splitlines()) == 3, "once more, and only once"
     said = [e.data["text"] for e in events if e.kind is EventKind.OUTPUT]
-    assert f"{THREAD} cannot be resumed; starting afresh." in said
+    assert "no rollout found" in said
+    why = "the program does not know it"
+    assert f"The session {THREAD} cannot be resumed ({why}); starting afresh." in said
+
+
+async def test_without_resume_on_retry_no_session_is_kept_or_used(
+    codex: Make, tmp_path: Path, sessions: list[Session]
+) -> None:
+    agent, job, _ = codex(GOES_ON)
+    await agent.run(job)
+    fresh = CliAgentAdapter("codex")
+    await fresh.run(replace(job, attempt=2, session=sessions[-1]))
+    assert "resume" not in (tmp_path / "calls").read_text()
+    sessions.clear()
+    await fresh.run(job)
+    assert sessions == []
 
 
 async def test_what_it_has_used_is_known_though_its_time_is_up(codex: Make) -> None:

@@ -159,7 +159,7 @@ def test_what_tells_of_the_launcher_is_not_inherited(name: str) -> None:
         "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSH_AUTH_SOCK", "DISPLAY",
         "XDG_RUNTIME_DIR", "GIT_AUTHOR_NAME", "GIT_SSH_COMMAND", "CLAUDE_CODE_OAUTH_TOKEN",
         "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CONFIG_DIR", "PYTHONUNBUFFERED", "NODE_OPTIONS",
-        "NVM_DIR", "ANTHROPIC_API_KEY", "ATHANORE_CLAUDE_SESSION",
+        "NVM_DIR", "ANTHROPIC_API_KEY", "ATHANORE_CLAUDE_CONFIG",
     ],
 )  # fmt: skip
 def test_what_tells_of_the_machine_is_inherited(name: str) -> None:

@@ -32,7 +32,7 @@ from athanore.runs.run_log import RunLog
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()
 KEYS: list[str] = [f.metadata["key"] for f in fields(RunRecord) if "key" in f.metadata]
-RESERVED = [f"athanore.{name}" for name in ("session", "workspace", "look-again")]
+RESERVED = [f"athanore.{name}" for name in ("workspace", "look-again")]
 FAILED = AgentResult(AgentOutcome.FAILED, "exit code 1")
 
 NUMBERS = st.integers(min_value=0, max_value=2**31)

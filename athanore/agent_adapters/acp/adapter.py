@@ -10,16 +10,17 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from athanore.agent_adapters import accounts
 from athanore.agent_adapters.acp import dialects
 from athanore.agent_adapters.acp.conversation import Conversation, Permissions
 from athanore.agent_adapters.acp.library import library, server_models
-from athanore.agent_adapters.acp.wire import Wire, close_pipes
+from athanore.agent_adapters.acp.wire import Wire
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.mcp_servers import BoardAccess, Servers, board_server, checked, lesson
 from athanore.agent_adapters.program import (
+    close_pipes,
     exit_code,
     explain,
     judge,
@@ -27,12 +28,13 @@ from athanore.agent_adapters.program import (
     not_started,
     spawn,
 )
+from athanore.agent_adapters.resuming import fitting, tell_afresh
+from athanore.agent_adapters.sessions import Place, home_of
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.version import __version__
 
-_REMEMBERED_SESSIONS = 1000
 _LAST_WORDS = 2.0  # seconds in which a cancelled agent says what it has spent
 _TYPED_FAILURES = {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}}
 _ENDINGS = {
@@ -41,14 +43,6 @@ _ENDINGS = {
     "refusal": "the agent refused",
     "cancelled": "the agent ended its turn before it was done",
 }
-
-
-class _Session(NamedTuple):
-    """A session that a retry may go on with, where it can, and what it had used when it ended."""
-
-    id: str
-    place: tuple[str, str, str]
-    used: Mapping[str, Any]
 
 
 class _NotStartedError(Exception):
@@ -77,8 +71,9 @@ class AcpAgentAdapter:
         board_access: how the agent reaches its board: over `"mcp"` (the default where that extra is
             there) or with `"curl"`, which the prompt has to teach it then.
         mcp_servers: further MCP servers for its session, by their names.
-        resume_on_retry: a retry goes on with the session of the attempt before, where this worker
-            ran it, with the same HOME, folder and version of the agent; else it starts afresh.
+        resume_on_retry: a retry goes on with the session of the attempt before, where host, HOME,
+            folder and the agent's version are the same; else, and when the agent does not know it,
+            it starts afresh.
         start_timeout: how long the agent may take until it has a session, in seconds.
 
     Raises:
@@ -121,7 +116,6 @@ class AcpAgentAdapter:
         self._permissions: Permissions = permissions
         self._resume_on_retry = resume_on_retry
         self._start_timeout = start_timeout
-        self._sessions: dict[str, _Session] = {}
 
     def account(self, env: Mapping[str, str]) -> str:
         """Whose usage limits count for the agent; see `SupportsAccount`."""
@@ -159,8 +153,7 @@ class AcpAgentAdapter:
         command = [*(shlex.split(self._command) or job.command)]
         if not command:
             return not_started("the route has no command")
-        before = self._sessions.get(job.task.id) if job.attempt > 1 else None
-        conversation = Conversation(job, self._permissions, before.used if before else {})
+        conversation = Conversation(job, self._permissions)
         async with AsyncExitStack() as afterwards:
             async with supervise(STOP_GRACE) as agent:
                 try:
@@ -177,7 +170,7 @@ class AcpAgentAdapter:
                 wire = await afterwards.enter_async_context(Wire(process, conversation.take_noise))
                 connection = library().connect_to_agent(conversation, wire)
                 afterwards.push_async_callback(connection.close)
-                attempt = _Attempt(self, job, conversation, connection, before)
+                attempt = _Attempt(self, job, conversation, connection)
                 try:
                     async with job.time_limit().kept():
                         result = await attempt.perform()
@@ -191,27 +184,14 @@ class AcpAgentAdapter:
                     code = await exit_code(process.pid)
                     await wire.drained(_LAST_WORDS)
                     result = _broken_off(code, attempt)
-                finally:
-                    self._remember(job, attempt)
             conversation.flush()
         tail = str(conversation.words) or str(conversation.noise)
-        if result.succeeded:
-            self._sessions.pop(job.task.id, None)
         return replace(
             result, output_tail=result.output_tail or tail, usage=dict(conversation.usage)
         )
 
     def _program(self) -> str:
         return Path(shlex.split(self._command)[0]).name if self._command.strip() else ""
-
-    def _remember(self, job: AgentJob, attempt: _Attempt) -> None:
-        if self._resume_on_retry and attempt.session:
-            self._sessions.pop(job.task.id, None)
-            self._sessions[job.task.id] = _Session(
-                attempt.session, attempt.place, attempt.conversation.totals
-            )
-            while len(self._sessions) > _REMEMBERED_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
 
     # -- what an attempt asks of its adapter ----------------------------------------------------
 
@@ -239,6 +219,11 @@ class AcpAgentAdapter:
         return self._config_options
 
     @property
+    def resumes(self) -> bool:
+        """Whether sessions are kept for later attempts."""
+        return self._resume_on_retry
+
+    @property
     def start_timeout(self) -> float:
         """Seconds until an agent must have a session."""
         return self._start_timeout
@@ -253,15 +238,12 @@ class _Attempt:
         job: AgentJob,
         conversation: Conversation,
         connection: Any,
-        before: _Session | None,
     ) -> None:
         self.conversation = conversation
         self.session = ""
-        self.place = ("", "", "")
         self._adapter = adapter
         self._job = job
         self._connection = connection
-        self._before = before
         self._acp = library()
         self._servers = adapter.servers(job.env)
         self._models: list[Any] = []
@@ -327,16 +309,16 @@ class _Attempt:
         info = ready.agent_info
         name = info.name if info else ""
         dialect = self.conversation.dialect = dialects.dialect_of(name)
-        self.place = (
-            self._job.env.get("HOME", ""),
-            self._cwd,
-            f"{name} {info.version if info else ''}",
-        )
-        modes = await self._resume(ready) or await self._open()
-        self.conversation.is_open = True
-        self.conversation.know(session_id=self.session)
-        known = {"session_id": self.session, "agent": name or None}
-        self._job.emit(AgentEvent(EventKind.PROGRESS, known))
+        modes: list[str] | None = None
+        if self._adapter.resumes:
+            home = home_of(self._job.env, *dialect.homes)
+            version = f"{name} {info.version}" if info and info.version else ""
+            place = Place.here(home, self._job.cwd, version)
+            modes = await self._resume(ready, place)
+            self.conversation.keep_in(place, lambda: self.session)
+        if modes is None:
+            modes = await self._open()
+        self.conversation.begin(self.session, name or None)
         if mode := self._adapter.mode_for(dialect, modes):
             await self._connection.set_session_mode(session_id=self.session, mode_id=mode)
         for option, value in self._adapter.options.items():
@@ -347,10 +329,10 @@ class _Attempt:
         self.session = opened.session_id
         return [m.id for m in opened.modes.available_modes] if opened.modes else []
 
-    async def _resume(self, ready: Any) -> list[str] | None:
+    async def _resume(self, ready: Any, place: Place) -> list[str] | None:
         """Go on with the session of the attempt before; None if that cannot be done."""
-        before, can = self._before, ready.agent_capabilities
-        if before is None or before.place != self.place or can is None:
+        before, can = fitting(self._job, place), ready.agent_capabilities
+        if before is None or can is None:
             return None
         where = {"session_id": before.id, "cwd": self._cwd}
         talk = self._connection
@@ -362,11 +344,10 @@ class _Attempt:
             else:
                 return None
         except self._acp.RequestError as exc:
-            self.conversation.take_noise(
-                f"The session {before.id} cannot be resumed ({exc}); starting afresh."
-            )
+            tell_afresh(self._job, before, str(exc))
             return None
         self.session = before.id
+        self.conversation.go_on(before)
         return [m.id for m in answer.modes.available_modes] if answer and answer.modes else []
 
     def _limited(self, result: AgentResult) -> AgentResult:

@@ -13,6 +13,8 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import limits
 from athanore.agent_adapters.cli.reader import VALUE_LIMIT, say
 from athanore.agent_adapters.output import Tail
+from athanore.agent_adapters.resuming import keeping
+from athanore.agent_adapters.sessions import Place, Session
 from athanore.models import AgentEvent, EventKind
 from athanore.texts import cut
 
@@ -31,18 +33,19 @@ class Conversation:
         is_open: false while old messages of a session are told again.
     """
 
-    def __init__(self, job: AgentJob, permissions: Permissions, before: Mapping[str, Any]) -> None:
+    def __init__(self, job: AgentJob, permissions: Permissions) -> None:
         self.dialect = Dialect()
         self.is_open = False
         self.usage: dict[str, Any] = {}
-        self.totals: dict[str, Any] = dict(before)
         self.refused: dict[str, None] = {}
         self.limit: dict[str, Any] = {}
         self.words = Tail()
         self.noise = Tail()
         self._job = job
         self._permissions = permissions
-        self._before = before
+        self._emit = job.emit
+        self._before: Mapping[str, float] = {}
+        self._totals: dict[str, float] = {}
         self._line = ""
         self._calls: dict[str, str] = {}
 
@@ -92,11 +95,21 @@ class Conversation:
         self._job.alive()
         self.noise.add(line)
         for event in say("stderr", line):
-            self._job.emit(event)
+            self._emit(event)
 
-    def know(self, **known: object) -> None:
-        """Note what belongs to the usage of the attempt: its session, say."""
-        self.usage |= {k: v for k, v in known.items() if v is not None}
+    def begin(self, session: str, agent: str | None) -> None:
+        """Tell that the session has begun; what comes from now on is of this attempt."""
+        self.is_open = True
+        self.usage["session_id"] = session
+        self._emit(AgentEvent(EventKind.PROGRESS, {"session_id": session, "agent": agent}))
+
+    def go_on(self, session: Session) -> None:
+        """Take over what a resumed session has used before."""
+        self._before, self._totals = session.used, dict(session.used)
+
+    def keep_in(self, place: Place, session: Callable[[], str]) -> None:
+        """Keep the session for later attempts, from its beginning on."""
+        self._emit = keeping(self._job, place, lambda: (session(), dict(self._totals)))
 
     def answered(self, usage: Any) -> None:
         """Take what the answer to the prompt says of tokens."""
@@ -128,7 +141,7 @@ class Conversation:
     def _say(self, line: str) -> None:
         self.words.add(line)
         for event in say("stdout", line):
-            self._job.emit(event)
+            self._emit(event)
 
     def _use(self, call: str, name: str, arguments: object) -> None:
         """Tell that a tool is called; each call once."""
@@ -138,7 +151,7 @@ class Conversation:
         self._calls[call] = name
         rendered = json.dumps(arguments, default=str)
         shown = arguments if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
-        self._job.emit(AgentEvent(EventKind.TOOL_USE, {"name": name, "input": shown}))
+        self._emit(AgentEvent(EventKind.TOOL_USE, {"name": name, "input": shown}))
 
     def _on_progress(self, call: str, name: str, update: Any) -> None:
         if update.status not in _ENDED or call not in self._calls:
@@ -148,7 +161,7 @@ class Conversation:
             self.refused.pop(name, None)
         text = cut(_text(update), VALUE_LIMIT)
         data = {"name": name, "is_error": failed, "text": text}
-        self._job.emit(AgentEvent(EventKind.TOOL_RESULT, data))
+        self._emit(AgentEvent(EventKind.TOOL_RESULT, data))
 
     async def _may(self, tool: Any, name: str) -> bool:
         if callable(self._permissions):
@@ -168,17 +181,17 @@ class Conversation:
             if text := limits.warning(self.limit):
                 near = limits.near(self.limit)
                 data = {"text": text} | ({} if near is None else {"limit": near})
-                self._job.emit(AgentEvent(EventKind.PROGRESS, data))
+                self._emit(AgentEvent(EventKind.PROGRESS, data))
         cost = update.cost
         if cost is None or cost.currency.upper() != "USD" or not self.dialect.tells_cost:
             return
-        self.totals["cost_usd"] = cost.amount  # that of the session, also after a resume
+        self._totals["cost_usd"] = cost.amount  # that of the session, also after a resume
         before = float(self._before.get("cost_usd") or 0)
         self._spent({"cost_usd": max(0.0, cost.amount - before)})
 
     def _spent(self, amounts: dict[str, Any]) -> None:
         self.usage |= amounts
-        self._job.emit(AgentEvent(EventKind.COST, dict(self.usage)))
+        self._emit(AgentEvent(EventKind.COST, dict(self.usage)))
 
 
 def _name(tool: Any) -> str:

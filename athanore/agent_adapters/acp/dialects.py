@@ -36,20 +36,24 @@ class Dialect:
         mode: the mode to begin with, where its own is of no use to an agent that nobody watches.
         tells_cost: its usage updates have dollars, of the whole session.
         tells_tokens: the answer to a prompt has tokens.
+        homes: the variables that may name the folder in which it keeps sessions, before HOME.
     """
 
     mode: str | None = None
     tells_cost: bool = False
     tells_tokens: bool = False
+    homes: tuple[str, ...] = ()
 
 
 _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # Its own mode, `auto`, refuses tools; in `default` it asks, and the adapter answers.
-        "claude": Dialect(mode="default", tells_cost=True, tells_tokens=True),
-        "codex": Dialect(tells_tokens=True),
+        "claude": Dialect(
+            mode="default", tells_cost=True, tells_tokens=True, homes=("CLAUDE_CONFIG_DIR",)
+        ),
+        "codex": Dialect(tells_tokens=True, homes=("CODEX_HOME",)),
         # The tokens of its answer are those of the last call only.
-        "opencode": Dialect(tells_cost=True),
+        "opencode": Dialect(tells_cost=True, homes=("XDG_DATA_HOME",)),
         "gemini": Dialect(mode="default"),
         "qwen": Dialect(mode="default"),
     }

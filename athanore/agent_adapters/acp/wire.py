@@ -14,13 +14,6 @@ _LONGEST_MESSAGE = 64 * 1024 * 1024
 _CHUNK = 65536
 
 
-def close_pipes(process: subprocess.Popen[bytes]) -> None:
-    """Close our ends, also where nobody came to use them."""
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-
-
 class Wire:
     """Sends and receives messages, one a line; what is no message goes to `on_noise`.
 

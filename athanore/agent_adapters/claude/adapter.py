@@ -27,6 +27,8 @@ from athanore.agent_adapters.mcp_servers import (
     checked,
     lesson,
 )
+from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, version_of
+from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.waits import TimeLimit
 from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
@@ -34,10 +36,6 @@ from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fa
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
-SESSION_VARIABLE = "ATHANORE_CLAUDE_SESSION"
-"""Names the session to resume, where the worker that ran the last attempt is another one."""
-
-_REMEMBERED_SESSIONS = 1000
 _FAREWELL = 5.0  # seconds in which the CLI saves its session after its last word
 _INTERRUPT = timedelta(seconds=2)  # in which an interrupted CLI says what it has spent
 _LOOK = 0.5  # seconds between looks at a CLI that may have finished, and stays
@@ -75,8 +73,8 @@ class ClaudeAgentAdapter:
         max_turns: most turns of one attempt.
         max_budget_usd: most dollars of one attempt, as the CLI counts them.
         cwd: folder to work in, where the route says none and has no workspace.
-        resume_on_retry: a retry goes on with the session of the last attempt, if this worker ran
-            it or ATHANORE_CLAUDE_SESSION names it; else, and when it is gone, it starts afresh.
+        resume_on_retry: a retry goes on with the session of the last attempt, where host, HOME,
+            folder and the CLI's version are the same; else, and when it is gone, it starts afresh.
         allowed_tools: tools and rules that need no permission (`"Bash(curl:*)"`).
         disallowed_tools: tools and rules that are refused.
         append_system_prompt: more text for the system prompt.
@@ -137,7 +135,6 @@ class ClaudeAgentAdapter:
         self._extra_args = dict(extra_args or {})
         self._board_access: BoardAccess | None = board_access
         self._mcp_servers = checked(board_access, mcp_servers)
-        self._sessions: dict[str, str] = {}
 
     def _flags(self, servers: Servers) -> list[str]:
         tools = (*allowed_mcp(servers), *filter(None, [self._allowed_tools]))
@@ -158,25 +155,34 @@ class ClaudeAgentAdapter:
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; the port's docstring says what that means."""
         limit = job.time_limit()
-        session = self._session_to_resume(job)
-        transcript = Transcript(job.emit, job.alive)
-        result = await self._attempt(job, transcript, limit, session)
-        if session and not transcript.started and (result.exit_code or 0) > 0:
-            text = f"The session {session} cannot be resumed; starting afresh."
-            job.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stderr", "text": text}))
-            transcript = Transcript(job.emit, job.alive)
-            result = await self._attempt(job, transcript, limit, None)
-        return result
-
-    async def _attempt(
-        self, job: AgentJob, transcript: Transcript, limit: TimeLimit, session: str | None
-    ) -> AgentResult:
         cwd = job.cwd or self._cwd
         if wrong := _wrong_folder(cwd):
             return _set_up_failure(wrong)
         cli = self._cli_path or await asyncio.to_thread(find_cli, self._sdk, job.env)
         if cli is None:
             return _set_up_failure("the Claude CLI was not found", _INSTALL_THE_CLI)
+        place, session = None, None
+        if self._resume_on_retry:
+            version = await version_of([cli], job.env, cwd)
+            place = Place.here(home_of(job.env, "CLAUDE_CONFIG_DIR"), cwd, version)
+            session = fitting(job, place)
+        transcript = _transcript(job, place)
+        result = await self._attempt(job, transcript, limit, cli, cwd, session)
+        if session and not transcript.started and (result.exit_code or 0) > 0:
+            tell_afresh(job, session, "the CLI does not know it")
+            transcript = _transcript(job, place)
+            result = await self._attempt(job, transcript, limit, cli, cwd, None)
+        return result
+
+    async def _attempt(
+        self,
+        job: AgentJob,
+        transcript: Transcript,
+        limit: TimeLimit,
+        cli: str,
+        cwd: Path | None,
+        session: Session | None,
+    ) -> AgentResult:
         process = ClaudeProcess(transcript)
         budget = job.budget.within(Budget(self._max_budget_usd))
         try:
@@ -192,11 +198,7 @@ class ClaudeAgentAdapter:
             return _set_up_failure(f"the Claude CLI cannot be started: {exc}")
         finally:
             await seen_through(asyncio.ensure_future(process.close_down()))
-            self._remember(job, transcript.session_id)
-        result = transcript.verdict(process.exit_code, stopped)
-        if result.succeeded:
-            self._sessions.pop(job.task.id, None)
-        return result
+        return transcript.verdict(process.exit_code, stopped)
 
     def account(self, env: Mapping[str, str]) -> str:
         """Whose usage limits count for the agent; see `SupportsAccount`."""
@@ -266,21 +268,19 @@ class ClaudeAgentAdapter:
         await asyncio.wait(ends, timeout=_FAREWELL)
         return None
 
-    def _moving_flags(self, taught: str, session: str | None) -> list[str]:
+    def _moving_flags(self, taught: str, session: Session | None) -> list[str]:
         prompt = "\n\n".join(filter(None, (taught, self._append_system_prompt)))
-        return _flags({"append-system-prompt": prompt or None, "resume": session})
+        resumed = session.id if session else None
+        return _flags({"append-system-prompt": prompt or None, "resume": resumed})
 
-    def _session_to_resume(self, job: AgentJob) -> str | None:
-        if not self._resume_on_retry or job.attempt <= 1:
-            return None
-        return self._sessions.get(job.task.id) or job.env.get(SESSION_VARIABLE) or None
 
-    def _remember(self, job: AgentJob, session: str | None) -> None:
-        if self._resume_on_retry and session:
-            self._sessions.pop(job.task.id, None)
-            self._sessions[job.task.id] = session
-            while len(self._sessions) > _REMEMBERED_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
+def _transcript(job: AgentJob, place: Place | None) -> Transcript:
+    """What takes the messages of one CLI, and keeps its session if it may be resumed."""
+    if place is None:
+        return Transcript(job.emit, job.alive)
+    emit = keeping(job, place, lambda: (transcript.session_id, {}))
+    transcript = Transcript(emit, job.alive)
+    return transcript
 
 
 async def _interrupt(process: ClaudeProcess, transcript: Transcript) -> None:

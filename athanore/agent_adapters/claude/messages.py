@@ -123,7 +123,10 @@ class Transcript:
         """Cost, tokens, turns and session so far; the cost is known only after a result."""
         known: Json = {"turns": self._calls_made.turns, **self._calls_made.used}
         if self._result is not None:
-            known |= self._spent | {"turns": self._result.get("num_turns")}
+            known |= self._spent
+        if self._result is not None and not self._interrupted:
+            # Of an interrupted turn the CLI counts its own messages, too.
+            known["turns"] = self._result.get("num_turns")
         known |= {"session_id": self.session_id, "model": self.model}
         return {key: value for key, value in known.items() if value is not None}
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.preset import Options, Preset
-from athanore.agent_adapters.cli.reader import StreamReader, say
+from athanore.agent_adapters.cli.reader import StreamReader
 from athanore.agent_adapters.mcp_servers import (
     BoardAccess,
     Handed,
@@ -24,6 +24,8 @@ from athanore.agent_adapters.mcp_servers import (
     lesson,
     written,
 )
+from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, version_of
+from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
 from athanore.models import AgentResult, FaultKind
@@ -32,15 +34,6 @@ from athanore.processes.supervisor import STOP_GRACE
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {m.PRESET.name: m.PRESET for m in (codex, claude, opencode, gemini, qwen)}
 )
-
-_REMEMBERED_SESSIONS = 1000
-
-
-class _Session(NamedTuple):
-    """A session that a retry may go on with, and what it had used when it ended."""
-
-    id: str
-    used: Mapping[str, Any]
 
 
 class CliAgentAdapter:
@@ -55,8 +48,9 @@ class CliAgentAdapter:
         mode: what the agent may do, in the program's words: the sandbox of `codex`
             (`"workspace-write"` by default), the permission mode of `claude` (`"acceptEdits"`), the
             approval mode of `gemini` and `qwen` (`"yolo"`), the agent of `opencode` (its own).
-        resume_on_retry: a retry goes on with the session of the attempt before, if this worker ran
-            it; else, and when the program does not know it, it starts afresh.
+        resume_on_retry: a retry goes on with the session of the attempt before, where host, HOME,
+            folder and the program's version are the same; else, and when the program does not know
+            it, it starts afresh.
         program: the program, if it is not on the agent's PATH under the preset's name.
         extra_args: further arguments, before the prompt.
         board_access: how the agent reaches its task: by the tools of `"mcp"`, of which it is told
@@ -98,22 +92,17 @@ class CliAgentAdapter:
         self._extra_args = tuple(extra_args)
         self._board_access: BoardAccess | None = board_access
         self._mcp_servers = checked(board_access, mcp_servers)
-        self._sessions: dict[str, _Session] = {}
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; see `AgentAdapter.run`."""
         preset = PRESETS[self._preset]
         job = replace(job, env={**preset.env, **job.env})
-        session = None
-        if self._resume_on_retry and job.attempt > 1:
-            session = self._sessions.get(job.task.id)
-        result, reader = await self._attempt(preset, job, session)
+        place = await self._place(preset, job) if self._resume_on_retry else None
+        session = fitting(job, place) if place else None
+        result, reader = await self._attempt(preset, job, place, session)
         if session and not reader.started and (result.exit_code or 0) > 0:
-            for event in say("stderr", f"{session.id} cannot be resumed; starting afresh."):
-                job.emit(event)
-            result, reader = await self._attempt(preset, job, None)
-        if result.succeeded:
-            self._sessions.pop(job.task.id, None)
+            tell_afresh(job, session, "the program does not know it")
+            result, reader = await self._attempt(preset, job, place, None)
         if preset.reset and reader.session and result.has_fault(FaultKind.PROVIDER):
             known = await asyncio.to_thread(preset.reset, job.env, reader.session)
             if known is not None and result.fault is not None:
@@ -121,8 +110,13 @@ class CliAgentAdapter:
                 return replace(result, reason=f"provider limit ({known.kind})", fault=fault)
         return result
 
+    async def _place(self, preset: Preset, job: AgentJob) -> Place:
+        program = [self._program or preset.name]
+        version = await version_of(program, job.env, job.cwd)
+        return Place.here(home_of(job.env, *preset.homes), job.cwd, version)
+
     async def _attempt(
-        self, preset: Preset, job: AgentJob, session: _Session | None
+        self, preset: Preset, job: AgentJob, place: Place | None, session: Session | None
     ) -> tuple[AgentResult, StreamReader]:
         mode, limited = self._mode or preset.mode, bool(job.budget)
         options = Options(self._model, mode, self._extra_args, limited)
@@ -133,15 +127,16 @@ class CliAgentAdapter:
             handed = await asyncio.to_thread(preset.hand, servers, job.env, folder)
         options = replace(options, extra_args=(*handed.args, *options.extra_args))
         words = preset.words(options, session.id if session else None)
-        reader = preset.reader(session.used if session else {})
+        before: Mapping[str, float] = session.used if session else {}
+        reader = preset.reader(before)
         program = _Program([self._program or preset.name, *words], reader, preset.interrupts)
         prompt = "\n\n".join(filter(None, (job.prompt, lesson(servers))))
-        try:
-            with written(handed, job.env) as env:
-                job = replace(job, prompt=prompt, env={**job.env, **env})
-                return await program.run(job), reader
-        finally:
-            self._remember(job, reader, session)
+        emit = job.emit
+        if place is not None:
+            emit = keeping(job, place, lambda: (reader.session, reader.totals or before))
+        with written(handed, job.env) as env:
+            job = replace(job, prompt=prompt, env={**job.env, **env}, emit=emit)
+            return await program.run(job), reader
 
     def account(self, env: Mapping[str, str]) -> str:
         """Whose usage limits count for the agent; see `SupportsAccount`."""
@@ -160,14 +155,6 @@ class CliAgentAdapter:
         if there or shutil.which(program, path=env.get("PATH", "")):
             return None
         return f"command not found: {program!r}; install it, or pass program="
-
-    def _remember(self, job: AgentJob, reader: StreamReader, before: _Session | None) -> None:
-        if self._resume_on_retry and reader.session:
-            used = reader.totals or (before.used if before else {})
-            self._sessions.pop(job.task.id, None)
-            self._sessions[job.task.id] = _Session(reader.session, used)
-            while len(self._sessions) > _REMEMBERED_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
 
 
 class _Program(SubprocessAgentAdapter):

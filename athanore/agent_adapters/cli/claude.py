@@ -64,6 +64,7 @@ PRESET = Preset(
     hand=lambda servers, env, cwd: Handed(
         (*strict_mcp(servers), f"--allowedTools={','.join(allowed_mcp(servers))}")
     ),
+    homes=("CLAUDE_CONFIG_DIR",),
     mode="acceptEdits",
     cost=True,
     interrupts=True,

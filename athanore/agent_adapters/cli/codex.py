@@ -184,6 +184,7 @@ PRESET = Preset(
     reader=CodexReader,
     account=_account,
     hand=_hand,
+    homes=("CODEX_HOME",),
     mode="workspace-write",
     interrupts=True,
     reset=reset_in_rollout,

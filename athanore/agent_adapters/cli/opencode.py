@@ -139,5 +139,6 @@ PRESET = Preset(
     reader=OpenCodeReader,
     account=_account,
     hand=_hand,
+    homes=("XDG_DATA_HOME",),
     cost=True,
 )

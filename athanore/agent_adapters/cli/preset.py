@@ -43,6 +43,7 @@ class Preset:
         words: the arguments before the prompt, from the options and the session to go on with.
         reader: makes the reader of an attempt, from what the session had used before it.
         account: whose usage limits count; see `SupportsAccount`.
+        homes: the variables that may name the folder in which it keeps sessions, before HOME.
         mode: the mode for a user who names none: one in which the agent can do its work.
         env: variables that the program needs; the job's own win.
         cost: it tells dollars, and not only tokens.
@@ -58,6 +59,7 @@ class Preset:
     reader: Callable[[Mapping[str, Any]], StreamReader]
     account: Callable[[Mapping[str, str]], str]
     hand: Callable[[Servers, Mapping[str, str], Path], Handed]
+    homes: tuple[str, ...] = ()
     mode: str | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cost: bool = False

@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.output import TAIL_LINES
+from athanore.agent_adapters.sessions import Session
 from athanore.agent_adapters.waits import TimeLimit
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows import provider_limits
@@ -262,6 +263,8 @@ class AgentAttempt:
             command=command,
             budget=self._purse.left,
             waits=self._handle.waits,
+            session=Session.parse(self._run_log.record.session),
+            keep=self._run_log.keep_session,
             deployments=AttemptDeployments(
                 PrefectRunStore.of(self._client),
                 self._app.clock,

@@ -100,9 +100,10 @@ class Booking:
             if self._over.is_set():
                 return
             usage = self._transcript.usage
-            if usage and usage != self._booked:
-                await self._run_log.spent(self._purse.account(usage))
-                self._booked = usage
+            known = (usage, self._run_log.session)
+            if any(known) and known != self._booked:
+                await self._run_log.spent(self._purse.account(usage) if usage else {})
+                self._booked = known
             await self._purse.look()
             self._check()
 
