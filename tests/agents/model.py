@@ -1,6 +1,7 @@
 """A stand-in for the models of Codex, OpenCode, Gemini CLI and Qwen Code, on 127.0.0.1.
 
 It asks for the tools of MCP that it is told to, one after the other, and then says that it is done.
+A name that begins with `!` is that of a tool of the agent itself; at `HANG` it never answers.
 It speaks just enough of three APIs for that: OpenAI's responses and chat, and Gemini's.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +18,8 @@ from typing import Any
 type Json = dict[str, Any]
 type Call = tuple[str, Json]
 
+HANG: Call = ("", {})
+
 
 class Model:
     """The server; `requests` are the bodies that came, `tools` the names that were offered last."""
@@ -23,7 +27,9 @@ class Model:
     def __init__(self, calls: Sequence[Call]) -> None:
         self.requests: list[Json] = []
         self.tools: list[str] = []
-        self._calls = calls
+        self.hangs = threading.Event()
+        self._calls: Sequence[Call] = calls
+        self._closing = threading.Event()
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,6 +40,9 @@ class Model:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.requests.append(body)
                 events = model.answer(self.path, body)
+                if model.hangs.is_set():
+                    model._closing.wait()
+                    return
                 named = "responses" in self.path
                 lines = [
                     (f"event: {e['type']}\n" if named else "") + f"data: {json.dumps(e)}\n\n"
@@ -47,16 +56,23 @@ class Model:
                 self.wfile.write(data)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
         )
         self._thread.start()
+
+    def go_on(self) -> None:
+        """Have no further calls: say that it is done from now on."""
+        self._calls = []
+        self.hangs.clear()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -68,15 +84,20 @@ class Model:
         return self._chat(body) if "chat/completions" in path else self._gemini(body)
 
     def _responses(self, body: Json) -> list[Json]:
-        outputs = [i for i in body["input"] if i.get("type") == "function_call_output"]
+        answers = [i for i in body["input"] if i.get("type") == "function_call_output"]
+        outputs = [i for i in answers if "unsupported call" not in json.dumps(i)]
+        if len(answers) > len(outputs):
+            time.sleep(0.5)  # Codex does not wait for its servers of MCP
         item: Json = {"type": "message", "id": "m", "role": "assistant"}
         item["content"] = [{"type": "output_text", "text": "All done."}]
-        self.tools = [str(tool.get("name")) for tool in body["tools"]]
-        if len(outputs) < len(self._calls):
-            name, arguments = self._calls[len(outputs)]
-            item = {"type": "function_call", "id": f"f{len(outputs)}", "name": name}
-            item |= {"namespace": "mcp__athanore", "call_id": f"c{len(outputs)}"}
-            item["arguments"] = json.dumps(arguments)
+        if tools := [str(tool.get("name")) for tool in body.get("tools", [])]:
+            self.tools = tools  # a title or a summary is asked for without any
+        if tools and (call := self._call(len(outputs))) is not None:
+            name, arguments = call
+            item = {"type": "function_call", "id": f"f{len(answers)}", "name": name.strip("!")}
+            item |= {"call_id": f"c{len(answers)}", "arguments": json.dumps(arguments)}
+            if not name.startswith("!"):
+                item["namespace"] = "mcp__athanore"
         usage = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
         usage |= {"input_tokens_details": None, "output_tokens_details": None}
         return [
@@ -86,9 +107,10 @@ class Model:
         ]
 
     def _chat(self, body: Json) -> list[Json]:
-        self.tools = [tool["function"]["name"] for tool in body.get("tools", [])]
+        tools = [tool["function"]["name"] for tool in body.get("tools", [])]
+        self.tools = tools or self.tools
         outputs = [m for m in body["messages"] if m["role"] == "tool"]
-        call = self._next(len(outputs))
+        call = self._next(len(outputs)) if tools else None
         delta: Json = {"role": "assistant", "content": "All done."}
         if call is not None:
             function = {"name": call[0], "arguments": json.dumps(call[1])}
@@ -113,11 +135,21 @@ class Model:
         candidate = {"content": content, "finishReason": "STOP", "index": 0}
         return [{"candidates": [candidate], "usageMetadata": usage}]
 
+    def _call(self, done: int) -> Call | None:
+        """The call that follows so many others."""
+        call = self._calls[done] if done < len(self._calls) else None
+        if call == HANG:
+            self.hangs.set()
+            return None
+        return call
+
     def _next(self, done: int) -> Call | None:
         """The next call, by the name under which the program offers the tool, or hides it."""
-        if done >= len(self._calls) or not self.tools:
+        if not self.tools or (call := self._call(done)) is None:
             return None
-        name, arguments = self._calls[done]
+        name, arguments = call
+        if name.startswith("!"):
+            return name.strip("!"), arguments
         offered = [tool for tool in self.tools if tool.endswith(f"_{name}")]
         return (offered[0] if offered else f"mcp__athanore__{name}"), arguments
 

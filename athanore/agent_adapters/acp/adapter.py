@@ -36,7 +36,12 @@ from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.version import __version__
 
 _LAST_WORDS = 2.0  # seconds in which a cancelled agent says what it has spent
-_TYPED_FAILURES = {"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}}
+_UNDERSTOOD = {
+    "jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}},
+    "terminal_output": True,
+}
+"""What agents tell only to a client that says that it understands it."""
+
 _ENDINGS = {
     "max_tokens": "the agent came to the limit of its tokens",
     "max_turn_requests": "max turns reached",
@@ -245,7 +250,7 @@ class _Attempt:
         self._job = job
         self._connection = connection
         self._acp = library()
-        self._servers = adapter.servers(job.env)
+        self._servers = conversation.servers = adapter.servers(job.env)
         self._models: list[Any] = []
         self._cwd = str((job.cwd or Path()).resolve())
         self._answer: asyncio.Task[Any] | None = None
@@ -277,12 +282,13 @@ class _Attempt:
         self.conversation.answered(answer.usage)
         if (failed := dialects.typed_failure(answer.field_meta)) is not None:
             return self._limited(failed)
+        # Codex ends its turn, as if it were cancelled, when it is refused something.
+        if answer.stop_reason in ("end_turn", "cancelled") and self.conversation.tools.refused:
+            reason = f"permission denied: {', '.join(self.conversation.tools.refused)}"
+            return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
         if answer.stop_reason != "end_turn":
             reason = _ENDINGS.get(answer.stop_reason) or str(answer.stop_reason)
             return AgentResult(AgentOutcome.FAILED, reason)
-        if refused := self.conversation.refused:
-            reason = f"permission denied: {', '.join(refused)}"
-            return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
         return AgentResult(AgentOutcome.SUCCEEDED)
 
     async def interrupt(self) -> None:
@@ -300,7 +306,7 @@ class _Attempt:
         schema = self._acp.schema
         ready = await self._connection.initialize(
             protocol_version=self._acp.PROTOCOL_VERSION,
-            client_capabilities=schema.ClientCapabilities(field_meta=_TYPED_FAILURES),
+            client_capabilities=schema.ClientCapabilities(field_meta=_UNDERSTOOD),
             client_info=schema.Implementation(name="athanore", version=__version__),
         )
         can = ready.agent_capabilities
@@ -308,7 +314,7 @@ class _Attempt:
         self._models = server_models(self._servers, self._job.env, over_http=over_http)
         info = ready.agent_info
         name = info.name if info else ""
-        dialect = self.conversation.dialect = dialects.dialect_of(name)
+        dialect = self.conversation.tools.dialect = dialects.dialect_of(name)
         modes: list[str] | None = None
         if self._adapter.resumes:
             home = home_of(self._job.env, *dialect.homes)

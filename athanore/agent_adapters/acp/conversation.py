@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, cast
 
-from athanore.agent_adapters.acp.dialects import Dialect
 from athanore.agent_adapters.acp.library import library
+from athanore.agent_adapters.acp.tools import Tools
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import limits
-from athanore.agent_adapters.cli.reader import VALUE_LIMIT, say
+from athanore.agent_adapters.cli.reader import say
 from athanore.agent_adapters.output import Tail
 from athanore.agent_adapters.resuming import keeping
 from athanore.agent_adapters.sessions import Place, Session
 from athanore.models import AgentEvent, EventKind
-from athanore.texts import cut
 
 type Permissions = Literal["deny", "allow"] | Callable[[str, str, Any], bool | Awaitable[bool]]
 """What an agent may do that it asks for; a function gets title, kind and input of the tool."""
-
-_LONGEST_NAME = 80
-_ENDED = ("completed", "failed")
 
 
 class Conversation:
     """The client of one attempt: the methods are those of `acp.Client`.
 
     Attributes:
-        dialect: how the agent speaks, once that is known.
+        tools: the tools that the agent uses; its dialect is that of the agent, once it is known.
+        servers: the names of the servers of MCP that the agent is given.
         is_open: false while old messages of a session are told again.
     """
 
     def __init__(self, job: AgentJob, permissions: Permissions) -> None:
-        self.dialect = Dialect()
+        self.tools = Tools(lambda event: self._emit(event))
+        self.servers: Collection[str] = ()
         self.is_open = False
         self.usage: dict[str, Any] = {}
-        self.refused: dict[str, None] = {}
         self.limit: dict[str, Any] = {}
         self.words = Tail()
         self.noise = Tail()
@@ -47,7 +44,6 @@ class Conversation:
         self._before: Mapping[str, float] = {}
         self._totals: dict[str, float] = {}
         self._line = ""
-        self._calls: dict[str, str] = {}
 
     # -- what the agent calls -------------------------------------------------------------------
 
@@ -60,10 +56,10 @@ class Conversation:
             case "agent_message_chunk":
                 self._hear(str(getattr(update.content, "text", "")))
             case "tool_call":
-                self._use(update.tool_call_id, _name(update), update.raw_input)
-                self._on_progress(update.tool_call_id, _name(update), update)
+                self.flush()
+                self.tools.announce(update)
             case "tool_call_update":
-                self._on_progress(update.tool_call_id, _name(update), update)
+                self.tools.update(update)
             case "usage_update":
                 self._on_usage(update)
             case _:
@@ -73,13 +69,13 @@ class Conversation:
         self, session_id: str, tool_call: Any, options: list[Any], **kwargs: Any
     ) -> Any:
         """Answer for the people who are not there."""
-        name = _name(tool_call) or self._calls.get(tool_call.tool_call_id, "a tool")
-        self._use(tool_call.tool_call_id, name, tool_call.raw_input)
+        self.flush()
+        name = self.tools.ask(tool_call)
         allowed = await self._may(tool_call, name)
         kinds = ("allow_once", "allow_always") if allowed else ("reject_once", "reject_always")
         chosen = next((o for kind in kinds for o in options if o.kind == kind), None)
         if not allowed:
-            self.refused[self._calls.get(tool_call.tool_call_id, name)] = None
+            self.tools.refuse(tool_call)
         outcome = {"outcome": "cancelled"}
         if chosen is not None:
             outcome = {"outcome": "selected", "optionId": str(chosen.option_id)}
@@ -93,6 +89,9 @@ class Conversation:
     def take_noise(self, line: str) -> None:
         """Take a line that is no message of the protocol."""
         self._job.alive()
+        noise = self.tools.dialect.noise
+        if noise is not None and noise.match(line):
+            return
         self.noise.add(line)
         for event in say("stderr", line):
             self._emit(event)
@@ -114,7 +113,7 @@ class Conversation:
     def answered(self, usage: Any) -> None:
         """Take what the answer to the prompt says of tokens."""
         self.flush()
-        if usage is None or not self.dialect.tells_tokens:
+        if usage is None or not self.tools.dialect.tells_tokens:
             return
         read, written = usage.cached_read_tokens or 0, usage.cached_write_tokens or 0
         told = {
@@ -143,27 +142,9 @@ class Conversation:
         for event in say("stdout", line):
             self._emit(event)
 
-    def _use(self, call: str, name: str, arguments: object) -> None:
-        """Tell that a tool is called; each call once."""
-        self.flush()
-        if call in self._calls:
-            return
-        self._calls[call] = name
-        rendered = json.dumps(arguments, default=str)
-        shown = arguments if len(rendered) <= VALUE_LIMIT else cut(rendered, VALUE_LIMIT)
-        self._emit(AgentEvent(EventKind.TOOL_USE, {"name": name, "input": shown}))
-
-    def _on_progress(self, call: str, name: str, update: Any) -> None:
-        if update.status not in _ENDED or call not in self._calls:
-            return
-        name, failed = self._calls.pop(call) or name, update.status == "failed"
-        if not failed:
-            self.refused.pop(name, None)
-        text = cut(_text(update), VALUE_LIMIT)
-        data = {"name": name, "is_error": failed, "text": text}
-        self._emit(AgentEvent(EventKind.TOOL_RESULT, data))
-
     async def _may(self, tool: Any, name: str) -> bool:
+        if any(re.fullmatch(rf"mcp__{re.escape(s)}__\w+", name) for s in self.servers):
+            return True  # what it was given a server for
         if callable(self._permissions):
             try:
                 said = self._permissions(tool.title or name, tool.kind or "other", tool.raw_input)
@@ -183,7 +164,7 @@ class Conversation:
                 data = {"text": text} | ({} if near is None else {"limit": near})
                 self._emit(AgentEvent(EventKind.PROGRESS, data))
         cost = update.cost
-        if cost is None or cost.currency.upper() != "USD" or not self.dialect.tells_cost:
+        if cost is None or cost.currency.upper() != "USD" or not self.tools.dialect.tells_cost:
             return
         self._totals["cost_usd"] = cost.amount  # that of the session, also after a resume
         before = float(self._before.get("cost_usd") or 0)
@@ -192,20 +173,3 @@ class Conversation:
     def _spent(self, amounts: dict[str, Any]) -> None:
         self.usage |= amounts
         self._emit(AgentEvent(EventKind.COST, dict(self.usage)))
-
-
-def _name(tool: Any) -> str:
-    """What a tool is called: by the agent itself, else its title."""
-    metas: dict[str, Any] = tool.field_meta or {}
-    for meta in metas.values():
-        if isinstance(meta, dict) and isinstance(name := cast(Any, meta).get("toolName"), str):
-            return name
-    return cut((tool.title or tool.kind or "").partition("\n")[0], _LONGEST_NAME)
-
-
-def _text(tool: Any) -> str:
-    parts = [getattr(getattr(c, "content", None), "text", None) for c in tool.content or ()]
-    if said := "\n".join(str(part) for part in parts if part):
-        return said
-    raw = tool.raw_output
-    return "" if raw is None else raw if isinstance(raw, str) else json.dumps(raw, default=str)

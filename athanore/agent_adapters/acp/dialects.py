@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,12 +37,17 @@ class Dialect:
         mode: the mode to begin with, where its own is of no use to an agent that nobody watches.
         tells_cost: its usage updates have dollars, of the whole session.
         tells_tokens: the answer to a prompt has tokens.
+        refusal: what the output of a failed tool says if it was not allowed, where the agent itself
+            or its sandbox refuses without asking.
+        noise: lines of its standard error that tell people nothing.
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
     """
 
     mode: str | None = None
     tells_cost: bool = False
     tells_tokens: bool = False
+    refusal: re.Pattern[str] | None = None
+    noise: re.Pattern[str] | None = None
     homes: tuple[str, ...] = ()
 
 
@@ -49,9 +55,21 @@ _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
         # Its own mode, `auto`, refuses tools; in `default` it asks, and the adapter answers.
         "claude": Dialect(
-            mode="default", tells_cost=True, tells_tokens=True, homes=("CLAUDE_CONFIG_DIR",)
+            mode="default",
+            tells_cost=True,
+            tells_tokens=True,
+            noise=re.compile(
+                r"\[(?:session/\w+|idle-compaction)\] |Failed to read the skill files"
+            ),
+            homes=("CLAUDE_CONFIG_DIR",),
         ),
-        "codex": Dialect(tells_tokens=True, homes=("CODEX_HOME",)),
+        # Its own mode, `agent`, has a model review what it would ask; in this one it asks.
+        "codex": Dialect(
+            mode="workspace-write",
+            tells_tokens=True,
+            refusal=re.compile(r"Read-only file system|Status: Denied"),
+            homes=("CODEX_HOME",),
+        ),
         # The tokens of its answer are those of the last call only.
         "opencode": Dialect(tells_cost=True, homes=("XDG_DATA_HOME",)),
         "gemini": Dialect(mode="default"),

@@ -25,7 +25,7 @@ from athanore.agent_adapters.sessions import Session
 from athanore.agent_adapters.waits import TimeLimit
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows import provider_limits
-from athanore.flows.attempts import answers
+from athanore.flows.attempts import answers, spans
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.deployed import AttemptDeployments
@@ -284,8 +284,14 @@ class AgentAttempt:
     async def _work_redacted(
         self, claimed: BoardTask, token: str, transcript: Transcript
     ) -> AgentResult:
-        """What is said of the attempt goes to comments, states and labels."""
-        return self._redacted(await self._work(claimed, token, transcript))
+        """What is said of the attempt goes to comments, states, labels and its span."""
+        result: AgentResult | None = None
+        try:
+            result = self._redacted(await self._work(claimed, token, transcript))
+            return result
+        finally:
+            usage = self._purse.account((result and result.usage) or transcript.usage)
+            spans.describe(self._purse.meter, usage, result)
 
     def _redacted(self, result: AgentResult) -> AgentResult:
         clean = self._app.redactor

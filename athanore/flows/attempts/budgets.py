@@ -72,7 +72,7 @@ class Purse:
         self._task_id = task_id
         self._names = route.names
         self._zone = app.dispatcher.settings.budget_zone
-        self._meter = meter_of(app, route)
+        self.meter = meter_of(app, route)
         self._budgets = {
             Span.ATTEMPT: Budget(route.max_cost_usd, route.max_tokens),
             Span.TASK: Budget(route.task_max_cost_usd, route.task_max_tokens),
@@ -117,11 +117,11 @@ class Purse:
         """What an attempt has used, with the agent, the time, and an estimate of a missing cost."""
         estimated = usage.get("cost_source") == ESTIMATED
         usage = {k: v for k, v in usage.items() if not (estimated and k == "cost_usd")}
-        told = {**usage, "agent": self._meter.agent, "at": self._app.clock.now().isoformat()}
+        told = {**usage, "agent": self.meter.agent, "at": self._app.clock.now().isoformat()}
         told.pop("cost_source", None)
         if Spent.of(told).cost_usd is not None:
             return told | {"cost_source": REPORTED}
-        model = told.get("model") or self._meter.model
+        model = told.get("model") or self.meter.model
         if isinstance(model, str) and (cost := prices.estimate(model, told)) is not None:
             return told | {"cost_usd": cost, "cost_source": ESTIMATED}
         return told

@@ -1,0 +1,257 @@
+"""Real agents of the Agent Client Protocol: a task by MCP, a refusal, a stop, a session, usage.
+
+Their models are scripted servers on 127.0.0.1. The programs are those of the folder that
+ATHANORE_TEST_AGENTS names (`node_modules/.bin`), whose Node is first on PATH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytest.importorskip("acp")
+
+from athanore.agent_adapters.acp import AcpAgentAdapter
+from athanore.agent_adapters.acp.conversation import Permissions
+from athanore.agent_adapters.acp.dialects import dialect_of
+from athanore.agent_adapters.base import AgentJob
+from athanore.agent_adapters.sessions import Session
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
+from athanore.routes import Route
+from tests.agents.model import HANG, Call, scripted
+from tests.api.rig import Api
+from tests.claude.endpoint import Reply, Request, hang, say
+from tests.claude.rig import claude_rig, eventually
+from tests.harness import prompt
+
+pytestmark = pytest.mark.nightly
+
+AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
+BY_MCP: list[Call] = [
+    ("get_task", {}),
+    ("add_comment", {"comment": "It was the cache."}),
+    ("move_task", {"target_queue": "Done"}),
+]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A real agent whose model does what a script says.
+
+    Attributes:
+        adapter: makes the adapter.
+        env: the environment, without the board.
+        work: the working folder.
+        asked: the bodies of the requests to its model.
+        hangs: tells whether the model has been asked for what it never answers.
+        goes_on: has the model answer everything from now on.
+    """
+
+    adapter: Callable[..., AcpAgentAdapter]
+    env: dict[str, str]
+    work: Path
+    asked: Callable[[], list[Any]]
+    hangs: Callable[[], bool]
+    goes_on: Callable[[], None]
+
+    def job(self, **more: Any) -> AgentJob:
+        task, route = Task("1", "Fix it", "Todo"), Route("Todo", prompt)
+        return AgentJob(task, route, "Do it.", env=self.env, cwd=self.work, **more)
+
+    def processes(self) -> list[psutil.Process]:
+        """What lives of the agent."""
+        found = list[psutil.Process]()
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("HOME") == self.env["HOME"]:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+TOUCH: Call = ("touch", {})
+"""Stands for the call of an agent's own shell that makes a file, for which it asks."""
+
+
+@contextmanager
+def claude(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
+    touch = ("!Bash", {"command": "touch here", "description": "a step"})
+    calls = [touch if call == TOUCH else call for call in calls]
+    hanging: list[bool] = []
+    over: list[bool] = []
+
+    def script(request: Request) -> Reply:
+        if over or request.turn > len(calls):
+            return say("All done.")
+        name, arguments = calls[request.turn - 1]
+        if not name:
+            hanging.append(True)
+            return hang()
+        tool = name.strip("!") if name.startswith("!") else f"mcp__athanore__{name}"
+        return Reply([{"type": "tool_use", "id": "", "name": tool, "input": arguments}])
+
+    with claude_rig(script) as rig:
+        env = rig.env() | {"PATH": f"{AGENTS}:{os.environ['PATH']}"}
+        yield Agent(
+            partial(AcpAgentAdapter, "claude-agent-acp"),
+            env, rig.work, lambda: [r.body for r in rig.model.requests], lambda: bool(hanging),
+            lambda: over.append(True),
+        )  # fmt: skip
+
+
+@contextmanager
+def codex(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
+    escalated = {"sandbox_permissions": "require_escalated", "justification": "It helps."}
+    touch = ("!exec_command", {"cmd": "touch here", **escalated})
+    with scripted([touch if call == TOUCH else call for call in calls]) as model:
+        (home / ".codex").mkdir()
+        (home / ".codex" / "config.toml").write_text(
+            'model = "m"\nmodel_provider = "stub"\n[model_providers.stub]\nname = "stub"\n'
+            f'base_url = "{model.url}/v1"\nwire_api = "responses"\nenv_key = "STUB_KEY"\n'
+        )
+        (home / "work").mkdir()
+        env = {"PATH": f"{AGENTS}:{os.environ['PATH']}", "HOME": str(home), "STUB_KEY": "k"}
+        yield Agent(
+            partial(AcpAgentAdapter, "codex-acp"),
+            env, home / "work", lambda: model.requests, model.hangs.is_set, model.go_on,
+        )  # fmt: skip
+
+
+@contextmanager
+def opencode(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
+    touch = ("!bash", {"command": "touch here", "description": "a step"})
+    with scripted([touch if call == TOUCH else call for call in calls]) as model:
+        provider: dict[str, Any] = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{model.url}/v1", "apiKey": "k"},
+            "models": {
+                "m": {
+                    "cost": {"input": 1000, "output": 1000},
+                    "limit": {"context": 100000, "output": 1000},
+                }
+            },
+        }
+        config = {"model": "stub/m", "provider": {"stub": provider}, "permission": {"bash": "ask"}}
+        folder = home / ".config" / "opencode"
+        folder.mkdir(parents=True)
+        (folder / "opencode.json").write_text(json.dumps(config))
+        (home / "work").mkdir()
+        env = {"PATH": f"{AGENTS}:{os.environ['PATH']}", "HOME": str(home)}
+        yield Agent(
+            partial(AcpAgentAdapter, "opencode acp"),
+            env, home / "work", lambda: model.requests, model.hangs.is_set, model.go_on,
+        )  # fmt: skip
+
+
+type Makes = Callable[..., AbstractContextManager[Agent]]
+type Make = Callable[[Path, Sequence[Call]], AbstractContextManager[Agent]]
+ALL: dict[str, tuple[str, Make]] = {
+    "claude": ("claude-agent-acp", claude),
+    "codex": ("codex-acp", codex),
+    "opencode": ("opencode", opencode),
+}
+
+
+@pytest.fixture(params=list(ALL))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Makes:
+    """Makes one of the agents, with what its model asks for."""
+    program, make = ALL[request.param]
+    if shutil.which(program, path=AGENTS) is None:
+        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {program}")
+    return partial(of_calls, make, tmp_path)
+
+
+def of_calls(make: Make, home: Path, *calls: Call) -> AbstractContextManager[Agent]:
+    return make(home, calls)
+
+
+def told(events: list[AgentEvent], kind: EventKind) -> list[dict[str, Any]]:
+    return [dict(event.data) for event in events if event.kind is kind]
+
+
+async def cut_off(agent: Agent, run: asyncio.Task[AgentResult]) -> None:
+    """Cancel an attempt that waits for its model, and see that nothing of it lives."""
+    await eventually(agent.hangs, "its model is asked for what it does not answer")
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert agent.processes() == []
+
+
+def test_a_task_by_the_tools_of_mcp_with_what_it_used(guarded: Api, make: Makes) -> None:
+    events: list[AgentEvent] = []
+    with make(*BY_MCP) as agent:
+        task = guarded.board.get_task(guarded.board.create_task("Todo", "Fix it").id)
+        _, token = guarded.start_run(task.id)
+        own = {
+            "ATHANORE_API_URL": guarded.url,
+            "ATHANORE_TASK_ID": task.id,
+            "ATHANORE_TOKEN": token,
+        }
+        job = replace(agent.job(emit=events.append), task=task, env=agent.env | own)
+        result = asyncio.run(agent.adapter().run(job))
+        assert result.succeeded, (result, events)
+        assert agent.processes() == []
+    task = guarded.board.get_task(task.id)
+    assert ([c.text for c in task.comments], task.queue_name) == (["It was the cache."], "Done")
+    used = [call["name"] for call in told(events, EventKind.TOOL_USE)]
+    assert [name for name, _ in BY_MCP] == [re.split(r"\W|__|(?<=athanore)_", n)[-1] for n in used]
+    assert token not in str(told(events, EventKind.STARTED))
+    known = dialect_of(agent.adapter()._program())  # pyright: ignore[reportPrivateUsage]
+    assert known.tells_cost == (result.usage.get("cost_usd", 0) > 0)
+    tokens = (400, 40) if known.tells_tokens else (None, None)
+    assert (result.usage.get("input_tokens"), result.usage.get("output_tokens")) == tokens
+    assert told(events, EventKind.COST)[-1] == result.usage
+
+
+@pytest.mark.parametrize("permissions", ["deny", "allow"])
+def test_a_tool_is_allowed_or_the_reason_of_a_failure(
+    make: Makes, permissions: Permissions
+) -> None:
+    events: list[AgentEvent] = []
+    with make(TOUCH) as agent:
+        adapter = agent.adapter(permissions=permissions, board_access="curl")
+        result = asyncio.run(adapter.run(agent.job(emit=events.append)))
+        is_there = (agent.work / "here").exists()
+        assert agent.processes() == []
+    (used,) = told(events, EventKind.TOOL_USE)
+    assert used["input"]["command"] == "touch here"
+    if permissions == "allow":
+        assert result.succeeded and is_there, (result, events)
+        return
+    assert (result.outcome, result.retryable, is_there) == (AgentOutcome.FAILED, False, False)
+    assert result.reason == f"permission denied: {used['name']}"
+
+
+async def test_a_retry_goes_on_with_the_session_of_one_that_was_cancelled(make: Makes) -> None:
+    kept: list[Session] = []
+    events: list[AgentEvent] = []
+    with make(TOUCH, HANG) as agent:
+
+        def adapter() -> AcpAgentAdapter:
+            return agent.adapter(permissions="allow", board_access="curl", resume_on_retry=True)
+
+        first = asyncio.create_task(adapter().run(agent.job(keep=kept.append)))
+        await cut_off(agent, first)
+        session = Session.parse(kept[-1].dump())
+        job = agent.job(attempt=2, session=session, emit=events.append)
+        job = replace(job, prompt="Go on.")
+        agent.goes_on()
+        second = await adapter().run(job)
+        assert second.succeeded, (second, events)
+        assert second.usage["session_id"] == kept[-1].id
+        bodies = [json.dumps(body) for body in agent.asked()]
+        assert [body for body in bodies if "Do it." in body and "Go on." in body]
