@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -138,15 +139,36 @@ async def test_what_it_has_used_is_known_though_its_time_is_up(codex: Make) -> N
     assert (result.usage["input_tokens"], result.usage["output_tokens"]) == (7, 1)
 
 
+def write_rollout(folder: Path, thread: str, **limits: Mapping[str, float]) -> None:
+    path = folder / f"sessions/2026/rollout-1-{thread}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = {"primary": {"used_percent": 1, "window_minutes": 300}}
+    lines = [{"payload": {"type": "token_count", "rate_limits": told}} for told in (before, limits)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+
+
+async def test_a_limit_that_codex_says_is_near_is_told(codex: Make, tmp_path: Path) -> None:
+    agent, job, events = codex("cat STREAMS/codex-ok.jsonl")
+    write_rollout(
+        tmp_path, THREAD,
+        primary={"used_percent": 93.2, "window_minutes": 300, "resets_at": 1795700000},
+        secondary={"used_percent": 42, "window_minutes": 10080, "resets_at": 1795900000},
+    )  # fmt: skip
+    assert (await agent.run(replace(job, env={**job.env, "CODEX_HOME": str(tmp_path)}))).succeeded
+    (told,) = [e.data for e in events if e.kind is EventKind.PROGRESS and "limit" in e.data]
+    assert told["text"] == "93 % of the 5-hour limit is used"
+    assert told["limit"] == {
+        "kind": "5-hour", "used": 0.932, "resets_at": "2026-11-26T13:33:20+00:00",
+    }  # fmt: skip
+
+
 async def test_a_limit_is_the_providers_with_the_reset_that_codex_has_noted(
     codex: Make, tmp_path: Path
 ) -> None:
     agent, job, _ = codex("cat STREAMS/codex-limit.jsonl; exit 1")
     thread = "01a2173f-a7af-7a73-b336-b0d836b990bc"
-    limits = '{"primary":{"used_percent":100,"window_minutes":300,"resets_at":1795700000}}'
-    rollout = tmp_path / f"sessions/2026/rollout-1-{thread}.jsonl"
-    rollout.parent.mkdir(parents=True)
-    rollout.write_text(f'{{"payload":{{"rate_limits":{limits}}}}}\n', encoding="utf-8")
+    full = {"used_percent": 100, "window_minutes": 300, "resets_at": 1795700000}
+    write_rollout(tmp_path, thread, primary=full)
     result = await agent.run(replace(job, env={**job.env, "CODEX_HOME": str(tmp_path)}))
     assert result.has_fault(FaultKind.PROVIDER) and result.reason == "provider limit (5-hour)"
     assert result.fault is not None and result.fault.retry_at is not None

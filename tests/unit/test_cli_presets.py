@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from athanore.agent_adapters.cli.adapter import PRESETS, CliAgentAdapter
-from athanore.agent_adapters.cli.codex import reset_in_rollout
 from athanore.agent_adapters.cli.preset import Options
+from athanore.agent_adapters.cli.rollout import noted
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentResult, EventKind, FaultKind
 
@@ -170,15 +170,15 @@ def test_the_reset_of_codex_is_in_its_rollout(tmp_path: Path) -> None:
     rollout = folder / "rollout-2026-11-26T09-46-17-thread.jsonl"
     rollout.write_text(f"{{}}\n{json.dumps(line)}\n", encoding="utf-8")
     env = {"CODEX_HOME": str(tmp_path)}
-    assert reset_in_rollout(env, "thread") == ("5-hour", datetime.fromtimestamp(1795700000, UTC))
-    assert reset_in_rollout(env, "another") is None
-    assert reset_in_rollout(env, "*") is None
+    assert noted(env, "thread").reset == ("5-hour", datetime.fromtimestamp(1795700000, UTC))
+    assert noted(env, "another").reset is None
+    assert noted(env, "*").reset is None
     with rollout.open("a", encoding="utf-8") as file:
         file.write('{"payload": {"rate_limits": {"prim')
-    assert reset_in_rollout(env, "thread") is not None, "the line that is cut off does not count"
+    assert noted(env, "thread").reset is not None, "the line that is cut off does not count"
     primary["resets_at"] = 10**18
     rollout.write_text(json.dumps(line), encoding="utf-8")
-    assert reset_in_rollout(env, "thread") is None, "there is no such time"
+    assert noted(env, "thread").reset is None, "there is no such time"
 
 
 # --- the others ----------------------------------------------------------------------------------

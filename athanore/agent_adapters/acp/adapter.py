@@ -18,6 +18,7 @@ from athanore.agent_adapters.acp.conversation import Conversation, Permissions
 from athanore.agent_adapters.acp.library import library, server_models
 from athanore.agent_adapters.acp.wire import Wire
 from athanore.agent_adapters.base import AgentJob, Meter
+from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.mcp_servers import BoardAccess, Servers, board_server, checked, lesson
 from athanore.agent_adapters.program import (
     close_pipes,
@@ -190,6 +191,10 @@ class AcpAgentAdapter:
                     await wire.drained(_LAST_WORDS)
                     result = _broken_off(code, attempt)
             conversation.flush()
+        noted = conversation.tools.dialect.noted
+        if noted is not None and attempt.session:
+            known = await asyncio.to_thread(noted, job.env, attempt.session)
+            result = with_noted(job, result, known)
         tail = str(conversation.words) or str(conversation.noise)
         return replace(
             result, output_tail=result.output_tail or tail, usage=dict(conversation.usage)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
+from athanore.agent_adapters.cli import rollout
+from athanore.agent_adapters.cli.preset import Noted
 from athanore.agent_adapters.cli.reader import failure
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
 
@@ -40,6 +42,8 @@ class Dialect:
         refusal: what the output of a failed tool says if it was not allowed, where the agent itself
             or its sandbox refuses without asking.
         noise: lines of its standard error that tell people nothing.
+        noted: finds what the agent has written down of usage limits, from its environment and the
+            session.
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
     """
 
@@ -48,6 +52,7 @@ class Dialect:
     tells_tokens: bool = False
     refusal: re.Pattern[str] | None = None
     noise: re.Pattern[str] | None = None
+    noted: Callable[[Mapping[str, str], str], Noted] | None = None
     homes: tuple[str, ...] = ()
 
 
@@ -68,6 +73,7 @@ _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             mode="workspace-write",
             tells_tokens=True,
             refusal=re.compile(r"Read-only file system|Status: Denied"),
+            noted=rollout.noted,
             homes=("CODEX_HOME",),
         ),
         # The tokens of its answer are those of the last call only.

@@ -13,6 +13,7 @@ from typing import Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
+from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.cli.preset import Options, Preset
 from athanore.agent_adapters.cli.reader import StreamReader
 from athanore.agent_adapters.mcp_servers import (
@@ -28,7 +29,7 @@ from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, vers
 from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
-from athanore.models import AgentResult, FaultKind
+from athanore.models import AgentResult
 from athanore.processes.supervisor import STOP_GRACE
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -103,11 +104,9 @@ class CliAgentAdapter:
         if session and not reader.started and (result.exit_code or 0) > 0:
             tell_afresh(job, session, "the program does not know it")
             result, reader = await self._attempt(preset, job, place, None)
-        if preset.reset and reader.session and result.has_fault(FaultKind.PROVIDER):
-            known = await asyncio.to_thread(preset.reset, job.env, reader.session)
-            if known is not None and result.fault is not None:
-                fault = replace(result.fault, retry_at=known.at, text=known.kind)
-                return replace(result, reason=f"provider limit ({known.kind})", fault=fault)
+        if preset.noted and reader.session:
+            known = await asyncio.to_thread(preset.noted, job.env, reader.session)
+            return with_noted(job, result, known)
         return result
 
     async def _place(self, preset: Preset, job: AgentJob) -> Place:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from athanore.agent_adapters.accounts import account
-from athanore.agent_adapters.cli.preset import Options, Preset, Reset, flags
-from athanore.agent_adapters.cli.reader import Json, StreamReader, note, obj, parse, say
+from athanore.agent_adapters.cli import rollout
+from athanore.agent_adapters.cli.preset import Options, Preset, flags
+from athanore.agent_adapters.cli.reader import Json, StreamReader, note, obj, say
 from athanore.agent_adapters.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
 from athanore.texts import count
@@ -22,8 +21,6 @@ from athanore.texts import count
 _WAITS = re.compile(r"Reconnecting\.\.\.|Falling back from WebSockets")
 _REFUSED = re.compile(r"Read-only file system|requires approval|rejected by user|denied by policy")
 _NOISE = ("Reading additional input from stdin",)
-_WINDOWS = {300: "5-hour", 10080: "7-day"}
-_FULL = 100
 _BARE = re.compile(r"[A-Za-z0-9_-]+")  # Codex takes no other name in a setting of its command line
 
 
@@ -111,27 +108,6 @@ class CodexReader(StreamReader):
         yield from self.spent(**{k: max(0, self.totals[k] - before[k]) for k in kinds})
 
 
-def reset_in_rollout(env: Mapping[str, str], session: str) -> Reset | None:
-    """Find a reset in the rollout of a thread, where it is a number, unlike in its words."""
-    home = Path(env.get("CODEX_HOME") or Path(env.get("HOME") or "/", ".codex"))
-    limits: Json = {}
-    for path in sorted(home.glob(f"sessions/**/rollout-*-{glob.escape(session)}.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if '"rate_limits"' in line:  # the last line may be cut off
-                payload = obj((parse(line) or {}).get("payload"))
-                limits = obj(payload.get("rate_limits")) or limits
-    full = [obj(limits.get(window)) for window in ("primary", "secondary")]
-    known = [w for w in full if count(w.get("used_percent")) >= _FULL and count(w.get("resets_at"))]
-    if not known:
-        return None
-    latest = max(known, key=lambda window: count(window["resets_at"]))
-    kind = _WINDOWS.get(count(latest.get("window_minutes")), "usage")
-    try:
-        return Reset(kind, datetime.fromtimestamp(count(latest["resets_at"]), UTC))
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
 def _words(options: Options, session: str | None) -> list[str]:
     # `exec resume` takes no -s; a setting holds in both.
     words = ["exec", *(["resume"] if session else []), "--json", "--skip-git-repo-check"]
@@ -187,5 +163,5 @@ PRESET = Preset(
     homes=("CODEX_HOME",),
     mode="workspace-write",
     interrupts=True,
-    reset=reset_in_rollout,
+    noted=rollout.noted,
 )

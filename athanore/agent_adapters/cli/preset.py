@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,10 +28,22 @@ class Options:
 
 
 class Reset(NamedTuple):
-    """What the program has noted of a usage limit."""
+    """Which usage limit is reached, and when it is reset."""
 
     kind: str
     at: datetime
+
+
+class Noted(NamedTuple):
+    """What a program has written down of its provider's usage limits.
+
+    Attributes:
+        reset: of the limit that is reached; None if none is.
+        near: those that are nearly reached: `kind`, `used` from 0 to 1, `resets_at`.
+    """
+
+    reset: Reset | None
+    near: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +62,8 @@ class Preset:
         interrupts: it tells what it has spent when it is interrupted.
         hand: how the program is told of the servers of MCP that it has, and of no others; from
             their names, its environment and the folder in which it starts.
-        reset: finds when a usage limit is reset in what the program has written down, from the
-            agent's environment and the session.
+        noted: finds what the program has written down of usage limits, from the agent's environment
+            and the session.
     """
 
     name: str
@@ -64,7 +76,7 @@ class Preset:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cost: bool = False
     interrupts: bool = False
-    reset: Callable[[Mapping[str, str], str], Reset | None] | None = None
+    noted: Callable[[Mapping[str, str], str], Noted] | None = None
 
 
 def in_settings(variable: str, servers: Servers) -> Handed:
