@@ -25,6 +25,7 @@ from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationE
 from athanore.launch import keyboard
 from athanore.launch.checks import check_app
 from athanore.launch.ending import shut_down
+from athanore.launch.mcp_extra import without_tools
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_server import PrefectServer, prefect_errors, prefect_server
 from athanore.launch.serving import serving
@@ -139,6 +140,8 @@ async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
                 logger.info(
                     "The board can be read; the start goes on.", extra={"action": "board_back"}
                 )
+            if (missing := without_tools(dispatcher)) is not None:
+                logger.warning("%s", missing, extra={"action": "extra_missing"})
             return True
         if await stop.requested_within(_BOARD_INTERVAL):
             return False

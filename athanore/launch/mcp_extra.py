@@ -42,6 +42,18 @@ async def mcp_findings(dispatcher: AgentDispatcher) -> list[Finding]:
     return [Finding("mcp", Level.WARN, says, _INSTALL)]
 
 
+def without_tools(dispatcher: AgentDispatcher) -> str | None:
+    """Say which agents are not given their board as tools, because the extra is missing here."""
+    names = [name for name in dispatcher.routes if _wants_tools(dispatcher, name)]
+    if is_installed() or not names:
+        return None
+    routes = ", ".join(map(repr, names))
+    return (
+        f"The extra `mcp` is not installed, so the agents of {routes} reach their task with curl "
+        f"only, if they may. {_INSTALL}"
+    )
+
+
 def _wants_tools(dispatcher: AgentDispatcher, name: str) -> bool:
     """Tell whether the agent of a route is given its board by MCP where the extra is there."""
     try:

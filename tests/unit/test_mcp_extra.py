@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from athanore import CliAgentAdapter, MemoryAdapter, ScriptedAgent
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.launch import mcp_extra
+from athanore.launch.foreground import app_is_checked
 from athanore.launch.mcp_extra import mcp_findings
+from athanore.launch.stopping import Stop
 from tests.harness import prompt
 
 
@@ -66,3 +69,22 @@ async def test_it_is_said_in_one_line(
         assert [line.endswith(says) for line in found] == ([True] if says else [])
         assert await told(port, ScriptedAgent([])) == [], "no agent would use it"
     assert await told(port) == [], "it does not run"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_start_without_the_extra_names_the_routes_whose_agents_miss_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_there: bool
+) -> None:
+    monkeypatch.setattr(mcp_extra, "is_installed", lambda: is_there)
+    app = AgentDispatcher(
+        name="t", queue_backend=MemoryAdapter(["Todo", "Review", "In Progress"]),
+        default_agent=CliAgentAdapter("codex", program=sys.executable),
+    )  # fmt: skip
+    app.route("Todo")(prompt)
+    app.route("Review", agent=ScriptedAgent())(prompt)
+    assert await app_is_checked(app, Stop())
+    told = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "extra_missing"]
+    says = (
+        "The extra `mcp` is not installed, so the agents of 'Todo' reach their task with curl only"
+    )
+    assert [line[: len(says)] for line in told] == ([] if is_there else [says])
