@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Never
+from typing import Never
 
 from pydantic import ValidationError
 
@@ -27,8 +23,8 @@ from athanore.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
 from athanore.route_rules import check_beside, check_budgets, check_filters, checked_notify
 from athanore.routes import Route, ranked
 from athanore.schedules import DraftFunction, Schedule
+from athanore.scripts import folder_of_caller, tell_mistakes_in_one_line
 from athanore.settings import Settings, explain
-from athanore.texts import shown
 from athanore.workspaces.base import PublishesWork, WorkspaceProvider, is_provider
 
 _OPTIONS = ("default_agent", "max_crashes", "name", "notify", "queue_backend", "workspace")
@@ -119,7 +115,7 @@ class AgentDispatcher:
             "day_max_tokens": day_max_tokens,
             "budget_time_zone": budget_time_zone,
         }
-        _tell_mistakes_in_one_line()
+        tell_mistakes_in_one_line()
         for option in unknown:
             raise unknown_option("AgentDispatcher", option, (*given, *_OPTIONS))
         given = {option: value for option, value in given.items() if value is not INHERIT}
@@ -129,7 +125,7 @@ class AgentDispatcher:
             raise ConfigurationError(explain(exc, given)) from None
         self.is_named = name is not None
         if name is None:
-            name = names.folder_name(_folder_of_caller())
+            name = names.folder_name(folder_of_caller())
         if not name.strip() or any(c in name for c in "/%&<>?#:"):
             raise ConfigurationError(
                 f"name={name!r} must not be empty nor contain any of / % & < > ? # : ; "
@@ -337,6 +333,30 @@ class AgentDispatcher:
             return self._board
 
     @property
+    def queue_backend(self) -> QueueAdapter | QueueBackend | None:
+        """What the board was said to be."""
+        return self._queue_backend
+
+    def use_board_of(self, other: AgentDispatcher) -> None:
+        """Have the same adapter as another one, instead of one that would be made."""
+        self._board = other.board
+
+    def take_over(self, newer: AgentDispatcher, held: Iterable[Route], settings: Settings) -> None:
+        """Have the routes, the schedules and the defaults of a newer version of the code.
+
+        What runs already keeps the route that it was given. The board and the name stay.
+
+        Args:
+            held: routes that are not in the newer version, and stay.
+            settings: those that count from now on.
+        """
+        self._routes = {**newer._routes, **{route.name: route for route in held}}
+        self._schedules = dict(newer._schedules)
+        self.default_agent, self.workspace = newer.default_agent, newer.workspace
+        self.max_crashes, self.notify = newer.max_crashes, newer.notify
+        self.settings = settings
+
+    @property
     def forges(self) -> list[Forge]:
         """Where the routes publish, each forge once; their credentials are no agent's."""
         providers = [self.workspace, *(route.workspace for route in self._routes.values())]
@@ -360,40 +380,6 @@ class AgentDispatcher:
                     "dispatcher or the route, or agent= to the route."
                 )
         return agent
-
-
-def _module_of_caller() -> dict[str, Any]:
-    """The globals of the module in which a dispatcher is made; for functions of `__init__`."""
-    frame = inspect.currentframe()
-    frame = frame.f_back.f_back if frame and frame.f_back else None
-    while frame is not None and frame.f_code.co_name == "__init__":  # and of subclasses
-        frame = frame.f_back
-    return frame.f_globals if frame else {}
-
-
-def _folder_of_caller() -> Path:
-    """The folder of the file in which a dispatcher is made; without a file (a console) this one."""
-    file = _module_of_caller().get("__file__")
-    return Path(file).resolve().parent if file else Path.cwd()
-
-
-def _tell_mistakes_in_one_line() -> None:
-    """Have a mistake that ends this script told as commands tell it, with exit code 2.
-
-    The script makes its dispatcher before it calls `run()`, which tells mistakes so.
-    """
-    module = _module_of_caller()
-    is_script = module.get("__name__") == "__main__" and "__file__" in module
-    if is_script and sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _end
-
-
-def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not isinstance(error, ConfigurationError):
-        sys.__excepthook__(kind, error, trace)
-        return
-    sys.stderr.write(f"athanore: {shown(' '.join(str(error).split()))}\n")
-    raise SystemExit(2)
 
 
 def _number(value: Seconds | Inherit | None) -> float | Inherit | None:

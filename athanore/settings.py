@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         "auto", description="Log to stderr as `text`, `json`, or `auto`: live on a terminal."
     )
+    reload: Literal["ask", "auto"] = Field(
+        "ask", description="`auto` takes a changed run.py over by itself; else it is announced."
+    )
     shutdown_grace: _Seconds = Field(
         30, ge=0, description="Seconds that running agents get to finish at a shutdown."
     )

@@ -26,6 +26,7 @@ from athanore.api.routers import (
     overview,
     questions,
     queues,
+    reload,
     routes,
     status,
     tasks,
@@ -71,7 +72,7 @@ def create_api(app: App) -> FastAPI:
     api.state.endpoints = [*api.routes, *guide.router.routes]
     problems.install(api)
     looks = (status, overview, costs, metrics, agents, events, board)
-    for module in (*looks, tasks, questions, queues, routes, workers):
+    for module in (*looks, tasks, questions, queues, routes, workers, reload):
         api.include_router(module.router, dependencies=[Depends(authenticate)])
         api.state.endpoints += module.router.routes
     # A webhook has a token of its own.

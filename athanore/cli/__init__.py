@@ -59,6 +59,7 @@ _GROUPS = {
         "people:approve",
         "people:reject",
         "acting:publish",
+        "reloading:reload",
         "acting:pause",
         "acting:resume",
     ),

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from athanore.cli.context import app_name
 from athanore.errors import AnswerLostError, NotFoundError
-from athanore.launch.serving import find_serving
+from athanore.launch.serving import Serving, find_serving
 from athanore.services.views import read_view
 
 _PATIENCE = 30.0
@@ -70,11 +70,38 @@ class AtWork:
                 f"The app at {self.host}:{self.port} did not answer; look whether it was done."
             ) from exc
 
+    def refused(self, path: str) -> tuple[int, Any]:
+        """Have something done by POST that may be refused; returns the status and the answer.
+
+        Raises:
+            AnswerLostError: it may have been done.
+        """
+        try:
+            return self._exchange("POST", path, "{}") or (0, {})
+        except _NoAnswerError as exc:
+            raise AnswerLostError(
+                f"The app at {self.host}:{self.port} did not answer; look at its log."
+            ) from exc
+
     def _request(self, method: str, path: str, body: str | None = None) -> Any:
         """The JSON of an answer; None if there is nobody, or it is a refusal.
 
         Raises:
             NotFoundError: the refusal says that there is no such task or route.
+            _NoAnswerError: the request was sent, and no answer came.
+        """
+        found = self._exchange(method, path, body)
+        if found is None:
+            return None
+        status, answer = found
+        if status == _NOT_FOUND:
+            raise NotFoundError(str(answer["detail"]))
+        return answer if status in (_OK, _CREATED, _ACCEPTED) else None
+
+    def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, Any] | None:
+        """The status and the JSON of an answer; None if there is nobody.
+
+        Raises:
             _NoAnswerError: the request was sent, and no answer came.
         """
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -93,9 +120,7 @@ class AtWork:
             raise _NoAnswerError from exc
         finally:
             connection.close()
-        if response.status == _NOT_FOUND:
-            raise NotFoundError(str(answer["detail"]))
-        return answer if response.status in (_OK, _CREATED, _ACCEPTED) else None
+        return response.status, answer
 
 
 class _NoAnswerError(Exception):
@@ -108,7 +133,11 @@ def find_at_work(reference: str | None) -> AtWork | None:
     Raises:
         ConfigurationError: no app is named; see `app_name`.
     """
-    found = find_serving(app_name(reference))
+    return at_work(find_serving(app_name(reference)))
+
+
+def at_work(found: Serving | None) -> AtWork | None:
+    """The task API of an app that was found; None if there is none, or a key for it is missing."""
     if found is None:
         return None
     key = _key() if found.needs_token else ""

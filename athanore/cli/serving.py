@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -68,6 +68,10 @@ def up(
             help="Read the board, say which agents would start and why not the rest, and end.",
         ),
     ] = False,
+    reload: Annotated[
+        Literal["ask", "auto"] | None,
+        Parameter(name="--reload", help="auto: take a changed run.py over by itself."),
+    ] = None,
     debug: Debug = False,
     log_format: LogFormatOption = None,
 ) -> None:
@@ -83,6 +87,8 @@ def up(
     from athanore.launch.foreground import run_app
 
     _set_capacity(dispatcher, limit, host_labels, min_free_memory)
+    if reload is not None:
+        dispatcher.settings = dispatcher.settings.model_copy(update={"reload": reload})
     run_app(dispatcher, reference=name, debug=debug, log_format=log_format)
 
 

@@ -213,6 +213,7 @@ async def at_work(
     calm_prefect()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         from athanore.flows import conflicts
+        from athanore.launch.code import check_auto
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry
 
@@ -220,6 +221,8 @@ async def at_work(
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
             logger.warning("%s", advice, extra={"action": "prefect_open"})
         app = App(reference, dispatcher, api_url, margins=margins)
+        if dispatcher.settings.reload == "auto":
+            check_auto(app.file)
         registry.register(app)
         try:
             yield app
@@ -238,6 +241,7 @@ async def _serve_app(
 ) -> None:
     from athanore.api.server import serve_api
     from athanore.deployments import claim_app, deploy, planned, poll_now
+    from athanore.launch.reloading import Reloader, let_go_on
     from athanore.runs.connection.telling import telling_client
 
     with prefect_errors():
@@ -245,6 +249,7 @@ async def _serve_app(
             await claim_app(client, app, serves=True)
             await deploy(client, await planned(client, app.dispatcher, app.reference))
             routes = await app.routes.read(client, fresh=True)
+            await let_go_on(client, app, routes)
             await poll_now(client, app.name, routes)
     tell_routes(routes)
     logger.info("Prefect UI: %s", ui_url(prefect.url), extra={"action": "started"})
@@ -259,8 +264,12 @@ async def _serve_app(
         services.append(prefect.watch())
     if screen is not None:
         services.append(_show(screen, app))
-    keys = keyboard.Keys(app, stop)
-    with app_is_served(app, api_socket, prefect.url), keyboard.listening(keys.actions) as heard:
+    with app_is_served(app, api_socket, prefect.url) as renew, contextlib.ExitStack() as stack:
+        reloader = Reloader(app, renew)
+        app.reload = reloader.take_over
+        services.append(reloader.watch())
+        keys = keyboard.Keys(app, stop, reloader.by_key)
+        heard = stack.enter_context(keyboard.listening(keys.actions))
         took = time.time() - psutil.Process().create_time()
         hint = f" {keyboard.HINT}" if heard else ""
         logger.info("Ready in %.1f s.%s", took, hint, extra={"action": "started"})
@@ -269,7 +278,7 @@ async def _serve_app(
 
 def app_is_served(
     app: App, api_socket: socket.socket, prefect_api: str
-) -> contextlib.AbstractContextManager[None]:
+) -> contextlib.AbstractContextManager[Callable[[], None]]:
     """Have commands find the app, whose task API listens on this socket; see `serving`."""
     host, port = api_socket.getsockname()[:2]
     needs_token = app.dispatcher.settings.api_auth == "token"

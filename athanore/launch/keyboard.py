@@ -1,4 +1,4 @@
-"""Single keys on the terminal in which an app runs: o opens its page, p pauses it, q stops it."""
+"""Single keys on the terminal in which an app runs: open its page, pause, reload, stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import termios
 import tty
 import webbrowser
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
 from athanore.errors import AthanoreError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("athanore")
 
-HINT = "Keys: o opens the board page, p pauses, q stops."
+HINT = "Keys: o opens the board page, p pauses, r takes a changed run.py over, q stops."
 
 
 @contextlib.contextmanager
@@ -76,16 +76,22 @@ def _terminal() -> int | None:
 class Keys:
     """What the keys do."""
 
-    def __init__(self, app: App, stop: Stop) -> None:
+    def __init__(self, app: App, stop: Stop, reload: Callable[[], Awaitable[None]]) -> None:
         self._app = app
         self._stop = stop
+        self._reload = reload
+        self._reloading: asyncio.Task[None] | None = None
         self._paused: list[str] = []
         self._switching: asyncio.Task[None] | None = None
 
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
         """What belongs to each key."""
-        return {"o": self._open, "p": self._switch, "q": self._end}
+        return {"o": self._open, "p": self._switch, "q": self._end, "r": self._renew}
+
+    def _renew(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._reload())
 
     def _open(self) -> None:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._app.api_url)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,13 +44,14 @@ class Serving:
     pid: int = 0
 
 
-def find_serving(reference: str) -> Serving | None:
+def find_serving(reference: str, *, changed_too: bool = False) -> Serving | None:
     """Find out where an app is served; None if it is not, or not as a command would see it.
 
     That is so when its code has been changed since, or PREFECT_API_URL names another Prefect.
 
     Args:
         reference: the app, as `run.py:dispatcher`, from the present folder.
+        changed_too: also if its code has been changed since.
     """
     try:
         with _place(reference).open("rb") as file:
@@ -58,7 +59,8 @@ def find_serving(reference: str) -> Serving | None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return None  # nobody holds it
             found = Serving(**json.load(file))
-        if found.version != __version__ or _changed(found.code[0]) != found.code[1]:
+        is_changed = not changed_too and _changed(found.code[0]) != found.code[1]
+        if found.version != __version__ or is_changed:
             return None
     except (OSError, ValueError, TypeError, LookupError):
         return None
@@ -69,8 +71,10 @@ def find_serving(reference: str) -> Serving | None:
 @contextlib.contextmanager
 def serving(
     reference: str, code: Path, address: tuple[str, int], prefect: str, *, needs_token: bool
-) -> Generator[None]:
+) -> Generator[Callable[[], None]]:
     """Have commands find the app while the block runs. That they cannot is no reason not to serve.
+
+    The value is to be called when the code was taken over as it is now.
 
     Args:
         reference: the app, as `run.py:dispatcher`, from the present folder.
@@ -81,6 +85,7 @@ def serving(
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     place = _place(reference)
+    renew = _nothing
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,12 +93,22 @@ def serving(
             file = stack.enter_context(open(descriptor, "r+", encoding="utf-8"))
             if _locked(descriptor):
                 stack.callback(place.unlink, missing_ok=True)
-                code_of = (str(code), _changed(str(code)))
-                note = Serving(url, needs_token, prefect, code_of, pid=os.getpid())
-                file.truncate()
-                json.dump(asdict(note), file)
-                file.flush()
-        yield
+
+                def write() -> None:
+                    code_of = (str(code), _changed(str(code)))
+                    note = Serving(url, needs_token, prefect, code_of, pid=os.getpid())
+                    file.seek(0)
+                    file.truncate()
+                    json.dump(asdict(note), file)
+                    file.flush()
+
+                write()
+                renew = write
+        yield renew
+
+
+def _nothing() -> None:
+    """There is no note to renew."""
 
 
 def _locked(descriptor: int) -> bool:

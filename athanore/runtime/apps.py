@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +59,7 @@ class App:
         liveness: the heartbeats of its workers, as they were seen here.
         noted: what its polls here remember.
         whole_polls: which of its routes have just been looked at here, and had no work.
+        reload: takes its changed code over and says what that changes; None where nobody can.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class App:
         self.ledger = Ledger(dispatcher.name)
         self.noted = Noted()
         self.whole_polls = WholePolls()
+        self.reload: Callable[[], Awaitable[list[str]]] | None = None
         settings = dispatcher.settings
         self.liveness = Liveness(settings.lost_after)
         self.api_url = api_url or settings.agent_api_url(settings.api_host, settings.api_port)
@@ -123,6 +126,12 @@ class App:
     def version(self) -> str:
         """The version of the app that this process has; see `app_version`."""
         return app_version(self.dispatcher)
+
+    def code_changed(self) -> None:
+        """Note that the dispatcher has taken over newer code."""
+        self.__dict__.pop("version", None)
+        self.redactor.learn(Redactor.of(self.dispatcher))
+        self.routes.forget()
 
 
 def served_here() -> list[str]:

@@ -36,6 +36,11 @@ def app_version(dispatcher: AgentDispatcher) -> str:
     return f"{__version__}+{hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:8]}"
 
 
+def described(value: object) -> str:
+    """A value in words that are the same in every process; what may be a secret is left out."""
+    return _described(value, _DEPTH)
+
+
 def _named(values: Mapping[str, object], depth: int = _DEPTH) -> str:
     """Describe options or arguments by their names."""
     said: list[str] = []

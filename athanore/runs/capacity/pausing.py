@@ -45,6 +45,7 @@ async def pause(
     reason: str = "",
     resume_at: datetime | None = None,
     account: str = "",
+    is_missing: bool = False,
 ) -> None:
     """Pause a route; safe to repeat.
 
@@ -53,6 +54,7 @@ async def pause(
             A route that is paused already stays as it is.
         resume_at: when such a route tries again; None: a person resumes it.
         account: whose limit at a provider pauses it; the reason says until when.
+        is_missing: it is paused because the code has it no more; see `missing`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -66,7 +68,14 @@ async def pause(
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = reason if account else f"{reason}{again}"
-        await _mark(prefect, app, route, shown, account, resume_at)
+        mark = {
+            "route": route,
+            "reason": shown,
+            "account": account,
+            "resume_at": None if resume_at is None else resume_at.isoformat(),
+            "is_missing": is_missing,
+        }
+        await _mark(prefect, app, mark)
     if resume_at is not None:  # first: one that is paused already stays as it is
         again_then = NewRun(
             name=f"resume {route}",
@@ -181,6 +190,12 @@ async def _marks(prefect: RunStore, app: str) -> dict[str, dict[str, Any]]:
     return {mark.value["route"]: mark.value for mark in kept}
 
 
+async def missing(prefect: RunStore, app: str) -> list[str]:
+    """The routes of an app that are paused because its code has them no more."""
+    marks = await _marks(prefect, app)
+    return [route for route, mark in marks.items() if mark.get("is_missing")]
+
+
 async def account_waited_for(prefect: RunStore, app: str, route: str) -> str:
     """Whose limit at a provider a route waits for; "" if it is paused for another reason."""
     mark = await prefect.value(_mark_name(app, route))
@@ -215,18 +230,9 @@ def _mark_name(app: str, route: str) -> str:
     return f"{_MARK}-{sha256(names.route_resource(app, route).encode()).hexdigest()[:32]}"
 
 
-async def _mark(
-    prefect: RunStore,
-    app: str,
-    route: str,
-    reason: str,
-    account: str,
-    resume_at: datetime | None,
-) -> None:
-    """Note that the route pauses itself; before it does, so that a pause is never without it."""
-    until = None if resume_at is None else resume_at.isoformat()
-    value = {"route": route, "reason": reason, "account": account, "resume_at": until}
-    await prefect.keep(_mark_name(app, route), value, [_MARK, names.app_tag(app)])
+async def _mark(prefect: RunStore, app: str, mark: dict[str, Any]) -> None:
+    """Note that a route pauses itself; before it does, so that a pause is never without it."""
+    await prefect.keep(_mark_name(app, mark["route"]), mark, [_MARK, names.app_tag(app)])
 
 
 async def forget_mark(prefect: RunStore, app: str, route: str) -> None:

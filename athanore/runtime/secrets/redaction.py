@@ -45,6 +45,10 @@ class Redactor:
             }
         self._forms = sorted(forms, key=len, reverse=True)
 
+    def learn(self, other: Redactor) -> None:
+        """Know what another one knows, too."""
+        self._forms = sorted({*self._forms, *other._forms}, key=len, reverse=True)
+
     @classmethod
     def of(cls, dispatcher: AgentDispatcher) -> Redactor:
         """A redactor that knows our secrets, Prefect's and the board's."""

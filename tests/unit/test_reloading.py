@@ -1,0 +1,118 @@
+"""A changed run.py: what is said of it, and how it is loaded again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from athanore.errors import ConfigurationError
+from athanore.launch import code
+from athanore.runtime import apps
+
+RUN = """
+from athanore import AgentDispatcher, MemoryAdapter
+from words import hello
+
+dispatcher = AgentDispatcher("true", name="again", queue_backend=MemoryAdapter(["Todo", "Next"]))
+
+@dispatcher.route("Todo", max_retries=1)
+def todo(task_id, task_name):
+    return hello(task_name)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Path]:
+    """An app of two files, and its modules forgotten afterwards."""
+    (tmp_path / "words.py").write_text("def hello(name):\n    return 'hello ' + name\n")
+    (tmp_path / "run.py").write_text(RUN)
+    before, path = set(sys.modules), list(sys.path)
+    yield tmp_path / "run.py"
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if name in ("words", "athanore_app_run"):
+            del sys.modules[name]
+
+
+def _rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_file_and_the_modules_beside_it_are_loaded_anew(script: Path) -> None:
+    reference = f"{script}:dispatcher"
+    old = apps.load(reference)
+    before = code.read_code(script)
+    assert [path.name for path in before] == ["run.py", "words.py"]
+    _rewrite(script.parent / "words.py", "'hello ' + name", "'good morning, ' + name")
+    _rewrite(script, "max_retries=1", "max_retries=2")
+    lines = code.changed_lines(before, code.read_code(script))
+    assert lines[0] == '-@dispatcher.route("Todo", max_retries=1)'
+    assert "+    return 'good morning, ' + name" in lines
+    new = code.load_anew(reference, script)
+    assert code.differences(old.routes, new.routes) == ["route 'Todo': max_retries 1 -> 2"]
+    assert str(new.routes["Todo"].prompt("1", "Eve")) == "good morning, Eve"
+    assert str(old.routes["Todo"].prompt("1", "Eve")) == "hello Eve", "what runs stays as it was"
+
+
+def test_a_new_route_and_another_prompt_are_named(script: Path) -> None:
+    old = apps.load(f"{script}:dispatcher")
+    more = RUN.replace("hello(task_name)", "hello(task_id)")
+    more += '\n@dispatcher.route("Next")\ndef nxt(task_id, task_name):\n    return "x"\n'
+    script.write_text(more)
+    new = code.load_anew(f"{script}:dispatcher", script)
+    assert code.differences(old.routes, new.routes) == [
+        "route 'Todo': another prompt",
+        "route 'Next' is new",
+    ]
+    script.write_text("\n\n" + more)
+    again = code.load_anew(f"{script}:dispatcher", script)
+    assert code.differences(new.routes, again.routes) == [], "only its lines have moved"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("run.py", "max_retries=1", "max_retries=", "run.py, line 7: SyntaxError: expected"),
+        ("run.py", "max_retries=1", "max_retries=-1", "run.py, line 7: Route 'Todo': max_ret"),
+        ("run.py", "dispatcher = ", "app = ", "run.py, line 7: NameError: name 'dispatcher'"),
+        ("words.py", "def hello", "raise SystemExit(3)\ndef hello", "words.py, line 1: SystemExit"),
+    ],
+)
+def test_what_is_broken_says_where_and_leaves_what_was_loaded(
+    script: Path, file: str, old: str, new: str, says: str
+) -> None:
+    apps.load(f"{script}:dispatcher")
+    loaded = {name: sys.modules[name] for name in ("words", "athanore_app_run")}
+    _rewrite(script.parent / file, old, new)
+    with pytest.raises(ConfigurationError) as told:
+        code.load_anew(f"{script}:dispatcher", script)
+    assert says in str(told.value)
+    assert {name: sys.modules[name] for name in loaded} == loaded
+
+
+def test_a_long_change_is_told_in_part(tmp_path: Path) -> None:
+    file = tmp_path / "run.py"
+    lines = code.changed_lines({file: ""}, {file: "\n".join(f"a{n} = 1" for n in range(40))})
+    assert (len(lines), lines[-1]) == (13, "and 28 lines more")
+
+
+def test_it_is_not_taken_over_by_itself_where_agents_can_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "run.py"
+    file.write_text("")
+    with pytest.raises(ConfigurationError, match="belongs to the user that agents run as"):
+        code.check_auto(file)
+    nobody = os.geteuid() + 4711
+    monkeypatch.setattr(os, "geteuid", lambda: nobody)
+    monkeypatch.setattr(os, "access", lambda path, mode: path == tmp_path)
+    with pytest.raises(ConfigurationError, match="can be written by the user"):
+        code.check_auto(file)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    code.check_auto(file)
