@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Never
+from typing import Any, Never
 
 from pydantic import ValidationError
 
