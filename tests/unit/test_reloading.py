@@ -111,8 +111,13 @@ def test_it_is_not_taken_over_by_itself_where_agents_can_write_it(
         code.check_auto(file)
     nobody = os.geteuid() + 4711
     monkeypatch.setattr(os, "geteuid", lambda: nobody)
-    monkeypatch.setattr(os, "access", lambda path, mode: path == tmp_path)
+    writable = [tmp_path]
+
+    def access(path: Path, _: int) -> bool:
+        return path in writable
+
+    monkeypatch.setattr(os, "access", access)
     with pytest.raises(ConfigurationError, match="can be written by the user"):
         code.check_auto(file)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    writable.clear()
     code.check_auto(file)
