@@ -39,6 +39,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError
 from athanore.models import Task
 from athanore.runtime.apps import App
+from athanore.runtime.background import SideTasks
 from athanore.runtime.boards.board import Board
 from athanore.services import tasks
 from athanore.services.cost_views import By, Report
@@ -56,6 +57,7 @@ class Service:
         self.runs = AgentRuns(app, self.prefect)
         self.gate = Gate(app, self.prefect)
         self.redactor = app.redactor
+        self.beside = SideTasks("Work that a request has begun")
         self.activity = Activity(app)
         self.live = LiveEvents(app.name)
         self._lines = LastLines(app.name, self.live, self.prefect)

@@ -1,7 +1,14 @@
 """Where the work of agents is published: pull requests of a forge."""
 
 from athanore.forges.base import Forge, PullRequest, PullRequestState
-from athanore.forges.feedback import Feedback, FeedbackKind, PullRequestNews, TellsFeedback
+from athanore.forges.feedback import (
+    Feedback,
+    FeedbackKind,
+    Heard,
+    HearsOfPulls,
+    PullRequestNews,
+    TellsFeedback,
+)
 from athanore.forges.github import GitHubForge
 from athanore.forges.gitlab import GitLabForge
 from athanore.forges.texts import PullRequestTask
@@ -12,6 +19,8 @@ __all__ = [
     "Forge",
     "GitHubForge",
     "GitLabForge",
+    "Heard",
+    "HearsOfPulls",
     "PullRequest",
     "PullRequestNews",
     "PullRequestState",

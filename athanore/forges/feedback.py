@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -40,6 +40,36 @@ class PullRequestNews:
 
     state: PullRequestState
     feedback: tuple[Feedback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Which pull requests a delivery of a webhook is about: by their numbers, or commits."""
+
+    numbers: frozenset[int] = frozenset()
+    commits: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class HearsOfPulls(Protocol):
+    """A forge whose webhook tells when something has come back of a pull request."""
+
+    @property
+    def webhook(self) -> str:
+        """What comes behind `/webhooks/` in the address that it delivers to."""
+        ...
+
+    def heard(self, headers: Mapping[str, str], body: bytes, secret: str) -> Heard | None:
+        """Read a delivery; None if it is about no pull request of the repository.
+
+        Args:
+            headers: with names in small letters.
+            body: as it came, byte for byte.
+
+        Raises:
+            WebhookRefusedError: it is not the forge's.
+        """
+        ...
 
 
 @runtime_checkable

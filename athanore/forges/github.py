@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import override
@@ -17,7 +17,8 @@ from athanore.errors import (
     PublishRefusedError,
 )
 from athanore.forges.base import PullRequest, PullRequestState
-from athanore.forges.feedback import FeedbackKind, PullRequestNews
+from athanore.forges.deliveries import of_github
+from athanore.forges.feedback import FeedbackKind, Heard, PullRequestNews
 from athanore.forges.github_feedback import news
 from athanore.forges.hosted import HostedForge
 from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, marked, renewed
@@ -30,6 +31,7 @@ from athanore.queue_adapters.github.backend import api_of
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Json
 from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.github.webhook import genuine
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 
@@ -162,6 +164,16 @@ class GitHubForge(HostedForge[GitHubClient]):
         path = f"repos/{self.repository}/pulls/{found.number}"
         with self._asking() as client:
             client.write("PATCH", path, {"body": text})
+
+    @property
+    def webhook(self) -> str:
+        """Where its webhook delivers to; see `HearsOfPulls.webhook`."""
+        return "github"
+
+    def heard(self, headers: Mapping[str, str], body: bytes, secret: str) -> Heard | None:
+        """Read a delivery of its webhook; see `HearsOfPulls.heard`."""
+        event = genuine(headers, body, secret)
+        return of_github(headers.get("x-github-event", ""), event, self.repository)
 
     def news(
         self, number: int, commit: str, kinds: Collection[FeedbackKind], seen: Collection[str]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,8 @@ from urllib.parse import quote
 from athanore.errors import AnswerLostError, ConfigurationError, InvalidTaskError, PublishError
 from athanore.errors import PublishRefusedError as Refused
 from athanore.forges.base import PullRequest, PullRequestState
-from athanore.forges.feedback import FeedbackKind, PullRequestNews
+from athanore.forges.deliveries import of_gitlab
+from athanore.forges.feedback import FeedbackKind, Heard, PullRequestNews
 from athanore.forges.gitlab_feedback import Look
 from athanore.forges.hosted import HostedForge
 from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, marked, renewed
@@ -24,7 +26,9 @@ from athanore.queue_adapters.gitlab.account import (
 )
 from athanore.queue_adapters.gitlab.client import GitLabClient
 from athanore.queue_adapters.gitlab.texts import TEXTS as OF_ISSUES
+from athanore.queue_adapters.gitlab.webhook import check_genuine
 from athanore.queue_adapters.tracker.answers import Json
+from athanore.queue_adapters.tracker.deliveries import payload
 from athanore.queue_adapters.tracker.texts import SPACE, Breaking
 
 _PROJECT: Final = re.compile(r"[\w.][\w.-]*(/[\w.][\w.-]*)+")
@@ -168,6 +172,16 @@ class GitLabForge(HostedForge[GitLabClient]):
         with self._asking() as client:
             path = f"{self._path}/merge_requests/{found.number}"
             client.write("PUT", path, {"description": text})
+
+    @property
+    def webhook(self) -> str:
+        """Where its webhook delivers to; see `HearsOfPulls.webhook`."""
+        return "gitlab"
+
+    def heard(self, headers: Mapping[str, str], body: bytes, secret: str) -> Heard | None:
+        """Read a delivery of its webhook; see `HearsOfPulls.heard`."""
+        check_genuine(headers, body, secret, time.time())
+        return of_gitlab(payload(body), self.repository)
 
     def news(
         self, number: int, commit: str, kinds: Collection[FeedbackKind], seen: Collection[str]

@@ -17,7 +17,7 @@ from athanore.errors import (
     PublishError,
 )
 from athanore.forges.base import PullRequestState
-from athanore.forges.feedback import Feedback, FeedbackKind, TellsFeedback
+from athanore.forges.feedback import Feedback, FeedbackKind, Heard, TellsFeedback
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import pulls, store
@@ -67,10 +67,16 @@ def _merging(pull: OpenPull, workspace: Workspace | None) -> str:
     )
 
 
-async def look(prefect: RunStore, app: App) -> int:
-    """Look at all open pull requests of an app, once; returns how many there are."""
+async def look(prefect: RunStore, app: App, heard: Heard | None = None) -> int:
+    """Look at the open pull requests of an app, once; returns how many there are.
+
+    Args:
+        heard: look only at those that a webhook has told of.
+    """
     found = await pulls.all_open(prefect, app.name)
     for pull in found:
+        if heard and pull.number not in heard.numbers and pull.commit not in heard.commits:
+            continue
         try:
             await _look_at(prefect, app, pull)
         except (PublishError, BoardError, DispatchError) as exc:

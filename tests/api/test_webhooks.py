@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from athanore import AgentDispatcher
+from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
+from athanore.runs import pulls
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.pulls import OpenPull
 from athanore.runtime.secrets.environment import is_secret
 from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.linear import linear_double
@@ -22,6 +26,8 @@ from tests.api.rig import Api, bearer, served
 from tests.harness import prompt
 from tests.planka.server import Server, planka_server
 from tests.planka.state import Row
+from tests.repositories import Repository, git
+from tests.support import wait_until
 
 TOKEN = "secret-of-the-webhook"
 PATH = "/webhooks/planka"
@@ -144,8 +150,8 @@ def test_a_signed_delivery_of_github_has_its_queue_polled(
                 "signature-wrong",
             )
             first, again = send(), send()
-            assert (first.status_code, first.json()) == (202, {"polled": ["Todo"]})
-            assert (again.status_code, again.json()) == (202, {"polled": []})
+            assert (first.status_code, first.json()) == (202, {"polled": ["Todo"], "looked": False})
+            assert (again.status_code, again.json()) == (202, {"polled": [], "looked": False})
             assert {queue for _, queue in polls(api)} == {"Todo"}
         adapter.close()
 
@@ -168,9 +174,65 @@ def test_a_signed_delivery_of_linear_has_its_queue_polled_and_people_may_write_i
             url = f"{api.url}/webhooks/linear"
             headers["Content-Type"] = "application/json"
             sent = httpx.post(url, content=body, headers=headers, timeout=60)
-            assert (sent.status_code, sent.json()) == (202, {"polled": ["Todo"]})
+            assert (sent.status_code, sent.json()) == (202, {"polled": ["Todo"], "looked": False})
             task = api.get("/tasks/ENG-1")
             assert (task["id"], task["name"]) == (row["id"], "ENG-1 a")
             api.post("/tasks/eng-1/comments", {"comment": "Seen."}, 201)
             assert linear.comments("ENG-1") == ["Seen."]
         adapter.close()
+
+
+def test_a_delivery_about_a_pull_request_has_it_looked_at_at_once(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
+    with github_double() as github:
+        repository = Repository(tmp_path / "toy.git")
+        repository.push("main:refs/heads/athanore/1")
+        repository.add("later.txt", "later")
+        forge = github.forge(repository.path)
+        board = MemoryAdapter(["Todo", "In Progress", "Done"])
+        task = board.create_task("Done", "Fix it")
+        app = AgentDispatcher(
+            name="heard", queue_backend=board, command="true", poll_interval=timedelta(days=30),
+            workspace=GitWorkspace(repository.path, root=tmp_path / "root", forge=forge),
+        )  # fmt: skip
+        app.route("Todo", publish="pull-request", reactions=["ci_failed"])(prompt)
+        fields = {"title": "Fix it", "head": "athanore/1", "base": "main"}
+        number = github.pulls.open("athanore-bot", fields)["number"]
+        commit = git(repository.path, "rev-parse", "athanore/1")
+        github.pulls.check(commit, "tests", "failure", "E assert 1 == 2")
+
+        async def note() -> None:
+            async with PrefectRunStore(prefect_api) as client:
+                pull = OpenPull("heard", "Todo", task.id, number, "https://f.test/1", commit)
+                await pulls.published(client, pull)
+
+        asyncio.run(note())
+        with served(app, prefect_api) as api:
+
+            def send(event: str, about: dict[str, Any], secret: str = TOKEN) -> httpx.Response:
+                named = {"repository": {"full_name": github.repository}}
+                body = json.dumps(about | named).encode()
+                digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+                headers = {
+                    "Content-Type": "application/json",
+                    "X-GitHub-Event": event,
+                    "X-Hub-Signature-256": f"sha256={digest}",
+                }
+                url = f"{api.url}/webhooks/github"
+                return httpx.post(url, content=body, headers=headers, timeout=60)
+
+            suite = {"status": "completed", "head_sha": commit, "pull_requests": []}
+            assert send("check_suite", {"check_suite": suite}, "wrong").status_code == 401
+            other = {"check_suite": suite | {"head_sha": "1" * 40}}
+            working = {"check_suite": suite | {"status": "in_progress"}}
+            nothing = {"polled": [], "looked": False}
+            assert send("push", {}).json() == send("check_suite", working).json() == nothing
+            assert send("check_suite", other).json() == {"polled": [], "looked": True}
+            assert board.get_task(task.id).queue_name == "Done"
+            answer = send("check_suite", {"check_suite": suite})
+            assert (answer.status_code, answer.json()) == (202, {"polled": [], "looked": True})
+            wait_until("it is put back", lambda: board.get_task(task.id).queue_name == "Todo")
+            (comment,) = board.get_task(task.id).comments
+            assert "CI failed: 'tests'. Back to 'Todo'" in comment.text

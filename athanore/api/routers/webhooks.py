@@ -15,10 +15,13 @@ from athanore import names
 from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import credential_of
 from athanore.api.service import Service, ServiceDep
+from athanore.errors import WebhookRefusedError
+from athanore.forges import Heard, HearsOfPulls
 from athanore.queue_adapters.base import SupportsSignedWebhook, SupportsWebhook
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.ownership import watched, watching
 from athanore.runtime.routes.route_registry import Routes
+from athanore.services import reactions
 from athanore.services.wakeups import poll_soon
 
 router = APIRouter(tags=["webhooks"])
@@ -31,6 +34,9 @@ class WebhookAnswer(BaseModel):
     """What a webhook has led to."""
 
     polled: list[str] = Field(description="The watched queues that are polled at once.")
+    looked: bool = Field(
+        default=False, description="Whether pull requests of the app are looked at, at once."
+    )
 
 
 _bearer = HTTPBearer(
@@ -96,27 +102,46 @@ async def signed(
     request: Request,
     service: ServiceDep,
 ) -> WebhookAnswer:
-    """Take a delivery of the board's webhook, and poll the watched queues that it concerns.
+    """Take a delivery of the board's webhook, or of the forge's.
 
-    It must be signed with `ATHANORE_WEBHOOK_TOKEN`, or carry it, as the board does that. One that
-    comes again, and our own changes, concern none.
+    The watched queues that it concerns are polled, and the pull requests that it is about are
+    looked at (`reactions`, `merged_queue`). It must be signed with `ATHANORE_WEBHOOK_TOKEN`, or
+    carry it, as the board or the forge does that. One that comes again, and our own changes,
+    concern none.
     """
     secret = _secret(service)
     adapter = service.board.adapter
-    if not isinstance(adapter, SupportsSignedWebhook):
-        raise Problem(404, "no-webhooks", f"The board of this app has no webhooks of {backend!r}.")
+    headers = {name.lower(): value for name, value in request.headers.items()}
     body = await request.body()
+    forges = [
+        forge
+        for forge in service.dispatcher.forges
+        if isinstance(forge, HearsOfPulls) and forge.webhook == backend
+    ]
+    for forge in forges:
+        if (heard := forge.heard(headers, body, secret)) is not None:
+            service.beside.start(_look(service, heard))
+            return WebhookAnswer(polled=[], looked=True)
+    if not isinstance(adapter, SupportsSignedWebhook):
+        if forges:
+            return WebhookAnswer(polled=[])
+        raise Problem(404, "no-webhooks", f"The board of this app has no webhooks of {backend!r}.")
     routes = await service.runs.routes()
-    affected = await service.board.call(
-        partial(
-            adapter.queues_of_delivery,
-            {name.lower(): value for name, value in request.headers.items()},
-            body,
-            secret,
-            watched(routes),
+    try:
+        affected = await service.board.call(
+            partial(adapter.queues_of_delivery, headers, body, secret, watched(routes))
         )
-    )
+    except WebhookRefusedError:
+        if forges:  # it is the forge's, and the board is at another place
+            return WebhookAnswer(polled=[])
+        raise
     return await _poll(service, routes, affected)
+
+
+async def _look(service: Service, heard: Heard) -> None:
+    """Look at pull requests, beside the answer: a forge waits for that no longer than seconds."""
+    async with service.prefect.client() as client:
+        await reactions.look(client, service.app, heard)
 
 
 async def _poll(service: Service, routes: Routes, affected: list[str]) -> WebhookAnswer:

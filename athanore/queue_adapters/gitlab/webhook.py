@@ -45,16 +45,7 @@ class Deliveries:
         Raises:
             WebhookRefusedError: it has not the secret, or is not signed with it.
         """
-        if secret.startswith(SIGNING):
-            self._check_signature(headers, body, secret)
-            identity = headers.get("webhook-id", "")
-        elif same(headers.get("x-gitlab-token", ""), secret):
-            identity = headers.get("idempotency-key") or headers.get("webhook-id", "")
-        else:
-            raise WebhookRefusedError(
-                "The webhook does not send ATHANORE_WEBHOOK_TOKEN; enter that as its secret token "
-                "on GitLab."
-            )
+        identity = check_genuine(headers, body, secret, self._now())
         if identity and not self._seen.is_new(identity):
             return None
         event = payload(body)
@@ -62,29 +53,50 @@ class Deliveries:
         names = (str(project.get("path_with_namespace")).lower(), str(project.get("id")))
         return _delivery(event) if self._project in names else None
 
-    def _check_signature(self, headers: Mapping[str, str], body: bytes, secret: str) -> None:
-        sent = headers.get("webhook-timestamp", "")
-        try:
-            key = base64.b64decode(secret.removeprefix(SIGNING), validate=True)
-        except (binascii.Error, ValueError) as exc:
-            raise WebhookRefusedError(
-                "ATHANORE_WEBHOOK_TOKEN begins with whsec_ and is no signing token of GitLab; copy "
-                "it again."
-            ) from exc
-        signed = f"{headers.get('webhook-id', '')}.{sent}.".encode() + body
-        digest = hmac.new(key, signed, hashlib.sha256).digest()
-        expected = f"v1,{base64.b64encode(digest).decode()}"
-        said = headers.get("webhook-signature", "").split(" ")
-        if not any([same(one, expected) for one in said]):
-            raise WebhookRefusedError(
-                "The webhook is not signed with ATHANORE_WEBHOOK_TOKEN; set that to the signing "
-                "token that GitLab shows for the webhook."
-            )
-        if abs((number(sent) or 0) - self._now()) > _WINDOW:
-            raise WebhookRefusedError(
-                f"The webhook was signed at {sent}, more than five minutes from now; check the "
-                "clock of this machine."
-            )
+
+def check_genuine(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> str:
+    """Check that a delivery is GitLab's; returns what tells it from others.
+
+    Args:
+        now: the time, in seconds since 1970.
+
+    Raises:
+        WebhookRefusedError: it has not the secret, or is not signed with it.
+    """
+    if secret.startswith(SIGNING):
+        _check_signature(headers, body, secret, now)
+        return headers.get("webhook-id", "")
+    if same(headers.get("x-gitlab-token", ""), secret):
+        return headers.get("idempotency-key") or headers.get("webhook-id", "")
+    raise WebhookRefusedError(
+        "The webhook does not send ATHANORE_WEBHOOK_TOKEN; enter that as its secret token on "
+        "GitLab."
+    )
+
+
+def _check_signature(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> None:
+    sent = headers.get("webhook-timestamp", "")
+    try:
+        key = base64.b64decode(secret.removeprefix(SIGNING), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise WebhookRefusedError(
+            "ATHANORE_WEBHOOK_TOKEN begins with whsec_ and is no signing token of GitLab; copy "
+            "it again."
+        ) from exc
+    signed = f"{headers.get('webhook-id', '')}.{sent}.".encode() + body
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    expected = f"v1,{base64.b64encode(digest).decode()}"
+    said = headers.get("webhook-signature", "").split(" ")
+    if not any([same(one, expected) for one in said]):
+        raise WebhookRefusedError(
+            "The webhook is not signed with ATHANORE_WEBHOOK_TOKEN; set that to the signing "
+            "token that GitLab shows for the webhook."
+        )
+    if abs((number(sent) or 0) - now) > _WINDOW:
+        raise WebhookRefusedError(
+            f"The webhook was signed at {sent}, more than five minutes from now; check the "
+            "clock of this machine."
+        )
 
 
 def _delivery(event: Json) -> Delivery[Issue] | None:
