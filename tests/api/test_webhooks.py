@@ -223,11 +223,11 @@ def test_a_delivery_about_a_pull_request_has_it_looked_at_at_once(
                 url = f"{api.url}/webhooks/github"
                 return httpx.post(url, content=body, headers=headers, timeout=60)
 
-            suite = {"status": "completed", "head_sha": commit, "pull_requests": []}
+            suite: dict[str, Any] = {"status": "completed", "head_sha": commit}
             assert send("check_suite", {"check_suite": suite}, "wrong").status_code == 401
             other = {"check_suite": suite | {"head_sha": "1" * 40}}
             working = {"check_suite": suite | {"status": "in_progress"}}
-            nothing = {"polled": [], "looked": False}
+            nothing: dict[str, Any] = {"polled": [], "looked": False}
             assert send("push", {}).json() == send("check_suite", working).json() == nothing
             assert send("check_suite", other).json() == {"polled": [], "looked": True}
             assert board.get_task(task.id).queue_name == "Done"

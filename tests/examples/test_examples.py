@@ -79,6 +79,16 @@ def test_three_stages(tmp_path: Path, prefect_api: str, monkeypatch: pytest.Monk
     assert run_all(dispatcher, prefect_api, ["1", "2"]) == {"1": expected, "2": expected}
 
 
+def test_review_verdict(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher = load("review_verdict", tmp_path, monkeypatch)
+    with running(dispatcher, prefect_api) as it:
+        it.in_queue("1", "Done")
+        comments = [text.partition(":")[0] for text in it.comments("1")]
+        rejected = it.comments("1")[1]
+    assert comments == ["Built.", "Result", "Built, with a test.", "Result"]
+    assert "There is no test." in rejected
+
+
 def test_custom_adapter(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dispatcher = load("custom_adapter", tmp_path, monkeypatch)
     board = dispatcher.board
