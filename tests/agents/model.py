@@ -18,16 +18,20 @@ from typing import Any
 type Json = dict[str, Any]
 type Call = tuple[str, Json]
 
+type Refusal = tuple[int, Json]
+"""A status and a body, with which each request is answered."""
+
 HANG: Call = ("", {})
 
 
 class Model:
     """The server; `requests` are the bodies that came, `tools` the names that were offered last."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[Call], refusal: Refusal | None = None) -> None:
         self.requests: list[Json] = []
         self.tools: list[str] = []
         self.hangs = threading.Event()
+        self.refusal = refusal
         self._calls: Sequence[Call] = calls
         self._closing = threading.Event()
         model = self
@@ -39,6 +43,10 @@ class Model:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.requests.append(body)
+                if model.refusal is not None:
+                    status, refusal = model.refusal
+                    self.send(status, "application/json", json.dumps(refusal).encode())
+                    return
                 events = model.answer(self.path, body)
                 if model.hangs.is_set():
                     model._closing.wait()
@@ -48,9 +56,11 @@ class Model:
                     (f"event: {e['type']}\n" if named else "") + f"data: {json.dumps(e)}\n\n"
                     for e in events
                 ]
-                data = "".join(lines).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
+                self.send(200, "text/event-stream", "".join(lines).encode())
+
+            def send(self, status: int, kind: str, data: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -64,7 +74,7 @@ class Model:
 
     def go_on(self) -> None:
         """Have no further calls: say that it is done from now on."""
-        self._calls = []
+        self._calls, self.refusal = [], None
         self.hangs.clear()
 
     @property
@@ -155,9 +165,9 @@ class Model:
 
 
 @contextmanager
-def scripted(calls: Sequence[Call]) -> Generator[Model]:
+def scripted(calls: Sequence[Call], refusal: Refusal | None = None) -> Generator[Model]:
     """Serve a model for the length of a `with` block."""
-    model = Model(calls)
+    model = Model(calls, refusal)
     try:
         yield model
     finally:

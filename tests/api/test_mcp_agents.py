@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from athanore.agent_adapters.claude import ClaudeAgentAdapter
 from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.routes import Route
-from tests.agents.model import Model, scripted
+from tests.agents.model import scripted
+from tests.agents.real_programs import AGENTS, MAKE, home_folder
 from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, say, use
 from tests.claude.rig import bundled_cli, claude_rig
@@ -36,7 +36,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
 ]
 
-AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_task", {}),
     ("add_comment", {"comment": "It was the cache."}),
@@ -46,10 +45,9 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture
 def home() -> Generator[Path]:
-    """A home for an agent; Gemini CLI trusts nothing below a folder like /tmp."""
-    folder = Path(tempfile.mkdtemp(prefix=".ath-", dir=Path.home()))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    """A home for an agent."""
+    with home_folder() as folder:
+        yield folder
 
 
 def job_for(api: Api, work: Path, env: dict[str, str], events: list[AgentEvent]) -> AgentJob:
@@ -116,53 +114,6 @@ def test_claude(guarded: Api, by: str, mode: str) -> None:
         first = rig.model.requests[0]
         assert "get_task reads your task" in json.dumps(first.body)
     check(guarded, job, result, events)
-
-
-def codex(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
-    (home / ".codex").mkdir()
-    (home / ".codex" / "config.toml").write_text(
-        'model_provider = "stub"\n[model_providers.stub]\nname = "stub"\n'
-        f'base_url = "{model.url}/v1"\nwire_api = "responses"\nenv_key = "STUB_KEY"\n'
-        f'[mcp_servers.mine]\ncommand = "touch"\nargs = ["{home}/started"]\n'
-    )
-    return CliAgentAdapter("codex", model="m"), {"STUB_KEY": "k"}
-
-
-def opencode(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
-    options = {"baseURL": f"{model.url}/v1", "apiKey": "k"}
-    provider: dict[str, Any] = {
-        "npm": "@ai-sdk/openai-compatible",
-        "options": options,
-        "models": {"m": {}},
-    }
-    mine = {"type": "local", "command": ["touch", f"{home}/started"]}
-    config = json.dumps({"provider": {"stub": provider}, "mcp": {"mine": mine}})
-    folder = home / ".config" / "opencode"
-    folder.mkdir(parents=True)
-    (folder / "opencode.jsonc").write_text(f"// Mine.\n{config[:-1]},}}")
-    return CliAgentAdapter("opencode", model="stub/m"), {}
-
-
-def gemini(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
-    (home / ".gemini").mkdir()
-    settings = {
-        "mcpServers": {"mine": {"command": "touch", "args": [f"{home}/started"]}},
-        "security": {"auth": {"selectedType": "gemini-api-key"}},
-    }
-    (home / ".gemini" / "settings.json").write_text(json.dumps(settings))
-    env = {"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": model.url}
-    return CliAgentAdapter("gemini", model="gemini-2.5-flash"), env
-
-
-def qwen(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
-    (home / ".qwen").mkdir()
-    mine = {"mcpServers": {"mine": {"command": "touch", "args": [f"{home}/started"]}}}
-    (home / ".qwen" / "settings.json").write_text(json.dumps(mine))
-    extra = ["--auth-type", "openai", "--openai-base-url", f"{model.url}/v1"]
-    return CliAgentAdapter("qwen", model="m", extra_args=extra), {"OPENAI_API_KEY": "k"}
-
-
-MAKE = {"codex": codex, "opencode": opencode, "gemini": gemini, "qwen": qwen}
 
 
 @pytest.mark.parametrize("name", list(MAKE))

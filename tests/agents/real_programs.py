@@ -1,0 +1,77 @@
+"""The real programs of command line agents, set up for a scripted model.
+
+They are those of the folder that ATHANORE_TEST_AGENTS names (`node_modules/.bin`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from athanore.agent_adapters.cli import CliAgentAdapter
+from tests.agents.model import Model
+
+AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
+
+
+@contextmanager
+def home_folder() -> Generator[Path]:
+    """A home for an agent; Gemini CLI trusts nothing below a folder like /tmp."""
+    folder = Path(tempfile.mkdtemp(prefix=".ath-", dir=Path.home()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def codex(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
+    (home / ".codex").mkdir()
+    (home / ".codex" / "config.toml").write_text(
+        'model_provider = "stub"\n[model_providers.stub]\nname = "stub"\n'
+        f'base_url = "{model.url}/v1"\nwire_api = "responses"\nenv_key = "STUB_KEY"\n'
+        f'[mcp_servers.mine]\ncommand = "touch"\nargs = ["{home}/started"]\n'
+    )
+    return CliAgentAdapter("codex", model="m"), {"STUB_KEY": "k"}
+
+
+def opencode(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
+    options = {"baseURL": f"{model.url}/v1", "apiKey": "k"}
+    provider: dict[str, Any] = {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": options,
+        "models": {"m": {}},
+    }
+    mine = {"type": "local", "command": ["touch", f"{home}/started"]}
+    config = json.dumps({"provider": {"stub": provider}, "mcp": {"mine": mine}})
+    folder = home / ".config" / "opencode"
+    folder.mkdir(parents=True)
+    (folder / "opencode.jsonc").write_text(f"// Mine.\n{config[:-1]},}}")
+    return CliAgentAdapter("opencode", model="stub/m"), {}
+
+
+def gemini(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
+    (home / ".gemini").mkdir()
+    settings = {
+        "mcpServers": {"mine": {"command": "touch", "args": [f"{home}/started"]}},
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+    }
+    (home / ".gemini" / "settings.json").write_text(json.dumps(settings))
+    env = {"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": model.url}
+    return CliAgentAdapter("gemini", model="gemini-2.5-flash"), env
+
+
+def qwen(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
+    (home / ".qwen").mkdir()
+    mine = {"mcpServers": {"mine": {"command": "touch", "args": [f"{home}/started"]}}}
+    (home / ".qwen" / "settings.json").write_text(json.dumps(mine))
+    extra = ["--auth-type", "openai", "--openai-base-url", f"{model.url}/v1"]
+    return CliAgentAdapter("qwen", model="m", extra_args=extra), {"OPENAI_API_KEY": "k"}
+
+
+MAKE = {"codex": codex, "opencode": opencode, "gemini": gemini, "qwen": qwen}
