@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,9 @@ from athanore.agent_adapters.sessions import Session
 from athanore.agent_adapters.waits import TimeLimit, Waits
 from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
+
+type Ask = Callable[[str, tuple[str, ...]], Awaitable[str | None]]
+"""Asks people a question with choices; returns the answer, None if there will be none."""
 
 
 def ignore_event(event: AgentEvent) -> None:
@@ -65,7 +68,8 @@ class AgentJob:
     that the agent is at work although there is no event to tell. `session` is the last one that an
     earlier start of the same run has given to `keep`, on whichever host; an adapter goes on with it
     only where it can, and else starts anew in the same call of `run`. `waits` is the time in which
-    the agent waited for a person, which does not count for `timeout`: see `time_limit`.
+    the agent waited for a person, which does not count for `timeout`: see `time_limit`. `ask` asks
+    people and waits for their answer as long as it takes; None where nobody can be asked.
     """
 
     task: Task
@@ -80,6 +84,7 @@ class AgentJob:
     command: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
     waits: Waits = field(default_factory=Waits)
+    ask: Ask | None = None
     session: Session | None = None
     keep: Callable[[Session], None] = ignore_session
     deployments: Deployments | None = None

@@ -85,6 +85,26 @@ async def test_a_tool_that_is_refused_is_named_and_not_tried_again(
     assert talk.said(EventKind.TOOL_USE) == [{"name": "rm -rf build", "input": {"x": 1}}]
 
 
+@pytest.mark.parametrize("answer", ["allow", "deny", None])
+async def test_people_are_asked_what_it_asks_for(answer: str | None) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def ask(text: str, choices: tuple[str, ...]) -> str | None:
+        asked.append((text, choices))
+        return answer
+
+    result = await Talk("asks", permissions="ask").run(ask=ask)
+    assert asked == [("May the agent use this tool? rm -rf build", ("allow", "deny"))]
+    assert result.succeeded == (answer == "allow")
+    assert result.reason == ("" if answer == "allow" else "permission denied: rm -rf build")
+
+
+async def test_where_nobody_can_be_asked_it_is_refused() -> None:
+    talk = Talk("asks", permissions="ask")
+    assert (await talk.run()).reason == "permission denied: rm -rf build"
+    assert "Nobody can be asked" in str(talk.said(EventKind.OUTPUT))
+
+
 async def test_a_tool_that_is_allowed_is_used() -> None:
     talk = Talk("asks", permissions="allow")
     assert (await talk.run()).succeeded
@@ -170,7 +190,7 @@ async def test_a_session_of_another_place_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"permissions": "ask"}, {"mcp_servers": {"a b": None}}, {"command": "a 'b"}]
+    "wrong", [{"permissions": "some"}, {"mcp_servers": {"a b": None}}, {"command": "a 'b"}]
 )
 def test_a_wrong_option_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):

@@ -72,8 +72,9 @@ class AcpAgentAdapter:
         mode: the mode of its session, in its own words; None for one in which the agent asks, where
             Athanore knows it, else its own.
         config_options: options of its session by their ids, such as `{"model": "sonnet"}`.
-        permissions: what the agent may do that it asks for: nothing (`"deny"`), all (`"allow"`), or
-            what a function says, which gets title, kind (`execute`, `edit`, ...) and input.
+        permissions: what the agent may do that it asks for: nothing (`"deny"`), all (`"allow"`),
+            what people answer (`"ask"`), or what a function says, which gets title, kind
+            (`execute`, `edit`, ...) and input.
         board_access: how the agent reaches its board: over `"mcp"` (the default where that extra is
             there) or with `"curl"`, which the prompt has to teach it then.
         mcp_servers: further MCP servers for its session, by their names.
@@ -102,10 +103,10 @@ class AcpAgentAdapter:
         resume_on_retry: bool = False,
         start_timeout: float = 60,
     ) -> None:
-        if permissions not in ("deny", "allow") and not callable(permissions):
+        if permissions not in ("deny", "allow", "ask") and not callable(permissions):
             raise ConfigurationError(
-                f"permissions={permissions!r} must be 'deny', 'allow', or a function of title, "
-                "kind and input."
+                f"permissions={permissions!r} must be 'deny', 'allow', 'ask', or a function of "
+                "title, kind and input."
             )
         try:
             shlex.split(command)

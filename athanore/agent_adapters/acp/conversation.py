@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, cast
@@ -16,9 +17,15 @@ from athanore.agent_adapters.output import Tail
 from athanore.agent_adapters.resuming import keeping
 from athanore.agent_adapters.sessions import Place, Session
 from athanore.models import AgentEvent, EventKind
+from athanore.texts import cut
 
-type Permissions = Literal["deny", "allow"] | Callable[[str, str, Any], bool | Awaitable[bool]]
+type Permissions = (
+    Literal["deny", "allow", "ask"] | Callable[[str, str, Any], bool | Awaitable[bool]]
+)
 """What an agent may do that it asks for; a function gets title, kind and input of the tool."""
+
+
+_LONGEST_INPUT = 1500  # characters that people are shown of what a tool is to do
 
 
 class Conversation:
@@ -145,14 +152,26 @@ class Conversation:
     async def _may(self, tool: Any, name: str) -> bool:
         if any(re.fullmatch(rf"mcp__{re.escape(s)}__\w+", name) for s in self.servers):
             return True  # what it was given a server for
-        if callable(self._permissions):
-            try:
+        try:
+            if self._permissions == "ask":
+                return await self._people_may(tool, name)
+            if callable(self._permissions):
                 said = self._permissions(tool.title or name, tool.kind or "other", tool.raw_input)
                 return bool(await said if inspect.isawaitable(said) else said)
-            except Exception as exc:
-                self.take_noise(f"The function for permissions raised {type(exc).__name__}: {exc}")
-                return False
+        except Exception as exc:
+            self.take_noise(f"Nobody could say whether {name} is allowed: {exc!r}")
+            return False
         return self._permissions == "allow"
+
+    async def _people_may(self, tool: Any, name: str) -> bool:
+        if self._job.ask is None:
+            self.take_noise(f"Nobody can be asked whether {name} is allowed.")
+            return False
+        what = name if tool.title in (None, name) else f"{name}: {tool.title}"
+        text = f"May the agent use this tool? {what}"
+        if tool.raw_input is not None:
+            text += f"\n\n{cut(json.dumps(tool.raw_input, default=str), _LONGEST_INPUT)}"
+        return await self._job.ask(text, ("allow", "deny")) == "allow"
 
     def _on_usage(self, update: Any) -> None:
         meta: dict[str, Any] = update.field_meta or {}

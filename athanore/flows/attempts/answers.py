@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
 from athanore.errors import BoardError, NotFoundError
 from athanore.routes import Route
 from athanore.runs import questions
+from athanore.runs.port import RunStore
 from athanore.runs.questions import Question
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
@@ -41,3 +45,34 @@ async def answered(run_log: RunLog) -> str:
     if run_log.record.starts == 1:
         return ""
     return use_cases.in_prompt(await questions.of_run(run_log.prefect, run_log.run.id))
+
+
+class Asking:
+    """Asks people for the agent of an attempt, whose time stands still until they have answered.
+
+    Args:
+        is_alive: is called again and again meanwhile, as a sign of life of the agent.
+    """
+
+    def __init__(
+        self, app: App, route: Route, run_log: RunLog, is_alive: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._route = route
+        self._run_log = run_log
+        self._is_alive = is_alive
+
+    async def __call__(self, text: str, choices: tuple[str, ...]) -> str | None:
+        """The answer; None where there will be none. The same question is asked once in a run."""
+        asked = use_cases.Asked(text, choices)
+        question = await use_cases.ask(self, self._app, self._route, self._run_log.run, asked)
+        while question.ending is None:
+            question = await use_cases.wait(
+                self, self._app, question, use_cases.LONGEST_WAIT, self._is_alive
+            )
+        return use_cases.shown(question) or None
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[RunStore]:
+        """The store of the run; see `PrefectAccess`."""
+        yield self._run_log.prefect

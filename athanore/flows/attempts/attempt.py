@@ -263,6 +263,7 @@ class AgentAttempt:
             command=command,
             budget=self._purse.left,
             waits=self._handle.waits,
+            ask=answers.Asking(self._app, route, self._run_log, transcript.touch),
             session=Session.parse(self._run_log.record.session),
             keep=self._run_log.keep_session,
             deployments=AttemptDeployments(
