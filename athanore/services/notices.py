@@ -1,9 +1,9 @@
 """Telling people, and programs of theirs, what they would want to know of an app.
 
-What is told are events that Prefect keeps: questions of agents, tasks that were given up, routes
-that paused themselves (for failures, a budget, a provider's limit), workers that were lost or came
-back. So nothing is forgotten when a worker dies: whoever delivers next reads from where the last
-one came to. What comes close together is one message with a number.
+What is told are events that Prefect keeps: questions of agents, what they are done with, tasks that
+were given up, routes that paused themselves (for failures, a budget, a provider's limit), workers
+that were lost or came back. So nothing is forgotten when a worker dies: whoever delivers next reads
+from where the last one came to. What comes close together is one message with a number.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from athanore.texts import cut
 TOLD: Mapping[str, tuple[str, str]] = {
     f"{PREFIX}{EventKind.DEAD_LETTERED}": ("task given up", "tasks were given up"),
     f"{PREFIX}{EventKind.ASKED}": ("question", "questions are open"),
+    f"{PREFIX}{EventKind.FINISHED}": ("agent done", "agents are done"),
     ROUTE_PAUSED: ("route paused", "routes are paused"),
     WORKER_LOST: ("worker lost", "workers were lost"),
     WORKER_BACK: ("worker back", "workers are back"),
@@ -44,6 +45,9 @@ TOLD: Mapping[str, tuple[str, str]] = {
 
 TEST = "athanore.test"
 """The event of a message that says only that messages arrive."""
+
+_WORDS = ("reason", "question", "message")
+"""Which words of an event are told; the first that it has."""
 
 _SIGNING = "whsec_"
 _SHOWN = 5
@@ -231,7 +235,7 @@ def _read(event: Mapping[str, Any]) -> Happened:
         at=datetime.fromisoformat(event["occurred"]),
         subject=str(resource.get("prefect.resource.name") or ""),
         task_id=resource.get("athanore.task-id"),
-        text=str(payload.get("reason") or payload.get("question") or ""),
+        text=str(next((payload[k] for k in _WORDS if payload.get(k)), "")),
     )
 
 

@@ -201,6 +201,21 @@ async def test_a_question_is_told_with_its_words() -> None:
     assert site.sent[0].subject.endswith(": question: Todo")
 
 
+async def test_what_an_agent_is_done_with_is_told_with_where_its_task_is() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    site.happens("athanore.agent.finished", 1)
+    site.events[-1]["payload"] = {"message": "Attempt 1 succeeded; the task is in 'Done'."}
+    site.events[-1]["resource"]["athanore.task-id"] = "1"
+    await delivery.look()
+    (told,) = site.sent
+    assert told.subject.endswith(": agent done: Todo")
+    assert told.body == "Todo (1): Attempt 1 succeeded; the task is in 'Done'."
+    assert told.task_ids == ("1",)
+
+
 async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> None:
     site = Site()
     first, second = site.delivery("first"), site.delivery("second")
