@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from athanore.agent_adapters.scripted import ScriptedAgent
     from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
     from athanore.errors import AthanoreError, ConfigurationError
-    from athanore.forges import GitHubForge, GitLabForge
+    from athanore.forges.github import GitHubForge
+    from athanore.forges.gitlab import GitLabForge
     from athanore.launch.app import AgentDispatcher
     from athanore.models import (
         AgentEvent,
@@ -104,7 +105,7 @@ _HOMES: Final = {
     "QueueAdapter": "athanore.queue_adapters.base",
     "QueueBackend": "athanore.queue_adapters.base",
     "GitHubBoard": "athanore.queue_adapters.github.backend",
-    "GitHubForge": "athanore.forges",
+    "GitHubForge": "athanore.forges.github",
     "GitHubProjectBoard": "athanore.queue_adapters.github.project_backend",
     "GitLabBoard": "athanore.queue_adapters.gitlab.backend",
     "JiraBoard": "athanore.queue_adapters.jira.backend",
@@ -113,7 +114,7 @@ _HOMES: Final = {
     "MemoryAdapter": "athanore.queue_adapters.memory",
     "Route": "athanore.routes",
     "DirectoryWorkspace": "athanore.workspaces",
-    "GitLabForge": "athanore.forges",
+    "GitLabForge": "athanore.forges.gitlab",
     "GitWorkspace": "athanore.workspaces",
     "Workspace": "athanore.workspaces",
 }

@@ -34,7 +34,8 @@ from athanore.api.routers import (
     workers,
 )
 from athanore.api.security.auth import authenticate
-from athanore.api.security.guard import Guard, check_binding
+from athanore.api.security.binding import check_binding
+from athanore.api.security.guard import Guard
 from athanore.api.security.paths import RawPaths
 from athanore.api.security.redaction import Redaction
 from athanore.api.service import Service

@@ -12,7 +12,7 @@ import uvicorn
 
 from athanore.api.app import create_api
 from athanore.api.connections import MAX_HEADERS, bounded_protocol
-from athanore.api.security.guard import check_binding
+from athanore.api.security.binding import check_binding
 from athanore.errors import AthanoreError
 from athanore.runtime.apps import App
 

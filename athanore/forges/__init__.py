@@ -9,16 +9,12 @@ from athanore.forges.feedback import (
     PullRequestNews,
     TellsFeedback,
 )
-from athanore.forges.github import GitHubForge
-from athanore.forges.gitlab import GitLabForge
 from athanore.forges.texts import PullRequestTask
 
 __all__ = [
     "Feedback",
     "FeedbackKind",
     "Forge",
-    "GitHubForge",
-    "GitLabForge",
     "Heard",
     "HearsOfPulls",
     "PullRequest",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import httpx
-
 from athanore.errors import ConfigurationError
 
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -28,6 +26,8 @@ def read_address(text: str, name: str, example: str) -> str:
     Raises:
         ConfigurationError: it is none of http or https, or cannot be read.
     """
+    import httpx  # which takes a while, and most apps name no address
+
     address = text.strip().rstrip("/")
     try:
         httpx.URL(address)

@@ -152,7 +152,7 @@ async def _api(dispatcher: AgentDispatcher) -> Finding:
 
 def security(dispatcher: AgentDispatcher) -> Finding:
     """Say who may call the task API."""
-    from athanore.api.security.guard import check_binding
+    from athanore.api.security.binding import check_binding
 
     settings = dispatcher.settings
     try:

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
@@ -20,19 +20,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
+from athanore.api.security.binding import check_binding
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
 from athanore.launch import keyboard
 from athanore.launch.checks import check_app
+from athanore.launch.early_page import EarlyPage, early_page
 from athanore.launch.ending import shut_down
 from athanore.launch.mcp_extra import without_tools
-from athanore.launch.prefect import prefect_access
-from athanore.launch.prefect.prefect_server import PrefectServer, prefect_errors, prefect_server
 from athanore.launch.serving import serving
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
-from athanore.runs.links import ui_url
 from athanore.runtime.margins import Margins
 from athanore.runtime.secrets.environment import secret_variables
 from athanore.settings import LogFormat, explain_prefect
@@ -41,8 +40,10 @@ from athanore.texts import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from athanore.launch.prefect.prefect_server import PrefectServer
     from athanore.runtime.apps import App
     from athanore.runtime.routes.route_registry import Routes
+    from athanore.schedules import Schedule
 
 logger = logging.getLogger("athanore")
 
@@ -96,25 +97,27 @@ async def serve(
         screen: shows live how the app is doing.
         margins: other ones than usual, for the app.
     """
-    from athanore.api.security.guard import check_binding
-
     stop.bind()
     settings = dispatcher.settings
     if not await app_is_checked(dispatcher, stop):
         return
     check_binding(settings, settings.api_host)
-    with await listen_for(dispatcher) as api_socket:
+    async with AsyncExitStack() as stack:
+        api_socket = stack.enter_context(await listen_for(dispatcher))
         host, port = api_socket.getsockname()[:2]
-        async with AsyncExitStack() as stack:
-            server = prefect_server(_import_the_rest, secret_variables(dispatcher))
-            prefect = await _unless_stopped(stop, stack.enter_async_context(server))
-            if prefect is None:
-                return
-            api_url = settings.agent_api_url(host, port)
-            app = await stack.enter_async_context(
-                at_work(dispatcher, reference, prefect.url, api_url, margins)
-            )
-            await _serve_app(app, prefect, api_socket, stop, screen)
+        api_url = settings.agent_api_url(host, port)
+        early = stack.enter_context(early_page(dispatcher, api_socket, api_url))
+        logger.info("Board:   %s", api_url, extra={"action": "started"})
+        from athanore.launch.prefect.prefect_server import prefect_server
+
+        server = prefect_server(_import_the_rest, secret_variables(dispatcher))
+        prefect = await _unless_stopped(stop, stack.enter_async_context(server))
+        if prefect is None:
+            return
+        app = await stack.enter_async_context(
+            at_work(dispatcher, reference, prefect.url, api_url, margins)
+        )
+        await _serve_app(app, prefect, api_socket, early, stop, screen)
 
 
 async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
@@ -214,6 +217,7 @@ async def at_work(
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         from athanore.flows import conflicts
         from athanore.launch.code import check_auto
+        from athanore.launch.prefect import prefect_access
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry
 
@@ -236,13 +240,15 @@ async def _serve_app(
     app: App,
     prefect: PrefectServer,
     api_socket: socket.socket,
+    early: EarlyPage,
     stop: Stop,
     screen: Console | None,
 ) -> None:
-    from athanore.api.server import serve_api
     from athanore.deployments import claim_app, deploy, planned, poll_now
     from athanore.launch.reloading import Reloader, let_go_on
+    from athanore.launch.prefect.prefect_server import prefect_errors
     from athanore.runs.connection.telling import telling_client
+    from athanore.runs.links import ui_url
 
     with prefect_errors():
         async with telling_client() as client:
@@ -251,15 +257,10 @@ async def _serve_app(
             routes = await app.routes.read(client, fresh=True)
             await let_go_on(client, app, routes)
             await poll_now(client, app.name, routes)
-    tell_routes(routes)
-    logger.info("Prefect UI: %s", ui_url(prefect.url), extra={"action": "started"})
-    logger.info(
-        "Board page: %s (docs of the task API: %s/docs)",
-        app.api_url,
-        app.api_url,
-        extra={"action": "started"},
-    )
-    services: list[Coroutine[Any, Any, None]] = [serve_api(app, api_socket)]
+    tell_routes(routes, app.dispatcher.schedules.values())
+    logger.info("Prefect: %s", ui_url(prefect.url), extra={"action": "started"})
+    logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
+    services: list[Coroutine[Any, Any, None]] = [_serve_instead(early, app, api_socket)]
     if prefect.watch is not None:
         services.append(prefect.watch())
     if screen is not None:
@@ -274,6 +275,14 @@ async def _serve_app(
         hint = f" {keyboard.HINT}" if heard else ""
         logger.info("Ready in %.1f s.%s", took, hint, extra={"action": "started"})
         await work(app, stop, *services)
+
+
+async def _serve_instead(early: EarlyPage, app: App, api_socket: socket.socket) -> None:
+    """Serve the task API where the early page was; who calls in between waits for a moment."""
+    from athanore.api.server import serve_api
+
+    await asyncio.to_thread(early.stop)
+    await serve_api(app, api_socket)
 
 
 def app_is_served(
@@ -298,8 +307,8 @@ async def _show(screen: Console, app: App) -> None:
         await asyncio.Event().wait()  # the terminal is gone; whether we end is for SIGHUP to say
 
 
-def tell_routes(routes: Routes) -> None:
-    """Log what is watched."""
+def tell_routes(routes: Routes, schedules: Iterable[Schedule]) -> None:
+    """Log what is watched, and what is created by the clock."""
     for route in (k.route for k in routes.values()):
         named = "" if route.name == route.queue_name else f" (route {route.name!r})"
         logger.info(
@@ -308,6 +317,15 @@ def tell_routes(routes: Routes) -> None:
             named,
             route.poll_interval.total_seconds(),
             route.describe(),
+            extra={"action": "started"},
+        )
+    for schedule in schedules:
+        logger.info(
+            "Creating %r in %r at %r (%s).",
+            schedule.name,
+            schedule.queue,
+            schedule.cron,
+            schedule.time_zone,
             extra={"action": "started"},
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
-
 from athanore.agent_adapters.mcp_servers import is_installed
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
@@ -21,6 +19,8 @@ async def mcp_findings(dispatcher: AgentDispatcher) -> list[Finding]:
     """
     if not any(_wants_tools(dispatcher, name) for name in dispatcher.routes):
         return []
+    import httpx  # the start needs the rest of this module only, and is to be quick
+
     settings = dispatcher.settings
     url = settings.agent_api_url(settings.api_host, settings.api_port)
     try:

@@ -102,7 +102,7 @@ async def _apply_limits(app: App) -> Routes:
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}
         if not versions or mine.version in versions:
             await make_pools(client, mine.pools)
-    tell_routes(routes)
+    tell_routes(routes, app.dispatcher.schedules.values())
     if not versions:
         logger.warning(
             "No route of %r is deployed yet; run `athanore deploy %s`.",
@@ -152,13 +152,9 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             dispatcher, reference, prefect_api, settings.agent_api_url(host, port)
         ) as app:
             await _claim_or_later(app)
-            logger.info("Prefect UI: %s", ui_url(prefect_api), extra={"action": "started"})
-            logger.info(
-                "Board page: %s (docs of the task API: %s/docs)",
-                app.api_url,
-                app.api_url,
-                extra={"action": "started"},
-            )
+            logger.info("Board:   %s", app.api_url, extra={"action": "started"})
+            logger.info("Prefect: %s", ui_url(prefect_api), extra={"action": "started"})
+            logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
             serving = asyncio.create_task(serve_api(app, api_socket))
             stopping = asyncio.create_task(stop.requested())
             with app_is_served(app, api_socket, prefect_api):

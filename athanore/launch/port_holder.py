@@ -26,7 +26,7 @@ async def app_at(host: str, port: int) -> str | None:
     transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
     try:
         async with httpx.AsyncClient(transport=transport, timeout=_PATIENCE) as client:
-            answer = (await client.get(f"{url}/")).raise_for_status()
+            answer = await client.get(f"{url}/")
         found = _GUIDE.match(answer.text)
         name = ast.literal_eval(found[1]) if found else None
     except (httpx.HTTPError, ValueError, SyntaxError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
 from athanore import names
+from athanore.runs.tokens import KEY_PATTERN
 
 type Scope = Literal["read", "steer"]
 
-PATTERN = re.compile(r"ath_key_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
-"""What a key looks like; the group is its id."""
+PATTERN = KEY_PATTERN
 
 _TAG = "athanore-key"
 _MOST = 200

@@ -17,6 +17,9 @@ from uuid import UUID
 PATTERN = re.compile(r"ath_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 """What a token looks like; the group is the id of its run."""
 
+KEY_PATTERN = re.compile(r"ath_key_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+"""What the key of a person looks like (see `keys`); the group is its id."""
+
 
 def new_token(run_id: UUID) -> str:
     """Make a token for one start of a run, with 256 random bits."""

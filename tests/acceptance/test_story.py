@@ -172,7 +172,7 @@ def test_the_api_knows_the_agents_at_work(story: Story) -> None:
 
 def test_the_ui_and_the_docs_are_there(story: Story) -> None:
     assert story.pages == {"API docs": 200, "Prefect UI": 200}
-    assert f"Prefect UI: {story.status['prefect']['ui_url']}" in story.log
+    assert f"Prefect: {story.status['prefect']['ui_url']}" in story.log
 
 
 def test_agents_do_their_work_with_curl_alone(story: Story) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from athanore.api.security.guard import check_binding
+from athanore.api.security.binding import check_binding
 from athanore.errors import ConfigurationError
 from athanore.http_client.hosts import HostPolicy
 from athanore.settings import Settings

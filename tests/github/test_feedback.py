@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from athanore import GitHubForge
 from athanore.errors import PublishError
-from athanore.forges import Feedback, FeedbackKind, GitHubForge, PullRequestNews, PullRequestState
+from athanore.forges import Feedback, FeedbackKind, PullRequestNews, PullRequestState
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.doubles.github.server import PERSON
 from tests.repositories import Repository, git

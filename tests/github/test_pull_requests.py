@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from athanore import Task
+from athanore import GitHubForge, Task
 from athanore.errors import ConfigurationError, PublishError, PublishRefusedError
-from athanore.forges import GitHubForge, PullRequestState, PullRequestTask
+from athanore.forges import PullRequestState, PullRequestTask
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.doubles.github.server import PERSON, TOKEN
 from tests.repositories import Repository

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from athanore import GitWorkspace
+from athanore import GitHubForge, GitWorkspace
 from athanore.errors import PublishError, RouteError
 from athanore.forges import (
     Feedback,
     FeedbackKind,
-    GitHubForge,
     PullRequestNews,
     PullRequestState,
 )

@@ -143,6 +143,10 @@ class BoardModel(BaseModel):
     )
     prefect_error: str | None = Field(description="Why nothing is known of agents.")
     ui_url: str | None = Field(description="Prefect's UI.")
+    starting: bool = Field(
+        default=False,
+        description="Only the board is there yet: Prefect and the worker are starting.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, cast, override
 
+from pydantic import SecretStr
+
 from athanore.dispatcher import AgentDispatcher
 from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
 from athanore.queue_adapters.base import HasSecrets
-from athanore.runs import keys, tokens
+from athanore.runs import tokens
 from athanore.runtime.secrets.environment import REDACTED, known_secrets, secret_variables
 from athanore.texts import CUT_AT, readable
 
@@ -54,23 +56,16 @@ class Redactor:
         """A redactor that knows our secrets, Prefect's and the board's."""
         from prefect.settings import get_current_settings
 
-        known = set(known_secrets(secret_variables(dispatcher)))
-        known.update(*(forge.secrets for forge in dispatcher.forges))
-        if isinstance(dispatcher.board, HasSecrets):
-            known |= dispatcher.board.secrets
-        ours, prefect = dispatcher.settings, get_current_settings().api
-        for address in (prefect.url, get_current_settings().ui_url, ours.api_url):
+        prefect = get_current_settings().api
+        known = _secrets_of(dispatcher) | _values(prefect.key, prefect.auth_string)
+        for address in (prefect.url, get_current_settings().ui_url):
             known |= passwords_in(address or "")
-        kept = (
-            ours.api_key,
-            ours.webhook_token,
-            ours.notify_webhook_url,
-            ours.notify_webhook_secret,
-        )
-        for secret in (*kept, prefect.key, prefect.auth_string):
-            if secret is not None and secret.get_secret_value():
-                known.add(secret.get_secret_value())
         return cls(known)
+
+    @classmethod
+    def before_prefect(cls, dispatcher: AgentDispatcher) -> Redactor:
+        """A redactor for while Prefect's settings are not read yet; it knows ours, the board's."""
+        return cls(_secrets_of(dispatcher))
 
     def text(self, value: str) -> str:
         """The text as people read it (see `texts.readable`), without secrets.
@@ -89,7 +84,7 @@ class Redactor:
             if form in value:
                 value = value.replace(form, REDACTED)
         if "ath_" in value:
-            value = keys.PATTERN.sub(REDACTED, tokens.PATTERN.sub(REDACTED, value))
+            value = tokens.KEY_PATTERN.sub(REDACTED, tokens.PATTERN.sub(REDACTED, value))
         if " cut" in value or "[cut" in value:
             value = self._without_beginnings(value)
         return value
@@ -131,6 +126,20 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self._clean(v) for v in cast(Iterable[object], value)]
         return value
+
+
+def _secrets_of(dispatcher: AgentDispatcher) -> set[str]:
+    known = set(known_secrets(secret_variables(dispatcher)))
+    known.update(*(forge.secrets for forge in dispatcher.forges))
+    if isinstance(dispatcher.board, HasSecrets):
+        known |= dispatcher.board.secrets
+    ours = dispatcher.settings
+    kept = (ours.api_key, ours.webhook_token, ours.notify_webhook_url, ours.notify_webhook_secret)
+    return known | passwords_in(ours.api_url or "") | _values(*kept)
+
+
+def _values(*secrets: SecretStr | None) -> set[str]:
+    return {s.get_secret_value() for s in secrets if s is not None and s.get_secret_value()}
 
 
 class RedactedLogs(logging.Filter):

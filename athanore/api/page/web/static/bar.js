@@ -18,6 +18,9 @@ export function showBar() {
   const of = limit === null ? "" : ` of ${limit}`;
   const noun = limit === 1 || (limit === null && active === 1) ? "agent" : "agents";
   setText($("agents-text"), `${active}${of} ${noun} at work`);
+  const { ui_url: ui } = page.board;
+  $("prefect-link").hidden = !ui;
+  if (ui) $("prefect-link").href = ui;
   const dead = page.board.cards.filter((c) => c.dead_letter).length;
   $("dead-count").hidden = !dead;
   setText($("dead-count"), `${dead} given up`);
@@ -26,8 +29,8 @@ export function showBar() {
 
 // What was done today, and on the cards what each task has taken. It is asked for seldom, and soon
 // after a run has ended.
-async function showCosts() {
-  if (document.hidden) return;
+export async function showCosts() {
+  if (document.hidden || page.board?.starting) return;
   try {
     const report = await (await request("GET", "/costs?by=task&days=7")).json();
     page.taken = new Map(report.rows.map((row) => [row.key, row]));
@@ -43,10 +46,11 @@ async function showCosts() {
 
 export function showNotices() {
   const notices = [];
+  if (page.board.starting) notices.push(["", "Prefect is starting; agents begin as soon as it is there."]);
   if (page.board.board_error) notices.push(["bad", `The board cannot be read: ${page.board.board_error}`]);
   if (page.board.prefect_error) {
     notices.push(["bad", `${page.board.prefect_error} What agents do is not known meanwhile.`]);
-  } else if (!page.board.workers.length) {
+  } else if (!page.board.starting && !page.board.workers.length) {
     notices.push(["", "No worker is online: no agent starts until one is."]);
   }
   for (const limit of page.board.provider_limits) notices.push(["", limit.says]);

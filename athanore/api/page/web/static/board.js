@@ -1,6 +1,6 @@
 // The board page. It reads GET /board every moment and patches what has changed; what people and
 // agents wrote is only ever set as text.
-import { costsSoon, showBar, showNotices, startCosts } from "./bar.js";
+import { costsSoon, showBar, showCosts, showNotices, startCosts } from "./bar.js";
 import { placesOfMoved, slide } from "./cards.js";
 import { showColumns } from "./columns.js";
 import { startDragging } from "./dragging.js";
@@ -41,7 +41,14 @@ function show(next) {
   if (before) announce(before, next);
   if (before && working(before) > working(next)) costsSoon();
   if (page.opened) showOpenedState();
+  if (before?.starting && !next.starting) begun();
   $("board").setAttribute("aria-busy", "false");
+}
+
+// What could not be read while the app was starting.
+function begun() {
+  showCosts();
+  document.dispatchEvent(new CustomEvent("task-changed"));
 }
 
 function focusWanted() {

@@ -2,10 +2,12 @@
 import { Refusal, request } from "./calls.js";
 import { say } from "./dialogs.js";
 import { $, setText } from "./elements.js";
+import { page } from "./state.js";
 import { setClock } from "./times.js";
 
 const LOOK_EVERY = 1500;
 const LOOK_AGAIN = 4000; // after an error
+const LOOK_SOON = 500; // while the app is starting
 
 let etag = null;
 let timer = 0;
@@ -57,8 +59,9 @@ async function lookOnce() {
       etag = response.headers.get("etag");
       show(next);
     }
-    link("live", "Live");
-    return LOOK_EVERY;
+    const starting = page.board?.starting;
+    link(starting ? "connecting" : "live", starting ? "Starting" : "Live");
+    return starting ? LOOK_SOON : LOOK_EVERY;
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) link("lost", "Locked");
     else link("lost", "No answer");
