@@ -27,7 +27,7 @@ $(RUNS): pyproject.toml constraints.txt deployments/setup-venv
 	@touch $(RUNS)
 
 demo: $(RUNS)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
-	@$(PY) examples/demo/demo.py $(if $(KEEP),--keep)
+	@$(VENV)/bin/athanore demo .demo $(if $(KEEP),--keep)
 
 check: $(STAMP)  ## the linters, beside the tests that need no server: in a minute
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint test-quick

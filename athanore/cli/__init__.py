@@ -26,7 +26,7 @@ from athanore.texts import shown
 from athanore.version import __version__
 
 _GROUPS = {
-    "Begin": ("starting:init", "starting:doctor", "starting:validate"),
+    "Begin": ("demo:demo", "starting:init", "starting:doctor", "starting:validate"),
     "Run": ("serving:up", "serving:api", "daily:open_", "daily:stop"),
     "Deploy": (
         "deploying:deploy",

@@ -15,19 +15,19 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
 from athanore.api.security.binding import check_binding
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, BoardUnavailableError, ConfigurationError, reason
+from athanore.errors import AthanoreError, BoardUnavailableError, reason
 from athanore.launch import keyboard
 from athanore.launch.checks import check_app
 from athanore.launch.early_page import EarlyPage, early_page
 from athanore.launch.ending import shut_down
 from athanore.launch.mcp_extra import without_tools
+from athanore.launch.reference import script_reference
 from athanore.launch.serving import serving
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
@@ -373,41 +373,6 @@ async def _send_the_rest() -> None:
         sent = service.drain_all(timeout=_LAST_WORDS.total_seconds())
         if inspect.isawaitable(sent):
             await sent
-
-
-def script_reference(dispatcher: AgentDispatcher) -> str:
-    """Find out how the running script names its dispatcher: `run.py:dispatcher`.
-
-    Raises:
-        ConfigurationError: the dispatcher is no global variable of the script.
-    """
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    if main is not None and file:
-        for name, value in vars(main).items():
-            if value is dispatcher:
-                path = Path(file).resolve()
-                here = Path.cwd()
-                shown = path.relative_to(here) if path.is_relative_to(here) else path
-                return f"{shown}:{name}"
-    if (module := _imported_with(dispatcher)) is not None:
-        raise ConfigurationError(
-            f"{module} calls dispatcher.run() while it is imported; put the call under "
-            '`if __name__ == "__main__":`.'
-        )
-    raise ConfigurationError(
-        "dispatcher.run() needs the dispatcher as a global variable of the script that is run, "
-        "so that Prefect can name it (run.py:dispatcher)."
-    )
-
-
-def _imported_with(dispatcher: AgentDispatcher) -> str | None:
-    """The file's name of an imported module whose global variable the dispatcher is."""
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and any(value is dispatcher for value in list(vars(module).values())):
-            return Path(file).name
-    return None
 
 
 def _to_log(*words: Any, **_: Any) -> None:

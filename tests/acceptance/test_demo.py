@@ -1,25 +1,27 @@
-"""`make demo` shows a pipeline at work and ends by itself, leaving nothing running."""
+"""`athanore demo` needs no clone, shows a pipeline at work, ends, and leaves nothing running."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.system import ROOT, System
+from tests.acceptance.system import System
+from tests.cli.terminal import command
 
-DEMO = ROOT / "examples" / "demo" / "demo.py"
+DEMO = command("demo")
 
 
 @pytest.mark.timeout(400)
-def test_the_demo_goes_as_it_should_and_is_plain_when_piped(tmp_path: Path) -> None:
+def test_the_demo_goes_as_it_should_and_is_plain_when_piped(
+    tmp_path: Path, installed_python: Path
+) -> None:
     folder = tmp_path / "demo"
     result = subprocess.run(
-        [sys.executable, DEMO, "--folder", folder],
-        capture_output=True, text=True, timeout=390, stdin=subprocess.DEVNULL,
+        [installed_python, *DEMO[1:], folder],
+        cwd=tmp_path, capture_output=True, text=True, timeout=390, stdin=subprocess.DEVNULL,
         # Settings of the caller must not reach the demo's own server and worker.
         env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api", "ATHANORE_API_PORT": "1"},
     )  # fmt: skip
@@ -30,11 +32,13 @@ def test_the_demo_goes_as_it_should_and_is_plain_when_piped(tmp_path: Path) -> N
     for expected in (
         "Fix the flaky test   Retry 1/1: exit code 1.",
         "Fix the flaky test   In Review -> Done",
+        "Board page: http://127.0.0.1:",
         "Prefect UI: http://127.0.0.1:",
         "/docs",
         "The demo went as it should",
     ):
         assert expected in result.stdout
+    assert result.stdout.index("Board page: ") < result.stdout.index("Prefect UI: ")
     left = System(tmp_path / "after", "")
     left.home = folder / "prefect"
     assert left.processes() == []
@@ -42,9 +46,7 @@ def test_the_demo_goes_as_it_should_and_is_plain_when_piped(tmp_path: Path) -> N
 
 def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
-    result = subprocess.run(
-        [sys.executable, DEMO, "--folder", tmp_path], capture_output=True, text=True, timeout=60
-    )
+    result = subprocess.run([*DEMO, tmp_path], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "is not empty and not from an earlier demo" in " ".join(result.stdout.split())
     assert (tmp_path / "precious").read_text() == "mine"

@@ -1,10 +1,11 @@
-"""`make demo`: three tasks go through a two-stage pipeline while you watch.
+"""`athanore demo`: three tasks go through a two-stage pipeline while you watch.
 
-It uses Athanore as you would: `python run.py` in a folder with a board.json. The agents are small
-programs (agent.py), everything else is real: a Prefect server, its database, the task API.
+It uses Athanore as you would: `python run.py` in a folder with a board.json. The agents only
+pretend, everything else is real: a Prefect server, its database, the task API.
 """
 
-import argparse
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,48 +26,38 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-HERE = Path(__file__).resolve().parent
-FOLDER = HERE.parents[1] / ".demo"
-QUEUES = ["Todo", "In Progress", "Review", "In Review", "Done"]
-BOARD: dict[str, Any] = {
-    "queues": {
-        "Todo": [
-            {"id": "1", "name": "Add a login page"},
-            {"id": "2", "name": "Fix the flaky test", "labels": ["flaky"]},
-            {"id": "3", "name": "Write the changelog"},
-        ],
-        **{name: [] for name in QUEUES[1:]},
-    }
-}
-START_SECONDS = 180
-WORK_SECONDS = 180
-STOP_SECONDS = 60
+from athanore.launch.demo.files import BOARD, QUEUES, SCRIPT
 
-type TaskData = dict[str, Any]
+_START_SECONDS = 180
+_WORK_SECONDS = 180
+_STOP_SECONDS = 60
+
+type _TaskData = dict[str, Any]
 
 
 class DemoError(Exception):
     """The demo did not go as it should; the message says what was different."""
 
 
-def main() -> int:
-    """Run the demo and return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C at the end")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: .demo")
-    options = parser.parse_args()
+def run_demo(folder: Path, *, keep: bool = False) -> int:
+    """Run the demo in a folder and return its exit code.
+
+    Args:
+        folder: made for it; an earlier demo's is emptied.
+        keep: go on until Ctrl-C at the end.
+    """
     console = Console(highlight=False)
     try:
-        prepare(options.folder)
-        with app(options.folder, console) as (process, api):
-            tasks = watch(process, api, console)
-            show_end(api, tasks, console)
-            check(tasks)
-            if options.keep:
+        _prepare(folder)
+        with _app(folder, console) as (process, api):
+            tasks = _watch(process, api, console)
+            _show_end(api, tasks, folder, console, keep)
+            _check(tasks)
+            if keep:
                 console.print("\nEverything keeps running until you press Ctrl-C.")
                 process.wait()
     except DemoError as error:
-        log = options.folder / "demo.log"
+        log = folder / "demo.log"
         console.print(f"\n[red]The demo failed:[/] {escape(str(error))}")
         if log.exists():
             console.print(f"The last lines of {log}:")
@@ -75,33 +66,34 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped.")
-        return 0 if options.keep else 130
+        return 0 if keep else 130
     console.print("\n[green]The demo went as it should[/]; nothing of it is running any more.")
     return 0
 
 
-def prepare(folder: Path) -> None:
+def _prepare(folder: Path) -> None:
     """Make a fresh folder with the board in it."""
     if folder.exists():
         if any(folder.iterdir()) and not (folder / "demo.log").exists():
             raise DemoError(f"{folder} is not empty and not from an earlier demo")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
+    (folder / "run.py").write_text(SCRIPT, encoding="utf-8")
     (folder / "board.json").write_text(json.dumps(BOARD, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def app(folder: Path, console: Console) -> Generator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def _app(folder: Path, console: Console) -> Generator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """Run `python run.py` in the folder; see to it that nothing of it is left at the end."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "ATHANORE_"))},
         "PREFECT_HOME": str(folder.resolve() / "prefect"),
-        "PREFECT_SERVER_API_PORT": str(free_port()),
-        "ATHANORE_API_PORT": str(api_port := free_port()),
+        "PREFECT_SERVER_API_PORT": str(_free_port()),
+        "ATHANORE_API_PORT": str(api_port := _free_port()),
     }
     with (folder / "demo.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "run.py")],
+            [sys.executable, "run.py"],
             cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
@@ -109,62 +101,75 @@ def app(folder: Path, console: Console) -> Generator[tuple[subprocess.Popen[byte
         with httpx.Client(
             base_url=f"http://127.0.0.1:{api_port}", timeout=30, trust_env=False
         ) as api:
-            wait_for_start(process, api, console)
+            _wait_for_start(process, api, console)
             yield process, api
     finally:
-        with busy(console, "Stopping ..."):
-            left = stop(process)
+        with _busy(console, "Stopping ..."):
+            left = _stop(process)
     if left:
         raise DemoError(f"these processes were left: {', '.join(left)}")
     if process.returncode != 0:
         raise DemoError(f"run.py ended with exit code {process.returncode}")
 
 
-def wait_for_start(process: subprocess.Popen[bytes], api: httpx.Client, console: Console) -> None:
-    """Wait until the task API answers, which is when everything is up."""
-    what = "Starting Prefect, a worker and the task API (a new database takes 10 to 30 s) ..."
-    deadline = time.monotonic() + START_SECONDS
-    with busy(console, what):
-        while True:
-            if process.poll() is not None:
-                raise DemoError(f"run.py ended with exit code {process.returncode}")
-            try:
-                status = api.get("/status", timeout=5).json()
-                break
-            except httpx.TransportError:
-                pass
-            if time.monotonic() > deadline:
-                raise DemoError(f"nothing answers after {START_SECONDS} s")
-            time.sleep(0.2)
-    console.print(f"Prefect UI: {status['prefect']['ui_url']}")
-    console.print(f"Board page: {api.base_url}\n")
+def _wait_for_start(process: subprocess.Popen[bytes], api: httpx.Client, console: Console) -> None:
+    """Wait until the task API answers, which is when everything is up; the board is up before."""
+    deadline = time.monotonic() + _START_SECONDS
+    with _busy(console, "Starting ..."):
+        _until(process, deadline, lambda: _answer(api, "/board") is not None)
+    console.print(f"Board page: {api.base_url}")
+    with _busy(console, "Starting Prefect (a new database takes 10 to 30 s) ..."):
+        _until(process, deadline, lambda: _answer(api, "/status") == 200)
+    status = api.get("/status").raise_for_status().json()
+    console.print(f"Prefect UI: {status['prefect']['ui_url']}\n")
 
 
-def watch(process: subprocess.Popen[bytes], api: httpx.Client, console: Console) -> list[TaskData]:
+def _until(
+    process: subprocess.Popen[bytes], deadline: float, condition: Callable[[], bool]
+) -> None:
+    while not condition():
+        if process.poll() is not None:
+            raise DemoError(f"run.py ended with exit code {process.returncode}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"nothing answers after {_START_SECONDS} s")
+        time.sleep(0.1)
+
+
+def _answer(api: httpx.Client, path: str) -> int | None:
+    """The status with which the app answers; None if it does not."""
+    try:
+        return api.get(path, timeout=5).status_code
+    except httpx.TransportError:
+        return None
+
+
+def _watch(
+    process: subprocess.Popen[bytes], api: httpx.Client, console: Console
+) -> list[_TaskData]:
     """Show how the tasks move until all are done; return them whole."""
     started = time.monotonic()
-    known: dict[str, TaskData] = {}
+    known: dict[str, _TaskData] = {}
     for task in BOARD["queues"]["Todo"]:
         known[task["id"]] = {**task, "queue_name": "Todo", "comments": []}
-    live = Live(board(known), console=console, refresh_per_second=8)
+    live = Live(_board(known), console=console, refresh_per_second=8)
     with live if console.is_terminal else nullcontext():
         while any(t["queue_name"] != "Done" or t.get("active_run") for t in known.values()):
             if process.poll() is not None:
                 raise DemoError(f"run.py ended with exit code {process.returncode}")
-            if time.monotonic() > started + WORK_SECONDS:
-                raise DemoError(f"the tasks are not done after {WORK_SECONDS} s")
+            if time.monotonic() > started + _WORK_SECONDS:
+                raise DemoError(f"the tasks are not done after {_WORK_SECONDS} s")
             for summary in api.get("/tasks").raise_for_status().json():
                 task = known[summary["id"]]
                 if summary["queue_name"] != task["queue_name"] or task.get("active_run"):
                     new = api.get(f"/tasks/{task['id']}").raise_for_status().json()
-                    tell(console, time.monotonic() - started, task, new)
+                    _tell(console, time.monotonic() - started, task, new)
                     known[task["id"]] = new
-            live.update(board(known))
+            live.update(_board(known))
             time.sleep(0.3)
     return list(known.values())
 
 
-def tell(console: Console, seconds: float, old: TaskData, new: TaskData) -> None:
+def _tell(console: Console, seconds: float, old: _TaskData, new: _TaskData) -> None:
     """Print what happened to a task: new comments, and where it went."""
     for comment in new["comments"][len(old["comments"]) :]:
         text = comment["text"].splitlines()[0]
@@ -174,7 +179,7 @@ def tell(console: Console, seconds: float, old: TaskData, new: TaskData) -> None
         console.print(f"{seconds:5.1f} s  {new['name']:<20} {where}", soft_wrap=True)
 
 
-def board(tasks: dict[str, TaskData]) -> Table:
+def _board(tasks: dict[str, _TaskData]) -> Table:
     """Draw the board: a column for each queue."""
     table = Table(*QUEUES, expand=True)
     columns = [
@@ -184,7 +189,9 @@ def board(tasks: dict[str, TaskData]) -> Table:
     return table
 
 
-def show_end(api: httpx.Client, tasks: list[TaskData], console: Console) -> None:
+def _show_end(
+    api: httpx.Client, tasks: list[_TaskData], folder: Path, console: Console, keep: bool
+) -> None:
     """Print the board at the end, and where to look further."""
     console.print()
     table = Table("Task", "Queue", "What its comments say", expand=True)
@@ -195,10 +202,12 @@ def show_end(api: httpx.Client, tasks: list[TaskData], console: Console) -> None
     ui = api.get("/status").json()["prefect"]["ui_url"]
     console.print(f"\nPrefect UI: {ui}   (runs, logs, schedules)")
     console.print(f"Board page: {api.base_url}   (API docs: {api.base_url}/docs)")
-    console.print("[dim]`make demo KEEP=1` keeps them up, to look around.[/]")
+    console.print(f"The app:    {folder / 'run.py'}", markup=False, soft_wrap=True)
+    if not keep:
+        console.print("[dim]`athanore demo --keep` leaves them running, to look around.[/]")
 
 
-def check(tasks: list[TaskData]) -> None:
+def _check(tasks: list[_TaskData]) -> None:
     """Compare the board at the end with what has to have happened."""
     for task in tasks:
         comments = [c["text"] for c in task["comments"]]
@@ -210,7 +219,7 @@ def check(tasks: list[TaskData]) -> None:
             raise DemoError(f"{task['name']!r} has other comments than {expected}: {comments}")
 
 
-def stop(process: subprocess.Popen[bytes]) -> list[str]:
+def _stop(process: subprocess.Popen[bytes]) -> list[str]:
     """Stop the app as Ctrl-C would, and return what is left of it (and kill that)."""
     try:
         started = psutil.Process(process.pid).children(recursive=True)
@@ -218,7 +227,7 @@ def stop(process: subprocess.Popen[bytes]) -> list[str]:
         started = []
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -230,7 +239,7 @@ def stop(process: subprocess.Popen[bytes]) -> list[str]:
 
 
 @contextmanager
-def busy(console: Console, what: str) -> Generator[None]:
+def _busy(console: Console, what: str) -> Generator[None]:
     """Say what is waited for: with a spinner on a terminal, as a line elsewhere."""
     if console.is_terminal:
         with console.status(what):
@@ -240,12 +249,8 @@ def busy(console: Console, what: str) -> Generator[None]:
         yield
 
 
-def free_port() -> int:
+def _free_port() -> int:
     """Find a port that nobody uses."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

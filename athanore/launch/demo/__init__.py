@@ -1,0 +1,1 @@
+"""`athanore demo`: a pipeline at work, with nothing but what is installed."""
