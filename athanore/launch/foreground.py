@@ -245,8 +245,8 @@ async def _serve_app(
     screen: Console | None,
 ) -> None:
     from athanore.deployments import claim_app, deploy, planned, poll_now
-    from athanore.launch.reloading import Reloader, let_go_on
     from athanore.launch.prefect.prefect_server import prefect_errors
+    from athanore.launch.reloading import Reloader, let_go_on
     from athanore.runs.connection.telling import telling_client
     from athanore.runs.links import ui_url
 
