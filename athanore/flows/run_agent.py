@@ -348,7 +348,8 @@ class _Visit:
 
     async def _goes_round(self) -> bool:
         limit = self.route.max_rounds
-        if limit is None or self.run_log.attempt > 1 or store.is_retried_by_hand(self.run):
+        by_hand = store.is_retried_by_hand(self.run) or self.run_log.has_claimed()
+        if limit is None or self.run_log.attempt > 1 or by_hand:
             return False  # no further round, or a person's wish
         if store.visit_of(self.run) == store.FIRST_VISIT:
             return False

@@ -86,6 +86,9 @@ class RunLog:
             route: what the end of the run needs of its route, as a label; see `route_record`.
         """
         record, state = self.record, self.run.state
+        if record.is_closed and self.run.empirical_policy.retry_type != "in_process":
+            # A person has it tried again (`store.is_retried_by_hand`).
+            record = replace(record, is_closed=False, claim_start=record.starts + 1)
         start = Start(str(state.id if state else uuid4()), record.starts + 1, identity.process())
         proof = tokens.proof(token, start.number, names.task_of(self.run.tags), key)
         begun = record.begun(start, self.run.run_count, worker, version, proof, route)

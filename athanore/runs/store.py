@@ -15,6 +15,7 @@ from athanore import names
 from athanore.runs.connection import transports
 from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runs.record import record_of
 from athanore.runs.states import NOBODYS_WISH
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)
@@ -195,7 +196,8 @@ def is_retried_by_hand(run: FlowRun) -> bool:
 
     Such a run takes its task from where it was left: in progress, or in the dead-letter queue.
     """
-    return run.empirical_policy.retry_type == "reschedule"
+    # Prefect notes it on the run where the state was proposed, and not where it was forced.
+    return run.empirical_policy.retry_type == "reschedule" or record_of(run).is_closed
 
 
 async def last_finished_runs(

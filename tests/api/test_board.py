@@ -130,6 +130,25 @@ def test_without_prefect_the_board_is_shown_all_the_same(lonely: Api) -> None:
     assert [c["actions"] for c in board["cards"]] == [[], []]
 
 
+def test_a_schedule_that_is_off_in_prefects_ui_is_paused_everywhere(api: Api) -> None:
+    tags = {"all_": [f"app:{api.app.name}", "poll", f"route:{ODD}"]}
+    (poll,) = api.prefect.post("/deployments/filter", {"deployments": {"tags": tags}})
+    for switch, parts in (("pause", ["polls"]), ("resume", [])):
+        api.prefect.post(f"/deployments/{poll['id']}/{switch}_deployment", {})
+        wait_until(
+            "the page says so",
+            lambda wanted=parts: api.get("/board")["queues"][4]["route"]["paused"] == wanted,
+        )
+
+        def said() -> tuple[list[list[str]], list[str]]:
+            status = api.get("/status")
+            paused = [r["paused"] for r in status["paused_routes"] if r["name"] == ODD]
+            return paused, [n["kind"] for n in status["needs_person"] if n["route"] == ODD]
+
+        expected = ([parts] if parts else [], ["half-paused"] * len(parts))
+        wait_until("status and what needs a person, too", lambda wanted=expected: said() == wanted)
+
+
 def test_an_agent_neither_requeues_nor_pauses(guarded: Api) -> None:
     task = guarded.board.create_task("Todo", "Fix it")
     run_id, token = guarded.start_run(task.id)

@@ -97,7 +97,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Itera
 @pytest.fixture(scope="module")
 def schema(running: Api) -> schemathesis.BaseSchema:
     """The document of the running API, as a program reads it."""
-    return schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    return schemathesis.openapi.from_url(f"{running.url}/openapi.json", timeout=120)
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ Prefect is asked on the server that `athanore up` starts, on the newest and the 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -37,6 +37,7 @@ from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clearing, questions, store
 from athanore.runs.capacity import limits, pausing
+from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
 from athanore.runs.outputs import hand_in, handed_in
@@ -46,7 +47,9 @@ from athanore.runs.questions import Question
 from athanore.runs.record import has_moved_itself, note_move, record_of
 from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
+from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
+from athanore.services import runs
 from tests.harness import app_name, prompt
 from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
 
@@ -75,9 +78,26 @@ class Place:
     async def deployed(self) -> None:
         for route in self.dispatcher.routes.values():
             if isinstance(self.client, MemoryRunStore):
-                deploy_in_memory(self.client, self.app, route.name)
+                deploy_in_memory(self.client, self.app, route.name, route.queue_name)
         if not isinstance(self.client, MemoryRunStore):
             await deploy(self.client, plan(self.dispatcher, "run.py:dispatcher"))
+
+    async def with_routes(self, queue: str, **options: Mapping[str, Any]) -> App:
+        """Another app of this name on a board of its own; `options` of its routes, by name."""
+        board = MemoryAdapter([queue, "In Progress", "Done"])
+        self.dispatcher = AgentDispatcher("true", queue_backend=board, name=self.app)
+        for name, said in options.items():
+            self.dispatcher.route(queue, name=name, **said)(prompt)
+        await self.deployed()
+        return App("run.py:dispatcher", self.dispatcher)
+
+    async def limited(self, queue: UUID | None, limit: int) -> None:
+        """Have a route's work queue let so many work at once."""
+        assert queue is not None
+        if isinstance(self.client, MemoryRunStore):
+            self.client.queues[queue].concurrency_limit = limit
+        else:
+            await self.client.update_work_queue(queue, concurrency_limit=limit)
 
     async def removed(self) -> None:
         if not isinstance(self.client, MemoryRunStore):
@@ -581,3 +601,41 @@ async def test_a_run_that_waits_for_an_answer_is_cancelled_at_once(place: Place)
     assert (await place.client.propose(run.id, questions.suspended(asked(run), 1))).accepted
     await place.client.propose(run.id, Cancelling(message="not now"))
     assert (await place.now(run)).state_type is StateType.CANCELLED
+
+
+# -- rules that decide by what the store says; all cases of them are in tests/unit/test_rules*.py --
+
+
+async def test_a_slot_is_taken_by_who_works(place: Place) -> None:
+    first, second = [await place.at_work(task) for task in ("1", "2")]
+    await place.limited(first.work_queue_id, 1)
+    full = "all 1 slots of the route are taken"
+    assert await Slots().no_slot(place.client, place.app, first) == full
+    assert await place.put(second, Completed())
+    assert await Slots().no_slot(place.client, place.app, first) is None
+
+
+async def test_a_run_that_waits_gives_way_when_its_task_is_another_routes(place: Place) -> None:
+    app = await place.with_routes("Todo", red={"labels": ["red"]}, blue={"labels": ["blue"]})
+    task = Task("1", "Fix it", "Todo", labels=("red",))
+    run = (await runs.dispatch(place.client, app, task)).run
+    assert (await runs.make_way(place.client, app, [task]))["1"].id == run.id
+    assert await runs.make_way(place.client, app, [replace(task, labels=("blue",))]) == {}
+    after = await place.now(run)
+    assert after.state_name == StateName.SUPERSEDED
+    assert after.state is not None and "'blue' takes it now" in (after.state.message or "")
+
+
+async def test_a_task_that_is_held_is_dispatched_when_what_blocks_it_has_ended(
+    place: Place,
+) -> None:
+    app = await place.with_routes("Todo", Todo={"respect_blockers": True})
+    board = place.dispatcher.board
+    first = board.create_task("In Progress", "First").id
+    held = board.create_task("Todo", "Second", f"Blocked by: #{first}")
+    assert await runs.dispatch_if_watched(place.client, app, held) is None
+    await runs.dispatch_unblocked(place.client, app, first)
+    assert await place.found(*store.NOT_TAKEN) == []
+    board.move_task(first, "Done")
+    await runs.dispatch_unblocked(place.client, app, first)
+    assert [names.task_of(r.tags) for r in await place.found(*store.NOT_TAKEN)] == [held.id]

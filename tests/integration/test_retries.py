@@ -319,14 +319,20 @@ async def _resume(app: str) -> None:
 def test_a_retry_in_the_prefect_ui_takes_the_task_out_of_the_dead_letters(
     prefect_api: str,
 ) -> None:
-    agent = Fails(times=1)
+    """Prefect's first UI proposes the state, the second one forces it."""
+    agent = Fails(times=2)
     dispatcher = app(agent, dead_letter_queue="Failed")
     task_id = only_task(dispatcher)
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
     with running(dispatcher, prefect_api) as it:
-        it.in_queue(task_id, "Failed")
-        run = it.prefect.ended(task_id)
-        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "by hand"}
-        it.prefect.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
+        for attempt, force in ((1, False), (2, True)):
+            wait_until("it was given up", lambda n=attempt: len(it.comments(task_id)) == n)
+            it.in_queue(task_id, "Failed")
+            run = it.prefect.ended(task_id)
+            asked = {"state": state, "force": force}
+            it.prefect.post(f"/flow_runs/{run['id']}/set_state", asked)
         it.in_queue(task_id, "Done")
         assert it.prefect.ended(task_id)["state_name"] == "Completed"
-    assert agent.attempts == [1, 2]
+        first, second = it.comments(task_id)
+    assert agent.attempts == [1, 2, 3]
+    assert first == second and "Moving to dead-letter queue." in first

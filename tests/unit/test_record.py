@@ -28,6 +28,7 @@ from athanore.runs.record import (
     result_of,
 )
 from athanore.runs.run_log import RunLog
+from athanore.runs.store import is_retried_by_hand
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()
@@ -278,6 +279,24 @@ async def test_a_claim_that_may_have_succeeded_is_known_to_the_attempt_only() ->
     log = await life.starts()
     await log.ended(FAILED)
     assert not (await life.starts()).has_claimed()
+
+
+@pytest.mark.parametrize("by", ["a person", "the engine"])
+async def test_a_finished_run_that_starts_again_takes_its_task_from_where_it_is(by: str) -> None:
+    """Unless the engine only repeats the flow, because it could not say how that had ended."""
+    life = Life()
+    log = await life.starts()
+    await log.ended(FAILED)
+    await log.close()
+    assert is_retried_by_hand(life.run)
+    if by == "the engine":
+        life.run.empirical_policy.retry_type = "in_process"
+    for _ in range(2):
+        again = await life.starts()
+        assert again.has_claimed() is (by == "a person")
+        assert life.record.is_closed is (by == "the engine")
+        await again.give_back()
+    assert life.record.attempt == 2
 
 
 async def test_usage_is_summed_over_starts_however_often_it_is_said() -> None:
