@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import (
+    DeploymentSchedule,
+    FlowRun,
+    State,
+    Worker,
+    WorkerStatus,
+    WorkPool,
+)
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running, Suspended
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
@@ -16,7 +25,7 @@ from athanore.services.status import reasons
 from athanore.services.status.explaining import explain
 from athanore.services.status.reasons import Explanation
 from tests.harness import app_name, prompt
-from tests.memory_store import MemoryRunStore
+from tests.memory_store import MemoryRunStore, deploy_in_memory
 
 QUEUES = ["Todo", "In Progress", "Done", "Failed"]
 
@@ -87,6 +96,44 @@ async def test_a_task_that_has_a_run(state: State[Any], reason: str, command: st
     assert seen.route == "todo"
     assert seen.reason.endswith(reason)
     assert any(c.startswith(command) for c in seen.commands) or not command
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason", "command"),
+    [
+        ("", "The next poll of route 'todo' finds it.", "athanore dispatch"),
+        ("worker", "Route 'todo' takes it, but no worker of the app is online.", "athanore up"),
+        ("deployment", "Route 'todo' takes it, but is not deployed.", "athanore up"),
+    ],
+)
+async def test_a_task_without_a_run_is_found_by_the_next_poll(
+    missing: str, reason: str, command: str
+) -> None:
+    site = Site()
+    pool = names.agents_pool(site.app.name)
+    site.client.pools[pool] = WorkPool(name=pool, type="athanore", default_queue_id=uuid4())
+    if missing != "worker":
+        heard = datetime.now(UTC)
+        alive = Worker(
+            name="w",
+            work_pool_id=uuid4(),
+            last_heartbeat_time=heard,
+            status=WorkerStatus.ONLINE,
+        )
+        site.client.workers_of[pool] = [alive]
+    if missing != "deployment":
+        deploy_in_memory(site.client, site.app.name, "todo", "Todo")
+        poll = site.client.deployed[
+            f"{names.POLL_FLOW}/{names.deployment_name(site.app.name, 'todo')}"
+        ]
+        each = IntervalSchedule(interval=timedelta(minutes=5))
+        poll.schedules = [DeploymentSchedule(deployment_id=poll.id, schedule=each, active=True)]
+    seen = await site.why()
+    assert (seen.route, seen.reason) == ("todo", reason)
+    if not missing:
+        assert seen.until is not None
+        assert timedelta(0) < seen.until - datetime.now(UTC) <= timedelta(minutes=5)
+    assert seen.commands[0].startswith(command)
 
 
 async def test_a_retry_says_when_and_why() -> None:
