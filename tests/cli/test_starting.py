@@ -128,6 +128,7 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
+@pytest.mark.nightly
 def test_init_for_a_project_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +146,7 @@ def test_init_for_a_project_makes_an_app_that_says_what_is_missing(
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
+@pytest.mark.nightly
 def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +171,7 @@ def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
         assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
+@pytest.mark.nightly
 def test_init_for_linear_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +198,7 @@ def test_init_for_linear_makes_an_app_that_says_what_is_missing(
         assert linear.comments("ENG-1") == ["Seen."]
 
 
+@pytest.mark.nightly
 def test_init_for_jira_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

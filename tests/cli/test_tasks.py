@@ -37,6 +37,7 @@ def at_work(
         yield it
 
 
+@pytest.mark.nightly
 def test_dispatch_show_and_logs(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

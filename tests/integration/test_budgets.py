@@ -86,6 +86,7 @@ def test_an_agent_that_has_used_its_budget_is_stopped_and_not_retried(prefect_ap
     assert [job.budget.cost_usd for job in agent.jobs] == [5.0]
 
 
+@pytest.mark.nightly
 def test_a_tasks_budget_counts_its_stages(prefect_api: str) -> None:
     board = MemoryAdapter(QUEUES)
     app = app_of(board, app_name("budget"), Stages(), task_max_cost_usd=5)

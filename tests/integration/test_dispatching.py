@@ -115,6 +115,7 @@ async def test_a_waiting_run_of_another_route_does_not_hold_its_task(site: Site)
     assert (again.run.id, again.created) == (new.run.id, False)
 
 
+@pytest.mark.nightly
 async def test_a_poll_takes_over_a_task_that_waited_for_another_route(site: Site) -> None:
     old = await site.waits_for_its_retry()
     assert set(await site.polled("Todo")) == {site.task_id}
@@ -136,6 +137,7 @@ async def test_a_task_that_comes_back_is_not_taken_for_cancelled_by_a_person(sit
     assert new.id != old.id and site.task.comments == ()
 
 
+@pytest.mark.nightly
 async def test_a_poll_cancels_the_waiting_run_of_a_task_that_has_left(site: Site) -> None:
     left = await site.waits_for_its_retry()
     site.board.move_task(site.task_id, "Parked")
@@ -153,6 +155,7 @@ async def test_a_task_that_came_while_a_poll_looked_keeps_its_run(site: Site) ->
     assert (await site.read(run)).state_type is StateType.SCHEDULED
 
 
+@pytest.mark.nightly
 async def test_an_agent_at_work_holds_its_task_wherever_it_is(site: Site) -> None:
     run = await site.dispatched()
     for state in (Pending(), Running()):
@@ -196,6 +199,7 @@ async def test_a_batch_tells_of_the_runs_that_it_made_beside_a_busy_task(site: S
     assert refused == [str(TaskBusyError(site.task_id, str(second.id), second.name))]
 
 
+@pytest.mark.nightly
 async def test_the_reason_of_a_cancellation_is_kept_though_no_agent_had_started(
     site: Site,
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_retry_goes_on_after_the_file_was_renamed_and_started_from_elsewhere(
     assert app.queue_of("1") == "Done"
 
 
+@pytest.mark.nightly
 def test_an_app_of_the_same_name_on_another_board_is_refused(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -244,6 +244,7 @@ async def test_a_crash_that_another_poll_sees_to_is_left_to_it(site: Site) -> No
     assert (site.place, site.comments) == ("In Progress", [])
 
 
+@pytest.mark.nightly
 async def test_a_crash_that_nobody_saw_to_is_recovered(site: Site) -> None:
     run = await site.at_work(DEAD)
     await site.put(run, Crashed())
@@ -269,6 +270,7 @@ async def test_a_retry_goes_on_where_the_lost_worker_left_it(site: Site, moved: 
     assert record_of(after).crashes == 0, "the agent had ended"
 
 
+@pytest.mark.nightly
 async def test_a_hopeless_failure_stays_one_when_its_worker_is_lost(site: Site) -> None:
     run = await site.at_work(DEAD)
     result = AgentResult(AgentOutcome.FAILED, "no such command", retryable=False)
@@ -373,6 +375,7 @@ async def test_a_success_without_its_done_queue_says_so(site: Site, alive: Holde
         (StopReason.CUT_OFF, "Worker was cut off from Prefect"),
     ],
 )
+@pytest.mark.nightly
 async def test_a_task_that_is_handed_back_says_why(
     site: Site, alive: Holder, reason: StopReason, words: str
 ) -> None:
@@ -394,6 +397,7 @@ async def test_a_task_that_is_handed_back_says_why(
         ),
     ],
 )
+@pytest.mark.nightly
 async def test_a_stop_after_the_agent_moved_its_task_ends_the_run(
     site: Site, alive: Holder, reason: StopReason, name: str, said: list[str]
 ) -> None:

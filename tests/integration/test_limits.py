@@ -122,6 +122,7 @@ def test_twenty_dispatches_at_once_beside_a_poll_give_one_agent(prefect_api: str
     assert agent.order == ["Wanted"]
 
 
+@pytest.mark.nightly
 def test_a_limit_changed_in_prefect_takes_effect_and_loses_no_run(prefect_api: str) -> None:
     agent = Counts()
     app = make(agent, ["Todo"], max_concurrent_agents=1)

@@ -84,6 +84,7 @@ def test_a_change_of_the_ci_waits_for_a_person(prefect_api: str, tmp_path: Path)
     assert repository.branches() == ["main"]
 
 
+@pytest.mark.nightly
 def test_a_repository_that_is_away_is_waited_for_without_the_agent(
     prefect_api: str, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_merge_request_of_gitlab_comes_back_with_a_conflict_that_the_agent_res
     assert git(repository.path, "show", f"{branch}:README.md") == "ours and theirs"
 
 
+@pytest.mark.nightly
 def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) -> None:
     with github_double() as github:
         forge = github.forge(tmp_path / "toy.git")

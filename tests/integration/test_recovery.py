@@ -133,6 +133,7 @@ def test_a_killed_worker_takes_its_agent_along_and_the_task_is_done_by_the_next(
         site.close()
 
 
+@pytest.mark.nightly
 def test_a_task_that_kills_its_workers_ends_in_the_dead_letter_queue(
     tmp_path: Path, prefect_api: str
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_task_that_fails_again_after_a_person_put_it_back_gets_its_comment_aga
     assert first == second
 
 
+@pytest.mark.nightly
 def test_without_retries_a_failure_is_final_and_the_task_stays(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent)
@@ -123,6 +124,7 @@ def test_without_retries_a_failure_is_final_and_the_task_stays(prefect_api: str)
     assert agent.attempts == [1]
 
 
+@pytest.mark.nightly
 def test_a_hopeless_failure_is_not_repeated(prefect_api: str) -> None:
     agent = Fails(9, AgentResult(AgentOutcome.FAILED, "command not found: 'nope'", retryable=False))
     dispatcher = app(agent, max_retries=5, dead_letter_queue="Failed")
@@ -193,6 +195,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.nightly
 def test_an_agent_that_obeys_slowly_at_its_timeout_loses_neither_last_words_nor_cost(
     prefect_api: str,
 ) -> None:

@@ -65,6 +65,7 @@ def test_cancelling_the_run_in_prefect_stops_the_agent_and_leaves_the_task(
     assert agent.started == [1]
 
 
+@pytest.mark.nightly
 def test_a_cancelled_task_goes_to_the_routes_own_queue_for_that(prefect_api: str) -> None:
     agent = Hangs()
     dispatcher, task_id = make(agent, on_cancel="Cancelled")
@@ -75,6 +76,7 @@ def test_a_cancelled_task_goes_to_the_routes_own_queue_for_that(prefect_api: str
         it.in_queue(task_id, "Cancelled")
 
 
+@pytest.mark.nightly
 def test_a_run_cancelled_while_it_waits_is_not_started_by_the_next_poll(prefect_api: str) -> None:
     agent = Hangs()
     dispatcher, _ = make(agent, poll_interval=2, max_concurrent=1)
@@ -128,6 +130,7 @@ def test_a_stalled_agent_is_stopped_and_counts_as_a_failure(prefect_api: str) ->
     assert agent.started == [1, 2]
 
 
+@pytest.mark.nightly
 def test_a_task_that_is_deleted_meanwhile_ends_its_run_in_peace(prefect_api: str) -> None:
     agent = Hangs()
     dispatcher, first = make(agent, max_concurrent=1)
@@ -171,6 +174,7 @@ def test_an_agent_that_moves_its_task_itself_is_left_to_finish(prefect_api: str)
         assert it.prefect.run(task_id)["state_type"] == "RUNNING"
 
 
+@pytest.mark.nightly
 def test_a_person_who_moves_a_task_through_an_open_api_stops_its_agent(prefect_api: str) -> None:
     agent = Hangs()
     dispatcher, task_id = make(agent, poll_interval=1)

@@ -85,7 +85,7 @@ async def by_hand(it: Running, again: str, task_id: str) -> None:
     "state",
     [
         {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}},
-        {"type": "PAUSED", "name": "Paused"},
+        pytest.param({"type": "PAUSED", "name": "Paused"}, marks=pytest.mark.nightly),
     ],
     ids=["suspended", "paused"],
 )

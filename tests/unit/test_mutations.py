@@ -38,6 +38,7 @@ def _mutation(folder: Path, test: str, *also: str) -> Mutation:
     return read(path)
 
 
+@pytest.mark.nightly
 def test_a_mutation_that_no_test_notices_is_told_from_one_that_is(tmp_path: Path) -> None:
     blind = _mutation(tmp_path, "tests/unit/test_tokens.py")
     verdict = try_out(blind, tmp_path)
@@ -53,6 +54,7 @@ def test_a_mutation_that_no_test_notices_is_told_from_one_that_is(tmp_path: Path
     assert not try_out(both, tmp_path).noticed, "each of both stores has to notice it"
 
 
+@pytest.mark.nightly
 def test_a_diff_that_does_not_fit_or_a_test_that_is_not_there_counts_as_missed(
     tmp_path: Path,
 ) -> None:
