@@ -74,8 +74,3 @@ _SESSION = TypeAdapter(Session)
 def home_of(env: Mapping[str, str], *variables: str) -> str:
     """The folder of an agent's user: what the first of the variables names, else HOME."""
     return next((env[name] for name in (*variables, "HOME") if env.get(name)), "")
-
-
-def afresh(session: Session, why: str) -> str:
-    """What people are told of a session that is not gone on with."""
-    return f"The session {session.id} cannot be resumed ({why}); starting afresh."
