@@ -29,6 +29,8 @@ async def workers(prefect: RunStore, app: App) -> list[WorkerView]:
     for pool_name in sorted({*alive, *entries}):
         entry, worker = entries.get(pool_name), alive.get(pool_name)
         name = names.short_worker_name(pool_name, app.name)
+        if entry is None and name != pool_name:
+            continue  # one of ours that has said goodbye; Prefect names it for a while longer
         agents = counts.get(pool_name, 0)
         drain = known.drains.get(name)
         state, says = "ready", ""
@@ -137,8 +139,7 @@ async def _end_of(
     told = 0
     while True:
         found = [v for v in await workers(prefect, app) if v.name == name]
-        # What it says of itself goes when it ends; Prefect names it for a while longer.
-        if not found or found[0].state == "lost" or found[0].started_at is None:
+        if not found or found[0].state == "lost":
             return
         if (agents := found[0].agents) and agents != told:
             tell(f"{name} waits for {agents} agent{'' if agents == 1 else 's'}.")
@@ -160,7 +161,7 @@ async def _another(
     told = False
     while True:
         for view in await workers(prefect, app):
-            is_new = view.name not in before and view.started_at is not None
+            is_new = view.name not in before
             if is_new and view.state != "lost" and set(view.labels) == set(gone.labels):
                 return view
         if waited >= patience and not told:

@@ -62,7 +62,6 @@ class Hosts:
             self.most_away = max(self.most_away, len(leaving))
             for name in leaving:
                 entry = known.workers[name]
-                self._living[:] = [w for w in self._living if w.name != entry.pool_name]
                 await kept.forget_worker(self.site.client, self.site.app.name, name)
                 if self.starts_again:
                     await self.start(
@@ -95,6 +94,14 @@ async def test_one_worker_after_the_other_ends_and_comes_back() -> None:
         "mac-1 has ended.",
         "mac-4 has come, version 2.",
     ]
+
+
+async def test_a_worker_that_has_said_goodbye_is_not_listed() -> None:
+    hosts = Hosts()
+    name = await hosts.start("mac")
+    assert [v.name for v in await fleet.workers(hosts.site.client, hosts.site.app)] == [name]
+    await kept.forget_worker(hosts.site.client, hosts.site.app.name, name)
+    assert await fleet.workers(hosts.site.client, hosts.site.app) == []
 
 
 async def test_only_those_that_are_named_restart() -> None:
