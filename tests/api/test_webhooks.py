@@ -72,7 +72,7 @@ def test_a_persons_change_has_its_queue_polled(hooked: Api, planka: Server) -> N
     body = event(planka.admin, planka.card("Todo", "x"))
     for _ in range(5):
         answer = hooked.post(PATH, body, 202, headers=bearer(TOKEN))
-        assert answer == {"polled": ["P.B.Todo"]}
+        assert answer == {"polled": ["P.B.Todo"], "looked": False}
     made = polls(hooked) - before
     assert {queue for _, queue in made} == {"P.B.Todo"}
 
@@ -87,8 +87,9 @@ def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) 
     before = polls(hooked)
     own = event(planka.bot, planka.card("Todo", "x"))
     other = event(planka.admin, planka.card("Done", "x"))
+    nothing = {"polled": [], "looked": False}
     for body in (own, other, {}, {"data": 1}):
-        assert hooked.post(PATH, body, 202, headers=bearer(TOKEN)) == {"polled": []}
+        assert hooked.post(PATH, body, 202, headers=bearer(TOKEN)) == nothing
     hooked.post(PATH, [], 422, headers=bearer(TOKEN))
     assert polls(hooked) == before
 
