@@ -60,7 +60,7 @@ def are_done(board: MemoryAdapter, count: int, seconds: float) -> None:
 
 def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str) -> None:
     board, name = MemoryAdapter(QUEUES), app_name("limit")
-    agent = Metered(name, window=5)
+    agent = Metered(name, window=10)
     first = board.create_task("Todo", "First").id
     with running(app_of(agent, board, name, slots=1), prefect_api) as it:
         wait_until("it is told on the task", lambda: it.comments(first))
@@ -77,10 +77,9 @@ def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str
         assert httpx.get(f"{it.api_url}/overview", timeout=30).json()["provider_limits"][1] == {
             k: v for k, v in seven.items() if k != "says"
         }
-        it.in_queue(first, "Todo")
         for queue in ("Todo", "Later"):
             board.create_task(queue, f"Another of {queue}")
-        are_done(board, 3, 60)
+        are_done(board, 3, 120)
         assert agent.refused == 1
         (comment,) = it.comments(first)
         assert comment.startswith("Provider limit (5-hour); goes on at ")

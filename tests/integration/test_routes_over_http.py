@@ -91,6 +91,8 @@ def test_it_works_like_any_other(
         # The polls of the first start are still in Prefect, so that one tells nothing.
         known = it.dispatcher
         wait_until("it is up", lambda: any(a.dispatcher is known for a in registry.all()))
+        # Until the task API is there the page's own server answers 503 on its socket.
+        wait_until("it answers", lambda: httpx.get(f"{it.api_url}/routes", timeout=30).is_success)
         assert call(it, "GET", "/routes/Triage")["prompt"] == route["prompt"]
         call(it, "PATCH", "/routes/Triage", {"max_concurrent": 1, "env": {"GATE": str(gate)}})
         at_work = create(it, "Triage", "at work")

@@ -87,7 +87,7 @@ def test_a_label_that_is_none_of_ours_says_nothing(label: str) -> None:
 
 
 def test_each_key_of_a_route_is_on_the_page_and_named_as_its_option() -> None:
-    section = PAGE.split("\n`athanore.route` is an object", 1)[1].split("\nKeys with", 1)[0]
+    section = PAGE.split("\n`athanore.route` is an object", 1)[1].split("\n\n`athanore.", 1)[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(RouteRecord.model_fields)
     route = Route(queue_name="Todo", prompt=prompt, retry_delay=5, done_queue="Done")
     kept = json.loads(RouteRecord.of(route).dump())
