@@ -87,7 +87,7 @@ def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) 
     before = polls(hooked)
     own = event(planka.bot, planka.card("Todo", "x"))
     other = event(planka.admin, planka.card("Done", "x"))
-    nothing = {"polled": [], "looked": False}
+    nothing: dict[str, object] = {"polled": [], "looked": False}
     for body in (own, other, {}, {"data": 1}):
         assert hooked.post(PATH, body, 202, headers=bearer(TOKEN)) == nothing
     hooked.post(PATH, [], 422, headers=bearer(TOKEN))

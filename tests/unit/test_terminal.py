@@ -21,7 +21,7 @@ from athanore import logs
 from athanore.cli import output
 from athanore.launch import display
 from athanore.models import Quota
-from athanore.services.views import Overview, ProviderLimit, RouteView, RunView
+from athanore.services.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
 from athanore.texts import shown
 
 HOSTILE = (
@@ -81,6 +81,7 @@ def seen() -> Overview:
         limit=None,
         routes=(route,),
         runs=(run, waiting),
+        not_started=(filled(NotStarted, until=now),),
         dead_letters=(),
         board_error=WORDS,
         board_quotas=(Quota(WORDS, 10, 1, now),),
@@ -181,6 +182,7 @@ def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
     )  # fmt: skip
     overview = filled(
         Overview, working=1, limit=None, routes=(), runs=(run,), dead_letters=(), board_error=None,
+        not_started=(),
         workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
         provider_limits=(),
     )  # fmt: skip
