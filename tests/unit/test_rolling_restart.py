@@ -14,7 +14,10 @@ from athanore.errors import WorkerNotFoundError
 from athanore.runs.capacity import fleet as kept
 from athanore.runs.capacity.fleet import WorkerEntry
 from athanore.services import fleet
+from tests.memory_store import no_events
 from tests.rules_site import Site
+
+__all__ = ["no_events"]
 
 AT_ONCE = timedelta(milliseconds=1)
 POLITE = timedelta(seconds=1)
