@@ -29,7 +29,6 @@ from athanore.settings import Settings
 logger = logging.getLogger("athanore")
 
 _LOOK = timedelta(seconds=1)
-_HOW = "Press r, or give `athanore reload`, to take it over without stopping agents."
 _AT_START = (
     "api_host", "api_port", "api_url", "api_auth", "api_key", "webhook_token", "log_format",
     "notify_webhook_url", "notify_webhook_secret", "enable_queue_management", "worker_limit",
@@ -72,7 +71,9 @@ class Reloader:
         logger.info(
             "%s has changed. %s%s",
             self._app.file.name,
-            "It is taken over." if is_auto else _HOW,
+            "It is taken over."
+            if is_auto
+            else f"{self._how()} to take it over without stopping agents.",
             listed,
             extra={"action": "code_changed"},
         )
@@ -101,7 +102,7 @@ class Reloader:
                 self._seen = now
                 raise ConfigurationError(
                     f"{app.file.name} is not taken over: {exc} The app goes on with the code that "
-                    "it has; mend the file, and press r or give `athanore reload` again."
+                    f"it has. Mend the file; then {self._how().rstrip(',').lower()}."
                 ) from exc
             before = dict(app.dispatcher.routes)
             settings, said = self._settings(newer)
@@ -121,6 +122,11 @@ class Reloader:
                 extra={"action": "reloaded"},
             )
             return said
+
+    def _how(self) -> str:
+        """How a person has the code taken over; the API does it only for those who have its key."""
+        needs_token = self._app.dispatcher.settings.api_auth == "token"
+        return "Press r, or give `athanore reload`," if needs_token else "Press r in its terminal"
 
     def _load(self) -> AgentDispatcher:
         old = self._app.dispatcher

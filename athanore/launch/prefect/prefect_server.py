@@ -109,7 +109,7 @@ async def find_prefect() -> str:
         raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
     raise PrefectUnavailableError(
         f"No Prefect server answers at {url}. Start the app (`athanore up`, or `python run.py`), "
-        "which starts one, or set PREFECT_API_URL to one that runs."
+        "which starts one and then says Ready, or set PREFECT_API_URL to one that runs."
     )
 
 
