@@ -9,6 +9,7 @@ from cyclopts import App, Group, Parameter
 from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, AsJson, user, with_app
 from athanore.cli.output import print_json, print_table, say
+from athanore.errors import ConfigurationError
 from athanore.launch.display import ago
 from athanore.services.views import WorkerView
 
@@ -113,8 +114,15 @@ def restart(worker: WorkerName | None = None, /, *, app: AppOption = None) -> No
     No agent is stopped: a worker takes nothing new, and ends when it has none. What has started it
     (systemd, compose, Kubernetes) starts it again; else this says what to run, and where.
     """
+    from athanore.runs.links import named_api
     from athanore.services import fleet
 
+    if named_api() is None:
+        raise ConfigurationError(
+            "PREFECT_API_URL is not set, so Prefect is the one that an app starts, and ends with "
+            "it: stop the app and start it again, `athanore stop` and then `python run.py`. "
+            "Workers are restarted one by one where Prefect has a server of its own."
+        )
     with_app(app, lambda c, a: fleet.restart(c, a, worker, user(), say))
 
 

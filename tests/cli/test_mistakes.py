@@ -74,6 +74,7 @@ def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
         (["routes", "--app", "nope.py"], ["There is no file", "nope.py"]),
         (["routes", "--app", "no_such_package.app"], ["There is no module 'no_such_package'"]),
         (["deploy", "--drain", "-1"], ["--drain", "Must be >= 0"]),
+        (["workers", "restart"], ["PREFECT_API_URL is not set", "`athanore stop`"]),
     ],
 )  # fmt: skip
 def test_a_mistake_on_the_command_line(
