@@ -74,7 +74,6 @@ def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
         (["routes", "--app", "nope.py"], ["There is no file", "nope.py"]),
         (["routes", "--app", "no_such_package.app"], ["There is no module 'no_such_package'"]),
         (["deploy", "--drain", "-1"], ["--drain", "Must be >= 0"]),
-        (["workers", "restart"], ["PREFECT_API_URL is not set", "`athanore stop`"]),
     ],
 )  # fmt: skip
 def test_a_mistake_on_the_command_line(
@@ -183,3 +182,12 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.stdout == "["
     assert result.stderr == ""
+
+
+def test_workers_whose_prefect_an_app_has_started_are_not_restarted_under_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Cli("", capsys)("workers", "restart")
+    assert output.code == 2
+    assert "PREFECT_API_URL is not set" in output.err
+    assert "`athanore stop`" in output.err
