@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -97,21 +97,24 @@ def load_anew(reference: str, file: Path) -> AgentDispatcher:
 
 
 def _beside(folder: Path) -> dict[str, ModuleType]:
-    """The imported modules that are files in a folder or below it, without those of packages."""
+    """The imported modules that are files in a folder or below it, without those of packages.
+
+    Texts are compared, not paths: there are thousands of modules, and this is done every second.
+    """
     found: dict[str, ModuleType] = {}
+    below = os.path.join(folder, "")
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name == "__main__" or not file or not file.endswith(".py"):
+        if name == "__main__" or not file or not file.startswith(below):
             continue
-        path = Path(file)
-        if path.is_relative_to(folder) and not _is_installed(path.relative_to(folder)):
+        if file.endswith(".py") and not _is_installed(file.removeprefix(below).split(os.sep)):
             found[name] = module
     return found
 
 
-def _is_installed(path: Path) -> bool:
-    """Whether a file is of an environment or of Athanore itself."""
-    return "site-packages" in path.parts or path.parts[0] == "athanore" or path.parts[0][0] == "."
+def _is_installed(parts: Sequence[str]) -> bool:
+    """Whether a file is of an environment or of Athanore itself, by the parts of its path."""
+    return "site-packages" in parts or parts[0] == "athanore" or parts[0].startswith(".")
 
 
 def _text(path: Path) -> str:
