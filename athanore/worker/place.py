@@ -203,8 +203,8 @@ class Place:
         Prefect is asked who lives only where others said something.
         """
         others = {w.pool_name: w for w in known.workers.values() if w.name != self._entry.name}
-        self.living = ()
         if not others:
+            self.living = ()
             return ()
         alive = await fleet.living(client, names.agents_pool(self._app.name))
         silent = others.keys() - {w.name for w in alive}
