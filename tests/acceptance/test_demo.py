@@ -44,9 +44,20 @@ def test_the_demo_goes_as_it_should_and_is_plain_when_piped(
     assert left.processes() == []
 
 
-def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    result = subprocess.run([*DEMO, tmp_path], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1
-    assert "is not empty and not from an earlier demo" in " ".join(result.stdout.split())
-    assert (tmp_path / "precious").read_text() == "mine"
+def refused(folder: Path) -> str:
+    result = subprocess.run([*DEMO, folder], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (1, "")
+    return " ".join(result.stdout.split())
+
+
+def test_the_demo_touches_nothing_that_is_not_its_own(tmp_path: Path) -> None:
+    mine = tmp_path / "precious"
+    mine.write_text("mine")
+    (tmp_path / "demo.log").write_text("of a demo")
+    assert "has 'precious', which is not the demo's" in refused(tmp_path)
+    assert "cannot be used" in refused(mine)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    (tmp_path / "run.py").write_text("# changed by its reader")
+    assert "would be lost" in refused(tmp_path)
+    assert (tmp_path / "run.py").read_text() == "# changed by its reader"

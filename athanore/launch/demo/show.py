@@ -34,6 +34,9 @@ _STOP_SECONDS = 60
 
 type _TaskData = dict[str, Any]
 
+_WRITTEN = ("__pycache__", "board.json", "demo.log", "prefect", "run.py")
+"""What a demo leaves in its folder, beside what stands next to every JSON board."""
+
 
 class DemoError(Exception):
     """The demo did not go as it should; the message says what was different."""
@@ -43,7 +46,7 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
     """Run the demo in a folder and return its exit code.
 
     Args:
-        folder: made for it; an earlier demo's is emptied.
+        folder: made for it; an earlier demo's is emptied, unless its app was changed.
         keep: go on until Ctrl-C at the end.
     """
     console = Console(highlight=False)
@@ -72,14 +75,35 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
 
 
 def _prepare(folder: Path) -> None:
-    """Make a fresh folder with the board in it."""
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / "demo.log").exists():
-            raise DemoError(f"{folder} is not empty and not from an earlier demo")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / "run.py").write_text(SCRIPT, encoding="utf-8")
-    (folder / "board.json").write_text(json.dumps(BOARD, indent=2) + "\n", encoding="utf-8")
+    """Make the folder and put the app and its board there; of an earlier demo nothing is left.
+
+    Raises:
+        DemoError: something in it is not the demo's, or was changed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(folder.iterdir()):
+            if entry.name not in _WRITTEN and not entry.name.startswith(".board.json."):
+                raise DemoError(
+                    f"{folder} has {entry.name!r}, which is not the demo's. Name a folder that is "
+                    "new or empty: athanore demo FOLDER"
+                )
+        script = folder / "run.py"
+        if script.exists() and script.read_text(encoding="utf-8", errors="replace") != SCRIPT:
+            raise DemoError(
+                f"{script} is not as the demo wrote it, and would be lost. Name another folder: "
+                "athanore demo FOLDER"
+            )
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        script.write_text(SCRIPT, encoding="utf-8")
+        board = json.dumps(BOARD, indent=2) + "\n"
+        (folder / "board.json").write_text(board, encoding="utf-8")
+    except OSError as exc:
+        raise DemoError(f"{folder} cannot be used: {exc.strerror or exc}") from exc
 
 
 @contextmanager
