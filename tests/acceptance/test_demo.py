@@ -50,7 +50,7 @@ def refused(folder: Path) -> str:
     return " ".join(result.stdout.split())
 
 
-def test_the_demo_touches_nothing_that_is_not_its_own(tmp_path: Path) -> None:
+def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
     mine = tmp_path / "precious"
     mine.write_text("mine")
     (tmp_path / "demo.log").write_text("of a demo")
