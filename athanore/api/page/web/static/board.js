@@ -12,6 +12,7 @@ import { page } from "./state.js";
 import { followHash, showOpenedState, startTasks } from "./task.js";
 import { startClocks } from "./times.js";
 import { startTranscript } from "./transcript.js";
+import { showWorkers, startWorkers } from "./workers.js";
 import { startWriting } from "./writing.js";
 
 function show(next) {
@@ -20,6 +21,7 @@ function show(next) {
   showBar();
   showNotices();
   showInbox();
+  showWorkers();
   const byQueue = new Map(next.queues.map((q) => [q.name, []]));
   for (const card of next.cards) byQueue.get(card.queue_name)?.push(card);
   const focused = document.activeElement;
@@ -67,6 +69,7 @@ function announce(before, next) {
 }
 
 startInbox();
+startWorkers();
 startClocks();
 startFilter();
 startTasks();
