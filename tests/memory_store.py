@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -62,6 +62,7 @@ class MemoryRunStore:
         self.queues: dict[UUID, WorkQueue] = {}
         self.pools: dict[str, WorkPool] = {}
         self.workers_of: dict[str, list[Worker]] = {}
+        self.events: dict[tuple[str, str], datetime] = {}
         self._flows: dict[str, UUID] = {}
 
     # -- deployments ----------------------------------------------------------------------------
@@ -258,6 +259,12 @@ class MemoryRunStore:
 
     async def has_attempt(self, run_id: UUID, since: datetime) -> bool:
         return False  # attempts are the flow's, and no flow runs here
+
+    # -- events -----------------------------------------------------------------------------------
+
+    async def since_event(self, name: str, resource: str, now: datetime) -> timedelta | None:
+        came = self.events.get((name, resource))
+        return None if came is None else _now() - came
 
     # -- values -----------------------------------------------------------------------------------
 

@@ -12,8 +12,7 @@ from athanore.errors import ConfigurationError
 from athanore.launch.display import ago
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import PrefectClient
-
+    from athanore.runs.port import RunStore
     from athanore.runtime import apps
 
 
@@ -53,10 +52,12 @@ def create(
     if read == steer:
         raise ConfigurationError("Say what the key may do: --read, or --steer.")
 
-    async def action(client: PrefectClient, found: apps.App) -> None:
+    async def action(prefect: RunStore, found: apps.App) -> None:
         from athanore.services import keys
 
-        made, token = await keys.create(client, found, "steer" if steer else "read", name or user())
+        made, token = await keys.create(
+            prefect, found, "steer" if steer else "read", name or user()
+        )
         say(f"Key {made.id} ({made.name}, {made.scope}) for {found.api_url}/mcp:")
         say(token, "bold")
         say("It is not shown again. docs/mcp.md says where to put it.")
@@ -67,10 +68,10 @@ def create(
 def listed(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the keys of an app, the oldest first."""
 
-    async def action(client: PrefectClient, found: apps.App) -> None:
+    async def action(prefect: RunStore, found: apps.App) -> None:
         from athanore.services import keys
 
-        there = await keys.listed(client, found)
+        there = await keys.listed(prefect, found)
         if json:
             print_json(there)
             return
@@ -88,10 +89,10 @@ def revoke(
 ) -> None:
     """Have a key open nothing any more."""
 
-    async def action(client: PrefectClient, found: apps.App) -> None:
+    async def action(prefect: RunStore, found: apps.App) -> None:
         from athanore.services import keys
 
-        gone = await keys.revoke(client, found, key)
+        gone = await keys.revoke(prefect, found, key)
         say(f"Revoked key {gone.id} ({gone.name}).")
 
     with_app(app, action)

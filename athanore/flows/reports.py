@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -28,6 +27,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from athanore import names
 from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentResult, Task
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
 from athanore.texts import cut, markdown
@@ -65,7 +65,7 @@ def table_key(app: str, route: str) -> str:
 
 
 async def write_page(
-    client: PrefectClient, app: App, run: FlowRun, attempt: Attempt, log: Log
+    client: PrefectRunStore, app: App, run: FlowRun, attempt: Attempt, log: Log
 ) -> None:
     """Make or renew the page of a run. An error is logged, never raised."""
     try:
@@ -78,7 +78,7 @@ async def write_page(
         )
 
 
-async def _write_page(client: PrefectClient, app: App, run: FlowRun, attempt: Attempt) -> None:
+async def _write_page(client: PrefectRunStore, app: App, run: FlowRun, attempt: Attempt) -> None:
     earlier = await _read(client, run) if record_of(run).starts > 1 else None
     rows = dict(earlier[1]) if earlier else {}
     record = record_of(run)
@@ -103,7 +103,7 @@ async def _write_page(client: PrefectClient, app: App, run: FlowRun, attempt: At
 
 
 async def write_table(
-    client: PrefectClient,
+    client: PrefectRunStore,
     app: App,
     route: str,
     poll_id: UUID | None,
@@ -149,7 +149,7 @@ async def write_table(
         )
 
 
-async def _read(client: PrefectClient, run: FlowRun) -> tuple[UUID, dict[str, str]] | None:
+async def _read(client: PrefectRunStore, run: FlowRun) -> tuple[UUID, dict[str, str]] | None:
     """The id of a run's page, and the rows of its earlier starts."""
     found = await client.read_artifacts(
         artifact_filter=ArtifactFilter(

@@ -10,18 +10,15 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate
-from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
 from athanore import names
+from athanore.runs.port import RunStore
 from athanore.runs.tokens import KEY_PATTERN
 
 type Scope = Literal["read", "steer"]
@@ -29,7 +26,6 @@ type Scope = Literal["read", "steer"]
 PATTERN = KEY_PATTERN
 
 _TAG = "athanore-key"
-_MOST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +51,40 @@ _KEY = TypeAdapter(Key)
 
 
 async def create(
-    client: PrefectClient, app: str, name: str, scope: Scope, signing_key: bytes
+    prefect: RunStore, app: str, name: str, scope: Scope, signing_key: bytes
 ) -> tuple[Key, str]:
     """Make a key with 256 random bits; returns what is kept of it, and the key itself."""
-    key_id = secrets.token_hex(4)
-    token = f"ath_key_{key_id}_{secrets.token_urlsafe(32)}"
-    proof = _proof(token, app, scope, signing_key)
-    key = Key(key_id, app, name, scope, proof, datetime.now(UTC))
-    value = _KEY.dump_python(key, mode="json")
-    tags = [_TAG, names.app_tag(app)]
-    await client.create_variable(VariableCreate(name=_name(key_id), value=value, tags=tags))
-    return key, token
+    while True:
+        key_id = secrets.token_hex(4)
+        token = f"ath_key_{key_id}_{secrets.token_urlsafe(32)}"
+        proof = _proof(token, app, scope, signing_key)
+        key = Key(key_id, app, name, scope, proof, datetime.now(UTC))
+        value = _KEY.dump_python(key, mode="json")
+        if await prefect.keep_first(_name(key_id), value, _tags(app)):
+            return key, token
 
 
-async def of_app(client: PrefectClient, app: str) -> list[Key]:
+async def of_app(prefect: RunStore, app: str) -> list[Key]:
     """The keys of an app, the oldest first."""
-    wanted = {"tags": {"all_": [_TAG, names.app_tag(app)]}}
-    body = {"variables": wanted, "limit": _MOST}
-    answer = await client.request("POST", "/variables/filter", json=body)
-    found = [_parse(variable["value"]) for variable in answer.json()]
+    found = [_parse(kept.value) for kept in await prefect.values(_tags(app))]
     return sorted((k for k in found if k and k.app == app), key=lambda k: k.created_at)
 
 
-async def find(client: PrefectClient, app: str, token: str, signing_key: bytes) -> Key | None:
+async def find(prefect: RunStore, app: str, token: str, signing_key: bytes) -> Key | None:
     """The key that somebody shows; None if it is forged, revoked, or another app's."""
     match = PATTERN.fullmatch(token)
-    if match is None or (variable := await client.read_variable_by_name(_name(match[1]))) is None:
+    if match is None or (kept := await prefect.value(_name(match[1]))) is None:
         return None
-    key = _parse(variable.value)
+    key = _parse(kept.value)
     if key is None or key.app != app:
         return None
     wanted = _proof(token, app, key.scope, signing_key)
     return key if hmac.compare_digest(key.proof.encode(), wanted.encode()) else None
 
 
-async def revoke(client: PrefectClient, key: Key) -> None:
+async def revoke(prefect: RunStore, key: Key) -> None:
     """Have a key open nothing any more."""
-    with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(_name(key.id))
+    await prefect.forget(_name(key.id))
 
 
 def _proof(token: str, app: str, scope: Scope, signing_key: bytes) -> str:
@@ -104,6 +96,10 @@ def _parse(value: Any) -> Key | None:
         return _KEY.validate_python(value)
     except ValueError:
         return None  # somebody's own
+
+
+def _tags(app: str) -> list[str]:
+    return [_TAG, names.app_tag(app)]
 
 
 def _name(key_id: str) -> str:

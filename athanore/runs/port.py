@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -238,6 +238,18 @@ class RunStore(Protocol):
         """Create up to 100 runs in one request; return their ids, or why there is none.
 
         Raises `ObjectNotFound`: the deployment is gone, or the server cannot do that.
+        """
+        ...
+
+    # -- events -----------------------------------------------------------------------------------
+
+    async def since_event(self, name: str, resource: str, now: datetime) -> timedelta | None:
+        """How long ago the newest event of a name about a resource came; None: not within a day.
+
+        By the store's own clock.
+
+        Args:
+            now: the time there, as far as it is known.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Self, cast
 from uuid import UUID
@@ -36,11 +36,13 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from prefect.states import Scheduled
 
 from athanore import names
+from athanore.http_client.dates import header_date
 from athanore.runs.port import Answer, Kept, NewRun, RunQuery, Switches
 from athanore.runs.states import PrefectState
 
 _NOTES = 200
 _PAGE = 200
+_DAY = timedelta(days=1)
 _NOT_THERE = frozenset({404, 405})
 _TAKEN = 409
 
@@ -195,6 +197,21 @@ class PrefectRunStore(PrefectClient):
             UUID(one["flow_run_id"]) if one["status"] == "CREATED" else str(one["error"])
             for one in answer.json()["results"]
         ]
+
+    # -- events -----------------------------------------------------------------------------------
+
+    async def since_event(self, name: str, resource: str, now: datetime) -> timedelta | None:
+        query = {
+            "occurred": {"since": (now - _DAY).isoformat(), "until": (now + _DAY).isoformat()},
+            "event": {"name": [name]},
+            "resource": {"id": [resource]},
+            "order": "DESC",
+        }
+        answer = await self._post("/events/filter", {"filter": query, "limit": 1})
+        if not (found := answer.json()["events"]):
+            return None
+        asked = header_date(answer.headers.get("date")) or now
+        return max(asked - datetime.fromisoformat(found[0]["received"]), timedelta(0))
 
     # -- values -----------------------------------------------------------------------------------
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from prefect.client.orchestration import PrefectClient
-
 from athanore.errors import ConfigurationError, NotFoundError
 from athanore.runs import keys
 from athanore.runs.keys import Scope
+from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 from athanore.texts import readable
 
@@ -26,7 +25,7 @@ class ListedKey:
     created_at: datetime
 
 
-async def create(client: PrefectClient, app: App, scope: Scope, name: str) -> tuple[ListedKey, str]:
+async def create(prefect: RunStore, app: App, scope: Scope, name: str) -> tuple[ListedKey, str]:
     """Make a key; returns it as it is listed, and the key itself, which is kept nowhere.
 
     Raises:
@@ -40,18 +39,18 @@ async def create(client: PrefectClient, app: App, scope: Scope, name: str) -> tu
         )
     if not (name := readable(name).strip()) or len(name) > _LONGEST_NAME:
         raise ConfigurationError(f"A key's name has 1 to {_LONGEST_NAME} characters.")
-    if name in {key.name for key in await keys.of_app(client, app.name)}:
+    if name in {key.name for key in await keys.of_app(prefect, app.name)}:
         raise ConfigurationError(f"There is a key {name!r}; revoke it, or take another name.")
-    key, token = await keys.create(client, app.name, name, scope, settings.signing_key)
+    key, token = await keys.create(prefect, app.name, name, scope, settings.signing_key)
     return _listed(key), token
 
 
-async def listed(client: PrefectClient, app: App) -> list[ListedKey]:
+async def listed(prefect: RunStore, app: App) -> list[ListedKey]:
     """The keys of an app, the oldest first."""
-    return [_listed(key) for key in await keys.of_app(client, app.name)]
+    return [_listed(key) for key in await keys.of_app(prefect, app.name)]
 
 
-async def revoke(client: PrefectClient, app: App, which: str) -> ListedKey:
+async def revoke(prefect: RunStore, app: App, which: str) -> ListedKey:
     """Have a key open nothing any more; an API that has just seen it refuses it 5 s later.
 
     Args:
@@ -60,10 +59,10 @@ async def revoke(client: PrefectClient, app: App, which: str) -> ListedKey:
     Raises:
         NotFoundError: there is none; the message names those that there are.
     """
-    known = await keys.of_app(client, app.name)
+    known = await keys.of_app(prefect, app.name)
     for key in known:
         if which in (key.id, key.name):
-            await keys.revoke(client, key)
+            await keys.revoke(prefect, key)
             return _listed(key)
     there = ", ".join(f"{key.id} ({key.name})" for key in known) or "none"
     raise NotFoundError(f"There is no key {which!r}; there are: {there}.")

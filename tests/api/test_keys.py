@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import VariableUpdate
 
 from athanore.runs import keys
 from athanore.runs.keys import Scope
+from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer
 from tests.api.test_mcp import AGENTS, answer, listed, new_task, post, refused, use
@@ -30,7 +30,7 @@ STEER = READ | {
 def make(api: Api, scope: Scope, signing_key: bytes = OPERATOR.encode()) -> tuple[keys.Key, str]:
     """Make a key as `athanore key create` does."""
 
-    async def work(client: PrefectClient) -> tuple[keys.Key, str]:
+    async def work(client: PrefectRunStore) -> tuple[keys.Key, str]:
         return await keys.create(client, api.app.name, "eve", scope, signing_key)
 
     return api.with_prefect(work)
@@ -90,7 +90,7 @@ def test_a_key_that_is_revoked_or_forged_opens_nothing(guarded: Api) -> None:
     made_up = key[:-1] + ("A" if key[-1] != "A" else "B")
     assert post(guarded, "tools/list", {}, bearer(made_up)).status_code == 401
 
-    async def promote(client: PrefectClient) -> None:
+    async def promote(client: PrefectRunStore) -> None:
         variable = await client.read_variable_by_name(f"athanore-key-{kept.id}")
         assert variable is not None and isinstance(variable.value, dict)
         value: dict[str, Any] = {**variable.value, "scope": "steer"}
@@ -111,7 +111,7 @@ def test_a_key_that_is_revoked_or_forged_opens_nothing(guarded: Api) -> None:
 def test_only_a_proof_of_a_key_is_kept_and_none_is_shown(guarded: Api) -> None:
     kept, key = make(guarded, "steer")
 
-    async def work(client: PrefectClient) -> str:
+    async def work(client: PrefectRunStore) -> str:
         variables = await client.read_variables()
         return "".join(v.model_dump_json() for v in variables)
 

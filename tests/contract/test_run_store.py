@@ -5,16 +5,18 @@ Prefect is asked on the server that `athanore up` starts, on the newest and the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events import Event, Resource
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import (
     AwaitingRetry,
@@ -35,7 +37,7 @@ from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, questions, store
+from athanore.runs import clearing, keys, questions, store
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
@@ -98,6 +100,18 @@ class Place:
             self.client.queues[queue].concurrency_limit = limit
         else:
             await self.client.update_work_queue(queue, concurrency_limit=limit)
+
+    async def came(self, event: str, resource: str) -> None:
+        """Have an event come in, as of a program whose clock is wrong."""
+        if isinstance(self.client, MemoryRunStore):
+            self.client.events[event, resource] = datetime.now(UTC)
+            return
+        sent = Event(
+            event=event,
+            resource=Resource({"prefect.resource.id": resource}),
+            occurred=cast(Any, datetime.now(UTC) - timedelta(hours=3)),
+        )
+        await self.client.request("POST", cast(Any, "/events"), json=[sent.model_dump(mode="json")])
 
     async def removed(self) -> None:
         if not isinstance(self.client, MemoryRunStore):
@@ -492,6 +506,42 @@ async def test_a_value_is_kept_until_it_is_forgotten(place: Place) -> None:
     assert await client.keep_first(name, "mine", [tag])
     assert [k.value for k in await client.values([tag])] == ["mine"]
     await client.forget(name)
+
+
+async def test_a_key_of_a_person_is_found_until_it_is_revoked(place: Place) -> None:
+    client, app, secret = place.client, place.app, b"an operators' key"
+    first, token = await keys.create(client, app, "eve", "read", secret)
+    second, _ = await keys.create(client, app, "bob", "steer", secret)
+    assert await keys.of_app(client, app) == [first, second]
+    assert await keys.of_app(client, app_name("other")) == []
+    assert await keys.find(client, app, token, secret) == first
+    assert await keys.find(client, app, token, b"another key") is None
+    assert await keys.find(client, app_name("other"), token, secret) is None
+    for _ in range(2):
+        await keys.revoke(client, first)
+    assert await keys.find(client, app, token, secret) is None
+    assert await keys.of_app(client, app) == [second]
+    await keys.revoke(client, second)
+
+
+async def test_an_event_is_as_old_as_the_store_says(place: Place) -> None:
+    name, resource, now = "athanore.test", f"athanore.run.{uuid4()}", datetime.now(UTC)
+    await place.came(name, f"athanore.run.{uuid4()}")
+    assert await place.client.since_event(name, resource, now) is None
+    await place.came(name, resource)
+    for ahead in (-3, 3):
+        ours = now + timedelta(hours=ahead)
+        ago = await when_known(lambda ours=ours: place.client.since_event(name, resource, ours))
+        assert timedelta(0) <= ago < timedelta(minutes=2)
+
+
+async def when_known[T](ask: Callable[[], Awaitable[T | None]]) -> T:
+    """Ask until the answer is there: Prefect writes events some seconds after they came."""
+    for _ in range(600):
+        if (found := await ask()) is not None:
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError("the event did not come")
 
 
 async def test_a_route_is_paused_and_resumed(place: Place) -> None:

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -86,7 +85,7 @@ class AgentAttempt:
 
     def __init__(
         self,
-        client: PrefectClient,
+        client: PrefectRunStore,
         app: App,
         route: Route,
         run_log: RunLog,
@@ -267,7 +266,7 @@ class AgentAttempt:
             session=Session.parse(self._run_log.record.session),
             keep=self._run_log.keep_session,
             deployments=AttemptDeployments(
-                PrefectRunStore.of(self._client),
+                self._client,
                 self._app.clock,
                 self._run_log.run,
                 self._run_log.record.starts,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
 
 from athanore.errors import BoardUnavailableError, InvalidTaskError, NotFoundError
+from athanore.http_client.dates import header_date
 from athanore.texts import is_finite
 
 type Json = dict[str, Any]
@@ -91,7 +91,4 @@ def number(text: str | None) -> float | None:
 
 def sent_at(response: httpx.Response) -> datetime:
     """When an answer was made, by the tracker's clock."""
-    try:
-        return parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
+    return header_date(response.headers.get("date")) or datetime.now(UTC)

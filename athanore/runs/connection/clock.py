@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
+from athanore.http_client.dates import header_date
 from athanore.processes.family import steady
 
 _TOLERANCE = 10.0
@@ -36,15 +36,7 @@ class Clock:
 
     def heard(self, date: str | None) -> None:
         """Note the `Date` header of an answer that has just come from Prefect."""
-        if (theirs := told(date)) is not None:
+        if (theirs := header_date(date)) is not None:
             ours = self._wall()
             is_ours = abs(theirs.timestamp() - ours) <= _TOLERANCE
             self._epoch = (ours if is_ours else theirs.timestamp()) - steady()
-
-
-def told(date: str | None) -> datetime | None:
-    """Read a `Date` header, which has whole seconds; None if that cannot be done."""
-    try:
-        return parsedate_to_datetime(date or "").astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -7,17 +7,15 @@ run, because Prefect changes labels by reading and writing them back: two writer
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
 from prefect.events import emit_event
 
 from athanore import names
-from athanore.runs.connection.clock import Clock, told
+from athanore.runs.connection.clock import Clock
 from athanore.runs.events.shapes import ACTIVITY
-
-_DAY = timedelta(days=1)
+from athanore.runs.port import RunStore
 
 LAG = timedelta(seconds=6)
 """So long it may take until an event is in Prefect's database."""
@@ -28,7 +26,7 @@ def note_call(app: str, run_id: UUID, task_id: str) -> None:
     emit_event(
         event=ACTIVITY,
         resource={
-            "prefect.resource.id": f"athanore.run.{run_id}",
+            "prefect.resource.id": _resource(run_id),
             "athanore.app": app,
             "athanore.task-id": task_id,
         },
@@ -41,24 +39,13 @@ def note_call(app: str, run_id: UUID, task_id: str) -> None:
     )
 
 
-async def since_last_call(client: PrefectClient, run_id: UUID, clock: Clock) -> timedelta | None:
+async def since_last_call(prefect: RunStore, run_id: UUID, clock: Clock) -> timedelta | None:
     """How long ago the agent of a run has called, if that was within a day.
 
     By Prefect's clock alone: those of the API's host and of ours may differ, or be set meanwhile.
     """
-    now = clock.now()
-    query = {
-        "occurred": {
-            "since": (now - _DAY).isoformat(),
-            "until": (now + _DAY).isoformat(),
-        },
-        "event": {"name": [ACTIVITY]},
-        "resource": {"id": [f"athanore.run.{run_id}"]},
-        "order": "DESC",
-    }
-    response = await client.request("POST", "/events/filter", json={"filter": query, "limit": 1})
-    found = response.json()["events"]
-    if not found:
-        return None
-    asked = told(response.headers.get("date")) or clock.now()
-    return max(asked - datetime.fromisoformat(found[0]["received"]), timedelta(0))
+    return await prefect.since_event(ACTIVITY, _resource(run_id), clock.now())
+
+
+def _resource(run_id: UUID) -> str:
+    return f"athanore.run.{run_id}"
