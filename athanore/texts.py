@@ -1,9 +1,10 @@
 """Texts of people and agents, cleaned where they come in and escaped for where they go.
 
-In: `readable` for what agents write, `storable` for what is on the board already. Out: `shown` for
-a terminal, `as_json` for JSON that a terminal may show, `markdown` for a line in Prefect's UI,
-`operand` for an argument. `cut` bounds a text and says so; `duration` writes one for people.
-`count` and `amount` are for numbers in what other programs say.
+In: `readable` for what agents write, `kept_readable` where there has to be something of it,
+`storable` for what is on the board already. Out: `shown` for a terminal, `as_json` for JSON that a
+terminal may show, `markdown` for a line in Prefect's UI, `operand` for an argument. `cut` bounds a
+text and says so; `duration` writes one for people. `count` and `amount` are for numbers in what
+other programs say.
 """
 
 from __future__ import annotations
@@ -60,6 +61,15 @@ def readable(text: str) -> str:
     if "\b" in text:
         text = _rubbed_out(text)
     return storable(_CONTROL.sub("", text))
+
+
+def kept_readable(text: str) -> str:
+    """The text as `readable` leaves it; if nothing is left of it, all that is no control character.
+
+    So a text in which there is anything to see stays one, whatever a terminal would make of it.
+    """
+    clean = readable(text)
+    return clean if clean.strip() else storable(_CONTROL.sub("", text))
 
 
 def _last_drawn(line: str) -> str:

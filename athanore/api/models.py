@@ -11,22 +11,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from athanore import models
 from athanore.services.status.reasons import Explanation
 from athanore.services.views import Kind, NeedsPerson, ProviderLimit
-from athanore.texts import readable
-
-
-def _seen(text: str) -> str:
-    """A text as it is read; there must be something to see."""
-    if not (clean := readable(text)).strip():
-        raise ValueError("nothing is left of it without its control characters")
-    return clean
-
+from athanore.texts import kept_readable, readable
 
 # Something to be seen: neither space nor a control character, in the words of Rust's and
-# JavaScript's regex.
+# JavaScript's regex. That is all that is asked for, so the document can say it.
 Visible = Annotated[
     str,
     StringConstraints(min_length=1, pattern=r"[^\s\x01-\x1f\x7f-\x9f]"),
-    AfterValidator(_seen),
+    AfterValidator(kept_readable),
 ]
 type Name = Visible  # a schema of its own in the OpenAPI document
 Words = Annotated[str, AfterValidator(readable)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from base64 import b64encode
@@ -183,9 +184,26 @@ def test_what_comes_over_the_api_is_cleaned(
     assert getattr(made, field) == "100%\ufffd"
 
 
-def test_a_comment_of_colours_only_is_refused() -> None:
-    with pytest.raises(ValidationError, match="nothing is left of it"):
-        CommentRequest.model_validate({"comment": "\x1b[0m"})
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("\x1b[0m", "[0m"), ("ab\b\b", "ab"), ("50%\r ", "50% "), ("\x1b]0;title\x07", "]0;title")],
+)
+def test_of_a_comment_of_which_a_terminal_shows_nothing_the_characters_are_kept(
+    text: str, kept: str
+) -> None:
+    assert CommentRequest.model_validate({"comment": text}).comment == kept
+
+
+@given(st.text(alphabet="a[A;0 \n\r\t\b\x07\x1b\x9b\x9c\x00\x85\u2028\u3000\ufeff", max_size=12))
+def test_what_the_schema_of_a_text_allows_is_taken_and_nothing_else(text: str) -> None:
+    pattern = CommentRequest.model_json_schema()["$defs"]["Name"]["pattern"]
+    try:
+        made = CommentRequest.model_validate({"comment": text})
+    except ValidationError:
+        assert re.search(pattern, text) is None
+    else:
+        assert re.search(pattern, text) is not None
+        assert made.comment.strip()
 
 
 def prompt(task_id: str, task_name: str) -> str:
