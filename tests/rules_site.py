@@ -56,6 +56,7 @@ class Board(MemoryAdapter):
     gone = ""
     away = False
     refuses_moves: BoardError | None = None
+    refuses_reads: BoardError | None = None
 
     def move_task(self, task_id: str, target_queue: str) -> None:
         if self.refuses_moves is not None:
@@ -65,6 +66,8 @@ class Board(MemoryAdapter):
     def get_task(self, task_id: str) -> Task:
         if self.away:
             raise BoardUnavailableError("The board is away.")
+        if self.refuses_reads is not None:
+            raise self.refuses_reads
         if task_id == self.gone:
             raise TaskNotFoundError(task_id)
         return super().get_task(task_id)

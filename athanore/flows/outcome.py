@@ -62,6 +62,7 @@ class Conclusion:
         self._log = log
         self._interrupted = interrupted
         self._limit: provider_limits.Wait | None = None
+        self._is_paused = False  # the route, for what this attempt came to
         self._place = TaskPlace(app, run_log, task_id, log, interrupted=interrupted)
 
     async def ended(self, result: AgentResult) -> State[None]:
@@ -82,7 +83,7 @@ class Conclusion:
         except BoardError as exc:
             if self._interrupted:
                 raise
-            return await self._keep(exc, result)
+            return await self._keep(exc)
 
     async def deliver(self, result: AgentResult) -> State[None]:
         """Say what an earlier start of the run came to, which the board refused to hear."""
@@ -201,22 +202,27 @@ class Conclusion:
             state.message = f"{why}; {exc}"
             return state
 
-    async def _keep(self, refusal: BoardError, result: AgentResult) -> State[None]:
+    async def _keep(self, refusal: BoardError) -> State[None]:
         """Have a later start say what came of the attempt; free the slot until then.
 
-        Of an attempt that does not count there is nothing to say: that start makes it anew, with
-        the task from where it is.
+        Where the route was paused for it, or waits for a limit, the task's way back is all that is
+        left: that start makes the attempt anew, with the task from where it is.
         """
         due = self._app.clock.now() + self._route.poll_interval
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
-        if result.counts:
-            await self._run_log.keep()
-        else:
-            await self._run_log.give_back()
-            await self._run_log.keep_claim()
         if isinstance(refusal, BoardAccessError):
             due = self._app.clock.now()
             await pause_for_board(self._run_log.prefect, self._app, self._route, refusal, self._log)
+        if self._is_paused or self._limit is not None:
+            await self._run_log.keep_claim()
+            await self._run_log.delivered()
+            self._log.error(
+                "The task stays in progress, and is ours: %s",
+                refusal,
+                extra={"action": "board_refused"},
+            )
+            return await self._given_back(text, due)
+        await self._run_log.keep()
         self._log.error("%s It is kept, and tried again.", text, extra={"action": "attempt_kept"})
         self._app.local_runs.wake(due)
         return Scheduled(name=StateName.WAITING_FOR_BOARD, scheduled_time=due, message=text)
@@ -280,6 +286,7 @@ class Conclusion:
             text = f"{text}: {exc} This task is tried again at {due:%Y-%m-%d %H:%M} UTC."
             self._log.error("%s", text, extra={"action": "route_not_paused"})
         else:
+            self._is_paused = True
             again = "by hand only" if resume_at is None else f"at {resume_at:%H:%M} UTC"
             self._log.error(
                 "%s It tries again %s; once the cause is mended: athanore resume %r",

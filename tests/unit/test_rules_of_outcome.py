@@ -21,6 +21,7 @@ from athanore.errors import (
 from athanore.flows import letting_go
 from athanore.flows.outcome import Conclusion
 from athanore.models import Fault, FaultKind
+from athanore.runs.capacity import pausing
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.leases.local_runs import RunControl, StopReason
@@ -94,6 +95,48 @@ async def test_a_task_that_cannot_be_put_back_is_taken_from_where_it_is(
     run = await site.put(run, state)
     assert record_of(run).awaits_the_board
     following = site.log(await site.noted(await site.put(run, Pending(), Running())))
+    assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
+
+
+_NO_KEY = AgentResult(
+    AgentOutcome.FAILED, "no key", fault=Fault(FaultKind.ENVIRONMENT, text="no key")
+)
+
+
+@pytest.mark.parametrize("error", [BoardError("Not now."), BoardAccessError("No access.")])
+async def test_what_does_not_count_is_told_later_and_not_made_anew(error: BoardError) -> None:
+    site = Site()
+    site.app.margins = Margins(board_access=timedelta(0), first_pause=timedelta(milliseconds=1))
+    run = await site.at_work()
+    site.board.refuses_reads = error
+    state = await Conclusion(site.app, site.route, site.log(run), site.task_id, LOG).ended(_NO_KEY)
+    assert state.name == StateName.WAITING_FOR_BOARD
+    site.board.refuses_reads = None
+    await pausing.resume(site.client, site.app.name, "Todo")
+    following = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
+    kept = following.kept()
+    assert kept is not None and kept == _NO_KEY
+    state = await Conclusion(site.app, site.route, following, site.task_id, LOG).deliver(kept)
+    assert (state.name, site.place) == (PrefectState.AWAITING_RETRY, "Todo")
+    assert "'Todo' is paused" in site.comments[-1]
+    assert await pausing.paused_parts(site.client, site.app.name, "Todo")
+    last = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
+    assert (last.attempt, last.kept(), last.has_claimed()) == (1, None, False)
+
+
+@pytest.mark.parametrize("result", [_NO_KEY, AgentResult(AgentOutcome.FAILED, "exit code 1")])
+async def test_a_route_that_a_person_has_resumed_is_not_paused_again_by_an_old_result(
+    result: AgentResult,
+) -> None:
+    """The route was paused for it, and only the task's way back was refused."""
+    site = Site(pause_after_failures=1)
+    site.app.margins = Margins(board_access=timedelta(0), first_pause=timedelta(milliseconds=1))
+    run = await site.at_work()
+    site.board.refuses_moves = BoardAccessError("No access.")
+    state = await Conclusion(site.app, site.route, site.log(run), site.task_id, LOG).ended(result)
+    assert await pausing.paused_parts(site.client, site.app.name, "Todo")
+    assert state.name == PrefectState.AWAITING_RETRY
+    following = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
     assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
 
 
