@@ -34,6 +34,8 @@
     +-- WorkspaceError            there is no folder for an agent to work in, or it is in use
     +-- PublishError              an agent's work cannot be published now: it is tried again
     |   +-- PublishRefusedError   it is not published until a person has looked at it
+    |   +-- BranchMovedError      it is not what a person has looked at
+    |   +-- BranchNotHereError    it is on another host
     +-- PrefectUnavailableError   the Prefect server did not answer
 
 Messages say what was wrong, with the value, and what to do about it.
@@ -318,6 +320,17 @@ class PublishRefusedError(PublishError):
     def __init__(self, message: str, *, about_ci: bool = False) -> None:
         self.about_ci = about_ci
         super().__init__(message)
+
+
+class BranchMovedError(PublishError):
+    """A task's branch is not at the commit that was approved any more."""
+
+
+class BranchNotHereError(PublishError):
+    """This host does not have what was committed for a task."""
+
+    def __init__(self, task_id: str, host: str) -> None:
+        super().__init__(f"what was committed for task {task_id!r} is not on this host ({host})")
 
 
 class PrefectUnavailableError(AthanoreError):

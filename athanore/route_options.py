@@ -320,10 +320,11 @@ class RouteOptions:
 
     Default: none. Must not be a queue that a route watches."""
 
-    approve_before: Option[ApproveBefore | None, ApproveBefore | None] = choice("start")
+    approve_before: Option[ApproveBefore | None, ApproveBefore | None] = choice("start", "publish")
     """Before what an operator says yes to each task (`athanore approve`).
 
-    `start`, of an agent. Default: none. Refused where agents could say yes themselves."""
+    `start`, of an agent; `publish`, of what it has committed (with `publish`). Default: none.
+    Refused where agents could say yes themselves."""
 
     approve_insecurely: Option[bool, bool] = switch()
     """Take `approve_before` with an open task API or Prefect.
@@ -331,7 +332,8 @@ class RouteOptions:
     True or False. Default: False."""
 
     rejected_queue: Option[str | None, str | None] = queue(none=True)
-    """Where a task goes that an operator has not approved; `None` leaves it where it waits.
+    """Where a task goes that an operator has not approved. With `None` it stays where it is; where
+    the operator has said what is wrong with what is to be published, an agent goes on.
 
     Default: none. Must not be the watched queue."""
 

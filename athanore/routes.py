@@ -14,7 +14,7 @@ from athanore.outputs import ThenFunction, check_output
 from athanore.prompt_functions import PromptFunction, call_prompt_function
 from athanore.route_options import OPTIONS, RouteOptions
 from athanore.texts import operand
-from athanore.workspaces.base import cannot_publish
+from athanore.workspaces.base import ShowsWork, cannot_publish
 
 if TYPE_CHECKING:
     from athanore.agent_adapters.base import RouteView
@@ -73,6 +73,8 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
                     f"Route {route.name!r}: {name}={getattr(route, name)!r} needs "
                     'publish="pull-request": there is no other pull request to look at.'
                 )
+        if route.approve_before == "publish" and (wrong := _cannot_be_shown(route)):
+            raise RouteError(f"Route {route.name!r}: approve_before='publish' {wrong}.")
         if route.output is not None:
             check_output(route.name, route.output)
         return route
@@ -145,6 +147,15 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
         if self.agent is not None:
             return type(self.agent).__name__
         return shlex.join([*shlex.split(self.command), *self.args]) or "no command"
+
+
+def _cannot_be_shown(route: Route) -> str:
+    """Say why nobody could approve what a route publishes, in a few words; "" if somebody can."""
+    if route.publish is None:
+        return 'needs publish="branch" or publish="pull-request": nothing else is published'
+    if not isinstance(route.workspace, ShowsWork):
+        return "needs a workspace that shows what is published, such as GitWorkspace(...)"
+    return ""
 
 
 def ranked(routes: Iterable[Route]) -> list[Route]:

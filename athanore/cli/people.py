@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -30,7 +31,12 @@ def questions(*, app: AppOption = None, json: AsJson = False) -> None:
         return
     rows = ((q.id, q.task_id, f"{ago(q.asked_at)} ago", _in_a_line(q)) for q in there)
     print_table(("id", "task", "asked", "question"), rows)
-    say("Answer one: athanore answer ID TEXT")
+    for question in there:
+        head, _, more = question.question.partition("\n")
+        if question.is_approval and more:
+            say(f"\n{head}\n{more}\nThen: {_how_to_decide(question)}\n")
+    if not all(q.is_approval for q in there):
+        say("Answer one: athanore answer ID TEXT")
 
 
 def answer(
@@ -64,7 +70,7 @@ def approve(
     ] = False,
     app: AppOption = None,
 ) -> None:
-    """Let agents start on tasks that wait for an approval (`approve_before`)."""
+    """Say yes to tasks that wait for an approval (`approve_before`)."""
     if bool(tasks) is all_:
         raise ConfigurationError("Name tasks, or say --all.")
 
@@ -93,7 +99,7 @@ def reject(
     ] = "",
     app: AppOption = None,
 ) -> None:
-    """Have no agent start on a task that waits for an approval."""
+    """Say no to a task that waits for an approval."""
 
     async def action(client: PrefectRunStore, found: App) -> None:
         from athanore.services import approvals
@@ -103,7 +109,7 @@ def reject(
     body = {"by": user(), "reason": message}
     if order(app, f"/tasks/{in_path(task)}/reject", body) is None:
         with_app(app, action)
-    say(f"Rejected: no agent starts on task {task}.")
+    say(f"Rejected: {task}.")
 
 
 def _open(app: str | None) -> tuple[QuestionView, ...]:
@@ -117,5 +123,12 @@ def _open(app: str | None) -> tuple[QuestionView, ...]:
 
 
 def _in_a_line(question: QuestionView) -> str:
+    if question.is_approval:
+        return f"{question.question.partition('\n')[0]} {_how_to_decide(question)}"
     line = " ".join(question.question.split())
     return f"{line} [{' | '.join(question.choices)}]" if question.choices else line
+
+
+def _how_to_decide(question: QuestionView) -> str:
+    task = shlex.quote(question.task_id)
+    return f"athanore approve {task} (or: athanore reject {task} -m TEXT)"

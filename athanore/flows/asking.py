@@ -11,12 +11,13 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
-from prefect.states import Cancelled, Failed
+from prefect.states import Failed
 
 from athanore.errors import BoardError
 from athanore.flows import letting_go
 from athanore.flows.attempts.answers import unanswered
 from athanore.flows.attempts.transcript import Log
+from athanore.flows.rejected import rejected
 from athanore.routes import Route
 from athanore.runs import questions
 from athanore.runs.port import RunStore
@@ -44,7 +45,7 @@ async def before_agent(
         return await suspend(prefect, app, route, run_log, gate, handle, {}, log)
     if gate is not None and not approvals.is_yes(gate):
         await run_log.goes_on()
-        return await _rejected(app, route, run_log, gate, log)
+        return await rejected(app, route, run_log, gate, log)
     if record.starts == 1:
         return None
     if (question := await unanswered(app, run_log)) is not None:
@@ -67,25 +68,6 @@ async def before_agent(
     return Failed(name=StateName.QUESTION_EXPIRED, message=text)
 
 
-async def _rejected(
-    app: App, route: Route, run_log: RunLog, gate: Question, log: Log
-) -> State[Any]:
-    """An operator has said no: the task is put aside, and its run is over."""
-    ending, target = gate.ending, route.rejected_queue
-    assert ending is not None
-    why = f": {ending.reason}" if ending.reason else ""
-    text = f"Not approved by {ending.by or 'nobody'}{why}"
-    if target is not None:
-        try:
-            await app.board.move(gate.task_id, target, followed=False)
-        except BoardError as exc:
-            log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})
-            text += f" (it cannot be moved to {target!r}: {exc})"
-    await questions.unlist(run_log.prefect, gate.id)
-    await run_log.close()
-    return Cancelled(name=StateName.REJECTED, message=text)
-
-
 async def suspend(
     prefect: RunStore,
     app: App,
@@ -95,11 +77,13 @@ async def suspend(
     handle: RunControl,
     usage: Mapping[str, Any],
     log: Log,
+    here: str | None = None,
 ) -> State[Any]:
     """Suspend the run of this start until a question is answered. Its agent is dead.
 
     Args:
         usage: what the agent has used.
+        here: where the task is, if that may be elsewhere than in progress: it stays there then.
 
     Returns:
         The state of a run that could not be suspended, because it was cancelled meanwhile, say.
@@ -107,8 +91,9 @@ async def suspend(
     Raises:
         Abort: it is suspended, or somebody else has the run now.
     """
-    place = await _put_aside(app, route, str(run_log.run.parameters["task_id"]), log)
-    await run_log.waits(question.id, place, usage)
+    if here is None or here == route.in_progress_queue:
+        here = await _put_aside(app, route, str(run_log.run.parameters["task_id"]), log)
+    await run_log.waits(question.id, here, usage)
     await questions.list_it(prefect, app.name, question)
     start = run_log.record.starts
     answer = await prefect.propose(run_log.run.id, questions.suspended(question, start))

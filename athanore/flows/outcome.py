@@ -230,7 +230,7 @@ class Conclusion:
     async def _succeeded(self) -> State[None]:
         say = self._place.comment
         parts = (self._app, self._route, self._run_log, self._task_id, say, self._log)
-        if (instead := await published(*parts)) is not None:
+        if (instead := await published(*parts, self._again)) is not None:
             return instead
         task = await self._place.task()
         queue = None if task is None else task.queue_name
@@ -241,6 +241,14 @@ class Conclusion:
             queue = goes
         place = "is gone from the board" if queue is None else f"is in {queue!r}"
         return Completed(message=f"Attempt {self._run_log.attempt} succeeded; the task {place}.")
+
+    async def _again(self, why: str) -> State[None]:
+        """Have another agent go on with a task whose agent had succeeded; it costs no attempt."""
+        await self._run_log.delivered()
+        await self._run_log.give_back()  # noted first: a poll must not take the move for a person's
+        await self._put_back()
+        await self._run_log.goes_on()
+        return await self._given_back(why, self._app.clock.now())
 
     def _may_retry(self, result: AgentResult) -> bool:
         return result.retryable and self._run_log.attempts_left

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     ArtifactFilterType,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore import names
@@ -29,6 +29,7 @@ from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
+from athanore.runs.states import PrefectState, in_short
 from athanore.runtime.apps import App
 from athanore.texts import cut, markdown
 
@@ -212,3 +213,14 @@ def _fenced(text: str, limit: int) -> str:
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
+
+
+def say_once(state: State[None], log: Log) -> None:
+    """Log what a start came to; the engine says the same with the agent's last words, at DEBUG."""
+    if state.name == PrefectState.AWAITING_SLOT:
+        return  # which was logged with its reason
+    ending = in_short(state.name, state.message)
+    if state.type is StateType.FAILED:
+        log.error("%s", ending, extra={"action": "run_failed"})
+    else:
+        log.info("%s", ending, extra={"action": "run_ended"})

@@ -34,10 +34,11 @@ from athanore.flows import asking, hooks, letting_go, provider_limits, reports
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
 from athanore.flows.attempts.budgets import Purse
-from athanore.flows.attempts.transcript import Log, Transcript
+from athanore.flows.attempts.transcript import Transcript, related
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.provider_limits import Wait
+from athanore.flows.publishing import ApprovalNeededError
 from athanore.flows.refusals import claim_refused, pause_for_board
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
@@ -47,7 +48,7 @@ from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.route_record import RouteRecord
 from athanore.runs.run_log import RunLog
-from athanore.runs.states import PrefectState, StateName, in_short
+from athanore.runs.states import StateName
 from athanore.runtime import starts
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease import Lease
@@ -114,7 +115,7 @@ async def run_agent(
             try:
                 visit = _Visit(client, found, current, run, handle, task_id)
                 state = await visit.perform(other)
-                _say_once(state, visit.log)
+                reports.say_once(state, visit.log)
                 return state
             finally:
                 found.slots.leave(run.id)
@@ -147,6 +148,13 @@ class _Visit:
 
     async def perform(self, other: RunControl | None) -> State[None]:
         """Make the start, unless an earlier one (here: `other`) may have a living agent."""
+        try:
+            return await self._perform(other)
+        except ApprovalNeededError as exc:
+            asked = (self.client, self.app, self.route, self.run_log, exc.question)
+            return await asking.suspend(*asked, self.handle, {}, self.log, exc.here)
+
+    async def _perform(self, other: RunControl | None) -> State[None]:
         if (recorded := self.run_log.recorded()) is not None:
             return await self.conclusion.repeat(recorded)
         here = "an agent of this task is still at work here" if other else None
@@ -260,13 +268,27 @@ class _Visit:
             if not self.handle.was_cut_off:
                 await self.conclusion.without_prefect(result)
             raise
+        except ApprovalNeededError as exc:
+            await self._write_page(claimed, attempt.prompt, str(exc), took, result, transcript)
+            raise
         self._announce(claimed, state)
         ending = (state.message or state.name or "").partition("\n")[0]
+        await self._write_page(claimed, attempt.prompt, ending, took, result, transcript)
+        return state
+
+    async def _write_page(
+        self,
+        claimed: BoardTask,
+        prompt: str,
+        ending: str,
+        took: float,
+        result: AgentResult | None,
+        transcript: Transcript,
+    ) -> None:
         ended = result or cut_short(AgentOutcome.FAILED, ending, transcript)
         output = self.run_log.output or ""
-        page = reports.Attempt(claimed, attempt.prompt, ending, took, ended, output)
+        page = reports.Attempt(claimed, prompt, ending, took, ended, output)
         await reports.write_page(self.client, self.app, self.run, page, self.log)
-        return state
 
     async def _conclude(
         self, result: AgentResult | None, outages: int, usage: Mapping[str, Any] | None = None
@@ -311,7 +333,7 @@ class _Visit:
         # Events are numbered within one start of a run; readers fill gaps and drop repeats by that.
         start = {"athanore.start": str(self.run_log.record.starts)}
         resource = names.task_labels(self.app.name, claimed.id, claimed.name) | start
-        return Transcript(self.log, resource, _related(self.run), self.app.redactor)
+        return Transcript(self.log, resource, related(self.run), self.app.redactor)
 
     async def _later(self, why: str, delay: timedelta) -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
@@ -374,24 +396,3 @@ class _Visit:
             extra={"action": "task_goes_round"},
         )
         return Failed(name=StateName.GOES_ROUND, message=text)
-
-
-def _say_once(state: State[None], log: Log) -> None:
-    """Log what a start came to; the engine says the same with the agent's last words, at DEBUG."""
-    if state.name == PrefectState.AWAITING_SLOT:
-        return  # which was logged with its reason
-    ending = in_short(state.name, state.message)
-    if state.type is StateType.FAILED:
-        log.error("%s", ending, extra={"action": "run_failed"})
-    else:
-        log.info("%s", ending, extra={"action": "run_ended"})
-
-
-def _related(run: FlowRun) -> list[dict[str, str]]:
-    return [
-        {
-            "prefect.resource.id": f"prefect.flow-run.{run.id}",
-            "prefect.resource.role": "flow-run",
-            "prefect.resource.name": run.name,
-        }
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 type Expects = Literal["commits", "move", "comment"]
-type ApproveBefore = Literal["start"]
+type ApproveBefore = Literal["start", "publish"]
 type Publish = Literal["branch", "pull-request"]
 
 REACTIONS = ("ci_failed", "changes_requested", "conflict")

@@ -88,8 +88,8 @@ class StateName(StrEnum):
     dead-letter move is due."""
 
     REJECTED = "Rejected"
-    """Cancelled, by a run to whose start an operator has said no. Its record is closed: the task is
-    where `rejected_queue` says, and nothing is due."""
+    """Cancelled, by a run to whose start, or to the publishing of its branch, an operator has said
+    no. Its record is closed: the task is where `rejected_queue` says, and nothing is due."""
 
     STALLED = "Stalled"
     """Failed, by a run whose agent was silent for `stall_timeout`. The dead-letter move is due."""

@@ -1,4 +1,4 @@
-"""Approval gates: no agent starts on a task before an operator says yes.
+"""Approval gates: no agent starts on a task, or nothing is published, before an operator says yes.
 
 The gate is a question of the run itself, with its own words and choices, so that all that is true
 of questions is true of it: the run waits suspended, on any host, over any restart.
@@ -11,17 +11,22 @@ import shlex
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import DispatchError
-from athanore.models import EventKind
+from athanore.models import EventKind, Task
 from athanore.routes import Route
 from athanore.runs import questions
 from athanore.runs.port import RunStore
 from athanore.runs.questions import Fate, Question
 from athanore.runs.record import record_of
 from athanore.runtime.apps import App
+from athanore.services import publishing
 from athanore.services import questions as use_cases
+from athanore.workspaces.base import Shown
 
 YES, NO = "yes", "no"
 CHOICES = (YES, NO)
+
+_LONGEST = 2500
+_COMMITS = 10
 
 
 async def gate(
@@ -32,6 +37,44 @@ async def gate(
         return None
     text = f"May an agent of route {route.name!r} start on this task?"
     question_id = questions.id_of(run.id, text, CHOICES, None)
+    return await _asked(prefect, app, run, task_id, question_id, text)
+
+
+async def publishing_gate(
+    prefect: RunStore, app: App, route: Route, run: FlowRun, task: Task
+) -> Question | None:
+    """The approval that is needed before a branch is published; None if there is nothing to.
+
+    It is about one commit, that of an agent that has succeeded. What another agent of the run has
+    left is asked for anew, even if it is the same.
+
+    Raises:
+        PublishError: the branch cannot be looked at now.
+    """
+    record = record_of(run)
+    for known in await questions.of_run(prefect, run.id):
+        if known.id == record.question and known.commit:
+            return known
+    branch, shown = await publishing.show(app, route, task)
+    if not shown.subjects:
+        return None
+    head = f"May the branch {branch!r} be published as it is at {shown.commit[:10]}?"
+    key = f"{head} {shown.commit} {record.outcome_start}"
+    question_id = questions.id_of(run.id, key, CHOICES, None)
+    text = use_cases.cleaned(app, f"{head}\n{_described(shown)}", _LONGEST)
+    return await _asked(prefect, app, run, task.id, question_id, text, shown.commit)
+
+
+async def _asked(
+    prefect: RunStore,
+    app: App,
+    run: FlowRun,
+    task_id: str,
+    question_id: str,
+    text: str,
+    commit: str = "",
+) -> Question:
+    """A question of a run, asked if it was not."""
     for known in await questions.of_run(prefect, run.id):
         if known.id == question_id:
             return known
@@ -44,13 +87,33 @@ async def gate(
         choices=CHOICES,
         attempt=record_of(run).attempt,
         is_approval=True,
+        commit=commit,
     )
     if await questions.keep(prefect, app.name, question):
         data = {"question_id": question.id, "question": question.text}
         app.announcer.announce(task_id, EventKind.ASKED, data, run.id)
         how = f"athanore approve {shlex.quote(task_id)} (or athanore reject)"
-        await use_cases.say_on_card(app, question, f"Waits for an approval: {how}")
+        said = f"Waits for an approval: {how}"
+        await use_cases.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
     return question
+
+
+def _described(shown: Shown) -> str:
+    """What is to be published, for the person who decides."""
+    count = len(shown.subjects)
+    newest = [f"- {subject[:100]}" for subject in shown.subjects[-_COMMITS:]]
+    if count > _COMMITS:
+        newest.insert(0, f"- ... and {count - _COMMITS} before")
+    parts = [f"{count} commit{'s' if count > 1 else ''}:\n" + "\n".join(newest), shown.changes]
+    if shown.sensitive:
+        files = ", ".join(shown.sensitive[:_COMMITS])
+        more = len(shown.sensitive) - _COMMITS
+        parts.insert(
+            0,
+            f"It changes {files}{f' and {more} more' if more > 0 else ''}, which may have other "
+            "programs run there, or others asked. A yes counts for that, too.",
+        )
+    return "\n\n".join([*parts, f"To look at it: {shown.how}"])
 
 
 async def waiting(prefect: RunStore, app: App) -> list[Question]:
@@ -59,7 +122,7 @@ async def waiting(prefect: RunStore, app: App) -> list[Question]:
 
 
 async def approve(prefect: RunStore, app: App, task_id: str, by: str) -> Question:
-    """Let the agent of a task start.
+    """Let the agent of a task start, or what it has committed be published.
 
     Raises:
         DispatchError: the task waits for no approval.
@@ -69,7 +132,7 @@ async def approve(prefect: RunStore, app: App, task_id: str, by: str) -> Questio
 
 
 async def reject(prefect: RunStore, app: App, task_id: str, by: str, words: str) -> Question:
-    """Have no agent start on a task; why is said on its card.
+    """Have no agent start on a task, or nothing be published; why is said on its card.
 
     Raises:
         DispatchError: the task waits for no approval.
@@ -82,6 +145,15 @@ def is_yes(question: Question) -> bool:
     """Tell whether an approval was given."""
     ending = question.ending
     return ending is not None and ending.fate is Fate.ANSWERED and ending.answer == YES
+
+
+def refusal(question: Question) -> str:
+    """Say who has not approved, and why."""
+    ending = question.ending
+    if ending is None:
+        return "Not approved"
+    why = f": {ending.reason}" if ending.reason else ""
+    return f"Not approved by {ending.by or 'nobody'}{why}"
 
 
 async def _of_task(prefect: RunStore, app: App, task_id: str) -> Question:

@@ -19,7 +19,7 @@ from athanore.runs.pulls import OpenPull
 from athanore.runtime.apps import App
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
-from athanore.workspaces.base import PublishesWork, Pushed
+from athanore.workspaces.base import PublishesWork, Pushed, Shown, ShowsWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +38,20 @@ class Published:
 
 
 async def publish(
-    app: App, route: Route, task: Task, *, allow_ci_changes: bool = False
+    app: App, route: Route, task: Task, *, allow_ci_changes: bool = False, approved: str = ""
 ) -> Published:
     """Publish the branch of a task that no agent works on.
 
     Args:
         allow_ci_changes: whatever the route says.
+        approved: the commit that an operator has approved, files of the CI included; the branch
+            goes only if it is at that.
 
     Raises:
         PublishRefusedError: a person has to look at it first.
         PublishError: it cannot be published now.
     """
-    provider = route.workspace
-    if route.publish is None or not isinstance(provider, PublishesWork):
-        raise PublishRefusedError(f"route {route.name!r} publishes nothing")
+    provider = _provider(route)
     there = provider.preview(app.name, task)
     forge = provider.forge if route.publish == "pull-request" else None
     found = await asyncio.to_thread(forge.find, there.branch) if forge else None
@@ -61,7 +61,10 @@ async def publish(
             "take the task off the board"
         )
     allowed = allow_ci_changes or route.allow_ci_changes
-    pushed = await provider.push(app.name, task.id, allow_ci_changes=allowed)
+    if approved and isinstance(provider, ShowsWork):
+        pushed = await provider.push(app.name, task.id, allow_ci_changes=True, commit=approved)
+    else:
+        pushed = await provider.push(app.name, task.id, allow_ci_changes=allowed)
     where = f"branch {there.branch!r} at {pushed.commit[:10]}"
     if not pushed.subjects:
         text = f"There is nothing to publish: {where} adds nothing to {there.base!r}."
@@ -80,6 +83,25 @@ async def publish(
     request = await _pull_request(forge, found, pushed, about)
     text = f"Published: {request.url} ({where}, {many})."
     return Published(text, pushed.commit, request)
+
+
+async def show(app: App, route: Route, task: Task) -> tuple[str, Shown]:
+    """The branch of a task, and what publishing it would bring.
+
+    Raises:
+        PublishError: it cannot be looked at now.
+    """
+    provider = _provider(route)
+    if not isinstance(provider, ShowsWork):
+        raise PublishRefusedError(f"what route {route.name!r} publishes cannot be shown")
+    return provider.preview(app.name, task).branch, await provider.show(app.name, task.id)
+
+
+def _provider(route: Route) -> PublishesWork:
+    provider = route.workspace
+    if route.publish is None or not isinstance(provider, PublishesWork):
+        raise PublishRefusedError(f"route {route.name!r} publishes nothing")
+    return provider
 
 
 async def follow(prefect: RunStore, app: App, route: Route, task_id: str, done: Published) -> None:

@@ -75,8 +75,8 @@ async def ask(
         DispatchError: the run has asked too much already.
     """
     answer_forms.check(asked.choices, asked.schema)
-    text = _cleaned(app, asked.text, _LONGEST_QUESTION)
-    choices = tuple(_cleaned(app, c, _LONGEST_NAME) for c in asked.choices)
+    text = cleaned(app, asked.text, _LONGEST_QUESTION)
+    choices = tuple(cleaned(app, c, _LONGEST_NAME) for c in asked.choices)
     question_id = questions.id_of(run.id, text, choices, asked.schema)
     async with access.client() as prefect:
         there = await questions.of_run(prefect, run.id)
@@ -177,7 +177,7 @@ async def answer(
     if question.expires_at is not None and now >= question.expires_at:
         raise closed(await expire(prefect, app, question))
     fitting = answer_forms.fitting(question, _cleaned_answer(app, said))
-    who, why = _cleaned(app, by, _LONGEST_NAME), _cleaned(app, words, _LONGEST_ANSWER)
+    who, why = cleaned(app, by, _LONGEST_NAME), cleaned(app, words, _LONGEST_ANSWER)
     ending = Ending(fate=Fate.ANSWERED, at=now, answer=fitting, by=who, reason=why)
     return await _end(prefect, app, question, ending)
 
@@ -264,6 +264,11 @@ def shown(question: Question) -> str:
     return cut(questions.in_words(question.ending.answer), _LONGEST_ANSWER)
 
 
+def first_line(question: Question) -> str:
+    """The first line of what is asked; that of an approval says what it is about."""
+    return question.text.partition("\n")[0]
+
+
 def view(question: Question) -> QuestionView:
     """A question as people and agents are shown it."""
     ending = question.ending
@@ -283,19 +288,6 @@ def view(question: Question) -> QuestionView:
         reason="" if ending is None else ending.reason,
         is_approval=question.is_approval,
     )
-
-
-def in_prompt(asked: list[Question]) -> str:
-    """What people have answered in a run so far, for the prompt of its next attempt."""
-    parts: list[str] = []
-    for question in asked:
-        ending = question.ending
-        if ending is None or ending.fate is Fate.WITHDRAWN or question.is_approval:
-            continue
-        said = f"{ending.by} answered" if ending.fate is Fate.ANSWERED else "Nobody answered"
-        parts.append(f"You asked:\n\n{_quoted(question.text)}\n\n{said}:\n\n")
-        parts[-1] += _quoted(shown(question) or "(no answer; decide by yourself)")
-    return "\n\n".join(parts)
 
 
 async def _end(prefect: RunStore, app: App, question: Question, ending: Ending) -> Question:
@@ -369,20 +361,17 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def _quoted(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
-
-
 def _cleaned_answer(app: App, said: Any) -> Any:
     """An answer without secrets and control characters, and cut."""
     if isinstance(said, str):
-        return _cleaned(app, said, _LONGEST_ANSWER)
+        return cleaned(app, said, _LONGEST_ANSWER)
     if len(json.dumps(said)) > _LONGEST_ANSWER:
         raise InvalidAnswerError(f"An answer has at most {_LONGEST_ANSWER} characters of JSON.")
     return app.redactor.value(said)
 
 
-def _cleaned(app: App, text: str, limit: int) -> str:
+def cleaned(app: App, text: str, limit: int) -> str:
+    """A text without secrets and control characters, and cut."""
     return cut(app.redactor.text(readable(text)).strip(), limit)
 
 

@@ -49,6 +49,8 @@ class WorkspaceRequest:
         run: runs the commands that make the folder ready, or come before its removal.
         say: tells a line to the log of the run.
         renew_base: what the repository has as its base now is wanted in the folder, too.
+        is_published: the task's branch is published, or was: a folder that knows nothing of it
+            begins there.
     """
 
     app: str
@@ -56,6 +58,7 @@ class WorkspaceRequest:
     run: RunCommand
     say: Callable[[str], None]
     renew_base: bool = False
+    is_published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,25 @@ class Pushed:
     commit: str
     subjects: tuple[str, ...]
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What would be published of a task, for the person who says yes to it.
+
+    Attributes:
+        commit: the newest commit of the branch.
+        subjects: as of `Work`; empty if there is nothing to publish.
+        changes: the files that differ from the base, and by how much, in lines.
+        sensitive: those of them that say which programs run elsewhere, or who is asked.
+        how: the command that shows all of it, and where.
+    """
+
+    commit: str
+    subjects: tuple[str, ...]
+    changes: str
+    sensitive: tuple[str, ...]
+    how: str
 
 
 @runtime_checkable
@@ -263,7 +285,35 @@ class PublishesWork(Protocol):
 
         Raises:
             PublishRefusedError: it may not go, before a person has looked at it.
+            BranchNotHereError: it is on another host.
             PublishError: it cannot go now.
+        """
+        ...
+
+
+@runtime_checkable
+class ShowsWork(PublishesWork, Protocol):
+    """A provider that shows what it would publish, and publishes what was seen and nothing else."""
+
+    async def show(self, app: str, task_id: str) -> Shown:
+        """Say what a push of a task's branch would bring.
+
+        Raises:
+            BranchNotHereError: it is on another host.
+            PublishError: it cannot be looked at now.
+        """
+        ...
+
+    async def push(
+        self, app: str, task_id: str, *, allow_ci_changes: bool, commit: str = ""
+    ) -> Pushed:
+        """Push the branch of a task; see `PublishesWork.push`.
+
+        Args:
+            commit: what the branch has to be at; "" for whatever it is at.
+
+        Raises:
+            BranchMovedError: it is at another commit.
         """
         ...
 

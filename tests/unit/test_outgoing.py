@@ -12,7 +12,12 @@ from typing import override
 import pytest
 
 from athanore import AgentOutcome, GitWorkspace, Task
-from athanore.errors import PublishError, PublishRefusedError
+from athanore.errors import (
+    BranchMovedError,
+    BranchNotHereError,
+    PublishError,
+    PublishRefusedError,
+)
 from athanore.forges import PullRequest
 from athanore.forges.texts import PullRequestTask
 from athanore.models import AgentResult
@@ -49,6 +54,8 @@ class Remote:
 class Site:
     """A repository, and one task's folder."""
 
+    is_published = False
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.repository = Repository(folder / "toy.git")
@@ -61,7 +68,9 @@ class Site:
         async def run(*_: object) -> AgentResult:
             return AgentResult(AgentOutcome.SUCCEEDED)
 
-        return WorkspaceRequest("app", Task("1", "Fix it", "Todo"), run, lambda line: None)
+        return WorkspaceRequest(
+            "app", Task("1", "Fix it", "Todo"), run, lambda line: None, False, self.is_published
+        )
 
     async def commit(self, name: str, text: str = "new") -> Path:
         """Have an attempt commit a file."""
@@ -407,3 +416,31 @@ async def test_a_folder_that_borrows_from_another_repository_is_not_taken(
     path.write_text(f"{other.path}/objects\n")
     with pytest.raises(PublishError, match="takes what is in another repository"):
         await site.push()
+
+
+async def test_another_host_goes_on_from_what_is_published(site: Site, tmp_path: Path) -> None:
+    await site.commit("one.txt")
+    first = await site.push()
+    site.provider = GitWorkspace(site.repository.path, root=tmp_path / "there")
+    with pytest.raises(BranchNotHereError, match="task '1' is not on this host"):
+        await site.push()
+    site.is_published = True
+    workspace = await site.begin()
+    assert f"it goes on from {first.commit[:10]} there" in workspace.notes[0]
+    commit(workspace.path, "two.txt", "new")
+    await site.provider.close(workspace, AgentOutcome.SUCCEEDED)
+    pushed = await site.push()
+    assert pushed.subjects == ("Write one.txt", "Write two.txt")
+    assert site.published() == pushed.commit
+    again = await site.begin()
+    assert again.notes == ()
+
+
+@pytest.mark.nightly
+async def test_only_what_was_approved_is_pushed(site: Site) -> None:
+    await site.commit("one.txt")
+    seen = await site.provider.show("app", "1")
+    await site.commit("two.txt")
+    with pytest.raises(BranchMovedError, match=f"and not at {seen.commit[:10]}"):
+        await site.provider.push("app", "1", allow_ci_changes=True, commit=seen.commit)
+    assert site.repository.branches() == ["main"]

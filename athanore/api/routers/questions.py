@@ -149,7 +149,9 @@ class RejectionRequest(ApprovalRequest):
 async def approve_task(
     task_id: TaskIdDep, body: ApprovalRequest, service: ServiceDep, caller: CallerDep
 ) -> QuestionView:
-    """Let an agent start on a task that waits for an approval (`approve_before`).
+    """Say yes to a task that waits for an approval (`approve_before`).
+
+    An agent starts on it, or what was committed for it is published.
 
     For operators. 409: the task waits for none.
     """
@@ -163,7 +165,10 @@ async def approve_task(
 async def reject_task(
     task_id: TaskIdDep, body: RejectionRequest, service: ServiceDep, caller: CallerDep
 ) -> QuestionView:
-    """Have no agent start on a task that waits for an approval; it goes to `rejected_queue`.
+    """Say no to a task that waits for an approval; it goes to `rejected_queue`.
+
+    Of one that was to be published, and without a `rejected_queue`, an agent is told the `reason`
+    and goes on.
 
     For operators. 409: the task waits for none.
     """

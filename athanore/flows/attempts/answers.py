@@ -9,7 +9,7 @@ from athanore.errors import BoardError, NotFoundError
 from athanore.routes import Route
 from athanore.runs import questions
 from athanore.runs.port import RunStore
-from athanore.runs.questions import Question
+from athanore.runs.questions import Ending, Fate, Question
 from athanore.runs.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.services import questions as use_cases
@@ -44,7 +44,36 @@ async def answered(run_log: RunLog) -> str:
     """What people have answered in this run before this start, for the agent's prompt."""
     if run_log.record.starts == 1:
         return ""
-    return use_cases.in_prompt(await questions.of_run(run_log.prefect, run_log.run.id))
+    return in_prompt(await questions.of_run(run_log.prefect, run_log.run.id))
+
+
+def in_prompt(asked: list[Question]) -> str:
+    """What people have answered in a run so far, for the prompt of its next attempt."""
+    parts: list[str] = []
+    for question in asked:
+        ending = question.ending
+        if ending is None or ending.fate is Fate.WITHDRAWN:
+            continue
+        if question.is_approval:
+            if question.commit and ending.reason:
+                parts.append(_not_approved(question, ending))
+            continue
+        said = f"{ending.by} answered" if ending.fate is Fate.ANSWERED else "Nobody answered"
+        parts.append(f"You asked:\n\n{_quoted(question.text)}\n\n{said}:\n\n")
+        parts[-1] += _quoted(use_cases.shown(question) or "(no answer; decide by yourself)")
+    return "\n\n".join(parts)
+
+
+def _not_approved(question: Question, ending: Ending) -> str:
+    return (
+        f"{ending.by} has looked at what was committed for this task (up to "
+        f"{question.commit[:10]}), and it was not published, because:\n\n{_quoted(ending.reason)}"
+        "\n\nGo on in the same folder, on the same branch."
+    )
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 class Asking:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
 
+from prefect.client.schemas.objects import FlowRun
+
 from athanore.agent_adapters.output import TAIL_LINES
 from athanore.models import AgentEvent, EventKind
 from athanore.runs.events import shapes
@@ -144,3 +146,14 @@ class Transcript:
     def _send(self, kind: EventKind, payload: dict[str, Any]) -> None:
         self._sequence += 1
         shapes.send(kind, payload, {"seq": self._sequence}, self._resource, self._related)
+
+
+def related(run: FlowRun) -> list[dict[str, str]]:
+    """The run that events belong to, as they name it."""
+    return [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{run.id}",
+            "prefect.resource.role": "flow-run",
+            "prefect.resource.name": run.name,
+        }
+    ]

@@ -68,7 +68,8 @@ class WorkingFolder:
             in_it = Workspace(folder)
             return await self._run(words, in_it, timeout, task, attempt, transcript)
 
-        request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base)
+        publishes = self._route.publish is not None
+        request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base, publishes)
         self.workspace = await provider.open(request)
         self._say(f"The agent works in {self.workspace}.")
         for note in self.workspace.notes:

@@ -16,6 +16,7 @@ from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.dead_letters import AtRest, requeue_target
+from athanore.services.questions import first_line
 from athanore.services.status.machinery import Machinery
 from athanore.services.views import Kind, NeedsPerson
 from athanore.texts import cut
@@ -126,7 +127,7 @@ def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
 
 def _asked(question: Question) -> NeedsPerson:
     if question.is_approval:
-        says = f"Task {question.task_id!r} waits for an approval: {question.text}"
+        says = f"Task {question.task_id!r} waits for an approval: {first_line(question)}"
         mend = f"athanore approve {shlex.quote(question.task_id)} (or athanore reject)"
         return NeedsPerson(Kind.QUESTION, says, mend, question.task_id)
     says = f"The agent of task {question.task_id!r} asks: {cut(question.text, 300)}"

@@ -32,7 +32,7 @@ from athanore.runtime.routes.ownership import listed, needs, watching
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
-from athanore.services.questions import since
+from athanore.services.questions import first_line, since
 from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.status.next_polls import next_poll
 from athanore.texts import cut
@@ -242,7 +242,7 @@ def _asks(known: Known, task_id: str, route: str, run: FlowRun, question_id: str
 def _open_question(known: Known, question: Question) -> str:
     moment = since(question, known.app.clock.now())
     if question.is_approval:
-        return f"Waits for an approval since {moment}: {question.text}"
+        return f"Waits for an approval since {moment}: {first_line(question)}"
     return f"Question open since {moment}: {cut(question.text, 300)}"
 
 

@@ -9,12 +9,14 @@ Beside what the mirror keeps of a folder there is, below `refs/athanore/<app>/<t
 from __future__ import annotations
 
 import re
+import shlex
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from athanore.errors import PublishError, PublishRefusedError
-from athanore.workspaces.base import Pushed, Work
+from athanore.errors import BranchMovedError, PublishError, PublishRefusedError
+from athanore.workspaces.base import Pushed, Shown, Work
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
 from athanore.workspaces.git.mirror import Mirror
@@ -27,6 +29,7 @@ MOST_BYTES: Final = 500 * 1024 * 1024
 
 _PUSH_TIMEOUT: Final = timedelta(minutes=30)
 _SHOWN: Final = 10
+_WIDTH: Final = 72
 _MOST_SUBJECTS: Final = 200
 
 # What says which programs run elsewhere, with which rights, or who has to look at a change.
@@ -119,16 +122,67 @@ class Outgoing:
         ref = f"{self._refs}/onto"
         return ref if await self._mirror.commit(self._git, ref) else ""
 
-    async def push(self, to: Address, *, allow_ci_changes: bool) -> Pushed:
-        """Bring the branch to where it is published: forward, and only what may go there.
+    async def taken_back(self, to: Address) -> str:
+        """Have the mirror know the branch as it is published, if it knows nothing of it.
+
+        Returns:
+            The newest commit there; "" if it is not published, or is known.
 
         Raises:
+            GitError: what is there does not answer.
+        """
+        kept, git, mirror = f"{self._refs}/folder/heads/{self._branch}", self._git, self._mirror
+        if await mirror.commit(git, kept):
+            return ""
+        await self._look(to)
+        if found := await mirror.commit(git, f"{self._refs}/published"):
+            await git("update-ref", kept, found, git_dir=mirror.git_dir)
+        return found
+
+    async def show(self, to: Address) -> Shown:
+        """Say what a push would bring there.
+
+        Raises:
+            PublishError: what is there does not answer.
+        """
+        try:
+            await self._look(to)
+            ends = await self._ends()
+            between = f"{ends.onto[:12]}...{ends.tip[:12]}"
+            changes = await self._git(
+                "diff", "--no-ext-diff", "--no-textconv", f"--stat={_WIDTH}",
+                f"--stat-count={_SHOWN}", between, git_dir=self._mirror.git_dir,
+            )  # fmt: skip
+            command = shlex.join(["git", f"--git-dir={self._mirror.git_dir}", "diff", between])
+            return Shown(
+                ends.tip,
+                await self._subjects(ends),
+                changes,
+                tuple(await self._sensitive(ends)),
+                f"{command} (on {socket.gethostname()})",
+            )
+        except GitError as exc:
+            raise _unreachable(to, exc) from exc
+
+    async def push(self, to: Address, *, allow_ci_changes: bool, commit: str = "") -> Pushed:
+        """Bring the branch to where it is published: forward, and only what may go there.
+
+        Args:
+            commit: what it has to be at; "" for whatever it is at.
+
+        Raises:
+            BranchMovedError: it is at another commit.
             PublishRefusedError: it may not, before a person has looked at it.
             PublishError: what is there does not answer, or refuses it for now.
         """
         try:
             await self._look(to)
             ends = await self._ends()
+            if commit and ends.tip != commit:
+                raise BranchMovedError(
+                    f"the branch {self._branch!r} is at {ends.tip[:10]} now, and not at "
+                    f"{commit[:10]}, which was approved"
+                )
             pushed = Pushed(ends.tip, await self._subjects(ends), is_new=True)
             if not pushed.subjects or ends.tip == ends.published:
                 return Pushed(ends.tip, pushed.subjects, is_new=False)
@@ -142,8 +196,7 @@ class Outgoing:
                 )
             await self._push(ends.tip, to)
         except GitError as exc:
-            said = f": {exc.output}" if exc.output else ""
-            raise PublishError(f"{to.text}: {str(exc).rstrip('.')}{said}") from exc
+            raise _unreachable(to, exc) from exc
         return pushed
 
     async def _ends(self) -> _Ends:
@@ -241,6 +294,11 @@ class Outgoing:
         said = await self._git("rev-list", "-1", older, "--not", newer,
                                git_dir=self._mirror.git_dir)  # fmt: skip
         return not said
+
+
+def _unreachable(to: Address, error: GitError) -> PublishError:
+    said = f": {error.output}" if error.output else ""
+    return PublishError(f"{to.text}: {str(error).rstrip('.')}{said}")
 
 
 def _named(files: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -12,16 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import override
 
-from athanore.errors import PublishError, WorkspaceError
+from athanore.errors import BranchNotHereError, PublishError, WorkspaceError
 from athanore.forges.base import Forge
 from athanore.models import Task
 from athanore.processes.supervisor import supervise
-from athanore.workspaces.base import Pushed, Work, WorkspaceRequest
+from athanore.workspaces.base import Pushed, Shown, Work, WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.between_hosts import BetweenHosts, host_of, reconciled
 from athanore.workspaces.git.branches import branch_name, check_template
-from athanore.workspaces.git.commands import GIT_TIMEOUT, Git
+from athanore.workspaces.git.clones import fetched_there, remove_stale_locks
+from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.git.outgoing import Outgoing
 from athanore.workspaces.git.sharing import Share
@@ -168,18 +170,42 @@ class GitWorkspace(TaskFolders):
             await self._mirror.take(git, place.folder, refs)
             return await outgoing.work(before)
 
-    async def push(self, app: str, task_id: str, *, allow_ci_changes: bool) -> Pushed:
-        """Push a task's branch from the mirror; see `PublishesWork.push`."""
+    async def show(self, app: str, task_id: str) -> Shown:
+        """Say what a push would bring; see `ShowsWork.show`."""
+        async with self._outgoing(app, task_id) as outgoing:
+            return await outgoing.show(self._target())
+
+    async def push(
+        self, app: str, task_id: str, *, allow_ci_changes: bool, commit: str = ""
+    ) -> Pushed:
+        """Push a task's branch from the mirror; see `ShowsWork.push`."""
+        async with self._outgoing(app, task_id) as outgoing:
+            to = self._target()
+            return await outgoing.push(to, allow_ci_changes=allow_ci_changes, commit=commit)
+
+    @asynccontextmanager
+    async def _outgoing(self, app: str, task_id: str) -> AsyncGenerator[Outgoing]:
+        """A task's branch as it is now, on this host or as another one has shared it.
+
+        Raises:
+            BranchNotHereError: this host knows nothing of it.
+            PublishError: an attempt has it, or what hosts share does not answer.
+        """
         place = Place(self.folders, app, task_id, self.folder_name)
-        record, refs = place.read(), _refs(place)
-        if not record.branch:
-            raise PublishError(f"the branch of task {task_id!r} is not on this host")
         try:
-            async with held(place.lock, _BUSY), _git() as git:
-                if is_there(place.folder):
-                    await self._mirror.take(git, place.folder, refs)
-                outgoing = Outgoing(git, self._mirror, refs, record.branch, record.base)
-                return await outgoing.push(self._target(), allow_ci_changes=allow_ci_changes)
+            if self._share is None and not place.read().branch:
+                raise BranchNotHereError(task_id, socket.gethostname())
+            place.make()
+            async with held(place.lock, _BUSY):
+                record, notes = await self._arrived(place, place.read(), lambda line: None)
+                if notes or not record.branch:  # another host has not shared all of it
+                    raise BranchNotHereError(task_id, socket.gethostname())
+                place.write(record)
+                refs = _refs(place)
+                async with _git() as git:
+                    if is_there(place.folder):
+                        await self._mirror.take(git, place.folder, refs)
+                    yield Outgoing(git, self._mirror, refs, record.branch, record.base)
         except WorkspaceError as exc:
             raise PublishError(str(exc).rstrip(".")) from exc
 
@@ -187,6 +213,32 @@ class GitWorkspace(TaskFolders):
     async def arrive(
         self, place: Place, record: Record, request: WorkspaceRequest
     ) -> tuple[Record, tuple[str, ...]]:
+        record, notes = await self._arrived(place, record, request.say)
+        if not request.is_published:
+            return record, notes
+        return record, (*notes, *await self._from_published(place, record))
+
+    async def _from_published(self, place: Place, record: Record) -> tuple[str, ...]:
+        """Have a new folder begin at the branch as it is published, where nothing else is known.
+
+        The host that published it may be gone, and it is only pushed forward.
+        """
+        if is_there(place.folder):
+            return ()
+        async with _git() as git:
+            await self._mirror.begin(git)
+            outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
+            if not (found := await outgoing.taken_back(self._target())):
+                return ()
+        return (
+            f"The branch {record.branch} is published already, and nothing else of it is on this "
+            f"host: it goes on from {found[:10]} there.",
+        )
+
+    async def _arrived(
+        self, place: Place, record: Record, say: Callable[[str], None]
+    ) -> tuple[Record, tuple[str, ...]]:
+        """Go on from what other hosts have shared, if that is newer."""
         if self._share is None:
             return record, ()
         there = is_there(place.folder) and not unsound(place.folder)
@@ -194,12 +246,12 @@ class GitWorkspace(TaskFolders):
         async with self._between(place) as between:
             arrival = await between.arrive(record, uncommitted)
         for note in arrival.notes:
-            request.say(note)
+            say(note)
         if arrival.renew and is_there(place.folder):
             if there and not uncommitted:
                 await delete(place.folder)
             else:
-                set_aside(place, "another host has gone on with the task", request.say)
+                set_aside(place, "another host has gone on with the task", say)
         return arrival.record, arrival.notes
 
     @override
@@ -245,7 +297,7 @@ class GitWorkspace(TaskFolders):
             if why := unsound(place.folder):
                 set_aside(place, why, request.say)
             else:
-                _remove_stale_locks(place.folder / ".git")
+                remove_stale_locks(place.folder / ".git")
                 return record
         refs, branch = _refs(place), record.branch
         request.say(f"Making {place.folder} with the branch {branch}.")
@@ -272,7 +324,7 @@ class GitWorkspace(TaskFolders):
             new = await outgoing.newest_base(self._target())
         if not new:
             return ""  # a tag or a commit stays what it is
-        fetch = partial(_fetched_there, self._mirror.git_dir, place.folder, request)
+        fetch = partial(fetched_there, self._mirror.git_dir, place.folder, request)
         if not await fetch(f"+{new}:refs/remotes/origin/{record.base}"):
             return ""
         # The folder's own branch is what ATHANORE_BASE names. It stays where an agent has
@@ -336,20 +388,6 @@ async def _git() -> AsyncGenerator[Git]:
         yield Git(calls.env)
 
 
-async def _fetched_there(mirror: Path, folder: Path, request: WorkspaceRequest, spec: str) -> bool:
-    """Have the agent's git fetch something from the mirror, as the agent itself would.
-
-    Git of the worker does not run in an agent's folder: it would do what the folder's settings
-    say. It is run as the agent is, so that it may do what the agent may, and nothing else.
-    """
-    options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance")
-    words = ("git", "fetch", *options, "--no-recurse-submodules", "--", str(mirror), spec)
-    result = await request.run(words, folder, GIT_TIMEOUT)
-    if not result.succeeded:
-        request.say(f"git fetch of {spec} failed in the folder: {result.reason}.")
-    return result.succeeded
-
-
 def _refs(place: Place) -> str:
     return f"refs/athanore/{place.home.parent.name}/{place.home.name}"
 
@@ -357,9 +395,3 @@ def _refs(place: Place) -> str:
 def _named(files: Sequence[str]) -> str:
     more = len(files) - _SHOWN
     return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _remove_stale_locks(own: Path) -> None:
-    """Remove the locks of a git that was killed with its agent; nobody is at work there now."""
-    for lock in [*own.glob("*.lock"), *own.glob("refs/**/*.lock")]:
-        lock.unlink(missing_ok=True)

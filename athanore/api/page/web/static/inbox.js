@@ -106,11 +106,12 @@ function formOf(question) {
   form.setAttribute("aria-labelledby", `question-text-${question.id}`);
   const error = make("p", "error");
   error.setAttribute("role", "alert");
-  const send = async (answer) => {
+  const of = `/questions/${encodeURIComponent(question.id)}`;
+  const send = async (answer) => order(`${of}/answer`, { answer });
+  const order = async (path, body) => {
     for (const control of form.elements) control.disabled = true;
     try {
-      const path = `/questions/${encodeURIComponent(question.id)}/answer`;
-      await request("POST", path, { body: { answer, by: "the board page" } });
+      await request("POST", path, { body: { ...body, by: "the board page" } });
       say("Answered.");
       await read();
       $("inbox-title").focus();
@@ -119,6 +120,23 @@ function formOf(question) {
       for (const control of form.elements) control.disabled = false;
     }
   };
+  if (question.is_approval) {
+    const task = `/tasks/${encodeURIComponent(question.task_id)}`;
+    const label = make("label", "", "If not, why (optional)");
+    const reason = make("textarea");
+    reason.id = `reason-${question.id}`;
+    reason.rows = 2;
+    reason.maxLength = 4000;
+    label.htmlFor = reason.id;
+    const choices = make("div", "actions");
+    choices.append(
+      button("Approve", "primary", () => order(`${task}/approve`, {})),
+      button("Reject", "", () => order(`${task}/reject`, { reason: reason.value })),
+    );
+    form.append(label, reason, error, choices);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    return form;
+  }
   if (question.choices.length) {
     const choices = make("div", "actions");
     choices.append(...question.choices.map((c) => button(c, "", () => send(c))));
