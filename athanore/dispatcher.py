@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -340,6 +341,12 @@ class AgentDispatcher:
     def use_board_of(self, other: AgentDispatcher) -> None:
         """Have the same adapter as another one, instead of one that would be made."""
         self._board = other.board
+
+    def without_routes(self) -> AgentDispatcher:
+        """The same app without routes and schedules, as one that is to be no more."""
+        other = copy(self)
+        other._routes, other._schedules = {}, {}
+        return other
 
     def take_over(self, newer: AgentDispatcher, held: Iterable[Route], settings: Settings) -> None:
         """Have the routes, the schedules and the defaults of a newer version of the code.

@@ -1,10 +1,11 @@
 """The script in which a dispatcher is made: where it is, and how its mistakes are told.
 
-These functions are for `AgentDispatcher.__init__`: they look at who has called that.
+Those but `code_file` are for `AgentDispatcher.__init__`: they look at who has called that.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import sys
 from pathlib import Path
@@ -28,6 +29,15 @@ def folder_of_caller() -> Path:
     """The folder of the file in which a dispatcher is made; without a file (a console) this one."""
     file = _module_of_caller().get("__file__")
     return Path(file).resolve().parent if file else Path.cwd()
+
+
+def code_file(reference: str) -> Path:
+    """The file with the code of an app, as `run.py:dispatcher` or `package.module:dispatcher`."""
+    location = reference.partition(":")[0]
+    if not location.endswith(".py"):
+        found = importlib.util.find_spec(location)
+        location = (found.origin if found else None) or location
+    return Path(location).resolve()
 
 
 def tell_mistakes_in_one_line() -> None:

@@ -27,12 +27,13 @@ from athanore.version import __version__
 
 _GROUPS = {
     "Begin": ("demo:demo", "starting:init", "starting:doctor", "starting:validate"),
-    "Run": ("serving:up", "serving:api", "daily:open_", "daily:stop"),
+    "Run": ("serving:up", "serving:api", "running:open_", "running:stop", "running:restart"),
     "Deploy": (
         "deploying:deploy",
         "deploying:pools",
         "deploying:prefect_yaml",
         "deploying:automations",
+        "undeploying:undeploy",
     ),
     "Look": (
         "looking:status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from athanore.errors import AthanoreError, ConfigurationError
+from athanore.errors import (
+    AthanoreError,
+    ConfigurationError,
+    DispatchError,
+    PrefectUnavailableError,
+)
 
 if TYPE_CHECKING:
     from athanore.dispatcher import AgentDispatcher
@@ -89,22 +95,37 @@ def check_routes(name: str, dispatcher: AgentDispatcher) -> None:
         )
 
 
-def with_prefect[T](action: Callable[[PrefectRunStore], Awaitable[T]]) -> T:
+def with_prefect[T](
+    action: Callable[[PrefectRunStore], Awaitable[T]],
+    reference: str | None = None,
+    *,
+    starts: bool = False,
+) -> T:
     """Call an action with a client of the Prefect server that runs.
+
+    Args:
+        reference: the app, whose Prefect may be starting.
+        starts: where none runs and none is named, start one for as long as it takes.
 
     Raises:
         PrefectUnavailableError: none runs, or it went away.
+        DispatchError: the app is starting.
         AthanoreError: it refused a request.
     """
     import asyncio
 
-    from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
+    from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors, prefect_server
 
     # A command says itself what failed; a line on an event that was not sent adds nothing.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
     async def connect() -> T:
-        api = await find_prefect()
+        if not starts:
+            return await at(await find_prefect())
+        async with prefect_server() as found:
+            return await at(found.url)
+
+    async def at(api: str) -> T:
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         from athanore.runs.connection.telling import telling_client
@@ -113,8 +134,29 @@ def with_prefect[T](action: Callable[[PrefectRunStore], Awaitable[T]]) -> T:
             async with telling_client() as client:
                 return await action(client)
 
-    with prefect_errors():
-        return asyncio.run(connect())
+    try:
+        with prefect_errors():
+            return asyncio.run(connect())
+    except PrefectUnavailableError as exc:
+        if (says := _starting(reference)) is None:
+            raise
+        raise DispatchError(says) from exc
+
+
+def _starting(reference: str | None) -> str | None:
+    """What is said of the app that is meant if it is starting; None if it is not."""
+    from athanore.launch.serving import find_serving
+
+    try:
+        found = find_serving(app_name(reference), changed_too=True, starting_too=True)
+    except ConfigurationError:
+        return None
+    if found is None or found.is_ready:
+        return None
+    return (
+        f"The app is starting, for {time.time() - found.since:.0f} s so far; its board page is "
+        f"there already: {found.url}. Give the command again when Prefect is there, too."
+    )
 
 
 class Connected:
@@ -154,7 +196,7 @@ def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], 
         finally:
             registry.unregister(app)
 
-    return with_prefect(with_client)
+    return with_prefect(with_client, name)
 
 
 def user() -> str:

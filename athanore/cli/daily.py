@@ -1,26 +1,20 @@
-"""Commands for every day: a task by its title, its texts, the board page, the app's end."""
+"""Commands for every day: a task by its title, its texts."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
-import psutil
 from cyclopts import Parameter
 
 from athanore.cli.acting import TaskId, create
 from athanore.cli.at_work import from_app, in_path, order
-from athanore.cli.context import AppArgument, AppOption, app_name, find_app, with_app
+from athanore.cli.context import AppOption, find_app, with_app
 from athanore.cli.output import say
 from athanore.cli.typed import typed_task
 from athanore.errors import ConfigurationError
-from athanore.launch.serving import Serving, find_serving
 from athanore.services.route_views import RouteTable
-from athanore.services.views import Overview, QueueSize
+from athanore.services.views import QueueSize
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
@@ -34,9 +28,6 @@ type Description = Annotated[
         help="What is to be done; - reads it from standard input.",
     ),
 ]
-
-_LOOK_EVERY = 0.2
-_SAID_EVERY = 5.0
 
 
 def add(
@@ -85,77 +76,6 @@ def edit(
     if order(app, f"/tasks/{in_path(task)}", body, method="PATCH") is None:
         with_app(app, action)
     say(f"Changed task {task}.")
-
-
-def open_(
-    app: AppArgument = None,
-    /,
-    *,
-    show: Annotated[
-        bool, Parameter(name="--print", negative="", help="Only print the address.")
-    ] = False,
-) -> None:
-    """Open the board page of the app that runs here, in the browser."""
-    url = _running(app).url
-    say(url)
-    if not show:
-        import webbrowser
-
-        webbrowser.open(url)
-
-
-def stop(
-    app: AppArgument = None,
-    /,
-    *,
-    now: Annotated[
-        bool, Parameter(name="--now", negative="", help="Do not let agents finish.")
-    ] = False,
-) -> None:
-    """Stop the app that runs here, also one without a terminal; its agents may finish first."""
-    found = _running(app)
-    began = said = time.monotonic()
-    os.kill(found.pid, signal.SIGTERM)
-    if now:
-        time.sleep(_LOOK_EVERY)
-        _again(found.pid)
-    while _lives(found.pid):
-        time.sleep(_LOOK_EVERY)
-        if time.monotonic() - said >= _SAID_EVERY:
-            said = time.monotonic()
-            say(f"Waiting for process {found.pid}, {said - began:.0f} s so far: {_at_work(app)}.")
-    say(f"Stopped the app at {found.url}.")
-
-
-def _again(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-
-
-def _lives(pid: int) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _at_work(app: str | None) -> str:
-    """How many agents work, as the app says; it ends when they have."""
-    seen = from_app(app, Overview, "/overview")
-    count = 0 if seen is None else seen.working
-    return f"{count} agent{'' if count == 1 else 's'} at work" if count else "it is about to end"
-
-
-def _running(app: str | None) -> Serving:
-    name = app_name(app)
-    found = find_serving(name)
-    if found is None or not found.pid:
-        raise ConfigurationError(
-            f"{name} does not run on this machine, or its code was changed since it started; "
-            "`athanore up` or `python run.py` starts it."
-        )
-    return found
 
 
 def _read(description: str | None) -> str | None:

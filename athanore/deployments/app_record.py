@@ -176,6 +176,19 @@ async def _refuse_another(
         )
 
 
+async def is_at_work(client: PrefectRunStore, app: App) -> bool:
+    """Tell whether the app of this name is at work somewhere, as far as Prefect knows."""
+    variable = await client.read_variable_by_name(_variable(app.name))
+    known = _read(variable) if variable else None
+    return await _lives(client, app, known or Record(app.name, (), "", False, "", ""), variable)
+
+
+async def forget_app(client: PrefectRunStore, name: str) -> None:
+    """Let the name go: the next app that has it is taken for a new one."""
+    if (variable := await client.read_variable_by_name(_variable(name))) is not None:
+        await _delete(client, variable.id)
+
+
 async def _board(app: App) -> BoardIdentity | None:
     try:
         return await app.board.identity()
@@ -184,12 +197,14 @@ async def _board(app: App) -> BoardIdentity | None:
         return None
 
 
-async def _lives(client: PrefectRunStore, app: App, known: Record, variable: Variable) -> bool:
+async def _lives(
+    client: PrefectRunStore, app: App, known: Record, variable: Variable | None
+) -> bool:
     """Tell whether anything of an app is at work: what noted itself last, or a worker."""
     gone = identity.is_gone(known.process) if known.process else True
     if gone is False:
         return True
-    noted = variable.updated or variable.created
+    noted = (variable.updated or variable.created) if variable else None
     if gone is None and noted is not None and app.clock.now() - noted < app.margins.starting:
         return True
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))

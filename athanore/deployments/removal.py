@@ -70,6 +70,12 @@ async def remove(
         changes.append(f"removed route {route!r}")
 
 
+async def leave(client: PrefectRunStore, app: str, gone: Sequence[DeploymentResponse]) -> None:
+    """Begin to remove deployments: no polls, no more agents; for sweeps their routes are gone."""
+    for deployment in gone:
+        await _pause(client, app, deployment)
+
+
 async def retire(
     client: PrefectRunStore, app: str, route: str, gone: Sequence[DeploymentResponse]
 ) -> bool:

@@ -92,7 +92,7 @@ def load_anew(reference: str, file: Path) -> AgentDispatcher:
         sys.modules.update(before)
         if isinstance(exc, KeyboardInterrupt):
             raise
-        raise ConfigurationError(_place(exc, file) + _says(exc)) from exc
+        raise ConfigurationError(explained(exc, file)) from exc
     return found
 
 
@@ -122,6 +122,15 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def explained(error: BaseException, file: Path) -> str:
+    """Say where in an app's code something failed, and how.
+
+    Args:
+        file: the app's; what is beside it and below is its code, too.
+    """
+    return _place(error, file) + _says(error)
 
 
 def _place(error: BaseException, file: Path) -> str:

@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
-
-import psutil
 
 from athanore.api.security.binding import check_binding
 from athanore.dispatcher import AgentDispatcher
@@ -28,7 +27,8 @@ from athanore.launch.early_page import EarlyPage, early_page
 from athanore.launch.ending import shut_down
 from athanore.launch.mcp_extra import without_tools
 from athanore.launch.reference import script_reference
-from athanore.launch.serving import serving
+from athanore.launch.restarting import Restarter, began_at, begin_anew
+from athanore.launch.serving import Note, noted
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import calm_prefect, configure_logging
@@ -70,13 +70,18 @@ def run_app(
     screen = configure_logging(debug, log_format or dispatcher.settings.log_format)
     try:
         app_reference = reference or script_reference(dispatcher)
-        in_foreground(lambda stop: serve(dispatcher, app_reference, stop, screen))
+        anew = in_foreground(
+            lambda stop: serve(dispatcher, app_reference, stop, screen), may_begin_anew=True
+        )
     except AthanoreError as exc:
         _end(str(exc))
     except (ValueError, RuntimeError) as exc:
         if (says := explain_prefect(exc)) is None:
             raise
         _end(says)
+    else:
+        if anew:
+            begin_anew()
 
 
 def _end(says: str) -> NoReturn:
@@ -107,6 +112,9 @@ async def serve(
         host, port = api_socket.getsockname()[:2]
         api_url = settings.agent_api_url(host, port)
         early = stack.enter_context(early_page(dispatcher, api_socket, api_url))
+        note = stack.enter_context(noted(dispatcher, reference, api_socket))
+        keys = keyboard.Keys(api_url, stop)
+        has_keys = stack.enter_context(keyboard.listening(keys.actions))
         logger.info("Board:   %s", api_url, extra={"action": "started"})
         from athanore.launch.prefect.prefect_server import prefect_server
 
@@ -117,7 +125,23 @@ async def serve(
         app = await stack.enter_async_context(
             at_work(dispatcher, reference, prefect.url, api_url, margins)
         )
-        await _serve_app(app, prefect, api_socket, early, stop, screen)
+        note.tell(prefect=prefect.url)
+        started = Started(early, note, keys, f" {keyboard.HINT}" if has_keys else "")
+        await _serve_app(app, prefect, api_socket, started, stop, screen)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is there before Prefect is.
+
+    Attributes:
+        hint: what is said about keys when it is ready.
+    """
+
+    page: EarlyPage
+    note: Note
+    keys: keyboard.Keys
+    hint: str
 
 
 async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
@@ -240,7 +264,7 @@ async def _serve_app(
     app: App,
     prefect: PrefectServer,
     api_socket: socket.socket,
-    early: EarlyPage,
+    started: Started,
     stop: Stop,
     screen: Console | None,
 ) -> None:
@@ -260,38 +284,31 @@ async def _serve_app(
     tell_routes(routes, app.dispatcher.schedules.values())
     logger.info("Prefect: %s", ui_url(prefect.url), extra={"action": "started"})
     logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
-    services: list[Coroutine[Any, Any, None]] = [_serve_instead(early, app, api_socket)]
+    note = started.note
+    reloader = Reloader(app, note.renew)
+    app.reload = reloader.take_over
+    services: list[Coroutine[Any, Any, None]] = [
+        _serve_instead(started, app, api_socket),
+        reloader.watch(),
+        Restarter(app.reference, stop, note).watch(),
+    ]
     if prefect.watch is not None:
         services.append(prefect.watch())
     if screen is not None:
         services.append(_show(screen, app))
-    with app_is_served(app, api_socket, prefect.url) as renew, contextlib.ExitStack() as stack:
-        reloader = Reloader(app, renew)
-        app.reload = reloader.take_over
-        services.append(reloader.watch())
-        keys = keyboard.Keys(app, stop, reloader.by_key)
-        heard = stack.enter_context(keyboard.listening(keys.actions))
-        took = time.time() - psutil.Process().create_time()
-        hint = f" {keyboard.HINT}" if heard else ""
-        logger.info("Ready in %.1f s.%s", took, hint, extra={"action": "started"})
-        await work(app, stop, *services)
+    await started.keys.ready(app, reloader.by_key)
+    took = time.time() - began_at()
+    logger.info("Ready in %.1f s.%s", took, started.hint, extra={"action": "started"})
+    await work(app, stop, *services)
 
 
-async def _serve_instead(early: EarlyPage, app: App, api_socket: socket.socket) -> None:
+async def _serve_instead(started: Started, app: App, api_socket: socket.socket) -> None:
     """Serve the task API where the early page was; who calls in between waits for a moment."""
     from athanore.api.server import serve_api
 
-    await asyncio.to_thread(early.stop)
+    await asyncio.to_thread(started.page.stop)
+    started.note.tell(is_ready=True, restarts=True)
     await serve_api(app, api_socket)
-
-
-def app_is_served(
-    app: App, api_socket: socket.socket, prefect_api: str
-) -> contextlib.AbstractContextManager[Callable[[], None]]:
-    """Have commands find the app, whose task API listens on this socket; see `serving`."""
-    host, port = api_socket.getsockname()[:2]
-    needs_token = app.dispatcher.settings.api_auth == "token"
-    return serving(app.reference, app.file, (host, port), prefect_api, needs_token=needs_token)
 
 
 async def _show(screen: Console, app: App) -> None:

@@ -74,15 +74,27 @@ def _terminal() -> int | None:
 
 
 class Keys:
-    """What the keys do."""
+    """What the keys do. What needs Prefect is done as soon as that is there.
 
-    def __init__(self, app: App, stop: Stop, reload: Callable[[], Awaitable[None]]) -> None:
-        self._app = app
+    Args:
+        url: the address of the board page.
+    """
+
+    def __init__(self, url: str, stop: Stop) -> None:
+        self._url = url
         self._stop = stop
-        self._reload = reload
-        self._reloading: asyncio.Task[None] | None = None
+        self._app: App | None = None
+        self._reload: Callable[[], Awaitable[None]] | None = None
+        self._reloading: asyncio.Future[None] | None = None
         self._paused: list[str] = []
         self._switching: asyncio.Task[None] | None = None
+        self._to_pause = False
+
+    async def ready(self, app: App, reload: Callable[[], Awaitable[None]]) -> None:
+        """Say that Prefect is there; do what somebody has wanted meanwhile."""
+        self._app, self._reload = app, reload
+        if self._to_pause:
+            await self._pause_or_resume(app)
 
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
@@ -90,11 +102,15 @@ class Keys:
         return {"o": self._open, "p": self._switch, "q": self._end, "r": self._renew}
 
     def _renew(self) -> None:
-        if self._reloading is None or self._reloading.done():
+        if self._reload is None:
+            logger.info(
+                "Prefect is starting; press r again when it is there.", extra={"action": "starting"}
+            )
+        elif self._reloading is None or self._reloading.done():
             self._reloading = asyncio.ensure_future(self._reload())
 
     def _open(self) -> None:
-        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._app.api_url)
+        asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._url)
 
     def _end(self) -> None:
         if not self._stop.is_requested:
@@ -102,10 +118,17 @@ class Keys:
         self._stop.request()
 
     def _switch(self) -> None:
-        if self._switching is None or self._switching.done():
-            self._switching = asyncio.create_task(self._pause_or_resume())
+        if self._app is None:
+            self._to_pause = not self._to_pause
+            logger.info(
+                "Prefect is starting; all routes are then %s.",
+                "paused, before an agent starts" if self._to_pause else "as they were",
+                extra={"action": "starting"},
+            )
+        elif self._switching is None or self._switching.done():
+            self._switching = asyncio.create_task(self._pause_or_resume(self._app))
 
-    async def _pause_or_resume(self) -> None:
+    async def _pause_or_resume(self, app: App) -> None:
         from athanore.runs.connection.transports import prefect_client
         from athanore.services.routes import pause, resume
 
@@ -113,12 +136,12 @@ class Keys:
             async with prefect_client() as client:
                 if self._paused:
                     while self._paused:
-                        await resume(client, self._app, self._paused[-1])
+                        await resume(client, app, self._paused[-1])
                         self._paused.pop()
                     logger.info("All routes go on.", extra={"action": "keys_resumed"})
                     return
-                for name in await self._app.routes.read(client):
-                    await pause(client, self._app, name)
+                for name in await app.routes.read(client):
+                    await pause(client, app, name)
                     self._paused.append(name)
             logger.info(
                 "All routes are paused: no agent starts, running agents finish. p lets them go on.",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, PrefectUnavailableError
-from athanore.launch.foreground import app_is_checked, app_is_served, at_work, tell_routes, work
+from athanore.launch.foreground import app_is_checked, at_work, tell_routes, work
 from athanore.launch.prefect.prefect_server import find_prefect, prefect_errors
+from athanore.launch.serving import noted
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.logs import configure_logging
@@ -157,7 +158,7 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
             serving = asyncio.create_task(serve_api(app, api_socket))
             stopping = asyncio.create_task(stop.requested())
-            with app_is_served(app, api_socket, prefect_api):
+            with noted(dispatcher, reference, api_socket, prefect_api):
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             serving.cancel()

@@ -1,4 +1,4 @@
-"""Running a service until a signal asks it to stop."""
+"""Running a service until a signal asks it to stop, or to stop and begin anew."""
 
 from __future__ import annotations
 
@@ -28,11 +28,18 @@ class Stop:
         self._gentle = asyncio.Event()
         self._now = asyncio.Event()
         self._requests = 0
+        self._wishes: asyncio.Queue[bool] = asyncio.Queue()
+        self._is_again = False
 
     @property
     def is_requested(self) -> bool:
         """Somebody has asked to stop."""
         return self._requests > 0
+
+    @property
+    def is_again(self) -> bool:
+        """It is to begin anew when it has stopped."""
+        return self._is_again
 
     def bind(self) -> None:
         """Use the running loop; requests that came before count."""
@@ -45,6 +52,29 @@ class Stop:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(self._apply)
+
+    def request_again(self, *, at_once: bool) -> None:
+        """Ask to stop, and to begin anew then; one that stops for good goes on with that."""
+        if not self.is_requested:
+            self._is_again = True
+            self.request()
+        if at_once and self._is_again and self._requests == 1:
+            self.request()
+
+    def for_good(self) -> bool:
+        """Do not begin anew. False if that was not to be."""
+        was, self._is_again = self._is_again, False
+        return was
+
+    def wish(self, *, at_once: bool) -> None:
+        """Tell whoever waits in `wished` that somebody wants it to begin anew."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._wishes.put_nowait, at_once)
+
+    async def wished(self) -> bool:
+        """Wait until somebody wants it to begin anew; returns whether at once."""
+        return await self._wishes.get()
 
     def _apply(self) -> None:
         if self._requests >= 1:
@@ -67,8 +97,16 @@ class Stop:
         await self._now.wait()
 
 
-def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+AGAIN, AGAIN_AT_ONCE = signal.SIGUSR1, signal.SIGUSR2
+"""What asks a service to begin anew: when its agents have finished, or at once."""
+
+
+def in_foreground(
+    service: Callable[[Stop], Coroutine[Any, Any, None]], *, may_begin_anew: bool = False
+) -> bool:
     """Run a service in an event loop of a thread, and its signals in the main thread.
+
+    Returns whether it is to begin anew.
 
     Prefect's engine takes SIGTERM over while a flow runs in the main thread; elsewhere it does not.
     From here on no other program of this user can look into the process.
@@ -85,14 +123,21 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
         except BaseException as exc:
             errors.append(exc)
 
-    def on_signal(_: int, __: FrameType | None) -> None:
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if number in (AGAIN, AGAIN_AT_ONCE):
+            stop.wish(at_once=number == AGAIN_AT_ONCE)
+            return
+        if stop.for_good():
+            logger.info("It does not begin anew, but stops.", extra={"action": "stopping"})
+            return
         if not stop.is_requested:
             logger.info("Stopping ...", extra={"action": "stopping"})
         stop.request()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=lambda: context.run(target), name="athanore")
-    previous = {s: signal.signal(s, on_signal) for s in inherited.endings()}
+    heard = [*inherited.endings(), *((AGAIN, AGAIN_AT_ONCE) if may_begin_anew else ())]
+    previous = {s: signal.signal(s, on_signal) for s in heard}
     try:
         thread.start()
         while thread.is_alive():
@@ -103,5 +148,6 @@ def in_foreground(service: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
             signal.signal(number, handler)
     if errors:
         raise errors[0]
-    if stop.is_requested:
+    if stop.is_requested and not stop.is_again:
         logger.info("Stopped.", extra={"action": "stopped"})
+    return stop.is_again

@@ -12,6 +12,7 @@ MOST_DESCRIPTORS = 65536
 """Open files and connections that a process of ours may have, where the hard limit allows it."""
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OTHERS = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 _INHERITED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
@@ -26,7 +27,7 @@ def put_right() -> None:
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDINGS, signal.SIGCHLD))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDINGS, *_OTHERS))
     if not hasattr(resource, "prlimit"):  # not Linux: agents could not have theirs back
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -77,11 +77,21 @@ async def complete_unchanged(prefect: RunStore, ids: Sequence[UUID]) -> set[UUID
     return await prefect.propose_all(RunQuery(ids=ids, states=[StateType.SCHEDULED]), state)
 
 
+async def join_polls(prefect: RunStore, ids: Sequence[UUID]) -> None:
+    """End up to 50 polls that another one stands for: whoever has started one may look at it.
+
+    Those that a worker has taken meanwhile, perhaps another one, are left alone.
+    """
+    message = "Another poll of this route looks, or has looked, since this one was due."
+    state = Completed(name=StateName.JOINED, message=message)
+    await prefect.propose_all(RunQuery(ids=ids, states=[StateType.SCHEDULED]), state)
+
+
 async def delete_empty_polls(prefect: RunStore, app: str, before: datetime) -> int:
     """Delete polls that found nothing and ended before a time; return how many."""
     query = RunQuery(
         tags=[names.app_tag(app), names.POLL_TAG],
-        named=[StateName.NOTHING_READY, StateName.UNCHANGED],
+        named=[StateName.NOTHING_READY, StateName.UNCHANGED, StateName.JOINED],
         ended_before=before,
     )
     total = 0

@@ -20,6 +20,10 @@ class StateName(StrEnum):
     """Completed, by a worker for a poll that was due and would have found nothing, as the one
     before it: the board has not changed since. Such polls are deleted after an hour."""
 
+    JOINED = "Joined"
+    """Completed, by a worker for a poll that somebody has started while another one of its route
+    looked, or was about to: that one stands for it. Such polls are deleted after an hour."""
+
     NO_SUCH_ROUTE = "No such route"
     """Completed, by a poll in a process that does not have its route (yet). Nothing is made of it:
     the next poll may be another process's."""

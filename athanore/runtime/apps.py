@@ -31,6 +31,7 @@ from athanore.runtime.noted import Noted
 from athanore.runtime.routes.route_registry import Registry
 from athanore.runtime.secrets.redaction import RedactedLogs, Redactor
 from athanore.runtime.versions import app_version
+from athanore.scripts import code_file
 
 APP_VARIABLE = "ATHANORE_APP"
 """Names the app that a process serves; several are separated by commas."""
@@ -111,11 +112,7 @@ class App:
     @property
     def file(self) -> Path:
         """The file that its code is in."""
-        location = self.reference.partition(":")[0]
-        if not location.endswith(".py"):
-            found = importlib.util.find_spec(location)
-            location = (found.origin if found else None) or location
-        return Path(location).resolve()
+        return code_file(self.reference)
 
     @property
     def folder(self) -> Path:

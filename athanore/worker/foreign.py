@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -86,11 +85,13 @@ class ForeignRuns:
         return bool(hosts) and await home_of(client, app.name, run) in hosts
 
 
-def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[UUID]:
+def older_polls(foreign: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
     """Of polls that are left alone, those that a newer one of their route stands for.
 
-    A route that no worker has any more would otherwise fill what Prefect offers at a time.
+    A route that no worker has any more would otherwise fill what Prefect offers at a time. What
+    somebody has started by hand waits for a worker that has the route.
     """
     due = sorted((r for r in foreign if scheduled_time(r) <= now), key=scheduled_time)
     newest = {run.deployment_id: run.id for run in due}
-    return [run.id for run in due if newest[run.deployment_id] != run.id]
+    older = [run for run in due if newest[run.deployment_id] != run.id]
+    return [run for run in older if run.auto_scheduled]

@@ -1,4 +1,4 @@
-"""Late and overlapping polls of a route collapse into one; those that found nothing are deleted."""
+"""Late and overlapping polls of a route become one; those that found nothing are deleted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
+from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 
@@ -41,8 +42,8 @@ class _Lane:
 class PollLanes:
     """Decides, for each route, which of the poll runs that are due is run.
 
-    One runs, one more is remembered, the newest one wins; what is superseded is handed back for
-    deletion, and so is what was due before the last one started: that has looked since. Nothing
+    One runs, one more is remembered, the newest one wins; what is superseded is handed back to be
+    cleared away, and so is what was due before the last one started: that has looked since. Nothing
     here talks to Prefect.
 
     Args:
@@ -83,6 +84,18 @@ class PollLanes:
         if following is not None:
             lane.begin(self.now())
         return following
+
+
+async def clear_polls(client: RunStore, superseded: Sequence[FlowRun]) -> None:
+    """Delete up to 50 polls that another one stands for; what somebody has started is ended.
+
+    Who has started one may be looking at it.
+    """
+    started = [run.id for run in superseded if not run.auto_scheduled]
+    if started:
+        await clearing.join_polls(client, started)
+    if len(started) < len(superseded):
+        await clearing.delete_waiting(client, [r.id for r in superseded if r.auto_scheduled])
 
 
 async def forget_empty_polls(client: PrefectRunStore, apps: Sequence[App]) -> None:

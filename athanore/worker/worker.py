@@ -32,7 +32,6 @@ from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.http_client.proxies import spare_loopback
 from athanore.logs import calm_prefect
 from athanore.processes.hardening import hide_memory
-from athanore.runs import clearing
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App, served_here
 from athanore.runtime.background import SideTasks, kept_up, tell_failure
@@ -50,11 +49,11 @@ from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
 from athanore.worker.offers import Offers
 from athanore.worker.place import Place, place_of
-from athanore.worker.polls import PollLanes
+from athanore.worker.polls import PollLanes, clear_polls
 from athanore.worker.unchanged import UnchangedPolls
 
 _PAGE = 200  # what Prefect offers at most at a time
-_DELETED_TOGETHER = 50
+_CLEARED_TOGETHER = 50
 _POLLS_FIRST = timedelta(seconds=5)
 """How long a deletion waits for the polls that are at work: it would slow them down."""
 
@@ -315,7 +314,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         """Leave runs that are not for this worker to others; of late polls the newest do."""
         foreign = await self._foreign_runs.among(self.client, offered)
         if self._polls_only and (older := older_polls(foreign, self._now())):
-            self._side_tasks.start(self._delete_polls(older))
+            self._side_tasks.start(self._clear_polls(older))
         return [r for r in offered if r not in foreign]
 
     def _is_full(self) -> bool:
@@ -343,20 +342,20 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         for run in start:
             self._begin(run)
         if superseded:
-            self._side_tasks.start(self._delete_polls([r.id for r in superseded]))
+            self._side_tasks.start(self._clear_polls(superseded))
 
-    async def _delete_polls(self, ids: list[UUID]) -> None:
-        """Delete polls that another one stands for, and look for more if they filled a page."""
+    async def _clear_polls(self, polls: list[FlowRun]) -> None:
+        """Clear polls away that another one stands for; look for more if they filled a page."""
         try:
-            for some in batched(ids, _DELETED_TOGETHER, strict=False):
+            for some in batched(polls, _CLEARED_TOGETHER, strict=False):
                 await self._wait_for_runs(_POLLS_FIRST)
-                await clearing.delete_waiting(self.client, some)
+                await clear_polls(self.client, some)
         except Exception as exc:
             self._logger.warning(
                 "Late polls could not be deleted: %s", exc, extra={"action": "polls_not_deleted"}
             )
             return
-        if len(ids) > _PAGE // 2:
+        if len(polls) > _PAGE // 2:
             await self.get_and_submit_flow_runs()
 
     # -- running ------------------------------------------------------------------------------

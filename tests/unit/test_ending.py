@@ -11,9 +11,11 @@ from datetime import timedelta
 
 import pytest
 
+from athanore import AgentDispatcher, MemoryAdapter
 from athanore.launch import keyboard
 from athanore.launch.ending import shut_down
 from athanore.launch.stopping import Stop
+from athanore.runtime.apps import App
 
 
 class Busy:
@@ -81,3 +83,42 @@ async def test_keys_are_heard_at_once_and_the_terminal_is_as_before() -> None:
 async def test_without_a_terminal_nothing_is_listened_to() -> None:
     with keyboard.listening({}) as listens:
         assert not listens
+
+
+class Pausing(keyboard.Keys):
+    """Keys without a Prefect: whether they pause is noted."""
+
+    paused = 0
+
+    async def _pause_or_resume(self, app: App) -> None:
+        self.paused += 1
+
+
+async def test_keys_before_prefect_is_there_are_done_as_soon_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    app = App("run.py:dispatcher", AgentDispatcher("true", queue_backend=MemoryAdapter(["Todo"])))
+    reloaded = asyncio.Event()
+
+    async def reload() -> None:
+        reloaded.set()
+
+    stop = Stop()
+    once, twice = Pausing("http://x", stop), Pausing("http://x", stop)
+    once.actions["p"]()
+    once.actions["r"]()
+    for _ in range(2):
+        twice.actions["p"]()
+    assert _said(caplog)[:2] == [
+        "Prefect is starting; all routes are then paused, before an agent starts.",
+        "Prefect is starting; press r again when it is there.",
+    ]
+    await once.ready(app, reload)
+    await twice.ready(app, reload)
+    assert (once.paused, twice.paused) == (1, 0)
+    assert not reloaded.is_set()
+    once.actions["r"]()
+    await asyncio.wait_for(reloaded.wait(), 10)
+    once.actions["q"]()
+    assert stop.is_requested

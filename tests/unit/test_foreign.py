@@ -32,15 +32,24 @@ def app() -> App:
     return App("run.py:dispatcher", dispatcher)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def run(
-    queue_name: str, app: str = "unit-foreign", late: float = 0, deployment: UUID | None = None
+    queue_name: str,
+    app: str = "unit-foreign",
+    late: float = 0,
+    deployment: UUID | None = None,
+    *,
+    by_hand: bool = False,
 ) -> FlowRun:
     """A run as Prefect offers it."""
     due = datetime.now(UTC) - timedelta(seconds=late)
     offered = {
         "flow_id": uuid4(), "deployment_id": deployment, "tags": [f"app:{app}"],
         "parameters": {"app": "run.py:dispatcher", "queue_name": queue_name},
-        "next_scheduled_start_time": due,
+        "next_scheduled_start_time": due, "auto_scheduled": not by_hand,
     }  # fmt: skip
     return FlowRun.model_validate(offered)
 
@@ -61,8 +70,9 @@ def test_of_late_polls_of_a_route_the_newest_stays() -> None:
     one, two = uuid4(), uuid4()
     oldest, older, newest = (run("Extra", late=s, deployment=one) for s in (30, 20, 10))
     other, early = run("More", late=5, deployment=two), run("Extra", late=-60, deployment=one)
-    late = older_polls([newest, early, oldest, other, older], datetime.now(UTC))
-    assert set(late) == {oldest.id, older.id}
+    asked = run("Extra", late=25, deployment=one, by_hand=True)
+    late = {r.id for r in older_polls([newest, early, oldest, other, asked, older], _now())}
+    assert late == {oldest.id, older.id}, "and what somebody has started"
 
 
 async def test_runs_of_a_route_for_another_kind_of_host_are_left_to_workers_there(

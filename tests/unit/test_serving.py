@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import athanore
+from athanore.cli import main
 from athanore.launch.serving import find_serving, serving
 from athanore.models import Comment, Task
 from athanore.services.views import (
@@ -23,7 +25,7 @@ from athanore.services.views import (
     read_view,
 )
 from athanore.texts import as_json
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 PREFECT = "http://127.0.0.1:4200/api"
 
@@ -71,6 +73,83 @@ def test_it_is_not_found_with_other_code_or_another_prefect(
         monkeypatch.delenv("PREFECT_API_URL")
         os.utime(code, ns=(1, 1))
         assert find_serving("run.py:dispatcher") is None
+
+
+def test_one_that_starts_or_has_other_code_is_found_by_who_wants_that(folder: Path) -> None:
+    code = folder / "run.py"
+    with serving(
+        "run.py:dispatcher", code, ("127.0.0.1", 81), "", needs_token=False, is_ready=False
+    ) as note:
+        assert find_serving("run.py:dispatcher") is None
+        found = find_serving("run.py:dispatcher", starting_too=True)
+        assert found is not None and not found.is_ready and found.pid == os.getpid()
+        note.tell(is_ready=True, prefect=PREFECT, restarts=True)
+        found = find_serving("run.py:dispatcher")
+        assert found is not None and found.restarts
+        os.utime(code, ns=(1, 1))
+        assert find_serving("run.py:dispatcher") is None
+        assert find_serving("run.py:dispatcher", changed_too=True) is not None
+        note.renew()
+        assert find_serving("run.py:dispatcher") is not None
+        note.refuse("a longer text than the one of before " * 20)
+        note.refuse("short")
+        found = find_serving("run.py:dispatcher")
+        assert found is not None and (found.refusals, found.refused) == (2, "short")
+
+
+def test_a_note_of_another_version_is_read_as_far_as_it_is_known(folder: Path) -> None:
+    code = folder / "run.py"
+    with serving("run.py:dispatcher", code, ("::1", 81), PREFECT, needs_token=False) as note:
+        note.tell(version="999")
+        (place,) = (folder / "home").rglob("*.json")
+        place.write_text(json.dumps({**json.loads(place.read_text()), "colour": "green"}))
+        assert find_serving("run.py:dispatcher") is None
+        found = find_serving("run.py:dispatcher", changed_too=True)
+        assert found is not None and found.version == "999"
+
+
+def test_a_command_says_that_the_app_is_starting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    (folder / "run.py").write_text(
+        "from athanore import AgentDispatcher, MemoryAdapter\n"
+        "dispatcher = AgentDispatcher('true', queue_backend=MemoryAdapter(['Todo']))\n"
+    )
+    address = ("127.0.0.1", 81)
+    with serving(
+        "run.py:dispatcher", folder / "run.py", address, "", needs_token=False, is_ready=False
+    ):
+        assert given("status") == 1
+        assert "The app is starting, for 0 s so far" in capsys.readouterr().err
+        assert given("restart") == 1
+        assert "is starting, with the code that was there" in capsys.readouterr().err
+        assert given("open", "--print") == 0
+        assert "http://127.0.0.1:81" in capsys.readouterr().out
+    assert given("status") == 2
+    assert "starting, for" not in capsys.readouterr().err
+
+
+def given(*words: str) -> object:
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    return exit_.value.code
+
+
+def test_what_is_no_app_of_this_host_is_not_restarted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = folder / "run.py"
+    assert given("restart") == 2
+    assert "does not run on this machine" in capsys.readouterr().err
+    with serving("run.py:dispatcher", code, ("::1", 81), PREFECT, needs_token=False) as note:
+        assert given("restart") == 2
+        assert "only serves the task API (athanore api)" in capsys.readouterr().err
+        note.tell(restarts=True, host="elsewhere.example")
+        for command in ("restart", "stop"):
+            assert given(command) == 2
+            assert "runs on host 'elsewhere.example'" in capsys.readouterr().err
 
 
 def test_what_a_killed_process_left_does_not_count(folder: Path) -> None:

@@ -22,9 +22,10 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.boards.whole_polls import LONGEST, WholePolls
 from athanore.worker.due_polls import DuePolls
+from athanore.worker.polls import clear_polls
 from athanore.worker.unchanged import UnchangedPolls
 from tests.harness import prompt
-from tests.memory_store import MemoryRunStore
+from tests.memory_store import MemoryRunStore, deploy_in_memory
 from tests.support import wait_until
 
 QUEUES = ["Todo", "Review", "In Progress", "Done"]
@@ -253,3 +254,17 @@ async def test_polls_that_are_not_ended_are_given_on_when_they_are_due(site: Sit
     due.stop()
     await asyncio.sleep(0)
     assert both[1].id not in due
+
+
+async def test_a_poll_that_somebody_has_started_is_ended_and_can_be_looked_at() -> None:
+    client = MemoryRunStore()
+    deploy_in_memory(client, "joined", "Todo")
+    poll = await client.deployment(f"{names.POLL_FLOW}/{names.deployment_name('joined', 'Todo')}")
+    by_hand, scheduled = [
+        await client.create(poll.id, NewRun(name=name, due=datetime.now(UTC), parameters={}))
+        for name in ("by-hand", "scheduled")
+    ]
+    scheduled.auto_scheduled = True
+    await clear_polls(client, [by_hand, scheduled])
+    (left,) = client.runs.values()
+    assert (left.name, left.state_name) == ("by-hand", StateName.JOINED)
