@@ -133,6 +133,7 @@ def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     assert f"{tmp_path / 'folder'} is a folder" in message
 
 
+@pytest.mark.nightly
 def test_a_start_waits_for_a_board_that_is_broken(tmp_path: Path) -> None:
     system = System(tmp_path, SCRIPT.format(
         dispatcher='command="true", queue_backend=JsonFileAdapter("board.json")',

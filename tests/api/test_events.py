@@ -180,6 +180,7 @@ class Talks:
         return AgentResult(Outcome.SUCCEEDED)
 
 
+@pytest.mark.nightly
 def test_a_reader_goes_on_after_the_api_was_killed_and_started_again(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def test_without_prefect_a_command_says_where_it_looked(tmp_path: Path) -> None:
     assert "api_port=0 leaves this worker's agents without" in one_line(result)
 
 
+@pytest.mark.nightly
 def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     script = write_script(tmp_path, "folder")
     (tmp_path / "board.json").unlink()
@@ -153,6 +154,7 @@ def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     assert "board.json" in one_line(result)
 
 
+@pytest.mark.nightly
 def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
     write_script(tmp_path, "colours")
     escape = "\x1b["

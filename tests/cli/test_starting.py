@@ -393,6 +393,7 @@ def test_doctor_without_app_and_prefect(
     assert {w for w, (level, _) in found.items() if level == "fail"} == {"app", "Prefect"}
 
 
+@pytest.mark.nightly
 def test_status_goes_on_until_ctrl_c(prefect_api: str, tmp_path: Path) -> None:
     write_script(tmp_path, app_name("watch"))
     env = environment(tmp_path, prefect_api)

@@ -77,6 +77,7 @@ def test_dispatch_show_and_logs(
         assert "it is in 'Done'" in idle.err
 
 
+@pytest.mark.nightly
 def test_logs_go_on_through_a_retry(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

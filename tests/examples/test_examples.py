@@ -89,6 +89,7 @@ def test_review_verdict(tmp_path: Path, prefect_api: str, monkeypatch: pytest.Mo
     assert "There is no test." in rejected
 
 
+@pytest.mark.nightly
 def test_custom_adapter(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dispatcher = load("custom_adapter", tmp_path, monkeypatch)
     board = dispatcher.board
@@ -144,6 +145,7 @@ def test_issue_to_pull_request(
         assert pull["head"]["sha"] == github.pulls.commit("athanore/1-say-hello")
 
 
+@pytest.mark.nightly
 def test_gitlab(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [f"agent::{queue}" for queue in ("Todo", "In Progress", "Review", "Done", "Failed")]
     with gitlab_double("octo-group/website", labels) as gitlab:
@@ -158,6 +160,7 @@ def test_gitlab(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         assert gitlab.state.issue(iid)["state"] == "closed"
 
 
+@pytest.mark.nightly
 def test_linear(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with linear_double("ENG", {**STATES, "Failed": "started"}) as linear:
         monkeypatch.setenv("LINEAR_URL", f"{linear.url}/graphql")

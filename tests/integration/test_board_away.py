@@ -72,6 +72,7 @@ class Comments:
 
 
 @pytest.mark.parametrize("how", [truncated, gone])
+@pytest.mark.nightly
 def test_comments_and_moves_are_made_once_and_in_order(
     prefect_api: str, tmp_path: Path, how: Callable[[Path], None]
 ) -> None:

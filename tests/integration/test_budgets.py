@@ -96,6 +96,7 @@ def test_a_tasks_budget_counts_its_stages(prefect_api: str) -> None:
         assert "budget of the task reached: $6.00 of $5.00" in it.comments(task)[-1]
 
 
+@pytest.mark.nightly
 def test_a_days_budget_holds_the_route_over_a_restart(prefect_api: str) -> None:
     board, name = MemoryAdapter(QUEUES), app_name("budget")
     first = board.create_task("Todo", "First").id

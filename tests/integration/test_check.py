@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from athanore import AgentDispatcher, DirectoryWorkspace, MemoryAdapter
 from tests.harness import app_name, prompt, running
@@ -70,6 +71,7 @@ def test_work_that_does_not_pass_is_a_failed_attempt_and_the_next_is_told(
     assert sorted(said[5:]) == ["    1 failed", "    a warning"]
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_cancelled_while_it_is_checked_is_no_success(
     prefect_api: str, tmp_path: Path
 ) -> None:
@@ -85,6 +87,7 @@ def test_a_run_that_is_cancelled_while_it_is_checked_is_no_success(
     assert not [p for p in psutil.process_iter(["cmdline"]) if "3600.5" in str(p.info["cmdline"])]
 
 
+@pytest.mark.nightly
 def test_a_check_whose_program_is_missing_costs_no_attempt(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_an_agent_that_puts_its_task_back_is_not_started_for_ever(prefect_api: s
 
 
 @pytest.mark.parametrize("dead_letters", [None, "Review"])
+@pytest.mark.nightly
 def test_routes_that_hand_a_task_to_each_other_do_not_do_so_for_ever(
     prefect_api: str, dead_letters: str | None
 ) -> None:

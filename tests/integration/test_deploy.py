@@ -273,6 +273,7 @@ async def test_a_route_that_comes_back_goes_on(prefect_api: str) -> None:
         assert (await put(client, dispatcher)).changes == []
 
 
+@pytest.mark.nightly
 def test_a_running_agent_of_a_removed_route_finishes(prefect_api: str) -> None:
     class Held:
         """An agent that works until it may end."""

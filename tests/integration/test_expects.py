@@ -53,7 +53,11 @@ def app(folder: Path, expects: str, **options: Any) -> AgentDispatcher:
 @pytest.mark.parametrize(
     ("expects", "missing"),
     [
-        ("commits", "no commit on the branch 'athanore/1-fix-it'"),
+        pytest.param(
+            "commits",
+            "no commit on the branch 'athanore/1-fix-it'",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param("move", "the task is still in 'In Progress'", marks=pytest.mark.nightly),
         ("comment", "no comment on the task"),
     ],

@@ -176,6 +176,7 @@ async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
     assert (list(known.workers), dict(known.drains), one.take(4)) == (["host-0"], {}, 4)
 
 
+@pytest.mark.nightly
 async def test_a_worker_that_was_killed_is_listed_for_an_hour_and_then_forgotten(
     app: App, prefect: PrefectRunStore
 ) -> None:

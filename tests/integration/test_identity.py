@@ -93,6 +93,7 @@ class Folder:
         return next(q for q, tasks in queues.items() if any(t["id"] == task_id for t in tasks))
 
 
+@pytest.mark.nightly
 def test_a_retry_goes_on_after_the_file_was_renamed_and_started_from_elsewhere(
     prefect_api: str, tmp_path: Path
 ) -> None:

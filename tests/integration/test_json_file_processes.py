@@ -84,6 +84,7 @@ def done(entries: list[Entry], what: str) -> list[Entry]:
     return [e for e in entries if e["step"] == "done" and e["what"] == what]
 
 
+@pytest.mark.nightly
 def test_file_parsed_at_every_instant_and_nothing_went_back(
     states: list[tuple[int, int]], folder: Path
 ) -> None:

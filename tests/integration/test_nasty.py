@@ -61,9 +61,10 @@ def _logged(prefect: Prefect, run_id: str) -> int:
     ("behaviours", "at_once"),
     [
         pytest.param(FEW, 5, id="few"),
-        pytest.param(tuple(BEHAVIOURS), AT_ONCE, id="all", marks=pytest.mark.nightly),
+        pytest.param(tuple(BEHAVIOURS), AT_ONCE, id="all"),
     ],
 )
+@pytest.mark.nightly
 def test_whatever_an_agent_does(
     prefect_api: str, tmp_path: Path, behaviours: tuple[str, ...], at_once: int
 ) -> None:

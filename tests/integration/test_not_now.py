@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from athanore import AgentDispatcher, MemoryAdapter
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
 
+@pytest.mark.nightly
 def test_a_folder_that_goes_away_pauses_the_route_and_costs_no_attempt(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
@@ -81,6 +82,7 @@ async def _delete(prefect_api: str, app: str, age: timedelta) -> int:
             return await clearing.delete_empty_polls(client, app, _now() - age)
 
 
+@pytest.mark.nightly
 async def test_polls_that_found_nothing_are_deleted_and_others_stay(prefect_api: str) -> None:
     board = MemoryAdapter(["Todo", "In Progress", "Done"])
     app = AgentDispatcher(

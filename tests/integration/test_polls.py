@@ -176,6 +176,7 @@ def test_a_dead_letter_that_the_board_could_not_take_is_made_up_for(
     assert len(it.prefect.runs(task.id)) == 1
 
 
+@pytest.mark.nightly
 def test_what_was_due_to_a_board_that_was_away_is_made_in_order(prefect_api: str) -> None:
     board = AwayBoard()
     task = board.create_task("Fast", "Fix it")

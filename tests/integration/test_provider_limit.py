@@ -6,6 +6,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
@@ -102,6 +103,7 @@ class Other:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
+@pytest.mark.nightly
 def test_the_fallback_agent_takes_over_until_the_reset(prefect_api: str) -> None:
     board, name = MemoryAdapter(QUEUES), app_name("fallback")
     agent, other = Metered(name, window=8), Other()

@@ -156,6 +156,7 @@ def test_a_task_that_kills_its_workers_ends_in_the_dead_letter_queue(
         site.close()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_stands_still_has_its_agent_killed_and_gives_the_task_back(
     tmp_path: Path, prefect_api: str
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_worker_that_stands_still_has_its_agent_killed_and_gives_the_task_back
         site.close()
 
 
+@pytest.mark.nightly
 def test_cards_that_people_put_in_progress_are_theirs(tmp_path: Path, prefect_api: str) -> None:
     site = Site(tmp_path, prefect_api)
     site.hang.unlink()
@@ -194,6 +196,7 @@ def test_cards_that_people_put_in_progress_are_theirs(tmp_path: Path, prefect_ap
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.nightly
 def test_a_signal_returns_the_task_and_leaves_no_process(
     tmp_path: Path, prefect_api: str, sign: signal.Signals
 ) -> None:

@@ -94,6 +94,7 @@ def test_an_exhausted_task_goes_to_the_dead_letter_queue(prefect_api: str) -> No
     assert (run["state_type"], run["run_count"]) == ("FAILED", 2)
 
 
+@pytest.mark.nightly
 def test_a_task_that_fails_again_after_a_person_put_it_back_gets_its_comment_again(
     prefect_api: str,
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_hopeless_failure_is_not_repeated(prefect_api: str) -> None:
     assert agent.attempts == [1]
 
 
+@pytest.mark.nightly
 def test_a_prompt_function_that_raises_fails_at_once_and_says_so(prefect_api: str) -> None:
     def broken(task_id: str, task_name: str) -> str:
         raise KeyError(f"no template for {task_name}")
@@ -226,6 +228,7 @@ class Stalls:
         raise AssertionError("never reached")
 
 
+@pytest.mark.nightly
 def test_an_agent_that_stalls_loses_neither_last_words_nor_cost(prefect_api: str) -> None:
     dispatcher = app(Stalls(), stall_timeout=2, dead_letter_queue="Failed")
     task_id = only_task(dispatcher)
@@ -268,6 +271,7 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
 
 
 @pytest.mark.postgres
+@pytest.mark.nightly
 def test_a_route_that_paused_itself_tries_again_by_itself(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent, pause_after_failures=1, resume_after=2)
@@ -288,6 +292,7 @@ def test_a_route_that_paused_itself_tries_again_by_itself(prefect_api: str) -> N
 
 
 @pytest.mark.postgres
+@pytest.mark.nightly
 def test_a_route_that_a_person_paused_stays_paused(prefect_api: str) -> None:
     agent = Fails(times=1)
     dispatcher = app(agent, pause_after_failures=1, resume_after=3)

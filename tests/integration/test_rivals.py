@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from athanore import AgentDispatcher, JsonFileAdapter
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
 
+@pytest.mark.nightly
 def test_a_poll_says_who_else_watches_its_queue(prefect_api: str, tmp_path: Path) -> None:
     board = JsonFileAdapter(tmp_path / "board.json")
     app = AgentDispatcher(

@@ -138,6 +138,7 @@ def dead_letter_events(it: Running, task_id: str) -> list[str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.nightly
 def test_a_chatty_agent_is_coalesced(prefect_api: str, tmp_path: Path) -> None:
     """Ten batches of 300 lines, a third of a second apart: nothing is lost, and events are few."""
     program = (

@@ -26,6 +26,7 @@ class Claude(ScriptedAgent):
     meter = Meter("claude", cost=True, tokens=True, model="sonnet")
 
 
+@pytest.mark.nightly
 def test_the_span_of_each_attempt_has_what_its_agent_used(
     prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def compete(address: str, folder: Path) -> dict[str, str]:
     return winners
 
 
+@pytest.mark.nightly
 def test_each_task_is_claimed_by_exactly_one_of_eight_processes(
     address: str, tmp_path: Path
 ) -> None:

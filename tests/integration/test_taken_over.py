@@ -113,6 +113,7 @@ def test_a_suspended_run_gives_its_task_back_and_goes_on_when_it_is_resumed(
     assert agent.started == [1, 2, 2], "a suspension is no attempt"
 
 
+@pytest.mark.nightly
 def test_the_agent_of_a_deleted_run_is_stopped_and_its_task_returned(prefect_api: str) -> None:
     agent = Scripted()
     agent.may_end.clear()
@@ -146,6 +147,7 @@ def test_the_agent_of_a_deleted_run_is_stopped_and_its_task_returned(prefect_api
          "Moving to dead-letter queue."),
     ],
 )  # fmt: skip
+@pytest.mark.nightly
 def test_a_final_state_that_a_person_set_stops_the_agent(
     prefect_api: str, state: str, place: str, comment: str
 ) -> None:

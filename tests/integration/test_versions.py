@@ -136,6 +136,7 @@ def test_no_task_gets_two_agents_while_two_versions_work_side_by_side(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.nightly
 def test_a_worker_without_the_new_route_leaves_its_runs_to_others(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter, Workspace
 from tests.harness import app_name, running
 from tests.repositories import ALONE, Repository, git
@@ -71,6 +73,7 @@ def test_a_retry_goes_on_in_the_folder_of_the_attempt_before(
     assert git(repository.path, "rev-parse", "main") == repository.first
 
 
+@pytest.mark.nightly
 def test_a_setup_that_fails_pauses_the_route_and_costs_no_attempt(
     prefect_api: str, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.gates import LONGEST_FIRST, may_be_repeated, tally
 from tests.mutations.mutation import ROOT
 
@@ -47,6 +49,7 @@ def test_what_needs_no_luck_is_not_repeated() -> None:
     assert [may_be_repeated(path) for path in paths] == [False, False, False, True]
 
 
+@pytest.mark.nightly
 def test_a_run_counts_each_test_once_in_all_processes(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     plugin = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]

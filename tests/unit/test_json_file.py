@@ -272,6 +272,7 @@ NUMBERS = st.from_regex(
 
 @settings(max_examples=100, deadline=None)
 @given(NUMBERS)
+@pytest.mark.nightly
 def test_a_number_is_kept_or_refused(number: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "board.json"

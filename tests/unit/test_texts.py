@@ -273,6 +273,7 @@ print(ascii(result.output_tail), ascii(result.reason))
 """
 
 
+@pytest.mark.nightly
 def test_an_agent_is_told_in_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     words = "Größe prüfen 任务"
     done = subprocess.run(
