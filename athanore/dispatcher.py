@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
+from athanore.agent_adapters.by_task import is_adapter
 from athanore.errors import ConfigurationError, RouteError, unknown_option
 from athanore.forges.base import Forge
 from athanore.options import INHERIT, Inherit, Seconds, takes
@@ -136,6 +137,8 @@ class AgentDispatcher:
             raise ConfigurationError(
                 f"name={name!r} must not begin with 'prefect': Prefect reserves such work pools."
             )
+        if default_agent is not None and not is_adapter(default_agent):
+            raise ConfigurationError(f"default_agent={default_agent!r} must be an agent adapter.")
         self.name = name
         self.default_agent = default_agent
         self.max_crashes = max_crashes
@@ -286,7 +289,7 @@ class AgentDispatcher:
             try:
                 agent = self.agent_for(with_agent)
             except ConfigurationError:
-                continue  # there is nothing to run, which is said elsewhere
+                continue  # nothing to run, which is said elsewhere, or another one for each task
             check_budgets(agent, route)
 
     @property
@@ -374,7 +377,8 @@ class AgentDispatcher:
         """The adapter that runs a route's agents: the route's, the default one, a subprocess.
 
         Raises:
-            ConfigurationError: the route has neither an agent nor a command to start.
+            ConfigurationError: the route has neither an agent nor a command to start, or it is
+                known only of a task which agent works on it.
         """
         agent = route.agent or self.default_agent
         if agent is None:
@@ -386,6 +390,8 @@ class AgentDispatcher:
                     f"Route {route.name!r} has nothing to run: pass command= to the "
                     "dispatcher or the route, or agent= to the route."
                 )
+        if not is_adapter(agent):
+            raise ConfigurationError(f"Route {route.name!r} has another agent for each task.")
         return agent
 
 

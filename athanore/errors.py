@@ -28,6 +28,7 @@
     |   +-- AmbiguousRouteError   several routes watch the queue that was named
     |   +-- TaskNotOursError      another route takes the task now, or none
     |   +-- MatchError            a route's `match` fails on the task
+    |   +-- AgentChoiceError      the function of agent= or model= fails on it
     |   +-- QuestionClosedError   a question is answered already, or nobody waits for an answer
     +-- InvalidAnswerError        an answer does not fit its question
     +-- ResultRefusedError        a result does not fit the `output` of its route
@@ -257,6 +258,17 @@ class MatchError(DispatchError):
         super().__init__(
             f"Task {task_id!r} is held: match= of route {route!r} fails on it "
             f"({type(error).__name__}: {reason(error)})."
+        )
+
+
+class AgentChoiceError(DispatchError):
+    """The function that says which agent, or which model, works on a task fails on it."""
+
+    def __init__(self, route: str, task_id: str, error: Exception) -> None:
+        super().__init__(
+            f"Task {task_id!r} is held: route {route!r} has no agent for it "
+            f"({type(error).__name__}: {reason(error)}). Mend the function of agent= or model=; "
+            "the other tasks go on."
         )
 
 

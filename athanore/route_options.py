@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from athanore.agent_adapters.by_task import AgentFunction, is_adapter, is_agent
 from athanore.errors import RouteError
 from athanore.models import Task
 from athanore.options import (
@@ -26,6 +27,7 @@ from athanore.options import (
     duration,
     folder,
     label,
+    limits,
     number,
     options_of,
     queue,
@@ -124,12 +126,18 @@ class RouteOptions:
 
     Default: inherits `command`."""
 
-    agent: Option[AgentAdapter | None, AgentAdapter | None] = thing("an agent adapter")
-    """The agent adapter; else `default_agent`, else a subprocess.
+    agent: Option[AgentAdapter | AgentFunction | None, AgentAdapter | AgentFunction | None] = thing(
+        "an agent adapter, or a function of a task that returns one", is_it=is_agent
+    )
+    """The agent adapter, or a function that is given the task and returns one; else
+    `default_agent`, else a subprocess.
 
-    Default: inherits `default_agent`. It cannot be said over HTTP."""
+    A function is called in a thread at each start of an agent. If it fails, its task waits. It
+    cannot be said over HTTP. Default: inherits `default_agent`."""
 
-    fallback_agent: Option[AgentAdapter | None, AgentAdapter | None] = thing("an agent adapter")
+    fallback_agent: Option[AgentAdapter | None, AgentAdapter | None] = thing(
+        "an agent adapter", is_it=is_adapter
+    )
     """The agent adapter that takes over while the account of the route's agent has reached a usage
     limit of its provider. A limit of its own account, beside that, holds the route.
 
@@ -197,6 +205,12 @@ class RouteOptions:
     """Agents of this route at once, beside the dispatcher's limit.
 
     At least 1. Default: no limit of its own."""
+
+    label_limits: Option[Mapping[str, int] | None, Mapping[str, int]] = limits()
+    """Agents at once on tasks with a label, of all routes that limit it: `{"repo:big": 1}`. A task
+    with several of these labels waits for all of them.
+
+    Labels and whole numbers of at least 1. Default: none."""
 
     retry_delay: Option[Seconds | None, timedelta | None] = duration(zero=True, none=True)
     """Time before a retry; `None` means the route's next poll.

@@ -12,6 +12,7 @@ from typing import Literal, cast
 
 from athanore import prices
 from athanore.agent_adapters.base import AgentAdapter, Meter, SupportsMeter
+from athanore.agent_adapters.by_task import depends_on_task
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError, QueueNotFoundError, RouteConflictError, RouteError
 from athanore.models import Queue
@@ -109,6 +110,8 @@ def check_budgets(agent: AgentAdapter, route: Route) -> None:
     Raises:
         RouteError: its tokens, or its cost, are neither told nor can be estimated.
     """
+    if depends_on_task(agent):
+        return  # it is looked at when a task has its model
     known, said = meter(agent, route), {n: getattr(route, n) for n in _BUDGETS}
     of_tokens = next((n for n in said if n.endswith("tokens") and said[n] is not None), None)
     of_cost = next((n for n in said if n.endswith("usd") and said[n] is not None), None)

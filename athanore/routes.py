@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from athanore.agent_adapters.by_task import is_agent_function, name_of
 from athanore.errors import RouteError
 from athanore.models import RetryPolicy, Task
 from athanore.options import INHERIT
@@ -144,6 +145,8 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
 
     def describe(self) -> str:
         """Say in a line what the route starts, for descriptions and tables."""
+        if is_agent_function(self.agent):
+            return f"chosen by {name_of(self.agent)}"
         if self.agent is not None:
             return type(self.agent).__name__
         return shlex.join([*shlex.split(self.command), *self.args]) or "no command"

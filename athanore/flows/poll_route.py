@@ -126,6 +126,7 @@ class _Poll:
                 self.notes.append(f"{left} cancelled: their tasks have left the queue")
             holds = Holds(self.app, routes)
             holds.has_read(in_queue)
+            await holds.look_at_labels(client)
             due = [t for t in ready if t.id not in active]
             await self._dispatch(client, due, holds)
             self.notes += holds.remarks
@@ -201,6 +202,7 @@ class _Poll:
             if (hold := await holds.of(self.route, task)) is not None:
                 self.held[task.id] = hold.reason
                 continue
+            holds.starts(self.route, task)
             visit = str(last.id) if last else store.FIRST_VISIT
             at = now - timedelta(milliseconds=len(due) - place)
             wanted.append(Dispatch(task, visit, at))

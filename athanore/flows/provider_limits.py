@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import DispatchError
+from athanore.flows.agent_choice import is_by_task
 from athanore.models import AgentResult, Fault, FaultKind
 from athanore.routes import Route
 from athanore.runs.capacity import limits, pausing
@@ -41,9 +42,13 @@ async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None
     for name, known in routes.items():
         if name == route.name or not told.keys() & _accounts(app, known.route):
             continue
+        if is_by_task(app.dispatcher, known.route):
+            continue  # its other tasks may have other accounts
         if (holds := await _soonest(prefect, app, known.route, told)) is not None:
             await _pause(prefect, app, known.route, holds)
     whole = routes[route.name].route if route.name in routes else route
+    if is_by_task(app.dispatcher, whole):
+        return Wait(limit.in_words(now), limit.until)
     holds = await _soonest(prefect, app, whole, told)
     if holds is None:
         return Wait(limit.taken_over(now), now)
@@ -51,11 +56,16 @@ async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None
     return Wait(holds.in_words(now), now if paused else holds.until)
 
 
-async def choose(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Route | Wait:
+async def choose(
+    prefect: RunStore, app: App, route: Route, run: FlowRun, *, pauses: bool = True
+) -> Route | Wait:
     """The route with the agent that a run may start now, or why it may start none.
 
     The limit may have been reached by an agent of another app. The fallback agent works while the
     account of the first is limited, also while another task tries that after the reset.
+
+    Args:
+        pauses: a limit holds the route. Not where its other tasks may have other agents.
     """
     found: list[limits.Held] = []
     for with_agent in route.by_turns():
@@ -67,7 +77,7 @@ async def choose(prefect: RunStore, app: App, route: Route, run: FlowRun) -> Rou
     limit, now = held.limit, app.clock.now()
     if held.another_first:
         return Wait(f"{limit.in_words(now)}; another task goes first", now + held.ask_again)
-    paused = await _pause(prefect, app, route, limit)
+    paused = pauses and await _pause(prefect, app, route, limit)
     return Wait(limit.in_words(now), now if paused else limit.until)
 
 

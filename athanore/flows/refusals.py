@@ -1,21 +1,36 @@
-"""What the board refuses for good: after a while the route pauses itself, and says why."""
+"""Why a start gets no agent: what the board refuses, whose the task is, a label without a slot.
+
+What the board refuses for good pauses the route after a while.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
+
 from athanore.errors import (
+    AgentChoiceError,
+    AnswerLostError,
+    AthanoreError,
     BoardAccessError,
     BoardError,
     BoardUnavailableError,
     DispatchError,
+    MatchError,
+    NotFoundError,
+    TaskMovedError,
+    TaskNotOursError,
 )
 from athanore.flows import retry
 from athanore.flows.attempts.transcript import Log
 from athanore.routes import Route
-from athanore.runs.capacity import pausing
+from athanore.runs.capacity import label_caps, pausing
 from athanore.runs.port import RunStore
+from athanore.runs.run_log import RunLog
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 
@@ -71,3 +86,47 @@ async def claim_refused(
         return None
     app.noted.refused.pop(route.name)
     return error if isinstance(error, BoardAccessError) else retry.refuses_this(error)
+
+
+async def not_claimed(
+    prefect: RunStore,
+    app: App,
+    route: Route,
+    run_log: RunLog,
+    task_id: str,
+    error: AthanoreError,
+    log: Log,
+) -> State[None] | None:
+    """Say how a start ends whose task could not be read, or not be claimed; None: it waits.
+
+    Raises:
+        AthanoreError: it is none of these errors.
+    """
+    if isinstance(error, TaskMovedError | NotFoundError | TaskNotOursError):
+        await run_log.leave()
+        taken = isinstance(error, TaskNotOursError)
+        name = StateName.SUPERSEDED if taken else StateName.NOTHING_TO_DO
+        return Cancelled(name=name, message=str(error))
+    if isinstance(error, BoardError):
+        if isinstance(error, AnswerLostError):
+            await run_log.keep_claim()
+        lasting = await claim_refused(app, route, error, lambda: app.board.task(task_id), log)
+        if lasting is not None:
+            await pause_for_board(prefect, app, route, lasting, log)
+    elif not isinstance(error, MatchError | AgentChoiceError):
+        raise error
+    return None
+
+
+async def no_label_slot(
+    prefect: RunStore, app: App, route: Route, run_log: RunLog, task_id: str
+) -> str | None:
+    """Say which label of a task has no slot; None if it may start. The labels are those of now.
+
+    Raises:
+        BoardError: the task could not be read.
+    """
+    if not route.label_limits:
+        return None
+    limits = label_caps.limits_of(route, await app.board.task(task_id))
+    return await app.slots.no_label_slot(prefect, app.name, run_log, limits)

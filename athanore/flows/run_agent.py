@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,39 +15,43 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
-from prefect.states import AwaitingConcurrencySlot, Cancelled, Failed
+from prefect.states import AwaitingConcurrencySlot, Cancelled
 
 from athanore import names
 from athanore.errors import (
-    AnswerLostError,
-    BoardError,
+    AthanoreError,
     ConfigurationError,
-    MatchError,
-    NotFoundError,
     PrefectUnavailableError,
     RouteError,
-    TaskMovedError,
-    TaskNotOursError,
 )
-from athanore.flows import asking, hooks, letting_go, provider_limits, reports
+from athanore.flows import (
+    agent_choice,
+    asking,
+    going_round,
+    hooks,
+    letting_go,
+    provider_limits,
+    refusals,
+    reports,
+)
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
+from athanore.flows.attempts.booking import note_agent
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Transcript, related
 from athanore.flows.by_hand import hand_over, leave_to_others
 from athanore.flows.outcome import Conclusion
 from athanore.flows.provider_limits import Wait
 from athanore.flows.publishing import ApprovalNeededError
-from athanore.flows.refusals import claim_refused, pause_for_board
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routes import Route
-from athanore.runs import rounds, store, tokens
+from athanore.runs import store, tokens
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.route_record import RouteRecord
 from athanore.runs.run_log import RunLog
-from athanore.runs.states import StateName
+from athanore.runs.states import PrefectState
 from athanore.runtime import starts
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease import Lease
@@ -56,9 +59,13 @@ from athanore.runtime.leases.lease_keeper import kept
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.registry import registry
 from athanore.services.owners import check_owner
+from athanore.services.wakeups import label_is_free
 
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
+
+_LABEL_PAUSE = timedelta(seconds=15)
+"""How long a run waits that was dispatched though its label had no slot; the others have no run."""
 
 _ENDINGS = {
     StateType.COMPLETED: EventKind.FINISHED,
@@ -116,7 +123,12 @@ async def run_agent(
                 visit = _Visit(client, found, current, run, handle, task_id)
                 state = await visit.perform(other)
                 reports.say_once(state, visit.log)
+                if state.name != PrefectState.AWAITING_SLOT:
+                    await label_is_free(client, found, current, run)
                 return state
+            except Abort:  # it may be suspended, and works no more
+                await label_is_free(client, found, current, run)
+                raise
             finally:
                 found.slots.leave(run.id)
 
@@ -203,10 +215,20 @@ class _Visit:
             return await self._conclude(None, self.app.local_runs.outages())
         if kept_result is not None:
             return await self.conclusion.deliver(kept_result)
-        chosen = await provider_limits.choose(self.client, self.app, self.route, self.run)
+        by_task = agent_choice.is_by_task(self.app.dispatcher, self.route)
+        where = (self.client, self.app, self.route, self.run_log, self.task_id)
+        try:
+            if (busy := await refusals.no_label_slot(*where)) is not None:
+                return await self._later(busy, min(self.route.poll_interval, _LABEL_PAUSE))
+            self._use(await agent_choice.with_agent(self.app, self.route, self.task_id))
+        except AthanoreError as exc:
+            return await self._not_claimed(exc)
+        chosen = await provider_limits.choose(
+            self.client, self.app, self.route, self.run, pauses=not by_task
+        )
         if isinstance(chosen, Wait):
             return await self._later(chosen.text, chosen.due - self.app.clock.now())
-        if chosen is not self.route:
+        if falls_back := chosen is not self.route:
             self._use(chosen)
             said = "The account of the agent is limited; the fallback agent works."
             self.log.info(said, extra={"action": "fallback_agent"})
@@ -219,30 +241,19 @@ class _Visit:
             return await self._later(held.text, held.due - self.app.clock.now())
         try:
             claimed = await self._claim()
-        except (TaskMovedError, NotFoundError) as exc:
-            await self.run_log.leave()
-            return Cancelled(name=StateName.NOTHING_TO_DO, message=str(exc))
-        except TaskNotOursError as exc:
-            await self.run_log.leave()
-            return Cancelled(name=StateName.SUPERSEDED, message=str(exc))
-        except MatchError as exc:
-            return await self._later(str(exc), self.route.poll_interval)
-        except BoardError as exc:
-            if isinstance(exc, AnswerLostError):
-                await self.run_log.keep_claim()
-            look = partial(self.app.board.task, self.task_id)
-            lasting = await claim_refused(self.app, self.route, exc, look, self.log)
-            if lasting is not None:
-                await pause_for_board(self.client, self.app, self.route, lasting, self.log)
-            return await self._later(str(exc), self.route.poll_interval)
+        except AthanoreError as exc:
+            return await self._not_claimed(exc)
         self.app.noted.refused.pop(self.route.name, None)
-        if await self._goes_round():
-            return await self._stop_going_round()
+        where = (self.run_log, self.task_id)
+        if await going_round.goes_round(self.client, self.app, self.route, *where):
+            return await going_round.stop(self.route, *where, self.log)
         asked = (self.client, self.app, self.route, self.run_log)
         if (state := await asking.before_agent(*asked, self.handle, self.log)) is not None:
             return state
         if spent is not None:
             return await self.conclusion.ended(spent.ending(AgentResult(AgentOutcome.FAILED)))
+        if by_task or falls_back:
+            await note_agent(purse.account({}), self.run_log, self.log)
         self.app.breaker.attempt_starts(self.route)
         self.app.local_runs.started(self.run.id)
         outages = self.app.local_runs.outages()
@@ -345,6 +356,11 @@ class _Visit:
         state.message = why
         return state
 
+    async def _not_claimed(self, error: AthanoreError) -> State[None]:
+        where = (self.client, self.app, self.route, self.run_log, self.task_id)
+        ended = await refusals.not_claimed(*where, error, self.log)
+        return ended or await self._later(str(error), self.route.poll_interval)
+
     async def _claim(self) -> BoardTask:
         source = self.route.queue_name
         came_before = self._was_at_work or self.run_log.has_claimed()
@@ -367,32 +383,3 @@ class _Visit:
             extra={"action": "task_claimed"},
         )
         return claimed
-
-    async def _goes_round(self) -> bool:
-        limit = self.route.max_rounds
-        by_hand = store.is_retried_by_hand(self.run) or self.run_log.has_claimed()
-        if limit is None or self.run_log.attempt > 1 or by_hand:
-            return False  # no further round, or a person's wish
-        if store.visit_of(self.run) == store.FIRST_VISIT:
-            return False
-        route = self.route.name
-        since = self.app.clock.now() - rounds.WINDOW
-        return await rounds.goes_round(
-            self.client, self.app.name, route, self.task_id, limit, since
-        )
-
-    async def _stop_going_round(self) -> State[None]:
-        await self.run_log.leave()
-        await self.run_log.rule_out_retries()
-        text = (
-            f"Agents have been started for this task in {self.route.queue_name!r} "
-            f"{self.route.max_rounds} times within 24 hours, and it came back each time "
-            "(max_rounds)."
-        )
-        self.log.error(
-            "Task %s goes round in a circle. %s",
-            self.task_id,
-            text,
-            extra={"action": "task_goes_round"},
-        )
-        return Failed(name=StateName.GOES_ROUND, message=text)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from athanore.agent_adapters.base import SupportsCheck
+from athanore.agent_adapters.by_task import is_agent_function
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, QueueNotFoundError
@@ -133,7 +134,8 @@ def check_agent(dispatcher: AgentDispatcher, route: Route) -> None:
         )
     if route.workspace is not None and (wrong := route.workspace.check()):
         raise ConfigurationError(f"Route {route.name!r}: {wrong}.")
-    agent = dispatcher.agent_for(route)
+    own = route.agent or dispatcher.default_agent
+    agent = None if is_agent_function(own) else dispatcher.agent_for(route)
     for adapter in (agent, route.fallback_agent):
         if isinstance(adapter, SupportsCheck) and (
             wrong := adapter.check({**os.environ, **route.env}, cwd)

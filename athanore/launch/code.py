@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from athanore.agent_adapters.by_task import is_agent_function
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
 from athanore.options import shown
@@ -162,13 +163,16 @@ def differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> list[s
             for option, value in new.items()
             if value != old[option]
         ]
+        if _code(before[name].agent) != _code(route.agent) and old["agent"] == new["agent"]:
+            said.append(f"route {name!r}: another function of agent=")
         if _code(before[name].prompt) != _code(route.prompt):
             said.append(f"route {name!r}: another prompt")
     return said
 
 
 def _options(route: Route) -> dict[str, str]:
-    agent = "" if route.agent is None else described(route.agent)
+    chosen = route.agent is None or is_agent_function(route.agent)
+    agent = "" if chosen else described(route.agent)
     return {**{k: repr(v) for k, v in shown(route).items()}, "agent": agent or route.describe()}
 
 

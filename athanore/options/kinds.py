@@ -36,6 +36,11 @@ type _Variables = dict[
 ]
 
 
+type _Limits = dict[
+    QueueName, Annotated[int, BeforeValidator(lambda v: _whole(v)), Field(ge=1, le=1_000_000)]
+]
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -96,6 +101,13 @@ def _folder(value: object) -> Path:
 def _variables(value: Mapping[str, str] | None) -> dict[str, str]:
     given = dict(value or {})
     return {_text(name): _text(said) for name, said in given.items()}
+
+
+def _limits(value: Mapping[str, int] | None) -> dict[str, int]:
+    given = {_text(name): _count(most) for name, most in dict(value or {}).items()}
+    if not all(name.strip() and most >= 1 for name, most in given.items()):
+        raise ValueError
+    return given
 
 
 def _some_text(value: object) -> str | None:
@@ -273,6 +285,18 @@ def variables(**more: Any) -> Any:
         sent=_Variables,
         shown=list[str],
         show=sorted,
+    )
+    return _option(kind, None, **more)
+
+
+def limits(**more: Any) -> Any:
+    """An option that has a number of at least 1 for each of some labels."""
+    kind = Kind(
+        keep=_limits,
+        expects="labels and whole numbers of at least 1, such as {'repo:big': 1}",
+        sent=_Limits,
+        shown=dict[str, int],
+        show=dict,
     )
     return _option(kind, None, **more)
 

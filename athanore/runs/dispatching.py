@@ -19,6 +19,7 @@ from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Task
 from athanore.routes import Route
+from athanore.runs.capacity import label_caps
 from athanore.runs.connection.clock import Clock
 from athanore.runs.port import NewRun, RunQuery, RunStore
 from athanore.runs.record import RunRecord
@@ -78,8 +79,7 @@ class Dispatching:
         works on the task by now.
         """
         name = _deployment(self._app, route)
-        record = RunRecord(poll=str(poll or ""))
-        wanted = [self._run(route, each, record) for each in due]
+        wanted = [self._run(route, each, str(poll or "")) for each in due]
         deployment = await self._deployment_id(prefect, name)
         try:
             answers = await prefect.create_all(deployment, wanted)
@@ -107,7 +107,7 @@ class Dispatching:
         for _ in range(_MOST_VISITS):
             try:
                 deployment = await self._deployment_id(prefect, name)
-                run = await prefect.create(deployment, self._run(route, dispatch, RunRecord()))
+                run = await prefect.create(deployment, self._run(route, dispatch))
             except ObjectNotFound:
                 # The deployment was made anew since we looked it up.
                 if self._deployment_ids.pop((prefect.address, name), None) is None:
@@ -121,15 +121,16 @@ class Dispatching:
             dispatch = dispatch._replace(visit=str(run.id))
         raise DispatchError(f"Task {task.id!r} has too many finished runs to find the next.")
 
-    def _run(self, route: Route, dispatch: Dispatch, record: RunRecord) -> NewRun:
+    def _run(self, route: Route, dispatch: Dispatch, poll: str = "") -> NewRun:
         """The run of a task."""
         task, visit, due = dispatch
+        limited = label_caps.dump(label_caps.limits_of(route, task))
         return NewRun(
             name=_run_name(task),
             due=due,
             parameters={"task_id": task.id},
             tags=[names.task_tag(task.id)],
-            labels=record.dump(),
+            labels=RunRecord(poll=poll, labels=limited).dump(),
             key=names.run_key(self._app, route.name, task.id, visit),
         )
 

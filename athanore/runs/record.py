@@ -111,6 +111,7 @@ class RunRecord:
         poll: the id of the poll that found the task.
         route: what the end of the run needs of its route, as it was at the last start
             (`route_record`); "" before the first one.
+        labels: the labels of its task that a limit counts, as JSON; see `capacity.label_caps`.
         session: what the agent of a later start may go on with, as JSON; "" for nothing.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
@@ -143,6 +144,7 @@ class RunRecord:
     is_closed: bool = _label("closed", False)
     poll: str = _label("poll", "")
     route: str = _label("route", "")
+    labels: str = _label("labels", "")
     session: str = _label("session", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)

@@ -179,6 +179,10 @@ class RunLog:
         record = self.record
         await self._write(replace(record, claim_start=record.starts + 1))
 
+    async def counts_for(self, labels: str) -> None:
+        """Note for which limited labels the run counts; see `capacity.label_caps`."""
+        await self._write(replace(self.record, labels=labels))
+
     def has_claimed(self) -> bool:
         """Tell whether an earlier start of this attempt may have claimed the task."""
         record = self.record

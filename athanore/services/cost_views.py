@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-type By = Literal["task", "route", "agent", "day"]
+type By = Literal["task", "route", "agent", "model", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Costs:
     """What some attempts have cost.
 
     Attributes:
-        key: whose: a task, a route, an agent or a day.
+        key: whose: a task, a route, an agent, a model or a day.
         tasks, attempts: how many there were.
         cost_usd: what is known of it; None if nothing is.
         estimated_usd: how much of that was estimated from tokens.

@@ -1,4 +1,5 @@
-"""What keeps a task from being dispatched though it has a route: tasks that are to end first.
+"""What keeps a task from being dispatched though it has a route: tasks that are to end first, and
+labels that have as many agents as they may.
 
 A hold never cancels a run, and never changes whose a task is. It is looked at before the task's run
 is made; from its first claim on a run keeps its task.
@@ -7,12 +8,17 @@ is made; from its first claim on a run keeps its task.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import BoardError, NotFoundError
 from athanore.models import Task
 from athanore.routes import Route
+from athanore.runs.capacity import label_caps
+from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 
@@ -44,12 +50,14 @@ class Holds:
         app: the app.
         routes: its routes.
         known: tasks that were just read, by id.
+        busy: how many runs count for each limited label; None where that was not looked at.
         reads: what is not known is read from the board; else all open tasks are known.
         remarks: what could not be read, in sentences.
     """
 
     app: App
     routes: Routes
+    busy: Counter[str] | None = None
     reads: bool = True
     known: dict[str, Task | None] = field(default_factory=dict[str, Task | None])
     remarks: list[str] = field(default_factory=list[str])
@@ -58,11 +66,30 @@ class Holds:
         """Take tasks that were just read from the board."""
         self.known.update((t.id, t) for t in tasks)
 
+    async def look_at_labels(self, prefect: RunStore) -> None:
+        """Read how many runs count for each label, where a route limits one."""
+        if self.busy is None and any(k.route.label_limits for k in self.routes.values()):
+            now = self.app.clock.now()
+            self.busy = await label_caps.open_by_label(prefect, self.app.name, now)
+
+    def has_seen(self, runs: Iterable[FlowRun]) -> None:
+        """Take the runs that are open, which were just read."""
+        if self.busy is None:
+            self.busy = label_caps.tally(runs, self.app.clock.now())
+
+    def starts(self, route: Route, task: Task) -> None:
+        """Count a task that gets its run now."""
+        if self.busy is not None:
+            self.busy.update(label_caps.limits_of(route, task).keys())
+
     async def of(self, route: Route, task: Task) -> Hold | None:
         """What keeps a task of a route from being dispatched; None if nothing does.
 
         A blocker that is gone, or cannot be read, holds nothing.
         """
+        limits = label_caps.limits_of(route, task) if self.busy is not None else {}
+        if self.busy is not None and (full := label_caps.full(limits, self.busy)):
+            return Hold(f"{full}.", ())
         if not route.respect_blockers:
             return None
         open_: list[Task] = []

@@ -19,6 +19,7 @@ from athanore.errors import DispatchError, MatchError, NotFoundError, TaskBusyEr
 from athanore.models import Task
 from athanore.routes import Route
 from athanore.runs import store
+from athanore.runs.capacity import label_caps
 from athanore.runs.port import RunStore
 from athanore.runs.questions import waits_for
 from athanore.runs.record import record_of
@@ -106,7 +107,12 @@ async def dispatch_if_watched(prefect: RunStore, app: App, task: Task) -> Dispat
     """
     routes = await app.routes.read(prefect)
     owner = await owner_of(app, routes, task)
-    if owner is None or await Holds(app, routes).of(owner, task) is not None:
+    if owner is None:
+        return None
+    holds = Holds(app, routes)
+    if label_caps.limits_of(owner, task):
+        await holds.look_at_labels(prefect)
+    if await holds.of(owner, task) is not None:
         return None
     try:
         return await dispatch(prefect, app, task)

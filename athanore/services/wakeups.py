@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
+from athanore.routes import Route
+from athanore.runs.capacity import label_caps
 from athanore.runs.port import NewRun, RunStore
+from athanore.runs.record import record_of
+from athanore.runtime.apps import App
+
+logger = logging.getLogger("athanore")
+
+_ENDS_WITHIN = timedelta(seconds=1)
+"""In which a run that is about to end has done so."""
 
 
 async def poll_soon(
@@ -38,3 +49,24 @@ async def poll_soon(
         ),
     )
     return True
+
+
+async def label_is_free(prefect: RunStore, app: App, route: Route, run: FlowRun) -> None:
+    """Have the routes polled whose tasks may have waited for the label of a run that ends.
+
+    That it fails keeps no run from its end: the next polls find the tasks.
+    """
+    if not route.label_limits or not (labels := label_caps.labels_of(run)):
+        return
+    at = app.clock.now() + _ENDS_WITHIN
+    change = f"label/{run.id}/{record_of(run).starts}"
+    try:
+        for name, known in (await app.routes.read(prefect)).items():
+            if known.route.label_limits.keys() & set(labels):
+                await poll_soon(prefect, app.name, name, change=change, at=at, name="label is free")
+    except Exception as exc:
+        logger.warning(
+            "Tasks that wait for a label are found by the next poll: %s",
+            exc,
+            extra={"action": "poll_delayed"},
+        )

@@ -19,6 +19,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import Event, Resource
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import (
+    AwaitingConcurrencySlot,
     AwaitingRetry,
     Cancelled,
     Cancelling,
@@ -38,7 +39,7 @@ from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routes import RetryPolicy, Route
 from athanore.runs import clearing, keys, questions, store
-from athanore.runs.capacity import limits, pausing
+from athanore.runs.capacity import label_caps, limits, pausing
 from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
@@ -663,6 +664,21 @@ async def test_a_slot_is_taken_by_who_works(place: Place) -> None:
     assert await Slots().no_slot(place.client, place.app, first) == full
     assert await place.put(second, Completed())
     assert await Slots().no_slot(place.client, place.app, first) is None
+
+
+async def test_a_label_has_as_many_agents_as_it_may(place: Place) -> None:
+    most, slots, full = {"big": 1}, Slots(), "1 of 1 agents with label 'big' busy"
+    first, second = [await place.at_work(task) for task in ("1", "2")]
+    logs = [RunLog(place.client, run, RetryPolicy()) for run in (first, second)]
+    assert await slots.no_label_slot(place.client, place.app, logs[0], most) is None
+    assert await slots.no_label_slot(place.client, place.app, logs[1], most) == full
+    due = datetime.now(UTC) + timedelta(seconds=15)
+    await place.put(second, AwaitingConcurrencySlot(scheduled_time=due))
+    now = datetime.now(UTC)
+    counted = [await label_caps.open_by_label(place.client, place.app, now)]
+    await place.put(first, Completed())
+    counted.append(await label_caps.open_by_label(place.client, place.app, now))
+    assert [c["big"] for c in counted] == [2, 1], "who was refused has its turn first"
 
 
 async def test_a_run_that_waits_gives_way_when_its_task_is_another_routes(place: Place) -> None:

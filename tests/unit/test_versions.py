@@ -141,6 +141,7 @@ SPECIAL: dict[str, Any] = {
     "dead_letter_queue": "Failed",
     "done_queue": "Done",
     "host": "macos",
+    "label_limits": {"big": 1},
     "on_cancel": "Aside",
     "needs": ("comments",),
     "expects": "move",

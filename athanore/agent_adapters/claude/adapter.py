@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
 from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob, Meter
+from athanore.agent_adapters.by_task import Model, model_for
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
@@ -32,7 +34,7 @@ from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.waits import TimeLimit
 from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind, Task
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
@@ -67,7 +69,7 @@ class ClaudeAgentAdapter:
 
     Args:
         subagent: run as this agent of `.claude/agents/` (or a built-in one).
-        model: model or alias (`"sonnet"`).
+        model: model or alias (`"sonnet"`), or a function that is given the task and returns one.
         permission_mode: `"acceptEdits"`, `"bypassPermissions"`, `"dontAsk"`, `"plan"`, ...
             Nobody is there to ask: what the mode does not allow is refused.
         max_turns: most turns of one attempt.
@@ -101,7 +103,7 @@ class ClaudeAgentAdapter:
     def __init__(
         self,
         subagent: str | None = None,
-        model: str | None = None,
+        model: Model = None,
         permission_mode: str | None = None,
         max_turns: int | None = None,
         max_budget_usd: float | None = None,
@@ -141,7 +143,7 @@ class ClaudeAgentAdapter:
         flags = _flags(
             {
                 "agent": self._subagent,
-                "model": self._model,
+                "model": self._named_model,
                 "permission-mode": self._permission_mode,
                 "max-turns": self._max_turns,
                 "allowedTools": ",".join(tools) or None,
@@ -154,6 +156,8 @@ class ClaudeAgentAdapter:
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; the port's docstring says what that means."""
+        if self.depends_on_task:
+            return await self.for_task(job.task).run(job)
         limit = job.time_limit()
         cwd = job.cwd or self._cwd
         if wrong := _wrong_folder(cwd):
@@ -207,7 +211,22 @@ class ClaudeAgentAdapter:
     @property
     def meter(self) -> Meter:
         """What is known of its costs; see `SupportsMeter`."""
-        return Meter("claude", cost=True, tokens=True, model=self._model)
+        return Meter("claude", cost=True, tokens=True, model=self._named_model)
+
+    @property
+    def depends_on_task(self) -> bool:
+        """Whether its model is a function of the task; see `SupportsTask`."""
+        return callable(self._model)
+
+    def for_task(self, task: Task) -> ClaudeAgentAdapter:
+        """The adapter with the model for a task; see `SupportsTask`."""
+        found = copy(self)
+        found._model = model_for(self._model, task)
+        return found
+
+    @property
+    def _named_model(self) -> str | None:
+        return None if callable(self._model) else self._model
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the folder and for the CLI; see `SupportsCheck`."""

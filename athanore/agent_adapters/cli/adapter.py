@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
+from athanore.agent_adapters.by_task import Model, model_for
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.cli.preset import Options, Preset
@@ -29,7 +31,7 @@ from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, vers
 from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
-from athanore.models import AgentResult
+from athanore.models import AgentResult, Task
 from athanore.processes.supervisor import STOP_GRACE
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -45,7 +47,8 @@ class CliAgentAdapter:
 
     Args:
         preset: which one.
-        model: as the program names it; None for its default.
+        model: as the program names it, or a function that is given the task and returns that; None
+            for its default.
         mode: what the agent may do, in the program's words: the sandbox of `codex`
             (`"workspace-write"` by default), the permission mode of `claude` (`"acceptEdits"`), the
             approval mode of `gemini` and `qwen` (`"yolo"`), the agent of `opencode` (its own).
@@ -71,7 +74,7 @@ class CliAgentAdapter:
         self,
         preset: Literal["codex", "claude", "opencode", "gemini", "qwen"],
         *,
-        model: str | None = None,
+        model: Model = None,
         mode: str | None = None,
         resume_on_retry: bool = False,
         program: str | Path | None = None,
@@ -96,6 +99,8 @@ class CliAgentAdapter:
 
     async def run(self, job: AgentJob) -> AgentResult:
         """Run one attempt; see `AgentAdapter.run`."""
+        if self.depends_on_task:
+            return await self.for_task(job.task).run(job)
         preset = PRESETS[self._preset]
         job = replace(job, env={**preset.env, **job.env})
         place = await self._place(preset, job) if self._resume_on_retry else None
@@ -118,7 +123,7 @@ class CliAgentAdapter:
         self, preset: Preset, job: AgentJob, place: Place | None, session: Session | None
     ) -> tuple[AgentResult, StreamReader]:
         mode, limited = self._mode or preset.mode, bool(job.budget)
-        options = Options(self._model, mode, self._extra_args, limited)
+        options = Options(self._named_model, mode, self._extra_args, limited)
         servers = {**board_server(self._board_access, job.env), **self._mcp_servers}
         handed = Handed()
         if servers:
@@ -145,7 +150,22 @@ class CliAgentAdapter:
     def meter(self) -> Meter:
         """What is known of its costs; see `SupportsMeter`."""
         preset = PRESETS[self._preset]
-        return Meter(preset.name, cost=preset.cost, tokens=True, model=self._model)
+        return Meter(preset.name, cost=preset.cost, tokens=True, model=self._named_model)
+
+    @property
+    def depends_on_task(self) -> bool:
+        """Whether its model is a function of the task; see `SupportsTask`."""
+        return callable(self._model)
+
+    def for_task(self, task: Task) -> CliAgentAdapter:
+        """The adapter with the model for a task; see `SupportsTask`."""
+        found = copy(self)
+        found._model = model_for(self._model, task)
+        return found
+
+    @property
+    def _named_model(self) -> str | None:
+        return None if callable(self._model) else self._model
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the program; see `SupportsCheck`."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from athanore.flows.attempts.budgets import Overrun, Purse
-from athanore.flows.attempts.transcript import Transcript
+from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.models import AgentResult, FaultKind
 from athanore.runs.run_log import RunLog
 from athanore.runtime.background import kept_up
@@ -119,3 +119,10 @@ class Booking:
                 exc_info=True,
                 extra={"action": "limit_not_noted"},
             )
+
+
+async def note_agent(told: Mapping[str, Any], run_log: RunLog, log: Log) -> None:
+    """Note in the record which agent this start has: the next one's may be another."""
+    await run_log.spent(told)
+    said = " ".join(str(told[k]) for k in ("agent", "model") if k in told)
+    log.info("Agent of this start: %s", said, extra={"action": "agent_chosen"})

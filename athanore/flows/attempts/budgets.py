@@ -118,6 +118,8 @@ class Purse:
         estimated = usage.get("cost_source") == ESTIMATED
         usage = {k: v for k, v in usage.items() if not (estimated and k == "cost_usd")}
         told = {**usage, "agent": self.meter.agent, "at": self._app.clock.now().isoformat()}
+        if self.meter.model is not None:
+            told.setdefault("model", self.meter.model)
         told.pop("cost_source", None)
         if Spent.of(told).cost_usd is not None:
             return told | {"cost_source": REPORTED}

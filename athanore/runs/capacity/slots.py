@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.runs import store
+from athanore.runs.capacity import label_caps
 from athanore.runs.port import RunStore
+from athanore.runs.run_log import RunLog
 
 _LIMIT_COUNTS_FOR = 2.0
 
@@ -45,6 +47,27 @@ class Slots:
             if reason is None:
                 self._not_passed.discard(run.id)
             return reason
+
+    async def no_label_slot(
+        self, prefect: RunStore, app: str, run_log: RunLog, limits: Mapping[str, int]
+    ) -> str | None:
+        """Say which label of a run's task has no slot for it; None if all have.
+
+        It is noted on the run first, so that others count it.
+
+        Args:
+            limits: those that count for the task.
+        """
+        await run_log.counts_for(label_caps.dump(limits))
+        if not limits:
+            return None
+        self._not_passed.add(run_log.run.id)
+        async with self._gate:
+            apart = {run_log.run.id, *self._not_passed}
+            full = label_caps.full(limits, await label_caps.at_work(prefect, app, limits, apart))
+            if full is None:
+                self._not_passed.discard(run_log.run.id)
+            return full
 
     def leave(self, run_id: UUID) -> None:
         """Forget a run of this process that has ended."""

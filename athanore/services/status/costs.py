@@ -41,6 +41,7 @@ async def costs(prefect: RunStore, app: App, by: By, days: int) -> Report:
             "task": lambda a: a.task_id,
             "route": lambda a: a.route,
             "agent": lambda a: a.agent or "unknown",
+            "model": lambda a: str(a.usage.get("model") or "unknown"),
             "day": lambda a: f"{a.at.astimezone(zone):%Y-%m-%d}",
         }
     )

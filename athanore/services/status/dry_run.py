@@ -48,6 +48,7 @@ async def plan(app: App) -> list[Planned]:
     seen = await app.board.ready_tasks(watched(routes))
     holds = Holds(app, routes)
     holds.has_read(seen)
+    holds.has_seen(())
     mine: dict[str, list[Task]] = {}
     left: list[Planned] = []
     for task in seen:
@@ -73,7 +74,10 @@ async def plan(app: App) -> list[Planned]:
                 why = _taken(route.max_concurrent, "route")
             elif busy.total() >= slots:
                 why = _taken(slots, "app")
+            elif (hold := await holds.of(route, task)) is not None:
+                why = hold.reason
             else:
+                holds.starts(route, task)
                 busy[route.name] += 1
                 starts.append(await _start(app, route, task))
                 continue

@@ -38,6 +38,7 @@ from athanore.services.status.next_polls import next_poll
 from athanore.texts import cut
 
 _SOON = timedelta(seconds=1)
+_TAKEN_SOON = "Its run is due: a worker takes it in a moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ async def of_task(known: Known, task: Task, holds: Holds, *, whole: bool) -> Exp
         return Explanation(None, str(exc))
     if route is None:
         return Explanation(None, nobody_takes(task, known.routes))
+    holds.has_seen([*known.runs.working, *known.runs.line])
     if (hold := await holds.of(route, task)) is not None:
         blockers = tuple(command("explain", b) for b in hold.blockers)
         return Explanation(route.name, hold.reason, None, (command("dispatch", task.id), *blockers))
@@ -182,7 +184,9 @@ def _at_work(known: Known, task_id: str, run: FlowRun) -> Explanation:
             return Explanation(name, reason, question.expires_at, commands)
     found = called(known.routes, name)
     tries = "" if found is None else f" of {found.route.max_retries + 1}"
-    reason = f"An agent works on it{where}: attempt {record.attempt}{tries}."
+    used = [record.used.get((record.starts, kind)) for kind in ("agent", "model")]
+    which = f" ({', '.join(map(str, filter(None, used)))})" if any(used) else ""
+    reason = f"An agent works on it{where}: attempt {record.attempt}{tries}{which}."
     return Explanation(name, reason, None, commands, waits=False)
 
 
@@ -196,7 +200,8 @@ def _waits(known: Known, task_id: str, run: FlowRun) -> Explanation:
     if run.state_type is StateType.PAUSED:
         said = "Its run was suspended or paused in Prefect, and goes on when it is resumed there."
         return Explanation(name, said, None, (command("cancel", task_id),))
-    if (due := _due(run, known.app.clock.now())) is not None:
+    due, refused = _due(run, known.app.clock.now()), _refused(run)
+    if due is not None and not refused:
         reason = "Its run is not due yet."
         if run.state_name == PrefectState.AWAITING_RETRY:
             reason = f"Attempt {record_of(run).attempt + 1} is due later"
@@ -214,7 +219,16 @@ def _waits(known: Known, task_id: str, run: FlowRun) -> Explanation:
             commands = (mend, "athanore workers")
             return Explanation(name, f"Its run is due. {why}", None, commands)
     own = None if found is None else found.route.max_concurrent
-    return Explanation(name, _line(known, run, own))
+    line = _line(known, run, own)
+    if refused and line == _TAKEN_SOON:
+        return Explanation(name, refused, due, (command("cancel", task_id),))
+    return Explanation(name, line)
+
+
+def _refused(run: FlowRun) -> str:
+    """Why the last start of a run was given back, which waits for another one; "" if it was not."""
+    said = (run.state.message or "") if run.state else ""
+    return f"{said.rstrip('.')}." if run.state_name == PrefectState.AWAITING_SLOT and said else ""
 
 
 def _due(run: FlowRun, now: datetime) -> datetime | None:
@@ -254,7 +268,7 @@ def _line(known: Known, run: FlowRun, route_limit: int | None) -> str:
     elif limit is not None and known.at_work.total() >= limit:
         busy = f"{_all(limit)} of the app {'is' if limit == 1 else 'are'} at work"
     else:
-        return "Its run is due: a worker takes it in a moment."
+        return _TAKEN_SOON
     place = known.places.get(run.id)
     where = f"after {known.in_line[name]} others" if place is None else f"number {place}"
     return f"{busy}; it is {where} in the line of its route."

@@ -1,0 +1,75 @@
+"""A function says which agent works on a task: through a real Prefect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
+from athanore.agent_adapters.base import AgentJob, Meter
+from tests.harness import app_name, prompt, running
+from tests.support import wait_until
+
+pytestmark = pytest.mark.nightly
+
+
+class Named:
+    """An agent that fails its first attempts at a task."""
+
+    def __init__(self, name: str, fails: int = 0) -> None:
+        self.meter = Meter(name, model=f"{name}-model")
+        self.had: list[str] = []
+        self._fails = fails
+
+    async def run(self, job: AgentJob) -> AgentResult:
+        self.had.append(job.task.id)
+        if job.attempt <= self._fails:
+            return AgentResult(AgentOutcome.FAILED, "too hard")
+        return AgentResult(AgentOutcome.SUCCEEDED)
+
+
+def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
+    board, weak, strong = (
+        MemoryAdapter(["Todo", "In Progress", "Done"]),
+        Named("weak", 1),
+        Named("strong"),
+    )
+    app = AgentDispatcher(
+        name=app_name("by-task"), queue_backend=board, api_port=0, poll_interval=1, max_retries=1
+    )
+
+    def choose(task: Task) -> Named:
+        if "broken" in task.labels:
+            raise KeyError("size")
+        return strong if "hard" in task.labels else weak
+
+    app.route("Todo", done_queue="Done", agent=choose, retry_delay=2)(prompt)
+    failing, held, easy = (board.create_task("Todo", n).id for n in ("failing", "held", "easy"))
+    board.update_task(held, labels=("broken",))
+    with running(app, prefect_api) as it:
+        wait_until("its first attempt has failed", lambda: weak.had.count(failing) == 1)
+        board.update_task(failing, labels=("hard",))
+        it.in_queue(failing, "Done")
+        it.in_queue(easy, "Done")
+        assert strong.had == [failing]
+        record = it.prefect.ended(failing)["labels"]
+        told = [record[f"athanore.used.{start}.model"] for start in (1, 2)]
+        assert told == ["weak-model", "strong-model"]
+
+        def told_of(path: str) -> dict[str, Any]:
+            return httpx.get(f"{it.api_url}{path}", timeout=30).json()
+
+        def explained() -> str:
+            return told_of(f"/tasks/{held}/explanation")["reason"]
+
+        why = f"Task '{held}' is held: route 'Todo' has no agent for it (KeyError: 'size')."
+        wait_until("it is said why it is held", lambda: explained().startswith(why))
+        assert board.get_task(held).queue_name == "Todo"
+        assert told_of("/status")["paused_routes"] == []
+        board.update_task(held, labels=())
+        it.in_queue(held, "Done")
+        assert weak.had.count(held) == 2, "no attempt was spent while it was held"
+        (by_model,) = [r for r in told_of("/costs?by=model")["rows"] if r["key"] == "weak-model"]
+        assert by_model["tasks"] == 3
