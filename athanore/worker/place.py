@@ -79,7 +79,7 @@ class Place:
             version=app.version,
         )
         self._said: WorkerEntry | None = None
-        self.living: tuple[WorkerEntry, ...] = ()
+        self.living: Sequence[WorkerEntry] = ()
         self._others: tuple[WorkerEntry, ...] = ()
         self._is_drained = False
         self._left_since: float | None = None
@@ -221,6 +221,18 @@ class Place:
             other
             for other in self.living
             if not other.full and (other.limit is None or other.agents < other.limit)
+        )
+
+    async def who_lives(self, client: PrefectRunStore) -> tuple[WorkerEntry, ...]:
+        """The others that live and take runs, asked just now."""
+        known = await fleet.read_fleet(client, self._app.name)
+        alive = {w.name for w in await fleet.living(client, names.agents_pool(self._app.name))}
+        return tuple(
+            worker
+            for worker in known.workers.values()
+            if worker.pool_name in alive
+            and worker.name not in known.drains
+            and worker.name != self._entry.name
         )
 
     def _tell_lost(

@@ -107,9 +107,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         self._lanes = PollLanes(self._now)
         unchanged = UnchangedPolls(lambda: self.client, lambda: self._apps, self._now)
         self._due_polls = DuePolls(unchanged, self._offer_polls, self._now)
-        self._foreign_runs = ForeignRuns(
-            self._logger, lambda: self._apps, lambda: self._place.living if self._place else ()
-        )
+        self._foreign_runs = ForeignRuns(self._logger, lambda: self._apps, lambda: self._place)
         self._offers = Offers(lambda: self._apps, lambda: self._polls_only)
         self._execution: Execution | None = None
         self._asking = asyncio.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -96,6 +97,19 @@ def worked_on(host: str, queue_name: str) -> FlowRun:
     return found
 
 
+class Others:
+    """Other workers, as one knows them that looks now and then."""
+
+    def __init__(self, now: Sequence[WorkerEntry]) -> None:
+        self.living: Sequence[WorkerEntry] = now
+        self.now = now
+        self.asked = 0
+
+    async def who_lives(self, client: PrefectRunStore) -> Sequence[WorkerEntry]:
+        self.asked += 1
+        return self.now
+
+
 async def test_a_task_stays_with_the_host_that_has_its_folder_while_that_lives(
     app: App, tmp_path: Path
 ) -> None:
@@ -106,11 +120,15 @@ async def test_a_task_stays_with_the_host_that_has_its_folder_while_that_lives(
     app.dispatcher.route("Shared", workspace=shared)(prompt)
     app.dispatcher.settings.host_labels = "macos"
     others = [WorkerEntry("there-77-ab12", "there-77-ab12 pool", "there", datetime.now(UTC))]
-    runs = ForeignRuns(logging.getLogger("test"), lambda: [app], lambda: others)
+    place = Others(others)
+    runs = ForeignRuns(logging.getLogger("test"), lambda: [app], lambda: place)
     here = socket.gethostname()
     offered = [worked_on("there", q) for q in ("Work", "Plain", "Mac", "Shared", "Todo")]
     offered += [worked_on("gone", "Work"), worked_on(here, "Work")]
     async with PrefectRunStore(NOBODY) as client:
         assert await runs.among(client, offered) == offered[:2]
-        others.clear()
+        place.living, place.asked = [], 0  # one that has just begun is not known yet
+        assert await runs.among(client, offered) == offered[:2]
+        assert place.asked == 1
+        place.now = []
         assert await runs.among(client, offered) == []
