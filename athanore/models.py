@@ -11,11 +11,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """One comment on a task; `created_at` is timezone-aware, None where the board has no time."""
+    """One comment on a task; `created_at` is timezone-aware, None where the board has no time.
+
+    `author_may_write` is True where the board vouches that its author may write to it, and False
+    where they may not or nobody knows; see `VouchesForAuthors`.
+    """
 
     text: str
     author: str | None = None
     created_at: datetime | None = None
+    author_may_write: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,6 +329,12 @@ class RouteOptions:
 
     A text. Default: none."""
 
+    answer_by_comment: Option[bool, bool] = switch()
+    """Whether a comment `/answer TEXT` on the card answers a question, of somebody who may write
+    to the board; not of the account that Athanore uses.
+
+    True or False. It needs a board that vouches for authors (GitHub). Default: False."""
+
     waiting_queue: Option[str | None, str | None] = queue(none=True)
     """Where a task is while its run waits for a person; `None` leaves it in progress.
 

@@ -42,6 +42,10 @@ def _time_zone(name: str) -> str:
 _TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
+type Reload = Literal["ask", "auto", "auto-insecurely"]
+"""What becomes of a changed run.py; insecurely: also where agents can write it."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set from outside a script; durations are seconds."""
 
@@ -102,8 +106,10 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         "auto", description="Log to stderr as `text`, `json`, or `auto`: live on a terminal."
     )
-    reload: Literal["ask", "auto"] = Field(
-        "ask", description="`auto` takes a changed run.py over by itself; else it is announced."
+    reload: Reload = Field(
+        "ask",
+        description="`auto` takes a changed run.py over by itself; `auto-insecurely` also where "
+        "agents can write it; else it is announced.",
     )
     shutdown_grace: _Seconds = Field(
         30, ge=0, description="Seconds that running agents get to finish at a shutdown."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from athanore.cli.context import AppArgument, Debug, check_routes, find_app
 from athanore.cli.output import print_table, say
-from athanore.settings import LogFormat
+from athanore.settings import LogFormat, Reload
 from athanore.texts import cut
 
 if TYPE_CHECKING:
@@ -69,8 +69,12 @@ def up(
         ),
     ] = False,
     reload: Annotated[
-        Literal["ask", "auto"] | None,
-        Parameter(name="--reload", help="auto: take a changed run.py over by itself."),
+        Reload | None,
+        Parameter(
+            name="--reload",
+            help="auto: take a changed run.py over by itself; auto-insecurely: also where agents "
+            "can write it.",
+        ),
     ] = None,
     debug: Debug = False,
     log_format: LogFormatOption = None,

@@ -15,6 +15,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, QueueNotFoundError
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter, SupportsLook, SupportsPrepare
+from athanore.queue_adapters.vouching import VouchesForAuthors
 from athanore.route_rules import wrong_queues
 from athanore.routes import Route
 from athanore.settings import NO_SECRET
@@ -40,6 +41,7 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     check_queues(dispatcher)
     _check_schedules(dispatcher)
     _check_notify(dispatcher)
+    _check_answers(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
 
@@ -58,6 +60,18 @@ def _check_notify(dispatcher: AgentDispatcher) -> None:
     settings = dispatcher.settings
     if settings.notify_webhook_url is not None and settings.notify_webhook_secret is None:
         raise ConfigurationError(NO_SECRET)
+
+
+def _check_answers(dispatcher: AgentDispatcher) -> None:
+    board = dispatcher.board
+    vouches = isinstance(board, VouchesForAuthors) and board.vouches_for_authors
+    for route in dispatcher.routes.values():
+        if route.answer_by_comment and not vouches:
+            raise ConfigurationError(
+                f"Route {route.name!r}: answer_by_comment=True needs a board that says which "
+                f"authors of comments may write to it, as GitHub does; {type(board).__name__} does "
+                "not. Leave it out, and answer with `athanore answer` or on the board page."
+            )
 
 
 def board_place(board: QueueAdapter) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
 import os
 import sys
 import traceback
@@ -17,6 +18,8 @@ from athanore.errors import ConfigurationError
 from athanore.options import shown
 from athanore.routes import Route
 from athanore.runtime.versions import described
+
+logger = logging.getLogger("athanore")
 
 _SHOWN_LINES = 12
 
@@ -40,17 +43,31 @@ def changed_lines(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[s
     return lines
 
 
-def check_auto(file: Path) -> None:
+def check_auto(file: Path, *, insecurely: bool = False) -> None:
     """Refuse to have a changed file taken over by itself where agents can change it.
+
+    Args:
+        insecurely: the user has accepted that they can; it is only said.
 
     Raises:
         ConfigurationError: they can.
     """
-    if (why := _writable(file)) is not None:
+    if (why := _writable(file)) is None:
+        return
+    if insecurely:
+        logger.warning(
+            "%s is taken over by itself, and %s: what an agent writes there gets the worker's "
+            "rights.",
+            file.name,
+            why,
+            extra={"action": "reload_insecure"},
+        )
+    else:
         raise ConfigurationError(
             f"reload='auto' is refused: {why}, and what they write there would get the worker's "
-            "rights. Leave it out, and take changes over by the key r or `athanore reload`; or run "
-            "the app as a user that can write neither the file nor its folder."
+            "rights. Leave it out, and take changes over by the key r or `athanore reload`; run "
+            "the app as a user that can write neither the file nor its folder; or, where you trust "
+            "your agents with that, say reload='auto-insecurely'."
         )
 
 

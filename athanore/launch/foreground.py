@@ -249,8 +249,8 @@ async def at_work(
         if (advice := await prefect_access.advice(dispatcher.settings, prefect_api)) is not None:
             logger.warning("%s", advice, extra={"action": "prefect_open"})
         app = App(reference, dispatcher, api_url, margins=margins)
-        if dispatcher.settings.reload == "auto":
-            check_auto(app.file)
+        if (reload := dispatcher.settings.reload) != "ask":
+            check_auto(app.file, insecurely=reload == "auto-insecurely")
         registry.register(app)
         try:
             yield app

@@ -67,7 +67,7 @@ class Reloader:
     async def _changed(self, now: dict[Path, str]) -> None:
         lines = [self._app.redactor.text(line) for line in code.changed_lines(self._code, now)]
         listed = "".join(f"\n    {line}" for line in lines)
-        is_auto = self._app.dispatcher.settings.reload == "auto"
+        is_auto = self._app.dispatcher.settings.reload != "ask"
         logger.info(
             "%s has changed. %s%s",
             self._app.file.name,

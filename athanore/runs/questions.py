@@ -76,6 +76,7 @@ class Question:
         expires_at: when nobody needs to answer any more; None: never.
         default: the answer if nobody has given one by then; None: there is none.
         attempt: the attempt that asked first.
+        by_comment: a comment on the card may answer it.
         is_approval: the run itself asks whether its agent may start, or what it has committed may
             be published.
         commit: what is to be published, the newest commit of a branch; "" for anything else.
@@ -91,6 +92,7 @@ class Question:
     expires_at: datetime | None = None
     default: str | None = None
     attempt: int = 1
+    by_comment: bool = False
     is_approval: bool = False
     commit: str = ""
     ending: Ending | None = None

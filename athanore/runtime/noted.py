@@ -34,6 +34,7 @@ class Noted:
         looked_for_rivals: by queue, when it was last asked who else watches it.
         watched: by queue, as whom the board has a note of us.
         refused: by route, that the board refuses its claims.
+        comments_due: by question, when the comments on its card are read again.
         prefect_ids: by address, what tells one Prefect from another.
     """
 
@@ -49,4 +50,5 @@ class Noted:
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])
     watched: dict[str, str] = field(default_factory=dict[str, str])
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
+    comments_due: dict[str, float] = field(default_factory=dict[str, float])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])

@@ -102,6 +102,7 @@ async def ask(
             expires_at=None if limit is None else now + limit,
             default=None if route is None else route.ask_default,
             attempt=record_of(run).attempt,
+            by_comment=route is not None and route.answer_by_comment,
         )
         is_new = await questions.keep(prefect, app.name, question)
     if is_new:
@@ -351,6 +352,7 @@ def _how(question: Question) -> str:
     lines = [f"\n- {choice}" for choice in question.choices]
     example = question.choices[0] if question.choices else "TEXT"
     how = f"\n\nTo answer: athanore answer {question.id} {shlex.quote(example)}"
+    how += f", or with a comment: /answer {example}" if question.by_comment else ""
     if question.expires_at is not None:
         then = "it is given up" if question.default is None else f"{question.default!r} counts"
         how += f"\nAfter {_moment(question.expires_at)} {then}."

@@ -103,12 +103,14 @@ def test_a_long_change_is_told_in_part(tmp_path: Path) -> None:
 
 
 def test_it_is_not_taken_over_by_itself_where_agents_can_write_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "run.py"
     file.write_text("")
     with pytest.raises(ConfigurationError, match="belongs to the user that agents run as"):
         code.check_auto(file)
+    code.check_auto(file, insecurely=True)
+    assert "gets the worker's rights" in caplog.text
     nobody = os.geteuid() + 4711
     monkeypatch.setattr(os, "geteuid", lambda: nobody)
     writable = [tmp_path]

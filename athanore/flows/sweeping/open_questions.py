@@ -7,7 +7,7 @@ what follows its end is not done yet: its run goes on, and then it is listed no 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -24,6 +24,7 @@ from athanore.runs.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import StopReason
+from athanore.services import comment_answers
 from athanore.services import questions as use_cases
 
 logger = logging.getLogger("athanore.worker")
@@ -35,9 +36,11 @@ async def look_after(prefect: RunStore, app: App, places: Mapping[str, str]) -> 
     Args:
         places: the queues of tasks, as they were a moment ago, as far as they are known.
     """
-    for listed in await questions.all_listed(prefect, app.name):
+    open_ = await questions.all_listed(prefect, app.name)
+    for listed in open_:
         try:
             await _look_at(prefect, app, listed, places)
+            await _read_comments(prefect, app, listed, open_)
         except (BoardError, RouteError, QuestionClosedError) as exc:
             logger.warning(
                 "Question %s is looked after again: %s",
@@ -69,6 +72,20 @@ async def _look_at(prefect: RunStore, app: App, listed: Listed, places: Mapping[
     elif questions.waits_for(run) == question.id:
         await questions.save_form(prefect, run, question)
         await _check_place(prefect, app, run, question, places)
+
+
+async def _read_comments(
+    prefect: RunStore, app: App, listed: Listed, open_: Sequence[Listed]
+) -> None:
+    """Take an answer that somebody has written on the card, where that is asked for."""
+    found = {q.id: q for q in await questions.of_run(prefect, listed.run_id)}
+    question = found.get(listed.id)
+    if question is None or question.ending is not None:
+        app.noted.comments_due.pop(listed.id, None)
+    elif comment_answers.is_to_look(app, question):
+        ids = {one.id for one in open_} - {question.id}
+        others = [q for q in found.values() if q.id in ids and q.ending is None]
+        await comment_answers.look(prefect, app, question, others)
 
 
 async def _check_place(

@@ -60,6 +60,11 @@ class GitHubAdapter(LabelBoard[Issue]):
         return self._client.quotas.known()
 
     @property
+    def vouches_for_authors(self) -> bool:
+        """GitHub says of each author whether they belong to the repository."""
+        return True
+
+    @property
     def user(self) -> str | None:
         """The token's account, if claims assign it; the first time costs two requests."""
         return self._account.assignee

@@ -13,6 +13,8 @@ from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checklists import checklist
 
+_MAY_WRITE = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -101,5 +103,6 @@ def comment(row: Json) -> tuple[Comment, str | None]:
     """Read one comment, and its mark if it is one of ours."""
     text, mark = TEXTS.read(row.get("body"))
     user = cast("Json", row.get("user") or {})
-    written = Comment(text, user.get("login"), datetime.fromisoformat(row["created_at"]))
-    return written, mark
+    vouched = row.get("author_association") in _MAY_WRITE and user.get("type") == "User"
+    at = datetime.fromisoformat(row["created_at"])
+    return Comment(text, user.get("login"), at, vouched and mark is None), mark

@@ -81,6 +81,11 @@ class GitHubProjectAdapter(ProjectQueues):
         return [*self._project.quotas.known(), *self._client.quotas.known()]
 
     @property
+    def vouches_for_authors(self) -> bool:
+        """GitHub says of each author whether they belong to the repository."""
+        return True
+
+    @property
     def user(self) -> str | None:
         """The token's account, if claims assign it."""
         if self._account is not None:
