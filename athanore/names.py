@@ -38,6 +38,7 @@ LEAVING_TAG = "leaving"
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 _LONGEST_NAME = 60
 
+_DRAWN = re.compile(r"[a-z]+-[a-z]+")
 _UNSAFE = re.compile(r"[/%&<>?#:~\x00-\x1f\x7f]|^\.+$|^\s|\s$")
 
 
@@ -102,6 +103,18 @@ def route_tag(route: str) -> str:
 def route_of(parameters: Mapping[str, Any]) -> str:
     """The name of the route that a run or a deployment with these parameters is for."""
     return str(parameters.get("route_name") or parameters.get("queue_name") or "")
+
+
+def poll_name(tags: Iterable[str], parameters: Mapping[str, Any]) -> str | None:
+    """How a run with these tags is called in Prefect if it is a poll of ours: `poll Todo`."""
+    found = set(tags)
+    route = route_of(parameters)
+    return f"poll {route}" if route and {"athanore", POLL_TAG} <= found else None
+
+
+def is_drawn(name: str) -> bool:
+    """Whether the name of a run looks as one that Prefect has drawn: `curious-mongrel`."""
+    return _DRAWN.fullmatch(name) is not None
 
 
 def task_tag(task_id: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -70,6 +71,23 @@ class AtWork:
                 f"The app at {self.host}:{self.port} did not answer; look whether it was done."
             ) from exc
 
+    def events(self, path: str) -> Iterator[dict[str, Any]] | None:
+        """Read a stream of events until it ends; None if it is not answered as expected."""
+        headers = {"Accept": "text/event-stream"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        connection = HTTPConnection(self.host, self.port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+        except (OSError, HTTPException):
+            connection.close()
+            return None
+        if response.status != _OK:
+            connection.close()
+            return None
+        return _events(connection, response)
+
     def refused(self, path: str) -> tuple[int, Any]:
         """Have something done by POST that may be refused; returns the status and the answer.
 
@@ -121,6 +139,13 @@ class AtWork:
         finally:
             connection.close()
         return response.status, answer
+
+
+def _events(connection: HTTPConnection, response: HTTPResponse) -> Iterator[dict[str, Any]]:
+    with closing(connection), suppress(OSError, HTTPException, ValueError):
+        for line in response:
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
 
 
 class _NoAnswerError(Exception):

@@ -11,7 +11,7 @@ from typing import Annotated
 import psutil
 from cyclopts import Parameter
 
-from athanore.cli.at_work import from_app
+from athanore.cli.at_work import at_work
 from athanore.cli.context import AppArgument, app_name
 from athanore.cli.output import say
 from athanore.errors import ConfigurationError, DispatchError
@@ -121,7 +121,8 @@ class _Said:
 
     def _at_work(self) -> str:
         """How many agents work, as the app says; when it says nothing, it is about to end."""
-        seen = from_app(self._app, Overview, "/overview")
+        here = at_work(find_serving(app_name(self._app), changed_too=True))
+        seen = here.ask(Overview, "/overview") if here else None
         if seen is None:
             return "it is about to end"
         count = seen.working

@@ -19,7 +19,7 @@ from athanore.cli.at_work import AtWork, find_at_work, from_app, in_path
 from athanore.cli.context import AppOption, AsJson, Connected, with_app
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.cli.typed import typed_task
-from athanore.errors import PrefectUnavailableError
+from athanore.errors import ConfigurationError, PrefectUnavailableError
 from athanore.launch.display import ago, state_text, text, until, waits_for
 from athanore.runs.states import in_short
 from athanore.services.views import Explained, LogLine, LogPage, WholeTask
@@ -116,9 +116,8 @@ def explain(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> 
         say(f"  {command}", "dim")
 
 
-@typed_task
 def logs(
-    typed: Annotated[str, TASK],
+    task: Annotated[str | None, TASK] = None,
     /,
     *,
     follow: Annotated[
@@ -133,8 +132,23 @@ def logs(
         bool, Parameter(name="--debug", negative="", help="What Prefect's engine says, too.")
     ] = False,
 ) -> None:
-    """Print what the agent of a task's newest run says; --follow goes on through retries."""
+    """Print what the agent of a task's newest run says; --follow goes on through retries.
 
+    Without TASK, `logs -f` prints what all agents of the app that runs here say from now on, a
+    colour for each.
+    """
+    if task is None:
+        if not follow:
+            raise ConfigurationError("Say which task: athanore logs TASK. Of all agents: logs -f.")
+        from athanore.cli.following import follow_all
+
+        follow_all(app, json_lines=json)
+        return
+    _log(task, follow=follow, app=app, json=json, debug=debug)
+
+
+@typed_task
+def _log(typed: str, /, *, follow: bool, app: str | None, json: bool, debug: bool) -> None:
     async def show(read: ReadPage) -> None:
         out, said = console(), ""
         last: LogPage | None = None

@@ -11,6 +11,7 @@ from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.routes import Route
 from athanore.runs.capacity.pausing import queue_description
+from athanore.runs.states import StateName
 from athanore.runtime.routes.route_registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.runtime.versions import app_version
 from athanore.schedules import Schedule
@@ -152,7 +153,10 @@ def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPla
         parameters=_parameters(reference, route),
         description=(
             f"Looks for ready tasks in **{markdown(route.queue_name)}** every "
-            f"{route.poll_interval.total_seconds():g} s and creates an agent run for each."
+            f"{route.poll_interval.total_seconds():g} s and creates an agent run for each.\n\n"
+            "A run that is started by hand looks at once; if another poll looks already, it ends "
+            f"as `{StateName.JOINED}`. Pausing the schedule ends the scheduled looks only; "
+            "`athanore pause` and the board page pause the agents, too."
         ),
         version=version,
         interval=route.poll_interval,
@@ -161,6 +165,8 @@ def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPla
 
 def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:
     limit = "no limit" if route.timeout is None else f"{route.timeout.total_seconds():g} s"
+    aside = route.on_cancel
+    cancelled = f"goes to **{markdown(aside)}**" if aside else "stays where it is"
     return DeploymentPlan(
         flow=names.AGENT_FLOW,
         name=names.deployment_name(app, route.name),
@@ -175,7 +181,11 @@ def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPl
             f"- while it works the task is in **{markdown(route.in_progress_queue)}**\n"
             f"- timeout: {limit}; retries: {route.retry.max_retries}; "
             f"dead letters: {markdown(route.dead_letter_queue or 'left in place')}\n\n"
-            "To start one by hand, give the `task_id`."
+            "- **Run** by hand: give the `task_id` of a task in that queue. It gets its agent as "
+            f"from a poll; the run that was started by hand ends as `{StateName.HANDED_OVER}`.\n"
+            f"- **Cancel** a run: its agent is stopped, and the task {cancelled}.\n"
+            "- **Retry** a run that failed: the task leaves the dead letters for another attempt.\n"
+            "- **Pause** the work queue: no further agent starts, and those at work finish."
         ),
         version=version,
     )

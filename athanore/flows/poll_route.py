@@ -72,6 +72,8 @@ async def poll_route(
     try:
         async with store.prefect_client() as client:
             current = await found.routes.find(client, named)
+            if run is not None and names.is_drawn(run.name):
+                await client.update_flow_run(run.id, name=f"poll {current.name}")
     except RouteError as exc:
         return Completed(name=StateName.NO_SUCH_ROUTE, message=str(exc))
     poll = _Poll(found, current, get_run_logger())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Response
 
+import athanore
+
 pytestmark = pytest.mark.nightly
 
+BAR = Path(athanore.__file__).parent / "api/page/web/static/bar.js"
 _OPENS = """url => new Promise(done => {
     const socket = new WebSocket(url);
     socket.onopen = () => done(true);
@@ -39,6 +44,21 @@ def test_prefects_ui_gets_its_answers(tab: Page, prefect_api: str, path: str) ->
     assert refused == []
     stream = prefect_api.replace("http:", "ws:") + "/events/out"
     assert tab.evaluate(_OPENS, stream), "its own page may listen to events"
+
+
+def test_the_link_of_the_board_page_asks_for_the_runs_of_agents(
+    tab: Page, prefect_api: str
+) -> None:
+    link = re.search(r"`\$\{ui\}(/runs\?[^$]+)\$", BAR.read_text())
+    assert link is not None
+
+    def asks(response: Response) -> bool:
+        body = response.request.post_data or ""
+        return _asks(response) and "agent-run" in body and "app:lab" in body
+
+    with tab.expect_response(asks, timeout=60_000) as asked:
+        tab.goto(f"{prefect_api.removesuffix('/api')}{link[1]}app%3Alab")
+    assert asked.value.ok
 
 
 def test_a_page_of_nobodys_cannot_listen(tab: Page, prefect_api: str) -> None:

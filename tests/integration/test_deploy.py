@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import FlowRun, WorkQueue
+from prefect.client.schemas.objects import FlowRun, StateType, WorkQueue
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Pending, Running
 from prefect.workers.process import ProcessJobConfiguration
@@ -377,3 +377,11 @@ async def test_a_run_of_a_process_pool_says_nothing_of_its_process(prefect_api: 
             )
             assert (started.command, started.working_dir) == (None, None)
             assert started.env == {"ATHANORE_APP": "run.py:dispatcher"}
+
+
+async def test_scheduled_polls_are_called_after_their_route(prefect_api: str) -> None:
+    name = app_name("named")
+    async with connected(prefect_api, name) as client:
+        await deploy(client, plan(app(name, "Todo"), "run.py:dispatcher"))
+        found = await store.find_polls(client, name, "Todo", [StateType.SCHEDULED])
+        assert found and {run.name for run in found} == {"poll Todo"}

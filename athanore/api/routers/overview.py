@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
 from athanore.api.problems import documented
+from athanore.api.routers.stream import of_all_tasks
 from athanore.api.service import ServiceDep
 from athanore.services import dead_letters
 from athanore.services.route_views import RouteTable
@@ -33,6 +35,24 @@ async def get_overview(service: ServiceDep) -> Overview:
     """Tell how the app is: its routes, what runs and waits, dead letters, what needs a person."""
     async with service.prefect.client(service.app.margins.route_change) as client:
         return await whole.overview(client, service.app)
+
+
+@router.get(
+    "/events",
+    response_class=Response,
+    responses={200: {"description": "The stream.", "content": {"text/event-stream": {}}}},
+)
+async def stream_all_events(service: ServiceDep) -> Response:
+    """Stream what all agents do from now on, as server-sent events, each with its task's id.
+
+    It goes on until the reader goes. What came before, and what a burst may lose, is in
+    `GET /tasks/{task_id}/events`.
+    """
+    return StreamingResponse(
+        of_all_tasks(service),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
 
 
 @router.get("/tasks", responses=documented(404))

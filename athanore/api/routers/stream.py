@@ -10,11 +10,12 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.api.events.event_log import LoggedEvent, read_events
-from athanore.api.events.live import Subscription
+from athanore.api.events.live import EVERY_TASK, Subscription
 from athanore.api.events.sequence import WINDOW, Cursor, Progress, Sequencer, earlier_runs
 from athanore.api.service import Service
 from athanore.errors import PrefectUnavailableError
 from athanore.runs import store
+from athanore.texts import as_json
 
 KEEP_ALIVE = 15.0
 _LOOK_EVERY = 5.0
@@ -173,3 +174,19 @@ class TaskStream:
 
 def _is_over(run: FlowRun | None) -> bool:
     return run is None or run.state_type in store.FINISHED
+
+
+async def of_all_tasks(service: Service) -> AsyncGenerator[str]:
+    """Yield what all agents do from now on, as server-sent events, until the reader goes.
+
+    What Prefect drops of a burst is missing; a task's own stream has it.
+    """
+    yield "retry: 2000\n: connected\n\n"
+    async with service.live.subscribe(EVERY_TASK) as live:
+        while not live.closed:
+            event = await live.next(KEEP_ALIVE)
+            if event is None:
+                yield ": keep-alive\n\n"
+                continue
+            said = {"task_id": event.task_id, **event.model.model_dump(mode="json")}
+            yield f"event: {event.model.kind}\ndata: {as_json(said)}\n\n"

@@ -7,6 +7,8 @@ pass one after the other. Only the transaction's own BEGIN says so. Another sess
 opens meanwhile (to read the work pool of a queue that is being paused, for example) begins as
 Prefect has it: a second writer would wait for the first, which waits for that session.
 
+And scheduled polls have names that say what they are.
+
 uvicorn calls `create_app` in the server's process (see `athanore.launch.prefect.prefect_server`).
 """
 
@@ -16,17 +18,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import override
+from typing import Any, cast, override
 from urllib.parse import urljoin
 from weakref import WeakKeyDictionary
 
 from prefect.server.api.server import create_app as prefect_app
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
+from prefect.server.database.orm_models import FlowRun
 from prefect.server.utilities.database import get_dialect
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+from athanore import names
 from athanore.http_client.hosts import HostPolicy
 from athanore.launch.prefect.prefect_guard import PrefectGuard
 from athanore.processes.hardening import hide_memory
@@ -91,9 +95,28 @@ def _as_prefect_has_it() -> Generator[None]:
         SQLITE_BEGIN_MODE.reset(token)
 
 
+def _name_polls() -> None:
+    """Have scheduled polls called `poll Todo`, and not by two words that mean nothing.
+
+    Prefect draws the name of a run from the default of its column.
+    """
+    default: Any = FlowRun.__table__.c.name.default
+    drawn = default.arg
+
+    def name(context: Any) -> str:
+        row = context.get_current_parameters()
+        tags, parameters = row.get("tags"), row.get("parameters")
+        if isinstance(tags, list) and isinstance(parameters, dict):
+            return names.poll_name(cast(Any, tags), cast(Any, parameters)) or drawn(context)
+        return drawn(context)
+
+    default.arg = name
+
+
 def create_app() -> PrefectGuard:
     """Return Prefect's application behind its guard, for uvicorn."""
     hide_memory()  # the password and the database's are in its environment
+    _name_polls()
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     if get_dialect(url).name == "sqlite":
         _for_good.enter_context(temporary_database_config(QueuedSqlite(url)))

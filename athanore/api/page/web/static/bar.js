@@ -20,11 +20,16 @@ export function showBar() {
   setText($("agents-text"), `${active}${of} ${noun} at work`);
   const { ui_url: ui } = page.board;
   $("prefect-link").hidden = !ui;
-  if (ui) $("prefect-link").href = ui;
+  if (ui) $("prefect-link").href = runsIn(ui, page.board.app);
   const dead = page.board.cards.filter((c) => c.dead_letter).length;
   $("dead-count").hidden = !dead;
   setText($("dead-count"), `${dead} given up`);
   document.title = `${active ? `(${active}) ` : ""}${page.board.app} · Athanore`;
+}
+
+// The runs of agents in Prefect's UI, which opens on polls else.
+function runsIn(ui, app) {
+  return `${ui}/runs?tag=agent-run&tag=${encodeURIComponent(`app:${app}`)}`;
 }
 
 // What was done today, and on the cards what each task has taken. It is asked for seldom, and soon
