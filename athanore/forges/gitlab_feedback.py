@@ -80,7 +80,7 @@ class Look:
         path = f"{self._project}/pipelines/{row['id']}/jobs"
         failed = [
             job
-            for page in self._client.pages(path, {"scope[]": "failed"})
+            for page in self._client.pages(path, {"scope": "failed"})
             for job in page
             if not job.get("allow_failure")
         ]

@@ -99,7 +99,7 @@ def test_a_conflict_counts_once_for_a_commit(
     github: GitHubDouble, pull: tuple[GitHubForge, int, str]
 ) -> None:
     forge, number, commit = pull
-    github.pulls.rows[number]["mergeable_state"] = "dirty"
+    github.pulls.conflict(number)
     (found,) = forge.news(number, commit, ALL, ()).feedback
     assert (found.signature, found.title) == (f"conflict:{commit}", "it conflicts with 'main'")
     assert not forge.news(number, commit, ALL, {found.signature}).feedback

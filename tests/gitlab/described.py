@@ -1,7 +1,8 @@
 """GitLab's description of its API: our requests and the double's answers are held to it.
 
-`api.json` has the parameters of requests from GitLab's own description, and shapes of answers after
-its published examples: its description of answers types lists as objects, and counts as texts.
+`api.json` has the parameters of requests from GitLab's own description, and the names of what
+answers about merge requests hold. Shapes of answers are after its published examples: the
+description types lists as objects, and counts as texts.
 """
 
 from __future__ import annotations
@@ -46,13 +47,17 @@ class Description:
         document: Json = json.loads(_FILE.read_text(encoding="utf-8"))
         self._requests: Json = document["requests"]
         self._shapes: Json = document["shapes"]
+        self._entities: dict[str, list[str]] = document["entities"]
 
     def check(self, exchange: Exchange) -> None:
         """Raise if a request's parameters, or an answer, are not as GitLab describes them."""
-        described = self._requests.get(f"{exchange.method} {exchange.path}")
+        described: Json | None = self._requests.get(f"{exchange.method} {exchange.path}")
         if described is not None:
             unknown = set(exchange.query) - set(described["query"]) - {"page", "per_page"}
             assert not unknown, f"unknown parameters {unknown}"
+            for name, value in exchange.query.items():
+                known = described["query"].get(name, {}).get("enum", [value])
+                assert value in known, f"{name}={value} is none of {known}"
             if exchange.body is not None:
                 Draft202012Validator(described["body"]).validate(exchange.body)  # pyright: ignore[reportUnknownMemberType]
         if exchange.status == 204 or isinstance(exchange.answer, str):
@@ -66,8 +71,12 @@ class Description:
         elif last in _SHAPES:
             answer = exchange.answer
             rows = cast("list[object]", answer) if isinstance(answer, list) else [answer]
+            names = self._entities.get((described or {}).get("answer", ""))
             for row in rows:
                 self._validate(_SHAPES[last], row)
+                if names is not None:
+                    unknown = set(cast("Json", row)) - set(names)
+                    assert not unknown, f"an answer of {exchange.path} has no {sorted(unknown)}"
 
     def _validate(self, shape: str, value: object) -> None:
         schema = {"$defs": self._shapes["$defs"], "$ref": f"#/$defs/{shape}"}

@@ -11,14 +11,22 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
+from athanore.models import Task
 from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import github_double
-from athanore.testing.doubles.gitlab import gitlab_double
-from tests.github.described import Description
-from tests.gitlab.described import Description as OfGitLab
+from tests.forges import Hosting, OnGitHub, OnGitLab
 from tests.harness import app_name, prompt, running
 from tests.repositories import ALONE, Repository, git
 from tests.support import wait_until
+
+SOON = Margins(pulls=timedelta(seconds=0.3))
+both = pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(OnGitHub, id="github"),
+        pytest.param(OnGitLab, id="gitlab", marks=pytest.mark.nightly),
+    ],
+)
 
 AGENT = r"""
 import os, pathlib, subprocess
@@ -51,6 +59,31 @@ def app(
     }
     dispatcher.route("Todo", **(given | options))(prompt)
     return dispatcher, repository
+
+
+def reacting(
+    folder: Path, host: Hosting, agent: str, said: Path | None = None, **options: Any
+) -> tuple[AgentDispatcher, Task, Repository]:
+    """An app with one task, whose agent goes on with what comes back of its pull request."""
+    repository = Repository(folder / "toy.git")
+    board = MemoryAdapter(["Todo", "In Progress", "Done", "Merged"])
+    task = board.create_task("Todo", "Fix it")
+    dispatcher = AgentDispatcher(
+        shlex.join([sys.executable, "-I", "-S", "-c", agent]),
+        name=app_name("reacts"),
+        queue_backend=board,
+        poll_interval=3600,
+        api_port=0,
+        workspace=GitWorkspace(repository.path, root=folder / "root", forge=host.forge),
+    )
+    given: dict[str, Any] = {
+        "done_queue": "Done",
+        "publish": "pull-request",
+        "merged_queue": "Merged",
+        "env": ALONE if said is None else {**ALONE, "SAID": str(said)},
+    }
+    dispatcher.route("Todo", **(given | options))(prompt)
+    return dispatcher, task, repository
 
 
 def test_the_branch_is_pushed_and_the_card_says_so(prefect_api: str, tmp_path: Path) -> None:
@@ -109,65 +142,43 @@ def test_a_repository_that_is_away_is_waited_for_without_the_agent(
     assert git(repository.path, "rev-list", "--count", f"main..athanore/{task.id}-fix-it") == "1"
 
 
+@both
 def test_a_pull_request_is_there_and_its_address_on_the_card(
-    prefect_api: str, tmp_path: Path
+    prefect_api: str, tmp_path: Path, forge: type[Hosting]
 ) -> None:
-    with github_double(check=Description().check) as github:
-        forge = github.forge(tmp_path / "toy.git")
-        dispatcher, _ = app(tmp_path, space={"forge": forge}, publish="pull-request")
+    with forge.served(tmp_path / "toy.git") as host:
+        dispatcher, _ = app(tmp_path, space={"forge": host.forge}, publish="pull-request")
         (task,) = dispatcher.board.get_ready_tasks(["Todo"])
         with running(dispatcher, prefect_api) as it:
             it.in_queue(task.id, "Done")
             (comment,) = it.comments(task.id)
-        (pull,) = github.pulls.listed("all", "")
-        assert github.wire.violations == []
-    assert comment.startswith(f"Published: {pull['html_url']} (branch 'athanore/{task.id}-fix-it'")
-    assert (pull["title"], pull["draft"]) == ("Fix it", True)
-    assert "- Write one.txt" in pull["body"]
+        (pull,) = host.pulls()
+    assert comment.startswith(f"Published: {pull.url} (branch 'athanore/{task.id}-fix-it'")
+    assert (pull.title, pull.is_draft) == ("Fix it", True)
+    assert "- Write one.txt" in pull.text
 
 
 @pytest.mark.nightly
-def test_a_merge_request_of_gitlab_comes_back_with_a_conflict_that_the_agent_resolves(
-    prefect_api: str, tmp_path: Path
+@both
+def test_a_conflict_comes_back_which_the_agent_resolves(
+    prefect_api: str, tmp_path: Path, forge: type[Hosting]
 ) -> None:
-    with gitlab_double(check=OfGitLab().check) as gitlab:
-        repository = Repository(tmp_path / "toy.git")
-        board = MemoryAdapter(["Todo", "In Progress", "Done", "Merged"])
-        task = board.create_task("Todo", "Fix it")
-        dispatcher = AgentDispatcher(
-            shlex.join([sys.executable, "-I", "-S", "-c", MERGING]),
-            name=app_name("merges"),
-            queue_backend=board,
-            poll_interval=3600,
-            api_port=0,
-            workspace=GitWorkspace(
-                repository.path, root=tmp_path / "root", forge=gitlab.forge(repository.path)
-            ),
+    with forge.served(tmp_path / "toy.git") as host:
+        dispatcher, task, repository = reacting(
+            tmp_path, host, MERGING, expects="commits", reactions=["conflict"]
         )
-        dispatcher.route(
-            "Todo",
-            done_queue="Done",
-            expects="commits",
-            publish="pull-request",
-            reactions=["conflict"],
-            merged_queue="Merged",
-            env=ALONE,
-        )(prompt)
         branch = f"athanore/{task.id}-fix-it"
-        with running(dispatcher, prefect_api, margins=Margins(pulls=timedelta(seconds=0.3))) as it:
+        with running(dispatcher, prefect_api, margins=SOON) as it:
             it.in_queue(task.id, "Done")
             newest = repository.add("README.md", "theirs")
-            with gitlab.wire.lock:
-                gitlab.merges.conflict(1)
+            host.conflicts(1)
             wait_until(
                 "the conflict is resolved",
                 lambda: git(repository.path, "merge-base", "main", branch) == newest,
             )
             it.in_queue(task.id, "Done")
-            with gitlab.wire.lock:
-                gitlab.merges.merge(1)
+            host.merge(1)
             it.in_queue(task.id, "Merged")
-        assert gitlab.wire.violations == []
     assert git(repository.path, "show", f"{branch}:README.md") == "ours and theirs"
 
 
@@ -185,9 +196,10 @@ def test_one_that_was_closed_is_left_closed(prefect_api: str, tmp_path: Path) ->
         github.pulls.set_fields(number, {"state": "closed"})
         with running(dispatcher, prefect_api) as it:
             assert it.prefect.ended(task.id)["state_name"] == "Not published"
-            wait_until("it is said on the card", lambda: it.comments(task.id))
-            (comment,) = it.comments(task.id)
+            wait_until("it is said on the card", lambda: len(it.comments(task.id)) == 2)
+            begins, comment = it.comments(task.id)
         assert len(github.pulls.listed("all", "")) == 1
+    assert begins.startswith(f"The branch {branch} is published already")
     assert "was closed" in comment
     assert not git(repository.path, "rev-list", f"main..{branch}")
 
@@ -217,62 +229,36 @@ subprocess.run(["git", "commit", "-q", "-m", f"Work {number}"], check=True)
 """
 
 
+@both
 def test_a_failed_check_brings_the_agent_back_and_a_merge_the_task_on(
-    prefect_api: str, tmp_path: Path
+    prefect_api: str, tmp_path: Path, forge: type[Hosting]
 ) -> None:
     said = tmp_path / "said"
     said.mkdir()
-    with github_double(check=Description().check) as github:
-        repository = Repository(tmp_path / "toy.git")
-        board = MemoryAdapter(["Todo", "In Progress", "Done", "Merged"])
-        task = board.create_task("Todo", "Fix it")
-        dispatcher = AgentDispatcher(
-            shlex.join([sys.executable, "-I", "-S", "-c", REACTING]),
-            name=app_name("reacts"),
-            queue_backend=board,
-            poll_interval=3600,
-            api_port=0,
-            workspace=GitWorkspace(
-                repository.path, root=tmp_path / "root", forge=github.forge(repository.path)
-            ),
+    with forge.served(tmp_path / "toy.git") as host:
+        dispatcher, task, repository = reacting(
+            tmp_path, host, REACTING, said, reactions=["ci_failed", "changes_requested", "conflict"]
         )
-        dispatcher.route(
-            "Todo",
-            done_queue="Done",
-            publish="pull-request",
-            reactions=["ci_failed", "changes_requested", "conflict"],
-            merged_queue="Merged",
-            env={**ALONE, "SAID": str(said)},
-        )(prompt)
         branch = f"athanore/{task.id}-fix-it"
-        margins = Margins(pulls=timedelta(seconds=0.3))
-        with running(dispatcher, prefect_api, margins=margins) as it:
+        with running(dispatcher, prefect_api, margins=SOON) as it:
             it.in_queue(task.id, "Done")
-            first = git(repository.path, "rev-parse", branch)
-            with github.wire.lock:
-                github.pulls.check(
-                    first, "tests", "failure", "collected 3 items\nE assert 1 == 2\n"
-                )
+            host.fails(1, git(repository.path, "rev-parse", branch))
             wait_until("an agent went on", lambda: len(list(said.iterdir())) == 2)
             it.in_queue(task.id, "Done")
-            second = git(repository.path, "rev-parse", branch)
-            with github.wire.lock:
-                github.pulls.check(second, "tests", "success")
-                (pull,) = github.pulls.listed("all", "")
-                github.pulls.merge(pull["number"])
+            host.merge(1)
             it.in_queue(task.id, "Merged")
             comments = it.comments(task.id)
             clones = tmp_path / "root"
             wait_until("its folder is gone", lambda: not list(clones.glob("*/tasks/**/work.txt")))
-        assert github.wire.violations == []
+        (pull,) = host.pulls()
     told = (said / "1").read_text()
-    assert "    > E assert 1 == 2" in told and pull["html_url"] in told
+    assert "    > E assert 1 == 2" in told and pull.url in told
     assert "assert" not in (said / "0").read_text()
     subjects = git(repository.path, "log", "--format=%s", f"main..{branch}").splitlines()
     assert subjects == ["Work 1", "Work 0"]
     assert [c.partition(" ")[0] for c in comments] == [
         "Published:",
-        f"{pull['html_url']}:",
+        f"{pull.url}:",
         "Published:",
         "Merged:",
     ]

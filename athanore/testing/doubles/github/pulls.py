@@ -78,7 +78,7 @@ class Pulls:
         number = int(row["number"])
         self.rows[number] = {
             "head": head, "base": base, "draft": bool(fields.get("draft")), "merged_at": None,
-            "mergeable_state": "clean", "head_commit": None,
+            "conflicting": "", "head_commit": None,
         }  # fmt: skip
         self.reviews[number], self.comments[number] = [], []
         return self.told(number)
@@ -114,6 +114,8 @@ class Pulls:
             "review_comment": f"{url}/comments{{/number}}", "commits": f"{url}/commits",
             "statuses": f"{self.state.address}/statuses/{NO_COMMIT}",
         }  # fmt: skip
+        head = self._end(own["head"], own["head_commit"])
+        conflicts = own["conflicting"] == head["sha"]
         return {
             **{name: issue[name] for name in common},
             "url": url,
@@ -125,15 +127,15 @@ class Pulls:
             "review_comment_url": links["review_comment"],
             "statuses_url": links["statuses"],
             "_links": {name: {"href": address} for name, address in links.items()},
-            "head": self._end(own["head"], own["head_commit"]),
+            "head": head,
             "base": self._end(own["base"], None),
             "auto_merge": None,
             "draft": own["draft"],
             "merged_at": own["merged_at"],
             "merge_commit_sha": None,
             "merged": own["merged_at"] is not None,
-            "mergeable": own["mergeable_state"] != "dirty",
-            "mergeable_state": own["mergeable_state"],
+            "mergeable": not conflicts,
+            "mergeable_state": "dirty" if conflicts else "clean",
             "merged_by": None,
             "comments": issue["comments"],
             "review_comments": len(self.comments[number]),
@@ -158,6 +160,10 @@ class Pulls:
         """Set title, body or state."""
         self.state.set_fields(self.issue(number), fields)
         return self.told(number)
+
+    def conflict(self, number: int) -> None:
+        """Have its commit conflict with the branch that it is to be merged into."""
+        self.rows[number]["conflicting"] = self.told(number)["head"]["sha"]
 
     def merge(self, number: int) -> None:
         """Have a person merge a pull request."""

@@ -28,7 +28,7 @@ def endpoints(merges: Merges) -> Mapping[tuple[str, str], Callable[[Call], Answe
 
     def listed(call: Call) -> Answer:
         project_of(call)
-        wanted, source = call.query("state", "opened"), call.query("source_branch", "")
+        wanted, source = call.query("state", "all"), call.query("source_branch", "")
         rows = [
             row
             for row in merges.listed()
@@ -63,7 +63,8 @@ def endpoints(merges: Merges) -> Mapping[tuple[str, str], Callable[[Call], Answe
         found = merges.jobs.get(int(call.arg("pipeline_id")))
         if found is None:
             raise not_found()
-        return page_of(call, found)
+        wanted = call.query("scope", "")
+        return page_of(call, [job for job in found if wanted in ("", job["status"])])
 
     def trace(call: Call) -> Answer:
         project_of(call)
