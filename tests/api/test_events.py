@@ -54,10 +54,13 @@ class Chatty:
         return AgentResult(Outcome.SUCCEEDED)
 
 
-def read(http: httpx.Client, task_id: str, last: str | None = None) -> Iterator[Received]:
+def read(
+    http: httpx.Client, task_id: str, last: str | None = None, **query: bool
+) -> Iterator[Received]:
     """Read a task's stream until it ends."""
     headers = {"Last-Event-ID": last} if last else {}
-    with http.stream("GET", f"/tasks/{task_id}/events", headers=headers) as response:
+    path = f"/tasks/{task_id}/events"
+    with http.stream("GET", path, headers=headers, params=query) as response:
         if response.status_code == 204:
             return
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -238,3 +241,7 @@ def test_a_stream_has_nothing_of_the_run_before(app: tuple[Running, str, httpx.C
     assert said(events) == [f"line {n}" for n in range(LINES)]
     assert {e.data["run_id"] for e in events[:-1]} - {None} == {newest}
     assert [e.kind for e in events[-2:]] == ["finished", "end"]
+    whole = list(read(http, task_id, whole=True))
+    told = [run_id for e in whole[:-1] if (run_id := e.data["run_id"]) is not None]
+    assert told == sorted(told, key=[first, newest].index), "one run after the other"
+    assert [e.kind for e in whole].count("finished") == 2
