@@ -91,7 +91,7 @@ async def _asked(
     )
     if await questions.keep(prefect, app.name, question):
         data = {"question_id": question.id, "question": question.text}
-        app.announcer.announce(task_id, EventKind.ASKED, data, run.id)
+        app.announcer.announce(task_id, EventKind.ASKED, data, run.id, run.name)
         how = f"athanore approve {shlex.quote(task_id)} (or athanore reject)"
         said = f"Waits for an approval: {how}"
         await use_cases.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)

@@ -233,7 +233,7 @@ def _read(event: Mapping[str, Any]) -> Happened:
         id=str(event["id"]),
         event=str(event["event"]),
         at=datetime.fromisoformat(event["occurred"]),
-        subject=str(resource.get("prefect.resource.name") or ""),
+        subject=str(resource.get("prefect.resource.name") or "task"),
         task_id=resource.get("athanore.task-id"),
         text=str(next((payload[k] for k in _WORDS if payload.get(k)), "")),
     )

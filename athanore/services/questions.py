@@ -107,7 +107,7 @@ async def ask(
         is_new = await questions.keep(prefect, app.name, question)
     if is_new:
         data = {"question_id": question.id, "question": question.text}
-        app.announcer.announce(question.task_id, EventKind.ASKED, data, run.id)
+        app.announcer.announce(question.task_id, EventKind.ASKED, data, run.id, run.name)
         await say_on_card(app, question, f"Question {question.id}: {question.text}{_how(question)}")
     return question
 

@@ -24,12 +24,18 @@ class Announcer:
         self._counts: OrderedDict[tuple[str, UUID | None], tuple[str, int]] = OrderedDict()
 
     def announce(
-        self, task_id: str, kind: EventKind, data: Mapping[str, Any], run_id: UUID | None
+        self,
+        task_id: str,
+        kind: EventKind,
+        data: Mapping[str, Any],
+        run_id: UUID | None,
+        task_name: str = "",
     ) -> None:
         """Send one event; it never raises for a Prefect that is away.
 
         Args:
             run_id: the run whose agent did it; None if it was somebody else.
+            task_name: for people, where it is known.
         """
         if not get_current_settings().api.url:
             return  # Prefect's client would start a server of its own
@@ -51,5 +57,6 @@ class Announcer:
             "prefect.resource.id": names.task_resource(self._app, task_id),
             "athanore.app": self._app,
             "athanore.task-id": task_id,
+            **({"prefect.resource.name": task_name} if task_name else {}),
         }
         shapes.send(kind, data, {"seq": count + 1, "src": source}, resource, related)
