@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 type AgentKind = Literal["own", "claude", "codex", "opencode", "gemini", "qwen"]
 
@@ -74,8 +78,74 @@ def _with_agent(script: str, agent: AgentKind) -> str:
     )
 
 
+AGENTS: Final[Mapping[AgentKind, str]] = MappingProxyType(
+    {
+        "own": "a script, to begin with",
+        "claude": "Claude Code",
+        "codex": "Codex",
+        "opencode": "OpenCode",
+        "gemini": "Gemini CLI",
+        "qwen": "Qwen Code",
+    }
+)
+"""What the agents are, for people."""
+
+
+class _Login(NamedTuple):
+    """Where a login of an agent may be: variables, and a file in a folder that one may name."""
+
+    variables: tuple[str, ...]
+    home: str
+    folder: str
+    file: str
+
+
+_LOGINS: Mapping[AgentKind, _Login] = MappingProxyType(
+    {
+        "claude": _Login(
+            (
+                "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN",
+                "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX",
+            ),
+            "CLAUDE_CONFIG_DIR", "~/.claude", ".credentials.json",
+        ),
+        "codex": _Login(("CODEX_API_KEY", "OPENAI_API_KEY"), "CODEX_HOME", "~/.codex", "auth.json"),
+        "gemini": _Login(
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+            "", "~/.gemini", "oauth_creds.json",
+        ),
+        "qwen": _Login(
+            ("OPENAI_API_KEY", "DASHSCOPE_API_KEY"), "", "~/.qwen", "oauth_creds.json"
+        ),
+    }
+)  # fmt: skip
+"""Those of agents that cannot work without one. On macOS Claude Code has it in the keychain."""
+
+
+def proposed_agent() -> AgentKind:
+    """The agent that is installed, the first of several; else a script of one's own."""
+    for kind in AGENTS:
+        if kind != "own" and shutil.which(kind):
+            return kind
+    return "own"
+
+
 def missing(agent: AgentKind) -> str | None:
-    """What is to be done before an agent can be started; None if nothing is known."""
-    if agent == "own" or shutil.which(agent) is not None:
+    """What is to be done before an agent can be started; None if nothing is known.
+
+    Nobody is asked whether a login is still good.
+    """
+    if agent == "own":
         return None
-    return f"{agent!r} is not on the PATH yet: install it, and sign in."
+    if shutil.which(agent) is None:
+        return f"{agent!r} is not on the PATH yet: install it, and sign in."
+    if agent not in _LOGINS or (agent == "claude" and sys.platform == "darwin"):
+        return None
+    login = _LOGINS[agent]
+    folder = Path(os.environ.get(login.home) or Path(login.folder).expanduser())
+    if any(os.environ.get(name) for name in login.variables) or (folder / login.file).exists():
+        return None
+    return (
+        f"{agent!r} is installed, and no login of it is seen ({folder / login.file}, or a variable "
+        f"such as {login.variables[0]}): start it once by itself, and sign in."
+    )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from athanore.cli.agent_choice import AgentKind, missing, with_agent
+from athanore.cli.agent_choice import AGENTS, AgentKind, missing, proposed_agent, with_agent
+from athanore.cli.asking import ask, choose, is_there_somebody
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
-from athanore.cli.templates import FILES, TO_FILL_IN, WHAT, BoardKind
+from athanore.cli.templates import BOARDS, FILES, TO_FILL_IN, WHAT, BoardKind
 from athanore.errors import ConfigurationError
 from athanore.launch.display import text
 from athanore.names import folder_name
@@ -25,12 +28,18 @@ def init(
     folder: Annotated[Path, Parameter(name="FOLDER", help="Made if it is not there.")] = Path(),
     /,
     *,
-    board: Annotated[BoardKind, Parameter(help="Where the tasks are.")] = "json",
+    board: Annotated[BoardKind | None, Parameter(help="Where the tasks are; json.")] = None,
     agent: Annotated[
-        AgentKind, Parameter(help="What works on them; own is a script to begin with.")
-    ] = "own",
+        AgentKind | None, Parameter(help="What works on them; own, a script to begin with.")
+    ] = None,
+    name: Annotated[
+        str | None, Parameter(help="What the app is called in Prefect; as its folder.")
+    ] = None,
 ) -> None:
     """Write a commented run.py, a board and an agent that work at once. Nothing is overwritten.
+
+    On a terminal it asks for what is not said, one question at a time; Enter takes what it
+    proposes. Elsewhere that is a JSON board, a script as the agent, and the folder's name.
 
     With `--board github` the board is a repository's issues, with `--board github-project` those in
     a project, with `--board gitlab` or `--board jira` a project's, with `--board linear` a
@@ -38,7 +47,49 @@ def init(
     With `--board sql` it is in a database, which the first start makes. `--agent claude` and the
     like start that agent with what it needs for its work; it has to be installed and signed in.
     """
-    files = with_agent(FILES[board], agent)
+    if name is not None:
+        try:
+            _checked_name(name)
+        except ValueError as exc:
+            raise ConfigurationError(f"--name: {exc}") from None
+    if is_there_somebody():
+        agent = agent or _asked_agent()
+        board = board or _asked_board()
+        if name is None:
+            name = ask("What is the app called?", folder_name(folder.resolve()), _checked_name)
+    board, agent = board or "json", agent or "own"
+    _write(folder, with_agent(FILES[board], agent), name or folder_name(folder.resolve()))
+    _tell_next(folder, board, agent)
+
+
+def _asked_board() -> BoardKind:
+    proposed: BoardKind = "json"
+    return choose("Where are the tasks?", BOARDS, proposed)
+
+
+def _asked_agent() -> AgentKind:
+    choices = dict(AGENTS)
+    for kind in choices:
+        if kind != "own" and shutil.which(kind) is None:
+            choices[kind] += " (not installed)"
+    return choose("Which agent works on tasks?", choices, proposed_agent())
+
+
+def _checked_name(name: str) -> str:
+    """Refuse a name that Prefect would refuse, or that would have to be quoted.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if folder_name(Path(name)) != name:
+        raise ValueError(
+            f"{name!r} is no name for an app: letters, digits, dots and dashes, at most 60, and "
+            "not 'prefect' at the beginning."
+        )
+    return name
+
+
+def _write(folder: Path, files: Mapping[str, str], name: str) -> None:
     there = [str(folder / name) for name in files if (folder / name).exists()]
     if there:
         raise ConfigurationError(
@@ -47,27 +98,21 @@ def init(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        app = folder_name(folder.resolve())  # nothing in it would have to be quoted
-        for name, content in files.items():
-            with (folder / name).open("x", encoding="utf-8") as file:
-                file.write(content.replace("name=NAME", f'name="{app}"'))
-        if agent == "own":
+        for file_name, content in files.items():
+            with (folder / file_name).open("x", encoding="utf-8") as file:
+                file.write(content.replace("name=NAME", f'name="{name}"'))
+        if "agent.py" in files:
             (folder / "agent.py").chmod(0o755)
     except OSError as exc:
         where = exc.filename or folder
         raise ConfigurationError(f"{where} cannot be written: {exc.strerror or exc}.") from exc
-    for name in files:
-        say(f"  {folder / name}" + (f"  ({WHAT[name]})" if name in WHAT else ""), "dim")
-    say("\nNow:")
-    if folder != Path():
-        say(f"  cd {folder}", "bold")
-    if ".env.example" in files:
-        say("  cp .env.example .env", "bold")
-        say(f"{TO_FILL_IN[board]}\nThen:")
-    say("  python run.py", "bold")
-    if board == "sql":
-        say("and from a second terminal, in the same folder:")
-        say('  athanore create Todo "Say hello"', "bold")
+    for file_name in files:
+        what = f"  ({WHAT[file_name]})" if file_name in WHAT else ""
+        say(f"  {folder / file_name}{what}", "dim")
+
+
+def _tell_next(folder: Path, board: BoardKind, agent: AgentKind) -> None:
+    """Say what is to be done, and at last the one command that starts it."""
     say(
         "\nIt starts Prefect, a worker and the task API, and prints their addresses; "
         "Ctrl-C stops it.\n"
@@ -76,6 +121,16 @@ def init(
     )
     if (says := missing(agent)) is not None:
         say(says, "yellow")
+    if board == "sql":
+        say("While it runs, from a second terminal in its folder:")
+        say('  athanore create Todo "Say hello"', "bold")
+    place = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    if ".env.example" in FILES[board]:
+        say(f"\nFirst:\n  {place}cp .env.example .env")
+        say(TO_FILL_IN[board])
+        place = ""
+    say("\nNow:")
+    say(f"  {place}python run.py", "bold")
 
 
 def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:

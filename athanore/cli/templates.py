@@ -346,6 +346,19 @@ FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
 )
 """The contents of the files by their names; `NAME` stands for the app's."""
 
+BOARDS: Final[Mapping[BoardKind, str]] = MappingProxyType(
+    {
+        "json": "a file, board.json",
+        "sql": "a database, SQLite or PostgreSQL",
+        "github": "the issues of a repository on GitHub",
+        "github-project": "a project on GitHub",
+        "gitlab": "the issues of a project on GitLab",
+        "jira": "a project on Jira",
+        "linear": "a team on Linear",
+    }
+)
+"""What the boards are, for people."""
+
 WHAT: Final = MappingProxyType(
     {"run.py": "the app", "board.json": "the tasks", ".env.example": "the token"}
 )

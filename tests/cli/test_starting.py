@@ -60,7 +60,7 @@ def test_init_makes_an_app_that_works_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = cli.ok("init", "demo").out
-    assert "cd demo\n  python run.py" in out
+    assert out.rstrip().endswith("cd demo && python run.py")
     demo = tmp_path / "demo"
     before = {path.name: path.read_bytes() for path in demo.iterdir()}
     assert sorted(before) == ["agent.py", "board.json", "run.py"]

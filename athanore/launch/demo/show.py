@@ -13,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import webbrowser
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -142,10 +144,19 @@ def _wait_for_start(process: subprocess.Popen[bytes], api: httpx.Client, console
     with _busy(console, "Starting ..."):
         _until(process, deadline, lambda: _answer(api, "/board") is not None)
     console.print(f"Board page: {api.base_url}")
+    if console.is_terminal and has_desktop():
+        threading.Thread(target=webbrowser.open, args=(str(api.base_url),), daemon=True).start()
     with _busy(console, "Starting Prefect (a new database takes 10 to 30 s) ..."):
         _until(process, deadline, lambda: _answer(api, "/status") == 200)
     status = api.get("/status").raise_for_status().json()
     console.print(f"Prefect UI: {status['prefect']['ui_url']}\n")
+
+
+def has_desktop() -> bool:
+    """Whether a browser that is opened here is one that somebody sees."""
+    if os.environ.get("CI") or os.environ.get("SSH_CONNECTION"):
+        return False
+    return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def _until(
