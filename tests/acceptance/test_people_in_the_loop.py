@@ -127,11 +127,13 @@ def test_it_survives_the_end_of_everything_an_upgrade_and_two_answers(system: Pe
     }
     assert len(system.starts()) == 2, "no agent is started while nobody has answered"
     question = before["1"]["id"]
+    people = {"red": "eve", "blue": "bob"}
+
+    def says(said: str) -> int:
+        return system.answer(question, said, people[said])
+
     with ThreadPoolExecutor(2) as pool:
-        people = {"red": "eve", "blue": "bob"}
-        told = dict(zip(people, pool.map(
-            lambda said: system.answer(question, said, people[said]), people
-        ), strict=True))  # fmt: skip
+        told = dict(zip(people, pool.map(says, people), strict=True))
     assert sorted(told.values()) == [200, 409]
     (won,) = [said for said, status in told.items() if status == 200]
     wait_until("it is done", lambda: "1" in system.ids_in("Done"))

@@ -114,6 +114,11 @@ class GitHubDouble:
         with self.wire.lock:
             return self.state.add_issue(PERSON, title, body, labels)
 
+    def comment(self, number: int, text: str) -> None:
+        """Have a person comment on an issue."""
+        with self.wire.lock:
+            self.state.add_comment(self.state.issue(number), PERSON, text)
+
     def pull_request(self, title: str, *labels: str) -> Row:
         """Have a person open a pull request, which GitHub's lists show among the issues."""
         with self.wire.lock:

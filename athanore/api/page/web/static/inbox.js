@@ -138,7 +138,7 @@ function formOf(question) {
     return form;
   }
   if (question.choices.length) {
-    const choices = make("div", "actions");
+    const choices = make("div", "actions choices");
     choices.append(...question.choices.map((c) => button(c, "", () => send(c))));
     form.append(choices, error);
     form.addEventListener("submit", (event) => event.preventDefault());
