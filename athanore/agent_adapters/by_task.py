@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Protocol, TypeIs, runtime_checkable
+from copy import copy
+from typing import Protocol, Self, TypeIs, runtime_checkable
 
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.models import Task
@@ -79,6 +80,27 @@ def model_for(model: Model, task: Task) -> str | None:
     if not callable(model):
         return model
     return _named(model(task), model)
+
+
+class ModelByTask:
+    """What an adapter needs whose model may be a function of the task; see `SupportsTask`."""
+
+    _model: Model
+
+    @property
+    def depends_on_task(self) -> bool:
+        """Whether its model is a function of the task."""
+        return callable(self._model)
+
+    def for_task(self, task: Task) -> Self:
+        """The adapter with the model for a task."""
+        found = copy(self)
+        found._model = model_for(self._model, task)
+        return found
+
+    @property
+    def _named_model(self) -> str | None:
+        return None if callable(self._model) else self._model
 
 
 def _named(said: object, function: object) -> str | None:

@@ -15,25 +15,19 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterType,
-)
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore import names
 from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentResult, Task
+from athanore.runs import artifacts
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.record import record_of
 from athanore.runs.states import PrefectState, in_short
 from athanore.runtime.apps import App
 from athanore.texts import cut, markdown
 
-# A page has no key: it would be listed among all artifacts, and belongs to its run alone.
 _PAGE = "markdown"
 _MAX_PROMPT = 20_000
 _MAX_TEXT = 5_000
@@ -80,26 +74,22 @@ async def write_page(
 
 
 async def _write_page(client: PrefectRunStore, app: App, run: FlowRun, attempt: Attempt) -> None:
-    earlier = await _read(client, run) if record_of(run).starts > 1 else None
-    rows = dict(earlier[1]) if earlier else {}
     record = record_of(run)
+    earlier = await artifacts.newest(client, run.id, _PAGE) if record.starts > 1 else None
+    rows = dict(earlier.metadata_ or {}) if earlier else {}
     rows[str(record.starts)] = json.dumps(
         [record.attempt, attempt.ending, round(attempt.seconds, 1)]
     )
     text = app.redactor.text(_page(app, run, attempt, rows))
     title = cut(markdown(app.redactor.text(f"{attempt.task.name}: {attempt.ending}")), 200)
-    if earlier is not None:
-        update = ArtifactUpdate(data=text, description=title, metadata_=rows)
-        await client.update_artifact(earlier[0], update)
-        return
-    await client.create_artifact(
-        ArtifactCreate(
-            type=_PAGE,
-            description=title,
-            data=text,
-            metadata_=rows,
-            flow_run_id=run.id,
-        )
+    await artifacts.put(
+        client,
+        run.id,
+        _PAGE,
+        over=earlier.id if earlier else None,
+        data=text,
+        description=title,
+        metadata=rows,
     )
 
 
@@ -148,19 +138,6 @@ async def write_table(
             exc,
             extra={"action": "report_not_written"},
         )
-
-
-async def _read(client: PrefectRunStore, run: FlowRun) -> tuple[UUID, dict[str, str]] | None:
-    """The id of a run's page, and the rows of its earlier starts."""
-    found = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            type=ArtifactFilterType(any_=[_PAGE]),
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]),
-        ),
-        sort=ArtifactSort.CREATED_DESC,
-        limit=1,
-    )
-    return (found[0].id, dict(found[0].metadata_ or {})) if found else None
 
 
 def _page(app: App, run: FlowRun, attempt: Attempt, rows: Mapping[str, str]) -> str:

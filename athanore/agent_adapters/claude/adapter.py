@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
 from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.by_task import Model, model_for
+from athanore.agent_adapters.by_task import Model, ModelByTask
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
@@ -34,7 +33,7 @@ from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.waits import TimeLimit
 from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind, Task
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
@@ -53,7 +52,7 @@ _INSTALL_THE_CLI = (
 installed_sdk()  # so that the import already says what to install
 
 
-class ClaudeAgentAdapter:
+class ClaudeAgentAdapter(ModelByTask):
     """Runs Claude Code on the prompt, with the `.claude/` configuration of its folder and user.
 
     The agent is taught how to read, comment on and move its task: by tools of MCP, which need no
@@ -212,21 +211,6 @@ class ClaudeAgentAdapter:
     def meter(self) -> Meter:
         """What is known of its costs; see `SupportsMeter`."""
         return Meter("claude", cost=True, tokens=True, model=self._named_model)
-
-    @property
-    def depends_on_task(self) -> bool:
-        """Whether its model is a function of the task; see `SupportsTask`."""
-        return callable(self._model)
-
-    def for_task(self, task: Task) -> ClaudeAgentAdapter:
-        """The adapter with the model for a task; see `SupportsTask`."""
-        found = copy(self)
-        found._model = model_for(self._model, task)
-        return found
-
-    @property
-    def _named_model(self) -> str | None:
-        return None if callable(self._model) else self._model
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the folder and for the CLI; see `SupportsCheck`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.by_task import Model, model_for
+from athanore.agent_adapters.by_task import Model, ModelByTask
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.cli.preset import Options, Preset
@@ -31,7 +30,7 @@ from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, vers
 from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
-from athanore.models import AgentResult, Task
+from athanore.models import AgentResult
 from athanore.processes.supervisor import STOP_GRACE
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -39,7 +38,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
-class CliAgentAdapter:
+class CliAgentAdapter(ModelByTask):
     """Runs a command line agent that Athanore knows, and reads its JSON stream.
 
     Tool use, words and cost become events; a failure has the agent's own reason, and a usage limit
@@ -151,21 +150,6 @@ class CliAgentAdapter:
         """What is known of its costs; see `SupportsMeter`."""
         preset = PRESETS[self._preset]
         return Meter(preset.name, cost=preset.cost, tokens=True, model=self._named_model)
-
-    @property
-    def depends_on_task(self) -> bool:
-        """Whether its model is a function of the task; see `SupportsTask`."""
-        return callable(self._model)
-
-    def for_task(self, task: Task) -> CliAgentAdapter:
-        """The adapter with the model for a task; see `SupportsTask`."""
-        found = copy(self)
-        found._model = model_for(self._model, task)
-        return found
-
-    @property
-    def _named_model(self) -> str | None:
-        return None if callable(self._model) else self._model
 
     def check(self, env: Mapping[str, str], cwd: Path | None) -> str | None:
         """Look for the program; see `SupportsCheck`."""

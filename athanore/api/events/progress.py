@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cachetools import TTLCache
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterType,
-)
-from prefect.client.schemas.sorting import ArtifactSort
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.models import EventKind
+from athanore.runs import artifacts
 from athanore.runs.events.announcer import Announcer
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.texts import markdown
@@ -89,29 +83,16 @@ class ProgressReports:
 
     async def _put(self, client: PrefectRunStore, progress: Progress) -> None:
         """Renew the run's artifact, or make it; another process may have made it."""
-        artifact = self._artifacts.get(progress.run_id)
+        run_id = progress.run_id
+        artifact = self._artifacts.get(run_id)
         if artifact is None:
-            found = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    type=ArtifactFilterType(any_=[_TYPE]),
-                    flow_run_id=ArtifactFilterFlowRunId(any_=[progress.run_id]),
-                ),
-                sort=ArtifactSort.CREATED_DESC,
-                limit=1,
-            )
-            artifact = found[0].id if found else None
-        if artifact is None:
-            # Without a key: it is shown with its run, and not in the list of all artifacts.
-            made = await client.create_artifact(
-                ArtifactCreate(
-                    type=_TYPE,
-                    description=markdown(progress.text),
-                    data=progress.percent,
-                    flow_run_id=progress.run_id,
-                )
-            )
-            artifact = made.id
-        else:
-            update = ArtifactUpdate(data=progress.percent, description=markdown(progress.text))
-            await client.update_artifact(artifact, update)
-        self._artifacts[progress.run_id] = artifact
+            found = await artifacts.newest(client, run_id, _TYPE)
+            artifact = found.id if found else None
+        self._artifacts[run_id] = await artifacts.put(
+            client,
+            run_id,
+            _TYPE,
+            over=artifact,
+            data=progress.percent,
+            description=markdown(progress.text),
+        )

@@ -18,7 +18,8 @@ from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.github.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json
-from athanore.queue_adapters.tracker.label_board import LabelBoard, check_name, missing
+from athanore.queue_adapters.tracker.checks import check_name
+from athanore.queue_adapters.tracker.label_board import LabelBoard, missing
 from athanore.queue_adapters.tracker.labels import Family, Labels
 
 

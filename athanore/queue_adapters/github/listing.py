@@ -6,17 +6,14 @@ nothing of the account's limit.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
 from athanore.http_client.client import Parameters
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue, is_pull_request, parse
-from athanore.queue_adapters.tracker.answers import Json
+from athanore.queue_adapters.tracker.answers import Json, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
-
-logger = logging.getLogger(__name__)
 
 
 class Issues:
@@ -69,9 +66,4 @@ def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:
         try:
             yield parse(row)
         except (KeyError, TypeError, ValueError) as exc:
-            logger.error(
-                "An issue of GitHub cannot be read, and is passed over: %r in %.200r",
-                exc,
-                row,
-                extra={"action": "github_issue_unreadable"},
-            )
+            pass_over("GitHub", row, exc)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,12 +28,11 @@ from athanore.queue_adapters.tracker.answers import (
     RefusedValueError,
     mapping,
     number,
+    pass_over,
     sent_at,
 )
 from athanore.queue_adapters.tracker.picture import Reading
 from athanore.version import __version__
-
-logger = logging.getLogger(__name__)
 
 MAX_AGE: Final = timedelta(minutes=5)
 """How long the columns are believed; one that is not known has them read anew."""
@@ -300,12 +298,7 @@ class Project:
             )
         except (KeyError, TypeError, ValueError) as exc:
             if row:
-                logger.error(
-                    "An issue of a project cannot be read, and is passed over: %r in %.200r",
-                    exc,
-                    row,
-                    extra={"action": "github_issue_unreadable"},
-                )
+                pass_over("a project", row, exc)
             return None
 
     def _load(self, _key: str) -> Columns:

@@ -16,7 +16,6 @@ from athanore.errors import (
     BoardAccessError,
     BoardError,
     ConfigurationError,
-    InvalidTaskError,
     NotSupportedError,
     TaskMovedError,
     TaskNotFoundError,
@@ -31,7 +30,8 @@ from athanore.queue_adapters.github.project_queues import ProjectQueues
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
-from athanore.queue_adapters.tracker.label_board import CLOSED, check_name, missing
+from athanore.queue_adapters.tracker.checks import check_comment, check_name
+from athanore.queue_adapters.tracker.label_board import CLOSED, missing
 from athanore.queue_adapters.tracker.picture import Picture
 
 logger = logging.getLogger(__name__)
@@ -183,8 +183,7 @@ class GitHubProjectAdapter(ProjectQueues):
         Raises:
             AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
-        if not text.strip():
-            raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
+        check_comment(task_id, text)
         repository, number = self._parts(task_id)
         with _about(task_id):
             self._of(repository).comment(str(number), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -31,6 +31,7 @@ from athanore.queue_adapters.github.issues import (
 from athanore.queue_adapters.github.listing import Issues
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
 from athanore.queue_adapters.tracker.looking import write_once
 from athanore.queue_adapters.tracker.picture import Picture
@@ -233,16 +234,9 @@ class Repository:
     def _of_label(self, label: str) -> str:
         return f"{self.path}/labels/{quote(label, safe='')}"
 
-    @contextmanager
-    def about(self, task_id: str) -> Generator[None]:
+    def about(self, task_id: str) -> AbstractContextManager[None]:
         """Say why GitHub does not find something of an issue: it, or the whole repository."""
-        if not is_id(task_id):
-            raise TaskNotFoundError(task_id)
-        try:
-            yield
-        except MissingError as exc:
-            self.check_visible()
-            raise TaskNotFoundError(task_id) from exc
+        return about(task_id, is_id, self.check_visible)
 
     @contextmanager
     def _repository(self) -> Generator[None]:

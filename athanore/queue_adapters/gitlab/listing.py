@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 
 from athanore.http_client.client import Parameters
 from athanore.queue_adapters.gitlab.client import GitLabClient
 from athanore.queue_adapters.gitlab.issues import Issue, parse
-from athanore.queue_adapters.tracker.answers import Json
+from athanore.queue_adapters.tracker.answers import Json, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
-
-logger = logging.getLogger(__name__)
 
 
 class Issues:
@@ -74,9 +71,4 @@ def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:
         try:
             yield parse(row)
         except (KeyError, TypeError, ValueError) as exc:
-            logger.error(
-                "An issue of GitLab cannot be read, and is passed over: %r in %.200r",
-                exc,
-                row,
-                extra={"action": "gitlab_issue_unreadable"},
-            )
+            pass_over("GitLab", row, exc)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from athanore.errors import (
     BoardAccessError,
     BoardUnavailableError,
     InvalidTaskError,
-    TaskNotFoundError,
 )
 from athanore.http_client.cache import Cache
 from athanore.models import Comment
@@ -23,6 +22,7 @@ from athanore.queue_adapters.gitlab.issues import Issue, comment, is_id, parse
 from athanore.queue_adapters.gitlab.listing import Issues, LabelNames
 from athanore.queue_adapters.gitlab.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
 from athanore.queue_adapters.tracker.looking import write_once
 from athanore.queue_adapters.tracker.picture import Picture
@@ -208,16 +208,9 @@ class Project:
 
     # --- helpers ---
 
-    @contextmanager
-    def about(self, task_id: str) -> Generator[None]:
+    def about(self, task_id: str) -> AbstractContextManager[None]:
         """Say why GitLab does not find something of an issue: it, or the whole project."""
-        if not is_id(task_id):
-            raise TaskNotFoundError(task_id)
-        try:
-            yield
-        except MissingError as exc:
-            self.row()
-            raise TaskNotFoundError(task_id) from exc
+        return about(task_id, is_id, self.row)
 
     def award(self, task_id: str) -> str:
         """The path of an issue's emoji."""

@@ -35,7 +35,8 @@ from athanore.queue_adapters.jira.moves import Moves
 from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.jira.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError
-from athanore.queue_adapters.tracker.label_board import check_name, missing
+from athanore.queue_adapters.tracker.checks import check_comment, check_name
+from athanore.queue_adapters.tracker.label_board import missing
 from athanore.queue_adapters.tracker.tokens import variables_with
 
 logger = logging.getLogger(__name__)
@@ -158,8 +159,7 @@ class JiraAdapter:
         Raises:
             AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
-        if not text.strip():
-            raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
+        check_comment(task_id, text)
         self._project.comment(task_id, text)
 
     def update_task(

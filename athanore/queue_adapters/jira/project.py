@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from athanore.errors import (
     BoardAccessError,
     BoardUnavailableError,
     InvalidTaskError,
-    TaskNotFoundError,
 )
 from athanore.http_client.cache import Cache
 from athanore.models import Comment
@@ -24,6 +23,7 @@ from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import FIELDS, Issue, comment, is_id, parse
 from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.looking import write_once
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
@@ -161,16 +161,9 @@ class Project:
 
     # --- helpers ---
 
-    @contextmanager
-    def about(self, task_id: str) -> Generator[None]:
+    def about(self, task_id: str) -> AbstractContextManager[None]:
         """Say why Jira does not find something of an issue: it, or the whole project."""
-        if not is_id(task_id):
-            raise TaskNotFoundError(task_id)
-        try:
-            yield
-        except MissingError as exc:
-            self.statuses(anew=True)
-            raise TaskNotFoundError(task_id) from exc
+        return about(task_id, is_id, lambda: self.statuses(anew=True))
 
     def of(self, task_id: str) -> str:
         """The path of an issue."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,8 @@ from typing import Final
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import FIELDS, Issue, parse
-from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
-
-logger = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 200
@@ -126,12 +123,7 @@ class Search:
             try:
                 yield parse(row, self._site)
             except (KeyError, TypeError, ValueError) as exc:
-                logger.error(
-                    "An issue of Jira cannot be read, and is passed over: %r in %.200r",
-                    exc,
-                    row,
-                    extra={"action": "jira_issue_unreadable"},
-                )
+                pass_over("Jira", row, exc)
 
     def _load_kind(self, _key: str) -> str:
         try:

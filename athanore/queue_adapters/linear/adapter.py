@@ -28,7 +28,7 @@ from athanore.queue_adapters.linear.reading import Issues
 from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
-from athanore.queue_adapters.tracker.label_board import check_name
+from athanore.queue_adapters.tracker.checks import check_comment, check_name
 from athanore.queue_adapters.tracker.looking import write_once
 
 ELSEWHERE: Final = "(another team)"
@@ -156,8 +156,7 @@ class LinearAdapter(LinearQueues):
         Raises:
             AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
-        if not text.strip():
-            raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
+        check_comment(task_id, text)
         if not is_id(task_id):
             raise TaskNotFoundError(task_id)
         comment_id = str(uuid4())

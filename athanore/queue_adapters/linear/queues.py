@@ -17,7 +17,7 @@ from athanore.queue_adapters.linear.client import LinearClient
 from athanore.queue_adapters.linear.reading import Issues
 from athanore.queue_adapters.linear.team import State, Team
 from athanore.queue_adapters.tracker.answers import Json, RefusedValueError
-from athanore.queue_adapters.tracker.label_board import check_name
+from athanore.queue_adapters.tracker.checks import check_name
 
 _COLOUR: Final = "#5e6ad2"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -14,10 +13,8 @@ from athanore.queue_adapters.linear import documents
 from athanore.queue_adapters.linear.client import LinearClient
 from athanore.queue_adapters.linear.issues import CLOSED, Issue, comments, is_id, parse
 from athanore.queue_adapters.linear.team import Team
-from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
 from athanore.queue_adapters.tracker.picture import Picture, Reading
-
-logger = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 
@@ -119,12 +116,7 @@ def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:
         try:
             yield parse(row)
         except (KeyError, TypeError, ValueError) as exc:
-            logger.error(
-                "An issue of Linear cannot be read, and is passed over: %r in %.200r",
-                exc,
-                row,
-                extra={"action": "linear_issue_unreadable"},
-            )
+            pass_over("Linear", row, exc)
 
 
 def _newest(found: list[Issue]) -> datetime:

@@ -15,7 +15,6 @@ from athanore.errors import (
     BoardError,
     BoardUnavailableError,
     ConfigurationError,
-    InvalidTaskError,
     QueueExistsError,
     QueueNotEmptyError,
     QueueNotFoundError,
@@ -33,6 +32,7 @@ from athanore.queue_adapters.planka.queues import (
     UnknownBoardError,
 )
 from athanore.queue_adapters.planka.webhook import read_change
+from athanore.queue_adapters.tracker.checks import check_comment, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -157,8 +157,7 @@ class PlankaAdapter:
         Raises:
             AnswerLostError: the answer was lost, and the comment was not found (yet).
         """
-        if not text.strip():
-            raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
+        check_comment(task_id, text)
         with self._cards.about(task_id):
             self._cards.add_comment(task_id, text)
 
@@ -173,7 +172,7 @@ class PlankaAdapter:
     ) -> Task:
         """Set the given fields; labels and assignees must be known on the board."""
         if name is not None:
-            _check_name(name)
+            check_name(name)
         with self._cards.about(task_id):
             card, details = self._cards.read(task_id)
             board_id: str = card["boardId"]
@@ -194,7 +193,7 @@ class PlankaAdapter:
 
     def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
         """Create a card at the end of a list."""
-        _check_name(name)
+        check_name(name)
         place = self._queues.resolve(queue_name)
         with self._about_place(queue_name, place):
             card = self._cards.create(place, name, description)
@@ -301,7 +300,7 @@ class PlankaAdapter:
         """Rename a list; `new_name` is a full name on the same board, or just the list's."""
         place = self._fresh_place(queue_name)
         name = self._queues.rest_on(place.board, new_name)
-        _check_name(name)
+        check_name(name)
         if name != place.column.name:
             if any(column.name == name for column in place.board.queues):
                 raise QueueExistsError(new_name)
@@ -384,8 +383,3 @@ class PlankaAdapter:
             self._queues.forget(place.board.id)
             self._check_editor(self._queues.resolve(queue_name).board)
             raise QueueNotFoundError(queue_name) from exc
-
-
-def _check_name(name: str) -> None:
-    if not name.strip():
-        raise InvalidTaskError(f"A name must not be empty; it was {name!r}.")

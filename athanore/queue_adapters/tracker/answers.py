@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,6 +12,8 @@ import httpx
 from athanore.errors import BoardUnavailableError, InvalidTaskError, NotFoundError
 from athanore.http_client.dates import header_date
 from athanore.texts import is_finite
+
+logger = logging.getLogger(__name__)
 
 type Json = dict[str, Any]
 
@@ -73,6 +76,17 @@ def details(response: httpx.Response) -> Json:
         return mapping(response.json())
     except ValueError:
         return {}
+
+
+def pass_over(tracker: str, row: object, error: Exception) -> None:
+    """Log that an issue in a list cannot be read; the board goes on without it."""
+    logger.error(
+        "An issue of %s cannot be read, and is passed over: %r in %.200r",
+        tracker,
+        error,
+        row,
+        extra={"action": "issue_unreadable"},
+    )
 
 
 def mapping(value: object) -> Json:

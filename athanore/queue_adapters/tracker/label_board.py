@@ -18,6 +18,7 @@ from athanore.errors import (
 )
 from athanore.models import Comment, Queue, Task
 from athanore.queue_adapters.tracker.answers import MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.checks import check_comment
 from athanore.queue_adapters.tracker.labels import Labels
 from athanore.queue_adapters.tracker.picture import Card, Picture
 
@@ -124,8 +125,7 @@ class LabelBoard[C: Labelled]:
         Raises:
             AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
-        if not text.strip():
-            raise InvalidTaskError(f"A comment on task {task_id!r} must not be empty.")
+        check_comment(task_id, text)
         self._tracker.comment(task_id, text)
 
     # --- queues ---
@@ -289,16 +289,6 @@ class LabelBoard[C: Labelled]:
             raise QueueExistsError(queue) from exc
         except MissingError as exc:
             raise QueueNotFoundError(queue, self.queues(anew=True)) from exc
-
-
-def check_name(name: str) -> None:
-    """Refuse an empty name.
-
-    Raises:
-        InvalidTaskError: it is.
-    """
-    if not name.strip():
-        raise InvalidTaskError(f"A name must not be empty; it was {name!r}.")
 
 
 def missing(wanted: Collection[str], there: Collection[str]) -> list[str]:

@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import cast
 from urllib.parse import urlencode
 
-from fastapi import Request
-
+from athanore.testing.doubles import rest
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import (
     Account,
@@ -20,33 +19,14 @@ from athanore.testing.doubles.github.state import (
     not_found,
     user,
 )
-
-type Answer = tuple[object, int, dict[str, str]]
+from athanore.testing.doubles.rest import Answer
 
 
 @dataclass
-class Call:
+class Call(rest.Call[State, Account]):
     """One request, by somebody whom the double knows."""
 
-    state: State
-    account: Account
-    request: Request
-    body: object
     pulls: Pulls
-
-    @property
-    def fields(self) -> Row:
-        """The body, if it is an object."""
-        body = self.body
-        return cast("Row", body) if isinstance(body, dict) else {}
-
-    def arg(self, name: str) -> str:
-        """A part of the path."""
-        return str(self.request.path_params[name])
-
-    def query(self, name: str, default: str) -> str:
-        """A parameter of the query."""
-        return self.request.query_params.get(name, default)
 
     def repository(self, *, write: bool = False) -> State:
         """The repository that the path names, if the account sees it, and may change its issues."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from athanore.testing.doubles.tables import LaggingLists
 
 type Row = dict[str, Any]
 
@@ -55,7 +56,7 @@ class Account:
 
 
 @dataclass
-class State:
+class State(LaggingLists):
     """The tables. Times are whole seconds of GitHub's own clock."""
 
     owner: str
@@ -71,14 +72,13 @@ class State:
     moved_to: str | None = None
     ahead: timedelta = timedelta(0)
     _last_id: int = 1000
-    _lagging: list[Row] | None = None
 
     def clear(self) -> None:
         """Forget everything but where the repository is."""
         for table in (self.accounts, self.labels, self.issues, self.comments, self.collaborators):
             table.clear()
         self.has_issues = self.is_visible = True
-        self.moved_to = self._lagging = None
+        self.moved_to = self.lagging = None
         self.ahead = timedelta(0)
 
     def new_id(self) -> int:
@@ -267,20 +267,6 @@ class State:
         row["comments"] += 1
         self.touch(row)
         return written
-
-    # --- lists, which lag ---
-
-    def listed(self) -> list[Row]:
-        """The issues as lists tell them."""
-        return list(self.issues.values()) if self._lagging is None else self._lagging
-
-    def lag(self) -> None:
-        """Have lists of issues stay as they are now, while single issues go on."""
-        self._lagging = copy.deepcopy(list(self.issues.values()))
-
-    def catch_up(self) -> None:
-        """Have lists of issues tell what is so."""
-        self._lagging = None
 
 
 def user(login: str) -> Row:

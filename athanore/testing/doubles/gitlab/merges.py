@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from athanore.testing.doubles.gitlab.state import State, check_texts, not_found
 from athanore.testing.doubles.rest import RefusalError, Row
-
-NO_COMMIT: Final = "0" * 40
-"""What a branch is at whose repository the double does not know."""
+from athanore.testing.doubles.tables import NO_COMMIT, commit_of
 
 
 @dataclass
@@ -46,14 +42,7 @@ class Merges:
 
     def commit(self, branch: str) -> str:
         """The commit that a branch is at; "" if there is no such branch."""
-        if self.folder is None:
-            return NO_COMMIT
-        done = subprocess.run(
-            ["git", "--git-dir", str(self.folder), "rev-parse", "-q", "--verify",
-             f"refs/heads/{branch}"],
-            capture_output=True, encoding="utf-8", check=False, timeout=30,
-        )  # fmt: skip
-        return done.stdout.strip()
+        return commit_of(self.folder, branch)
 
     def open(self, author: str, fields: Row) -> Row:
         """Open a merge request."""

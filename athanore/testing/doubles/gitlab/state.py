@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from athanore.testing.doubles.rest import RefusalError, Row
+from athanore.testing.doubles.tables import LaggingLists
 
 LONGEST_TITLE: Final = 255
 LONGEST_NOTE: Final = 1_000_000
@@ -42,7 +42,7 @@ class Account:
 
 
 @dataclass
-class State:
+class State(LaggingLists):
     """The tables.
 
     Attributes:
@@ -70,7 +70,6 @@ class State:
     ahead: timedelta = timedelta(0)
     number: int = 4
     _last_id: int = 1000
-    _lagging: list[Row] | None = None
 
     def clear(self) -> None:
         """Forget everything but where the project is."""
@@ -81,7 +80,7 @@ class State:
         for table in tables:
             table.clear()
         self.is_visible = self.has_issues = True
-        self.moved_to = self._lagging = None
+        self.moved_to = self.lagging = None
         self.ahead = timedelta(0)
         self.tier = "free"
 
@@ -322,20 +321,6 @@ class State:
         }
         awards.append(award)
         return award
-
-    # --- lists, which lag ---
-
-    def listed(self) -> list[Row]:
-        """The issues as lists tell them."""
-        return list(self.issues.values()) if self._lagging is None else self._lagging
-
-    def lag(self) -> None:
-        """Have lists of issues stay as they are now, while single issues go on."""
-        self._lagging = copy.deepcopy(list(self.issues.values()))
-
-    def catch_up(self) -> None:
-        """Have lists of issues tell what is so."""
-        self._lagging = None
 
 
 def check_texts(title: str, text: str | None) -> None:
