@@ -115,6 +115,20 @@ def say_more_and_die() -> None:
     sys.exit(3)
 
 
+def ask_for_permission() -> None:
+    """Ask whether a command may be run, and do what is said; the command is always the same."""
+    tell({"type": "system", "subtype": "init", "session_id": "s"})
+    wish = {"subtype": "can_use_tool", "tool_name": "Bash", "input": {"command": "make"}}
+    tell({"type": "control_request", "request_id": "p1", "request": wish})
+    said = json.loads(sys.stdin.readline())["response"]["response"]
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "make"}}
+    tell({"type": "assistant", "message": {"id": "5", "content": [call]}})
+    is_error, text = said["behavior"] != "allow", said.get("message", "made")
+    answer = {"type": "tool_result", "tool_use_id": "t", "content": text, "is_error": is_error}
+    tell({"type": "user", "message": {"content": [answer]}})
+    tell(RESULT)
+
+
 def end_in_an_error() -> None:
     """Report an error of the agent itself."""
     tell(RESULT | {"subtype": "error_during_execution", "is_error": True, "errors": ["a bug"]})
@@ -134,12 +148,13 @@ ACTS: dict[str, Callable[[], None]] = {
         end_too_early,
         say_more_and_die,
         end_in_an_error,
+        ask_for_permission,
     )
 }
 
 
 def main() -> None:
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         message = json.loads(line)
         if message["type"] == "control_request":
             tell(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Literal, cast
@@ -14,18 +13,15 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import limits
 from athanore.agent_adapters.cli.reader import say
 from athanore.agent_adapters.output import Tail
+from athanore.agent_adapters.permissions import people_may
 from athanore.agent_adapters.resuming import keeping
 from athanore.agent_adapters.sessions import Place, Session
 from athanore.models import AgentEvent, EventKind
-from athanore.texts import cut
 
 type Permissions = (
     Literal["deny", "allow", "ask"] | Callable[[str, str, Any], bool | Awaitable[bool]]
 )
 """What an agent may do that it asks for; a function gets title, kind and input of the tool."""
-
-
-_LONGEST_INPUT = 1500  # characters that people are shown of what a tool is to do
 
 
 class Conversation:
@@ -168,10 +164,7 @@ class Conversation:
             self.take_noise(f"Nobody can be asked whether {name} is allowed.")
             return False
         what = name if tool.title in (None, name) else f"{name}: {tool.title}"
-        text = f"May the agent use this tool? {what}"
-        if tool.raw_input is not None:
-            text += f"\n\n{cut(json.dumps(tool.raw_input, default=str), _LONGEST_INPUT)}"
-        return await self._job.ask(text, ("allow", "deny")) == "allow"
+        return await people_may(self._job.ask, what, tool.raw_input)
 
     def _on_usage(self, update: Any) -> None:
         meta: dict[str, Any] = update.field_meta or {}

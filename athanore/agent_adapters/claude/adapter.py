@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob, Meter
@@ -19,7 +19,7 @@ from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
 from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
-from athanore.agent_adapters.claude.sdk import converse, find_cli, installed_sdk
+from athanore.agent_adapters.claude.sdk import ASKS, May, converse, find_cli, installed_sdk
 from athanore.agent_adapters.mcp_servers import (
     BOARD,
     BoardAccess,
@@ -28,6 +28,7 @@ from athanore.agent_adapters.mcp_servers import (
     checked,
     lesson,
 )
+from athanore.agent_adapters.permissions import people_may
 from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, version_of
 from athanore.agent_adapters.sessions import Place, Session, home_of
 from athanore.agent_adapters.waits import TimeLimit
@@ -37,13 +38,18 @@ from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fa
 from athanore.processes.supervisor import STOP_GRACE, supervise
 from athanore.seen_through import seen_through
 
+type Permissions = Literal["deny", "ask"]
+"""What becomes of tools that the CLI's mode does not allow by itself."""
+
 _FAREWELL = 5.0  # seconds in which the CLI saves its session after its last word
 _INTERRUPT = timedelta(seconds=2)  # in which an interrupted CLI says what it has spent
 _LOOK = 0.5  # seconds between looks at a CLI that may have finished, and stays
 _STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbose")
 _OWN_FLAGS = frozenset(
-    {"output-format", "input-format", "verbose", "print", "resume", "append-system-prompt"}
-)
+    {
+        "output-format", "input-format", "verbose", "print", "resume", "append-system-prompt", *ASKS
+    }
+)  # fmt: skip
 _INSTALL_THE_CLI = (
     "Install claude-agent-sdk, which brings the CLI, or put the `claude` program on the agent's "
     "PATH (npm install -g @anthropic-ai/claude-code), or pass cli_path=."
@@ -70,7 +76,8 @@ class ClaudeAgentAdapter(ModelByTask):
         subagent: run as this agent of `.claude/agents/` (or a built-in one).
         model: model or alias (`"sonnet"`), or a function that is given the task and returns one.
         permission_mode: `"acceptEdits"`, `"bypassPermissions"`, `"dontAsk"`, `"plan"`, ...
-            Nobody is there to ask: what the mode does not allow is refused.
+        permissions: what the mode does not allow is refused (`"deny"`), or people are asked
+            (`"ask"`, with claude-agent-sdk), and the agent waits for what they say.
         max_turns: most turns of one attempt.
         max_budget_usd: most dollars of one attempt, as the CLI counts them.
         cwd: folder to work in, where the route says none and has no workspace.
@@ -116,9 +123,11 @@ class ClaudeAgentAdapter(ModelByTask):
         extra_args: Mapping[str, str | None] | None = None,
         board_access: BoardAccess | None = None,
         mcp_servers: Servers | None = None,
+        permissions: Permissions = "deny",
     ) -> None:
         self._sdk = installed_sdk()
         _check_limits(max_turns, max_budget_usd)
+        _check_permissions(permissions, self._sdk)
         if owned := sorted(_OWN_FLAGS & set(extra_args or ())):
             raise ConfigurationError(f"extra_args: the adapter sets {', '.join(owned)} itself.")
         # Under their own names, so that they count for the app's version.
@@ -136,6 +145,7 @@ class ClaudeAgentAdapter(ModelByTask):
         self._extra_args = dict(extra_args or {})
         self._board_access: BoardAccess | None = board_access
         self._mcp_servers = checked(board_access, mcp_servers)
+        self._permissions: Permissions = permissions
 
     def _flags(self, servers: Servers) -> list[str]:
         tools = (*allowed_mcp(servers), *filter(None, [self._allowed_tools]))
@@ -147,6 +157,7 @@ class ClaudeAgentAdapter(ModelByTask):
                 "max-turns": self._max_turns,
                 "allowedTools": ",".join(tools) or None,
                 "disallowedTools": self._disallowed_tools,
+                **(ASKS if self._permissions == "ask" else {}),
             }
         )
         extra = self._extra_args.items()
@@ -234,7 +245,7 @@ class ClaudeAgentAdapter(ModelByTask):
             started = {"pid": pid, "command": shlex.join(_shown(command))}
             job.emit(AgentEvent(EventKind.STARTED, started))
             talk = process.spawn(
-                converse(self._sdk, process, transcript, job.prompt, self._subagent)
+                converse(self._sdk, process, transcript, job.prompt, self._subagent, self._may(job))
             )
             talk.add_done_callback(lambda _: process.silent.set())
             try:
@@ -249,6 +260,16 @@ class ClaudeAgentAdapter(ModelByTask):
                 if talk.done() and (error := talk.exception()):
                     transcript.take_stderr(f"{type(error).__name__}: {error}")
             return stopped
+
+    def _may(self, job: AgentJob) -> May | None:
+        """Asks people about a tool, if they are to be asked; without any, it may not be used."""
+        if self._permissions != "ask":
+            return None
+
+        async def may(name: str, given: Mapping[str, Any]) -> bool:
+            return job.ask is not None and await people_may(job.ask, name, given)
+
+        return may
 
     async def _watch(
         self, process: ClaudeProcess, transcript: Transcript, limit: TimeLimit
@@ -342,6 +363,16 @@ def _check_limits(max_turns: int | None, max_budget_usd: float | None) -> None:
         raise ConfigurationError(f"max_turns={max_turns!r} must be at least 1.")
     if max_budget_usd is not None and max_budget_usd <= 0:
         raise ConfigurationError(f"max_budget_usd={max_budget_usd!r} must be more than 0.")
+
+
+def _check_permissions(permissions: Permissions, sdk: str) -> None:
+    if permissions not in ("deny", "ask"):
+        raise ConfigurationError(f"permissions={permissions!r} must be 'deny' or 'ask'.")
+    if permissions == "ask" and sdk != "claude_agent_sdk":
+        raise ConfigurationError(
+            "permissions='ask' needs claude-agent-sdk: claude-code-sdk cannot answer what the CLI "
+            'asks. Beside your clone of Athanore: pip install "./athanore[claude]"'
+        )
 
 
 def _words(option: str, words: Sequence[str]) -> str | None:

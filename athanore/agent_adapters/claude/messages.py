@@ -174,7 +174,7 @@ class Transcript:
     def _take_system(self, message: Json) -> None:
         match message.get("subtype"):
             case "permission_denied":
-                self._refuse(message.get("tool_name"))
+                self.refuse(message.get("tool_name"))
             case "task_started" | "task_updated" | "task_notification":
                 self._take_background(message)
             case "init":
@@ -238,7 +238,8 @@ class Transcript:
         self.session_id = message.get("session_id", self.session_id)
         self._emit(AgentEvent(EventKind.COST, self.usage()))
 
-    def _refuse(self, tool: object) -> None:
+    def refuse(self, tool: object) -> None:
+        """Note that a tool was refused."""
         if isinstance(tool, str):
             self._refused[tool] = None
 

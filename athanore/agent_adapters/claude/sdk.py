@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from athanore.agent_adapters.claude.process import ClaudeProcess
 
 SDKS = {"claude_agent_sdk": "ClaudeAgentOptions", "claude_code_sdk": "ClaudeCodeOptions"}
 """The packages that the adapter runs on, best first, and their options classes."""
+
+ASKS = {"permission-prompt-tool": "stdio"}
+"""The option with which the CLI asks for permission what its mode does not allow."""
 
 _CLI_FOLDERS = (
     ".local/bin",
@@ -60,10 +63,22 @@ def find_cli(sdk: str, env: Mapping[str, str]) -> str | None:
     return None
 
 
+type May = Callable[[str, Json], Awaitable[bool]]
+"""Says whether a tool may be used, of its name and its input."""
+
+
 async def converse(
-    sdk: str, process: ClaudeProcess, transcript: Transcript, prompt: str, subagent: str | None
+    sdk: str,
+    process: ClaudeProcess,
+    transcript: Transcript,
+    prompt: str,
+    subagent: str | None,
+    may: May | None = None,
 ) -> None:
     """Have the SDK lead the conversation to its end; the transcript sees every message of it.
+
+    Args:
+        may: says what the CLI asks permission for (`ASKS`).
 
     The prompt goes over standard input: no `ps` shows it and no length limits it. It is not sent
     when the CLI knows no such subagent, for the CLI would quietly run its default agent.
@@ -84,7 +99,18 @@ async def converse(
             "parent_tool_use_id": None,
         }
 
+    async def can_use_tool(name: str, given: Json, _: object) -> object:
+        try:
+            if may is not None and await may(name, given):
+                return module.PermissionResultAllow()
+        except Exception as exc:
+            transcript.take_stderr(f"Nobody could say whether {name} is allowed: {exc!r}")
+        transcript.refuse(name)
+        return module.PermissionResultDeny(message="A person has not allowed this.")
+
     options = getattr(module, SDKS[sdk])()
+    if may is not None:
+        options.can_use_tool = can_use_tool
     stream = module.query(prompt=messages(), options=options, transport=process)
     async with contextlib.aclosing(stream):
         async for _ in stream:
