@@ -1,6 +1,6 @@
 # Everything here works in a fresh clone: the first target that needs it sets .venv up.
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test-quick test test-nightly test-oldest mutations chaos bench lint docs constraints clean
+.PHONY: help install demo check test-quick test test-nightly test-oldest mutations chaos bench lint docs release constraints clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -71,6 +71,9 @@ lint: $(STAMP)  ## linters, types, import rules, declared dependencies, dead cod
 docs: $(STAMP)  ## build the documentation site in site/; a warning is an error
 	@$(PY) api/reference.py
 	@$(VENV)/bin/zensical build --strict --clean
+
+release: $(STAMP)  ## build wheel and sdist, try them in an empty environment, date the changelog (ARGS=--check)
+	@$(PY) deployments/release.py $(ARGS)
 
 constraints: $(STAMP)  ## write down the versions that are installed
 	@{ head -1 constraints.txt; $(PY) -m pip freeze --exclude-editable \
