@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
             del os.environ[name]
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+    # For events it would all the same, and leave that server running. Imported here, it finds
+    # none of the settings that were removed.
+    from prefect.events import worker as events
+
+    events.should_emit_events_to_ephemeral_server = lambda: False
     # How long an example takes says more about what else the machine does than about the code.
     patient = [hypothesis.HealthCheck.too_slow]
     hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=patient)
