@@ -21,4 +21,4 @@ class HeadAsGet:
 
 
 def _is_stream(path: str) -> bool:
-    return path.startswith("/tasks/") and path.endswith("/events")
+    return path == "/overview/events" or (path.startswith("/tasks/") and path.endswith("/events"))

@@ -115,7 +115,7 @@ class Site(MemoryRunStore):
         super().__init__()
         self.app = _app()
         self.now = datetime(2026, 11, 26, 12, tzinfo=UTC)
-        self.events: list[dict[str, Any]] = []
+        self.heard: list[dict[str, Any]] = []
         self.sent: list[Message] = []
         self.away = False
         self.app.clock.now = lambda: self.now  # pyright: ignore[reportAttributeAccessIssue]
@@ -124,7 +124,7 @@ class Site(MemoryRunStore):
         resource = {"prefect.resource.name": f"Task {number}", "athanore.task-id": str(number)}
         if event != DEAD:
             resource = {"prefect.resource.name": "Todo"}
-        self.events.append(
+        self.heard.append(
             {
                 "id": f"00000000-0000-0000-0000-{number:012}",
                 "event": event,
@@ -136,7 +136,7 @@ class Site(MemoryRunStore):
 
     async def request(self, method: str, path: str, **given: Any) -> Any:
         since = datetime.fromisoformat(given["json"]["filter"]["occurred"]["since"])
-        found = [e for e in self.events if datetime.fromisoformat(e["occurred"]) >= since]
+        found = [e for e in self.heard if datetime.fromisoformat(e["occurred"]) >= since]
 
         class Answer:
             @staticmethod
@@ -195,7 +195,7 @@ async def test_a_question_is_told_with_its_words() -> None:
     await delivery.look()
     site.passes(1)
     site.happens("athanore.agent.asked", 1)
-    site.events[-1]["payload"] = {"question_id": "q1", "question": "Which database?"}
+    site.heard[-1]["payload"] = {"question_id": "q1", "question": "Which database?"}
     await delivery.look()
     assert site.sent[0].body.endswith("Which database?")
     assert site.sent[0].subject.endswith(": question: Todo")
@@ -207,8 +207,8 @@ async def test_what_an_agent_is_done_with_is_told_with_where_its_task_is() -> No
     await delivery.look()
     site.passes(1)
     site.happens("athanore.agent.finished", 1)
-    site.events[-1]["payload"] = {"message": "Attempt 1 succeeded; the task is in 'Done'."}
-    site.events[-1]["resource"]["athanore.task-id"] = "1"
+    site.heard[-1]["payload"] = {"message": "Attempt 1 succeeded; the task is in 'Done'."}
+    site.heard[-1]["resource"]["athanore.task-id"] = "1"
     await delivery.look()
     (told,) = site.sent
     assert told.subject.endswith(": agent done: Todo")
