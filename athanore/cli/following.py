@@ -86,7 +86,9 @@ class _Names:
         if task not in self._known:
             seen = self._here.ask(Overview, "/overview")
             runs = {} if seen is None else {run.task_id: run.name for run in seen.runs}
-            label = cut(f"{task} {runs.get(task, '')}".strip(), _LONGEST_NAME)
+            label = f"{task} {runs.get(task, '')}".strip()
+            if len(label) > _LONGEST_NAME:
+                label = label[: _LONGEST_NAME - 1] + "…"
             self._known[task] = label, _COLOURS[len(self._known) % len(_COLOURS)]
         label, colour = self._known[task]
         when = datetime.fromisoformat(str(event["at"])).astimezone().strftime("%H:%M:%S")

@@ -19,6 +19,7 @@ EVENTS = [
     {"kind": "claimed", "data": {"queue": "Todo", "attempt": 1}},
     {"kind": "output", "data": {"lines": [{"stream": "stdout", "text": "one \x1b[31m"}]}},
     {"kind": "started", "data": {"pid": 1, "command": "x"}},
+    {"task_id": "2-whose-name-is-very-long", "kind": "finished", "data": {"message": "Done"}},
 ]
 
 
@@ -65,9 +66,10 @@ def test_what_all_agents_say_is_printed_with_whose_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert given("logs", "-f") == 0
-    _, first, second, last = capsys.readouterr().out.splitlines()
+    _, first, second, third, last = capsys.readouterr().out.splitlines()
     assert first.split(maxsplit=2)[1:] == ["0", "attempt 1 begins, from 'Todo'"]
     assert second.split(maxsplit=2)[1] == "1" and "one" in second and "\x1b" not in second
+    assert third.split(maxsplit=1)[1] == "2-whose-name-is-very-lo… Done"
     assert last == "The app has ended, or begins anew."
     assert given("logs", "-f", "--json") == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()[:3]]
