@@ -157,6 +157,7 @@ def security(dispatcher: AgentDispatcher) -> Finding:
     settings = dispatcher.settings
     try:
         check_binding(settings, settings.api_host)
+        prefect_access.check_tokens(dispatcher)
     except ConfigurationError as exc:
         return failed("API access", exc)
     if len(settings.signing_key or b"") in range(1, _SHORTEST_KEY):

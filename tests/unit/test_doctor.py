@@ -151,6 +151,10 @@ FAULTS: dict[str, tuple[Plant, str, Level, str]] = {
         lambda s: s.options.update(api_host="0.0.0.0"),
         "API access", Level.FAIL, "would be open to everybody",
     ),
+    "an approval that agents could give": (
+        lambda s: s.route.update(approve_before="start"),
+        "API access", Level.FAIL, "keeps nobody from approving",
+    ),
     "tokens without a key": (
         lambda s: s.patch.setenv("ATHANORE_API_AUTH", "token"),
         "API access", Level.FAIL, "ATHANORE_API_KEY",

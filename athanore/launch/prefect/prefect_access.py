@@ -48,28 +48,42 @@ async def advice(settings: Settings, url: str) -> str | None:
 
 
 async def check_gates(dispatcher: AgentDispatcher, url: str) -> None:
-    """Refuse routes whose approvals agents could give themselves.
+    """Refuse routes whose approvals agents could give themselves, here or in Prefect.
 
     Raises:
         ConfigurationError: the message names such a route, and says what to do.
     """
+    check_tokens(dispatcher)
+    if (what := _gated(dispatcher)) is not None and await is_open(url):
+        raise ConfigurationError(
+            f"{what} approving in Prefect, which answers without credentials at "
+            f"{without_login(url)}. To close it, {HOW_TO_CLOSE}. {_INSTEAD}"
+        )
+
+
+def check_tokens(dispatcher: AgentDispatcher) -> None:
+    """Refuse routes whose approvals agents could give themselves over the task API.
+
+    Raises:
+        ConfigurationError: the message names such a route, and says what to do.
+    """
+    if (what := _gated(dispatcher)) is not None and dispatcher.settings.api_auth != "token":
+        raise ConfigurationError(
+            f"{what} approving, because the task API asks for no tokens. Set "
+            f"ATHANORE_API_AUTH=token and ATHANORE_API_KEY (see docs/security.md). {_INSTEAD}"
+        )
+
+
+def _gated(dispatcher: AgentDispatcher) -> str | None:
+    """How an error begins about the first route whose approvals must be safe."""
     gated = (r for r in dispatcher.routes.values() if r.approve_before is not None)
     route = next((r for r in gated if not r.approve_insecurely), None)
     if route is None:
-        return
-    what = f"Route {route.name!r}: approve_before={route.approve_before!r} keeps nobody from"
-    instead = "Or accept that with approve_insecurely=True."
-    if dispatcher.settings.api_auth != "token":
-        raise ConfigurationError(
-            f"{what} approving, because the task API asks for no tokens. Set "
-            f"ATHANORE_API_AUTH=token and ATHANORE_API_KEY (see docs/security.md). {instead}"
-        )
-    if await is_open(url):
-        raise ConfigurationError(
-            f"{what} approving in Prefect, which answers without credentials at "
-            f"{without_login(url)}. To close it, {HOW_TO_CLOSE}. {instead}"
-        )
+        return None
+    return f"Route {route.name!r}: approve_before={route.approve_before!r} keeps nobody from"
 
+
+_INSTEAD = "Or accept that with approve_insecurely=True."
 
 HOW_TO_CLOSE = (
     "set PREFECT_SERVER_API_AUTH_STRING where Prefect's server runs, and PREFECT_API_AUTH_STRING "
