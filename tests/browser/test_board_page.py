@@ -119,7 +119,7 @@ def test_a_task_goes_through_the_pipeline_before_ones_eyes(shop: Shop) -> None:
     expect(sheet.get_by_role("heading", level=2)).to_have_text(f"Fix it {ATTACK}")
     expect(sheet.get_by_role("heading", level=2)).to_be_focused()
     expect(sheet).to_contain_text("It breaks.")
-    expect(sheet.locator("#task-why")).to_contain_text("An agent works on it")
+    expect(sheet.locator("#task-state")).to_contain_text("At work")
     log = sheet.get_by_role("log")
     expect(log).to_contain_text(f"<b>Reading</b> the task {task.id}")
     shop.tell(task.id, "go on")
