@@ -11,7 +11,10 @@ from typing import Any, override
 
 from athanore.forges.base import Forge
 from athanore.testing.doubles.github import GitHubDouble, github_double
+from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.gitlab import GitLabDouble, gitlab_double
+from athanore.testing.doubles.gitlab.merges import Merges
+from athanore.testing.doubles.wire import Wire
 from tests.github.described import Description
 from tests.gitlab.described import Description as OfGitLab
 
@@ -35,7 +38,10 @@ class Hosting(ABC):
         forge: the adapter of its repository.
     """
 
-    forge: Forge
+    def __init__(self, wire: Wire[Any], requests: Pulls | Merges, forge: Forge) -> None:
+        self._wire = wire
+        self._requests = requests
+        self.forge = forge
 
     @classmethod
     @contextmanager
@@ -52,21 +58,23 @@ class Hosting(ABC):
     def fails(self, number: int, commit: str) -> None:
         """The CI of a pull request fails with `LOG`."""
 
-    @abstractmethod
     def conflicts(self, number: int) -> None:
         """It conflicts with what it is to be merged into."""
+        with self._wire.lock:
+            self._requests.conflict(number)
 
-    @abstractmethod
     def merge(self, number: int) -> None:
         """A person merges it."""
+        with self._wire.lock:
+            self._requests.merge(number)
 
 
 class OnGitHub(Hosting):
     """GitHub, with pull requests."""
 
     def __init__(self, double: GitHubDouble, repository: Path) -> None:
+        super().__init__(double.wire, double.pulls, double.forge(repository))
         self._double = double
-        self.forge = double.forge(repository)
 
     @override
     @classmethod
@@ -86,23 +94,13 @@ class OnGitHub(Hosting):
         with self._double.wire.lock:
             self._double.pulls.check(commit, "tests", "failure", LOG)
 
-    @override
-    def conflicts(self, number: int) -> None:
-        with self._double.wire.lock:
-            self._double.pulls.conflict(number)
-
-    @override
-    def merge(self, number: int) -> None:
-        with self._double.wire.lock:
-            self._double.pulls.merge(number)
-
 
 class OnGitLab(Hosting):
     """GitLab, with merge requests."""
 
     def __init__(self, double: GitLabDouble, repository: Path) -> None:
+        super().__init__(double.wire, double.merges, double.forge(repository))
         self._double = double
-        self.forge = double.forge(repository)
 
     @override
     @classmethod
@@ -126,13 +124,3 @@ class OnGitLab(Hosting):
         with self._double.wire.lock:
             assert self._double.merges.told(number)["sha"] == commit
             self._double.merges.pipeline(number, "failed", tests=LOG)
-
-    @override
-    def conflicts(self, number: int) -> None:
-        with self._double.wire.lock:
-            self._double.merges.conflict(number)
-
-    @override
-    def merge(self, number: int) -> None:
-        with self._double.wire.lock:
-            self._double.merges.merge(number)

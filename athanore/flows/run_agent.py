@@ -244,9 +244,8 @@ class _Visit:
         except AthanoreError as exc:
             return await self._not_claimed(exc)
         self.app.noted.refused.pop(self.route.name, None)
-        where = (self.run_log, self.task_id)
-        if await going_round.goes_round(self.client, self.app, self.route, *where):
-            return await going_round.stop(self.route, *where, self.log)
+        if await going_round.goes_round(*where):
+            return await going_round.stop(self.route, self.run_log, self.task_id, self.log)
         asked = (self.client, self.app, self.route, self.run_log)
         if (state := await asking.before_agent(*asked, self.handle, self.log)) is not None:
             return state

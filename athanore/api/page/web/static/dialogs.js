@@ -1,5 +1,5 @@
 // What the page says, and what it asks.
-import { $, make, setText } from "./elements.js";
+import { $, button, make, setText } from "./elements.js";
 
 export function say(text, bad) {
   $("said").textContent = text;
@@ -49,4 +49,21 @@ export function ask({ title, text, label, yes, no, secret, required, danger, err
     $("ask-no").onclick = () => dialog.close();
     dialog.onclose = () => resolve(answer);
   });
+}
+
+// A dialog with a list, closed so far: its heading is focused when it opens, and its button closes it.
+export function listDialog(id, heading) {
+  const dialog = make("dialog", "box wide inbox");
+  dialog.id = id;
+  dialog.setAttribute("aria-labelledby", `${id}-title`);
+  const title = make("h2", "", heading);
+  title.id = `${id}-title`;
+  title.tabIndex = -1;
+  const list = make("ol", "inbox-list");
+  list.id = `${id}-list`;
+  const actions = make("div", "actions");
+  actions.append(button("Close", "", () => dialog.close()));
+  dialog.append(title, list, actions);
+  document.body.append(dialog);
+  return dialog;
 }

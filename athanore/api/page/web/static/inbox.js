@@ -1,6 +1,6 @@
 // The inbox: what agents ask people, each with a form to answer it.
 import { request } from "./calls.js";
-import { say } from "./dialogs.js";
+import { listDialog, say } from "./dialogs.js";
 import { $, button, make, setText } from "./elements.js";
 import { page } from "./state.js";
 import { moment } from "./times.js";
@@ -18,20 +18,10 @@ export function startInbox() {
   opener.title = "What agents ask (i)";
   opener.addEventListener("click", open);
   $("dead-count").before(opener);
-  dialog = make("dialog", "box wide inbox");
-  dialog.id = "inbox";
-  dialog.setAttribute("aria-labelledby", "inbox-title");
-  const title = make("h2", "", "Questions of agents");
-  title.id = "inbox-title";
-  title.tabIndex = -1;
-  const list = make("ol", "inbox-list");
-  list.id = "inbox-list";
+  dialog = listDialog("inbox", "Questions of agents");
   const none = make("p", "none", "No agent waits for an answer.");
   none.id = "inbox-none";
-  const actions = make("div", "actions");
-  actions.append(button("Close", "", () => dialog.close()));
-  dialog.append(title, list, none, actions);
-  document.body.append(dialog);
+  $("inbox-list").after(none);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, dialog");
     if (event.key !== "i" || typing || event.ctrlKey || event.metaKey || event.altKey) return;

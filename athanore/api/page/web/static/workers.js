@@ -1,6 +1,6 @@
 // The workers: on which hosts agents run, and emptying one of them.
 import { request } from "./calls.js";
-import { ask, say } from "./dialogs.js";
+import { ask, listDialog, say } from "./dialogs.js";
 import { $, button, make, setText } from "./elements.js";
 import { factsOf, stateOf } from "./fleet.js";
 import { page } from "./state.js";
@@ -13,22 +13,11 @@ let opener = null;
 let timer = 0;
 
 export function startWorkers() {
-  opener = button("", "small workers-count", open);
+  opener = button("", "small", open);
   opener.hidden = true;
   $("agents").after(opener);
-  dialog = make("dialog", "box wide inbox");
-  dialog.id = "workers";
-  dialog.setAttribute("aria-labelledby", "workers-title");
-  const title = make("h2", "", "Workers");
-  title.id = "workers-title";
-  title.tabIndex = -1;
-  const list = make("ol", "inbox-list");
-  list.id = "workers-list";
-  const actions = make("div", "actions");
-  actions.append(button("Close", "", () => dialog.close()));
-  dialog.append(title, list, actions);
+  dialog = listDialog("workers", "Workers");
   dialog.addEventListener("close", () => clearTimeout(timer));
-  document.body.append(dialog);
 }
 
 // Called with each new picture of the board, which says who is online.
