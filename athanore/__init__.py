@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from athanore.agent_adapters.base import AgentAdapter, AgentJob
     from athanore.agent_adapters.cli import CliAgentAdapter
     from athanore.agent_adapters.flow import FlowAgent
-    from athanore.agent_adapters.mcp_servers import McpServer
+    from athanore.agent_adapters.given.mcp_servers import McpServer
     from athanore.agent_adapters.python import PythonAgent
     from athanore.agent_adapters.scripted import ScriptedAgent
     from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
         Task,
         TaskDraft,
     )
-    from athanore.options import NO_DEAD_LETTER
     from athanore.queue_adapters.base import QueueAdapter, QueueBackend
     from athanore.queue_adapters.github.backend import GitHubBoard
-    from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
+    from athanore.queue_adapters.github.projects.backend import GitHubProjectBoard
     from athanore.queue_adapters.gitlab.backend import GitLabBoard
     from athanore.queue_adapters.jira.backend import JiraBoard
     from athanore.queue_adapters.json_file.adapter import JsonFileAdapter
     from athanore.queue_adapters.linear.backend import LinearBoard
     from athanore.queue_adapters.memory import MemoryAdapter
-    from athanore.routes import Route
+    from athanore.routing.options import NO_DEAD_LETTER
+    from athanore.routing.routes import Route
     from athanore.workspaces import DirectoryWorkspace, GitWorkspace, Workspace
 
 __all__ = [
@@ -85,7 +85,7 @@ _HOMES: Final = {
     "AgentAdapter": "athanore.agent_adapters.base",
     "AgentJob": "athanore.agent_adapters.base",
     "CliAgentAdapter": "athanore.agent_adapters.cli",
-    "McpServer": "athanore.agent_adapters.mcp_servers",
+    "McpServer": "athanore.agent_adapters.given.mcp_servers",
     "FlowAgent": "athanore.agent_adapters.flow",
     "PythonAgent": "athanore.agent_adapters.python",
     "ScriptedAgent": "athanore.agent_adapters.scripted",
@@ -101,18 +101,18 @@ _HOMES: Final = {
     "Queue": "athanore.models",
     "Task": "athanore.models",
     "TaskDraft": "athanore.models",
-    "NO_DEAD_LETTER": "athanore.options",
+    "NO_DEAD_LETTER": "athanore.routing.options",
     "QueueAdapter": "athanore.queue_adapters.base",
     "QueueBackend": "athanore.queue_adapters.base",
     "GitHubBoard": "athanore.queue_adapters.github.backend",
     "GitHubForge": "athanore.forges.github",
-    "GitHubProjectBoard": "athanore.queue_adapters.github.project_backend",
+    "GitHubProjectBoard": "athanore.queue_adapters.github.projects.backend",
     "GitLabBoard": "athanore.queue_adapters.gitlab.backend",
     "JiraBoard": "athanore.queue_adapters.jira.backend",
     "JsonFileAdapter": "athanore.queue_adapters.json_file.adapter",
     "LinearBoard": "athanore.queue_adapters.linear.backend",
     "MemoryAdapter": "athanore.queue_adapters.memory",
-    "Route": "athanore.routes",
+    "Route": "athanore.routing.routes",
     "DirectoryWorkspace": "athanore.workspaces",
     "GitLabForge": "athanore.forges.gitlab",
     "GitWorkspace": "athanore.workspaces",

@@ -14,18 +14,18 @@ from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
-from athanore.agent_adapters.by_task import is_adapter
+from athanore.agent_adapters.common.by_task import is_adapter
 from athanore.errors import ConfigurationError, RouteError, unknown_option
 from athanore.forges.base import Forge
-from athanore.options import INHERIT, Inherit, Seconds, takes
-from athanore.outputs import ThenFunction, check_then
-from athanore.prompt_functions import PromptFunction, check_prompt_function
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
-from athanore.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
-from athanore.route_rules import check_beside, check_budgets, check_filters, checked_notify
-from athanore.routes import Route, ranked
-from athanore.schedules import DraftFunction, Schedule
-from athanore.scripts import folder_of_caller, tell_mistakes_in_one_line
+from athanore.routing.options import INHERIT, Inherit, Seconds, takes
+from athanore.routing.outputs import ThenFunction, check_then
+from athanore.routing.prompt_functions import PromptFunction, check_prompt_function
+from athanore.routing.route_options import MAX_CRASHES, QUEUE_OPTIONS, RouteOptions
+from athanore.routing.route_rules import check_beside, check_budgets, check_filters, checked_notify
+from athanore.routing.routes import Route, ranked
+from athanore.routing.schedules import DraftFunction, Schedule
+from athanore.routing.scripts import folder_of_caller, tell_mistakes_in_one_line
 from athanore.settings import Settings, explain
 from athanore.workspaces.base import PublishesWork, WorkspaceProvider, is_provider
 

@@ -31,11 +31,11 @@ from athanore.errors import (
 from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
 from athanore.processes import identity
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
-from athanore.runs.record import Holder, Start, record_of
-from athanore.runs.route_record import RouteRecord
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import Holder, Start, record_of
+from athanore.runs.records.route_record import RouteRecord
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.services import runs
 from tests.harness import prompt

@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from athanore.agent_adapters.deployments import Deployments
-from athanore.agent_adapters.sessions import Session
-from athanore.agent_adapters.waits import TimeLimit, Waits
+from athanore.agent_adapters.given.deployments import Deployments
+from athanore.agent_adapters.given.sessions import Session
+from athanore.agent_adapters.given.waits import TimeLimit, Waits
 from athanore.budgets import Budget
 from athanore.models import AgentEvent, AgentResult, EventKind, Task
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.deployments import DeployedRun, Deployments
-from athanore.agent_adapters.output import Tail
-from athanore.agent_adapters.program import not_started
+from athanore.agent_adapters.common.output import Tail
+from athanore.agent_adapters.common.program import not_started
+from athanore.agent_adapters.given.deployments import DeployedRun, Deployments
 from athanore.errors import ConfigurationError, DispatchError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.seen_through import seen_through

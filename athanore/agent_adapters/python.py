@@ -19,8 +19,8 @@ from typing import Any, Literal, cast
 from pydantic import TypeAdapter
 
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.output import Tail
-from athanore.agent_adapters.program import not_started
+from athanore.agent_adapters.common.output import Tail
+from athanore.agent_adapters.common.program import not_started
 from athanore.agent_adapters.python_child import BOOT, Call, Function, as_result, failed
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter, output_event
 from athanore.errors import ConfigurationError

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.output import Tail
+from athanore.agent_adapters.common.output import Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 
 

@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import IO, Any, ClassVar, Literal, Protocol
 
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.output import LINE_LIMIT, LineSplitter, Tail
-from athanore.agent_adapters.program import (
+from athanore.agent_adapters.common.output import LINE_LIMIT, LineSplitter, Tail
+from athanore.agent_adapters.common.program import (
     exit_code,
     explain,
     fault_of,

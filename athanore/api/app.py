@@ -18,21 +18,16 @@ from athanore.api.page import page
 from athanore.api.page.calls import calls_page
 from athanore.api.routers import (
     agents,
-    board,
-    costs,
     events,
     guide,
-    metrics,
-    overview,
     questions,
     queues,
     reload,
     routes,
-    status,
     tasks,
     webhooks,
-    workers,
 )
+from athanore.api.routers.looking import board, costs, metrics, overview, status, workers
 from athanore.api.security.auth import authenticate
 from athanore.api.security.binding import check_binding
 from athanore.api.security.guard import Guard

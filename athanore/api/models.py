@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
+from athanore.services.showing.views import Kind, NeedsPerson, ProviderLimit
 from athanore.services.status.reasons import Explanation
-from athanore.services.views import Kind, NeedsPerson, ProviderLimit
 from athanore.texts import kept_readable, readable
 
 # Something to be seen: neither space nor a control character, in the words of Rust's and

@@ -7,16 +7,16 @@ import json
 from typing import Any
 from uuid import UUID
 
-from athanore import outputs
 from athanore.api.models import ResultModel
 from athanore.api.prefect.agent_runs import AgentRuns
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.api.security.auth import Caller
 from athanore.errors import ResultRefusedError
+from athanore.routing import outputs
 from athanore.runs import store
-from athanore.runs.outputs import hand_in, handed_in
-from athanore.runs.record import start_at_work
+from athanore.runs.records.outputs import hand_in, handed_in
+from athanore.runs.records.record import start_at_work
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import called
 

@@ -13,12 +13,14 @@ from fastapi import Depends, Path, Request
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import get_current_settings
 
-from athanore.api.comment_keys import CommentKeys
 from athanore.api.events.activity import Activity
 from athanore.api.events.last_lines import LastLines
 from athanore.api.events.live import LiveEvents
 from athanore.api.events.progress import ProgressReports
-from athanore.api.idempotency import Once, key_reused
+from athanore.api.memory.comment_keys import CommentKeys
+from athanore.api.memory.idempotency import Once, key_reused
+from athanore.api.memory.remembered import MAX_AGE, Remembered
+from athanore.api.memory.task_list import TaskList
 from athanore.api.models import ChecklistItemModel, TaskModel, comment_of, summary_of
 from athanore.api.monitoring.attention import Attention
 from athanore.api.monitoring.finished import FinishedRuns
@@ -29,12 +31,10 @@ from athanore.api.prefect.agent_runs import AgentRuns, TaskRuns, run_model
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.prefect.moves import Moves
 from athanore.api.prefect.removals import Removals
+from athanore.api.prefect.seen import Seen
 from athanore.api.problems import Problem
-from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.api.results import Results
 from athanore.api.security.auth import Caller, Gate
-from athanore.api.seen import Seen
-from athanore.api.task_list import TaskList
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import PrefectUnavailableError
 from athanore.models import Task
@@ -42,7 +42,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.background import SideTasks
 from athanore.runtime.boards.board import Board
 from athanore.services import tasks
-from athanore.services.cost_views import By, Report
+from athanore.services.showing.cost_views import By, Report
 from athanore.services.status.costs import costs
 
 _COSTS_AGE = timedelta(seconds=15)

@@ -32,8 +32,8 @@ from athanore.api.routers.questions import AnswerRequest, QuestionRequest
 from athanore.api.security.auth import Caller
 from athanore.api.service import Service
 from athanore.mcp.tool import Arguments, Tool
-from athanore.services.questions import LONGEST_WAIT
-from athanore.services.views import QuestionView
+from athanore.services.people.questions import LONGEST_WAIT
+from athanore.services.showing.views import QuestionView
 
 _PLACE = frozenset({"id", "name", "queue_name", "labels", "assignees", "url"})
 

@@ -26,14 +26,25 @@ from athanore.texts import shown
 from athanore.version import __version__
 
 _GROUPS = {
-    "Begin": ("demo:demo", "starting:init", "starting:doctor", "starting:validate"),
-    "Run": ("serving:up", "serving:api", "running:open_", "running:stop", "running:restart"),
+    "Begin": (
+        "setup.demo:demo",
+        "setup.starting:init",
+        "setup.starting:doctor",
+        "setup.starting:validate",
+    ),
+    "Run": (
+        "run.serving:up",
+        "run.serving:api",
+        "run.running:open_",
+        "run.running:stop",
+        "run.running:restart",
+    ),
     "Deploy": (
-        "deploying:deploy",
-        "deploying:pools",
-        "deploying:prefect_yaml",
-        "deploying:automations",
-        "undeploying:undeploy",
+        "deploy.deploying:deploy",
+        "deploy.deploying:pools",
+        "deploy.deploying:prefect_yaml",
+        "deploy.deploying:automations",
+        "deploy.undeploying:undeploy",
     ),
     "Look": (
         "looking:status",
@@ -41,28 +52,28 @@ _GROUPS = {
         "looking:routes",
         "looking:dead_letters",
         "people:questions",
-        "fleet:workers_app",
+        "run.fleet:workers_app",
         "costs:costs",
-        "task_views:show",
-        "task_views:explain",
-        "task_views:logs",
+        "tasks.task_views:show",
+        "tasks.task_views:explain",
+        "tasks.task_views:logs",
     ),
     "Act": (
-        "daily:add",
-        "acting:create",
-        "daily:edit",
-        "acting:comment",
-        "acting:move",
-        "acting:dispatch",
-        "acting:cancel",
-        "acting:requeue",
+        "tasks.daily:add",
+        "tasks.acting:create",
+        "tasks.daily:edit",
+        "tasks.acting:comment",
+        "tasks.acting:move",
+        "tasks.acting:dispatch",
+        "tasks.acting:cancel",
+        "tasks.acting:requeue",
         "people:answer",
         "people:approve",
         "people:reject",
-        "acting:publish",
-        "reloading:reload",
-        "acting:pause",
-        "acting:resume",
+        "tasks.acting:publish",
+        "run.reloading:reload",
+        "tasks.acting:pause",
+        "tasks.acting:resume",
     ),
 }
 """The commands by where they are, so that only the one that is given is imported."""
@@ -110,7 +121,7 @@ def make_app(word: str = "") -> App:
                 else:
                     app.command(found, group=group, sort_key=place)
         if title == "Run" and given is None:
-            from athanore.cli.fleet import worker_app
+            from athanore.cli.run.fleet import worker_app
 
             app.command(worker_app(group, len(commands)))
         if title == "Act" and given is None:

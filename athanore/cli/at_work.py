@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from athanore.cli.context import app_name
 from athanore.errors import AnswerLostError, NotFoundError
 from athanore.launch.serving import Serving, find_serving
-from athanore.services.views import read_view
+from athanore.services.showing.views import read_view
 
 _PATIENCE = 30.0
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
@@ -39,7 +39,7 @@ class AtWork:
         """Read something; None if it is not answered as expected.
 
         Args:
-            kind: one of the classes of `athanore.services.views`, or a tuple of them.
+            kind: one of the classes of `athanore.services.showing.views`, or a tuple of them.
             query: what is None is not sent.
 
         Raises:

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from athanore.cli.at_work import from_app
 from athanore.cli.context import AppOption, AsJson, with_app
 from athanore.cli.output import print_json, print_table, say
-from athanore.services.cost_views import By, Costs, Report
+from athanore.services.showing.cost_views import By, Costs, Report
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore

@@ -9,7 +9,7 @@ from cyclopts import App, Group, Parameter
 from athanore.cli.context import AppOption, AsJson, user, with_app
 from athanore.cli.output import print_json, print_table, say
 from athanore.errors import ConfigurationError
-from athanore.launch.display import ago
+from athanore.launch.terminal.display import ago
 
 if TYPE_CHECKING:
     from athanore.runs.port import RunStore
@@ -53,7 +53,7 @@ def create(
         raise ConfigurationError("Say what the key may do: --read, or --steer.")
 
     async def action(prefect: RunStore, found: apps.App) -> None:
-        from athanore.services import keys
+        from athanore.services.people import keys
 
         made, token = await keys.create(
             prefect, found, "steer" if steer else "read", name or user()
@@ -69,7 +69,7 @@ def listed(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the keys of an app, the oldest first."""
 
     async def action(prefect: RunStore, found: apps.App) -> None:
-        from athanore.services import keys
+        from athanore.services.people import keys
 
         there = await keys.listed(prefect, found)
         if json:
@@ -90,7 +90,7 @@ def revoke(
     """Have a key open nothing any more."""
 
     async def action(prefect: RunStore, found: apps.App) -> None:
-        from athanore.services import keys
+        from athanore.services.people import keys
 
         gone = await keys.revoke(prefect, found, key)
         say(f"Revoked key {gone.id} ({gone.name}).")

@@ -11,7 +11,7 @@ from athanore.cli.at_work import from_app
 from athanore.cli.context import AppOption, AsJson, Connected, find_app, with_app, with_prefect
 from athanore.cli.output import console, plain, print_json, print_table, say
 from athanore.errors import ConfigurationError
-from athanore.launch.display import (
+from athanore.launch.terminal.display import (
     ago,
     overview_view,
     show_live,
@@ -20,8 +20,8 @@ from athanore.launch.display import (
     until,
     waits_for,
 )
-from athanore.services.route_views import RouteTable
-from athanore.services.views import DeadLetter, OpenTask, Overview, RunView
+from athanore.services.showing.route_views import RouteTable
+from athanore.services.showing.views import DeadLetter, OpenTask, Overview, RunView
 
 if TYPE_CHECKING:
     from athanore.models import Task

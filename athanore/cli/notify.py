@@ -26,7 +26,7 @@ def try_out(*, app: AppOption = None) -> int:
     """Send a test message to each block of notify= and to the webhook; say what came of each."""
 
     async def action(_: PrefectRunStore, found: apps.App) -> int:
-        from athanore.services import notices
+        from athanore.services.people import notices
 
         there, failed = notices.channels(found), 0
         if not there:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from athanore.launch.display import Cell, table, text
+from athanore.launch.terminal.display import Cell, table, text
 from athanore.texts import as_json
 
 _WIDE = 200
@@ -47,7 +47,7 @@ def plain(value: object) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
-    """Print rows under headings; see `athanore.launch.display.table`."""
+    """Print rows under headings; see `athanore.launch.terminal.display.table`."""
     out = console()
     if title:
         out.print(text((title, "bold")))

@@ -11,8 +11,8 @@ from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, AsJson, user, with_app
 from athanore.cli.output import print_json, print_table, say
 from athanore.errors import ConfigurationError
-from athanore.launch.display import ago
-from athanore.services.views import QuestionView
+from athanore.launch.terminal.display import ago
+from athanore.services.showing.views import QuestionView
 
 if TYPE_CHECKING:
     from athanore.runs.prefect_store import PrefectRunStore
@@ -52,7 +52,7 @@ def answer(
     """Answer a question of an agent; the task that waits for it goes on."""
 
     async def action(client: PrefectRunStore, found: App) -> str:
-        from athanore.services import questions
+        from athanore.services.people import questions
 
         asked = await questions.find(client, found, question)
         return (await questions.answer(client, found, asked, text, user())).task_id
@@ -78,7 +78,7 @@ def approve(
     for task_id in ids:
 
         async def action(client: PrefectRunStore, found: App, task: str = task_id) -> None:
-            from athanore.services import approvals
+            from athanore.services.people import approvals
 
             await approvals.approve(client, found, task, user())
 
@@ -102,7 +102,7 @@ def reject(
     """Say no to a task that waits for an approval."""
 
     async def action(client: PrefectRunStore, found: App) -> None:
-        from athanore.services import approvals
+        from athanore.services.people import approvals
 
         await approvals.reject(client, found, task, user(), message)
 
@@ -114,7 +114,7 @@ def reject(
 
 def _open(app: str | None) -> tuple[QuestionView, ...]:
     async def action(client: PrefectRunStore, found: App) -> tuple[QuestionView, ...]:
-        from athanore.services.questions import open_questions, view
+        from athanore.services.people.questions import open_questions, view
 
         return tuple(view(q) for q in await open_questions(client, found))
 

@@ -9,7 +9,7 @@ from cyclopts import App, Group, Parameter
 
 from athanore.cli.context import AppOption, AsJson, find_app
 from athanore.cli.output import print_json, print_table, say, warn
-from athanore.launch.display import ago
+from athanore.launch.terminal.display import ago
 
 
 def workspaces_app(group: Group) -> App:
@@ -27,7 +27,7 @@ def workspaces_app(group: Group) -> App:
 
 def listed(*, app: AppOption = None, json: AsJson = False) -> None:
     """List the folders of tasks on this host."""
-    from athanore.services.workspaces import folders
+    from athanore.services.folders.workspaces import folders
 
     _, dispatcher = find_app(app)
     found = asyncio.run(folders(dispatcher))
@@ -60,7 +60,7 @@ def clean(
 
     A folder in which an agent works is never removed.
     """
-    from athanore.services.workspaces import clean as clean_up
+    from athanore.services.folders.workspaces import clean as clean_up
 
     _, dispatcher = find_app(app)
 

@@ -34,8 +34,8 @@ from athanore.models import BoardIdentity, RetryPolicy
 from athanore.processes import identity
 from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 

@@ -17,7 +17,7 @@ from athanore.deployments import removal
 from athanore.deployments.deploy import deploy_route, poll_now
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, RouteError
-from athanore.route_rules import check_beside, check_filters
+from athanore.routing.route_rules import check_beside, check_filters
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define, sign

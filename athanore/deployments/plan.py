@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
-from athanore.routes import Route
+from athanore.routing.routes import Route
+from athanore.routing.schedules import Schedule
 from athanore.runs.capacity.pausing import queue_description
 from athanore.runs.states import StateName
 from athanore.runtime.routes.route_registry import KnownRoute, Registry, Routes, ranked_routes
 from athanore.runtime.versions import app_version
-from athanore.schedules import Schedule
 from athanore.texts import markdown
 
 AGENT_ENTRYPOINT = "athanore.flows.run_agent.run_agent"

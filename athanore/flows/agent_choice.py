@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from athanore.agent_adapters.by_task import adapter_for, depends_on_task
+from athanore.agent_adapters.common.by_task import adapter_for, depends_on_task
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AgentChoiceError
 from athanore.models import Task
-from athanore.route_rules import check_budgets
-from athanore.routes import Route
+from athanore.routing.route_rules import check_budgets
+from athanore.routing.routes import Route
 from athanore.runtime.apps import App
 
 

@@ -14,20 +14,20 @@ from prefect.exceptions import Abort
 from prefect.states import Failed
 
 from athanore.errors import BoardError
-from athanore.flows import letting_go
 from athanore.flows.attempts.answers import unanswered
 from athanore.flows.attempts.transcript import Log
-from athanore.flows.rejected import rejected
-from athanore.routes import Route
-from athanore.runs import questions
+from athanore.flows.ends import letting_go
+from athanore.flows.ends.rejected import rejected
+from athanore.routing.routes import Route
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Fate, Question
 from athanore.runs.port import RunStore
-from athanore.runs.questions import Fate, Question
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.runtime.leases.verdict import judge
-from athanore.services import approvals
+from athanore.services.people import approvals
 
 
 async def before_agent(

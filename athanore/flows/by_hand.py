@@ -8,9 +8,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingConcurrencySlot, Cancelled, Completed
 
 from athanore.errors import BoardError, DispatchError
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.port import RunStore
-from athanore.runs.run_log import allow_another_start
+from athanore.runs.records.run_log import allow_another_start
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.services import runs

@@ -12,7 +12,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from athanore.errors import BoardError
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
 

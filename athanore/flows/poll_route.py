@@ -29,7 +29,7 @@ from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
 from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import open_runs, store
 from athanore.runs.capacity import pausing
 from athanore.runs.dispatching import Dispatch

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore.errors import DispatchError
 from athanore.flows.agent_choice import is_by_task
 from athanore.models import AgentResult, Fault, FaultKind
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.port import RunStore
 from athanore.runtime.accounts import account_of

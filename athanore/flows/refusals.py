@@ -26,10 +26,10 @@ from athanore.errors import (
 )
 from athanore.flows import retry
 from athanore.flows.attempts.transcript import Log
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps, pausing
 from athanore.runs.port import RunStore
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused

@@ -23,7 +23,7 @@ from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentResult, Task
 from athanore.runs import artifacts
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState, in_short
 from athanore.runtime.apps import App
 from athanore.texts import cut, markdown

@@ -24,33 +24,26 @@ from athanore.errors import (
     PrefectUnavailableError,
     RouteError,
 )
-from athanore.flows import (
-    agent_choice,
-    asking,
-    going_round,
-    hooks,
-    letting_go,
-    provider_limits,
-    refusals,
-    reports,
-)
+from athanore.flows import agent_choice, asking, provider_limits, refusals, reports
 from athanore.flows.attempts import budgets
 from athanore.flows.attempts.attempt import AgentAttempt, cut_short
 from athanore.flows.attempts.booking import note_agent
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Transcript, related
 from athanore.flows.by_hand import hand_over, leave_to_others
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends import going_round, hooks, letting_go
+from athanore.flows.ends.outcome import Conclusion
+from athanore.flows.ends.publishing import ApprovalNeededError
 from athanore.flows.provider_limits import Wait
-from athanore.flows.publishing import ApprovalNeededError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
-from athanore.routes import Route
-from athanore.runs import store, tokens
+from athanore.routing.routes import Route
+from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
-from athanore.runs.route_record import RouteRecord
-from athanore.runs.run_log import RunLog
+from athanore.runs.records import tokens
+from athanore.runs.records.record import record_of
+from athanore.runs.records.route_record import RouteRecord
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import PrefectState
 from athanore.runtime import starts
 from athanore.runtime.apps import App

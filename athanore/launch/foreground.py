@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from athanore.api.security.binding import check_binding
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, reason
-from athanore.launch import keyboard
-from athanore.launch.checks import check_app
 from athanore.launch.early_page import EarlyPage, early_page
-from athanore.launch.ending import shut_down
-from athanore.launch.mcp_extra import without_tools
-from athanore.launch.reference import script_reference
-from athanore.launch.restarting import Restarter, began_at, begin_anew
+from athanore.launch.inspection.checks import check_app
+from athanore.launch.inspection.mcp_extra import without_tools
+from athanore.launch.renewal.reference import script_reference
+from athanore.launch.renewal.restarting import Restarter, began_at, begin_anew
 from athanore.launch.serving import Note, noted
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
+from athanore.launch.terminal import keyboard
+from athanore.launch.terminal.ending import shut_down
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runtime.margins import Margins
 from athanore.runtime.secrets.environment import secret_variables
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from athanore.launch.prefect.prefect_server import PrefectServer
+    from athanore.routing.schedules import Schedule
     from athanore.runtime.apps import App
     from athanore.runtime.routes.route_registry import Routes
-    from athanore.schedules import Schedule
 
 logger = logging.getLogger("athanore")
 
@@ -240,8 +240,8 @@ async def at_work(
     calm_prefect()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         from athanore.flows import conflicts
-        from athanore.launch.code import check_auto
         from athanore.launch.prefect import prefect_access
+        from athanore.launch.renewal.code import check_auto
         from athanore.runtime.apps import App
         from athanore.runtime.registry import registry
 
@@ -270,7 +270,7 @@ async def _serve_app(
 ) -> None:
     from athanore.deployments import claim_app, deploy, planned, poll_now
     from athanore.launch.prefect.prefect_server import prefect_errors
-    from athanore.launch.reloading import Reloader, let_go_on
+    from athanore.launch.renewal.reloading import Reloader, let_go_on
     from athanore.runs.connection.telling import telling_client
     from athanore.runs.links import ui_url
 
@@ -312,7 +312,7 @@ async def _serve_instead(started: Started, app: App, api_socket: socket.socket) 
 
 
 async def _show(screen: Console, app: App) -> None:
-    from athanore.launch.display import show_live
+    from athanore.launch.terminal.display import show_live
     from athanore.runs.connection.transports import prefect_client
 
     try:

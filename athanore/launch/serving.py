@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from athanore.scripts import code_file
+from athanore.routing.scripts import code_file
 from athanore.version import __version__
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Serving:
         since: when it began to serve, in seconds since 1970. A process that begins anew keeps its
             number, and not this.
         is_ready: it answers commands; before that it is starting.
-        restarts: it begins anew when it is told to; see `athanore.launch.restarting`.
+        restarts: it begins anew when it is told to; see `athanore.launch.renewal.restarting`.
         refusals: how often it has refused to.
         refused: why, the last time.
     """

@@ -12,7 +12,7 @@ from prefect.states import Cancelled, Completed
 
 from athanore import names
 from athanore.runs.port import RunQuery, RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runs.store import NOT_TAKEN, WAITING, find_runs
 

@@ -18,11 +18,11 @@ from prefect.exceptions import ObjectNotFound
 from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps
 from athanore.runs.connection.clock import Clock
 from athanore.runs.port import NewRun, RunQuery, RunStore
-from athanore.runs.record import RunRecord
+from athanore.runs.records.record import RunRecord
 from athanore.runs.store import FINISHED, FIRST_VISIT, WORKING, last_finished_runs
 
 _MOST_VISITS = 200

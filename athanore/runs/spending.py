@@ -17,7 +17,7 @@ from athanore import names
 from athanore.budgets import Spent
 from athanore.runs import store
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 
 _OVERLAP = timedelta(minutes=2)  # workers' clocks differ, and states may arrive late
 

@@ -15,7 +15,7 @@ from athanore import names
 from athanore.runs.connection import transports
 from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import NOBODYS_WISH
 
 WAITING = (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)

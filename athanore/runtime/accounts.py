@@ -7,8 +7,8 @@ import os
 from athanore import names
 from athanore.agent_adapters.base import Meter, SupportsAccount
 from athanore.errors import ConfigurationError
-from athanore.route_rules import meter
-from athanore.routes import Route
+from athanore.routing.route_rules import meter
+from athanore.routing.routes import Route
 from athanore.runtime.apps import App
 
 

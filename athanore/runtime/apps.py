@@ -14,6 +14,7 @@ from types import ModuleType
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError
+from athanore.routing.scripts import code_file
 from athanore.runs.capacity.limits import Limits
 from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
@@ -31,7 +32,6 @@ from athanore.runtime.noted import Noted
 from athanore.runtime.routes.route_registry import Registry
 from athanore.runtime.secrets.redaction import RedactedLogs, Redactor
 from athanore.runtime.versions import app_version
-from athanore.scripts import code_file
 
 APP_VARIABLE = "ATHANORE_APP"
 """Names the app that a process serves; several are separated by commas."""

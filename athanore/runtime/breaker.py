@@ -15,7 +15,7 @@ import re
 from collections import deque
 
 from athanore.models import AgentResult
-from athanore.routes import Route
+from athanore.routing.routes import Route
 
 
 class Breaker:

@@ -19,7 +19,7 @@ from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
 from athanore.runs import store
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 
 

@@ -15,11 +15,11 @@ from athanore.errors import (
     TaskBusyError,
 )
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.links import run_url
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import find_route, listed, watched
@@ -27,7 +27,7 @@ from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import runs
 from athanore.services.access import PrefectAccess
 from athanore.services.runs import Dispatched
-from athanore.services.views import DeadLetter
+from athanore.services.showing.views import DeadLetter
 
 type AtRest = Sequence[tuple[Task, FlowRun | None]]
 """Idle tasks where dead letters may be, each with its newest finished run."""

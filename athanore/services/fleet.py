@@ -14,9 +14,9 @@ from athanore.runs import store
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Drain
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
-from athanore.services.views import WorkerView
+from athanore.services.showing.views import WorkerView
 
 
 async def workers(prefect: RunStore, app: App) -> list[WorkerView]:

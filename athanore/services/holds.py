@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import BoardError, NotFoundError
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps
 from athanore.runs.port import RunStore
 from athanore.runtime.apps import App

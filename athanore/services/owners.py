@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from athanore.errors import MatchError, NotFoundError, TaskNotOursError
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.apps import App
 from athanore.runtime.routes import ownership
 from athanore.runtime.routes.route_registry import Routes

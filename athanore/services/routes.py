@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.port import RunStore
 from athanore.runtime.apps import App

@@ -17,12 +17,12 @@ from prefect.states import Cancelled, Cancelling
 from athanore import names
 from athanore.errors import DispatchError, MatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.capacity import label_caps
+from athanore.runs.kept.questions import waits_for
 from athanore.runs.port import RunStore
-from athanore.runs.questions import waits_for
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import find_route, listed, watched, watching

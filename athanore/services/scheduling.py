@@ -30,14 +30,14 @@ from athanore.errors import (
 )
 from athanore.models import Task, TaskDraft
 from athanore.queue_adapters.whole_board import SupportsCopy
+from athanore.routing.schedules import Schedule
 from athanore.runs.port import RunQuery, RunStore, Switches
 from athanore.runs.prefect_store import polls_are_paused
 from athanore.runs.store import FINISHED
 from athanore.runtime.apps import App
-from athanore.schedules import Schedule
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
-from athanore.services.route_views import ScheduleView
+from athanore.services.showing.route_views import ScheduleView
 
 logger = logging.getLogger("athanore")
 

@@ -9,10 +9,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps
 from athanore.runs.port import NewRun, RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore")

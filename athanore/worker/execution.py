@@ -23,9 +23,9 @@ from athanore.flows.create_task import create_task
 from athanore.flows.poll_route import poll_route
 from athanore.flows.run_agent import run_agent
 from athanore.processes import identity
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import Holder
+from athanore.runs.records.record import Holder
 from athanore.runtime.apps import App
 from athanore.runtime.registry import app_of_run
 

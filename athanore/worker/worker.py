@@ -39,18 +39,18 @@ from athanore.runtime.leases.lease import Lease
 from athanore.runtime.leases.lease_keeper import kept
 from athanore.runtime.leases.local_runs import StopReason
 from athanore.runtime.registry import registry
-from athanore.worker.alarms import Alarms
-from athanore.worker.beside import Work, beside_agents, beside_polls
 from athanore.worker.client import PatientTransport, shared_client
-from athanore.worker.due_polls import DuePolls
+from athanore.worker.duties.beside import Work, beside_agents, beside_polls
 from athanore.worker.execution import Execution
-from athanore.worker.foreign import ForeignRuns, older_polls
 from athanore.worker.held import HeldRuns
 from athanore.worker.in_thread import in_thread
-from athanore.worker.offers import Offers
-from athanore.worker.place import Place, place_of
-from athanore.worker.polls import PollLanes, clear_polls
-from athanore.worker.unchanged import UnchangedPolls
+from athanore.worker.poll_runs.due_polls import DuePolls
+from athanore.worker.poll_runs.polls import PollLanes, clear_polls
+from athanore.worker.poll_runs.unchanged import UnchangedPolls
+from athanore.worker.taking.alarms import Alarms
+from athanore.worker.taking.foreign import ForeignRuns, older_polls
+from athanore.worker.taking.offers import Offers
+from athanore.worker.taking.place import Place, place_of
 
 _PAGE = 200  # what Prefect offers at most at a time
 _CLEARED_TOGETHER = 50

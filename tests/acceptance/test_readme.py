@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from athanore import JsonFileAdapter
-from athanore.launch.checks import check_app
+from athanore.launch.inspection.checks import check_app
 from tests.acceptance.system import README, ROOT, readme_block
 
 PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import AgentEvent, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 
 NASTY = Path(__file__).with_name("nasty.py")
 _UNIT = 1 if sys.platform == "darwin" else 1024

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.program import spawn
+from athanore.agent_adapters.common.program import spawn
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import AgentEvent, EventKind, Task
 from athanore.processes.supervisor import default_reaper, supervise
-from athanore.routes import Route
+from athanore.routing.routes import Route
 
 NASTY = [sys.executable, "-I", "-S", str(Path(__file__).with_name("nasty.py"))]
 

@@ -20,10 +20,10 @@ from athanore.deployments.plan import plan
 from athanore.dispatcher import AgentDispatcher
 from athanore.launch.sockets import listen
 from athanore.queue_adapters.base import QueueAdapter
-from athanore.runs import tokens
 from athanore.runs.connection.transports import prefect_client
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.run_log import RunLog
+from athanore.runs.records import tokens
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.margins import Margins
 from tests.harness import Prefect

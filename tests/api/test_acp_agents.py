@@ -27,9 +27,9 @@ from athanore.agent_adapters.acp import AcpAgentAdapter
 from athanore.agent_adapters.acp.conversation import Permissions
 from athanore.agent_adapters.acp.dialects import dialect_of
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.sessions import Session
+from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, scripted
 from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, hang, say

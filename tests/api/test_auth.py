@@ -17,8 +17,8 @@ from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.api.security.auth import Gate
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import tokens
-from athanore.runs.record import RunRecord, Start
+from athanore.runs.records import tokens
+from athanore.runs.records.record import RunRecord, Start
 from athanore.runtime.apps import App
 from tests.api.conftest import OPERATOR, dispatcher
 from tests.api.rig import NO_PREFECT, Api, bearer

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter, Task
-from athanore.runs import tokens
+from athanore.runs.records import tokens
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, served
 

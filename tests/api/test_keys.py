@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from prefect.client.schemas.actions import VariableUpdate
 
-from athanore.runs import keys
-from athanore.runs.keys import Scope
+from athanore.runs.kept import keys
+from athanore.runs.kept.keys import Scope
 from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer

@@ -28,8 +28,8 @@ from athanore.api.connections import (
     Refusals,
 )
 from athanore.api.events.sequence import WINDOW, Cursor
+from athanore.api.memory.task_list import TaskList
 from athanore.api.security.guard import MAX_BODY, MAX_HELD, Guard
-from athanore.api.task_list import TaskList
 from athanore.errors import QueueNotFoundError
 from athanore.http_client.hosts import HostPolicy
 from athanore.launch.sockets import listen

@@ -22,7 +22,7 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import ClaudeAgentAdapter
 from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.models import AgentEvent, AgentResult, EventKind
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.agents.model import scripted
 from tests.agents.real_programs import AGENTS, MAKE, home_folder
 from tests.api.rig import Api

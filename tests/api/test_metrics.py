@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from athanore import AgentOutcome, AgentResult
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from tests.api.rig import Api
 from tests.support import wait_until
 

@@ -16,8 +16,8 @@ from athanore import AgentDispatcher, MemoryAdapter
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.security.auth import Gate, Role
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import tokens
 from athanore.runs.connection.clock import Clock
+from athanore.runs.records import tokens
 from athanore.runtime.apps import App
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 
-from athanore.runs import questions
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Question
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.questions import Question
 from tests.api.conftest import OPERATOR
 from tests.api.rig import Api, bearer
 from tests.api.test_keys import make

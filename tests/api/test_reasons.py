@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from athanore.api import seen
+from athanore.api.prefect import seen
 from tests.api.conftest import ODD, dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until

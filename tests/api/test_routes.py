@@ -14,8 +14,8 @@ from prefect.client.schemas.actions import DeploymentUpdate
 
 from athanore import names
 from athanore.models import Queue
-from athanore.routes import Route
-from athanore.runs import tokens
+from athanore.routing.routes import Route
+from athanore.runs.records import tokens
 from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions
 from tests.api.conftest import ODD, OPERATOR, dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served

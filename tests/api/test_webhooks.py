@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher, GitWorkspace, MemoryAdapter
-from athanore.runs import pulls
+from athanore.runs.kept import pulls
+from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.pulls import OpenPull
 from athanore.runtime.secrets.environment import is_secret
 from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.linear import linear_double

@@ -19,7 +19,7 @@ import psutil
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.models import AgentEvent, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.claude.endpoint import Script, ScriptedModel, scripted_model
 
 PATIENCE = 60.0

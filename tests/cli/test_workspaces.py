@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, GitWorkspace, MemoryAdapter, Task
-from athanore.worker.tidying import tidy_once
+from athanore.worker.duties.tidying import tidy_once
 from athanore.workspaces.base import Workspace, WorkspaceRequest
 from tests.cli.rig import Cli
 from tests.harness import prompt

@@ -18,7 +18,7 @@ from athanore.agent_adapters.python import PythonAgent
 from athanore.agent_adapters.scripted import Fail, Say, Script, ScriptedAgent, Wait
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker
 from tests.agents import functions
 

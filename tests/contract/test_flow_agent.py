@@ -18,11 +18,11 @@ from prefect.states import Cancelled, Completed, Failed, Running
 
 from athanore import AgentDispatcher, FlowAgent, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.deployments import DeployedRun
+from athanore.agent_adapters.given.deployments import DeployedRun
 from athanore.errors import ConfigurationError
 from athanore.flows.attempts.deployed import AttemptDeployments
 from athanore.models import AgentOutcome, FaultKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.connection.clock import Clock
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker

@@ -37,18 +37,19 @@ from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
-from athanore.routes import RetryPolicy, Route
-from athanore.runs import clearing, keys, questions, store
+from athanore.routing.routes import RetryPolicy, Route
+from athanore.runs import clearing, store
 from athanore.runs.capacity import label_caps, limits, pausing
 from athanore.runs.capacity.slots import Slots
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatch, Dispatching
-from athanore.runs.outputs import hand_in, handed_in
+from athanore.runs.kept import keys, questions
+from athanore.runs.kept.questions import Question
 from athanore.runs.port import NewRun, RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.questions import Question
-from athanore.runs.record import has_moved_itself, note_move, record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.outputs import hand_in, handed_in
+from athanore.runs.records.record import has_moved_itself, note_move, record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of

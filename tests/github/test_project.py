@@ -20,7 +20,7 @@ from athanore.errors import (
 )
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github import GitHubProjectBoard
-from athanore.queue_adapters.github.project_adapter import GitHubProjectAdapter
+from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.state import Row
 from athanore.testing.doubles.wire import Kind

@@ -17,9 +17,9 @@ from athanore.errors import (
     QueueNotEmptyError,
     QueueNotFoundError,
 )
-from athanore.launch.checks import check_queues
-from athanore.launch.doctor import board_finding
-from athanore.launch.findings import Level
+from athanore.launch.inspection.checks import check_queues
+from athanore.launch.inspection.doctor import board_finding
+from athanore.launch.inspection.findings import Level
 from athanore.queue_adapters.github import GitHubBoard
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.backend import api_of

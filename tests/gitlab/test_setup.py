@@ -8,8 +8,8 @@ import pytest
 
 from athanore import AgentDispatcher, GitLabBoard
 from athanore.errors import ConfigurationError
-from athanore.launch.doctor import board_finding
-from athanore.launch.findings import Level
+from athanore.launch.inspection.doctor import board_finding
+from athanore.launch.inspection.findings import Level
 from athanore.queue_adapters.base import HasIdentity
 from athanore.testing.doubles.gitlab import GitLabDouble
 from athanore.testing.doubles.gitlab.server import TOKEN

@@ -13,7 +13,7 @@ from athanore.deployments import check_app_record, claim_app, deploy
 from athanore.deployments.plan import plan
 from athanore.errors import AppTakenError
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of

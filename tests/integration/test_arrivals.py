@@ -13,7 +13,7 @@ from athanore.runs.connection.clock import Clock
 from athanore.runs.connection.transports import prefect_client
 from athanore.runs.dispatching import Dispatching
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.worker.arrivals import watch_arrivals
+from athanore.worker.taking.arrivals import watch_arrivals
 from tests.harness import app_name, prompt
 
 

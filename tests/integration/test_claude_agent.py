@@ -30,8 +30,8 @@ if CLI is None:
     )
 
 from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter  # noqa: E402
-from athanore.agent_adapters.mcp_servers import BoardAccess  # noqa: E402
-from athanore.agent_adapters.sessions import Session  # noqa: E402
+from athanore.agent_adapters.given.mcp_servers import BoardAccess  # noqa: E402
+from athanore.agent_adapters.given.sessions import Session  # noqa: E402
 
 # claude-code-sdk never closes its message streams.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")

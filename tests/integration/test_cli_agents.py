@@ -20,9 +20,9 @@ import pytest
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
-from athanore.agent_adapters.sessions import Session
+from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentOutcome, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, Json, Model, Refusal, scripted
 from tests.agents.real_programs import AGENTS, MAKE, home_folder
 from tests.claude.rig import eventually

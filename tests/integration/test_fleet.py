@@ -21,7 +21,7 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
-from athanore.worker.place import LOST_STAYS, Place
+from athanore.worker.taking.place import LOST_STAYS, Place
 from tests.harness import app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until

@@ -24,15 +24,15 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.errors import BoardUnavailableError, InvalidTaskError
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
 from athanore.runs import clearing, store
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import Holder, Start, has_moved_itself, note_move, record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import Holder, Start, has_moved_itself, note_move, record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.liveness import Liveness

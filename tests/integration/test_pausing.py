@@ -15,11 +15,11 @@ from prefect.states import Pending, Running
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.runs.capacity import pausing
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import runs

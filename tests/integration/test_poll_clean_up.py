@@ -16,7 +16,7 @@ from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
 from athanore.runs.connection.transports import prefect_client
 from athanore.runs.states import StateName
-from athanore.worker.polls import PollLanes
+from athanore.worker.poll_runs.polls import PollLanes
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 

@@ -17,7 +17,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.services import notices
+from athanore.services.people import notices
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 

@@ -17,8 +17,8 @@ from athanore.flows.sweeping.sweep import look_once
 from athanore.runs import store
 from athanore.runs.capacity import pausing
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.route_record import RouteRecord
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.route_record import RouteRecord
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from athanore import AgentDispatcher, CliAgentAdapter, MemoryAdapter
-from athanore.agent_adapters.sessions import Session
+from athanore.agent_adapters.given.sessions import Session
 from tests.harness import app_name, prompt, running
 
 CODEX = """#!/bin/sh

@@ -15,10 +15,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running, Scheduled, Suspended
 
 from athanore import AgentOutcome, AgentResult, names
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
-from athanore.runs.record import Holder, result_of
+from athanore.runs.records.record import Holder, result_of
 from athanore.runtime import starts
 from athanore.runtime.leases.liveness import Liveness
 from athanore.services import runs

@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Cancelling, Running
 
 from athanore import names
 from athanore.flows.sweeping.recovery import Recovery
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.registry import registry
 from athanore.worker.execution import Execution
 from tests.integration.test_interrupted import DEAD, Site, site_at

@@ -8,8 +8,8 @@ import pytest
 
 from athanore import AgentDispatcher, JiraBoard
 from athanore.errors import ConfigurationError
-from athanore.launch.doctor import board_finding
-from athanore.launch.findings import Level
+from athanore.launch.inspection.doctor import board_finding
+from athanore.launch.inspection.findings import Level
 from athanore.testing.doubles.jira import JiraDouble
 from athanore.testing.doubles.jira.server import EMAIL, TOKEN
 from tests.harness import prompt

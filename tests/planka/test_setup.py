@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher, ConfigurationError
-from athanore.launch.checks import check_app
-from athanore.launch.doctor import board_finding
-from athanore.launch.findings import Level
+from athanore.launch.inspection.checks import check_app
+from athanore.launch.inspection.doctor import board_finding
+from athanore.launch.inspection.findings import Level
 from tests.planka.server import Server
 
 

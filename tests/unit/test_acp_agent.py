@@ -16,10 +16,10 @@ pytest.importorskip("acp")
 
 from athanore.agent_adapters.acp import AcpAgentAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.agent_adapters.sessions import Session
+from athanore.agent_adapters.given.sessions import Session
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.claude.rig import eventually
 from tests.harness import prompt
 

@@ -10,7 +10,7 @@ from athanore.agent_adapters.acp.conversation import Conversation
 from athanore.agent_adapters.acp.dialects import dialect_of
 from athanore.agent_adapters.base import AgentJob
 from athanore.models import AgentEvent, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.harness import prompt
 
 acp: Any = pytest.importorskip("acp")

@@ -18,8 +18,8 @@ from athanore import (
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.errors import AgentChoiceError, ConfigurationError, NotFoundError, RouteError
 from athanore.flows.agent_choice import is_by_task, with_agent
-from athanore.launch.checks import check_agent
-from athanore.launch.code import differences
+from athanore.launch.inspection.checks import check_agent
+from athanore.launch.renewal.code import differences
 from athanore.runtime.accounts import meter_of
 from athanore.runtime.apps import App
 from athanore.runtime.versions import app_version

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from athanore import AgentDispatcher, Task
-from athanore.cli.agent_choice import AgentKind, with_agent
-from athanore.cli.templates import FILES, BoardKind
+from athanore.cli.setup.agent_choice import AgentKind, with_agent
+from athanore.cli.setup.templates import FILES, BoardKind
 
 BOARDS = get_args(BoardKind.__value__)
 AGENTS = [kind for kind in get_args(AgentKind.__value__) if kind != "own"]

@@ -13,10 +13,10 @@ from athanore import AgentDispatcher, MemoryAdapter
 from athanore.errors import ConfigurationError, DispatchError
 from athanore.launch.prefect import prefect_access
 from athanore.processes import identity
-from athanore.runs import questions
-from athanore.runs.record import Holder
+from athanore.runs.kept import questions
+from athanore.runs.records.record import Holder
 from athanore.runs.states import StateName
-from athanore.services import approvals
+from athanore.services.people import approvals
 from tests.harness import prompt
 from tests.memory_store import no_events
 from tests.unit.test_questions_table import Asking

@@ -15,16 +15,16 @@ from athanore import AgentOutcome, AgentResult, DirectoryWorkspace, GitWorkspace
 from athanore.errors import RouteError
 from athanore.flows import asking
 from athanore.flows.attempts import answers
-from athanore.flows.outcome import Conclusion
-from athanore.flows.publishing import ApprovalNeededError
+from athanore.flows.ends.outcome import Conclusion
+from athanore.flows.ends.publishing import ApprovalNeededError
 from athanore.processes import identity
-from athanore.runs import questions
-from athanore.runs.questions import Question
-from athanore.runs.record import Holder, record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Question
+from athanore.runs.records.record import Holder, record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import RunControl
-from athanore.services import approvals
+from athanore.services.people import approvals
 from athanore.workspaces.base import WorkspaceRequest
 from tests.memory_store import no_events
 from tests.repositories import Repository, commit, git

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from athanore.cli import asking, main, starting
-from athanore.cli.agent_choice import AGENTS, missing, proposed_agent
+from athanore.cli import main
+from athanore.cli.setup import asking, starting
+from athanore.cli.setup.agent_choice import AGENTS, missing, proposed_agent
 
 type Answers = Callable[..., list[str]]
 

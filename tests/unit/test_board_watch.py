@@ -13,7 +13,7 @@ from athanore import AgentDispatcher, JsonFileAdapter, MemoryAdapter, Task, name
 from athanore.errors import BoardBrokenError
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime.apps import App
-from athanore.worker.board_watch import BoardWatch
+from athanore.worker.duties.board_watch import BoardWatch
 from tests.harness import prompt
 from tests.memory_store import MemoryRunStore
 

@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import TypeAdapter, ValidationError
 
 from athanore import JsonFileAdapter, MemoryAdapter, Task
-from athanore.agent_adapters.output import LineSplitter
+from athanore.agent_adapters.common.output import LineSplitter
 from athanore.api.models import Words
 from athanore.cli import output
-from athanore.launch import display
+from athanore.launch.terminal import display
 from athanore.queue_adapters.sql import SqlBoard
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.secrets.environment import agent_environment
 from athanore.runtime.secrets.redaction import Redactor
 from athanore.texts import (

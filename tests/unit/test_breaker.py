@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from athanore import AgentOutcome, AgentResult
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.breaker import Breaker
 from tests.harness import prompt
 

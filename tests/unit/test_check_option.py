@@ -9,8 +9,8 @@ import pytest
 from athanore import AgentOutcome, AgentResult
 from athanore.errors import RouteError
 from athanore.models import Fault, FaultKind
-from athanore.route_options import RouteOptions
-from athanore.runs.record import RunRecord
+from athanore.routing.route_options import RouteOptions
+from athanore.runs.records.record import RunRecord
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 
 from athanore import AgentDispatcher, ConfigurationError, JsonFileAdapter, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
-from athanore.launch.checks import check_app
+from athanore.launch.inspection.checks import check_app
 from athanore.models import AgentOutcome, AgentResult, Queue
-from athanore.route_rules import wrong_queues
+from athanore.routing.route_rules import wrong_queues
 
 
 def prompt(task_id: str, task_name: str) -> str:

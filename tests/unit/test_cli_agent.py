@@ -13,9 +13,9 @@ import pytest
 
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli.adapter import CliAgentAdapter
-from athanore.agent_adapters.sessions import Session
+from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentEvent, AgentOutcome, EventKind, FaultKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.harness import prompt
 
 STREAMS = Path(__file__).parent.parent / "agents" / "streams"

@@ -10,12 +10,12 @@ import pytest
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.errors import ConfigurationError
 from athanore.flows.sweeping import open_questions
-from athanore.launch.checks import check_app
+from athanore.launch.inspection.checks import check_app
 from athanore.models import Comment, Task
 from athanore.queue_adapters.github.issues import comment as github_comment
-from athanore.runs.questions import Fate
-from athanore.services import approvals, comment_answers
-from athanore.services import questions as use_cases
+from athanore.runs.kept.questions import Fate
+from athanore.services.people import approvals, comment_answers
+from athanore.services.people import questions as use_cases
 from tests.harness import prompt
 from tests.memory_store import no_events
 from tests.rules_site import Board

@@ -9,9 +9,9 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from tests.harness import prompt
 

@@ -20,8 +20,8 @@ from prefect.settings import (
 
 from athanore import JsonFileAdapter, ScriptedAgent
 from athanore.dispatcher import AgentDispatcher
-from athanore.launch.doctor import board_finding, examine, judge_prefect
-from athanore.launch.findings import Finding, Level
+from athanore.launch.inspection.doctor import board_finding, examine, judge_prefect
+from athanore.launch.inspection.findings import Finding, Level
 from athanore.queue_adapters.sql import SqlBoard
 from tests.harness import prompt
 from tests.support import free_port

@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.launch import keyboard
-from athanore.launch.ending import shut_down
 from athanore.launch.stopping import Stop
+from athanore.launch.terminal import keyboard
+from athanore.launch.terminal.ending import shut_down
 from athanore.runtime.apps import App
 
 

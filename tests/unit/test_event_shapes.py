@@ -16,8 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from athanore import AgentEvent, EventKind, names
-from athanore.flows import hooks
 from athanore.flows.attempts.transcript import Transcript
+from athanore.flows.ends import hooks
 from athanore.runs.capacity import pausing
 from athanore.runs.events import activity, shapes
 from athanore.runs.events.announcer import Announcer

@@ -12,7 +12,7 @@ import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, DirectoryWorkspace, MemoryAdapter
 from athanore.errors import WorkspaceError
-from athanore.services import workspaces
+from athanore.services.folders import workspaces
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.mirror import Mirror

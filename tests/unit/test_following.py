@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from athanore.cli import main
-from athanore.cli.following import lines_of
+from athanore.cli.tasks.following import lines_of
 from athanore.launch.serving import serving
 
 EVENTS = [

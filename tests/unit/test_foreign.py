@@ -16,7 +16,7 @@ from athanore import AgentDispatcher, DirectoryWorkspace, GitWorkspace, MemoryAd
 from athanore.runs.capacity.fleet import WorkerEntry
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
-from athanore.worker.foreign import ForeignRuns, older_polls
+from athanore.worker.taking.foreign import ForeignRuns, older_polls
 from tests.harness import prompt
 
 pytestmark = pytest.mark.smoke

@@ -16,10 +16,10 @@ from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.agent_adapters.claude.messages import Transcript
 from athanore.agent_adapters.cli.adapter import PRESETS
 from athanore.agent_adapters.cli.reader import failure
-from athanore.agent_adapters.resets import reset_in
+from athanore.agent_adapters.common.resets import reset_in
 from athanore.models import AgentEvent, EventKind
 from athanore.queue_adapters.github.client import limit_in
-from athanore.runs.record import RunRecord
+from athanore.runs.records.record import RunRecord
 from athanore.texts import count
 
 NO_NUMBERS = ("1e999", "-1e999", "NaN", "null", '"12"', "{}", "[]", "true", "1" * 400, '"x"')

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect.states import Completed
 
 from athanore import names
-from athanore.runs.homes import home_of
-from athanore.runs.record import Holder
+from athanore.runs.kept.homes import home_of
+from athanore.runs.records.record import Holder
 from tests.memory_store import no_events
 from tests.rules_site import Site
 

@@ -23,7 +23,7 @@ APP = """
 import asyncio, json, os, resource, signal, sys
 from athanore.launch.stopping import in_foreground
 from athanore.processes.supervisor import supervise
-from athanore.agent_adapters.program import exit_code, spawn
+from athanore.agent_adapters.common.program import exit_code, spawn
 
 async def service(stop):
     async with supervise() as agent:

@@ -13,7 +13,7 @@ from athanore.errors import RouteError
 from athanore.models import Task
 from athanore.runs.capacity import label_caps
 from athanore.runs.capacity.slots import Slots
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.services import runs
 from athanore.services.holds import Holds
 from athanore.services.status import dry_run

@@ -13,9 +13,9 @@ import pytest
 from athanore import CliAgentAdapter, MemoryAdapter, ScriptedAgent
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.dispatcher import AgentDispatcher
-from athanore.launch import mcp_extra
 from athanore.launch.foreground import app_is_checked
-from athanore.launch.mcp_extra import mcp_findings
+from athanore.launch.inspection import mcp_extra
+from athanore.launch.inspection.mcp_extra import mcp_findings
 from athanore.launch.stopping import Stop
 from tests.harness import prompt
 

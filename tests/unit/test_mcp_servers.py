@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from athanore.agent_adapters import mcp_servers
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import ClaudeAgentAdapter
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.agent_adapters.cli.adapter import PRESETS
-from athanore.agent_adapters.mcp_servers import McpServer, board_server, lesson
+from athanore.agent_adapters.given import mcp_servers
+from athanore.agent_adapters.given.mcp_servers import McpServer, board_server, lesson
 from athanore.api.tools import TOOLS
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.harness import prompt
 
 BOARD = {

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from athanore import MemoryAdapter
 from athanore.errors import DispatchError
-from athanore.launch.display import overview_view
+from athanore.launch.terminal.display import overview_view
 from athanore.queue_adapters.document.document import Document
 from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
+from athanore.services.showing.views import Kind, NeedsPerson, Overview
 from athanore.services.status.machinery import Machinery
 from athanore.services.status.needs_person import needs_person
-from athanore.services.views import Kind, NeedsPerson, Overview
 from tests.rules_site import Site
 
 OURS = "athanore"

@@ -14,8 +14,8 @@ import pytest
 
 from athanore import AgentOutcome, AgentResult, GitWorkspace, Workspace
 from athanore.errors import WorkspaceError
-from athanore.runs.pulls import OpenPull
-from athanore.services.reactions import told
+from athanore.runs.kept.pulls import OpenPull
+from athanore.services.pull_requests.reactions import told
 from tests.repositories import ALONE, commit, git
 from tests.unit.test_git_workspace import Site
 

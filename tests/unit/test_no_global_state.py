@@ -33,7 +33,10 @@ OF_PREFECTS_SERVER = {
 }
 """In the process of the Prefect server, which uvicorn starts by the name of a function."""
 
-OF_THE_CODE = {"options/described.py: descriptions", "options/option.py: options_of"}
+OF_THE_CODE = {
+    "routing/options/described.py: descriptions",
+    "routing/options/option.py: options_of",
+}
 """Read once from a class of the code, which does not change while a process runs."""
 
 CONSTANTS = {

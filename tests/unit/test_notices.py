@@ -16,9 +16,9 @@ from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.queue_adapters.gitlab.webhook import Deliveries
 from athanore.runtime.apps import App
 from athanore.runtime.secrets.environment import is_secret
-from athanore.services import notices
-from athanore.services.notices import Message, WebhookChannel
-from athanore.worker.notifying import Delivery
+from athanore.services.people import notices
+from athanore.services.people.notices import Message, WebhookChannel
+from athanore.worker.duties.notifying import Delivery
 from tests.harness import app_name
 from tests.memory_store import MemoryRunStore
 

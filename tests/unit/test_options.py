@@ -16,7 +16,7 @@ import athanore
 from athanore import NO_DEAD_LETTER, AgentDispatcher, Route
 from athanore.api.routers.routes import RouteModel, shown_options
 from athanore.errors import ConfigurationError, RouteError
-from athanore.options import (
+from athanore.routing.options import (
     INHERIT,
     Option,
     count,
@@ -26,7 +26,7 @@ from athanore.options import (
     shown,
     takes,
 )
-from athanore.route_options import OPTIONS, RouteOptions
+from athanore.routing.route_options import OPTIONS, RouteOptions
 from athanore.runtime.routes import definitions
 from athanore.runtime.routes.definitions import sent_options
 from tests.unit.test_options_table import markdown_rows

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from athanore import AgentDispatcher
-from athanore.options import summary
-from athanore.route_options import RouteOptions
+from athanore.routing.options import summary
+from athanore.routing.route_options import RouteOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "routes.md"
 HEAD = "| option | default | what it does |\n| --- | --- | --- |\n"

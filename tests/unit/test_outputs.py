@@ -8,11 +8,12 @@ import pytest
 from prefect.client.schemas.objects import State
 from pydantic import BaseModel, Field, field_validator
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task, outputs
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
 from athanore.errors import ResultRefusedError, RouteError
-from athanore.flows.outcome import Conclusion
-from athanore.runs.outputs import hand_in, handed_in
-from athanore.runs.record import record_of
+from athanore.flows.ends.outcome import Conclusion
+from athanore.routing import outputs
+from athanore.runs.records.outputs import hand_in, handed_in
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState, StateName
 from tests.harness import prompt
 from tests.memory_store import no_events

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from athanore.launch.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
-from athanore.launch.findings import Level
+from athanore.launch.inspection.doctor import _web_pages as web_pages  # pyright: ignore[reportPrivateUsage]
+from athanore.launch.inspection.findings import Level
 
 pytestmark = pytest.mark.smoke
 

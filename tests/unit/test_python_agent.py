@@ -17,7 +17,7 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.python import PythonAgent
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from tests.agents import functions
 from tests.harness import prompt
 
@@ -89,7 +89,7 @@ def test_a_function_of_a_script_is_found_by_its_file(tmp_path: Path) -> None:
         "import asyncio\n"
         "from athanore import AgentJob, MemoryAdapter, Task\n"
         "from athanore.agent_adapters.python import PythonAgent\n"
-        "from athanore.routes import Route\n"
+        "from athanore.routing.routes import Route\n"
         "def work(job):\n"
         "    print('worked on', job.task.id)\n"
         "if __name__ == '__main__':\n"

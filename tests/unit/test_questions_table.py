@@ -29,15 +29,16 @@ from athanore.flows import asking
 from athanore.flows.attempts import answers
 from athanore.models import RetryPolicy
 from athanore.processes import identity
-from athanore.runs import clearing, questions
-from athanore.runs.questions import Fate, Question
-from athanore.runs.record import Holder, Start, record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs import clearing
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Fate, Question
+from athanore.runs.records.record import Holder, Start, record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import RunControl
-from athanore.services import questions as use_cases
 from athanore.services import runs
-from athanore.services.questions import Asked
+from athanore.services.people import questions as use_cases
+from athanore.services.people.questions import Asked
 from tests.memory_store import no_events
 from tests.rules_site import LOG, Site
 

@@ -17,9 +17,9 @@ from athanore.forges import (
     PullRequestNews,
     PullRequestState,
 )
-from athanore.runs import pulls
-from athanore.runs.pulls import OpenPull
-from athanore.services import reactions
+from athanore.runs.kept import pulls
+from athanore.runs.kept.pulls import OpenPull
+from athanore.services.pull_requests import reactions
 from athanore.services.status.needs_person import of_pulls
 from tests.memory_store import MemoryRunStore, no_events
 from tests.rules_site import Site

@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Cancelling, Crashed, Running
 
 from athanore.models import AgentOutcome, AgentResult
-from athanore.routes import RetryPolicy
+from athanore.routing.routes import RetryPolicy
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import (
+from athanore.runs.records.record import (
     SCHEMA,
     Holder,
     RunRecord,
@@ -27,7 +27,7 @@ from athanore.runs.record import (
     record_of,
     result_of,
 )
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.store import is_retried_by_hand
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_each_key_is_on_the_page() -> None:
 
 
 def test_no_other_module_knows_a_key() -> None:
-    own = {"athanore/runs/record.py"}
+    own = {"athanore/runs/records/record.py"}
     # An event has a key of the same name, and so has a logger.
     wanted = set(KEYS) - {"athanore.start", "athanore.worker"}
     for path in (ROOT / "athanore").rglob("*.py"):

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from athanore import logs
-from athanore.runs import tokens
+from athanore.runs.records import tokens
 from athanore.runtime.secrets.redaction import RedactedLogs, Redactor
 
 SECRET = 'pass"word-ü'

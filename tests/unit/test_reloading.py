@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from athanore.errors import ConfigurationError
-from athanore.launch import code
+from athanore.launch.renewal import code
 from athanore.runtime import apps
 
 RUN = """

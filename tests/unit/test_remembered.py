@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from athanore.api.remembered import Remembered
+from athanore.api.memory.remembered import Remembered
 from athanore.errors import PrefectUnavailableError
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from athanore.agent_adapters.resets import reset_in
+from athanore.agent_adapters.common.resets import reset_in
 
 NOW = datetime(2026, 11, 26, 18, 0, 30, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from athanore.launch.restarting import Restarter
+from athanore.launch.renewal.restarting import Restarter
 from athanore.launch.serving import find_serving, serving
 from athanore.launch.stopping import Stop
 

@@ -15,11 +15,11 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, FlowRunPolicy, StateType
 
 from athanore import AgentOutcome, AgentResult
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.models import Fault, FaultKind
 from athanore.runs.capacity import limits, pausing
 from athanore.runs.port import NewRun, Switches
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import StopReason
 from tests.memory_store import MemoryRunStore, no_events

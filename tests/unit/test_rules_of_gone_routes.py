@@ -19,10 +19,10 @@ from athanore import AgentDispatcher, names
 from athanore.flows.sweeping.gone import as_recorded
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import clearing
-from athanore.runs.record import record_of
-from athanore.runs.route_record import RouteRecord
+from athanore.runs.records.record import record_of
+from athanore.runs.records.route_record import RouteRecord
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.apps import App
 from tests.harness import prompt

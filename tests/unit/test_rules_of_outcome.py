@@ -18,11 +18,11 @@ from athanore.errors import (
     BoardAccessError,
     BoardError,
 )
-from athanore.flows import letting_go
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends import letting_go
+from athanore.flows.ends.outcome import Conclusion
 from athanore.models import Fault, FaultKind
 from athanore.runs.capacity import pausing
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState, StateName
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.margins import Margins

@@ -23,7 +23,7 @@ from prefect.states import (
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.runs import store
 from athanore.runs.port import Answer
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState, StateName
 from athanore.services import dead_letters
 from tests.memory_store import MemoryRunStore, no_events

@@ -15,9 +15,9 @@ from prefect.states import Completed, Scheduled
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter, Task, TaskDraft
 from athanore.errors import AnswerLostError, BoardUnavailableError
 from athanore.queue_adapters.base import QueueAdapter
+from athanore.routing.schedules import Schedule
 from athanore.runs.port import NewRun
 from athanore.runtime.apps import App
-from athanore.schedules import Schedule
 from athanore.services import scheduling
 from tests.harness import app_name, prompt
 from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events

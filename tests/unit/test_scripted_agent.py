@@ -11,7 +11,7 @@ import pytest
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.scripted import Emit, Fail, Say, ScriptedAgent, Succeed, Wait
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 
 
 def prompt(task_id: str, task_name: str) -> str:

@@ -16,7 +16,7 @@ import athanore
 from athanore.cli import main
 from athanore.launch.serving import find_serving, serving
 from athanore.models import Comment, Task
-from athanore.services.views import (
+from athanore.services.showing.views import (
     DeadLetter,
     Kind,
     NeedsPerson,

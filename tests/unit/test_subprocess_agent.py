@@ -23,12 +23,12 @@ import psutil
 import pytest
 
 from athanore.agent_adapters.base import AgentJob, RouteView
-from athanore.agent_adapters.output import CUT, LINE_LIMIT, LineSplitter
+from athanore.agent_adapters.common.output import CUT, LINE_LIMIT, LineSplitter
 from athanore.agent_adapters.subprocess import Stream, SubprocessAgentAdapter
 from athanore.models import AgentEvent, AgentOutcome, EventKind, Task
 from athanore.processes import family
 from athanore.processes.supervisor import default_reaper
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.testing.agent_contract import Attempt, Case
 
 NASTY = Path(__file__).parent.parent / "agents" / "nasty.py"
@@ -505,7 +505,7 @@ from pathlib import Path
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 
 def work():
     threading.main_thread().join()

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from athanore import logs
 from athanore.cli import output
-from athanore.launch import display
+from athanore.launch.terminal import display
 from athanore.models import Quota
-from athanore.services.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
+from athanore.services.showing.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
 from athanore.texts import shown
 
 HOSTILE = (

@@ -21,12 +21,12 @@ from pydantic import ValidationError
 
 from athanore import AgentDispatcher, Route, Task
 from athanore.agent_adapters.base import AgentJob, RouteView
-from athanore.agent_adapters.output import LINE_LIMIT, LineSplitter, Tail
+from athanore.agent_adapters.common.output import LINE_LIMIT, LineSplitter, Tail
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.api.models import CommentRequest, ProgressRequest, TaskRequest
 from athanore.models import AgentEvent
 from athanore.queue_adapters.planka import PlankaBackend
-from athanore.runs import tokens
+from athanore.runs.records import tokens
 from athanore.runtime.secrets.environment import agent_environment
 from athanore.runtime.secrets.redaction import REDACTED, Redactor
 from athanore.texts import cut, cut_lines, is_storable, markdown, readable, shown

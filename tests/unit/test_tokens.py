@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from athanore.runs import tokens
+from athanore.runs.records import tokens
 
 
 def test_a_token_names_its_run() -> None:

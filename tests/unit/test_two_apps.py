@@ -29,11 +29,11 @@ from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.api.service import Service
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.sweep import look_once
 from athanore.processes import identity
-from athanore.runs.record import record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.services import runs
 from tests.harness import prompt

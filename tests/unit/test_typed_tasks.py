@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from athanore.cli.typed import meant, typed_task
+from athanore.cli.tasks.typed import meant, typed_task
 from athanore.errors import ConfigurationError, TaskNotFoundError
 
 TASKS = {"9d676e": "Fix the crash", "9d1111": "Fix login", "12": "Write the docs", "1": "Say hello"}

@@ -21,9 +21,9 @@ from athanore.runs.port import NewRun
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.boards.whole_polls import LONGEST, WholePolls
-from athanore.worker.due_polls import DuePolls
-from athanore.worker.polls import clear_polls
-from athanore.worker.unchanged import UnchangedPolls
+from athanore.worker.poll_runs.due_polls import DuePolls
+from athanore.worker.poll_runs.polls import clear_polls
+from athanore.worker.poll_runs.unchanged import UnchangedPolls
 from tests.harness import prompt
 from tests.memory_store import MemoryRunStore, deploy_in_memory
 from tests.support import wait_until

@@ -8,8 +8,8 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.cli.context import find_app
-from athanore.launch.findings import Level
-from athanore.launch.validation import validate
+from athanore.launch.inspection.findings import Level
+from athanore.launch.inspection.validation import validate
 from tests.harness import prompt
 
 

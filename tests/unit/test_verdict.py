@@ -21,7 +21,7 @@ from prefect.states import (
     Suspended,
 )
 
-from athanore.runs.record import RunRecord, Start
+from athanore.runs.records.record import RunRecord, Start
 from athanore.runs.states import StateName
 from athanore.runtime.leases import verdict
 from athanore.runtime.leases.local_runs import LocalRuns, RunControl, StopReason

@@ -19,7 +19,7 @@ from athanore.agent_adapters.base import AgentAdapter, AgentJob
 from athanore.agent_adapters.claude.adapter import ClaudeAgentAdapter
 from athanore.agent_adapters.scripted import Fail, Say, ScriptedAgent
 from athanore.models import AgentOutcome, AgentResult
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.versions import app_version
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from athanore import AgentDispatcher, DirectoryWorkspace, GitWorkspace, MemoryAdapter, Task
 from athanore.errors import ConfigurationError, RouteError
-from athanore.launch.checks import check_agent
-from athanore.routes import Route
+from athanore.launch.inspection.checks import check_agent
+from athanore.routing.routes import Route
 from athanore.runtime.routes.definitions import RouteOptions
 from athanore.runtime.secrets.environment import agent_environment
 from athanore.workspaces import Workspace

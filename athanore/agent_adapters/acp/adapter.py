@@ -12,15 +12,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from athanore.agent_adapters import accounts
 from athanore.agent_adapters.acp import dialects
 from athanore.agent_adapters.acp.conversation import Conversation, Permissions
 from athanore.agent_adapters.acp.library import library, server_models
 from athanore.agent_adapters.acp.wire import Wire
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.cli.noting import with_noted
-from athanore.agent_adapters.mcp_servers import BoardAccess, Servers, board_server, checked, lesson
-from athanore.agent_adapters.program import (
+from athanore.agent_adapters.common import accounts
+from athanore.agent_adapters.common.program import (
     close_pipes,
     exit_code,
     explain,
@@ -29,8 +28,15 @@ from athanore.agent_adapters.program import (
     not_started,
     spawn,
 )
-from athanore.agent_adapters.resuming import fitting, tell_afresh
-from athanore.agent_adapters.sessions import Place, home_of
+from athanore.agent_adapters.common.resuming import fitting, tell_afresh
+from athanore.agent_adapters.given.mcp_servers import (
+    BoardAccess,
+    Servers,
+    board_server,
+    checked,
+    lesson,
+)
+from athanore.agent_adapters.given.sessions import Place, home_of
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind
 from athanore.processes.supervisor import STOP_GRACE, supervise

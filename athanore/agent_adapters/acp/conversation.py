@@ -12,10 +12,10 @@ from athanore.agent_adapters.acp.tools import Tools
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import limits
 from athanore.agent_adapters.cli.reader import say
-from athanore.agent_adapters.output import Tail
-from athanore.agent_adapters.permissions import people_may
-from athanore.agent_adapters.resuming import keeping
-from athanore.agent_adapters.sessions import Place, Session
+from athanore.agent_adapters.common.output import Tail
+from athanore.agent_adapters.common.permissions import people_may
+from athanore.agent_adapters.common.resuming import keeping
+from athanore.agent_adapters.given.sessions import Place, Session
 from athanore.models import AgentEvent, EventKind
 
 type Permissions = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from athanore.agent_adapters.mcp_servers import McpServer, Servers
+from athanore.agent_adapters.given.mcp_servers import McpServer, Servers
 
 
 def library() -> Any:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, Self, cast
 
-from athanore.agent_adapters.output import LineSplitter
+from athanore.agent_adapters.common.output import LineSplitter
 
 _LONGEST_MESSAGE = 64 * 1024 * 1024
 _CHUNK = 65536

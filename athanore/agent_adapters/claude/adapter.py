@@ -12,15 +12,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.by_task import Model, ModelByTask
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Stopped, Transcript
 from athanore.agent_adapters.claude.process import ClaudeProcess
 from athanore.agent_adapters.claude.prompt import task_api_lesson, token_header
 from athanore.agent_adapters.claude.sdk import ASKS, May, converse, find_cli, installed_sdk
-from athanore.agent_adapters.mcp_servers import (
+from athanore.agent_adapters.common.accounts import claude_account
+from athanore.agent_adapters.common.by_task import Model, ModelByTask
+from athanore.agent_adapters.common.permissions import people_may
+from athanore.agent_adapters.common.resuming import fitting, keeping, tell_afresh, version_of
+from athanore.agent_adapters.given.mcp_servers import (
     BOARD,
     BoardAccess,
     Servers,
@@ -28,10 +30,8 @@ from athanore.agent_adapters.mcp_servers import (
     checked,
     lesson,
 )
-from athanore.agent_adapters.permissions import people_may
-from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, version_of
-from athanore.agent_adapters.sessions import Place, Session, home_of
-from athanore.agent_adapters.waits import TimeLimit
+from athanore.agent_adapters.given.sessions import Place, Session, home_of
+from athanore.agent_adapters.given.waits import TimeLimit
 from athanore.budgets import Budget
 from athanore.errors import ConfigurationError
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from athanore.agent_adapters.resets import reset_in
+from athanore.agent_adapters.common.resets import reset_in
 from athanore.models import Fault, FaultKind
 from athanore.texts import amount
 

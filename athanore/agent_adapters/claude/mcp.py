@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from athanore.agent_adapters.mcp_servers import McpServer, Servers
+from athanore.agent_adapters.given.mcp_servers import McpServer, Servers
 
 
 def strict_mcp(servers: Servers) -> list[str]:

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any, cast
 
 from athanore.agent_adapters.claude import limits, spending
-from athanore.agent_adapters.output import CUT, LINE_LIMIT, Tail
+from athanore.agent_adapters.common.output import CUT, LINE_LIMIT, Tail
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.texts import count, cut
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from athanore.agent_adapters.claude.messages import Json, Transcript
-from athanore.agent_adapters.output import LineSplitter
+from athanore.agent_adapters.common.output import LineSplitter
 from athanore.processes.supervisor import Supervised
 
 MESSAGE_LIMIT = 16 * 1024 * 1024

@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from athanore.agent_adapters.base import AgentJob, Meter
-from athanore.agent_adapters.by_task import Model, ModelByTask
 from athanore.agent_adapters.cli import claude, codex, gemini, opencode, qwen
 from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.cli.preset import Options, Preset
 from athanore.agent_adapters.cli.reader import StreamReader
-from athanore.agent_adapters.mcp_servers import (
+from athanore.agent_adapters.common.by_task import Model, ModelByTask
+from athanore.agent_adapters.common.resuming import fitting, keeping, tell_afresh, version_of
+from athanore.agent_adapters.given.mcp_servers import (
     BoardAccess,
     Handed,
     Servers,
@@ -26,8 +27,7 @@ from athanore.agent_adapters.mcp_servers import (
     lesson,
     written,
 )
-from athanore.agent_adapters.resuming import fitting, keeping, tell_afresh, version_of
-from athanore.agent_adapters.sessions import Place, Session, home_of
+from athanore.agent_adapters.given.sessions import Place, Session, home_of
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.errors import ConfigurationError
 from athanore.models import AgentResult

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from athanore.agent_adapters.accounts import claude_account
 from athanore.agent_adapters.claude.mcp import allowed_mcp, strict_mcp
 from athanore.agent_adapters.claude.messages import Transcript
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader
-from athanore.agent_adapters.mcp_servers import Handed
+from athanore.agent_adapters.common.accounts import claude_account
+from athanore.agent_adapters.given.mcp_servers import Handed
 from athanore.models import AgentEvent, AgentResult
 
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli import rollout
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, note, obj, say
-from athanore.agent_adapters.mcp_servers import Handed, Servers
+from athanore.agent_adapters.common.accounts import account
+from athanore.agent_adapters.given.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
 from athanore.texts import count
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
 from athanore.agent_adapters.cli.reader import Json, StreamReader, obj, say
+from athanore.agent_adapters.common.accounts import account
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, Fault, FaultKind
 from athanore.texts import count
 

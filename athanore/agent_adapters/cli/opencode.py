@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, obj, say
-from athanore.agent_adapters.mcp_servers import Handed, Servers
+from athanore.agent_adapters.common.accounts import account
+from athanore.agent_adapters.given.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
 from athanore.texts import amount, count
 

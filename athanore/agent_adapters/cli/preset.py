@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from athanore.agent_adapters.cli.reader import StreamReader
-from athanore.agent_adapters.mcp_servers import Handed, Servers
+from athanore.agent_adapters.given.mcp_servers import Handed, Servers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from athanore.agent_adapters.accounts import account
 from athanore.agent_adapters.cli.claude import ClaudeReader
 from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
 from athanore.agent_adapters.cli.reader import Json, obj
+from athanore.agent_adapters.common.accounts import account
 from athanore.models import AgentEvent
 from athanore.texts import count
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from athanore.agent_adapters.output import CUT, LINE_LIMIT
-from athanore.agent_adapters.resets import reset_in
+from athanore.agent_adapters.common.output import CUT, LINE_LIMIT
+from athanore.agent_adapters.common.resets import reset_in
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.texts import cut
 

@@ -9,9 +9,9 @@ from time import monotonic
 from athanore.api.prefect.link import PrefectLink
 from athanore.runtime.apps import App
 from athanore.services import dead_letters
+from athanore.services.showing.views import NeedsPerson
 from athanore.services.status.machinery import look_at_machinery
 from athanore.services.status.needs_person import needs_person
-from athanore.services.views import NeedsPerson
 
 _FRESH = timedelta(seconds=15)
 

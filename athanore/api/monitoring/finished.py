@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.runs import store
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.spending import Attempt, Key, attempts_of
 from athanore.runs.store import route_name
 

@@ -14,7 +14,7 @@ from athanore.api.monitoring.finished import Finished
 from athanore.budgets import ESTIMATED, REPORTED
 from athanore.runs.open_runs import Phase
 from athanore.runs.spending import Attempt
-from athanore.services.views import ProviderLimit, WorkerView
+from athanore.services.showing.views import ProviderLimit, WorkerView
 
 _RUN_SECONDS = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 21600)
 _WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)

@@ -19,19 +19,19 @@ from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
-from athanore.api.kept import Kept
+from athanore.api.memory.kept import Kept
 from athanore.api.models import NeedsPersonModel, ProviderLimitModel
 from athanore.api.page.shares import fair_shares
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
-from athanore.api.seen import Seen
+from athanore.api.prefect.seen import Seen
 from athanore.errors import BoardError, MatchError, PrefectUnavailableError
 from athanore.models import Queue, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.open_runs import Phase, phase_of
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 from athanore.runtime.boards.board_view import Picture
@@ -39,10 +39,10 @@ from athanore.runtime.routes.ownership import owner, watched, watching
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import dead_letters
 from athanore.services.holds import Holds
+from athanore.services.showing.views import NeedsPerson
 from athanore.services.status import needs_person, reasons
 from athanore.services.status.machinery import Machinery
 from athanore.services.status.reasons import Explanation, Known
-from athanore.services.views import NeedsPerson
 
 _FRESH_SECONDS = 1.0
 _LETTERS_SECONDS = 10.0

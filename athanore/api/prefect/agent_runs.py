@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from athanore.api.memory.remembered import MAX_AGE, Remembered
 from athanore.api.models import DispatchedModel, RunModel, RunRecordModel
 from athanore.api.prefect.link import PrefectLink
-from athanore.api.remembered import MAX_AGE, Remembered
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import open_runs, store
 from athanore.runs.capacity import pausing
 from athanore.runs.links import ui_url
 from athanore.runs.open_runs import Phase
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services import dead_letters, routes, runs

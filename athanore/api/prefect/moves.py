@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.errors import PrefectUnavailableError
-from athanore.runs.record import note_move
+from athanore.runs.records.record import note_move
 from athanore.runtime.background import tell_failure
 
 logger = logging.getLogger("athanore.api")

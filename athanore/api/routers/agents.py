@@ -13,7 +13,7 @@ from athanore.api.events.event_log import AgentEventModel, newest_events
 from athanore.api.prefect.agent_runs import queue_of, run_url, worker_of
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ServiceDep, TaskIdDep
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.routes.route_registry import Routes, called
 

@@ -13,11 +13,11 @@ from athanore.api.problems import Problem, documented
 from athanore.api.security.auth import Caller, CallerDep, Role
 from athanore.api.service import Service, ServiceDep, TaskIdDep
 from athanore.runs import store
-from athanore.runs.questions import Question
+from athanore.runs.kept.questions import Question
 from athanore.runtime.routes.route_registry import called
-from athanore.services import approvals, questions
-from athanore.services.questions import LONGEST_WAIT, Asked, ask, view
-from athanore.services.views import QuestionView
+from athanore.services.people import approvals, questions
+from athanore.services.people.questions import LONGEST_WAIT, Asked, ask, view
+from athanore.services.showing.views import QuestionView
 
 router = APIRouter(tags=["questions"])
 

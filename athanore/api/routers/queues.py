@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response, status
 from athanore.api.models import QueueModel, QueueRequest, queue_of
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
-from athanore.route_options import QUEUE_OPTIONS
+from athanore.routing.route_options import QUEUE_OPTIONS
 
 router = APIRouter(tags=["queues"])
 

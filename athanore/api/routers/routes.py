@@ -14,7 +14,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, Field, create_model
 
-from athanore import routes
 from athanore.api.models import EmptyRequest
 from athanore.api.problems import Problem, documented
 from athanore.api.service import ManagedDep, Service, ServiceDep
@@ -26,15 +25,16 @@ from athanore.deployments.live import (
     remove_route,
 )
 from athanore.models import Queue
-from athanore.options import QueueName, description_over_http, options_of, shown
-from athanore.route_rules import wrong_queues
-from athanore.routes import Route
+from athanore.routing import routes
+from athanore.routing.options import QueueName, description_over_http, options_of, shown
+from athanore.routing.route_rules import wrong_queues
+from athanore.routing.routes import Route
+from athanore.routing.schedules import Schedule
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.definitions import PROMPT, Prompt, RouteOptions
 from athanore.runtime.routes.ownership import find_route
 from athanore.runtime.routes.prompt_template import PromptTemplate
 from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_routes
-from athanore.schedules import Schedule
 from athanore.services import scheduling
 
 router = APIRouter(tags=["routes"])

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response, status
 
 from athanore.api.events.progress import Progress
-from athanore.api.idempotency import IdempotencyKey
+from athanore.api.memory.idempotency import IdempotencyKey
 from athanore.api.models import (
     CancelRequest,
     CommentModel,

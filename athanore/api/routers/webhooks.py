@@ -21,7 +21,7 @@ from athanore.queue_adapters.base import SupportsSignedWebhook, SupportsWebhook
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.routes.ownership import watched, watching
 from athanore.runtime.routes.route_registry import Routes
-from athanore.services import reactions
+from athanore.services.pull_requests import reactions
 from athanore.services.wakeups import poll_soon
 
 router = APIRouter(tags=["webhooks"])

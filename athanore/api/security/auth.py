@@ -23,9 +23,10 @@ from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
 from athanore.errors import PrefectUnavailableError
-from athanore.runs import keys, tokens
-from athanore.runs.keys import Scope
-from athanore.runs.record import record_of, start_at_work
+from athanore.runs.kept import keys
+from athanore.runs.kept.keys import Scope
+from athanore.runs.records import tokens
+from athanore.runs.records.record import record_of, start_at_work
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from athanore.errors import BoardError, NotFoundError
-from athanore.routes import Route
-from athanore.runs import questions
+from athanore.routing.routes import Route
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Ending, Fate, Question
 from athanore.runs.port import RunStore
-from athanore.runs.questions import Ending, Fate, Question
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
-from athanore.services import questions as use_cases
+from athanore.services.people import questions as use_cases
 
 
 async def unanswered(app: App, run_log: RunLog) -> Question | None:

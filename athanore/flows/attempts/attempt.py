@@ -19,9 +19,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
-from athanore.agent_adapters.output import TAIL_LINES
-from athanore.agent_adapters.sessions import Session
-from athanore.agent_adapters.waits import TimeLimit
+from athanore.agent_adapters.common.output import TAIL_LINES
+from athanore.agent_adapters.given.sessions import Session
+from athanore.agent_adapters.given.waits import TimeLimit
 from athanore.errors import BoardError, ConfigurationError, WorkspaceError
 from athanore.flows import provider_limits
 from athanore.flows.attempts import answers, spans
@@ -33,21 +33,21 @@ from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.models import Task as BoardTask
-from athanore.outputs import instructions
 from athanore.processes.supervisor import STOP_GRACE
-from athanore.routes import Route
-from athanore.runs import pulls
+from athanore.routing.outputs import instructions
+from athanore.routing.routes import Route
 from athanore.runs.events import activity
+from athanore.runs.kept import pulls
+from athanore.runs.kept.pulls import OpenPull
+from athanore.runs.kept.questions import Question
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.pulls import OpenPull
-from athanore.runs.questions import Question
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.background import kept_up
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.secrets.environment import agent_environment, secret_variables
-from athanore.services import reactions
+from athanore.services.pull_requests import reactions
 from athanore.texts import cut, cut_lines
 
 # The adapter enforces the timeout, and then stops the agent and reads its last words. Ours is a net

@@ -13,7 +13,7 @@ from typing import Any, Self
 from athanore.flows.attempts.budgets import Overrun, Purse
 from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.models import AgentResult, FaultKind
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.background import kept_up
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.seen_through import seen_through

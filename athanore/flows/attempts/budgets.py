@@ -15,10 +15,10 @@ from athanore.flows import provider_limits
 from athanore.flows.attempts.transcript import Log
 from athanore.flows.provider_limits import Wait
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs.capacity import pausing
 from athanore.runs.port import RunStore
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.spending import Key
 from athanore.runtime.accounts import meter_of
 from athanore.runtime.apps import App

@@ -12,7 +12,7 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
-from athanore.agent_adapters.deployments import DeployedRun
+from athanore.agent_adapters.given.deployments import DeployedRun
 from athanore.errors import DispatchError
 from athanore.models import AgentOutcome
 from athanore.runs.connection.clock import Clock

@@ -9,10 +9,10 @@ from dataclasses import replace
 from athanore.errors import BoardError, ResultRefusedError
 from athanore.flows.attempts.transcript import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
-from athanore.outputs import read
-from athanore.routes import Route
-from athanore.runs.outputs import handed_in
-from athanore.runs.run_log import RunLog
+from athanore.routing.outputs import read
+from athanore.routing.routes import Route
+from athanore.runs.records.outputs import handed_in
+from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.workspaces.base import PublishesWork
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.agent_adapters.output import TAIL_LINES
+from athanore.agent_adapters.common.output import TAIL_LINES
 from athanore.models import AgentEvent, EventKind
 from athanore.runs.events import shapes
 from athanore.runtime.secrets.redaction import Redactor

@@ -17,10 +17,10 @@ from pathlib import Path
 from athanore.errors import BoardError, WorkspaceError
 from athanore.flows.attempts.transcript import Log, Transcript
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.apps import App
 from athanore.seen_through import seen_through
-from athanore.services.folder_commands import run_command
+from athanore.services.folders.folder_commands import run_command
 from athanore.workspaces.base import Workspace, WorkspaceProvider, WorkspaceRequest
 
 _CLOSING = timedelta(minutes=2)

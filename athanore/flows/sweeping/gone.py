@@ -17,17 +17,17 @@ from prefect.states import Cancelled, Failed
 
 from athanore import names
 from athanore.errors import NotFoundError, QueueNotFoundError, RouteError
-from athanore.flows import hooks
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends import hooks
+from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import AgentResult
-from athanore.route_options import QUEUE_OPTIONS
-from athanore.routes import Route
+from athanore.routing.route_options import QUEUE_OPTIONS
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
-from athanore.runs.route_record import RouteRecord
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import record_of
+from athanore.runs.records.route_record import RouteRecord
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import starts
 from athanore.runtime.apps import App

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.processes import identity
 from athanore.runs.port import RunStore
-from athanore.runs.record import Holder, holder_of
+from athanore.runs.records.record import Holder, holder_of
 from athanore.runtime.apps import App
 from athanore.runtime.leases.liveness import WorkerKey
 

@@ -15,17 +15,18 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled
 
 from athanore.errors import BoardError, NotFoundError, QuestionClosedError, RouteError
-from athanore.flows.outcome import Conclusion
-from athanore.runs import questions, store
+from athanore.flows.ends.outcome import Conclusion
+from athanore.runs import store
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Listed, Question
 from athanore.runs.port import RunStore
-from athanore.runs.questions import Listed, Question
-from athanore.runs.record import record_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import record_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import StopReason
-from athanore.services import comment_answers
-from athanore.services import questions as use_cases
+from athanore.services.people import comment_answers
+from athanore.services.people import questions as use_cases
 
 logger = logging.getLogger("athanore.worker")
 

@@ -15,7 +15,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from athanore import names
 from athanore.runs import store
 from athanore.runs.port import RunQuery, RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 

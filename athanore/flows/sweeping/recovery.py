@@ -21,19 +21,19 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows import hooks
 from athanore.flows.attempts.transcript import Log
-from athanore.flows.outcome import Conclusion
+from athanore.flows.ends import hooks
+from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.lost import LostWorkers
 from athanore.models import AgentResult, Task
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.clearing import ended_first, is_wished
 from athanore.runs.port import RunStore
-from athanore.runs.record import has_moved_itself, holder_of, record_of, result_of
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.record import has_moved_itself, holder_of, record_of, result_of
+from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import starts
 from athanore.runtime.apps import App

@@ -28,7 +28,7 @@ from athanore.models import Task
 from athanore.runs import store
 from athanore.runs.capacity import pausing
 from athanore.runs.port import RunQuery, RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services import scheduling

@@ -18,10 +18,10 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore.models import Task
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.port import RunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState
 
 _SOON = timedelta(seconds=1)

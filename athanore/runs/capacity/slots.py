@@ -22,7 +22,7 @@ from athanore import names
 from athanore.runs import store
 from athanore.runs.capacity import label_caps
 from athanore.runs.port import RunStore
-from athanore.runs.run_log import RunLog
+from athanore.runs.records.run_log import RunLog
 
 _LIMIT_COUNTS_FOR = 2.0
 

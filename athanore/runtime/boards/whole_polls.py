@@ -1,7 +1,8 @@
 """Which routes have been looked at as a whole here, and found without work on a board as it was.
 
 A scheduled poll of such a route would find the same again, so the worker only notes that it was due
-(`athanore.worker.unchanged`). Whatever speaks against that makes the next poll a whole one.
+(`athanore.worker.poll_runs.unchanged`). Whatever speaks against that makes the next poll a whole
+one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import monotonic
 
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.routes.ownership import watching
 from athanore.runtime.routes.route_registry import Routes
 

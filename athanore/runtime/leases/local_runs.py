@@ -18,11 +18,11 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.agent_adapters.waits import Waits
+from athanore.agent_adapters.given.waits import Waits
 from athanore.errors import TaskBusyError
 
 if TYPE_CHECKING:
-    from athanore.runs.record import Start
+    from athanore.runs.records.record import Start
     from athanore.runtime.leases.lease import Lease
 
 

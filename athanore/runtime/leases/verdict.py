@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from athanore.runs.record import Start, record_of
+from athanore.runs.records.record import Start, record_of
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import LocalRuns, RunControl, StopReason
 

@@ -23,12 +23,12 @@ from pydantic import (
     create_model,
 )
 
-from athanore import route_options
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
-from athanore.options import description_over_http, options_of
-from athanore.route_options import OPTIONS, QUEUE_OPTIONS
-from athanore.routes import Route
+from athanore.routing import route_options
+from athanore.routing.options import description_over_http, options_of
+from athanore.routing.route_options import OPTIONS, QUEUE_OPTIONS
+from athanore.routing.routes import Route
 from athanore.runtime.routes.prompt_template import PromptTemplate
 
 type Prompt = Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from athanore.errors import AmbiguousRouteError, MatchError, RouteNotFoundError
 from athanore.models import Task
-from athanore.routes import Route, ranked
+from athanore.routing.routes import Route, ranked
 from athanore.runtime.routes.route_registry import KnownRoute, Routes
 
 

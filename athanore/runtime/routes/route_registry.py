@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from athanore import names
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import RouteError
-from athanore.routes import Route, ranked
+from athanore.routing.routes import Route, ranked
 from athanore.runs.port import RunStore
 from athanore.runtime.routes.definitions import (
     RouteDefinition,

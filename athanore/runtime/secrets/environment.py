@@ -11,7 +11,7 @@ from athanore.http_client.addresses import passwords_in, without_login
 from athanore.http_client.proxies import without_proxy_for_loopback
 from athanore.models import Task
 from athanore.queue_adapters.base import HasSecretEnv, QueueAdapter
-from athanore.routes import Route
+from athanore.routing.routes import Route
 from athanore.runtime.secrets.inheritance import WITHOUT_TERMINAL, is_of_the_launcher
 from athanore.texts import cut
 from athanore.workspaces.base import Workspace
@@ -72,7 +72,7 @@ def agent_environment(
 
     Args:
         workspace: the folder that it was given; None if it starts elsewhere.
-        token: what the agent shows to the task API; see `athanore.runs.tokens`.
+        token: what the agent shows to the task API; see `athanore.runs.records.tokens`.
         base: what is inherited; the process's own environment by default.
         secrets: the variables that are not; see `secret_variables`.
     """

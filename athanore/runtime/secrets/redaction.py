@@ -20,7 +20,7 @@ from athanore.dispatcher import AgentDispatcher
 from athanore.http_client.addresses import passwords_in
 from athanore.logs import RUN_FIELDS
 from athanore.queue_adapters.base import HasSecrets
-from athanore.runs import tokens
+from athanore.runs.records import tokens
 from athanore.runtime.secrets.environment import REDACTED, known_secrets, secret_variables
 from athanore.texts import CUT_AT, readable
 

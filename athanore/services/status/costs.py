@@ -16,7 +16,7 @@ from athanore.runs.port import RunStore
 from athanore.runs.spending import Attempt
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.services.cost_views import By, Costs, Report
+from athanore.services.showing.cost_views import By, Costs, Report
 
 MOST_DAYS = 31
 _MOST_RUNS = 10_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from athanore.errors import MatchError, NotFoundError
 from athanore.models import Task
-from athanore.routes import Route, ranked
+from athanore.routing.routes import Route, ranked
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import watched
 from athanore.services.holds import Holds

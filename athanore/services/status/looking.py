@@ -15,20 +15,18 @@ from prefect.exceptions import ObjectNotFound
 from athanore import names
 from athanore.errors import DispatchError
 from athanore.models import Task
-from athanore.options import Options, shown
-from athanore.route_options import OPTIONS
+from athanore.routing.options import Options, shown
+from athanore.routing.route_options import OPTIONS
+from athanore.routing.schedules import Schedule
 from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute, Routes, ranked_routes
-from athanore.schedules import Schedule
 from athanore.services import tasks
 from athanore.services.access import WholePrefectAccess
 from athanore.services.holds import Holds
-from athanore.services.route_views import RouteTable
-from athanore.services.status import explaining, reasons
-from athanore.services.status.overview import run_view
-from athanore.services.views import (
+from athanore.services.showing.route_views import RouteTable
+from athanore.services.showing.views import (
     Explained,
     LogLine,
     LogPage,
@@ -36,6 +34,8 @@ from athanore.services.views import (
     WholeTask,
     origin,
 )
+from athanore.services.status import explaining, reasons
+from athanore.services.status.overview import run_view
 from athanore.texts import duration
 
 LOG_LINES = 200

@@ -12,19 +12,19 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.runs import pulls
 from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.capacity.pausing import OwnPause
+from athanore.runs.kept import pulls
+from athanore.runs.kept.pulls import OpenPull
+from athanore.runs.kept.questions import Question
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import polls_are_paused
-from athanore.runs.pulls import OpenPull
-from athanore.runs.questions import Question
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, deployments_of
-from athanore.services.questions import open_questions
+from athanore.services.people.questions import open_questions
+from athanore.services.showing.views import ProviderLimit
 from athanore.services.status.provider_limits import provider_limits
-from athanore.services.views import ProviderLimit
 
 
 class Unserved(NamedTuple):

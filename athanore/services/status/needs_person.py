@@ -10,15 +10,15 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore import names
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
-from athanore.runs.pulls import OpenPull
-from athanore.runs.questions import Question
+from athanore.runs.kept.pulls import OpenPull
+from athanore.runs.kept.questions import Question
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.dead_letters import AtRest, requeue_target
-from athanore.services.questions import first_line
+from athanore.services.people.questions import first_line
+from athanore.services.showing.views import Kind, NeedsPerson
 from athanore.services.status.machinery import Machinery
-from athanore.services.views import Kind, NeedsPerson
 from athanore.texts import cut
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY, StateName.REJECTED}

@@ -20,18 +20,18 @@ from athanore.runs import open_runs
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.routes import ownership
 from athanore.runtime.routes.route_registry import KnownRoute
 from athanore.services import dead_letters, scheduling
 from athanore.services.holds import Holds
+from athanore.services.showing.views import DeadLetter, NotStarted, Overview, RouteView, RunView
 from athanore.services.status import reasons
 from athanore.services.status.machinery import look_at_machinery
 from athanore.services.status.needs_person import needs_person, of_routes
 from athanore.services.status.reasons import Known
-from athanore.services.views import DeadLetter, NotStarted, Overview, RouteView, RunView
 
 _PICTURE_SECONDS = 15.0
 _MOST = 200

@@ -10,7 +10,7 @@ from athanore.runs.port import RunStore
 from athanore.runtime.accounts import account_of
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
-from athanore.services.views import ProviderLimit, SeenBy
+from athanore.services.showing.views import ProviderLimit, SeenBy
 
 _DIGITS = 8
 

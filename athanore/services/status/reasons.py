@@ -20,19 +20,20 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore import names
 from athanore.errors import MatchError, NotFoundError
 from athanore.models import Task
-from athanore.routes import Route
-from athanore.runs import open_runs, questions, store
+from athanore.routing.routes import Route
+from athanore.runs import open_runs, store
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Question
 from athanore.runs.open_runs import OpenRuns
 from athanore.runs.port import RunStore
-from athanore.runs.questions import Question
-from athanore.runs.record import record_of
+from athanore.runs.records.record import record_of
 from athanore.runs.states import PrefectState
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import listed, needs, watching
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
-from athanore.services.questions import first_line, since
+from athanore.services.people.questions import first_line, since
 from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.status.next_polls import next_poll
 from athanore.texts import cut

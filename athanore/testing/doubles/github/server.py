@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from athanore.forges.github import GitHubForge
 from athanore.queue_adapters.github.backend import GitHubBoard
-from athanore.queue_adapters.github.project_backend import GitHubProjectBoard
+from athanore.queue_adapters.github.projects.backend import GitHubProjectBoard
 from athanore.testing.doubles.github.app import (
     PREFIX,
     Check,

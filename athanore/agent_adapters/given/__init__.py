@@ -1,0 +1,1 @@
+"""What an agent is given with its job, besides the prompt."""

@@ -1,0 +1,1 @@
+"""Commands for the beginning and for trouble: what they do, ask and write."""

@@ -1,0 +1,1 @@
+"""Commands about tasks: change them, look at one of them, follow their agents."""

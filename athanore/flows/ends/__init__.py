@@ -1,0 +1,1 @@
+"""What follows the end of an attempt, and of a run."""

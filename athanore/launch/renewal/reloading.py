@@ -1,0 +1,197 @@
+"""Taking over a changed run.py while agents work: announced, and done when somebody says so.
+
+A changed file is only read, not run, until then: agents may be able to write it, and what is in it
+has the worker's rights. What was started keeps the route that it was started with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from athanore.deployments import deploy, planned, poll_now
+from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AthanoreError, ConfigurationError
+from athanore.launch.inspection.checks import check_app
+from athanore.launch.renewal import code
+from athanore.routing.routes import Route
+from athanore.runs.capacity import pausing
+from athanore.runs.connection.transports import prefect_client
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runtime.apps import App
+from athanore.runtime.versions import described
+from athanore.settings import Settings
+
+logger = logging.getLogger("athanore")
+
+_LOOK = timedelta(seconds=1)
+_AT_START = (
+    "api_host", "api_port", "api_url", "api_auth", "api_key", "webhook_token", "log_format",
+    "notify_webhook_url", "notify_webhook_secret", "enable_queue_management", "worker_limit",
+    "min_free_memory", "host_labels", "worker_lost_after", "reload",
+)  # fmt: skip
+"""Settings that count from the start of a process to its end."""
+
+
+class Reloader:
+    """Looks whether the code of an app has changed, and takes it over.
+
+    Args:
+        renew: is called when that is done.
+    """
+
+    def __init__(self, app: App, renew: Callable[[], None]) -> None:
+        self._app = app
+        self._renew = renew
+        self._code = code.read_code(app.file)
+        self._seen = self._code
+        self._one_at_a_time = asyncio.Lock()
+
+    async def watch(self) -> None:
+        """Announce a changed file, or take it over, until cancelled."""
+        pending = self._code
+        while True:
+            await asyncio.sleep(_LOOK.total_seconds())
+            now = await asyncio.to_thread(code.read_code, self._app.file)
+            if now != pending:
+                pending = now  # it may be half written
+            elif now != self._seen:
+                self._seen = now
+                if now != self._code:
+                    await self._changed(now)
+
+    async def _changed(self, now: dict[Path, str]) -> None:
+        lines = [self._app.redactor.text(line) for line in code.changed_lines(self._code, now)]
+        listed = "".join(f"\n    {line}" for line in lines)
+        is_auto = self._app.dispatcher.settings.reload != "ask"
+        logger.info(
+            "%s has changed. %s%s",
+            self._app.file.name,
+            "It is taken over."
+            if is_auto
+            else f"{self._how()} to take it over without stopping agents.",
+            listed,
+            extra={"action": "code_changed"},
+        )
+        if is_auto:
+            await self.by_key()
+
+    async def by_key(self) -> None:
+        """Take the code over as it is now, and log what comes of it."""
+        try:
+            await self.take_over()
+        except AthanoreError as exc:
+            logger.error("%s", exc, extra={"action": "reload_failed"})
+
+    async def take_over(self) -> list[str]:
+        """Take the code over as it is now; return what that changes, a line each.
+
+        Raises:
+            ConfigurationError: it cannot be; the app goes on with the code that it has.
+        """
+        async with self._one_at_a_time:
+            app = self._app
+            now = code.read_code(app.file)
+            try:
+                newer = await asyncio.to_thread(self._load)
+            except AthanoreError as exc:
+                self._seen = now
+                raise ConfigurationError(
+                    f"{app.file.name} is not taken over: {exc} The app goes on with the code that "
+                    f"it has. Mend the file; then {self._how().rstrip(',').lower()}."
+                ) from exc
+            before = dict(app.dispatcher.routes)
+            settings, said = self._settings(newer)
+            held = _held(before, newer)
+            app.dispatcher.take_over(newer, held, settings)
+            app.code_changed()
+            said += code.differences(before, app.dispatcher.routes)
+            said += await self._deploy(held)
+            self._code = self._seen = now
+            self._renew()
+            said = [app.redactor.text(line) for line in said]
+            logger.info(
+                "%s is taken over as version %s: %s.",
+                app.file.name,
+                app.version,
+                "; ".join(said) or "nothing is different",
+                extra={"action": "reloaded"},
+            )
+            return said
+
+    def _how(self) -> str:
+        """How a person has the code taken over; the API does it only for those who have its key."""
+        needs_token = self._app.dispatcher.settings.api_auth == "token"
+        return "Press r, or give `athanore reload`," if needs_token else "Press r in its terminal"
+
+    def _load(self) -> AgentDispatcher:
+        old = self._app.dispatcher
+        newer = code.load_anew(self._app.reference, self._app.file)
+        if newer.is_named and newer.name != old.name:
+            raise ConfigurationError(
+                f"name={newer.name!r}: the app is {old.name!r}, and another name is another app; "
+                "stop this one and start that."
+            )
+        if described(newer.queue_backend) != described(old.queue_backend):
+            raise ConfigurationError("queue_backend= is another board; that needs a new start.")
+        newer.use_board_of(old)
+        check_app(newer)
+        return newer
+
+    def _settings(self, newer: AgentDispatcher) -> tuple[Settings, list[str]]:
+        """The settings from now on, and which changed ones wait for the next start."""
+        old, new = self._app.dispatcher.settings, newer.settings
+        kept = {name: getattr(old, name) for name in _AT_START}
+        wait = [name for name, value in kept.items() if getattr(new, name) != value]
+        settings = new.model_copy(update=kept)
+        said = [
+            f"{name} {getattr(old, name)} -> {getattr(settings, name)}"
+            for name in ("max_concurrent_agents", "shutdown_grace")
+            if getattr(old, name) != getattr(settings, name)
+        ]
+        return settings, said + [f"{name} counts from the next start on" for name in wait]
+
+    async def _deploy(self, held: list[Route]) -> list[str]:
+        """Bring Prefect in line; hold the routes that are missing, let others go on."""
+        app = self._app
+        async with prefect_client() as client:
+            await deploy(client, await planned(client, app.dispatcher, app.reference))
+            routes = await app.routes.read(client, fresh=True)
+            for route in held:
+                reason = (
+                    f"Route {route.name!r} is not in {app.file.name} any more. Put it back and "
+                    "reload, or remove it with `athanore deploy`."
+                )
+                await pausing.pause(client, app.name, route.name, reason=reason, is_missing=True)
+            here = [name for name in routes if name not in {route.name for route in held}]
+            back = await let_go_on(client, app, here)
+            await poll_now(client, app.name, here)
+        app.local_runs.wake()
+        said = [f"route {name!r} is back, and goes on" for name in back]
+        return said + [f"route {r.name!r} is missing: held until a deploy removes it" for r in held]
+
+
+async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> list[str]:
+    """Resume the routes that were held because the code had them no more, and has them again.
+
+    Returns those that go on.
+
+    Args:
+        here: the routes that the code has.
+    """
+    found: list[str] = []
+    for name in set(here) & set(await pausing.missing(client, app.name)):
+        if await pausing.resume_by_itself(client, app.name, name):
+            logger.info("Route %r goes on.", name, extra={"action": "route_back"})
+            found.append(name)
+    return found
+
+
+def _held(before: dict[str, Route], newer: AgentDispatcher) -> list[Route]:
+    """The routes that are not in the newer code, under whatever name; they come last of all."""
+    known = {name for route in newer.routes.values() for name in route.names}
+    return [replace(r, priority=None) for name, r in before.items() if name not in known]

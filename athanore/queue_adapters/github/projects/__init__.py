@@ -1,0 +1,1 @@
+"""Projects of GitHub as task boards: their columns are queues."""

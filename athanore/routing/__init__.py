@@ -1,0 +1,1 @@
+"""Routes and scheduled work: their options, their rules, and what users write for them."""

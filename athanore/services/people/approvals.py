@@ -1,0 +1,163 @@
+"""Approval gates: no agent starts on a task, or nothing is published, before an operator says yes.
+
+The gate is a question of the run itself, with its own words and choices, so that all that is true
+of questions is true of it: the run waits suspended, on any host, over any restart.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from prefect.client.schemas.objects import FlowRun
+
+from athanore.errors import DispatchError
+from athanore.models import EventKind, Task
+from athanore.routing.routes import Route
+from athanore.runs.kept import questions
+from athanore.runs.kept.questions import Fate, Question
+from athanore.runs.port import RunStore
+from athanore.runs.records.record import record_of
+from athanore.runtime.apps import App
+from athanore.services.people import questions as use_cases
+from athanore.services.pull_requests import publishing
+from athanore.workspaces.base import Shown
+
+YES, NO = "yes", "no"
+CHOICES = (YES, NO)
+
+_LONGEST = 2500
+_COMMITS = 10
+
+
+async def gate(
+    prefect: RunStore, app: App, route: Route, run: FlowRun, task_id: str
+) -> Question | None:
+    """The approval that a run needs before its agent starts, asked if it was not; None if none."""
+    if route.approve_before != "start":
+        return None
+    text = f"May an agent of route {route.name!r} start on this task?"
+    question_id = questions.id_of(run.id, text, CHOICES, None)
+    return await _asked(prefect, app, run, task_id, question_id, text)
+
+
+async def publishing_gate(
+    prefect: RunStore, app: App, route: Route, run: FlowRun, task: Task
+) -> Question | None:
+    """The approval that is needed before a branch is published; None if there is nothing to.
+
+    It is about one commit, that of an agent that has succeeded. What another agent of the run has
+    left is asked for anew, even if it is the same.
+
+    Raises:
+        PublishError: the branch cannot be looked at now.
+    """
+    record = record_of(run)
+    for known in await questions.of_run(prefect, run.id):
+        if known.id == record.question and known.commit:
+            return known
+    branch, shown = await publishing.show(app, route, task)
+    if not shown.subjects:
+        return None
+    head = f"May the branch {branch!r} be published as it is at {shown.commit[:10]}?"
+    key = f"{head} {shown.commit} {record.outcome_start}"
+    question_id = questions.id_of(run.id, key, CHOICES, None)
+    text = use_cases.cleaned(app, f"{head}\n{_described(shown)}", _LONGEST)
+    return await _asked(prefect, app, run, task.id, question_id, text, shown.commit)
+
+
+async def _asked(
+    prefect: RunStore,
+    app: App,
+    run: FlowRun,
+    task_id: str,
+    question_id: str,
+    text: str,
+    commit: str = "",
+) -> Question:
+    """A question of a run, asked if it was not."""
+    for known in await questions.of_run(prefect, run.id):
+        if known.id == question_id:
+            return known
+    question = Question(
+        id=question_id,
+        run_id=run.id,
+        task_id=task_id,
+        text=text,
+        asked_at=app.clock.now(),
+        choices=CHOICES,
+        attempt=record_of(run).attempt,
+        is_approval=True,
+        commit=commit,
+    )
+    if await questions.keep(prefect, app.name, question):
+        data = {"question_id": question.id, "question": question.text}
+        app.announcer.announce(task_id, EventKind.ASKED, data, run.id, run.name)
+        how = f"athanore approve {shlex.quote(task_id)} (or athanore reject)"
+        said = f"Waits for an approval: {how}"
+        await use_cases.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
+    return question
+
+
+def _described(shown: Shown) -> str:
+    """What is to be published, for the person who decides."""
+    count = len(shown.subjects)
+    newest = [f"- {subject[:100]}" for subject in shown.subjects[-_COMMITS:]]
+    if count > _COMMITS:
+        newest.insert(0, f"- ... and {count - _COMMITS} before")
+    parts = [f"{count} commit{'s' if count > 1 else ''}:\n" + "\n".join(newest), shown.changes]
+    if shown.sensitive:
+        files = ", ".join(shown.sensitive[:_COMMITS])
+        more = len(shown.sensitive) - _COMMITS
+        parts.insert(
+            0,
+            f"It changes {files}{f' and {more} more' if more > 0 else ''}, which may have other "
+            "programs run there, or others asked. A yes counts for that, too.",
+        )
+    return "\n\n".join([*parts, f"To look at it: {shown.how}"])
+
+
+async def waiting(prefect: RunStore, app: App) -> list[Question]:
+    """All tasks that wait for an approval, as the questions that they are; the oldest first."""
+    return [q for q in await use_cases.open_questions(prefect, app) if q.is_approval]
+
+
+async def approve(prefect: RunStore, app: App, task_id: str, by: str) -> Question:
+    """Let the agent of a task start, or what it has committed be published.
+
+    Raises:
+        DispatchError: the task waits for no approval.
+    """
+    question = await _of_task(prefect, app, task_id)
+    return await use_cases.answer(prefect, app, question, YES, by)
+
+
+async def reject(prefect: RunStore, app: App, task_id: str, by: str, words: str) -> Question:
+    """Have no agent start on a task, or nothing be published; why is said on its card.
+
+    Raises:
+        DispatchError: the task waits for no approval.
+    """
+    question = await _of_task(prefect, app, task_id)
+    return await use_cases.answer(prefect, app, question, NO, by, words)
+
+
+def is_yes(question: Question) -> bool:
+    """Tell whether an approval was given."""
+    ending = question.ending
+    return ending is not None and ending.fate is Fate.ANSWERED and ending.answer == YES
+
+
+def refusal(question: Question) -> str:
+    """Say who has not approved, and why."""
+    ending = question.ending
+    if ending is None:
+        return "Not approved"
+    why = f": {ending.reason}" if ending.reason else ""
+    return f"Not approved by {ending.by or 'nobody'}{why}"
+
+
+async def _of_task(prefect: RunStore, app: App, task_id: str) -> Question:
+    for question in await waiting(prefect, app):
+        if question.task_id == task_id:
+            return question
+    raise DispatchError(f"Task {task_id!r} waits for no approval; `athanore questions` lists all.")

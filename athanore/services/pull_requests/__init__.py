@@ -1,0 +1,1 @@
+"""Branches that are published, and what comes back of their pull requests."""

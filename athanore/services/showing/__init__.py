@@ -1,0 +1,1 @@
+"""What commands, the page and answers show of an app."""

@@ -1,0 +1,143 @@
+"""Delivers what people are told, one channel apart from the other, beside the runs.
+
+Prefect keeps for each channel who delivers, how far that one came, and what it has delivered last.
+A worker that finds nobody at it takes it over. So of two workers one delivers; a message may come
+twice, with one id, when the worker is killed between the delivery and the note of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from athanore.errors import reason
+from athanore.names import worker_name
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runtime.apps import App
+from athanore.services.people import notices
+from athanore.services.people.notices import Channel, Happened
+
+logger = logging.getLogger("athanore.worker")
+
+LOOK_EVERY = 5.0
+_LATE = timedelta(seconds=30)
+"""Events may get into Prefect's database so long after they occurred."""
+
+_APART = timedelta(minutes=1)
+"""The messages of a kind are at least so far apart; what comes in between is gathered."""
+
+_LEASE = timedelta(seconds=60)
+_OLDEST = timedelta(days=1)
+"""What could not be delivered for so long is given up."""
+
+_LONGEST_PAUSE = 900.0
+_REMEMBERED = 250
+"""Ends of ids: Prefect keeps no longer values."""
+
+
+@dataclass(slots=True)
+class _State:
+    by: str
+    until: datetime
+    begun: datetime
+    since: datetime
+    done: list[str]
+
+    @classmethod
+    def read(cls, value: Any, now: datetime) -> _State:
+        try:
+            until = datetime.fromisoformat(value["until"])
+            begun = datetime.fromisoformat(value["begun"])
+            since = datetime.fromisoformat(value["since"])
+            return cls(str(value["by"]), until, begun, since, [str(i) for i in value["done"]])
+        except (KeyError, TypeError, ValueError):
+            return cls("", now, now, now, [])
+
+    def value(self) -> dict[str, Any]:
+        return {
+            "by": self.by,
+            "until": self.until.isoformat(),
+            "begun": self.begun.isoformat(),
+            "since": self.since.isoformat(),
+            "done": self.done[-_REMEMBERED:],
+        }
+
+
+class Delivery:
+    """Delivers what happens in an app to one channel.
+
+    Args:
+        worker: who delivers.
+    """
+
+    def __init__(
+        self, client: PrefectRunStore, app: App, channel: Channel, worker: str | None = None
+    ) -> None:
+        self._client = client
+        self._app = app
+        self._channel = channel
+        self._worker = worker or worker_name()
+        self._name = notices.kept_under(app.name, channel.name)
+        self._sent: dict[str, datetime] = {}
+        self._failures = 0
+
+    async def keep(self) -> None:
+        """Deliver until cancelled. No failure ends it; after one it waits longer and longer."""
+        while True:
+            try:
+                await self.look()
+                self._failures = 0
+            except Exception as exc:
+                self._failures += 1
+                logger.log(
+                    logging.WARNING if self._failures == 1 else logging.DEBUG,
+                    "%s could not be told what happened (%s); it is tried again.",
+                    self._channel.name,
+                    self._app.redactor.text(reason(exc)),
+                    extra={"action": "notice_failed"},
+                )
+            pause = min(LOOK_EVERY * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def look(self) -> int:
+        """Deliver what is new; returns how many messages were sent."""
+        now = self._app.clock.now()
+        kept = await self._client.value(self._name)
+        state = _State.read(None if kept is None else kept.value, now)
+        if state.by not in ("", self._worker) and state.until > now:
+            return 0
+        if kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
+            await self._note(state, now)
+        since = max(state.since, now - _OLDEST)
+        events = await notices.happened(self._client, self._app.name, since - _LATE)
+        # What happened before anybody was to be told is not told.
+        events = [e for e in events if e.at > state.begun]
+        new = [e for e in events if _end(e) not in state.done]
+        due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
+        sent = 0
+        for message in notices.messages(self._app, due):
+            await self._channel.send(message)
+            self._sent[message.event] = now
+            state.done += [_end(e) for e in due if e.event == message.event]
+            await self._note(state, now)
+            sent += 1
+        handled = {e.id for e in due} | {e.id for e in events} - {e.id for e in new}
+        if not events:
+            state.since = max(state.since, now - _LATE)
+        elif len(handled) == len(events):
+            state.since = max(state.since, max(e.at for e in events))
+            if len(events) > _REMEMBERED:  # more than can be told from what follows
+                state.since += _LATE
+                await self._note(state, now)
+        return sent
+
+    async def _note(self, state: _State, now: datetime) -> None:
+        state.by, state.until = self._worker, now + _LEASE
+        await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
+
+
+def _end(event: Happened) -> str:
+    return event.id[-12:]

@@ -1,0 +1,1 @@
+"""Which runs a worker takes, and when it looks for them."""

@@ -1,0 +1,74 @@
+"""What Prefect offers a worker: the runs that are due in its pool, of the routes that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import names
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runtime.apps import App
+from athanore.worker.poll_runs.polls import scheduled_time
+
+_POLL_PREFETCH = timedelta(seconds=15)
+_DEFAULT_QUEUE = "default"
+
+
+class Offers:
+    """Asks for them.
+
+    Args:
+        apps: tells which apps the worker serves.
+        polls_only: tells whether its pool is that of the polls.
+    """
+
+    def __init__(self, apps: Callable[[], Sequence[App]], polls_only: Callable[[], bool]) -> None:
+        self._apps = apps
+        self._polls_only = polls_only
+        self._flow_names: dict[UUID, str] = {}
+
+    async def due(self, client: PrefectRunStore, pool: str, queues: list[str]) -> list[FlowRun]:
+        """The runs that are due, up to a page of them, the oldest first.
+
+        Args:
+            queues: the work queues that the worker was started for; none for all.
+        """
+        clock = self._apps()[0].clock  # the time of day at Prefect is the same for all apps
+        ahead = _POLL_PREFETCH if self._polls_only() else timedelta(0)
+        offered = await client.get_scheduled_flow_runs_for_work_pool(
+            pool,
+            work_queue_names=queues or self._served_queues(pool),
+            scheduled_before=clock.now() + ahead,
+        )
+        # If our clock was set just now, we have asked for others; the answer told us the time.
+        due = clock.now() + ahead
+        return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
+
+    def _served_queues(self, pool: str) -> list[str]:
+        """The pool's work queues without those of routes for other hosts; none for all of them.
+
+        Their runs would fill what Prefect offers at a time.
+        """
+        app = next((a for a in self._apps() if names.agents_pool(a.name) == pool), None)
+        if app is None:
+            return []
+        labels = app.dispatcher.settings.labels
+        routes = [k.route for k in app.routes.remembered().values()]
+        served = [r for r in routes if r.is_for_host(labels)]
+        if len(served) == len(routes):
+            return []
+        return [_DEFAULT_QUEUE, *(names.slug(r.name) for r in served)]
+
+    async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
+        """Those of some runs that are of agents: neither polls nor scheduled work."""
+        beside = (names.POLL_FLOW, names.SCHEDULE_FLOW)
+        return [r for r in runs if await self.flow_name(client, r) not in beside]
+
+    async def flow_name(self, client: PrefectRunStore, run: FlowRun) -> str:
+        """The name of a run's flow."""
+        if run.flow_id not in self._flow_names:
+            self._flow_names[run.flow_id] = (await client.read_flow(run.flow_id)).name
+        return self._flow_names[run.flow_id]
