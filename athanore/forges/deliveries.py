@@ -9,10 +9,13 @@ from athanore.queue_adapters.tracker.answers import Json, mapping
 
 _OF_GITHUB: Final = frozenset(
     {
-        "check_run", "check_suite", "pull_request", "pull_request_review",
+        "check_run",
+        "check_suite",
+        "pull_request",
+        "pull_request_review",
         "pull_request_review_comment",
     }
-)  # fmt: skip
+)
 
 
 def of_github(event: str, body: Json, repository: str) -> Heard | None:

@@ -132,9 +132,13 @@ class GitLabForge(HostedForge[GitLabClient]):
     def find(self, branch: str) -> PullRequest | None:
         """The newest merge request of a branch, an open one first; see `Forge.find`."""
         order: Json = {
-            "source_branch": branch, "scope": "all", "state": "all", "order_by": "created_at",
-            "sort": "desc", "per_page": 30,
-        }  # fmt: skip
+            "source_branch": branch,
+            "scope": "all",
+            "state": "all",
+            "order_by": "created_at",
+            "sort": "desc",
+            "per_page": 30,
+        }
         with self._asking() as client:
             rows: list[Json] = client.get(f"{self._path}/merge_requests", order)
             # That of a fork may have a branch of the same name.

@@ -110,9 +110,13 @@ class HttpClient:
         reads = method == "GET" if reads is None else reads
         self.rate_limit.check()
         request = self._http.build_request(
-            method, path, params=params, json=body, headers=headers,
+            method,
+            path,
+            params=params,
+            json=body,
+            headers=headers,
             extensions={READ: True} if reads else None,
-        )  # fmt: skip
+        )
         with nullcontext() if reads else self._writes:
             self.rate_limit.check()  # it may have been refused while this thread waited its turn
             response = self._sent(request)

@@ -149,9 +149,15 @@ def serving(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     place = _place(reference)
     first = Serving(
-        url, needs_token, prefect, (str(code), 0),
-        pid=os.getpid(), host=socket.gethostname(), since=time.time(), is_ready=is_ready,
-    )  # fmt: skip
+        url,
+        needs_token,
+        prefect,
+        (str(code), 0),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        since=time.time(),
+        is_ready=is_ready,
+    )
     with contextlib.ExitStack() as stack:
         mine = None
         with contextlib.suppress(OSError):
@@ -175,9 +181,13 @@ def noted(
     """
     host, port = api_socket.getsockname()[:2]
     return serving(
-        reference, code_file(reference), (host, port), prefect_api,
-        needs_token=dispatcher.settings.api_auth == "token", is_ready=bool(prefect_api),
-    )  # fmt: skip
+        reference,
+        code_file(reference),
+        (host, port),
+        prefect_api,
+        needs_token=dispatcher.settings.api_auth == "token",
+        is_ready=bool(prefect_api),
+    )
 
 
 def _as_it_is(code: str) -> tuple[str, int]:

@@ -19,10 +19,13 @@ _OWN = re.compile(r"^0::(/.*)$", re.MULTILINE)
 # Field 4 is what of the hierarchy is mounted, field 5 where.
 _MOUNTED = re.compile(r"^\S+ \S+ \S+ (/\S*) (/\S*) .* - cgroup2 ", re.MULTILINE)
 
+PROC = "/proc"
+"""Where the system says in which group a process is, and where groups are mounted."""
 
-def create(mark: str) -> str:
+
+def create(mark: str, proc: str = PROC) -> str:
     """Make the group of an agent; return its folder, or "" where that cannot be done."""
-    base = _base()
+    base = _base(proc)
     if not base:
         return ""
     folder = os.path.join(base, f"{_PREFIX}{mark}")
@@ -62,9 +65,9 @@ def remove(folder: str) -> None:
             os.rmdir(inner)
 
 
-def left_over() -> dict[str, str]:
+def left_over(proc: str = PROC) -> dict[str, str]:
     """The groups that are beside ours, of this worker or of others: folders by mark."""
-    base = _base()
+    base = _base(proc)
     if not base:
         return {}
     with contextlib.suppress(OSError):
@@ -73,11 +76,11 @@ def left_over() -> dict[str, str]:
     return {}
 
 
-def _base() -> str:
+def _base(proc: str) -> str:
     """The folder of the group in which this process is; "" where there is none."""
     try:
-        own = _OWN.search(_read("/proc/self/cgroup"))
-        mounted = _MOUNTED.search(_read("/proc/self/mountinfo"))
+        own = _OWN.search(_read(f"{proc}/self/cgroup"))
+        mounted = _MOUNTED.search(_read(f"{proc}/self/mountinfo"))
     except OSError:
         return ""
     if own is None or mounted is None:

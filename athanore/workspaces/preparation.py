@@ -14,10 +14,21 @@ from athanore.errors import ConfigurationError, WorkspaceError
 from athanore.workspaces.base import WorkspaceRequest
 
 LOCK_FILES = (
-    "Cargo.lock", "Gemfile.lock", "bun.lock", "composer.lock", "flake.lock", "go.sum", "mix.lock",
-    "package-lock.json", "pdm.lock", "pnpm-lock.yaml", "poetry.lock", "requirements.txt",
-    "uv.lock", "yarn.lock",
-)  # fmt: skip
+    "Cargo.lock",
+    "Gemfile.lock",
+    "bun.lock",
+    "composer.lock",
+    "flake.lock",
+    "go.sum",
+    "mix.lock",
+    "package-lock.json",
+    "pdm.lock",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "requirements.txt",
+    "uv.lock",
+    "yarn.lock",
+)
 """The files at the top of a folder whose change has `setup` run again."""
 
 PAUSES = (timedelta(seconds=1), timedelta(seconds=5))

@@ -151,6 +151,15 @@ async def test_a_group_that_is_empty_and_nobodys_is_removed_and_not_counted(
     cgroup.remove(mine)
 
 
+def proc_that_says(folder: Path, own: str, mounts: str) -> str:
+    """What the system says of this process's group and of its mounts, in files of a folder."""
+    said = folder / "proc" / "self"
+    said.mkdir(parents=True)
+    (said / "cgroup").write_text(own)
+    (said / "mountinfo").write_text(mounts)
+    return str(said.parent)
+
+
 @pytest.mark.parametrize(
     ("own", "mounts"),
     [
@@ -160,28 +169,20 @@ async def test_a_group_that_is_empty_and_nobodys_is_removed_and_not_counted(
         ("0::/x\n", "36 35 0:30 / /no/such/place rw - cgroup2 cgroup rw\n"),
     ],
 )
-def test_without_a_group_of_ones_own_there_is_none(
-    own: str, mounts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = {"/proc/self/cgroup": own, "/proc/self/mountinfo": mounts.format(at=tmp_path)}
-    monkeypatch.setattr(cgroup, "_read", files.__getitem__)
-    assert cgroup.create("a-mark") == ""
-    assert cgroup.left_over() == {}
+def test_without_a_group_of_ones_own_there_is_none(own: str, mounts: str, tmp_path: Path) -> None:
+    proc = proc_that_says(tmp_path, own, mounts.format(at=tmp_path))
+    assert cgroup.create("a-mark", proc) == ""
+    assert cgroup.left_over(proc) == {}
 
 
-def test_a_kernel_that_cannot_kill_a_group_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kernel_that_cannot_kill_a_group_has_none(tmp_path: Path) -> None:
     (tmp_path / "service").mkdir()
-    files = {
-        "/proc/self/cgroup": "0::/outer/service\n",
-        "/proc/self/mountinfo": f"36 35 0:30 /outer {tmp_path} rw shared:9 - cgroup2 cgroup rw\n",
-    }
-    monkeypatch.setattr(cgroup, "_read", files.__getitem__)
-    assert cgroup.create("a-mark") == ""
+    mounts = f"36 35 0:30 /outer {tmp_path} rw shared:9 - cgroup2 cgroup rw\n"
+    proc = proc_that_says(tmp_path, "0::/outer/service\n", mounts)
+    assert cgroup.create("a-mark", proc) == ""
     assert list((tmp_path / "service").iterdir()) == []
     (tmp_path / "service" / "athanore-left").mkdir()
-    assert cgroup.left_over() == {"left": str(tmp_path / "service" / "athanore-left")}
+    assert cgroup.left_over(proc) == {"left": str(tmp_path / "service" / "athanore-left")}
 
 
 async def test_an_agent_is_supervised_without_a_group(

@@ -30,3 +30,8 @@ def test_no_folder_holds_more_than_about_a_dozen_modules() -> None:
     sizes = {str(f.relative_to(PACKAGE)): len(list(f.glob("*.py"))) for f in folders}
     assert len(sizes) > 30
     assert {folder: n for folder, n in sizes.items() if n > FULLEST} == {}
+
+
+def test_every_line_of_the_package_is_formatted() -> None:
+    skipped = [p.name for p in PACKAGE.rglob("*.py") if "fmt: skip" in p.read_text("utf-8")]
+    assert skipped == []

@@ -46,10 +46,8 @@ _INTERRUPT = timedelta(seconds=2)  # in which an interrupted CLI says what it ha
 _LOOK = 0.5  # seconds between looks at a CLI that may have finished, and stays
 _STREAM = ("--output-format=stream-json", "--input-format=stream-json", "--verbose")
 _OWN_FLAGS = frozenset(
-    {
-        "output-format", "input-format", "verbose", "print", "resume", "append-system-prompt", *ASKS
-    }
-)  # fmt: skip
+    {"output-format", "input-format", "verbose", "print", "resume", "append-system-prompt", *ASKS}
+)
 _INSTALL_THE_CLI = (
     "Install claude-agent-sdk, which brings the CLI, or put the `claude` program on the agent's "
     "PATH (npm install -g @anthropic-ai/claude-code), or pass cli_path=."

@@ -104,21 +104,26 @@ _LOGINS: Mapping[AgentKind, _Login] = MappingProxyType(
     {
         "claude": _Login(
             (
-                "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN",
-                "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX",
+                "ANTHROPIC_API_KEY",
+                "ANTHROPIC_AUTH_TOKEN",
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                "CLAUDE_CODE_USE_BEDROCK",
+                "CLAUDE_CODE_USE_VERTEX",
             ),
-            "CLAUDE_CONFIG_DIR", "~/.claude", ".credentials.json",
+            "CLAUDE_CONFIG_DIR",
+            "~/.claude",
+            ".credentials.json",
         ),
         "codex": _Login(("CODEX_API_KEY", "OPENAI_API_KEY"), "CODEX_HOME", "~/.codex", "auth.json"),
         "gemini": _Login(
             ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
-            "", "~/.gemini", "oauth_creds.json",
+            "",
+            "~/.gemini",
+            "oauth_creds.json",
         ),
-        "qwen": _Login(
-            ("OPENAI_API_KEY", "DASHSCOPE_API_KEY"), "", "~/.qwen", "oauth_creds.json"
-        ),
+        "qwen": _Login(("OPENAI_API_KEY", "DASHSCOPE_API_KEY"), "", "~/.qwen", "oauth_creds.json"),
     }
-)  # fmt: skip
+)
 """Those of agents that cannot work without one. On macOS Claude Code has it in the keychain."""
 
 

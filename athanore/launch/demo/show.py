@@ -120,9 +120,13 @@ def _app(folder: Path, console: Console) -> Generator[tuple[subprocess.Popen[byt
     with (folder / "demo.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "run.py"],
-            cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         with httpx.Client(
             base_url=f"http://127.0.0.1:{api_port}", timeout=30, trust_env=False

@@ -30,10 +30,22 @@ logger = logging.getLogger("athanore")
 
 _LOOK = timedelta(seconds=1)
 _AT_START = (
-    "api_host", "api_port", "api_url", "api_auth", "api_key", "webhook_token", "log_format",
-    "notify_webhook_url", "notify_webhook_secret", "enable_queue_management", "worker_limit",
-    "min_free_memory", "host_labels", "worker_lost_after", "reload",
-)  # fmt: skip
+    "api_host",
+    "api_port",
+    "api_url",
+    "api_auth",
+    "api_key",
+    "webhook_token",
+    "log_format",
+    "notify_webhook_url",
+    "notify_webhook_secret",
+    "enable_queue_management",
+    "worker_limit",
+    "min_free_memory",
+    "host_labels",
+    "worker_lost_after",
+    "reload",
+)
 """Settings that count from the start of a process to its end."""
 
 

@@ -61,10 +61,14 @@ class Restarter:
         if _is_script_lost():
             return f"{sys.argv[0]!r} is not found in {os.getcwd()}."
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _LOOK, self._reference,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            sys.executable,
+            "-c",
+            _LOOK,
+            self._reference,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
         try:
             async with asyncio.timeout(_PATIENCE):
                 _, said = await process.communicate()

@@ -14,9 +14,13 @@ OWN_VARIABLE: Final = "ATHANORE_JIRA_TOKEN"
 COMMON_VARIABLES: Final = ("JIRA_API_TOKEN", "JIRA_TOKEN")
 
 PERMISSIONS: Final = (
-    "BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "ASSIGN_ISSUES", "TRANSITION_ISSUES",
+    "BROWSE_PROJECTS",
+    "CREATE_ISSUES",
+    "EDIT_ISSUES",
+    "ASSIGN_ISSUES",
+    "TRANSITION_ISSUES",
     "ADD_COMMENTS",
-)  # fmt: skip
+)
 """What the account needs in the project, by Jira's names."""
 
 

@@ -14,8 +14,15 @@ from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
 FIELDS: Final = (
-    "summary", "description", "status", "labels", "assignee", "updated", "issuelinks", "project",
-)  # fmt: skip
+    "summary",
+    "description",
+    "status",
+    "labels",
+    "assignee",
+    "updated",
+    "issuelinks",
+    "project",
+)
 """What a search is asked for: without it Jira Cloud tells ids only."""
 
 

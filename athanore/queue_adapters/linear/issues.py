@@ -77,9 +77,13 @@ class Issue:
 
     def _written(self) -> tuple[object, ...]:
         return (
-            self.title, self.description, self.state, frozenset(self.label_ids), self.assignee_id,
+            self.title,
+            self.description,
+            self.state,
+            frozenset(self.label_ids),
+            self.assignee_id,
             self.is_open,
-        )  # fmt: skip
+        )
 
 
 def is_id(text: str) -> bool:

@@ -18,8 +18,14 @@ MAX_AGE: Final = timedelta(minutes=5)
 """How long states, people and labels are believed; one that is not known has them read anew."""
 
 _TYPES: Final = (
-    "triage", "backlog", "unstarted", "started", "completed", "canceled", "duplicate",
-)  # fmt: skip
+    "triage",
+    "backlog",
+    "unstarted",
+    "started",
+    "completed",
+    "canceled",
+    "duplicate",
+)
 """Types of states, in the order of Linear's boards."""
 
 

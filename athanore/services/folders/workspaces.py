@@ -112,9 +112,15 @@ def removal_request(app: AgentDispatcher, provider: object, task: Task) -> Works
         if route is None:
             return AgentResult(AgentOutcome.FAILED, "the app has no route", retryable=False)
         return await run_command(
-            app, route, task, words,
-            workspace=Workspace(folder), cwd=folder, timeout=timeout, emit=heard,
-        )  # fmt: skip
+            app,
+            route,
+            task,
+            words,
+            workspace=Workspace(folder),
+            cwd=folder,
+            timeout=timeout,
+            emit=heard,
+        )
 
     def heard(event: AgentEvent) -> None:
         logger.info("%s", event.data.get("text", ""), extra={"action": "workspace_command"})

@@ -57,9 +57,19 @@ _ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 )
 
 _OF_THE_NETWORK = (
-    "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "http_proxy",
-    "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-)  # fmt: skip
+    "HOME",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
 """What a fetch from elsewhere has of the worker's environment: for ssh, .netrc, proxies."""
 
 
@@ -123,10 +133,15 @@ class Git:
             variables["GIT_DIR"] = str(git_dir)
         try:
             process = await asyncio.create_subprocess_exec(
-                "git", *told, cwd=cwd or git_dir or "/", env=variables, start_new_session=True,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                "git",
+                *told,
+                cwd=cwd or git_dir or "/",
+                env=variables,
+                start_new_session=True,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
+            )
         except (OSError, ValueError) as exc:
             raise GitError(f"git {told[0]} cannot be started: {exc}.") from exc
         try:

@@ -92,8 +92,17 @@ class Mirror:
             words = ("--quiet", "--local", "--no-checkout", "--template=")
             await git("clone", *words, "--", self.git_dir, folder, limit=_FETCH_TIMEOUT)
         own = folder / ".git"
-        await git("checkout", "--quiet", "--no-track", "-B", branch, start or found,
-                  git_dir=own, cwd=folder, env={"GIT_WORK_TREE": str(folder)})  # fmt: skip
+        await git(
+            "checkout",
+            "--quiet",
+            "--no-track",
+            "-B",
+            branch,
+            start or found,
+            git_dir=own,
+            cwd=folder,
+            env={"GIT_WORK_TREE": str(folder)},
+        )
         if self._address.is_path:
             # Nobody pushes to a checkout of a person by mistake.
             await git("config", "--remove-section", "remote.origin", git_dir=own)
@@ -129,10 +138,19 @@ class Mirror:
         await self._init(git)
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         await git(
-            "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-tags", "--",
-            self._address.text, *refs, git_dir=self.git_dir, env=upstream_environment(),
-            config=self._address.config, limit=_FETCH_TIMEOUT,
-        )  # fmt: skip
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-write-fetch-head",
+            "--no-tags",
+            "--",
+            self._address.text,
+            *refs,
+            git_dir=self.git_dir,
+            env=upstream_environment(),
+            config=self._address.config,
+            limit=_FETCH_TIMEOUT,
+        )
 
     async def base(self, git: Git, base: str) -> str:
         """The commit of a branch or tag of the repository, or of a commit.
@@ -150,8 +168,9 @@ class Mirror:
         if not ref or ref.startswith("-"):
             return ""
         try:
-            return await git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}",
-                             git_dir=self.git_dir)  # fmt: skip
+            return await git(
+                "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", git_dir=self.git_dir
+            )
         except GitError:
             return ""
 

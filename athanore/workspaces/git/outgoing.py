@@ -150,9 +150,14 @@ class Outgoing:
             ends = await self._ends()
             between = f"{ends.onto[:12]}...{ends.tip[:12]}"
             changes = await self._git(
-                "diff", "--no-ext-diff", "--no-textconv", f"--stat={_WIDTH}",
-                f"--stat-count={_SHOWN}", between, git_dir=self._mirror.git_dir,
-            )  # fmt: skip
+                "diff",
+                "--no-ext-diff",
+                "--no-textconv",
+                f"--stat={_WIDTH}",
+                f"--stat-count={_SHOWN}",
+                between,
+                git_dir=self._mirror.git_dir,
+            )
             command = shlex.join(["git", f"--git-dir={self._mirror.git_dir}", "diff", between])
             return Shown(
                 ends.tip,
@@ -211,25 +216,51 @@ class Outgoing:
             f"refs/heads/{self._branch}": f"{self._refs}/published",
             f"refs/heads/{self._base}": f"{self._refs}/onto",
         }
-        listed = await git("ls-remote", "--", to.text, *wanted, git_dir=git_dir,
-                           env=upstream_environment(), config=to.config)  # fmt: skip
+        listed = await git(
+            "ls-remote",
+            "--",
+            to.text,
+            *wanted,
+            git_dir=git_dir,
+            env=upstream_environment(),
+            config=to.config,
+        )
         there = {line.partition("\t")[2] for line in listed.splitlines()}
         for name, ours in wanted.items():
             if name not in there and await self._mirror.commit(git, ours):
                 await git("update-ref", "-d", ours, git_dir=git_dir)
         specs = [f"+{name}:{ours}" for name, ours in wanted.items() if name in there]
         if specs:
-            await git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", to.text,
-                      *specs, git_dir=git_dir, env=upstream_environment(), config=to.config,
-                      limit=_PUSH_TIMEOUT)  # fmt: skip
+            await git(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--",
+                to.text,
+                *specs,
+                git_dir=git_dir,
+                env=upstream_environment(),
+                config=to.config,
+                limit=_PUSH_TIMEOUT,
+            )
 
     async def _push(self, tip: str, to: Address) -> None:
         git_dir = self._mirror.git_dir
         try:
-            await self._git("push", "--quiet", "--no-follow-tags", "--no-recurse-submodules", "--",
-                            to.text, f"{tip}:refs/heads/{self._branch}", git_dir=git_dir,
-                            env=upstream_environment(), config=to.config,
-                            limit=_PUSH_TIMEOUT)  # fmt: skip
+            await self._git(
+                "push",
+                "--quiet",
+                "--no-follow-tags",
+                "--no-recurse-submodules",
+                "--",
+                to.text,
+                f"{tip}:refs/heads/{self._branch}",
+                git_dir=git_dir,
+                env=upstream_environment(),
+                config=to.config,
+                limit=_PUSH_TIMEOUT,
+            )
         except GitError as exc:
             if rejected := _REJECTED.search(exc.output):
                 raise PublishRefusedError(
@@ -242,9 +273,14 @@ class Outgoing:
         """The first lines of all commits that the base lacks, oldest first."""
         known = ("--not", ends.onto) if ends.onto else ()
         said = await self._git(
-            "log", "-z", "--reverse", "--format=%s", ends.tip, *known,
+            "log",
+            "-z",
+            "--reverse",
+            "--format=%s",
+            ends.tip,
+            *known,
             git_dir=self._mirror.git_dir,
-        )  # fmt: skip
+        )
         return tuple(said.removesuffix("\0").split("\0")[-_MOST_SUBJECTS:]) if said else ()
 
     async def _wrong(self, ends: _Ends) -> str:
@@ -261,9 +297,11 @@ class Outgoing:
         git, git_dir = self._git, self._mirror.git_dir
         objects = await git("rev-list", "--objects", *ends.new, git_dir=git_dir)
         sizes = await git(
-            "cat-file", "--batch-check=%(objecttype) %(objectsize) %(rest)", git_dir=git_dir,
+            "cat-file",
+            "--batch-check=%(objecttype) %(objectsize) %(rest)",
+            git_dir=git_dir,
             stdin=objects.encode(errors="surrogateescape"),
-        )  # fmt: skip
+        )
         total = 0
         for line in sizes.splitlines():
             kind, size, name = (*line.split(" ", 2), "", "")[:3]
@@ -286,13 +324,21 @@ class Outgoing:
         return sorted(filter(is_sensitive, found | differ))
 
     async def _differ(self, between: str) -> set[str]:
-        said = await self._git("diff", "-z", "--name-only", "--no-renames", "--no-ext-diff",
-                               between, git_dir=self._mirror.git_dir)  # fmt: skip
+        said = await self._git(
+            "diff",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            "--no-ext-diff",
+            between,
+            git_dir=self._mirror.git_dir,
+        )
         return {name for name in said.split("\0") if name}
 
     async def _is_in(self, older: str, newer: str) -> bool:
-        said = await self._git("rev-list", "-1", older, "--not", newer,
-                               git_dir=self._mirror.git_dir)  # fmt: skip
+        said = await self._git(
+            "rev-list", "-1", older, "--not", newer, git_dir=self._mirror.git_dir
+        )
         return not said
 
 

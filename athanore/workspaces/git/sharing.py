@@ -140,5 +140,10 @@ class Share:
         await self._there("push", *words, self._address.text, spec)
 
     async def _there(self, *words: str) -> str:
-        return await self._git(*words, git_dir=self._mirror.git_dir, limit=_TIMEOUT,
-                               env=upstream_environment(), config=self._address.config)  # fmt: skip
+        return await self._git(
+            *words,
+            git_dir=self._mirror.git_dir,
+            limit=_TIMEOUT,
+            env=upstream_environment(),
+            config=self._address.config,
+        )

@@ -75,11 +75,21 @@ def get_user(call: Call) -> Answer:
         raise RefusalError(403, "Resource not accessible by integration")
     row = user(call.account.login)
     more = {
-        "name": None, "company": None, "blog": None, "location": None, "email": None,
-        "hireable": None, "bio": None, "public_repos": 0, "public_gists": 0, "followers": 0,
-        "following": 0, "created_at": "2020-01-01T00:00:00Z", "updated_at": "2020-01-01T00:00:00Z",
+        "name": None,
+        "company": None,
+        "blog": None,
+        "location": None,
+        "email": None,
+        "hireable": None,
+        "bio": None,
+        "public_repos": 0,
+        "public_gists": 0,
+        "followers": 0,
+        "following": 0,
+        "created_at": "2020-01-01T00:00:00Z",
+        "updated_at": "2020-01-01T00:00:00Z",
         "user_view_type": "public",
-    }  # fmt: skip
+    }
     return row | more, 200, {}
 
 

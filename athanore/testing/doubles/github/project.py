@@ -54,9 +54,13 @@ class ProjectTables:
         self._last += 1
         option = next((c["id"] for c in self.columns if c["name"] == column), None)
         card: Row = {
-            "id": f"PVTI_{self._last}", "content": issue, "option": option, "isArchived": False,
-            "kind": kind, "project": {"id": self.id},
-        }  # fmt: skip
+            "id": f"PVTI_{self._last}",
+            "content": issue,
+            "option": option,
+            "isArchived": False,
+            "kind": kind,
+            "project": {"id": self.id},
+        }
         self.cards.append(card)
         return card
 
@@ -93,8 +97,11 @@ class ProjectTables:
     def _project(self) -> Json:
         url = f"https://github.test/orgs/{self.owner}/projects/{self.number}"
         return {
-            "__typename": "ProjectV2", "id": self.id, "url": url, "viewerCanUpdate": self.may_write
-        }  # fmt: skip
+            "__typename": "ProjectV2",
+            "id": self.id,
+            "url": url,
+            "viewerCanUpdate": self.may_write,
+        }
 
     def _field(self, name: str) -> Json | None:
         if name != "Status":
@@ -137,14 +144,19 @@ class ProjectTables:
         name = str(row["repository_url"]).partition("/repos/")[2]
         blockers = cast("list[Row]", row.get("blocked_by") or [])
         return {
-            "__typename": "Issue", "id": row["node_id"], "number": row["number"],
-            "title": row["title"], "body": row["body"] or "", "url": row["html_url"],
-            "state": row["state"].upper(), "updatedAt": row["updated_at"],
+            "__typename": "Issue",
+            "id": row["node_id"],
+            "number": row["number"],
+            "title": row["title"],
+            "body": row["body"] or "",
+            "url": row["html_url"],
+            "state": row["state"].upper(),
+            "updatedAt": row["updated_at"],
             "repository": {"nameWithOwner": name},
             "labels": {"nodes": [{"name": label["name"]} for label in row["labels"]]},
             "assignees": {"nodes": [{"login": user["login"]} for user in row["assignees"]]},
             "blockedBy": {"nodes": [self._content(blocker) for blocker in blockers]},
-        }  # fmt: skip
+        }
 
     def _card(self, card_id: str) -> Row:
         if not self.may_write:

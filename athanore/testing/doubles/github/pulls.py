@@ -67,9 +67,13 @@ class Pulls:
         )
         number = int(row["number"])
         self.rows[number] = {
-            "head": head, "base": base, "draft": bool(fields.get("draft")), "merged_at": None,
-            "conflicting": "", "head_commit": None,
-        }  # fmt: skip
+            "head": head,
+            "base": base,
+            "draft": bool(fields.get("draft")),
+            "merged_at": None,
+            "conflicting": "",
+            "head_commit": None,
+        }
         self.reviews[number], self.comments[number] = [], []
         return self.told(number)
 
@@ -94,16 +98,35 @@ class Pulls:
         issue, own = self.issue(number), self.rows[number]
         url = f"{self.state.address}/pulls/{number}"
         common = (
-            "id", "node_id", "html_url", "number", "state", "locked", "title", "body", "user",
-            "labels", "milestone", "created_at", "updated_at", "closed_at", "assignee",
-            "assignees", "author_association", "comments_url",
-        )  # fmt: skip
+            "id",
+            "node_id",
+            "html_url",
+            "number",
+            "state",
+            "locked",
+            "title",
+            "body",
+            "user",
+            "labels",
+            "milestone",
+            "created_at",
+            "updated_at",
+            "closed_at",
+            "assignee",
+            "assignees",
+            "author_association",
+            "comments_url",
+        )
         links = {
-            "self": url, "html": issue["html_url"], "issue": issue["url"],
-            "comments": issue["comments_url"], "review_comments": f"{url}/comments",
-            "review_comment": f"{url}/comments{{/number}}", "commits": f"{url}/commits",
+            "self": url,
+            "html": issue["html_url"],
+            "issue": issue["url"],
+            "comments": issue["comments_url"],
+            "review_comments": f"{url}/comments",
+            "review_comment": f"{url}/comments{{/number}}",
+            "commits": f"{url}/commits",
             "statuses": f"{self.state.address}/statuses/{NO_COMMIT}",
-        }  # fmt: skip
+        }
         head = self._end(own["head"], own["head_commit"])
         conflicts = own["conflicting"] == head["sha"]
         return {
@@ -207,9 +230,11 @@ class Pulls:
             "pull_request_url": url,
             "author_association": association,
             "_links": {
-                "self": {"href": url}, "html": {"href": page}, "pull_request": {"href": url},
+                "self": {"href": url},
+                "html": {"href": page},
+                "pull_request": {"href": url},
             },
-        }  # fmt: skip
+        }
 
     def check(self, commit: str, name: str, conclusion: str | None, log: str = "") -> Row:
         """Have a check of a commit run; without a conclusion it is at work."""
@@ -228,19 +253,30 @@ class Pulls:
             "started_at": self.state.time(),
             "completed_at": self.state.time() if conclusion else None,
             "output": {
-                "title": None, "summary": None, "text": None, "annotations_count": 0,
+                "title": None,
+                "summary": None,
+                "text": None,
+                "annotations_count": 0,
                 "annotations_url": f"{address}/annotations",
             },
             "name": name,
             "check_suite": {"id": 1},
             "app": {
-                "id": 15368, "node_id": "A_1", "slug": "github-actions", "owner": user("github"),
-                "name": "GitHub Actions", "description": None, "external_url": "https://x.test",
-                "html_url": "https://x.test", "created_at": self.state.time(),
-                "updated_at": self.state.time(), "permissions": {}, "events": [],
+                "id": 15368,
+                "node_id": "A_1",
+                "slug": "github-actions",
+                "owner": user("github"),
+                "name": "GitHub Actions",
+                "description": None,
+                "external_url": "https://x.test",
+                "html_url": "https://x.test",
+                "created_at": self.state.time(),
+                "updated_at": self.state.time(),
+                "permissions": {},
+                "events": [],
             },
             "pull_requests": [],
-        }  # fmt: skip
+        }
         self.checks.setdefault(commit, []).append(row)
         self.logs[new] = log
         return row
@@ -248,26 +284,75 @@ class Pulls:
 
 _SINGLE: Final = frozenset(
     {
-        "merged", "mergeable", "mergeable_state", "merged_by", "comments", "review_comments",
-        "maintainer_can_modify", "commits", "additions", "deletions", "changed_files",
+        "merged",
+        "mergeable",
+        "mergeable_state",
+        "merged_by",
+        "comments",
+        "review_comments",
+        "maintainer_can_modify",
+        "commits",
+        "additions",
+        "deletions",
+        "changed_files",
     }
-)  # fmt: skip
+)
 """What lists of pull requests do not tell."""
 
 
 def _repository(state: State) -> Row:
     addresses = (
-        "archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits",
-        "compare", "contents", "contributors", "deployments", "downloads", "events", "forks",
-        "git_commits", "git_refs", "git_tags", "hooks", "issue_comment", "issue_events", "issues",
-        "keys", "labels", "languages", "merges", "milestones", "notifications", "pulls",
-        "releases", "stargazers", "statuses", "subscribers", "subscription", "tags", "teams",
-        "trees", "git", "ssh", "clone", "svn",
-    )  # fmt: skip
+        "archive",
+        "assignees",
+        "blobs",
+        "branches",
+        "collaborators",
+        "comments",
+        "commits",
+        "compare",
+        "contents",
+        "contributors",
+        "deployments",
+        "downloads",
+        "events",
+        "forks",
+        "git_commits",
+        "git_refs",
+        "git_tags",
+        "hooks",
+        "issue_comment",
+        "issue_events",
+        "issues",
+        "keys",
+        "labels",
+        "languages",
+        "merges",
+        "milestones",
+        "notifications",
+        "pulls",
+        "releases",
+        "stargazers",
+        "statuses",
+        "subscribers",
+        "subscription",
+        "tags",
+        "teams",
+        "trees",
+        "git",
+        "ssh",
+        "clone",
+        "svn",
+    )
     counts = (
-        "forks", "forks_count", "open_issues", "open_issues_count", "watchers", "watchers_count",
-        "stargazers_count", "size",
-    )  # fmt: skip
+        "forks",
+        "forks_count",
+        "open_issues",
+        "open_issues_count",
+        "watchers",
+        "watchers_count",
+        "stargazers_count",
+        "size",
+    )
     return {
         "id": 1,
         "node_id": "R_1",

@@ -273,9 +273,16 @@ def user(login: str) -> Row:
     """A user, as issues and comments name him."""
     url = f"https://api.github.test/users/{login}"
     names = (
-        "followers", "following", "gists", "starred", "subscriptions", "organizations", "repos",
-        "events", "received_events",
-    )  # fmt: skip
+        "followers",
+        "following",
+        "gists",
+        "starred",
+        "subscriptions",
+        "organizations",
+        "repos",
+        "events",
+        "received_events",
+    )
     number = sum(map(ord, login))
     return {
         "login": login,

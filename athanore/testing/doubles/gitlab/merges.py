@@ -62,25 +62,56 @@ class Merges:
         iid = max(self.rows, default=0) + 1
         is_draft = title.lower().startswith("draft:")
         row: Row = {
-            "id": state.new_id(), "iid": iid, "project_id": state.number, "title": title,
-            "description": None, "state": "opened", "created_at": state.time(),
-            "updated_at": state.time(), "merged_by": None, "merge_user": None, "merged_at": None,
-            "closed_by": None, "closed_at": None, "target_branch": target,
-            "source_branch": source, "user_notes_count": 0, "upvotes": 0, "downvotes": 0,
-            "author": state.users[author], "assignees": [], "assignee": None, "reviewers": [],
-            "source_project_id": state.number, "target_project_id": state.number, "labels": [],
-            "draft": is_draft, "work_in_progress": is_draft, "milestone": None,
-            "merge_when_pipeline_succeeds": False, "merge_status": "can_be_merged",
+            "id": state.new_id(),
+            "iid": iid,
+            "project_id": state.number,
+            "title": title,
+            "description": None,
+            "state": "opened",
+            "created_at": state.time(),
+            "updated_at": state.time(),
+            "merged_by": None,
+            "merge_user": None,
+            "merged_at": None,
+            "closed_by": None,
+            "closed_at": None,
+            "target_branch": target,
+            "source_branch": source,
+            "user_notes_count": 0,
+            "upvotes": 0,
+            "downvotes": 0,
+            "author": state.users[author],
+            "assignees": [],
+            "assignee": None,
+            "reviewers": [],
+            "source_project_id": state.number,
+            "target_project_id": state.number,
+            "labels": [],
+            "draft": is_draft,
+            "work_in_progress": is_draft,
+            "milestone": None,
+            "merge_when_pipeline_succeeds": False,
+            "merge_status": "can_be_merged",
             "detailed_merge_status": "draft_status" if is_draft else "mergeable",
-            "merge_commit_sha": None, "squash_commit_sha": None, "discussion_locked": None,
-            "should_remove_source_branch": None, "force_remove_source_branch": None,
-            "reference": f"!{iid}", "squash": False, "conflicting": "",
-            "references": {"short": f"!{iid}", "relative": f"!{iid}",
-                           "full": f"{state.path}!{iid}"},
+            "merge_commit_sha": None,
+            "squash_commit_sha": None,
+            "discussion_locked": None,
+            "should_remove_source_branch": None,
+            "force_remove_source_branch": None,
+            "reference": f"!{iid}",
+            "squash": False,
+            "conflicting": "",
+            "references": {
+                "short": f"!{iid}",
+                "relative": f"!{iid}",
+                "full": f"{state.path}!{iid}",
+            },
             "web_url": f"{state.site}/{state.path}/-/merge_requests/{iid}",
             "task_completion_status": {"count": 0, "completed_count": 0},
-            "blocking_discussions_resolved": True, "head_commit": None, "head_pipeline": None,
-        }  # fmt: skip
+            "blocking_discussions_resolved": True,
+            "head_commit": None,
+            "head_pipeline": None,
+        }
         row["description"] = state.without_commands(row, fields.get("description"))
         self.rows[iid] = row
         self.discussions[iid], self.reviewers[iid] = [], []
@@ -136,28 +167,49 @@ class Merges:
         self.reviewers[iid] = [*rows, new]
 
     def note(
-        self, iid: int, author: str, text: str, *, path: str = "", thread: bool = False,
+        self,
+        iid: int,
+        author: str,
+        text: str,
+        *,
+        path: str = "",
+        thread: bool = False,
         system: bool = False,
-    ) -> Row:  # fmt: skip
+    ) -> Row:
         """Have somebody write: on a line of a file, as a thread, or a comment by itself."""
         state, row = self.state, self.row(iid)
         is_open = bool(path) or thread
         note: Row = {
-            "id": state.new_id(), "type": "DiffNote" if path else None, "body": text,
-            "author": state.users[author], "created_at": state.time(),
-            "updated_at": state.time(), "system": system, "noteable_id": row["id"],
-            "noteable_type": "MergeRequest", "project_id": state.number, "noteable_iid": iid,
-            "resolvable": is_open, "confidential": False, "internal": False, "imported": False,
+            "id": state.new_id(),
+            "type": "DiffNote" if path else None,
+            "body": text,
+            "author": state.users[author],
+            "created_at": state.time(),
+            "updated_at": state.time(),
+            "system": system,
+            "noteable_id": row["id"],
+            "noteable_type": "MergeRequest",
+            "project_id": state.number,
+            "noteable_iid": iid,
+            "resolvable": is_open,
+            "confidential": False,
+            "internal": False,
+            "imported": False,
             "imported_from": "none",
-        }  # fmt: skip
+        }
         if is_open:
             note |= {"resolved": False, "resolved_by": None}
         if path:
             note["position"] = {
-                "base_sha": NO_COMMIT, "start_sha": NO_COMMIT, "head_sha": NO_COMMIT,
-                "old_path": path, "new_path": path, "position_type": "text", "old_line": None,
+                "base_sha": NO_COMMIT,
+                "start_sha": NO_COMMIT,
+                "head_sha": NO_COMMIT,
+                "old_path": path,
+                "new_path": path,
+                "position_type": "text",
+                "old_line": None,
                 "new_line": 1,
-            }  # fmt: skip
+            }
         self.discussions[iid].append(
             {"id": f"{note['id']:040x}", "individual_note": not is_open, "notes": [note]}
         )
@@ -169,11 +221,17 @@ class Merges:
         number = state.new_id()
         page = f"{state.site}/{state.path}/-/pipelines/{number}"
         row: Row = {
-            "id": number, "iid": number, "project_id": state.number,
-            "sha": self.told(iid)["sha"], "ref": self.row(iid)["source_branch"],
-            "status": status, "source": "push", "created_at": state.time(),
-            "updated_at": state.time(), "web_url": page,
-        }  # fmt: skip
+            "id": number,
+            "iid": number,
+            "project_id": state.number,
+            "sha": self.told(iid)["sha"],
+            "ref": self.row(iid)["source_branch"],
+            "status": status,
+            "source": "push",
+            "created_at": state.time(),
+            "updated_at": state.time(),
+            "web_url": page,
+        }
         self.row(iid)["head_pipeline"] = row
         self.jobs[number] = []
         for name, log in jobs.items():
@@ -181,13 +239,25 @@ class Merges:
             self.traces[job] = log
             self.jobs[number].append(
                 {
-                    "id": job, "status": "failed", "stage": "test", "name": name,
-                    "ref": row["ref"], "tag": False, "allow_failure": False,
-                    "created_at": state.time(), "started_at": state.time(),
-                    "finished_at": state.time(), "failure_reason": "script_failure",
+                    "id": job,
+                    "status": "failed",
+                    "stage": "test",
+                    "name": name,
+                    "ref": row["ref"],
+                    "tag": False,
+                    "allow_failure": False,
+                    "created_at": state.time(),
+                    "started_at": state.time(),
+                    "finished_at": state.time(),
+                    "failure_reason": "script_failure",
                     "web_url": f"{state.site}/{state.path}/-/jobs/{job}",
-                    "pipeline": {"id": number, "project_id": state.number, "ref": row["ref"],
-                                 "sha": row["sha"], "status": status},
+                    "pipeline": {
+                        "id": number,
+                        "project_id": state.number,
+                        "ref": row["ref"],
+                        "sha": row["sha"],
+                        "status": status,
+                    },
                 }
-            )  # fmt: skip
+            )
         return row

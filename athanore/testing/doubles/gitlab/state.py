@@ -74,9 +74,17 @@ class State(LaggingLists):
     def clear(self) -> None:
         """Forget everything but where the project is."""
         tables = (
-            self.accounts, self.users, self.labels, self.boards, self.issues, self.notes,
-            self.awards, self.links, self.positions, self.commands,
-        )  # fmt: skip
+            self.accounts,
+            self.users,
+            self.labels,
+            self.boards,
+            self.issues,
+            self.notes,
+            self.awards,
+            self.links,
+            self.positions,
+            self.commands,
+        )
         for table in tables:
             table.clear()
         self.is_visible = self.has_issues = True

@@ -70,9 +70,15 @@ class State:
     def clear(self) -> None:
         """Forget everything but where the project is."""
         tables = (
-            self.accounts, self.users, self.statuses, self.transitions, self.issues,
-            self.comments, self.properties, self.links,
-        )  # fmt: skip
+            self.accounts,
+            self.users,
+            self.statuses,
+            self.transitions,
+            self.issues,
+            self.comments,
+            self.properties,
+            self.links,
+        )
         for table in tables:
             table.clear()
         self.is_visible, self._lagging = True, None

@@ -123,15 +123,20 @@ class LinearDouble:
         """
         sent = int((time.time() - age) * 1000)
         told = {
-            "action": "update", "type": kind, "data": data, "updatedFrom": before or {},
+            "action": "update",
+            "type": kind,
+            "data": data,
+            "updatedFrom": before or {},
             "webhookTimestamp": sent,
-        }  # fmt: skip
+        }
         body = json.dumps(told).encode()
         digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         return {
-            "linear-signature": digest, "linear-event": kind, "linear-delivery": str(uuid4()),
+            "linear-signature": digest,
+            "linear-event": kind,
+            "linear-delivery": str(uuid4()),
             "linear-timestamp": str(sent),
-        }, body  # fmt: skip
+        }, body
 
 
 @contextmanager

@@ -70,9 +70,14 @@ class State:
     def clear(self) -> None:
         """Forget everything but the team."""
         for table in (
-            self.accounts, self.users, self.states, self.labels, self.issues, self.comments,
+            self.accounts,
+            self.users,
+            self.states,
+            self.labels,
+            self.issues,
+            self.comments,
             self.relations,
-        ):  # fmt: skip
+        ):
             table.clear()
         self._lagging, self._last_number, self.ahead = None, 0, timedelta(0)
         self.team = {"id": str(uuid4()), "key": self.key, "name": "Engineering"}
@@ -108,8 +113,12 @@ class State:
             raise invalid("A state with this name exists already")
         place = float(len(self.states)) if position is None else position
         row: Row = {
-            "id": str(uuid4()), "name": name, "type": type_, "position": place, "archivedAt": None
-        }  # fmt: skip
+            "id": str(uuid4()),
+            "name": name,
+            "type": type_,
+            "position": place,
+            "archivedAt": None,
+        }
         self.states[row["id"]] = row
         return row
 
@@ -122,9 +131,12 @@ class State:
         if any(row["name"].lower() == name.lower() for row in self.labels.values()):
             raise invalid("A label with this name exists already")
         row: Row = {
-            "id": str(uuid4()), "name": name, "isGroup": is_group, "team": self.team,
+            "id": str(uuid4()),
+            "name": name,
+            "isGroup": is_group,
+            "team": self.team,
             "parent": group,
-        }  # fmt: skip
+        }
         self.labels[row["id"]] = row
         return row
 
@@ -167,12 +179,21 @@ class State:
             "number": float(self._last_number),
             "identifier": f"{self.key}-{self._last_number}",
             "url": f"https://linear.test/acme/issue/{self.key}-{self._last_number}",
-            "title": "", "description": None, "priority": 0.0,
+            "title": "",
+            "description": None,
+            "priority": 0.0,
             "sortOrder": min(tops, default=0.0) - 1,
-            "createdAt": now, "updatedAt": now, "archivedAt": None, "trashed": None,
-            "snoozedUntilAt": None, "labelIds": [], "team": self.team, "state": None,
-            "assignee": None, "delegate": None,
-        }  # fmt: skip
+            "createdAt": now,
+            "updatedAt": now,
+            "archivedAt": None,
+            "trashed": None,
+            "snoozedUntilAt": None,
+            "labelIds": [],
+            "team": self.team,
+            "state": None,
+            "assignee": None,
+            "delegate": None,
+        }
         self._fill(row, {k: v for k, v in values.items() if k not in ("id", "teamId")})
         if not row["title"].strip():
             raise invalid("title should not be empty")
@@ -234,11 +255,18 @@ class State:
             raise invalid("body should not be empty")
         now = self.time()
         row: Row = {
-            "id": values.get("id") or str(uuid4()), "body": rewritten(values["body"]),
-            "createdAt": now, "updatedAt": now, "issue": issue, "issueId": issue["id"],
-            "parent": None, "quotedText": None, "user": author, "botActor": None,
+            "id": values.get("id") or str(uuid4()),
+            "body": rewritten(values["body"]),
+            "createdAt": now,
+            "updatedAt": now,
+            "issue": issue,
+            "issueId": issue["id"],
+            "parent": None,
+            "quotedText": None,
+            "user": author,
+            "botActor": None,
             "externalUser": None,
-        }  # fmt: skip
+        }
         self.comments[row["id"]] = row
         issue["updatedAt"] = now
         return row
