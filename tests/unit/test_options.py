@@ -99,7 +99,7 @@ def test_only_one_place_has_the_names_of_the_options() -> None:
         for path in root.rglob("*.py")
         if unusual <= set(_words(path))
     ]
-    assert found == ["route_options.py"]
+    assert found == ["routing/route_options.py"]
 
 
 def _words(path: Path) -> list[str]:
