@@ -158,7 +158,7 @@ async def make_way(prefect: RunStore, app: App, tasks: Sequence[Task]) -> dict[s
     for task in tasks:
         for run in active.get(task.id, ()):
             other = _another_owner(run, task, routes, owned)
-            if other or not _holds(run, task.queue_name, routes):
+            if other or not await _is_held(app, run, task, routes):
                 message = f"Superseded: the task is in {task.queue_name!r}{other}."
                 await _withdraw(prefect, run, StateName.SUPERSEDED, message)
             elif task.id not in held or run.state_type in store.WORKING:
@@ -269,6 +269,15 @@ def _another_owner(run: FlowRun, task: Task, routes: Routes, owned: Owners) -> s
     if mine is None or mine.route.queue_name != task.queue_name or name == mine.route.name:
         return ""
     return " and no route takes it now" if name is None else f" and {name!r} takes it now"
+
+
+async def _is_held(app: App, run: FlowRun, task: Task, routes: Routes) -> bool:
+    """Tell whether an active run holds a task that was seen in a queue a moment ago."""
+    queue = task.queue_name
+    if record_of(run).goes_to == queue:  # it may have been taken back from there meanwhile
+        with suppress(NotFoundError):
+            queue = (await app.board.task(task.id)).queue_name
+    return _holds(run, queue, routes)
 
 
 def _holds(run: FlowRun, queue_name: str, routes: Routes) -> bool:

@@ -24,6 +24,7 @@ from athanore.runs.records.record import Holder, record_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import RunControl
+from athanore.services import runs
 from athanore.services.people import approvals
 from athanore.workspaces.base import WorkspaceRequest
 from tests.memory_store import no_events
@@ -269,6 +270,63 @@ async def test_where_work_is_shared_another_host_publishes_what_was_approved(
     state = await site.goes_on()
     assert state is not None and state.type is StateType.COMPLETED
     assert site.pushed() == site.question.commit
+
+
+@pytest.mark.parametrize("words", ["", "add a test"])
+async def test_a_task_that_its_agent_has_moved_on_waits_in_progress_and_goes_there_after_a_yes(
+    tmp_path: Path, words: str
+) -> None:
+    site = await Publishing.begun(tmp_path)
+    await site.agent_commits("one.txt")
+    site.board.move_task(site.task_id, "Next")
+    seen = site.board.get_task(site.task_id)  # by a poll of that queue
+    assert await site.ends() is None
+    assert (site.place, site.comments[-1]) == (
+        "In Progress",
+        "The task goes to 'Next' when it is published.",
+    )
+    held = await runs.make_way(site.client, site.app, [seen])
+    assert held[site.task_id].id == site.run.id
+    await site.sweep()
+    assert await site.listed()
+    if words:
+        await site.no(words)
+        await site.goes_on()
+        assert (site.place, record_of(await site.now()).goes_to) == ("Todo", "")
+        return
+    await site.yes()
+    state = await site.goes_on()
+    assert state is not None and state.type is StateType.COMPLETED
+    assert (site.place, site.pushed()) == ("Next", site.question.commit)
+
+
+async def test_a_person_who_moves_the_task_withdraws_the_question_all_the_same(
+    tmp_path: Path,
+) -> None:
+    site = await Publishing.begun(tmp_path)
+    await site.agent_commits("one.txt")
+    site.board.move_task(site.task_id, "Next")
+    assert await site.ends() is None
+    site.board.move_task(site.task_id, "Next")
+    seen = site.board.get_task(site.task_id)
+    assert await runs.make_way(site.client, site.app, [seen]) == {}
+    assert (await site.now()).state_name == StateName.SUPERSEDED
+    assert site.pushed() == ""
+
+
+async def test_a_task_whose_publishing_is_put_off_waits_in_progress_too(tmp_path: Path) -> None:
+    site = await Publishing.begun(tmp_path, approve_before=None)
+    await site.agent_commits("one.txt")
+    site.board.move_task(site.task_id, "Next")
+    away = site.repository.path.rename(tmp_path / "away")
+    state = await site.ends()
+    assert state is not None and state.name == StateName.WAITING_TO_PUBLISH
+    assert site.place == "In Progress"
+    away.rename(site.repository.path)
+    await site.put(await site.now(), state)
+    state = await site.goes_on()
+    assert state is not None and state.type is StateType.COMPLETED
+    assert (site.place, site.pushed() != "") == ("Next", True)
 
 
 @pytest.mark.nightly

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,6 +158,29 @@ async def test_a_branch_that_was_rewritten_is_told_so(site: Site) -> None:
     with pytest.raises(PublishRefusedError, match="git merge"):
         await site.push()
     assert site.published() == first
+
+
+async def test_a_branch_without_a_common_commit_is_refused_until_it_begins_at_the_base(
+    site: Site,
+) -> None:
+    workspace = await site.begin()
+    folder = workspace.path
+    git(folder, "checkout", "-q", "--orphan", "other")
+    git(folder, "rm", "-q", "-r", "--force", ".")
+    commit(folder, "one.txt", "new")
+    git(folder, "branch", "-q", "-M", "other", BRANCH)
+    wrong = (await site.work()).wrong
+    told = f"the branch {BRANCH!r} has no commit in common with its base 'main'"
+    assert wrong.startswith(told)
+    await site.provider.close(workspace, AgentOutcome.SUCCEEDED)
+    with pytest.raises(PublishRefusedError, match="no commit in common"):
+        await site.push()
+    with pytest.raises(PublishRefusedError, match="no commit in common"):
+        await site.provider.show("app", "1")
+    assert site.repository.branches() == ["main"]
+    command = wrong.partition("Put its commits onto that: git ")[2]
+    git(folder, *shlex.split(command))
+    assert (await site.push()).subjects == ("Write one.txt",)
 
 
 async def test_what_somebody_else_has_pushed_there_stays(site: Site) -> None:

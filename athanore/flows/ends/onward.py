@@ -1,4 +1,5 @@
-"""Where a task goes whose agent has succeeded: to `done_queue`, or as `then` says of its result."""
+"""Where a task goes whose agent has succeeded: to `done_queue`, or as `then` says of its result, or
+to where the agent had put it before it was published."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ async def go_on(
         The queue where it is then. A state, if nobody knows where it goes: the route is paused,
         and a later start of the run asks again, without an agent.
     """
-    target = await _next_queue(app, route, run_log, task, say, log)
+    target = run_log.record.goes_to or await _next_queue(app, route, run_log, task, say, log)
     if isinstance(target, State):
         return target
     here = task.queue_name

@@ -26,6 +26,7 @@ from athanore.runs.kept.questions import Question
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
+from athanore.runtime.routes.ownership import watched
 from athanore.services.people import approvals
 from athanore.services.pull_requests import publishing
 
@@ -74,7 +75,7 @@ async def published(
     clean, approved = app.redactor.text, ""
     try:
         if route.approve_before == "publish":
-            gate = await _gate(app, route, run_log, task)
+            gate = await _gate(app, route, run_log, task, say)
             if gate is not None and not approvals.is_yes(gate):
                 return await _not_approved(app, route, run_log, gate, log, again)
             approved = "" if gate is None else gate.commit
@@ -87,12 +88,16 @@ async def published(
         return await again(text)
     except BranchMovedError as exc:
         await run_log.goes_on()  # what is there now is asked for
-        return await _later(app, route, run_log, clean(f"Not published yet: {exc}."), say, log)
+        return await _later(
+            app, route, run_log, task, clean(f"Not published yet: {exc}."), say, log
+        )
     except PublishRefusedError as exc:
         await run_log.rule_out_retries()
         return Failed(name=StateName.NOT_PUBLISHED, message=clean(_refusal(task_id, exc)))
     except PublishError as exc:
-        return await _later(app, route, run_log, clean(f"Not published yet: {exc}."), say, log)
+        return await _later(
+            app, route, run_log, task, clean(f"Not published yet: {exc}."), say, log
+        )
     try:
         await publishing.follow(run_log.prefect, app, route, task_id, done)
     except PrefectUnavailableError as exc:  # the worker stops; the task goes on all the same
@@ -107,7 +112,9 @@ async def published(
     return None
 
 
-async def _gate(app: App, route: Route, run_log: RunLog, task: Task) -> Question | None:
+async def _gate(
+    app: App, route: Route, run_log: RunLog, task: Task, say: Callable[[str], Awaitable[None]]
+) -> Question | None:
     """What an operator has said, with the task in progress again; None if nothing is to be said.
 
     Raises:
@@ -119,12 +126,32 @@ async def _gate(app: App, route: Route, run_log: RunLog, task: Task) -> Question
         return None
     if gate.ending is None:
         await run_log.keep()
-        raise ApprovalNeededError(gate, task.queue_name)
+        raise ApprovalNeededError(gate, await _taken_back(app, route, run_log, task, say))
     await questions.end(prefect, gate, gate.ending)  # said on Prefect's page only
     await questions.unlist(prefect, gate.id)
     if waited and task.queue_name == waited == route.waiting_queue:
         await app.board.move(task.id, route.in_progress_queue, followed=False)
     return gate
+
+
+async def _taken_back(
+    app: App,
+    route: Route,
+    run_log: RunLog,
+    task: Task,
+    say: Callable[[str], Awaitable[None]],
+) -> str:
+    """Return where the task is, in progress again if its agent has put it into a route's queue.
+
+    There another agent would take it before it is published. It goes there afterwards.
+    """
+    here, target = route.in_progress_queue, task.queue_name
+    if target == here or target not in watched(await app.routes.read(run_log.prefect)):
+        return target
+    await run_log.goes_to(target)
+    await app.board.move(task.id, here, followed=False)
+    await say(f"The task goes to {target!r} when it is published.")
+    return here
 
 
 async def _not_approved(
@@ -152,6 +179,7 @@ async def _later(
     app: App,
     route: Route,
     run_log: RunLog,
+    task: Task,
     text: str,
     say: Callable[[str], Awaitable[None]],
     log: Log,
@@ -162,6 +190,7 @@ async def _later(
     if run_log.kept() is None:
         await say(again)
     await run_log.keep()
+    await _taken_back(app, route, run_log, task, say)
     log.error("%s", again, extra={"action": "publish_delayed"})
     app.local_runs.wake(due)
     return Scheduled(name=StateName.WAITING_TO_PUBLISH, scheduled_time=due, message=text)

@@ -107,6 +107,7 @@ class RunRecord:
         question: the id of the question that the run was suspended for, until a start has its
             answer.
         place: the queue that its task is in meanwhile.
+        goes_to: where its agent put it, and where it goes once its work is published.
         is_closed: nothing is due to the board any more for this finished run.
         poll: the id of the poll that found the task.
         route: what the end of the run needs of its route, as it was at the last start
@@ -141,6 +142,7 @@ class RunRecord:
     claim_start: int = _label("claim-start", 0)
     question: str = _label("question", "")
     place: str = _label("place", "")
+    goes_to: str = _label("goes-to", "")
     is_closed: bool = _label("closed", False)
     poll: str = _label("poll", "")
     route: str = _label("route", "")

@@ -147,6 +147,10 @@ class RunLog:
         """Note that the run waits for no answer any more."""
         await self._write(replace(self.record, question="", place=""))
 
+    async def goes_to(self, queue: str) -> None:
+        """Note where the agent has put its task, before it is taken back from there."""
+        await self._write(replace(self.record, goes_to=queue))
+
     async def is_ours(self) -> bool:
         """Tell, after Prefect was away, whether nobody has taken the run over meanwhile."""
         now = await self.prefect.read_run(self.run.id)
@@ -167,7 +171,7 @@ class RunLog:
 
     async def delivered(self) -> None:
         """Note that the board knows what was kept."""
-        await self._write(self._left(replace(self.record, deliver_start=0)))
+        await self._write(self._left(replace(self.record, deliver_start=0, goes_to="")))
 
     def kept(self) -> AgentResult | None:
         """What this attempt came to before this start of the run, and the board does not know."""

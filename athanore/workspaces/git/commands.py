@@ -105,6 +105,7 @@ class Git:
         env: Mapping[str, str] = MappingProxyType({}),
         config: Mapping[str, str] = MappingProxyType({}),
         limit: timedelta = GIT_TIMEOUT,
+        nothing: int = 0,
     ) -> str:
         """Call git and return what it puts out, without the newline at its end.
 
@@ -113,6 +114,7 @@ class Git:
             env: variables that are added.
             config: settings that are added; they are in the environment and not in the arguments,
                 which everybody on the host can read.
+            nothing: the exit code by which this call says that it has found nothing.
 
         Raises:
             GitError: it failed, took too long, or git is not there.
@@ -156,7 +158,7 @@ class Git:
                 with suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if process.returncode:
+        if process.returncode not in (0, nothing):
             said = cut_lines(readable(err.decode(errors="replace")).strip(), 1000, 20)
             raise GitError(f"git {told[0]} failed (exit code {process.returncode})", said)
         return out.decode(errors="surrogateescape").removesuffix("\n")

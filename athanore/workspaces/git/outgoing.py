@@ -143,11 +143,14 @@ class Outgoing:
         """Say what a push would bring there.
 
         Raises:
+            PublishRefusedError: it may not go there, whoever wants it.
             PublishError: what is there does not answer.
         """
         try:
             await self._look(to)
             ends = await self._ends()
+            if why := await self._wrong(ends):
+                raise PublishRefusedError(why)
             between = f"{ends.onto[:12]}...{ends.tip[:12]}"
             changes = await self._git(
                 "diff",
@@ -291,7 +294,19 @@ class Outgoing:
                 "it already: it was rewritten, or somebody else has pushed there. Take that in "
                 "(git merge), and do not amend, rebase or reset what is published"
             )
+        if ends.onto and not await self._common(ends):
+            return (
+                f"the branch {self._branch!r} has no commit in common with its base "
+                f"{self._base!r}, so that nobody can merge it. Put its commits onto that: git "
+                f"rebase --root --onto {shlex.quote(self._base)}"
+            )
         return await self._too_large(ends)
+
+    async def _common(self, ends: _Ends) -> str:
+        """The newest commit that the branch and its base have in common; "" if there is none."""
+        return await self._git(
+            "merge-base", ends.onto, ends.tip, git_dir=self._mirror.git_dir, nothing=1
+        )
 
     async def _too_large(self, ends: _Ends) -> str:
         git, git_dir = self._git, self._mirror.git_dir
