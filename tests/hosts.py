@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from psutil import NoSuchProcess, Process
 
-from tests.support import stop_group
+from tests.support import stop_group, wait_until
 
 _NOWHERE = "02:00:00:00:00:ff"
 """An address that no interface has: frames to it vanish without an error."""
@@ -68,11 +69,22 @@ class Host:
 
     def connect(self) -> None:
         """Let packets through, both ways."""
+        _ip("-n", self._space, "route", "del", "unreachable", f"{self.hub}/32")
         self._point_to(*self._macs)
 
-    def cut(self) -> None:
-        """Let packets vanish, both ways: nothing answers, not even with an error."""
-        self._point_to(_NOWHERE, _NOWHERE)
+    def cut(self, *, sends: bool = True, hears: bool = True) -> None:
+        """Let packets vanish: nothing answers, not even with an error.
+
+        Args:
+            sends: those that the host sends.
+            hears: those that are sent to it.
+        """
+        there, here = self._macs
+        self._point_to(_NOWHERE if hears else there, _NOWHERE if sends else here)
+
+    def refuse(self) -> None:
+        """Have what the host sends be refused, with an error at once."""
+        _ip("-n", self._space, "route", "add", "unreachable", f"{self.hub}/32").check_returncode()
 
     def _point_to(self, there: str, here: str) -> None:
         end = ["nud", "permanent"]
@@ -81,8 +93,11 @@ class Host:
             *end).check_returncode()  # fmt: skip
 
     @contextmanager
-    def running(self, *command: str, cwd: Path, env: dict[str, str]) -> Generator[None]:
-        """Run a command on the host; at the end all that it started is killed."""
+    def running(self, *command: str, cwd: Path, env: dict[str, str]) -> Generator[Process]:
+        """Run a command on the host; at the end all that it started is killed.
+
+        Yields the command's own process, the first one of the host's process table.
+        """
         own = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         script = 'hostname "$0" && exec "$@"'
         with (cwd / f"{self.name}.log").open("ab") as log:
@@ -92,7 +107,7 @@ class Host:
                 start_new_session=True,
             )  # fmt: skip
         try:
-            yield
+            yield wait_until("the command runs", lambda: _first_of(process.pid), 30)
         finally:
             stop_group(process, 1)
 
@@ -160,6 +175,15 @@ def relayed(port: int, addresses: list[str]) -> Generator[None]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _first_of(pid: int) -> Process | None:
+    """The first process of a table of its own, below the one that made the table."""
+    try:
+        below = Process(pid).children(recursive=True)
+        return next((p for p in below if p.name() not in ("ip", "unshare", "sh")), None)
+    except NoSuchProcess:
+        return None
 
 
 def _ip(*arguments: str) -> subprocess.CompletedProcess[str]:

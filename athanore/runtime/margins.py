@@ -23,6 +23,10 @@ class Margins:
     catching_up: timedelta = timedelta(seconds=10)
     """What agents did while Prefect was away is noted there by then; before, nobody knows of it."""
 
+    returning: timedelta = timedelta(seconds=30)
+    """When Prefect is back it may have been restored from a backup: workers hear within this time
+    which of their runs it knows nothing of, and have stopped their agents."""
+
     pausing: timedelta = timedelta(seconds=60)
     """From the mark of a pause to the pause itself it is a few requests."""
 

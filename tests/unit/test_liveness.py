@@ -64,6 +64,18 @@ def test_one_that_was_never_seen_gets_its_time(clock: Clock) -> None:
     assert watch.is_lost(W)
 
 
+def test_one_that_is_seen_for_the_first_time_begins_with_no_silence(clock: Clock) -> None:
+    """Nobody looks while no run is on another host; the worker that has one then may be new."""
+    watch = Liveness(timedelta(seconds=50), monotonic=clock.monotonic)
+    watch.observe({})
+    clock.now += 3600
+    watch.observe({W: BEAT})
+    assert not watch.is_lost(W)
+    clock.now += 49
+    watch.observe({W: BEAT})
+    assert not watch.is_lost(W)
+
+
 def test_a_step_of_the_wall_clock_changes_nothing(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,9 @@ from athanore.runs.states import StateName
 from athanore.runtime.leases import verdict
 from athanore.runtime.leases.local_runs import LocalRuns, RunControl, StopReason
 
-MINE = Start("mine", 2, "host:1:1")
-OWN = RunRecord(starts=2, start_id="mine", process="host:1:1").dump()
+ID = uuid4()
+MINE = Start(str(ID), 2, "host:1:1")
+OWN = RunRecord(starts=2, start_id=MINE.id, process="host:1:1").dump()
 
 
 def run(state: State[Any], **labels: Any) -> FlowRun:
@@ -67,7 +68,7 @@ def test_only_a_running_run_that_is_still_its_own_is_gone_on_with(
         {"start": 3, "start_id": "theirs", "process": "other:1:1"},
         {"start_id": "after-a-suspension"},
         {"process": "other:1:1"},
-        {"left": "mine"},
+        {"left": MINE.id},
     ],
 )
 @pytest.mark.parametrize("state", [Running(), Pending(), Suspended(), Completed(), Cancelling()])
@@ -81,7 +82,24 @@ def test_a_run_that_has_another_holder_or_start_is_somebody_elses(
 def test_labels_of_an_earlier_start_condemn_nobody() -> None:
     """Two writers of labels may lose one: then those of the start before are there."""
     earlier = {"start": 1, "start_id": "before", "process": "other:1:1", "left": "before"}
-    assert verdict.judge(MINE, run(Running(), **earlier)) is None
+    assert verdict.judge(MINE, run(Running(id=ID), **earlier)) is None
+
+
+def test_a_run_that_prefect_has_from_before_the_start_is_not_its_own() -> None:
+    """Prefect was restored from a backup: both the labels and the state are of an earlier start."""
+    earlier = {"start": 1, "start_id": "before", "process": "other:1:1", "left": ""}
+    now = run(Running(), **earlier)
+    assert verdict.has_forgotten(MINE, now)
+    assert verdict.judge(MINE, now) == (StopReason.TAKEN_OVER, verdict.FORGOTTEN)
+    later = run(Running(), **earlier | {"start": 3})
+    assert not verdict.has_forgotten(MINE, later)
+
+
+def test_a_start_that_found_the_task_taken_by_another_has_not_taken_it_over() -> None:
+    nothing = Cancelled(name=StateName.NOTHING_TO_DO)
+    theirs = {"start": 1, "start_id": "theirs", "process": "other:1:1"}
+    assert verdict.has_forgotten(MINE._replace(number=1), run(nothing, **theirs))
+    assert not verdict.has_forgotten(MINE, run(nothing))
 
 
 def test_a_deleted_run_stops_its_agent() -> None:

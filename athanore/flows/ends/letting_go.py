@@ -13,12 +13,15 @@ from athanore.errors import BoardError
 from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends import hooks
 from athanore.flows.ends.outcome import Conclusion
+from athanore.flows.ends.task_place import TaskPlace
 from athanore.models import AgentResult
 from athanore.routing.routes import Route
+from athanore.runs import store
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
+from athanore.runtime.leases import verdict
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 
 _NOT_OURS = frozenset(
@@ -101,6 +104,9 @@ async def _let_go(
         book.is_deleted = True
         await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
         return
+    if book.start is not None and verdict.has_forgotten(book.start, now):
+        await _return(app, route, book, str(book.run.parameters["task_id"]), log)
+        return
     if book.start is None or record_of(now).is_given_up(book.start):
         return  # whoever has the run now sees to the task
     if record_of(now).is_closed:
@@ -111,6 +117,17 @@ async def _let_go(
         await conclusion.stopped(reason, message)
         await _make_resumable(book.prefect, now)
     await book.leave()
+
+
+async def _return(app: App, route: Route, book: RunLog, task_id: str, log: Log) -> None:
+    """Return a task whose run says nothing of this start, and is left as it is."""
+    other = (await store.active_runs(book.prefect, app.name, [task_id])).get(task_id)
+    if other is not None and other.id != book.run.id:
+        return  # that has it now
+    place = TaskPlace(app, book, task_id, log, interrupted=False)
+    if await place.queue() == route.in_progress_queue:
+        await place.comment(f"Agent stopped: {verdict.FORGOTTEN} Moving back to source queue.")
+        await place.move(route.queue_name)
 
 
 async def _ended(

@@ -108,6 +108,8 @@ class Recovery:
 
     async def look_for_lost(self, active: Sequence[FlowRun]) -> set[UUID]:
         """Put right those runs of the route whose worker is lost, and return their ids."""
+        if self._app.local_runs.since_return() < self._app.margins.returning:
+            return set()
         found = await self._workers.find_lost(active)
         for run, sure in found:
             task_id = names.task_of(run.tags)

@@ -45,8 +45,10 @@ class Liveness:
         gap = min(gap, self.longest_gap)
         self._last_look = now
         for name in {*heartbeats, *self._workers}:
-            heartbeat = heartbeats.get(name)
-            watched = self._workers.setdefault(name, _Watched(heartbeat))
+            heartbeat, watched = heartbeats.get(name), self._workers.get(name)
+            if watched is None:  # its silence, if it is one, begins now
+                self._workers[name] = _Watched(heartbeat, seen=heartbeat is not None)
+                continue
             watched.seen |= heartbeat is not None
             if heartbeat != watched.heartbeat:
                 watched.heartbeat, watched.silent = heartbeat, timedelta(0)

@@ -14,6 +14,8 @@ from athanore.runs.records.record import Start, record_of
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import LocalRuns, RunControl, StopReason
 
+FORGOTTEN = "Prefect has forgotten that it works here; was it restored from a backup?"
+
 type Verdict = tuple[StopReason, str]
 
 
@@ -49,7 +51,7 @@ def judge(start: Start, now: FlowRun | None) -> Verdict | None:
         case StateType.CANCELLING:
             return _cancelling(now)
         case StateType.RUNNING:
-            return None
+            return (StopReason.TAKEN_OVER, FORGOTTEN) if has_forgotten(start, now) else None
         case StateType.CRASHED:  # whoever looks after crashed runs sees to the task
             return StopReason.TAKEN_OVER, f"its run was set to {now.state.name!r} in Prefect{said}"
         case StateType.PAUSED:
@@ -58,6 +60,20 @@ def judge(start: Start, now: FlowRun | None) -> Verdict | None:
             return StopReason.ENDED, f"its run was set to {now.state.name!r} in Prefect{said}"
         case _:
             return StopReason.SUSPENDED, "its run was scheduled anew in Prefect"
+
+
+def has_forgotten(start: Start, now: FlowRun) -> bool:
+    """Tell whether Prefect is where it was before a start, as after a restore from a backup.
+
+    Labels alone may be lost, and then the state is still that of the start.
+    """
+    record, state = record_of(now), now.state
+    if state is None:
+        return False
+    if record.is_given_up(start) and state.name == StateName.NOTHING_TO_DO:
+        return True  # another start came, and found the task taken by this one
+    is_earlier = state.type is StateType.RUNNING and str(state.id) != start.id
+    return is_earlier and record.starts < start.number
 
 
 def _cancelling(run: FlowRun) -> Verdict:
