@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     min_free_memory: int = Field(
         0, ge=0, description="Megabytes of free memory below which a worker starts no agent."
     )
+    min_free_disk: int = Field(
+        0, ge=0, description="Megabytes of free disk below which a worker starts no agent."
+    )
     host_labels: str = Field(
         "", description="What kind of host a worker is on, separated by commas: `macos,big`."
     )

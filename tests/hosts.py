@@ -107,7 +107,9 @@ class Host:
                 start_new_session=True,
             )  # fmt: skip
         try:
-            yield wait_until("the command runs", lambda: _first_of(process.pid), 30)
+            first = wait_until("the command runs", lambda: _first_of(process.pid), 30)
+            assert first is not None
+            yield first
         finally:
             stop_group(process, 1)
 

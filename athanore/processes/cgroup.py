@@ -76,6 +76,24 @@ def left_over(proc: str = PROC) -> dict[str, str]:
     return {}
 
 
+def free_memory(folder: str = "") -> int | None:
+    """Bytes that the groups of this process may still take; None if nothing bounds them.
+
+    Args:
+        folder: of the innermost group; by default that of this process.
+    """
+    found: list[int] = []
+    folder = folder or _base(PROC)
+    while folder and os.path.exists(os.path.join(folder, "cgroup.procs")):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            most = int(_read(os.path.join(folder, "memory.max")))  # or the word "max"
+            used = int(_read(os.path.join(folder, "memory.current")))
+            files = _read(os.path.join(folder, "memory.stat")).split("\ninactive_file ")[1]
+            found.append(max(0, most - used + int(files.split()[0])))  # read again when needed
+        folder = os.path.dirname(folder)
+    return min(found, default=None)
+
+
 def _base(proc: str) -> str:
     """The folder of the group in which this process is; "" where there is none."""
     try:

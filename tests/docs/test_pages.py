@@ -35,7 +35,7 @@ MANIFESTS = list(yaml.safe_load_all((ROOT / "deployments/kubernetes/athanore.yam
 UNITS = sorted((ROOT / "deployments/systemd").glob("*.service"))
 PROGRAMS = {
     "athanore", "prefect", "make", "python", "pip", "cd", "cp", "export", "install", ".",
-    "docker", "systemctl", "journalctl", "curl", "gh",
+    "docker", "systemctl", "journalctl", "curl", "gh", "git", "ssh",
 }  # fmt: skip
 
 
@@ -234,6 +234,11 @@ def test_the_manifests_hold_together() -> None:
         assert url.hostname is not None
         (port,) = services[url.hostname]["ports"]
         assert port["port"] == url.port
+    (worker,) = pods["athanore-worker"]["containers"]
+    *_, drain = worker["lifecycle"]["preStop"]["exec"]["command"]
+    parse(make_app(), shlex.split(drain)[1:])
+    assert [v["name"] for v in worker["env"]] == ["ATHANORE_WORKER_LIMIT"]
+    assert worker["env"][0]["valueFrom"]["resourceFieldRef"]["resource"] == "limits.memory"
     grace = pods["athanore-worker"]["terminationGracePeriodSeconds"]
     assert grace > int(config["data"]["ATHANORE_SHUTDOWN_GRACE"])
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from athanore import JsonFileAdapter
+from athanore import DirectoryWorkspace, JsonFileAdapter
 from athanore.names import agents_pool
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Drain, WorkerEntry
@@ -21,7 +23,7 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
-from athanore.worker.taking.place import LOST_STAYS, Place
+from athanore.worker.taking.place import LOST_STAYS, Place, least_free
 from tests.harness import app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until
@@ -64,10 +66,12 @@ def process(folder: Path, env: dict[str, str], *words: str) -> Generator[subproc
 class Host:
     """A worker on a host of its own, with a number of agents and a clock that tests set."""
 
-    def __init__(self, app: App, name: str, limit: int | None = None, least: int = 0) -> None:
+    def __init__(
+        self, app: App, name: str, limit: int | None = None, least: int = 0, disk: int = 0
+    ) -> None:
         self.agents = 0
         self.time = 0.0
-        self.free = 10_000
+        self.free = self.free_disk = 10_000
         self.pool_name = f"{name} {agents_pool(app.name)}"
         self.place = Place(
             app,
@@ -77,6 +81,8 @@ class Host:
             free_memory=lambda: self.free,
             monotonic=lambda: self.time,
             min_free_memory=least,
+            free_disk=lambda: (self.free_disk, Path("/spaces")),
+            min_free_disk=disk,
         )
 
     def take(self, offered: int) -> int:
@@ -163,6 +169,41 @@ def test_with_too_little_memory_nothing_is_taken(app: App) -> None:
     assert host.take(1) == 1
     host.free = 4_999
     assert host.take(1) == 0
+
+
+async def test_with_too_little_disk_nothing_is_taken_and_others_are_told(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    host = Host(app, "a", disk=5_000)
+    await prefect.send_worker_heartbeat(agents_pool(app.name), host.pool_name, 30)
+
+    async def state() -> tuple[str, str]:
+        await host.place.look(prefect)
+        (view,) = await workers(prefect, app)
+        return view.state, view.says
+
+    assert (host.take(1), await state()) == (1, ("ready", ""))
+    host.free_disk = 4_999
+    assert (host.take(1), await state()) == (
+        0, ("full", "0 MB of the disk are free at /spaces, below min_free_disk=0"),
+    )  # fmt: skip
+    host.free_disk = 5_000
+    assert (host.take(1), await state()) == (1, ("ready", ""))
+
+
+def test_the_disks_that_count_are_those_where_agents_work(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {Path.cwd(): 2, tmp_path: 1}
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free[folder])
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert least_free(app) == (2, Path.cwd())
+    route = next(iter(app.dispatcher.routes.values()))
+    vars(route)["workspace"] = DirectoryWorkspace(tmp_path / "not-made-yet" / "spaces")
+    assert least_free(app) == (1, tmp_path)
 
 
 async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(

@@ -16,11 +16,12 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pytest
@@ -107,12 +108,14 @@ class Fleet:
         )  # fmt: skip
 
     @contextmanager
-    def worker(self, host: hosts.Host, limit: int = 1, **env: str) -> Generator[Process]:
+    def worker(
+        self, host: hosts.Host, limit: int = 1, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Generator[Process]:
         """A worker on a host, with room for so many agents."""
         port = urlsplit(self.prefect_api).port
         command = (sys.executable, "-c", CLI, "worker", "--limit", str(limit))
         url = {"PREFECT_API_URL": f"http://{host.hub}:{port}/api"}
-        with host.running(*command, cwd=self.folder, env=self.env | url | env) as process:
+        with host.running(*command, cwd=self.folder, env=self.env | url | dict(env)) as process:
             yield process
 
     def lives(self, task: str) -> list[Life]:
@@ -176,8 +179,8 @@ def test_what_may_befall_a_host_and_its_link(
         host = {h.name: h for h in made}
         worker: dict[str, Process] = {}
         for name in names:
-            env = preload if name == "clock" else {}
-            worker[name] = stack.enter_context(fleet.worker(host[name], **env))
+            env: dict[str, str] = preload if name == "clock" else {}
+            worker[name] = stack.enter_context(fleet.worker(host[name], env=env))
         wait_until("each host has a task", lambda: all(map(fleet.works, tasks)), 400)
         task_on = {fleet.lives(task)[0].host: task for task in tasks}
         assert set(task_on) == set(names)

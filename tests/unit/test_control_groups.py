@@ -199,3 +199,27 @@ async def test_an_agent_is_supervised_without_a_group(
         assert agent.family.group == ""
         assert cgroup.left_over() == before
     assert leader.wait(60) == -signal.SIGTERM
+
+
+def _group(folder: Path, most: str, used: int, files: int) -> Path:
+    folder.mkdir()
+    (folder / "cgroup.procs").touch()
+    (folder / "memory.max").write_text(f"{most}\n")
+    (folder / "memory.current").write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 1\ninactive_file {files}\nactive_file 3\n")
+    return folder
+
+
+def test_what_bounds_the_memory_of_a_group_is_the_tightest_of_those_round_it(
+    tmp_path: Path,
+) -> None:
+    outer = _group(tmp_path / "pod", "5000", 4000, 100)
+    inner = _group(outer / "container", "max", 3000, 0)
+    assert cgroup.free_memory(str(inner)) == 1100
+    (inner / "memory.max").write_text("3500\n")
+    assert cgroup.free_memory(str(inner)) == 500
+    (inner / "memory.current").write_text("3600\n")
+    assert cgroup.free_memory(str(inner)) == 0
+    for group in (outer, inner):
+        (group / "memory.max").write_text("max\n")
+    assert cgroup.free_memory(str(inner)) is None

@@ -338,8 +338,11 @@ async def _(site: Restored) -> None:
 
 @pytest.mark.parametrize(
     ("row", "case"),
-    [(row, case) for row, cases in BACKUPS.items() for case in cases],
-    ids=lambda value: value[0] if isinstance(value, tuple) else getattr(value, "__name__", ""),
+    [
+        pytest.param(row, case, id=f"{row[0]}, {number}")
+        for row, cases in BACKUPS.items()
+        for number, case in enumerate(cases)
+    ],
 )
 async def test_when_prefect_is_restored_from_a_backup(
     row: tuple[str, str, str], case: Case

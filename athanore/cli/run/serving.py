@@ -52,6 +52,15 @@ type MemoryOption = Annotated[
     ),
 ]
 
+type DiskOption = Annotated[
+    int | None,
+    Parameter(
+        name="--min-free-disk",
+        validator=Number(gte=0),
+        help="Megabytes of free disk, where agents work, below which none is started here.",
+    ),
+]
+
 
 def up(
     app: AppArgument = None,
@@ -60,6 +69,7 @@ def up(
     limit: LimitOption = None,
     host_labels: LabelsOption = None,
     min_free_memory: MemoryOption = None,
+    min_free_disk: DiskOption = None,
     dry_run: Annotated[
         bool,
         Parameter(
@@ -90,7 +100,7 @@ def up(
         return
     from athanore.launch.foreground import run_app
 
-    _set_capacity(dispatcher, limit, host_labels, min_free_memory)
+    _set_capacity(dispatcher, limit, host_labels, min_free_memory, min_free_disk)
     if reload is not None:
         dispatcher.settings = dispatcher.settings.model_copy(update={"reload": reload})
     run_app(dispatcher, reference=name, debug=debug, log_format=log_format)
@@ -103,6 +113,7 @@ def worker(
     limit: LimitOption = None,
     host_labels: LabelsOption = None,
     min_free_memory: MemoryOption = None,
+    min_free_disk: DiskOption = None,
     debug: Debug = False,
     log_format: LogFormatOption = None,
 ) -> None:
@@ -113,7 +124,7 @@ def worker(
     from athanore.launch.parts import run_worker
 
     name, dispatcher = find_app(app)
-    _set_capacity(dispatcher, limit, host_labels, min_free_memory)
+    _set_capacity(dispatcher, limit, host_labels, min_free_memory, min_free_disk)
     run_worker(dispatcher, name, debug=debug, log_format=log_format)
 
 
@@ -128,10 +139,19 @@ def api(
 
 
 def _set_capacity(
-    dispatcher: AgentDispatcher, limit: int | None, labels: str | None, memory: int | None
+    dispatcher: AgentDispatcher,
+    limit: int | None,
+    labels: str | None,
+    memory: int | None,
+    disk: int | None,
 ) -> None:
     """Have the options of a command win over the settings."""
-    given = {"worker_limit": limit, "host_labels": labels, "min_free_memory": memory}
+    given = {
+        "worker_limit": limit,
+        "host_labels": labels,
+        "min_free_memory": memory,
+        "min_free_disk": disk,
+    }
     dispatcher.settings = dispatcher.settings.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )

@@ -42,6 +42,7 @@ _AT_START = (
     "enable_queue_management",
     "worker_limit",
     "min_free_memory",
+    "min_free_disk",
     "host_labels",
     "worker_lost_after",
     "reload",

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 
 from athanore import names
+from athanore.processes import cgroup
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Fleet, WorkerEntry
 from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.texts import duration
+from athanore.workspaces.folders import TaskFolders
 
 logger = logging.getLogger("athanore.worker")
 
@@ -49,6 +53,8 @@ class Place:
         labels: what kind of host it is on.
         min_free_memory: bytes below which it takes nothing more; 0 for no such bound.
         free_memory: tells how many bytes are free.
+        min_free_disk: the same of each disk where agents work.
+        free_disk: tells how many bytes are free, and in which folder.
         monotonic: a clock in seconds.
     """
 
@@ -61,13 +67,17 @@ class Place:
         limit: int | None = None,
         labels: Sequence[str] = (),
         min_free_memory: int = 0,
-        free_memory: Callable[[], int] = lambda: psutil.virtual_memory().available,
+        free_memory: Callable[[], int] | None = None,
+        min_free_disk: int = 0,
+        free_disk: Callable[[], tuple[int, Path]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._agents = agents
         self._min_free_memory = min_free_memory
-        self._free_memory = free_memory
+        self._free_memory = free_memory or _free_memory
+        self._min_free_disk = min_free_disk
+        self._free_disk = free_disk or (lambda: least_free(app))
         self._monotonic = monotonic
         self._entry = WorkerEntry(
             name=names.short_worker_name(pool_name, app.name),
@@ -133,6 +143,13 @@ class Place:
                 f"{free // _MEGABYTE} MB of memory are free, below min_free_memory="
                 f"{self._min_free_memory // _MEGABYTE}"
             )
+        if self._min_free_disk:
+            free, folder = self._free_disk()
+            if free < self._min_free_disk:
+                return (
+                    f"{free // _MEGABYTE} MB of the disk are free at {folder}, below "
+                    f"min_free_disk={self._min_free_disk // _MEGABYTE}"
+                )
         return ""
 
     async def keep(
@@ -299,7 +316,25 @@ def place_of(
         limit=settings.worker_limit if limit is None else limit,
         labels=settings.labels,
         min_free_memory=settings.min_free_memory * _MEGABYTE,
+        min_free_disk=settings.min_free_disk * _MEGABYTE,
     )
+
+
+def _free_memory() -> int:
+    """Bytes of free memory: of the host, or of the container or unit that the worker is in."""
+    there, bound = psutil.virtual_memory().available, cgroup.free_memory()
+    return there if bound is None else min(there, bound)
+
+
+def least_free(app: App) -> tuple[int, Path]:
+    """The least free bytes of the disks where agents of an app work, and a folder on that disk.
+
+    These are the worker's folder and those that workspaces are made in.
+    """
+    spaces = (route.workspace for route in app.dispatcher.routes.values())
+    wanted = {Path.cwd(), *(s.folders for s in spaces if isinstance(s, TaskFolders))}
+    there = {next(p for p in (f, *f.parents) if p.is_dir()) for f in wanted}
+    return min((shutil.disk_usage(folder).free, folder) for folder in there)
 
 
 def _fill(worker: WorkerEntry) -> float:
