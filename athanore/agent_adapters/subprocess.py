@@ -48,6 +48,10 @@ class Reader(Protocol):
     waits: bool
     """True while the agent only says that it waits, for its provider say: no sign of life."""
 
+    is_over: bool
+    """True once the agent only waits for a usage limit of its provider: it is stopped, because
+    whoever gives the attempt back can wait without it."""
+
     def take(self, stream: Stream, line: str) -> Iterable[AgentEvent]:
         """Turn a line of output into events; called for each line, so it should be quick."""
         ...
@@ -130,7 +134,7 @@ class SubprocessAgentAdapter:
                 code = None
                 try:
                     async with job.time_limit().kept():
-                        code = await exit_code(process.pid)
+                        code = await following.end_of(process.pid)
                 except TimeoutError:
                     result = AgentResult(AgentOutcome.TIMED_OUT, "timed out")
                     await self._interrupt(process.pid, following)
@@ -166,6 +170,7 @@ class _ByLine:
 
     line_limit = LINE_LIMIT
     waits = False
+    is_over = False
 
     def __init__(self, adapter: SubprocessAgentAdapter, job: AgentJob) -> None:
         self._adapter = adapter
@@ -194,6 +199,7 @@ class _Following:
         self._pipes: dict[Stream, IO[bytes]] = {"stdout": process.stdout, "stderr": process.stderr}
         self._tail = Tail()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
 
     async def __aenter__(self) -> None:
         self._tasks = {
@@ -211,6 +217,18 @@ class _Following:
         for end in ends:
             if isinstance(end, Exception):  # a bug, of `emit` say; nobody else would see it
                 raise end
+
+    async def end_of(self, pid: int) -> int | None:
+        """Wait for the program's exit code; None once there is nothing to wait for."""
+        exits = asyncio.ensure_future(exit_code(pid))
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait((exits, over), return_when=asyncio.FIRST_COMPLETED)
+            return exits.result() if exits.done() else None
+        finally:
+            exits.cancel()
+            over.cancel()
+            await asyncio.gather(exits, over, return_exceptions=True)
 
     async def drain(self, seconds: float) -> None:
         """Read on until both streams have ended, but no longer than this."""
@@ -255,6 +273,8 @@ class _Following:
             if event.kind is EventKind.COST:
                 self.usage = dict(event.data)
             self._job.emit(event)
+        if self._reader.is_over:
+            self._over.set()
 
     def _parse(self, stream: Stream, line: str) -> tuple[AgentEvent, ...]:
         try:

@@ -98,11 +98,15 @@ def failed(run: Read) -> AgentResult:
         ("codex-401", 1, "unexpected status 401 Unauthorized: bad key", False, "environment"),
         ("codex-400", 1, '{"error":{"message":"too long"}}', True, None),
         ("codex-limit", 1, "provider limit (usage)", True, "provider"),
-        ("gemini-400", 144, '[API Error: {"error":{"message":"too long"}}]', False, None),
+        ("gemini-400", 144, "too long", False, None),
         ("gemini-429", 173, "provider limit (daily quota)", True, "provider"),
+        ("gemini-denied", 0, "permission denied: run_shell_command", False, None),
+        ("gemini-taken-away", 0, "permission denied: run_shell_command", False, None),
+        ("gemini-wrong-key", 144, "API key not valid. Please pass a ", False, "environment"),
         ("opencode-401", 1, "bad key", False, "environment"),
         ("opencode-denied", 0, "permission denied: bash", False, None),
         ("qwen-401", 1, "API error 401", False, "environment"),
+        ("qwen-denied", 0, "permission denied: run_shell_command", False, None),
     ],
 )
 def test_a_failure_has_the_agents_own_reason(
@@ -187,6 +191,25 @@ def test_the_reset_of_codex_is_in_its_rollout(tmp_path: Path) -> None:
 def test_qwen_counts_a_session_so_its_messages_are_summed() -> None:
     run = recorded("qwen-resume", 0)
     assert (run.usage["input_tokens"], run.usage["output_tokens"]) == (100, 10)
+
+
+def test_what_qwen_was_refused_counts_no_more_once_it_has_worked() -> None:
+    lines = (STREAMS / "qwen-denied.jsonl").read_text(encoding="utf-8").splitlines()
+    again = [lines[1].replace("c0", "c1"), lines[2].replace("c0", "c1")]
+    worked = [line.replace('"is_error":true', '"is_error":false') for line in again]
+    run = read("qwen", [*lines[:3], *worked, *lines[3:]], 0)
+    assert run.result is not None and run.result.succeeded
+    assert not failed(read("qwen", [*lines[:1], *worked, *lines[1:]], 0)).retryable
+
+
+def test_qwen_that_waits_for_a_limit_is_not_waited_for() -> None:
+    reader = PRESETS["qwen"].reader({})
+    list(reader.take("stderr", "Retrying in 60s (attempt 1/10): [API Error: 503 Overloaded]"))
+    assert not reader.is_over
+    line = "Retrying in 60s (attempt 1/10): [API Error: 429 You exceeded your current quota]"
+    assert [e.kind for e in reader.take("stderr", line)] == [EventKind.OUTPUT]
+    result = reader.verdict(None)
+    assert reader.is_over and result is not None and result.has_fault(FaultKind.PROVIDER)
 
 
 def test_a_claude_without_an_sdk_is_read_as_with_one() -> None:

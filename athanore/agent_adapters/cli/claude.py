@@ -35,6 +35,10 @@ class ClaudeReader(StreamReader):
         self.started, self.session = self._transcript.started, self._transcript.session_id
         return self._told()
 
+    def refuse(self, tool: object) -> None:
+        """Note that a tool was refused."""
+        self._transcript.refuse(tool)
+
     def verdict(self, exit_code: int | None) -> AgentResult | None:
         """Say how the attempt ended."""
         return self._transcript.verdict(exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ _SET_UP = {
     55: "Gemini CLI does not trust the folder",
 }
 _MAX_TURNS = 53
+_WRONG_KEY = "API_KEY_INVALID"  # the API answers such a key with 400, not with 401
+_ASKED_FOR = frozenset({"run_shell_command", "write_file", "replace", "web_fetch"})
+"""Tools that a mode takes away in which somebody would have to be asked for them."""
 
 
 class GeminiReader(StreamReader):
@@ -26,6 +30,7 @@ class GeminiReader(StreamReader):
     def __init__(self, before: Mapping[str, Any]) -> None:
         super().__init__()
         self._words = ""
+        self._wrong_key = False
 
     def plain(self, stream: Literal["stdout", "stderr"], line: str) -> Iterable[AgentEvent]:
         """Leave out the stack of an error of JavaScript."""
@@ -48,21 +53,30 @@ class GeminiReader(StreamReader):
                 name = str(message.get("tool_name"))
                 yield from self.use(message.get("tool_id"), name, message.get("parameters"))
             case "tool_result":
-                failed = message.get("status") != "success"
-                text = obj(message.get("error")).get("message") if failed else None
-                text = text or message.get("output")
-                yield from self.got(message.get("tool_id"), text, failed=failed)
+                yield from self._on_tool_result(message)
             case "result":
                 yield from self._on_result(message, obj(message.get("stats")))
             case _:
                 pass
 
+    def _on_tool_result(self, message: Json) -> Iterator[AgentEvent]:
+        failed = message.get("status") != "success"
+        error = obj(message.get("error")) if failed else {}
+        call = message.get("tool_id")
+        taken_away = self._calls.get(str(call)) in _ASKED_FOR
+        refused = error.get("type") == "policy_violation" or (
+            error.get("type") == "tool_not_registered" and taken_away
+        )
+        text = error.get("message") or message.get("output")
+        yield from self.got(call, text, failed=failed, refused=refused)
+
     def _on_result(self, message: Json, stats: Json) -> Iterator[AgentEvent]:
         kinds = ("input_tokens", "output_tokens")
         yield from self.spent(**{kind: count(stats.get(kind)) for kind in kinds})
         if message.get("status") == "error":
-            error = obj(message.get("error")).get("message")
-            self.error = str(error or "an error without words")
+            error = str(obj(message.get("error")).get("message") or "an error without words")
+            self.error = _words_of(error)
+            self._wrong_key = _WRONG_KEY in error
 
     def verdict(self, exit_code: int | None) -> AgentResult | None:
         """The exit code is the low byte of the API's status, or one of the program's own."""
@@ -76,9 +90,19 @@ class GeminiReader(StreamReader):
             return AgentResult(AgentOutcome.FAILED, "max turns reached", exit_code)
         status = code + 256
         if 400 <= status < 512:  # the exit code is its low byte
-            self.status = status
+            self.status = 401 if self._wrong_key else status
             self.error = self.error or f"API error {status}"
         return super().verdict(exit_code)
+
+
+def _words_of(error: str) -> str:
+    """The words of an error that quotes the JSON of the API's answer."""
+    quoted = error.removeprefix("[API Error: ").removesuffix("]")
+    try:
+        words = obj(obj(json.loads(quoted)).get("error")).get("message")
+    except ValueError:
+        return error
+    return str(words or error)
 
 
 def _words(options: Options, session: str | None) -> list[str]:

@@ -47,6 +47,7 @@ class StreamReader:
         self.session: str | None = None
         self.started = False
         self.waits = False
+        self.is_over = False
         self.usage: Json = {}
         self.totals: Json | None = None
         self.error: str | None = None
@@ -168,6 +169,12 @@ def failure(
 def obj(value: object) -> Json:
     """An object of the stream; an empty one for anything else."""
     return cast(Json, value) if isinstance(value, dict) else {}
+
+
+def objects(value: object) -> Iterator[Json]:
+    """The objects of a list of the stream; none of anything else."""
+    if isinstance(value, list):
+        yield from (cast(Json, v) for v in cast("list[object]", value) if isinstance(v, dict))
 
 
 def parse(line: str) -> Json | None:
