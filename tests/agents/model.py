@@ -18,8 +18,8 @@ from typing import Any
 type Json = dict[str, Any]
 type Call = tuple[str, Json]
 
-type Refusal = tuple[int, Json]
-"""A status and a body, with which each request is answered."""
+type Refusal = tuple[int, Json] | tuple[int, Json, dict[str, str]]
+"""A status, a body and further headers, with which each request is answered."""
 
 HANG: Call = ("", {})
 
@@ -44,8 +44,8 @@ class Model:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.requests.append(body)
                 if model.refusal is not None:
-                    status, refusal = model.refusal
-                    self.send(status, "application/json", json.dumps(refusal).encode())
+                    status, refusal, *headers = model.refusal
+                    self.send(status, "application/json", json.dumps(refusal).encode(), *headers)
                     return
                 events = model.answer(self.path, body)
                 if model.hangs.is_set():
@@ -58,8 +58,12 @@ class Model:
                 ]
                 self.send(200, "text/event-stream", "".join(lines).encode())
 
-            def send(self, status: int, kind: str, data: bytes) -> None:
+            def send(
+                self, status: int, kind: str, data: bytes, more: dict[str, str] | None = None
+            ) -> None:
                 self.send_response(status)
+                for name, value in (more or {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -327,6 +327,18 @@ async def test_a_tool_that_was_refused_is_a_failure(sdk: str) -> None:
     assert result.output_tail == "I could not"
 
 
+async def test_a_tool_that_a_hook_defers_is_refused_because_nobody_takes_it_up() -> None:
+    decision = {"hookEventName": "PreToolUse", "permissionDecision": "defer"}
+    said = json.dumps({"hookSpecificOutput": decision})
+    hook = {"matcher": "Bash", "hooks": [{"type": "command", "command": f"echo '{said}'"}]}
+    with claude_rig([bash("echo hi"), say("It is done")]) as rig:
+        (rig.work / ".claude").mkdir(exist_ok=True)
+        settings = rig.work / ".claude" / "settings.json"
+        settings.write_text(json.dumps({"hooks": {"PreToolUse": [hook]}}))
+        result = await adapter().run(rig.job())
+    assert (result.reason, result.retryable) == ("permission denied: Bash", False)
+
+
 async def test_an_agent_that_finds_another_way_with_a_refused_tool_succeeds(sdk: str) -> None:
     script = [bash("curl http://127.0.0.1:9"), bash("echo instead"), say("another way")]
     result, _ = await run_once(script, adapter(permission_mode="acceptEdits"))

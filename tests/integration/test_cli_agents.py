@@ -12,27 +12,33 @@ import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from athanore import AgentDispatcher, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.agent_adapters.given.sessions import Session
-from athanore.models import AgentOutcome, Task
+from athanore.models import AgentOutcome, FaultKind, Task
 from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, Json, Model, Refusal, scripted
 from tests.agents.real_programs import AGENTS, MAKE, home_folder
 from tests.claude.rig import eventually
-from tests.harness import prompt
+from tests.harness import app_name, prompt, running
 
 pytestmark = pytest.mark.nightly
+
+HOUR = timedelta(hours=1)
 
 SHELLS: dict[str, Call] = {
     "codex": ("!exec_command", {"cmd": "touch here"}),
     "opencode": ("!bash", {"command": "touch here", "description": "a step"}),
+    "gemini": ("!run_shell_command", {"command": "touch here"}),
+    "qwen": ("!run_shell_command", {"command": "touch here", "is_background": False}),
 }
 
 
@@ -64,7 +70,10 @@ def rig_of(
         made, more = MAKE[name](model, home)
         model_name = str(vars(made)["_model"])
         preset: Any = name
-        agent = CliAgentAdapter(preset, model=model_name, board_access="curl", **options)
+        extra_args: Any = vars(made)["_extra_args"]
+        agent = CliAgentAdapter(
+            preset, model=model_name, extra_args=extra_args, board_access="curl", **options
+        )
         env = {"PATH": f"{AGENTS}:{os.environ['PATH']}", "HOME": str(home), **more}
         task, route = Task("1", "Fix it", "Todo"), Route("Todo", prompt)
         yield Rig(agent, model, AgentJob(task, route, "Do it.", env=env, cwd=home / "work"))
@@ -73,55 +82,110 @@ def rig_of(
 type Make = Callable[..., AbstractContextManager[Rig]]
 
 
+def needs(name: str) -> str:
+    if shutil.which(name, path=AGENTS) is None:
+        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {name}")
+    return name
+
+
 @pytest.fixture(params=list(SHELLS))
 def name(request: pytest.FixtureRequest) -> str:
-    if shutil.which(request.param, path=AGENTS) is None:
-        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {request.param}")
-    return request.param
-
-
-LIMITED: Json = {"error": {"type": "usage_limit_reached", "plan_type": "plus"}}
-LIMITED["error"] |= {"message": "You have hit it", "resets_in_seconds": 3600}
+    return needs(request.param)
 
 
 def wrong(text: str) -> Json:
     return {"error": {"message": text, "type": "invalid_request_error", "code": "wrong"}}
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "fault"),
-    [(401, wrong("bad key"), "environment"), (400, wrong("too long"), None)],
-)
-def test_an_error_of_the_provider_has_its_reason(
-    name: str, status: int, body: Json, fault: str | None
-) -> None:
-    with rig_of(name, refusal=(status, body)) as rig:
+def googles(code: int, text: str, **detail: Any) -> Json:
+    detail["@type"] = f"type.googleapis.com/google.rpc.{detail.pop('type')}"
+    return {"error": {"code": code, "message": text, "status": "X", "details": [detail]}}
+
+
+WRONG_KEYS: dict[str, Refusal] = dict.fromkeys(SHELLS, (401, wrong("bad key")))
+WRONG_KEYS["gemini"] = (400, googles(400, "bad key", type="ErrorInfo", reason="API_KEY_INVALID"))
+LIMITED: Json = {"error": {"type": "usage_limit_reached", "plan_type": "plus"}}
+LIMITED["error"] |= {"message": "You have hit it", "resets_in_seconds": 3600}
+LIMITS: dict[str, Refusal] = {
+    "codex": (429, LIMITED),
+    "gemini": (429, googles(429, "Too many.", type="RetryInfo", retryDelay="3600s")),
+    "qwen": (429, wrong("You exceeded your current quota")),
+}
+
+
+def test_a_key_that_is_refused_is_no_fault_of_the_task(name: str) -> None:
+    with rig_of(name, refusal=WRONG_KEYS[name]) as rig:
         result = asyncio.run(rig.agent.run(rig.job))
         assert rig.processes() == []
-    assert (result.outcome, result.exit_code) == (AgentOutcome.FAILED, 1)
-    assert body["error"]["message"] in result.reason
-    assert (result.fault and result.fault.kind.value) == fault
-    assert fault is None or not result.retryable
+    assert (result.outcome, result.retryable) == (AgentOutcome.FAILED, False)
+    assert result.has_fault(FaultKind.ENVIRONMENT), result
+    assert "bad key" in f"{result.reason} {result.output_tail}"
 
 
-def test_a_usage_limit_of_codex_is_the_providers() -> None:
-    if shutil.which("codex", path=AGENTS) is None:
-        pytest.skip("ATHANORE_TEST_AGENTS names no folder with codex")
-    with rig_of("codex", refusal=(429, LIMITED)) as rig:
+def test_a_request_that_is_refused_has_its_reason(name: str) -> None:
+    with rig_of(name, refusal=(400, wrong("too long"))) as rig:
         result = asyncio.run(rig.agent.run(rig.job))
-    assert result.fault is not None and result.fault.kind.value == "provider", result
+        assert rig.processes() == []
+    assert (result.outcome, result.exit_code) == (
+        AgentOutcome.FAILED,
+        144 if name == "gemini" else 1,
+    )
+    assert "too long" in f"{result.reason} {result.output_tail}"
+    assert result.fault is None
+
+
+@pytest.mark.parametrize("limited", list(LIMITS))
+def test_a_usage_limit_is_the_providers(limited: str) -> None:
+    """Qwen Code has asked in vain for a minute and a half before it says that it waits."""
+    with rig_of(needs(limited), refusal=LIMITS[limited]) as rig:
+        job = replace(rig.job, timeout=timedelta(minutes=5))
+        result = asyncio.run(rig.agent.run(job))
+        assert rig.processes() == []
+    assert result.fault is not None and result.fault.kind is FaultKind.PROVIDER, result
+    if limited == "gemini":
+        assert result.exit_code == 173
+        assert result.fault.retry_at is not None
+        assert abs(result.fault.retry_at - datetime.now(UTC) - HOUR) < timedelta(minutes=2)
 
 
 def test_a_tool_that_is_refused_is_the_reason(name: str) -> None:
-    mode = "read-only" if name == "codex" else None
+    mode = {"codex": "read-only", "gemini": "default", "qwen": "default"}.get(name)
     with rig_of(name, [SHELLS[name]], mode=mode) as rig:
         if name == "opencode":
             config = Path(rig.job.env["HOME"], "work", "opencode.json")
             config.write_text(json.dumps({"permission": {"bash": "ask"}}))
         result = asyncio.run(rig.agent.run(rig.job))
         assert not Path(rig.job.env["HOME"], "work", "here").exists()
-    tool = {"codex": "shell", "opencode": "bash"}[name]
+    tool = {"codex": "shell", "opencode": "bash"}.get(name, "run_shell_command")
     assert (result.reason, result.retryable) == (f"permission denied: {tool}", False), result
+
+
+UNREACHABLE = "http://127.0.0.1:9"
+SILENT: dict[str, Refusal | None] = dict.fromkeys(SHELLS)
+SILENT["opencode"] = (429, wrong("slow down"), {"Retry-After": "3600"})
+
+
+def test_a_silent_provider_is_a_stall(prefect_api: str, name: str) -> None:
+    """Of Codex, one that cannot be reached: it says so, which is no sign of life."""
+    with rig_of(name, [HANG], SILENT[name]) as rig:
+        home = Path(rig.job.env["HOME"])
+        if name == "codex":
+            config = home / ".codex" / "config.toml"
+            config.write_text(config.read_text().replace(rig.model.url, UNREACHABLE))
+        board = MemoryAdapter({"Todo": ["Fix it"], "In Progress": [], "Done": [], "Failed": []})
+        app = AgentDispatcher(
+            name=app_name("silent"), queue_backend=board, default_agent=rig.agent, api_port=0,
+            poll_interval=1, max_retries=0, dead_letter_queue="Failed",
+        )  # fmt: skip
+        app.route(
+            "Todo", done_queue="Done", stall_timeout=40, cwd=str(home / "work"), env=rig.job.env
+        )(prompt)
+        with running(app, prefect_api) as it:
+            it.in_queue("1", "Failed", 300)
+        assert name == "codex" or rig.model.requests, "its model was asked"
+        assert rig.processes() == []
+    said = "\n".join(c.text for c in board.get_task("1").comments)
+    assert "stalled: nothing heard for 40 s" in said
 
 
 async def test_one_that_was_stopped_leaves_nothing_and_goes_on_in_its_session(name: str) -> None:
@@ -147,8 +211,7 @@ async def test_one_that_was_stopped_leaves_nothing_and_goes_on_in_its_session(na
 
 
 def test_a_session_that_the_program_does_not_know_is_not_missed() -> None:
-    if shutil.which("codex", path=AGENTS) is None:
-        pytest.skip("ATHANORE_TEST_AGENTS names no folder with codex")
+    needs("codex")
     kept: list[Session] = []
     with rig_of("codex", resume_on_retry=True) as rig:
         first = asyncio.run(rig.agent.run(replace(rig.job, keep=kept.append)))

@@ -410,3 +410,10 @@ def test_a_refused_tool_fails_the_run_unless_it_worked_later() -> None:
     verdict = Following(*refused, *other, result()).transcript.verdict(0)
     assert (verdict.reason, verdict.retryable) == ("permission denied: Bash", False)
     assert Following(*refused, *later, result()).transcript.verdict(0).succeeded
+
+
+def test_a_call_that_a_hook_has_deferred_is_refused() -> None:
+    deferred = {"id": "1", "name": "Bash", "input": {"command": "echo hi"}}
+    end = result(stop_reason="tool_deferred", deferred_tool_use=deferred)
+    verdict = Following(init(), assistant(call("Bash", "1")), end).transcript.verdict(0)
+    assert (verdict.reason, verdict.retryable) == ("permission denied: Bash", False)

@@ -234,6 +234,8 @@ class Transcript:
         self._spent = spending.spent(message, self._spent)
         self._result = message | {"num_turns": before + count(message.get("num_turns"))}
         self._after_result = False
+        # A hook of the user's has left the call to somebody else, who is not there.
+        self.refuse(_object(message.get("deferred_tool_use")).get("name"))
         self._finished = time.monotonic()
         self.session_id = message.get("session_id", self.session_id)
         self._emit(AgentEvent(EventKind.COST, self.usage()))
