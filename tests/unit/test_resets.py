@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 26, 18, 0, 30, tzinfo=UTC)
         ("resets 6pm (UTC)", "2026-11-27T18:00:00"),
         ("Individual quota reached. Resets in 2h39m52s.", "2026-11-26T20:40:22"),
         ("Please retry in 3600s", "2026-11-26T19:00:30"),
+        ("Too many.\nSuggested retry after 3600s.", "2026-11-26T19:00:30"),
         ("Please retry in 1.5s", "2026-11-26T18:00:31"),
         ("try again in 1 day 2 hours", "2026-11-27T20:00:30"),
         ("resets 13:99pm", None),

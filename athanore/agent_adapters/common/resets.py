@@ -12,7 +12,7 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _DURATION = re.compile(
-    r"(?:resets?|try again|retry) (?:again )?in (?=\d)"
+    r"(?:resets?|try again|retry) (?:again )?(?:in|after) (?=\d)"
     r"(?:(\d{1,3}) ?d[a-z]*,? ?)?(?:(\d{1,5}) ?h[a-z]*,? ?)?"
     r"(?:(\d{1,7}) ?m[a-z]*,? ?)?(?:(\d{1,9})(?:\.\d+)? ?s[a-z]*)?",
     re.IGNORECASE,
