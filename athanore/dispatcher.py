@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from athanore import names
 from athanore.agent_adapters.base import AgentAdapter
-from athanore.agent_adapters.common.by_task import is_adapter
+from athanore.agent_adapters.common.by_task import AN_AGENT, AgentFunction, is_adapter, is_agent
 from athanore.errors import ConfigurationError, RouteError, unknown_option
 from athanore.forges.base import Forge
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
@@ -47,7 +47,8 @@ class AgentDispatcher:
         api_port: port of the task API. Default 8000.
         queue_backend: the board: an adapter, or an object with `create_adapter()`, which is called
             at run time. None is legal until `run()`.
-        default_agent: runs the agents of routes that name none. Default `SubprocessAgentAdapter()`.
+        default_agent: runs the agents of routes that name none: an adapter, or a function of the
+            task that returns one. Default `SubprocessAgentAdapter()`.
         max_retries: attempts after the first one that failed. Default 0.
         dead_letter_queue: where a task goes when no attempt is left. Default None: it stays.
         enable_queue_management: allow the API to change queues and routes. Default False.
@@ -79,7 +80,7 @@ class AgentDispatcher:
         api_host: str | Inherit = INHERIT,
         api_port: int | Inherit = INHERIT,
         queue_backend: QueueAdapter | QueueBackend | None = None,
-        default_agent: AgentAdapter | None = None,
+        default_agent: AgentAdapter | AgentFunction | None = None,
         max_retries: int | Inherit = INHERIT,
         dead_letter_queue: str | Inherit | None = INHERIT,
         enable_queue_management: bool | Inherit = INHERIT,
@@ -137,8 +138,8 @@ class AgentDispatcher:
             raise ConfigurationError(
                 f"name={name!r} must not begin with 'prefect': Prefect reserves such work pools."
             )
-        if default_agent is not None and not is_adapter(default_agent):
-            raise ConfigurationError(f"default_agent={default_agent!r} must be an agent adapter.")
+        if default_agent is not None and not is_agent(default_agent):
+            raise ConfigurationError(f"default_agent={default_agent!r} must be {AN_AGENT}.")
         self.name = name
         self.default_agent = default_agent
         self.max_crashes = max_crashes
@@ -306,14 +307,14 @@ class AgentDispatcher:
 
     def queue_names(self) -> list[str]:
         """Every queue that the routes name, in pipeline order, each once."""
-        first, rest = QUEUE_OPTIONS[:2], QUEUE_OPTIONS[2:]
         found = [
             getattr(route, option)
-            for options in (first, rest)
+            for options in (QUEUE_OPTIONS[:2], QUEUE_OPTIONS[2:])
             for route in self._routes.values()
             for option in options
         ]
         found += [schedule.queue for schedule in self._schedules.values()]
+        found += [queue for route in self._routes.values() for queue in route.unblocking_queues]
         return list(dict.fromkeys(queue for queue in found if queue))
 
     @property

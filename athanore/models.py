@@ -14,7 +14,8 @@ class Comment:
     """One comment on a task; `created_at` is timezone-aware, None where the board has no time.
 
     `author_may_write` is True where the board vouches that its author may write to it, and False
-    where they may not or nobody knows; see `VouchesForAuthors`.
+    where they may not or nobody knows; see `VouchesForAuthors`. Boards that have to ask for it do
+    so only where the text begins with `/`, as commands to us do.
     """
 
     text: str

@@ -240,6 +240,9 @@ class MemoryRunStore:
             notes[keys["response"]] = json.dumps(dict(said))
         return answer
 
+    async def rename(self, run_id: UUID, name: str) -> None:
+        self._run(run_id).name = name
+
     async def note(self, run_id: UUID, key: str, text: str) -> None:
         self.notes_of.setdefault(run_id, {})[key] = text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from athanore.agent_adapters.common.by_task import adapter_for, depends_on_task
@@ -21,8 +22,11 @@ def is_by_task(dispatcher: AgentDispatcher, route: Route) -> bool:
     )
 
 
-async def with_agent(app: App, route: Route, task_id: str) -> Route:
+async def with_agent(app: App, route: Route, read: Callable[[], Awaitable[Task]]) -> Route:
     """The route with the agent for a task, as the board has the task now.
+
+    Args:
+        read: the task; it is called only if the agent depends on that.
 
     Raises:
         AgentChoiceError: the function fails, or its agent will not do.
@@ -30,12 +34,12 @@ async def with_agent(app: App, route: Route, task_id: str) -> Route:
     """
     if not is_by_task(app.dispatcher, route):
         return route
-    task = await app.board.task(task_id)
+    task = await read()
     try:
         # Functions of the user's may take their time.
         return await asyncio.to_thread(_with_agent, app.dispatcher, route, task)
     except Exception as exc:
-        raise AgentChoiceError(route.name, task_id, exc) from exc
+        raise AgentChoiceError(route.name, task.id, exc) from exc
 
 
 def _with_agent(dispatcher: AgentDispatcher, route: Route, task: Task) -> Route:

@@ -47,11 +47,13 @@ async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None
         if (holds := await _soonest(prefect, app, known.route, told)) is not None:
             await _pause(prefect, app, known.route, holds)
     whole = routes[route.name].route if route.name in routes else route
-    if is_by_task(app.dispatcher, whole):
-        return Wait(limit.in_words(now), limit.until)
-    holds = await _soonest(prefect, app, whole, told)
+    by_task = is_by_task(app.dispatcher, whole)
+    # The agents for this task are known of the run's own route only.
+    holds = await _soonest(prefect, app, route if by_task else whole, told)
     if holds is None:
         return Wait(limit.taken_over(now), now)
+    if by_task:
+        return Wait(holds.in_words(now), holds.until)
     paused = await _pause(prefect, app, route, holds)
     return Wait(holds.in_words(now), now if paused else holds.until)
 

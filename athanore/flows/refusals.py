@@ -26,6 +26,7 @@ from athanore.errors import (
 )
 from athanore.flows import retry
 from athanore.flows.attempts.transcript import Log
+from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps, pausing
 from athanore.runs.port import RunStore
@@ -118,15 +119,29 @@ async def not_claimed(
     return None
 
 
+def failed_function(error: AthanoreError) -> str:
+    """The option whose function is at fault, for a person to mend; "" for other errors."""
+    if isinstance(error, AgentChoiceError):
+        return "agent"
+    return "match" if isinstance(error, MatchError) else ""
+
+
 async def no_label_slot(
-    prefect: RunStore, app: App, route: Route, run_log: RunLog, task_id: str
+    prefect: RunStore,
+    app: App,
+    route: Route,
+    run_log: RunLog,
+    read: Callable[[], Awaitable[Task]],
 ) -> str | None:
     """Say which label of a task has no slot; None if it may start. The labels are those of now.
+
+    Args:
+        read: the task; it is called only if the route limits labels.
 
     Raises:
         BoardError: the task could not be read.
     """
     if not route.label_limits:
         return None
-    limits = label_caps.limits_of(route, await app.board.task(task_id))
+    limits = label_caps.limits_of(route, await read())
     return await app.slots.no_label_slot(prefect, app.name, run_log, limits)

@@ -147,6 +147,7 @@ class _Visit:
         self.log = get_run_logger()
         self._last_event = 0
         self._was_at_work = False
+        self._seen: BoardTask | None = None
         self.token = tokens.new_token(run.id)
         self.run_log = RunLog(client, run, route.retry)
         self.conclusion = Conclusion(app, route, self.run_log, task_id, self.log)
@@ -211,9 +212,9 @@ class _Visit:
         by_task = agent_choice.is_by_task(self.app.dispatcher, self.route)
         where = (self.client, self.app, self.route, self.run_log, self.task_id)
         try:
-            if (busy := await refusals.no_label_slot(*where)) is not None:
+            if (busy := await refusals.no_label_slot(*where[:4], self._read)) is not None:
                 return await self._later(busy, min(self.route.poll_interval, _LABEL_PAUSE))
-            self._use(await agent_choice.with_agent(self.app, self.route, self.task_id))
+            self._use(await agent_choice.with_agent(self.app, self.route, self._read))
         except AthanoreError as exc:
             return await self._not_claimed(exc)
         chosen = await provider_limits.choose(
@@ -316,7 +317,11 @@ class _Visit:
         with suppress(RouteError):
             now = await self.app.routes.find(self.client, self.run.parameters)
             # The agent was chosen at the start, and it cannot be said over HTTP.
-            kept = {"in_progress_queue": self.route.in_progress_queue, "agent": self.route.agent}
+            kept = {
+                "in_progress_queue": self.route.in_progress_queue,
+                "agent": self.route.agent,
+                "fallback_agent": self.route.fallback_agent,
+            }
             self.run_log.policy = now.retry
             self._use(replace(now, **kept))
 
@@ -338,9 +343,9 @@ class _Visit:
         resource = names.task_labels(self.app.name, claimed.id, claimed.name) | start
         return Transcript(self.log, resource, related(self.run), self.app.redactor)
 
-    async def _later(self, why: str, delay: timedelta) -> State[None]:
+    async def _later(self, why: str, delay: timedelta, held: str = "") -> State[None]:
         """Give the slot back and be offered again; not counted as an attempt."""
-        await self.run_log.give_back()
+        await self.run_log.give_back(held=held)
         due = self.app.clock.now() + delay
         self.app.local_runs.wake(due)
         self.log.info("Waiting: %s", why, extra={"action": "run_waits"})
@@ -351,7 +356,14 @@ class _Visit:
     async def _not_claimed(self, error: AthanoreError) -> State[None]:
         where = (self.client, self.app, self.route, self.run_log, self.task_id)
         ended = await refusals.not_claimed(*where, error, self.log)
-        return ended or await self._later(str(error), self.route.poll_interval)
+        held = refusals.failed_function(error)
+        return ended or await self._later(str(error), self.route.poll_interval, held)
+
+    async def _read(self) -> BoardTask:
+        """The task before its claim, which a start reads from the board once."""
+        if self._seen is None:
+            self._seen = await self.app.board.task(self.task_id)
+        return self._seen
 
     async def _claim(self) -> BoardTask:
         source = self.route.queue_name
@@ -359,13 +371,13 @@ class _Visit:
         if came_before or self.run.empirical_policy.retry_type == "reschedule":
             # An earlier claim may have succeeded, or a person asked for another try of a finished
             # run: take the task from where it is.
-            here = (await self.app.board.task(self.task_id)).queue_name
+            here = (await self._read()).queue_name
             waited = self.run_log.record.place
             if here in (self.route.in_progress_queue, self.route.dead_letter_queue, waited):
                 source = here
         else:
             routes = await self.app.routes.read(self.client)
-            await check_owner(self.app, routes, self.route, self.task_id)
+            await check_owner(self.app, routes, self.route, self._read)
         claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
         self.log.info(
             "Claimed %r from %r: attempt %s",

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from athanore.agent_adapters.common.by_task import AgentFunction, is_adapter, is_agent
+from athanore.agent_adapters.common.by_task import AN_AGENT, AgentFunction, is_agent
 from athanore.errors import RouteError
 from athanore.models import Task
 from athanore.routing.options import (
@@ -127,7 +127,7 @@ class RouteOptions:
     Default: inherits `command`."""
 
     agent: Option[AgentAdapter | AgentFunction | None, AgentAdapter | AgentFunction | None] = thing(
-        "an agent adapter, or a function of a task that returns one", is_it=is_agent
+        AN_AGENT, is_it=is_agent
     )
     """The agent adapter, or a function that is given the task and returns one; else
     `default_agent`, else a subprocess.
@@ -135,11 +135,12 @@ class RouteOptions:
     A function is called in a thread at each start of an agent. If it fails, its task waits. It
     cannot be said over HTTP. Default: inherits `default_agent`."""
 
-    fallback_agent: Option[AgentAdapter | None, AgentAdapter | None] = thing(
-        "an agent adapter", is_it=is_adapter
-    )
-    """The agent adapter that takes over while the account of the route's agent has reached a usage
-    limit of its provider. A limit of its own account, beside that, holds the route.
+    fallback_agent: Option[
+        AgentAdapter | AgentFunction | None, AgentAdapter | AgentFunction | None
+    ] = thing(AN_AGENT, is_it=is_agent)
+    """The agent adapter, or a function as of `agent`, that takes over while the account of the
+    route's agent has reached a usage limit of its provider. A limit of its own account, beside
+    that, holds the route.
 
     Default: `None`, and the route waits. It cannot be said over HTTP."""
 
@@ -307,6 +308,12 @@ class RouteOptions:
 
     True or False. A blocker that is gone, or cannot be read, holds nothing. Default: False."""
 
+    unblocking_queues: Option[Sequence[str], tuple[str, ...]] = words()
+    """The queues in which a task blocks no other any more, with `respect_blockers`: as `Released`,
+    where `Done` is not enough.
+
+    A list of queues. Default: none, and a task blocks no other when it has ended."""
+
     cwd: Option[str | Path | None, Path | None] = folder()
     """The agent's working folder; the worker's by default.
 
@@ -333,7 +340,8 @@ class RouteOptions:
     """Whether a comment `/answer TEXT` on the card answers a question, of somebody who may write
     to the board; not of the account that Athanore uses.
 
-    True or False. It needs a board that vouches for authors (GitHub). Default: False."""
+    True or False. It needs a board that vouches for authors: GitHub, GitLab, Jira, Linear.
+    Default: False."""
 
     waiting_queue: Option[str | None, str | None] = queue(none=True)
     """Where a task is while its run waits for a person; `None` leaves it in progress.

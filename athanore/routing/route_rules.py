@@ -167,8 +167,11 @@ def wrong_queues(route: object, board: QueueAdapter, queues: Sequence[Queue]) ->
     """
     existing = {q.name: q for q in queues}
     found: list[WrongQueue] = []
-    for option in QUEUE_OPTIONS:
-        wanted: object = getattr(route, option, None)
+    said: list[tuple[str, object]] = [(o, getattr(route, o, None)) for o in QUEUE_OPTIONS]
+    several: object = getattr(route, "unblocking_queues", None)
+    if isinstance(several, tuple):
+        said += [("unblocking_queues", queue) for queue in cast("tuple[object, ...]", several)]
+    for option, wanted in said:
         if not isinstance(wanted, str):
             continue
         queue = existing.get(wanted) or _queue(board, wanted)

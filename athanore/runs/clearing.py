@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed
 
 from athanore import names
@@ -67,24 +69,34 @@ async def delete_waiting(prefect: RunStore, ids: Sequence[UUID]) -> None:
     await prefect.delete(RunQuery(ids=ids, states=[StateType.SCHEDULED]))
 
 
-async def complete_unchanged(prefect: RunStore, ids: Sequence[UUID]) -> set[UUID]:
+async def complete_unchanged(prefect: RunStore, polls: Sequence[FlowRun]) -> set[UUID]:
     """End up to 50 polls that nobody has taken yet as unchanged; return the ids of those ended.
 
     Those that a worker has taken meanwhile, perhaps another one, are left alone.
     """
     message = "The board has not changed since the last poll of this route, which found nothing."
     state = Completed(name=StateName.UNCHANGED, message=message)
-    return await prefect.propose_all(RunQuery(ids=ids, states=[StateType.SCHEDULED]), state)
+    ended = await prefect.propose_all(_taken_by_nobody(polls), state)
+    for poll in polls:
+        # Our own server has named it; others draw a name, and this costs a request each.
+        if poll.id in ended and names.is_drawn(poll.name):
+            with suppress(ObjectNotFound):
+                await prefect.rename(poll.id, f"poll {names.route_of(poll.parameters)}")
+    return ended
 
 
-async def join_polls(prefect: RunStore, ids: Sequence[UUID]) -> None:
+async def join_polls(prefect: RunStore, polls: Sequence[FlowRun]) -> None:
     """End up to 50 polls that another one stands for: whoever has started one may look at it.
 
     Those that a worker has taken meanwhile, perhaps another one, are left alone.
     """
     message = "Another poll of this route looks, or has looked, since this one was due."
     state = Completed(name=StateName.JOINED, message=message)
-    await prefect.propose_all(RunQuery(ids=ids, states=[StateType.SCHEDULED]), state)
+    await prefect.propose_all(_taken_by_nobody(polls), state)
+
+
+def _taken_by_nobody(polls: Sequence[FlowRun]) -> RunQuery:
+    return RunQuery(ids=[poll.id for poll in polls], states=[StateType.SCHEDULED])
 
 
 async def delete_empty_polls(prefect: RunStore, app: str, before: datetime) -> int:

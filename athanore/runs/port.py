@@ -223,6 +223,10 @@ class RunStore(Protocol):
         """Delete up to 50 runs in one request, and return how many."""
         ...
 
+    async def rename(self, run_id: UUID, name: str) -> None:
+        """Call a run otherwise in Prefect. Raises `ObjectNotFound`: it is gone."""
+        ...
+
     async def deployment(self, name: str) -> DeploymentResponse:
         """Read a deployment, as `flow/deployment`. Raises `ObjectNotFound`."""
         ...

@@ -92,6 +92,10 @@ class PrefectRunStore(PrefectClient):
         with _told():
             await self.update_flow_run(run_id, empirical_policy=policy)
 
+    async def rename(self, run_id: UUID, name: str) -> None:
+        with _told():
+            await self.update_flow_run(run_id, name=name)
+
     async def note(self, run_id: UUID, key: str, text: str) -> None:
         await self.create_flow_run_input(run_id, key, text)
 

@@ -95,24 +95,24 @@ class Holds:
         open_: list[Task] = []
         for blocker_id in blockers_of(task):
             blocker = await self._read(task, blocker_id)
-            if blocker is not None and blocker.id != task.id and self._is_open(blocker):
+            if blocker is not None and blocker.id != task.id and self._blocks(route, blocker):
                 open_.append(blocker)
         if not open_:
             return None
         named = ", ".join(f"{b.id} ({b.name!r}, in {b.queue_name!r})" for b in open_)
         reason = f"It is blocked by task{'s' if len(open_) > 1 else ''} {named}."
-        if circle := await self._circle(task):
+        if circle := await self._circle(route, task):
             reason += f" They block each other: {' -> '.join(circle)}."
         return Hold(reason, tuple(b.id for b in open_))
 
-    async def _circle(self, task: Task) -> list[str]:
+    async def _circle(self, route: Route, task: Task) -> list[str]:
         """The way from a task over what blocks it back to itself; empty if there is none."""
         ways = [[task.id]]
         seen = {task.id}
         while ways:
             way = ways.pop(0)
             last = await self._read(task, way[-1])
-            if last is None or not self._is_open(last):
+            if last is None or not self._blocks(route, last):
                 continue
             for blocker in blockers_of(last):
                 if blocker == task.id:
@@ -135,8 +135,14 @@ class Holds:
                 self.remarks.append(f"task {task_id!r}, which blocks {task.id!r}: {exc}")
         return self.known[task_id]
 
-    def _is_open(self, task: Task) -> bool:
-        """Whether a task still has to end: it waits, an agent works on it, or it was given up."""
+    def _blocks(self, held: Route, task: Task) -> bool:
+        """Whether a task still has to end: it waits, an agent works on it, or it was given up.
+
+        Args:
+            held: the route of what it blocks, which may say where it blocks no more.
+        """
+        if held.unblocking_queues:
+            return task.queue_name not in held.unblocking_queues
         for known in self.routes.values():
             route = known.route
             if task.queue_name in (route.queue_name, route.in_progress_queue):

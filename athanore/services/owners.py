@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from athanore.errors import MatchError, NotFoundError, TaskNotOursError
@@ -28,14 +28,17 @@ class Owners:
     held: dict[str, str] = field(default_factory=dict[str, str])
 
 
-async def owner_of(app: App, routes: Routes, task: Task) -> Route | None:
-    """The owner of a task that was just read, be it with comments and checklist or without.
+async def owner_of(app: App, routes: Routes, task: Task, *, is_whole: bool = False) -> Route | None:
+    """The owner of a task that was just read.
+
+    Args:
+        is_whole: it was read with its comments and its checklist.
 
     Raises:
         MatchError: a route's `match` fails on the task.
         BoardError: it had to be read again.
     """
-    if ownership.needs(routes, task.queue_name):
+    if not is_whole and ownership.needs(routes, task.queue_name):
         read = await app.board.task(task.id)
         task = replace(read, queue_name=task.queue_name)
     adapter = app.board.adapter
@@ -49,8 +52,13 @@ async def owner_of(app: App, routes: Routes, task: Task) -> Route | None:
     return ownership.owner(routes, task)
 
 
-async def check_owner(app: App, routes: Routes, route: Route, task_id: str) -> None:
+async def check_owner(
+    app: App, routes: Routes, route: Route, read: Callable[[], Awaitable[Task]]
+) -> None:
     """See that a task is a route's before its first claim, where routes take some tasks only.
+
+    Args:
+        read: the whole task; it is called only where routes take some tasks only.
 
     Raises:
         TaskNotOursError: another route takes the task now, or none.
@@ -59,12 +67,12 @@ async def check_owner(app: App, routes: Routes, route: Route, task_id: str) -> N
     """
     if not any(k.route.filter for k in ownership.watching(routes, route.queue_name)):
         return
-    task = await app.board.task(task_id)
+    task = await read()
     if task.queue_name != route.queue_name:
         return  # the claim says so
-    owner = await owner_of(app, routes, task)
+    owner = await owner_of(app, routes, task, is_whole=True)
     if owner is None or owner.name != route.name:
-        raise TaskNotOursError(task_id, route.name, None if owner is None else owner.name)
+        raise TaskNotOursError(task.id, route.name, None if owner is None else owner.name)
 
 
 async def owners(app: App, routes: Routes, tasks: Iterable[Task]) -> Owners:

@@ -48,7 +48,7 @@ subprocess.run(["git", "add", name], check=True)
 subprocess.run(["git", "commit", "-q", "-m", f"Write {name}"], check=True)
 """
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke, pytest.mark.timeout(400)]
 
 
 def test_a_no_goes_back_to_the_agent_and_a_yes_opens_the_pull_request(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.acceptance.system import System
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke, pytest.mark.timeout(600)]
 
 AGENT = r"""
 import json, os, pathlib, sys, urllib.request

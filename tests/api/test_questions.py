@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from threading import Timer
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import PrefectClient
 
 from athanore.runs.kept import questions
@@ -23,6 +24,7 @@ def made(api: Api) -> tuple[str, str]:
     return task_id, api.start_run(task_id)[1]
 
 
+@pytest.mark.smoke
 def test_an_agent_asks_and_only_a_person_answers(guarded: Api) -> None:
     task_id, token = made(guarded)
     agent, operator = bearer(token), bearer(OPERATOR)
@@ -66,6 +68,7 @@ def test_where_no_tokens_are_needed_an_agents_token_answers_nothing(api: Api) ->
     assert "Agents neither answer questions" in refused["detail"]
 
 
+@pytest.mark.smoke
 def test_an_agent_waits_for_its_answer_by_mcp(guarded: Api) -> None:
     task_id, token = made(guarded)
     pending = use(guarded, token, "ask_person", question="Which size?", wait_s=0.1)

@@ -53,6 +53,7 @@ def _agree(api: Api, task_id: str, reason: str) -> None:
     assert reason in str(found["explain"])
 
 
+@pytest.mark.smoke
 def test_the_same_reason_is_given_everywhere(held: Api) -> None:
     board = held.board
     plain = board.create_task("Done", "No label")

@@ -31,6 +31,7 @@ def review(task_id: str, task_name: str) -> str:
 """
 
 
+@pytest.mark.smoke
 def test_it_says_what_would_start_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def review(task_id, task_name):
 """
 
 
+@pytest.mark.smoke
 def test_a_changed_app_is_taken_over_while_an_agent_works(
     cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,23 @@ if __name__ == "__main__":
 """
 
 
+ATHANORE = str(Path(sys.executable).with_name("athanore"))
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param([sys.executable, "run.py"], id="run.py"),
+        pytest.param([ATHANORE, "up"], id="up", marks=pytest.mark.nightly),
+    ],
+)
 def test_the_agents_finish_and_the_same_process_has_the_new_code(
-    cli: Cli, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    prefect_api: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     env = environment(tmp_path, prefect_api)
@@ -53,7 +67,7 @@ def test_the_agents_finish_and_the_same_process_has_the_new_code(
 
     with tidied(prefect_api, name), (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "run.py"], env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
         try:
             before = wait_until("it is served", ready, 120)
@@ -65,8 +79,9 @@ def test_the_agents_finish_and_the_same_process_has_the_new_code(
 
             script.write_text(RUN.format(name=name).replace("the first", "the second"))
             wait_until("an agent works", lambda: in_progress(board) == [first], 60)
-            command = [sys.executable, "-c", "from athanore.cli import main; main()", "restart"]
-            restart = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+            restart = subprocess.Popen(
+                [ATHANORE, "restart"], env=env, stdout=subprocess.PIPE, text=True
+            )
             log_says(tmp_path / "log", "may finish within 60 s")
             Path("go").touch()
             said, _ = restart.communicate(timeout=120)

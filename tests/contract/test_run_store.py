@@ -222,6 +222,14 @@ async def test_a_state_is_proposed_to_those_of_several_runs_that_may_have_it(
     assert await place.client.propose_all(meant, ended) == set()
 
 
+async def test_a_run_is_called_otherwise(place: Place) -> None:
+    run = await place.dispatched()
+    await place.client.rename(run.id, "otherwise")
+    assert (await place.now(run)).name == "otherwise"
+    with pytest.raises(ObjectNotFound):
+        await place.client.rename(uuid4(), "nobody")
+
+
 async def test_tasks_are_dispatched_together(place: Place) -> None:
     ended = await place.dispatched("2")
     await place.put(ended, Cancelled(), force=True)

@@ -211,6 +211,7 @@ def test_the_compose_file_holds_together() -> None:
     assert {"athanore deploy", "athanore worker", "athanore api"} <= set(started)
     build = services["worker"]["build"]
     assert (ROOT / "deployments" / build["context"] / build["dockerfile"]).is_file()
+    assert '\nENTRYPOINT ["tini", "--"]\n' in (ROOT / build["dockerfile"]).read_text()
     copied = re.findall(r"^COPY (.+) \S+$", (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
     for name in " ".join(copied).split():
         assert (ROOT / name).exists(), name
@@ -226,7 +227,7 @@ def test_the_manifests_hold_together() -> None:
     }
     for pod in pods.values():
         for container in [*pod["containers"], *pod.get("initContainers", [])]:
-            program, *words = container["command"]
+            program, *words = container["args"]  # `command` would leave out tini
             parse(make_app() if program == "athanore" else prefect_app, words)
     assert set(services) < set(pods)
     for variable in ("ATHANORE_API_URL", "PREFECT_API_URL"):

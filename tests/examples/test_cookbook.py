@@ -16,7 +16,7 @@ from tests.harness import app_name, running
 from tests.repositories import git
 from tests.support import wait_until
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
 

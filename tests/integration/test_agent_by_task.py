@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from athanore.agent_adapters.base import AgentJob, Meter
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
 
 class Named:
@@ -66,10 +67,48 @@ def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
 
         why = f"Task '{held}' is held: route 'Todo' has no agent for it (KeyError: 'size')."
         wait_until("it is said why it is held", lambda: explained().startswith(why))
+        (matter,) = told_of("/status")["needs_person"]
+        assert (matter["kind"], matter["task_id"], matter["route"]) == ("held", held, "Todo")
+        assert matter["says"] == why
         assert board.get_task(held).queue_name == "Todo"
         assert told_of("/status")["paused_routes"] == []
         board.update_task(held, labels=())
         it.in_queue(held, "Done")
+        assert told_of("/status")["needs_person"] == []
         assert weak.had.count(held) == 2, "no attempt was spent while it was held"
         (by_model,) = [r for r in told_of("/costs?by=model")["rows"] if r["key"] == "weak-model"]
         assert by_model["tasks"] == 3
+
+
+class Reads(MemoryAdapter):
+    """Counts how often a task is read before its claim."""
+
+    def __init__(self, queues: list[str]) -> None:
+        super().__init__(queues)
+        self.reads, self.before_claims = Counter[str](), list[int]()
+
+    def get_task(self, task_id: str) -> Task:
+        self.reads[task_id] += 1
+        return super().get_task(task_id)
+
+    def claim_task(
+        self, task_id: str, *, source_queue: str, target_queue: str, assignee: str | None
+    ) -> Task:
+        self.before_claims.append(self.reads[task_id])
+        queues = {"source_queue": source_queue, "target_queue": target_queue}
+        return super().claim_task(task_id, **queues, assignee=assignee)
+
+
+def test_a_start_reads_its_task_once_for_label_agent_and_owner(prefect_api: str) -> None:
+    board, agent = Reads(["Todo", "In Progress", "Done"]), Named("any")
+    app = AgentDispatcher(
+        name=app_name("read-once"), queue_backend=board, api_port=0, poll_interval=60,
+        default_agent=lambda _: agent,
+    )  # fmt: skip
+    app.route("Todo", done_queue="Done", labels=["big"], label_limits={"big": 1})(prompt)
+    task_id = board.create_task("Todo", "one").id
+    board.update_task(task_id, labels=("big",))
+    board.reads.clear()
+    with running(app, prefect_api) as it:
+        it.in_queue(task_id, "Done")
+    assert board.before_claims == [1]

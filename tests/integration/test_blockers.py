@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, JsonFileAdapter
 from athanore.agent_adapters.base import AgentJob
@@ -30,6 +31,7 @@ def _board(folder: Path) -> JsonFileAdapter:
     return JsonFileAdapter(folder / "board.json")
 
 
+@pytest.mark.smoke
 def test_a_task_starts_when_the_one_that_blocks_it_has_ended(
     prefect_api: str, tmp_path: Path
 ) -> None:

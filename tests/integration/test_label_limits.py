@@ -11,7 +11,7 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
 
 class Counting:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.runtime.registry import registry
@@ -39,6 +40,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.smoke
 def test_an_agent_ends_with_a_question_and_goes_on_with_the_answer(
     prefect_api: str, tmp_path: Path
 ) -> None:

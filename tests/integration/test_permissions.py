@@ -22,6 +22,7 @@ AGENT = Path(__file__).parent.parent / "agents" / "acp_agent.py"
 
 
 @pytest.mark.nightly
+@pytest.mark.smoke
 @pytest.mark.parametrize("answer", ["allow", "deny"])
 def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> None:
     board = MemoryAdapter(["Todo", "In Progress", "Done", "Failed"])

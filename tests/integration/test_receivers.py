@@ -21,7 +21,7 @@ from athanore.services.people import notices
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the receiver").decode()
 

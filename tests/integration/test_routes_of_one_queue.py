@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
@@ -23,6 +25,7 @@ class Worker:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
+@pytest.mark.smoke
 def test_labels_split_a_queue_between_two_routes(prefect_api: str) -> None:
     board = MemoryAdapter(
         {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
@@ -23,6 +25,7 @@ def _app() -> AgentDispatcher:
     return dispatcher
 
 
+@pytest.mark.smoke
 def test_scheduled_work_makes_a_task_for_the_agent_and_goes_with_the_code(
     prefect_api: str,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,14 +18,17 @@ from athanore import (
 )
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.errors import AgentChoiceError, ConfigurationError, NotFoundError, RouteError
+from athanore.flows import provider_limits
 from athanore.flows.agent_choice import is_by_task, with_agent
 from athanore.launch.inspection.checks import check_agent
 from athanore.launch.renewal.code import differences
-from athanore.runtime.accounts import meter_of
+from athanore.models import Fault, FaultKind
+from athanore.routing.routes import Route
+from athanore.runtime.accounts import account_of, meter_of
 from athanore.runtime.apps import App
 from athanore.runtime.versions import app_version
 from tests.harness import prompt
-from tests.memory_store import no_events
+from tests.memory_store import MemoryRunStore, no_events
 
 __all__ = ["no_events"]
 
@@ -37,6 +41,9 @@ class Named:
 
     async def run(self, job: AgentJob) -> AgentResult:
         return AgentResult(AgentOutcome.SUCCEEDED)
+
+    def account(self, env: object) -> str:
+        return self.name
 
     @property
     def meter(self) -> Meter:
@@ -60,9 +67,33 @@ def site(default: Any = None, **options: Any) -> App:
     return App("run.py:dispatcher", dispatcher)
 
 
+async def chosen(app: App, task_id: str) -> Route:
+    return await with_agent(app, app.dispatcher.routes["Todo"], lambda: app.board.task(task_id))
+
+
 async def agent_of(app: App, task_id: str) -> Any:
-    found = await with_agent(app, app.dispatcher.routes["Todo"], task_id)
-    return app.dispatcher.agent_for(found)
+    return app.dispatcher.agent_for(await chosen(app, task_id))
+
+
+async def test_the_default_and_the_fallback_agent_may_be_functions_too() -> None:
+    app = site(by_label)
+    assert [await agent_of(app, t) for t in ("1", "2")] == [ONE, OTHER]
+    app = site(agent=returning(ONE), fallback_agent=by_label)
+    assert [len((await chosen(app, t)).by_turns()) for t in ("1", "2")] == [1, 2]
+    assert app.dispatcher.agent_for((await chosen(app, "2")).by_turns()[1]) is OTHER
+    assert is_by_task(app.dispatcher, app.dispatcher.routes["Todo"])
+    check_agent(app.dispatcher, app.dispatcher.routes["Todo"])
+
+
+async def test_one_that_takes_over_for_a_task_leaves_the_task_to_go_on() -> None:
+    app, client = site(agent=by_label, fallback_agent=returning(Named("third"))), MemoryRunStore()
+    route = await chosen(app, "1")
+    first, third = (account_of(app, turn) for turn in route.by_turns())
+    fault = Fault(FaultKind.PROVIDER, retry_at=app.clock.now() + timedelta(hours=1))
+    said = await provider_limits.reached(client, app, route, fault)
+    assert first != third and said.due <= app.clock.now(), "the fallback agent is free"
+    said = await provider_limits.reached(client, app, route.by_turns()[1], fault)
+    assert said.due > app.clock.now()
 
 
 async def test_the_function_says_which_agent_works_on_a_task() -> None:
@@ -84,7 +115,7 @@ async def test_the_function_says_which_model_works_on_a_task(place: str) -> None
     route = app.dispatcher.routes["Todo"]
     assert is_by_task(app.dispatcher, route)
     for task_id, model in (("1", "small"), ("2", None)):
-        found = (await with_agent(app, route, task_id)).by_turns()[-1]
+        found = (await chosen(app, task_id)).by_turns()[-1]
         assert meter_of(app, found) == Meter("codex", tokens=True, model=model)
     assert codex.meter.model is None, "the adapter of all tasks stays as it is"
 
@@ -133,8 +164,10 @@ def test_what_is_neither_an_agent_nor_a_function_is_refused() -> None:
     for wrong in ("codex", Named, 3):
         with pytest.raises(RouteError, match="must be an agent adapter, or a function of a task"):
             site(agent=wrong)
-    with pytest.raises(ConfigurationError, match="default_agent="):
-        site(by_label)
+        with pytest.raises(RouteError, match="must be an agent adapter, or a function of a task"):
+            site(fallback_agent=wrong)
+        with pytest.raises(ConfigurationError, match="must be an agent adapter, or a function of"):
+            site(wrong)
 
 
 def test_nothing_of_an_unknown_agent_is_checked_before(tmp_path: Any) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
 from typing import Any, get_args
 
 import pytest
 
 from athanore import AgentDispatcher, Task
-from athanore.cli.setup.agent_choice import AgentKind, with_agent
+from athanore.cli.setup.agent_choice import BUILT_IN, AgentKind, missing, with_agent
 from athanore.cli.setup.templates import FILES, BoardKind
 
 BOARDS = get_args(BoardKind.__value__)
-AGENTS = [kind for kind in get_args(AgentKind.__value__) if kind != "own"]
+AGENTS = [kind for kind in get_args(AgentKind.__value__) if kind not in BUILT_IN]
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -38,3 +41,20 @@ def test_the_app_is_one() -> None:
     task = Task(id="1", name="Fix it", queue_name="Todo", description="It breaks")
     said = space["work"]("1", "Fix it", task)
     assert said.startswith("Work on task 1: Fix it.\n\nIt breaks\n\n")
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_mock_agent_is_a_command_that_is_there(board: BoardKind) -> None:
+    files = with_agent(FILES[board], "mock")
+    space: dict[str, Any] = {"__file__": "run.py", "__name__": "run"}
+    exec(compile(files["run.py"].replace("name=NAME", 'name="x"'), "run.py", "exec"), space)
+    (route,) = space["dispatcher"].routes.values()
+    ran = subprocess.run(
+        [*shlex.split(route.command)[:-2], "--help"], capture_output=True, check=True, text=True
+    )
+    assert "Pretends to work" in ran.stdout
+    assert route.format_command("hi")[-2:] == ["-p", "hi"]
+    assert "agent.py" not in files and missing("mock") is None
+    if board == "json":
+        todo = json.loads(files["board.json"])["queues"]["Todo"]
+        assert [task.get("labels") for task in todo] == [None, ["flaky"], None]

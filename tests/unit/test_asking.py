@@ -9,7 +9,7 @@ import pytest
 
 from athanore.cli import main
 from athanore.cli.setup import asking, starting
-from athanore.cli.setup.agent_choice import AGENTS, missing, proposed_agent
+from athanore.cli.setup.agent_choice import AGENTS, BUILT_IN, missing, proposed_agent
 
 type Answers = Callable[..., list[str]]
 
@@ -88,7 +88,7 @@ def test_the_installed_agent_is_proposed_and_its_login_looked_for(
 ) -> None:
     answers()
     assert proposed_agent() == "own"
-    assert all(missing(agent) for agent in AGENTS if agent != "own")
+    assert all(missing(agent) for agent in AGENTS if agent not in BUILT_IN)
     program = tmp_path / "bin" / "claude"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")

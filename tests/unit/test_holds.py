@@ -9,6 +9,7 @@ import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
 from athanore.errors import BoardError
+from athanore.routing.route_rules import wrong_queues
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute, Routes
 from athanore.services import runs
@@ -80,6 +81,20 @@ async def test_a_blocker_holds_until_it_has_ended(queue: str, held: bool) -> Non
     assert (hold is not None) == held
     if hold is not None:
         assert hold == Hold(f"It is blocked by task 1 ('1', in '{queue}').", ("1",))
+
+
+@pytest.mark.parametrize(("queue", "held"), [("Done", True), ("Todo", True), ("Ideas", False)])
+async def test_a_route_may_say_where_a_task_blocks_no_more(queue: str, held: bool) -> None:
+    places = {"1": (queue, ""), "2": ("Todo", "Blocked by: #1, #77")}
+    site = Site(places, unblocking_queues=["Ideas"])
+    assert (await site.hold("2") is not None) == held
+    assert "Ideas" in site.app.dispatcher.queue_names()
+
+
+def test_a_queue_that_the_board_has_not_is_refused() -> None:
+    site = Site({"1": ("Todo", "")}, unblocking_queues=["Ideals"])
+    (wrong,) = wrong_queues(site.route, site.board, site.board.list_queues())
+    assert wrong.says.endswith("no queue 'Ideals' (unblocking_queues). Did you mean 'Ideas'?")
 
 
 async def test_it_is_off_unless_it_is_asked_for() -> None:

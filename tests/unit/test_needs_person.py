@@ -9,10 +9,18 @@ from contextlib import asynccontextmanager
 import pytest
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
-from prefect.states import Cancelled, Completed, Failed, Pending, Running
+from prefect.states import (
+    AwaitingConcurrencySlot,
+    Cancelled,
+    Completed,
+    Failed,
+    Pending,
+    Running,
+)
 from rich.console import Console
 
-from athanore import MemoryAdapter
+from athanore import MemoryAdapter, Task
+from athanore.agent_adapters.base import AgentAdapter
 from athanore.errors import DispatchError
 from athanore.launch.terminal.display import overview_view
 from athanore.queue_adapters.document.document import Document
@@ -20,7 +28,7 @@ from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.showing.views import Kind, NeedsPerson, Overview
-from athanore.services.status.machinery import Machinery
+from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.status.needs_person import needs_person
 from tests.rules_site import Site
 
@@ -227,3 +235,28 @@ class Direct:
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[RunStore]:
         yield self._site.client
+
+
+def no_agent(task: Task) -> AgentAdapter:
+    raise KeyError(task.id)
+
+
+@pytest.mark.parametrize(("option", "listed"), [("agent", True), ("match", True), ("", False)])
+async def test_a_task_that_waits_for_a_function_to_be_mended_is_told(
+    option: str, listed: bool
+) -> None:
+    site = Site(agent=no_agent)
+    log = site.log(await site.put(await site.dispatched(), Pending(), Running()))
+    await log.open("w", "token")
+    await log.give_back(held=option)
+    state = AwaitingConcurrencySlot(scheduled_time=site.app.clock.now())
+    state.message = "Task '1' is held: route 'Todo' has no agent for it (KeyError: 'size')."
+    run = await site.put(log.run, state)
+    routes = await site.app.routes.read(site.client)
+    told = await matters(site, await look_at_machinery(site.client, site.app, routes))
+    assert [m.kind for m in told if m.task_id == site.task_id] == [Kind.HELD] * listed
+    if listed:
+        assert told[0].says == state.message and f"function of {option}=" in told[0].mend
+    log = site.log(await site.put(run, Pending(), Running()))
+    await log.open("w", "token")
+    assert not log.record.held, "the next start tries anew"

@@ -119,6 +119,19 @@ async def test_polls_of_a_board_that_has_not_changed_are_ended_together(site: Si
     assert {(s.type.value, s.name) for s in states if s} == {("COMPLETED", "Unchanged")}
 
 
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [("curious-mongrel", "poll Todo"), ("poll Todo", "poll Todo"), ("My look", "My look")],
+)
+async def test_one_for_which_the_server_drew_a_name_is_called_by_its_route(
+    site: Site, name: str, then: str
+) -> None:
+    poll = (await site.poll()).model_copy(update={"name": name})
+    await site.client.rename(poll.id, name)
+    assert await site.is_unchanged(poll)
+    assert (await site.client.read_run(poll.id)).name == then
+
+
 async def test_a_poll_is_whole_when_this_worker_has_not_yet_polled_the_route(site: Site) -> None:
     site.app.whole_polls = WholePolls()
     assert not await site.is_unchanged()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from copy import copy
-from typing import Protocol, Self, TypeIs, runtime_checkable
+from typing import Final, Protocol, Self, TypeIs, runtime_checkable
 
 from athanore.agent_adapters.base import AgentAdapter
 from athanore.models import Task
 
 type AgentFunction = Callable[[Task], AgentAdapter]
 """Says which adapter works on a task."""
+
+AN_AGENT: Final = "an agent adapter, or a function of a task that returns one"
+"""What the agent of a route has to be, for people."""
 
 type Model = str | Callable[[Task], str | None] | None
 """A model by its name, or a function that says which one works on a task; None: the default."""

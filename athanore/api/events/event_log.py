@@ -68,11 +68,19 @@ class LoggedEvent:
 
 
 async def read_events(
-    prefect: PrefectLink, resource: str, since: datetime, order: Literal["ASC", "DESC"] = "ASC"
+    prefect: PrefectLink,
+    resource: str,
+    since: datetime,
+    order: Literal["ASC", "DESC"] = "ASC",
+    *,
+    of_all: bool = False,
 ) -> AsyncGenerator[list[LoggedEvent]]:
     """Read what Prefect's database has of a task's events, page by page.
 
     Events get there up to 5 s after they were sent.
+
+    Args:
+        of_all: of all tasks whose resources begin so.
 
     Raises:
         PrefectUnavailableError: Prefect did not answer.
@@ -83,7 +91,7 @@ async def read_events(
             "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
         },
         "event": {"prefix": [PREFIX]},
-        "resource": {"id": [resource]},
+        "resource": {"id_prefix" if of_all else "id": [resource]},
         "order": order,
     }
     async with prefect.client() as client:

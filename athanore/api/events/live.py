@@ -134,11 +134,15 @@ class LiveEvents:
             event=EventNameFilter(prefix=[PREFIX]),
             resource=EventResourceFilter(id_prefix=[names.task_resource(self._app, "")]),
         )
+        is_first = True
         try:
             while True:
                 try:
                     async with get_events_subscriber(filter=query) as events:
                         self._ready.set()
+                        if not is_first:
+                            self._say_lost()
+                        is_first = False
                         async for event in events:
                             logged = LoggedEvent.read(event)
                             for resource in (event.resource.id, EVERY_TASK):
@@ -150,3 +154,9 @@ class LiveEvents:
                 await asyncio.sleep(_RECONNECT_PAUSE)
         finally:
             self._ready.clear()
+
+    def _say_lost(self) -> None:
+        """Have all readers look for what came while the stream was broken off."""
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.lost = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from datetime import timedelta
+from math import inf
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -21,6 +22,10 @@ KEEP_ALIVE = 15.0
 _LOOK_EVERY = 5.0
 _LOOK_SOON = 1.0  # when an event is missing, or the run is about to end
 _LAG = timedelta(seconds=15)
+_DATABASE_LAG = 6.0
+_TOLD_KEPT = 2000
+"""Of how many events it is remembered that a reader of all has them."""
+
 _QUIET_AFTER_LAST_WORD = 2.0
 _QUIET_AFTER_RUN = 8.0
 _LAST_WORDS = frozenset({"finished", "failed", "cancelled", "dead-lettered"})
@@ -179,14 +184,37 @@ def _is_over(run: FlowRun | None) -> bool:
 async def of_all_tasks(service: Service) -> AsyncGenerator[str]:
     """Yield what all agents do from now on, as server-sent events, until the reader goes.
 
-    What Prefect drops of a burst is missing; a task's own stream has it.
+    What came while the live stream was not there yet, and what it dropped of a burst, follows some
+    seconds later, when Prefect's database has it.
     """
+    clock = asyncio.get_running_loop().time
+    resource = names.task_resource(service.app.name, "")
+    since, told = service.app.clock.now(), dict[str, None]()
     yield "retry: 2000\n: connected\n\n"
     async with service.live.subscribe(EVERY_TASK) as live:
+        await live.connected()
+        look_at, spoke = clock() + _DATABASE_LAG, clock()
         while not live.closed:
-            event = await live.next(KEEP_ALIVE)
-            if event is None:
+            event = await live.next(max(0.05, min(look_at, spoke + KEEP_ALIVE) - clock()))
+            found = [] if event is None else [event]
+            if live.lost:
+                live.lost = False
+                if look_at == inf:
+                    since, look_at = service.app.clock.now() - _LAG, clock() + _DATABASE_LAG
+            if look_at <= clock():
+                look_at = inf
+                try:
+                    async for page in read_events(service.prefect, resource, since, of_all=True):
+                        found += page
+                except PrefectUnavailableError:
+                    look_at = clock() + _DATABASE_LAG
+            for new in (one for one in found if one.model.id not in told):
+                told[new.model.id] = None
+                said = {"task_id": new.task_id, **new.model.model_dump(mode="json")}
+                yield f"event: {new.model.kind}\ndata: {as_json(said)}\n\n"
+                spoke = clock()
+            for old in [*told][:-_TOLD_KEPT]:
+                del told[old]
+            if clock() - spoke >= KEEP_ALIVE:
                 yield ": keep-alive\n\n"
-                continue
-            said = {"task_id": event.task_id, **event.model.model_dump(mode="json")}
-            yield f"event: {event.model.kind}\ndata: {as_json(said)}\n\n"
+                spoke = clock()

@@ -11,12 +11,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-type AgentKind = Literal["own", "claude", "codex", "opencode", "gemini", "qwen"]
+type AgentKind = Literal["own", "claude", "codex", "opencode", "gemini", "qwen", "mock"]
 
 _COMMAND = re.compile(r"    # The program that works on.*?\"agent\.py\"\)\]\),\n", re.DOTALL)
 _IMPORT = re.compile(r"^(from athanore import AgentDispatcher)(.*)\n", re.MULTILINE)
+_GAP = re.compile(r"\n{3,}from athanore")
 _PROMPT = re.compile(r'^    return f"(Work on .*?)\."\n', re.MULTILINE)
 _SIGNATURE = "def work(task_id: str, task_name: str) -> str:"
+
+_MOCK = """\
+    # The mock agent only pretends: it streams words, reports progress, and fails its first attempt
+    # at a task with the label "flaky". Put your own program here: command="my-agent".
+    command=shlex.join(
+        [sys.executable, "-m", "athanore.agent_adapters.mock_agent", "--pace", "2"]
+    ),
+"""
+_SECOND_TASK = (
+    'are enough."\n      }\n',
+    'are enough."\n      },\n'
+    '      {"id": "2", "name": "Fix the flaky test", "labels": ["flaky"]},\n'
+    '      {"id": "3", "name": "Write the changelog"}\n',
+)
 
 _AGENTS_MD = """\
 # For the agents
@@ -45,9 +60,31 @@ def with_agent(files: Mapping[str, str], agent: AgentKind) -> Mapping[str, str]:
     """
     if agent == "own":
         return files
+    if agent == "mock":
+        return _with_mock(files)
     others = {name: text for name, text in files.items() if name not in ("agent.py", "run.py")}
     script = _with_agent(files["run.py"], agent)
     return {"run.py": script, **others, "AGENTS.md": _AGENTS_MD, ".gitignore": _GITIGNORE}
+
+
+def _with_mock(files: Mapping[str, str]) -> Mapping[str, str]:
+    found = {name: text for name, text in files.items() if name != "agent.py"}
+    script = _COMMAND.sub(lambda _: _MOCK, files["run.py"], count=1)
+    found["run.py"] = _without_unused(
+        script.replace('done_queue="Done")', 'done_queue="Done", args=["-p"])', 1)
+    )
+    if "board.json" in found:
+        found["board.json"] = found["board.json"].replace(*_SECOND_TASK, 1)
+    return found | {".gitignore": _GITIGNORE}
+
+
+def _without_unused(script: str) -> str:
+    """The script without the folder of its own, if nothing is beside it any more."""
+    if script.count("HERE") > 1:
+        return script
+    script = script.replace("HERE = Path(__file__).parent\n\n", "", 1)
+    script = script.replace("from pathlib import Path\n", "", 1)
+    return _GAP.sub("\n\nfrom athanore", script, count=1)
 
 
 def _with_agent(script: str, agent: AgentKind) -> str:
@@ -64,9 +101,7 @@ def _with_agent(script: str, agent: AgentKind) -> str:
     script = script.replace(
         _SIGNATURE, "def work(task_id: str, task_name: str, task: Task) -> str:"
     )
-    if script.count("HERE") == 1:  # only the agent's file was beside it
-        script = script.replace("HERE = Path(__file__).parent\n\n", "", 1)
-        script = script.replace("from pathlib import Path\n\n", "", 1)
+    script = _without_unused(script)
     return _PROMPT.sub(
         lambda found: (
             f'    return (\n        f"{found[1]}.\\n\\n{{task.description}}\\n\\n"\n'
@@ -86,9 +121,14 @@ AGENTS: Final[Mapping[AgentKind, str]] = MappingProxyType(
         "opencode": "OpenCode",
         "gemini": "Gemini CLI",
         "qwen": "Qwen Code",
+        "mock": "one that only pretends, to see it all move",
     }
 )
 """What the agents are, for people."""
+
+
+BUILT_IN: Final = frozenset({"own", "mock"})
+"""Those that need nothing to be installed."""
 
 
 class _Login(NamedTuple):
@@ -130,7 +170,7 @@ _LOGINS: Mapping[AgentKind, _Login] = MappingProxyType(
 def proposed_agent() -> AgentKind:
     """The agent that is installed, the first of several; else a script of one's own."""
     for kind in AGENTS:
-        if kind != "own" and shutil.which(kind):
+        if kind not in BUILT_IN and shutil.which(kind):
             return kind
     return "own"
 
@@ -140,7 +180,7 @@ def missing(agent: AgentKind) -> str | None:
 
     Nobody is asked whether a login is still good.
     """
-    if agent == "own":
+    if agent in BUILT_IN:
         return None
     if shutil.which(agent) is None:
         return f"{agent!r} is not on the PATH yet: install it, and sign in."

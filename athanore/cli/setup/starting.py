@@ -13,7 +13,14 @@ from cyclopts import Parameter
 
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
 from athanore.cli.output import console, print_json, say
-from athanore.cli.setup.agent_choice import AGENTS, AgentKind, missing, proposed_agent, with_agent
+from athanore.cli.setup.agent_choice import (
+    AGENTS,
+    BUILT_IN,
+    AgentKind,
+    missing,
+    proposed_agent,
+    with_agent,
+)
 from athanore.cli.setup.asking import ask, choose, is_there_somebody
 from athanore.cli.setup.templates import BOARDS, FILES, TO_FILL_IN, WHAT, BoardKind
 from athanore.errors import ConfigurationError
@@ -46,6 +53,7 @@ def init(
     team's; and .env.example says what to set.
     With `--board sql` it is in a database, which the first start makes. `--agent claude` and the
     like start that agent with what it needs for its work; it has to be installed and signed in.
+    `--agent mock` only pretends to work, and needs nothing.
     """
     if name is not None:
         try:
@@ -70,7 +78,7 @@ def _asked_board() -> BoardKind:
 def _asked_agent() -> AgentKind:
     choices = dict(AGENTS)
     for kind in choices:
-        if kind != "own" and shutil.which(kind) is None:
+        if kind not in BUILT_IN and shutil.which(kind) is None:
             choices[kind] += " (not installed)"
     return choose("Which agent works on tasks?", choices, proposed_agent())
 

@@ -69,8 +69,9 @@ def _check_answers(dispatcher: AgentDispatcher) -> None:
         if route.answer_by_comment and not vouches:
             raise ConfigurationError(
                 f"Route {route.name!r}: answer_by_comment=True needs a board that says which "
-                f"authors of comments may write to it, as GitHub does; {type(board).__name__} does "
-                "not. Leave it out, and answer with `athanore answer` or on the board page."
+                "authors of comments may write to it, as GitHub, GitLab, Jira and Linear do; "
+                f"{type(board).__name__} does not. Leave it out, and answer with `athanore answer` "
+                "or on the board page."
             )
 
 

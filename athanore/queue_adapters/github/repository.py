@@ -31,6 +31,7 @@ from athanore.queue_adapters.github.issues import (
 from athanore.queue_adapters.github.listing import Issues
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
 from athanore.queue_adapters.tracker.looking import write_once
@@ -58,6 +59,7 @@ class Repository:
             order=lambda issue: issue.number,
             spacing=client.quotas.between_reads,
         )
+        self._authors = Authors(self._is_another)
 
     # --- reading ---
 
@@ -83,9 +85,24 @@ class Repository:
                 for row in rows:
                     written, mark = comment(row)
                     if mark is None or mark not in marks:
-                        found.append(written)
+                        found.append(self._not_our_own(written))
                     marks |= {mark} if mark else set()
         return found
+
+    def _not_our_own(self, written: Comment) -> Comment:
+        """The comment, for whose author nobody vouches if it is the token's account.
+
+        Agents comment by that, and it may be theirs in other ways.
+        """
+        if not written.author_may_write:
+            return written
+        return self._authors.vouched(written, written.author)
+
+    def _is_another(self, login: str) -> bool:
+        try:
+            return str(self.client.get("user")["login"]) != login
+        except (BoardAccessError, MissingError):
+            return True  # an app's installation, which is no user
 
     def check_visible(self) -> None:
         """Make sure that the account sees the issues of the repository.

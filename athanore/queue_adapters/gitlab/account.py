@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from athanore.errors import AnswerLostError, BoardAccessError, BoardUnavailableError
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.gitlab.client import GitLabClient
-from athanore.queue_adapters.gitlab.project import Project
+from athanore.queue_adapters.gitlab.project import PLANNER, Project
 from athanore.queue_adapters.tracker.answers import MissingError, RefusedValueError, mapping
 from athanore.queue_adapters.tracker.tokens import TokenVariables, first_set, variables_with
 
@@ -19,10 +19,6 @@ OWN_VARIABLE: Final = "ATHANORE_GITLAB_TOKEN"
 """The board's token, for people whose agents have another one in GITLAB_TOKEN."""
 
 COMMON_VARIABLES: Final = ("GITLAB_TOKEN", "GITLAB_PRIVATE_TOKEN", "GITLAB_ACCESS_TOKEN")
-
-
-_PLANNER: Final = 15
-"""GitLab's number of the lowest role that may label and assign issues."""
 
 
 class _Variables(TokenVariables):
@@ -84,7 +80,7 @@ class Account:
                 "settings (General, Visibility, Issues)."
             )
         role = _role(row)
-        if role is not None and role < _PLANNER:
+        if role is not None and role < PLANNER:
             raise BoardAccessError(
                 f"The token's account has the role Guest in {self._project.name!r}, which may not "
                 "label issues; give it the role Planner, Reporter or higher."

@@ -83,6 +83,11 @@ class GitLabAdapter(LabelBoard[Issue]):
     # --- who we are ---
 
     @property
+    def vouches_for_authors(self) -> bool:
+        """GitLab says which role in the project the author of a comment has."""
+        return True
+
+    @property
     def user(self) -> str | None:
         """The token's account, if claims assign it; the first time costs a request."""
         return self._account.assignee

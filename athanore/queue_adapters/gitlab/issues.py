@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.gitlab.texts import TEXTS
@@ -69,6 +69,9 @@ class Issue:
         )
 
 
+_PROGRAM: Final = re.compile(r"(?:project|group)_\d+_bot|service_account_")
+
+
 def is_id(task_id: str) -> bool:
     """Tell whether a text can be the number of an issue."""
     return re.fullmatch(r"[1-9][0-9]{0,9}", task_id) is not None
@@ -109,6 +112,17 @@ def comment(row: Json) -> tuple[Comment, str | None]:
     text, mark = TEXTS.read(row.get("body"))
     author = mapping(row.get("author")).get("username")
     return Comment(text, author, datetime.fromisoformat(row["created_at"])), mark
+
+
+def author_id(row: Json) -> str | None:
+    """The number of the person who wrote a note, as text; None of a program's account.
+
+    Tokens of projects and groups, and service accounts, are members, too, and told by their names.
+    """
+    author = mapping(row.get("author"))
+    if author.get("state") != "active" or _PROGRAM.match(str(author.get("username"))):
+        return None
+    return str(author["id"])
 
 
 def blockers(links: Iterable[Json], project_id: int | None) -> tuple[str, ...]:

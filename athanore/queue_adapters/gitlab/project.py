@@ -18,10 +18,11 @@ from athanore.errors import (
 from athanore.http_client.cache import Cache
 from athanore.models import Comment
 from athanore.queue_adapters.gitlab.client import GitLabClient
-from athanore.queue_adapters.gitlab.issues import Issue, comment, is_id, parse
+from athanore.queue_adapters.gitlab.issues import Issue, author_id, comment, is_id, parse
 from athanore.queue_adapters.gitlab.listing import Issues, LabelNames
 from athanore.queue_adapters.gitlab.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
+from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
 from athanore.queue_adapters.tracker.looking import write_once
@@ -29,6 +30,9 @@ from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
 _COLOUR: Final = "#0e8a16"
+
+PLANNER: Final = 15
+"""GitLab's number of the lowest role that may label and assign issues."""
 
 
 class Project:
@@ -53,6 +57,8 @@ class Project:
         self.labels = LabelNames(client, self.path, board)
         self._board = board
         self._users = Cache(self._user, timedelta(hours=1))
+        self._own_number = Cache(self._load_own, timedelta(days=365))
+        self._authors = Authors(self._may_write)
 
     # --- reading ---
 
@@ -89,7 +95,8 @@ class Project:
                         continue
                     written, mark = comment(row)
                     if mark is None or mark not in marks:
-                        found.append(written)
+                        author = author_id(row) if mark is None else None
+                        found.append(self._authors.vouched(written, author))
                     marks |= {mark} if mark else set()
         return found
 
@@ -207,6 +214,19 @@ class Project:
         return sum(map(len, self.client.pages(f"{self.path}/issues", every)))
 
     # --- helpers ---
+
+    def _load_own(self, _key: str) -> int:
+        return int(self.client.get("user")["id"])
+
+    def _may_write(self, user: str) -> bool:
+        """Whether a user's role lets them label issues, and it is not the token's own account."""
+        if int(user) == self._own_number.get(""):
+            return False
+        try:
+            row: Json = self.client.get(f"{self.path}/members/all/{user}")
+        except MissingError:
+            return False
+        return int(row["access_level"]) >= PLANNER
 
     def about(self, task_id: str) -> AbstractContextManager[None]:
         """Say why GitLab does not find something of an issue: it, or the whole project."""

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -20,14 +19,12 @@ from athanore.errors import (
     QueueNotFoundError,
     TaskMovedError,
 )
-from athanore.http_client.cache import Cache
 from athanore.models import BoardIdentity, Comment, Queue, Quota, Task
 from athanore.queue_adapters.jira import texts
 from athanore.queue_adapters.jira.account import (
     COMMON_VARIABLES,
     OWN_VARIABLE,
     PERMISSIONS,
-    Person,
 )
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import Issue
@@ -69,7 +66,6 @@ class JiraAdapter:
         self._project = Project(client, key, site, jql, now)
         self._moves = Moves(self._project, self._place, via, fields)
         self._deliveries = Deliveries(key)
-        self._me = Cache(self._load_me, timedelta(days=365))
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -82,9 +78,14 @@ class JiraAdapter:
     # --- who we are ---
 
     @property
+    def vouches_for_authors(self) -> bool:
+        """Jira says whether issues of the project may be assigned to the author of a comment."""
+        return True
+
+    @property
     def user(self) -> str | None:
         """The token's account, if claims assign it; the first time costs a request."""
-        return self._me.get("").name if self._assigns else None
+        return self._project.me.name if self._assigns else None
 
     @property
     def secret_env(self) -> frozenset[str]:
@@ -103,7 +104,7 @@ class JiraAdapter:
             BoardAccessError: the token, or its account, may not do something; it is named.
             ConfigurationError: a status is missing.
         """
-        self._me.get("")
+        self._project.me  # noqa: B018  a wrong token is told by this
         found = self._project.statuses(anew=True)
         wanted = {"projectKey": self._project.key, "permissions": ",".join(PERMISSIONS)}
         told: Json = self._client.get("api/2/mypermissions", wanted)["permissions"]
@@ -350,7 +351,7 @@ class JiraAdapter:
 
     def _assigned(self, issue: Issue) -> Issue:
         """Assign a claimed issue; what fails here is said, and does not undo the claim."""
-        me = self._me.get("")
+        me = self._project.me
         try:
             now = self._project.set_fields(
                 issue, me.reference, lambda found: found.assignee == me.name, "/assignee"
@@ -366,6 +367,3 @@ class JiraAdapter:
             return issue
         self._wrote(now)
         return now
-
-    def _load_me(self, _key: str) -> Person:
-        return Person.of(self._client.get("api/2/myself"))

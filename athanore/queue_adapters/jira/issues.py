@@ -111,6 +111,14 @@ def comment(row: Json) -> Comment:
     return Comment(texts.read(row.get("body")), name_of(row.get("author")), at)
 
 
+def author_key(row: Json) -> str | None:
+    """How Jira names the person who wrote a comment; None of an app, or of a customer."""
+    author = mapping(row.get("author"))
+    if author.get("accountType", "atlassian") != "atlassian":
+        return None
+    return author.get("accountId") or author.get("name")
+
+
 def _blockers(links: Iterable[Json]) -> Iterable[str]:
     """The issues that block one: of a link of the type Blocks the inward end, if it is not done."""
     for link in links:

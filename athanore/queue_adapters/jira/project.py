@@ -20,9 +20,10 @@ from athanore.models import Comment
 from athanore.queue_adapters.jira import texts
 from athanore.queue_adapters.jira.account import Person
 from athanore.queue_adapters.jira.client import JiraClient
-from athanore.queue_adapters.jira.issues import FIELDS, Issue, comment, is_id, parse
+from athanore.queue_adapters.jira.issues import FIELDS, Issue, author_key, comment, is_id, parse
 from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.looking import write_once
 from athanore.queue_adapters.tracker.picture import Picture
@@ -30,6 +31,9 @@ from athanore.queue_adapters.tracker.texts import new_mark
 
 MARK: Final = "athanore"
 """The property of a comment or an issue of ours by which it is found again; it is not shown."""
+
+_SEARCHED: Final = {"accountId": "accountId", "name": "username"}
+"""By which parameter the assignable users are searched, by how the site names them."""
 
 _NAMES: Final = ("displayName", "emailAddress", "name")
 
@@ -52,6 +56,8 @@ class Project:
         self.picture = Picture(self.search, now, spacing=client.quotas.between_reads)
         self._statuses = Cache(self._load_statuses, timedelta(minutes=1))
         self._people = Cache(self._person, timedelta(hours=1))
+        self._me = Cache(self._load_me, timedelta(days=365))
+        self._authors = Authors(self._may_write)
 
     # --- reading ---
 
@@ -84,9 +90,14 @@ class Project:
                 page = {"orderBy": "created", "startAt": len(found), "maxResults": 100}
                 answer = self.client.get(f"{self.of(issue.id)}/comment", page)
                 rows: list[Json] = answer["comments"]
-                found += map(comment, rows)
+                found += (self._authors.vouched(comment(row), author_key(row)) for row in rows)
                 if not rows or len(found) >= int(answer["total"]):
                     return found
+
+    @property
+    def me(self) -> Person:
+        """Whose token it is; the first time costs a request."""
+        return self._me.get("")
 
     def person(self, name: str) -> Person:
         """A user who may be assigned, by his name or email.
@@ -197,6 +208,21 @@ class Project:
             for status in one["statuses"]:
                 found.setdefault(str(status["name"]), set()).add(str(status["id"]))
         return {name: frozenset(ids) for name, ids in found.items()}
+
+    def _load_me(self, _key: str) -> Person:
+        return Person.of(self.client.get("api/2/myself"))
+
+    def _may_write(self, key: str) -> bool:
+        """Whether a user may be given issues of the project: Jira tells nobody else's permissions.
+
+        Cloud finds him by his id; Data Center by the beginning of his name.
+        """
+        if key in self.me.reference.values():
+            return False
+        field = next(iter(self.me.reference))
+        params = {"project": self.key, _SEARCHED[field]: key, "maxResults": 50}
+        rows: list[Json] = self.client.get("api/2/user/assignable/search", params)
+        return any(row.get(field) == key and row.get("active") for row in rows)
 
     def _person(self, name: str) -> Person:
         params = {"project": self.key, "query": name, "username": name, "maxResults": 50}

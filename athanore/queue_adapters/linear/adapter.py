@@ -75,6 +75,11 @@ class LinearAdapter(LinearQueues):
         return self._client.quotas.known()
 
     @property
+    def vouches_for_authors(self) -> bool:
+        """Linear says of each author whether it is a person of the workspace."""
+        return True
+
+    @property
     def user(self) -> str | None:
         """The display name of the key's user, if claims assign it."""
         return self._team.facts().me.name if self._assigns else None

@@ -14,7 +14,7 @@ fragment Card on Issue {
 
 _COMMENTS: Final = """{
     nodes { id body createdAt parent { id } quotedText
-      user { displayName } botActor { name } externalUser { name } }
+      user { displayName active app isMe } botActor { name } externalUser { name } }
     pageInfo { hasNextPage endCursor }
   }"""
 

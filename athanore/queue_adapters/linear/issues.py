@@ -141,7 +141,7 @@ def comments(rows: Sequence[Json]) -> list[Comment]:
     found = [(datetime.fromisoformat(row["createdAt"]), row) for row in rows]
     found.sort(key=lambda one: one[0])
     return [
-        Comment(TEXTS.read(row["body"])[0], _author(row), at)
+        Comment(TEXTS.read(row["body"])[0], _author(row), at, _may_write(row))
         for at, row in found
         if row["quotedText"] is None
     ]
@@ -152,3 +152,15 @@ def _author(row: Json) -> str | None:
         return str(row["user"]["displayName"])
     other = mapping(row["botActor"] or row["externalUser"])
     return other.get("name")
+
+
+def _may_write(row: Json) -> bool:
+    """Whether a person of the workspace wrote a comment, and by hand.
+
+    Who sees an issue in Linear may write to it. What other systems brought there is of nobody whom
+    Linear knows, and what our own key wrote may be an agent's.
+    """
+    user = row["user"]
+    if not user or row["botActor"] or row["externalUser"]:
+        return False
+    return bool(user["active"] and not user["app"] and not user["isMe"])

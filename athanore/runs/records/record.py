@@ -34,8 +34,7 @@ _USED = re.compile(r"athanore\.used\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
 _USAGE = re.compile(r"athanore\.usage\.(.+)", re.DOTALL)
 
 type Amount = int | float | str
-"""What an agent said that it used: a number, which is summed, or a word, of which the last counts.
-"""
+"""What an agent said that it used: a number, which is summed, or a word: the last one counts."""
 
 
 class Start(NamedTuple):
@@ -102,17 +101,16 @@ class RunRecord:
             was expected of it and did not happen; "" where there is nothing to tell the next one.
         deliver_start: the number of the start that tells the board of the outcome, without an
             agent, because an earlier one could not.
-        claim_start: the number of the start that takes its task from where it is, because an
-            earlier one may have claimed it.
+        claim_start: the number of the start that takes its task from where an earlier one put it.
         question: the id of the question that the run was suspended for, until a start has its
             answer.
         place: the queue that its task is in meanwhile.
         goes_to: where its agent put it, and where it goes once its work is published.
         is_closed: nothing is due to the board any more for this finished run.
         poll: the id of the poll that found the task.
-        route: what the end of the run needs of its route, as it was at the last start
-            (`route_record`); "" before the first one.
+        route: what the end of the run needs of its route (`route_record`); "" before any start.
         labels: the labels of its task that a limit counts, as JSON; see `capacity.label_caps`.
+        held: the option whose function failed, so that the last start had no agent.
         session: what the agent of a later start may go on with, as JSON; "" for nothing.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
@@ -147,6 +145,7 @@ class RunRecord:
     poll: str = _label("poll", "")
     route: str = _label("route", "")
     labels: str = _label("labels", "")
+    held: str = _label("held", "")
     session: str = _label("session", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)
@@ -280,6 +279,7 @@ class RunRecord:
             worker=worker,
             version=version,
             route=route or before.route,
+            held="",
             tokens={**self.tokens, start.number: proof},
         )
 

@@ -96,15 +96,16 @@ class RunLog:
         self.start = start
         await self._count()
 
-    async def give_back(self, *, crash: bool = False) -> None:
+    async def give_back(self, *, crash: bool = False, held: str = "") -> None:
         """Do not count this start as an attempt of the agent; safe to repeat.
 
         A start that has not said who it is was never counted.
 
         Args:
             crash: its worker was lost.
+            held: the option whose function failed, which a person has to mend.
         """
-        record, count = self.record, self.run.run_count
+        record, count = replace(self.record, held=held), self.run.run_count
         if crash and record.crashes_count != count:
             record = replace(record, crashes=record.crashes + 1, crashes_count=count)
         if record.is_of_count(count):

@@ -38,6 +38,9 @@ class Kind(StrEnum):
     MAX_REACTIONS = "max-reactions"
     """A task whose pull request failed again after `max_reactions`."""
 
+    HELD = "held"
+    """A task that has no agent, because a function of the app's code failed on it."""
+
     BROKEN_ENTRY = "broken-entry"
     """A card that cannot be read, and is left alone."""
 

@@ -12,6 +12,7 @@ from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
 from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.kept.questions import Question
+from athanore.runs.records.record import record_of
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes
@@ -120,9 +121,9 @@ def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
 
 
 def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
-    """What agents ask; the routes that paused themselves, are paused in part, or have no worker."""
+    """What agents ask, tasks that are held, and routes that are paused or have no worker."""
     asked = [_asked(question) for question in machinery.asked]
-    return [*asked, *_of_routes(app, machinery)]
+    return [*asked, *map(_held, machinery.held), *_of_routes(app, machinery)]
 
 
 def _asked(question: Question) -> NeedsPerson:
@@ -135,6 +136,16 @@ def _asked(question: Question) -> NeedsPerson:
         says += f" ({' | '.join(question.choices)})"
     mend = f"athanore answer {question.id} TEXT"
     return NeedsPerson(Kind.QUESTION, says, mend, question.task_id)
+
+
+def _held(run: FlowRun) -> NeedsPerson:
+    option = record_of(run).held
+    says = (run.state.message if run.state else "") or "A task is held."
+    mend = f"Mend the function of {option}= and start the app anew (or: athanore reload), or change"
+    mend += " the card. It is tried again by itself."
+    return NeedsPerson(
+        Kind.HELD, says, mend, names.task_of(run.tags), names.route_of(run.parameters)
+    )
 
 
 def _of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:

@@ -91,7 +91,7 @@ async def clear_polls(client: RunStore, superseded: Sequence[FlowRun]) -> None:
 
     Who has started one may be looking at it.
     """
-    started = [run.id for run in superseded if not run.auto_scheduled]
+    started = [run for run in superseded if not run.auto_scheduled]
     if started:
         await clearing.join_polls(client, started)
     if len(started) < len(superseded):

@@ -71,10 +71,10 @@ class UnchangedPolls:
         Args:
             polls: due now, or within `AHEAD`.
         """
-        found: list[UUID] = []
+        found: list[FlowRun] = []
         for app in self._apps():
             mine = [r for r in polls if self._app(r) is app and self.may_be(r)]
-            found += [r.id for r in await self._unchanged(app, mine)] if mine else []
+            found += await self._unchanged(app, mine) if mine else []
         if not found:
             return set()
         return await clearing.complete_unchanged(self._prefect(), found)

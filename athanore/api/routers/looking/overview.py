@@ -45,8 +45,8 @@ async def get_overview(service: ServiceDep) -> Overview:
 async def stream_all_events(service: ServiceDep) -> Response:
     """Stream what all agents do from now on, as server-sent events, each with its task's id.
 
-    It goes on until the reader goes. What came before, and what a burst may lose, is in
-    `GET /tasks/{task_id}/events`.
+    It goes on until the reader goes. What a burst loses follows some seconds later. What came
+    before is in `GET /tasks/{task_id}/events`.
     """
     return StreamingResponse(
         of_all_tasks(service),

@@ -59,9 +59,13 @@ def statuses(call: Call) -> Answer:
 
 
 def assignable(call: Call) -> Answer:
-    low = call.query("query", "").lower()
-    found = [row for name, row in call.state.users.items() if low in name.lower()]
-    return found, 200, {}
+    users = [row for name, row in call.state.users.items() if name not in call.state.outsiders]
+    if number := call.query("accountId", ""):
+        return [row for row in users if row.get("accountId") == number], 200, {}
+    # Data Center looks for the beginnings of names.
+    asked = "query" if call.state.deployment == "Cloud" else "username"
+    low = call.query(asked, "").lower()
+    return [row for row in users if low in row["displayName"].lower()], 200, {}
 
 
 def _found(call: Call, jql: str) -> list[Row]:

@@ -50,7 +50,11 @@ class Transition:
 
 @dataclass
 class State:
-    """The tables. The search tells issues as they were when it was last brought up to date."""
+    """The tables. The search tells issues as they were when it was last brought up to date.
+
+    Attributes:
+        outsiders: names of users to whom no issue may be assigned.
+    """
 
     key: str
     site: str = ""
@@ -63,6 +67,7 @@ class State:
     comments: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
     links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     properties: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
+    outsiders: set[str] = field(default_factory=set[str])
     is_visible: bool = True
     _last_id: int = 10_000
     _lagging: list[Row] | None = None
@@ -78,6 +83,7 @@ class State:
             self.comments,
             self.properties,
             self.links,
+            self.outsiders,
         )
         for table in tables:
             table.clear()

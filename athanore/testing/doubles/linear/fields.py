@@ -18,6 +18,7 @@ def resolvers(state: State) -> dict[str, Resolver]:
         "Query.issues": lambda _, a: _page(_issues(state, a), a),
         "Query.issueLabels": lambda _, a: _page(list(state.labels.values()), a),
         "Query.comment": lambda _, a: _comment(state, a["id"]),
+        "User.isMe": lambda row, _: row["displayName"] == state.me,
         "Team.states": lambda _, a: _page(_alive(state.states.values()), a),
         "Team.members": lambda _, a: _page(list(state.users.values()), a),
         "Issue.comments": lambda row, a: _page(_comments(state, row), a),

@@ -97,7 +97,13 @@ class State:
 
     def add_user(self, name: str, *, is_app: bool = False) -> Row:
         """Take somebody into the team; an app is delegated to, and never the assignee."""
-        row: Row = {"id": str(uuid4()), "displayName": name, "name": name, "app": is_app}
+        row: Row = {
+            "id": str(uuid4()),
+            "displayName": name,
+            "name": name,
+            "app": is_app,
+            "active": True,
+        }
         self.users[row["id"]] = row
         return row
 

@@ -1,6 +1,6 @@
 // The inbox: what agents ask people, each with a form to answer it.
 import { request } from "./calls.js";
-import { listDialog, say } from "./dialogs.js";
+import { ask, listDialog, say } from "./dialogs.js";
 import { $, button, make, setText } from "./elements.js";
 import { page } from "./state.js";
 import { moment } from "./times.js";
@@ -8,6 +8,7 @@ import { moment } from "./times.js";
 let dialog = null;
 let opener = null;
 let known = ""; // what the board said of questions when they were read last
+let waiting = []; // the approvals that are shown
 const entries = new Map(); // by the question's id: {element, text}
 
 export function startInbox() {
@@ -22,6 +23,10 @@ export function startInbox() {
   const none = make("p", "none", "No agent waits for an answer.");
   none.id = "inbox-none";
   $("inbox-list").after(none);
+  const all = button("", "", approveAll);
+  all.id = "inbox-all";
+  all.hidden = true;
+  $("inbox-title").after(all);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, dialog");
     if (event.key !== "i" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -69,12 +74,39 @@ function show(questions) {
     $("inbox-list").append(entries.get(question.id).element);
   }
   $("inbox-none").hidden = questions.length > 0;
+  waiting = questions.filter((q) => q.is_approval);
+  $("inbox-all").hidden = waiting.length < 2;
+  setText($("inbox-all"), `Approve all ${waiting.length}`);
+}
+
+const nameOf = (question) => page.cards.get(question.task_id)?.card.name || `Task ${question.task_id}`;
+
+// Those that are shown when it is asked for, and none that comes meanwhile.
+async function approveAll() {
+  const those = waiting;
+  const answer = await ask({
+    title: `Approve ${those.length} tasks?`,
+    text: those.map((q) => `“${nameOf(q)}”`).join(", "),
+    yes: `Approve all ${those.length}`,
+  });
+  if (answer === null) return;
+  const refused = [];
+  for (const question of those) {
+    try {
+      const path = `/tasks/${encodeURIComponent(question.task_id)}/approve`;
+      await request("POST", path, { body: { by: "the board page" } });
+    } catch (refusal) {
+      refused.push(`“${nameOf(question)}”: ${refusal.message}`);
+    }
+  }
+  say(refused.length ? refused.join(" ") : `${those.length} tasks are approved.`, refused.length > 0);
+  await read();
+  $("inbox-title").focus();
 }
 
 function entryOf(question) {
   const element = make("li", "inbox-entry");
-  const name = page.cards.get(question.task_id)?.card.name || `Task ${question.task_id}`;
-  const link = make("a", "", name);
+  const link = make("a", "", nameOf(question));
   link.href = `#task/${encodeURIComponent(question.task_id)}`;
   link.addEventListener("click", () => dialog.close());
   const head = make("h3");
