@@ -5,7 +5,7 @@
 Where it is and what to work on stands in its environment (ATHANORE_API_URL, ATHANORE_TASK_ID,
 ATHANORE_ATTEMPT). It does its work through the task API alone, with nothing but the standard
 library, so it is also an example for agents in other languages. Its first attempt at a task with
-the label `flaky` fails.
+the label `flaky` fails. In a folder with a branch of its own an engineer commits a file.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -49,8 +51,18 @@ def main() -> None:
     first = os.environ["ATHANORE_ATTEMPT"] == "1"
     if options.role == "engineer" and first and "flaky" in task["labels"]:
         sys.exit("1 of 12 tests failed.")
+    if options.role == "engineer" and "ATHANORE_BRANCH" in os.environ:
+        _commit(f"task-{task['id']}.md", task["name"])
     _call("POST", f"{path}/comments", {"comment": f"{options.role}: {_REPORTS[options.role]}"})
     _call("POST", f"{path}/move", {"target_queue": options.next})
+
+
+def _commit(file: str, title: str) -> None:
+    """Write a file and commit it, under a name of its own."""
+    Path(file).write_text(f"# {title}\n", encoding="utf-8")
+    name = ("-c", "user.name=Mock agent", "-c", "user.email=mock@localhost")
+    for words in (("add", file), (*name, "commit", "-q", "-m", title)):
+        subprocess.run(["git", *words], check=True)
 
 
 def _say(text: str) -> None:

@@ -32,6 +32,8 @@ def test_the_demo_goes_as_it_should_and_is_plain_when_piped(
     for expected in (
         "Fix the flaky test   Retry 1/1: exit code 1.",
         "Fix the flaky test   In Review -> Done",
+        "athanore/1-add-a-login-page: Add a login page",
+        "athanore/2-fix-the-flaky-test: Fix the flaky test",
         "Board page: http://127.0.0.1:",
         "Prefect UI: http://127.0.0.1:",
         "/docs",

@@ -23,7 +23,7 @@ SCRIPT = '''\
 import shlex
 import sys
 
-from athanore import AgentDispatcher, JsonFileAdapter
+from athanore import AgentDispatcher, GitWorkspace, JsonFileAdapter
 
 # A program that only pretends to work. Put your agent here: command="my-agent".
 MOCK = shlex.join([sys.executable, "-m", "athanore.agent_adapters.mock_agent"])
@@ -39,7 +39,14 @@ dispatcher = AgentDispatcher(
 )
 
 
-@dispatcher.route("Todo", args=["--role", "engineer", "--next", "Review", "-p"], retry_delay=1)
+# Each task has a clone of its own, and what is committed there is published.
+@dispatcher.route(
+    "Todo",
+    args=["--role", "engineer", "--next", "Review", "-p"],
+    retry_delay=1,
+    workspace=GitWorkspace("toy.git", root="spaces"),
+    publish="branch",
+)
 def engineer(task_id: str, task_name: str) -> str:
     return f"Work on task {task_id}: {task_name}. Move it to Review when it is done."
 
@@ -57,3 +64,20 @@ def reviewer(task_id: str, task_name: str) -> str:
 if __name__ == "__main__":
     dispatcher.run()
 '''
+
+_WITH_GIT = (
+    ("AgentDispatcher, GitWorkspace, JsonFileAdapter", "AgentDispatcher, JsonFileAdapter"),
+    (
+        "# Each task has a clone of its own, and what is committed there is published.\n",
+        "",
+    ),
+    ('    workspace=GitWorkspace("toy.git", root="spaces"),\n    publish="branch",\n', ""),
+)
+
+
+def script(*, with_git: bool) -> str:
+    """The app; where there is no git, its agents have no repository."""
+    text = SCRIPT
+    for there, instead in () if with_git else _WITH_GIT:
+        text = text.replace(there, instead)
+    return text

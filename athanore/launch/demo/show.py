@@ -28,7 +28,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from athanore.launch.demo.files import BOARD, QUEUES, SCRIPT
+from athanore.launch.demo import repository
+from athanore.launch.demo.files import BOARD, QUEUES, script
 
 _START_SECONDS = 180
 _WORK_SECONDS = 180
@@ -36,7 +37,15 @@ _STOP_SECONDS = 60
 
 type _TaskData = dict[str, Any]
 
-_WRITTEN = ("__pycache__", "board.json", "demo.log", "prefect", "run.py")
+_WRITTEN = (
+    "__pycache__",
+    "board.json",
+    "demo.log",
+    "prefect",
+    "run.py",
+    "spaces",
+    repository.NAME,
+)
 """What a demo leaves in its folder, beside what stands next to every JSON board."""
 
 
@@ -57,7 +66,7 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
         with _app(folder, console) as (process, api):
             tasks = _watch(process, api, console)
             _show_end(api, tasks, folder, console, keep)
-            _check(tasks)
+            _check(tasks, repository.branches(folder))
             if keep:
                 console.print("\nEverything keeps running until you press Ctrl-C.")
                 process.wait()
@@ -90,10 +99,11 @@ def _prepare(folder: Path) -> None:
                     f"{folder} has {entry.name!r}, which is not the demo's. Name a folder that is "
                     "new or empty: athanore demo FOLDER"
                 )
-        script = folder / "run.py"
-        if script.exists() and script.read_text(encoding="utf-8", errors="replace") != SCRIPT:
+        run = folder / "run.py"
+        ours = [script(with_git=known) for known in (True, False)]
+        if run.exists() and run.read_text(encoding="utf-8", errors="replace") not in ours:
             raise DemoError(
-                f"{script} is not as the demo wrote it, and would be lost. Name another folder: "
+                f"{run} is not as the demo wrote it, and would be lost. Name another folder: "
                 "athanore demo FOLDER"
             )
         for entry in folder.iterdir():
@@ -101,7 +111,10 @@ def _prepare(folder: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-        script.write_text(SCRIPT, encoding="utf-8")
+        has_git = repository.is_possible()
+        run.write_text(script(with_git=has_git), encoding="utf-8")
+        if has_git:
+            repository.make(folder)
         board = json.dumps(BOARD, indent=2) + "\n"
         (folder / "board.json").write_text(board, encoding="utf-8")
     except OSError as exc:
@@ -238,6 +251,10 @@ def _show_end(
         said = "\n".join(c["text"].splitlines()[0] for c in task["comments"])
         table.add_row(task["name"], task["queue_name"], escape(said))
     console.print(table)
+    if made := repository.branches(folder):
+        console.print(f"\nBranches of {folder / repository.NAME}:", markup=False, soft_wrap=True)
+        for branch in made:
+            console.print(f"  {branch}", markup=False, soft_wrap=True)
     ui = api.get("/status").json()["prefect"]["ui_url"]
     console.print(f"\nPrefect UI: {ui}   (runs, logs, schedules)")
     console.print(f"Board page: {api.base_url}   (API docs: {api.base_url}/docs)")
@@ -246,11 +263,14 @@ def _show_end(
         console.print("[dim]`athanore demo --keep` leaves them running, to look around.[/]")
 
 
-def _check(tasks: list[_TaskData]) -> None:
-    """Compare the board at the end with what has to have happened."""
+def _check(tasks: list[_TaskData], branches: list[str]) -> None:
+    """Compare the board and the branches at the end with what has to have happened."""
+    has_git = repository.is_possible()
+    if len(branches) != (len(tasks) if has_git else 0):
+        raise DemoError(f"{repository.NAME} has other branches than one for each task: {branches}")
     for task in tasks:
         comments = [c["text"] for c in task["comments"]]
-        expected = ["engineer:", "reviewer:"]
+        expected = ["engineer:", *(["Published:"] if has_git else []), "reviewer:"]
         if "flaky" in task.get("labels", []):
             expected.insert(0, "Retry 1/1:")
         fits = len(comments) == len(expected)
