@@ -8,7 +8,7 @@ sends nothing while a rate limit lasts. What a status means is the caller's to s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,6 +52,10 @@ class HttpClient:
         retry_delays: how long to wait before each repetition of a request that failed in passing.
         limited: tells whether an answer is a refusal for too many requests.
         quota: what an answer tells of the quotas of the account.
+        repeatable: the methods whose requests may be sent twice; others than GET only where each
+            write sets the same again.
+        unclear: the statuses, of those from 500 on, after which a write may have been done; by
+            default all of them. After the others nothing was changed.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class HttpClient:
         retry_delays: Sequence[timedelta],
         limited: Callable[[httpx.Response], Limited | None],
         quota: Callable[[httpx.Response], Iterable[Quota]] = lambda _: (),
+        repeatable: Collection[str] = ("GET",),
+        unclear: Collection[int] = range(500, 600),
     ) -> None:
         self.server = server
         self.url = without_login(url)
@@ -71,6 +77,7 @@ class HttpClient:
         self.quotas = Quotas()
         self._limited = limited
         self._quota = quota
+        self._unclear = unclear
         self._writes = threading.Lock()
         self._http = httpx.Client(
             base_url=url,
@@ -78,7 +85,7 @@ class HttpClient:
             timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_SECONDS),
             # Redirects are not followed: they could carry the credential elsewhere.
             transport=RetryingTransport(
-                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays
+                httpx.HTTPTransport(limits=_LIMITS, proxy=proxy_for(url)), retry_delays, repeatable
             ),
         )
 
@@ -93,6 +100,7 @@ class HttpClient:
         body: object = None,
         headers: Mapping[str, str] | None = None,
         reads: bool | None = None,
+        timeout: timedelta | None = None,
     ) -> httpx.Response:
         """Send one request, and return the answer if its status is below 500 and no limit.
 
@@ -102,6 +110,7 @@ class HttpClient:
             body: what is sent as JSON; None sends no body.
             reads: whether the request changes nothing, so that it may be sent twice; by default
                 that is said by its method.
+            timeout: how long this answer may take, instead of the client's time.
 
         Raises:
             BoardUnavailableError: there was no answer, and nothing was changed.
@@ -116,6 +125,7 @@ class HttpClient:
             json=body,
             headers=headers,
             extensions={READ: True} if reads else None,
+            timeout=timeout.total_seconds() if timeout else httpx.USE_CLIENT_DEFAULT,
         )
         with nullcontext() if reads else self._writes:
             self.rate_limit.check()  # it may have been refused while this thread waited its turn
@@ -125,7 +135,8 @@ class HttpClient:
             self.rate_limit.refused(limited.wait)
             self.rate_limit.check()
         if response.status_code >= 500:
-            raise self._trouble(response.request, f"status {response.status_code}")
+            status = response.status_code
+            raise self._trouble(response.request, f"status {status}", status in self._unclear)
         if not reads and response.is_success:
             self.rate_limit.accepted()
         return response
@@ -157,11 +168,11 @@ class HttpClient:
                     f"refused: {refused}. Set SSL_CERT_FILE to a file with the certificate of its "
                     "authority."
                 ) from exc
-            said, sent = said_by(exc), not isinstance(exc, NOT_SENT)
-            raise self._trouble(request, said, sent=sent) from exc
+            said, is_unclear = said_by(exc), not isinstance(exc, NOT_SENT)
+            raise self._trouble(request, said, is_unclear) from exc
 
-    def _trouble(self, request: httpx.Request, said: str, *, sent: bool = True) -> BoardError:
-        if may_be_done(request, sent):
+    def _trouble(self, request: httpx.Request, said: str, is_unclear: bool) -> BoardError:
+        if may_be_done(request, is_unclear):
             # Not "unavailable": that would promise that nothing was changed, and be tried again.
             return AnswerLostError(
                 f"{self.server}'s answer to {request.method} {request.url.path} was lost ({said}): "

@@ -292,10 +292,7 @@ class Double:
     def create_comment(self, me: Row, body: Row, card_id: str) -> Row:
         required(body, "text", 1048576)
         card = self.state.card_to_edit(me, card_id)
-        row = self.state.add("comments", text=body["text"], cardId=card_id, userId=me["id"])
-        self.state.touch(card, commentsTotal=card["commentsTotal"] + 1)
-        self.state.subscriptions.add((card_id, me["id"]))
-        return {"item": row}
+        return {"item": self.state.add_comment(me, card, body["text"])}
 
     def create_card_label(self, me: Row, body: Row, card_id: str) -> Row:
         card = self.state.card_to_edit(me, card_id)

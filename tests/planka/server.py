@@ -23,10 +23,13 @@ BOT_KEY = "bot-key-1234567890"
 STRANGER_KEY = "stranger-key-1234567890"
 PASSWORD = "correct horse"
 
-type Kind = Literal["lost", "slow", "page"] | int
+type Kind = Literal["lost", "slow", "failed", "page"] | int
 
 SLOW = 1.0
 """Seconds that a slow answer takes; what is asked for is done at once."""
+
+
+_STATUS = {"page": 200, "failed": 500}
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Fault:
 
     A status: a gateway's error page, and nothing is done. `page`: a proxy's page, with status 200.
     `lost`: it is done, and the answer breaks off. `slow`: it is done, and the answer comes late.
+    `failed`: it is done, and something after that is not, so that the answer is an error (500).
     """
 
     method: str
@@ -74,8 +78,11 @@ class Wire:
             await self.app(scope, receive, _nowhere)
             await _start(send, 200, length=1000)
             return  # with less than was announced: the server then cuts the connection
+        if fault.kind == "failed":
+            await self.app(scope, receive, _nowhere)
         page = b"<html>a proxy's page</html>"
-        await _start(send, 200 if fault.kind == "page" else fault.kind, length=len(page))
+        status = fault.kind if isinstance(fault.kind, int) else _STATUS[fault.kind]
+        await _start(send, status, length=len(page))
         await send({"type": "http.response.body", "body": page})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +68,7 @@ class State:
         self.terms_not_accepted: set[str] = set()
         self.before_membership: Callable[[], object] = lambda: None
         self.before_delete: Callable[[], object] = lambda: None
+        self.mentioned: list[str] = []
         self.subscriptions: set[tuple[str, str]] = set()
         self.tables: dict[str, dict[str, Row]] = {
             name: {}
@@ -226,6 +228,13 @@ class State:
         named = {key: in_list[key] for key in ("id", "name", "type")}
         self.act(me, card, "createCard", list=named)
         return card
+
+    def add_comment(self, me: Row, card: Row, text: str) -> Row:
+        row = self.add("comments", text=text, cardId=card["id"], userId=me["id"])
+        self.touch(card, commentsTotal=card["commentsTotal"] + 1)
+        self.subscriptions.add((card["id"], me["id"]))
+        self.mentioned += re.findall(r"@\[.*?\]\((.*?)\)", text)
+        return row
 
     def act(self, me: Row, card: Row, kind: str, **data: Any) -> None:
         """Note an action of the board's history."""

@@ -83,7 +83,7 @@ def claim(adapter: PlankaAdapter, card: Row) -> Task:
     return claim_task(adapter, card["id"], source_queue=TODO, target_queue=PROGRESS)
 
 
-LOST: tuple[Kind, ...] = ("lost", "slow")
+LOST: tuple[Kind, ...] = ("lost", "slow", "failed")
 
 
 @pytest.mark.parametrize("how", LOST)
@@ -174,7 +174,9 @@ def test_all_other_writes_are_read_back_too(planka: Server, adapter: PlankaAdapt
     assert not planka.wire.faults, "every answer was lost"
 
 
-@pytest.mark.parametrize(("status", "sure"), [(500, True), (503, True), (502, False), (504, False)])
+@pytest.mark.parametrize(
+    ("status", "sure"), [(503, True), (500, False), (502, False), (504, False)]
+)
 def test_a_create_that_a_gateway_refuses_is_not_repeated(
     planka: Server, adapter: PlankaAdapter, status: int, sure: bool
 ) -> None:
@@ -331,8 +333,6 @@ def test_what_is_no_planka_at_all_is_refused(planka: Server, adapter: PlankaAdap
 
 def test_values_that_planka_cannot_take_are_invalid(planka: Server, adapter: PlankaAdapter) -> None:
     card_id = planka.card("Todo", "a")["id"]
-    with pytest.raises(InvalidTaskError, match="longer than 1024"):
-        adapter.create_task(TODO, "n" * 1025)
     with pytest.raises(InvalidTaskError, match=r"'nobody'.*'Robot'"):
         adapter.update_task(card_id, name="changed", assignees=["nobody"])
     with pytest.raises(InvalidTaskError, match="'unknown'"):
@@ -396,11 +396,10 @@ def test_a_claim_that_another_process_wins_by_a_hair_changes_nothing(
     assert card["listId"] == planka.list("Todo")["id"]
 
 
-def test_every_error_has_the_vendors_as_its_cause(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_status_that_means_nothing_here_is_told(planka: Server, adapter: PlankaAdapter) -> None:
     planka.fail("GET", "/projects", 418)
-    with pytest.raises(AthanoreError, match="418") as caught:
+    with pytest.raises(BoardError, match="refused GET with status 418"):
         adapter.list_queues()
-    assert type(caught.value.__cause__).__module__ == "httpx"
 
 
 def test_an_answer_that_takes_too_long_is_unavailable(planka: Server) -> None:

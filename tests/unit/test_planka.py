@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -39,16 +38,6 @@ def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_importing_without_the_extra_says_what_to_install() -> None:
-    code = "import sys; sys.modules['plankapy'] = None; import athanore.queue_adapters.planka"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
-    assert 'pip install "./athanore[planka]"' in done.stderr
-
-
 def test_credentials_are_read_when_the_adapter_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = PlankaBackend(URL)
     assert isinstance(backend, QueueBackend)
@@ -72,6 +61,14 @@ def test_blanks_and_newlines_round_credentials_are_cut(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert PlankaBackend(URL)._credentials() == expected  # pyright: ignore[reportPrivateUsage]
+
+
+def test_credentials_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PLANKA_USER=u\nPLANKA_PASSWORD=p\n")
+    assert PlankaBackend(URL)._credentials() == Password("u", "p")  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setenv("PLANKA_TOKEN", "t")
+    assert PlankaBackend(URL)._credentials() == Token("t")  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def _served(context: ssl.SSLContext | None = None) -> Generator[tuple[str, list[
 def _ask(url: str) -> None:
     client = PlankaClient(url, Token("key"), timeout=timedelta(seconds=20), retry_delays=())
     try:
-        client.call(client.api.getProjects)
+        client.get("projects")
     finally:
         client.close()
 

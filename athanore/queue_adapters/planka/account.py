@@ -7,7 +7,8 @@ from datetime import timedelta
 from athanore.errors import BoardAccessError, ConfigurationError
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.planka.board import Board
-from athanore.queue_adapters.planka.client import Json, MissingError, NotPlankaError, PlankaClient
+from athanore.queue_adapters.planka.client import MissingError, PlankaClient
+from athanore.queue_adapters.tracker.answers import ForeignAnswerError, Json
 
 
 class Account:
@@ -35,10 +36,10 @@ class Account:
             ConfigurationError: it is another version, or no Planka at all.
         """
         try:
-            answer = self._client.call(self._client.api.getBootstrap)
+            answer = self._client.get("bootstrap")
         except MissingError:  # an early 2.0; what it cannot do shows in use
             return
-        except NotPlankaError as exc:
+        except ForeignAnswerError as exc:
             raise ConfigurationError(str(exc)) from exc
         version = str(answer["item"].get("version") or "2")
         if version.split(".")[0] != "2":
@@ -61,4 +62,4 @@ class Account:
             )
 
     def _load(self, user_id: str) -> Json:
-        return self._client.call(self._client.api.getUser, user_id)["item"]
+        return self._client.get(f"users/{user_id}")["item"]

@@ -24,7 +24,7 @@ from athanore.models import BoardIdentity, Queue, Task
 from athanore.queue_adapters.planka.account import Account
 from athanore.queue_adapters.planka.board import Board, Details
 from athanore.queue_adapters.planka.cards import Cards
-from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
+from athanore.queue_adapters.planka.client import ConflictError, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import (
     AmbiguousQueueError,
     Place,
@@ -32,6 +32,7 @@ from athanore.queue_adapters.planka.queues import (
     UnknownBoardError,
 )
 from athanore.queue_adapters.planka.webhook import read_change
+from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
 
 logger = logging.getLogger(__name__)

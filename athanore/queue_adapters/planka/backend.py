@@ -3,21 +3,21 @@
     AgentDispatcher(queue_backend=PlankaBackend(url="https://planka.example.com"))
 
 A queue is called `Project.Board.List`. The user must be an editor of the board, even an admin.
-Needs the extra `planka`: `pip install "./athanore[planka]"` beside a clone of Athanore.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+
+from pydantic import SecretStr
 
 from athanore.errors import ConfigurationError
 from athanore.http_client.addresses import read_address, without_login
 from athanore.queue_adapters.planka.adapter import SECRET_ENV, PlankaAdapter
 from athanore.queue_adapters.planka.client import Password, PlankaClient, Token
+from athanore.queue_adapters.tracker.tokens import TokenVariables, checked, first_set
 
 __all__ = ["SECRET_ENV", "PlankaAdapter", "PlankaBackend"]
 
@@ -26,8 +26,8 @@ __all__ = ["SECRET_ENV", "PlankaAdapter", "PlankaBackend"]
 class PlankaBackend:
     """Where a Planka server is and who uses it; makes the adapter when the dispatcher runs.
 
-    Credentials that are not given come from PLANKA_TOKEN, or PLANKA_USER and PLANKA_PASSWORD,
-    when `create_adapter` is called.
+    Credentials that are not given come from PLANKA_TOKEN, or PLANKA_USER and PLANKA_PASSWORD, in
+    the environment or in `.env`, when `create_adapter` is called.
 
     Attributes:
         url: the server's address, http:// or https://.
@@ -65,16 +65,12 @@ class PlankaBackend:
     def _credentials(self) -> Token | Password:
         if self.token and self.username:
             raise ConfigurationError("PlankaBackend: give a token or a username, not both.")
-        token = self.token or (None if self.username else _variable("PLANKA_TOKEN"))
+        found = _Variables()
+        token = self.token or (None if self.username else first_set([found.planka_token]))
         if token:
-            if not re.fullmatch(r"[!-~]+", token.strip()):
-                raise ConfigurationError(
-                    f"Planka at {without_login(self.url)}: the API key (token, PLANKA_TOKEN) has "
-                    "blanks, line breaks or characters that no key has; copy it again."
-                )
-            return Token(token.strip())
-        username = self.username or _variable("PLANKA_USER")
-        password = self.password or _variable("PLANKA_PASSWORD")
+            return Token(checked(token, f"Planka at {without_login(self.url)} (PLANKA_TOKEN)"))
+        username = self.username or first_set([found.planka_user])
+        password = self.password or first_set([found.planka_password])
         if username and password:
             return Password(username, password)
         missing = "its password (PLANKA_PASSWORD)" if username else "credentials"
@@ -84,6 +80,7 @@ class PlankaBackend:
         )
 
 
-def _variable(name: str) -> str | None:
-    """A variable without the newline that it has from a file; None if nothing is left."""
-    return os.environ.get(name, "").strip() or None
+class _Variables(TokenVariables):
+    planka_token: SecretStr | None = None
+    planka_user: SecretStr | None = None
+    planka_password: SecretStr | None = None

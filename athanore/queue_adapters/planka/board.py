@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 from athanore.errors import InvalidTaskError
 from athanore.models import ChecklistItem, Comment, Task
-
-type Json = dict[str, Any]
+from athanore.queue_adapters.planka.texts import TEXTS
+from athanore.queue_adapters.tracker.answers import Json
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +76,12 @@ class Board:
     labels: Mapping[str, Json]
     users: Mapping[str, Json]
     roles: Mapping[str, str]
+    site: str = ""
+    """The address of Planka, below which its cards have pages."""
 
     @classmethod
-    def parse(cls, answer: Json) -> Self:
-        """Read the answer to `getBoard`; a card that makes no sense is left out, with a warning."""
+    def parse(cls, answer: Json, site: str = "") -> Self:
+        """Read a board's answer; a card that makes no sense is left out, with a warning."""
         included = answer["included"]
         columns = [
             Column(row["id"], row["name"], row["type"], place_key(row)[0])
@@ -94,6 +96,7 @@ class Board:
             labels={row["id"]: row for row in sorted(included["labels"], key=place_key)},
             users={row["id"]: row for row in included["users"]},
             roles={row["userId"]: row["role"] for row in included["boardMemberships"]},
+            site=site,
         )
 
     def cards_in(self, column_id: str) -> list[Json]:
@@ -130,11 +133,12 @@ class Board:
             id=card_id,
             name=card["name"],
             queue_name=queue_name,
-            description=card.get("description") or "",
+            description=TEXTS.read(card.get("description"))[0],
             labels=tuple(self._label_name(i) for i in hung.labels.get(card_id, ())),
             assignees=tuple(names.get(i, i) for i in hung.members.get(card_id, ())),
             comments=comments,
             tasks=tuple(hung.checklists.get(card_id, ())),
+            url=f"{self.site}/cards/{card_id}",
         )
 
     def label_ids(self, wanted: Iterable[str]) -> list[str]:
@@ -203,11 +207,13 @@ def user_names(users: Iterable[Json]) -> dict[str, str]:
 
 
 def parse_comments(newest_first: Sequence[Json], users: Iterable[Json]) -> tuple[Comment, ...]:
-    """Turn rows of `getComments` into comments, oldest first."""
+    """Turn rows of comments into comments, oldest first."""
     names = user_names({row["id"]: row for row in users}.values())
     return tuple(
         Comment(
-            row["text"], names.get(row["userId"] or ""), datetime.fromisoformat(row["createdAt"])
+            TEXTS.read(row["text"])[0],
+            names.get(row["userId"] or ""),
+            datetime.fromisoformat(row["createdAt"]),
         )
         for row in reversed(newest_first)
     )

@@ -20,6 +20,8 @@ from athanore.queue_adapters.planka.account import Account
 from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
+from athanore.queue_adapters.planka.texts import TEXTS
+from athanore.queue_adapters.tracker.looking import look
 
 _RECENT: Final = timedelta(minutes=5)
 """How old a comment may be, by two clocks that differ, that is taken for one just sent."""
@@ -33,8 +35,7 @@ class Cards:
 
     def __init__(self, client: PlankaClient, queues: Queues, account: Account) -> None:
         self._account = account
-        self._call = client.call
-        self._api = client.api
+        self._client = client
         self._queues = queues
 
     @contextmanager
@@ -59,7 +60,7 @@ class Cards:
 
     def _why_missing(self, task_id: str) -> BoardError:
         try:
-            self._call(self._api.getCard, task_id)
+            self._client.get(f"cards/{task_id}")
         except MissingError:
             self._queues.check_watched()  # Planka answers 404 for what may not be seen, too
             return TaskNotFoundError(task_id)
@@ -70,7 +71,7 @@ class Cards:
 
     def read(self, task_id: str) -> tuple[Json, Details]:
         """Read a card as it is now, with what hangs on it; the names are on its board."""
-        answer = self._call(self._api.getCard, task_id)
+        answer = self._client.get(f"cards/{task_id}")
         return answer["item"], Details.parse(answer["included"])
 
     def board_of(self, card: Json, details: Details) -> Board:
@@ -89,10 +90,9 @@ class Cards:
         rows: list[Json] = []
         users: list[Json] = []
         while total is None or len(rows) < total:
-            if rows:
-                page = self._call(self._api.getComments, card["id"], beforeId=rows[-1]["id"])
-            else:
-                page = self._call(self._api.getComments, card["id"])
+            page = self._client.get(
+                f"cards/{card['id']}/comments", {"beforeId": rows[-1]["id"]} if rows else None
+            )
             if not page["items"]:
                 break
             rows += page["items"]
@@ -101,14 +101,17 @@ class Cards:
 
     def add_comment(self, task_id: str, text: str) -> None:
         """Add a comment, in one request; a second one looks for it if the answer is lost."""
+        path, written = f"cards/{task_id}/comments", TEXTS.body(text)
         try:
-            self._call(self._api.createComment, task_id, text=text)
-        except AnswerLostError:
-            with suppress(BoardError):
-                newest = self._call(self._api.getComments, task_id)["items"]
-                if any(self._is_just_ours(row) and row["text"] == text for row in newest):
-                    return
-            raise
+            self._client.write("POST", path, {"text": written})
+        except AnswerLostError as lost:
+
+            def there() -> bool | None:
+                newest = self._client.get(path)["items"]
+                return any(self._is_just_ours(r) and r["text"] == written for r in newest) or None
+
+            if look(lost, there) is None:
+                raise
 
     def _is_just_ours(self, row: Json) -> bool:
         age = datetime.now(UTC) - datetime.fromisoformat(row["createdAt"])
@@ -116,32 +119,29 @@ class Cards:
 
     def create(self, place: Place, name: str, description: str) -> Json:
         """Create a card at the end of a list."""
+        body = {
+            "type": "project",
+            "name": TEXTS.title(name),
+            "description": TEXTS.body(description) or None,
+            "position": place.board.end_of(place.column.id),
+        }
         try:
-            answer = self._call(
-                self._api.createCard,
-                place.column.id,
-                type="project",
-                name=name,
-                description=description or None,
-                position=place.board.end_of(place.column.id),
-            )
-            card: Json = answer["item"]
-        except AnswerLostError:
-            found = self._created(place, name, description)
+            card: Json = self._client.write("POST", f"lists/{place.column.id}/cards", body)["item"]
+        except AnswerLostError as lost:
+            found = look(lost, lambda: self._created(place, body))
             if found is None:
                 raise
             card = found
         self._queues.update(place.board.id, lambda board: board.with_card(card))
         return card
 
-    def _created(self, place: Place, name: str, description: str) -> Json | None:
+    def _created(self, place: Place, body: Json) -> Json | None:
         """The card that we have just made in a list, if it is there."""
-        with suppress(BoardError):
-            for card in self._queues.fresh(place.board.id).cards_in(place.column.id):
-                same = card["name"] == name and (card.get("description") or "") == description
-                ours = card.get("creatorUserId") == self._account.id
-                if same and ours and card["id"] not in place.board.cards:
-                    return card
+        for card in self._queues.fresh(place.board.id).cards_in(place.column.id):
+            same = all((card.get(key) or None) == body[key] for key in ("name", "description"))
+            ours = card.get("creatorUserId") == self._account.id
+            if same and ours and card["id"] not in place.board.cards:
+                return card
         return None
 
     def put(self, card: Json, place: Place) -> Json:
@@ -162,33 +162,45 @@ class Cards:
     def _set(self, task_id: str, **values: Any) -> Json:
         """Set fields of a card, and return it as it is then."""
         try:
-            card: Json = self._call(self._api.updateCard, task_id, **values)["item"]
-        except AnswerLostError:
-            with suppress(BoardError):
+            return self._client.write("PATCH", f"cards/{task_id}", values)["item"]
+        except AnswerLostError as lost:
+            # The position is left out: only the list counts, and Planka may have changed it.
+            wanted = values.keys() - {"position"}
+
+            def done() -> Json | None:
                 card, _ = self.read(task_id)
-                # The position is left out: only the list counts, and Planka may have changed it.
-                if all(card.get(key) == values[key] for key in values.keys() - {"position"}):
-                    return card
-            raise
-        return card
+                return card if all(card.get(key) == values[key] for key in wanted) else None
+
+            if (card := look(lost, done)) is None:
+                raise
+            return card
 
     def set_fields(self, task_id: str, name: str | None, description: str | None) -> None:
         """Set name and description where they are given; an empty description is null there."""
-        if name is not None and description is not None:
-            self._set(task_id, name=name, description=description or None)
-        elif name is not None:
-            self._set(task_id, name=name)
-        elif description is not None:
-            self._set(task_id, description=description or None)
+        values: Json = {}
+        if name is not None:
+            values["name"] = TEXTS.title(name)
+        if description is not None:
+            values["description"] = TEXTS.body(description) or None
+        if values:
+            self._set(task_id, **values)
 
     def set_labels(self, task_id: str, old: Sequence[str], new: Sequence[str]) -> None:
         """Add and remove the difference of two lists of label ids."""
         for label_id in [i for i in new if i not in old]:
             with suppress(ConflictError):  # a person was faster
-                _twice(lambda i=label_id: self._call(self._api.createCardLabel, task_id, labelId=i))
+                _twice(
+                    lambda i=label_id: self._client.write(
+                        "POST", f"cards/{task_id}/card-labels", {"labelId": i}
+                    )
+                )
         for label_id in [i for i in old if i not in new]:
             with _gone_is_fine():
-                _twice(lambda i=label_id: self._call(self._api.deleteCardLabel, task_id, i))
+                _twice(
+                    lambda i=label_id: self._client.write(
+                        "DELETE", f"cards/{task_id}/card-labels/labelId:{i}"
+                    )
+                )
 
     def set_members(self, task_id: str, old: Sequence[str], new: Sequence[str]) -> None:
         """Add and remove the difference of two lists of user ids."""
@@ -206,11 +218,11 @@ class Cards:
             ConflictError: the user is assigned already.
             AnswerLostError: the user may be assigned now.
         """
-        self._call(self._api.createCardMembership, task_id, userId=user_id)
+        self._client.write("POST", f"cards/{task_id}/card-memberships", {"userId": user_id})
 
     def remove_member(self, task_id: str, user_id: str) -> None:
         """Take a user off a card."""
-        self._call(self._api.deleteCardMembership, task_id, user_id)
+        self._client.write("DELETE", f"cards/{task_id}/card-memberships/userId:{user_id}")
 
 
 def _twice(write: Callable[[], object]) -> None:

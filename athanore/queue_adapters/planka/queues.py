@@ -17,7 +17,8 @@ from athanore.errors import (
 )
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.planka.board import Board, Column
-from athanore.queue_adapters.planka.client import Json, MissingError, NotPlankaError, PlankaClient
+from athanore.queue_adapters.planka.client import MissingError, PlankaClient
+from athanore.queue_adapters.tracker.answers import ForeignAnswerError, Json
 
 BOARD_MAX_AGE: Final = timedelta(seconds=1.5)
 """How old a board may be that a poll is answered from."""
@@ -243,9 +244,8 @@ class Queues:
         lost: AnswerLostError | None = None
         position = board.end_of_queues()
         try:
-            self._client.call(
-                self._client.api.createList, board.id, name=name, type="active", position=position
-            )
+            body = {"name": name, "type": "active", "position": position}
+            self._client.write("POST", f"boards/{board.id}/lists", body)
         except AnswerLostError as exc:
             lost = exc
         now = self.fresh(board.id)
@@ -257,7 +257,7 @@ class Queues:
     def rename(self, place: Place, name: str) -> None:
         """Rename a list."""
         try:
-            self._client.call(self._client.api.updateList, place.column.id, name=name)
+            self._client.write("PATCH", f"lists/{place.column.id}", {"name": name})
         except AnswerLostError:
             now = self.fresh(place.board.id).queues
             if (place.column.id, name) not in [(c.id, c.name) for c in now]:
@@ -268,7 +268,7 @@ class Queues:
         """Delete a list, and return the cards that went to the trash with it."""
         trashed: list[Json] = []
         try:
-            answer = self._client.call(self._client.api.deleteList, place.column.id)
+            answer = self._client.write("DELETE", f"lists/{place.column.id}")
             trashed = answer.get("included", {}).get("cards", [])
         except AnswerLostError:
             now = self.fresh(place.board.id).queues
@@ -327,25 +327,25 @@ class Queues:
         return ref.full_name if ref and times[ref.full_name] == 1 else board.id
 
     def _load_board(self, board_id: str) -> Board:
-        answer = self._client.call(self._client.api.getBoard, board_id)
+        answer = self._client.get(f"boards/{board_id}")
         try:
-            return Board.parse(answer)
+            return Board.parse(answer, self._client.url)
         except (KeyError, TypeError, ValueError) as exc:
-            raise NotPlankaError(f"Planka's board {board_id} cannot be read: {exc!r}.") from exc
+            raise ForeignAnswerError(f"Planka's board {board_id} cannot be read: {exc!r}.") from exc
 
     def _load_refs(self, _key: str) -> Sequence[BoardRef]:
-        answer = self._client.call(self._client.api.getProjects)
+        answer = self._client.get("projects")
         try:
             refs = _parse_refs(answer)
         except (KeyError, TypeError, ValueError) as exc:
-            raise NotPlankaError(f"Planka's list of projects cannot be read: {exc!r}.") from exc
+            raise ForeignAnswerError(f"Planka's list of projects cannot be read: {exc!r}.") from exc
         if self._only is None:
             return refs
         return [ref for ref in refs if {ref.id, ref.full_name} & self._only]
 
 
 def _parse_refs(answer: Json) -> list[BoardRef]:
-    """Read the answer to `getProjects`; its board memberships are the user's own."""
+    """Read the list of projects; its board memberships are the user's own."""
     included = answer["included"]
     projects = {row["id"]: row["name"] for row in answer["items"]}
     roles = {row["boardId"]: row["role"] for row in included["boardMemberships"]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+
+from athanore.queue_adapters.tracker.answers import mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,11 @@ class Change:
 
 def read_change(payload: object) -> Change:
     """Read a payload; one that makes no sense names no board."""
-    event = _mapping(payload)
-    items = [_mapping(_mapping(event.get(key)).get("item")) for key in ("data", "prevData")]
+    event = mapping(payload)
+    items = [mapping(mapping(event.get(key)).get("item")) for key in ("data", "prevData")]
     return Change(
         boards=frozenset(str(item["boardId"]) for item in items if "boardId" in item),
         lists=frozenset(str(i[key]) for i in items for key in ("listId", "id") if key in i),
         is_of_a_card=any("listId" in item for item in items),
-        user_id=_mapping(event.get("user")).get("id"),
+        user_id=mapping(event.get("user")).get("id"),
     )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -30,6 +30,10 @@ class MissingError(NotFoundError):
         self.place = place
 
 
+class ForeignAnswerError(BoardUnavailableError):
+    """Something answered, but not like the tracker: a proxy's page, or another server."""
+
+
 class RefusedValueError(InvalidTaskError):
     """The tracker cannot take a value; `codes` are its words, or its fields, for what is wrong."""
 
@@ -42,17 +46,22 @@ def content(response: httpx.Response, server: str) -> Any:
     """The JSON of an answer; None where it has no content.
 
     Raises:
-        BoardUnavailableError: it is none, so that something else has answered.
+        ForeignAnswerError: it is none, so that something else has answered.
     """
     if response.status_code == 204:
         return None
     try:
         return response.json()
     except ValueError as exc:
-        raise BoardUnavailableError(
-            f"What answers at {response.request.url.host} does not answer like {server}; check the "
-            "address, and the proxy on the way."
-        ) from exc
+        raise foreign(response, server) from exc
+
+
+def foreign(response: httpx.Response, server: str) -> ForeignAnswerError:
+    """The error of an answer that a server does not give."""
+    return ForeignAnswerError(
+        f"What answers at {response.request.url.host} does not answer like {server}; check the "
+        "address, and the proxy on the way."
+    )
 
 
 def rows(response: httpx.Response, server: str) -> list[Json]:
