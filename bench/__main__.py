@@ -1,6 +1,7 @@
 """`make bench`: what Athanore costs, measured on real parts, in one table.
 
 make bench ARGS="--only dispatch --only idle"   some rows
+make bench ARGS="--only fleet"                    1,000 agents over ten workers, and lines to there
 make bench ARGS="--json figures.json"             the numbers as well
 """
 
@@ -15,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from bench import agents, board, crowd, dispatching, growth, idle, stays, task_api
+from bench import agents, board, crowd, dispatching, fleet, growth, idle, stays, task_api
 from bench.rig import TINY, Rig, Sizes
 from bench.table import Row, save, show
 
@@ -40,6 +42,7 @@ MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
 }
 EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "growth": growth.growth,
+    "fleet": fleet.fleet,
     "hour": stays.hour,
     "requests": dispatching.requests,  # part of `dispatch`, too
 }
@@ -66,7 +69,10 @@ def main() -> int:
     say(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {', '.join(wanted)}")
     try:
         with ExitStack() as stack:
-            rig = Rig(stack, folder, TINY if options.tiny else Sizes(), options.prefect, say)
+            sizes = TINY if options.tiny else Sizes()
+            if options.fleet:
+                sizes = replace(sizes, fleet=tuple(options.fleet))
+            rig = Rig(stack, folder, sizes, options.prefect, say)
             for key in wanted:
                 say(key)
                 try:
@@ -93,6 +99,11 @@ def main() -> int:
     return int(bool(failed) or any(r.met is False for r in rows))
 
 
+def _agents_and_workers(text: str) -> tuple[int, int]:
+    agents, _, workers = text.partition("x")
+    return int(agents), int(workers)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
@@ -100,6 +111,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the bench itself")
+    parser.add_argument(
+        "--fleet", action="append", type=_agents_and_workers, metavar="AGENTSxWORKERS",
+        help="other sizes for --only fleet, from small to large; two at least",
+    )  # fmt: skip
     parser.add_argument("--prefect", help="API of a server to use, instead of one on PostgreSQL")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all output")
     parser.add_argument("--debug", action="store_true", help="stop at the first failure")

@@ -62,6 +62,9 @@ class Sizes:
     crowd: int = 10_000
     many_routes: int = 100
     commands: int = 5
+    fleet: tuple[tuple[int, int], ...] = ((100, 1), (300, 3), (1000, 10))
+    fleet_killed: int = 3
+    fleet_seconds: float = 60
 
 
 TINY = Sizes(
@@ -69,6 +72,7 @@ TINY = Sizes(
     latencies=2, changes=2, idle_routes=2, idle_seconds=2, late_seconds=60, boards=(10, 20),
     claims=2, starts=1, reads=8, comments=4, lines=3, growth=(1, 2), kept_tasks=2,
     settle_seconds=2, hour_seconds=10, crowd=30, many_routes=4, commands=1,
+    fleet=((4, 1), (8, 2)), fleet_killed=1, fleet_seconds=5,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOME = ["requests", "board", "events"]
+SOME = ["requests", "board", "events", "fleet"]
 
 
 @pytest.mark.timeout(600)
@@ -24,12 +24,17 @@ def test_a_tiny_bench_fills_its_table(prefect_api: str, tmp_path: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=580,
     )  # fmt: skip
     assert "Not measured" not in done.stdout, done.stdout + done.stderr
-    rows = {row["key"]: row for row in json.loads(figures.read_text())["rows"]}
+    found = json.loads(figures.read_text())["rows"]
+    rows = {row["key"]: row for row in found}
     assert list(rows) == SOME
     per_run = rows["requests"]["figures"]["per_run"]
     assert per_run["POST /flow_runs/{id}/set_state"] >= 3  # Pending, Running, and the end
     assert len(rows["events"]["figures"]["seconds"]) == 3
     assert rows["board"]["figures"]["seconds_by_tasks"].keys() == {"10", "20"}
+    _, waiting, good, growth = (row["figures"] for row in found if row["key"] == "fleet")
+    assert waiting["worker_mb"] > 10
+    assert (good["lost"], good["overlaps"], good["often"]) == (0, 0, 0)
+    assert [agents for agents, _ in growth["points"]] == [4, 8]
 
 
 def test_a_row_that_is_unknown_is_refused() -> None:
