@@ -170,6 +170,8 @@ def test_what_may_befall_a_host_and_its_link(
     tasks = [str(number) for number in range(len(names))]
     fleet = Fleet(tmp_path, prefect_api, lost_after, *tasks)
     fleet.athanore("deploy")
+    for task in tasks:
+        fleet.athanore("dispatch", task)
     port = urlsplit(prefect_api).port
     assert port is not None
     preload = {"LD_PRELOAD": clock_library(tmp_path), "CLOCK_AHEAD": str(fleet.clock)}
