@@ -1,8 +1,7 @@
 """Makes the pictures of README and docs: `make pictures`.
 
 It runs `athanore demo` and films the board page in Chromium and the terminal beside it, as
-docs/images/demo.webp; and takes stills of both: board.png, phone.png, status-80.png and
-status-160.png.
+docs/images/demo.webp; and takes stills of both: board.png, phone.png and status-80.png.
 
 Chromium is Debian's, or the one that CHROMIUM names.
 """
@@ -11,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import shlex
 import shutil
 import signal
 import struct
@@ -110,12 +111,15 @@ class Demo:
         env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "ATHANORE_"))},
             "PREFECT_HOME": str(self.folder / "prefect"),
-            "COLUMNS": str(columns),
         }
+        given = shlex.join([str(ATHANORE), *words])
         said = subprocess.run(
-            [ATHANORE, *words], cwd=self.folder, env=env, capture_output=True, text=True, check=True
-        )
-        return [f"$ athanore {' '.join(words)}", *said.stdout.rstrip("\n").splitlines()]
+            ["script", "-qec", f"stty cols {columns}; {given}", "/dev/null"],
+            cwd=self.folder, env=env, capture_output=True, text=True, check=True,
+            stdin=subprocess.DEVNULL,
+        ).stdout  # fmt: skip
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rstrip()
+        return [f"$ athanore {' '.join(words)}", *(line.rstrip() for line in plain.splitlines())]
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""
@@ -237,12 +241,11 @@ def stills(demo: Demo, browser: Browser) -> None:
     phone.get_by_role("navigation", name="Queues").get_by_text("In Progress").click()
     phone.locator(".card", has_text="attempt").first.wait_for()
     phone.screenshot(path=IMAGES / "phone.png")
-    for columns in (80, 160):
-        give_work(url)
-        paper.set_content(_TERMINAL)
-        text = "\n".join(demo.command("status", columns=columns))
-        paper.locator("pre").evaluate("(it, text) => { it.textContent = text }", text)
-        paper.locator("body").screenshot(path=IMAGES / f"status-{columns}.png")
+    give_work(url)
+    paper.set_content(_TERMINAL)
+    text = "\n".join(demo.command("status", columns=80))
+    paper.locator("pre").evaluate("(it, text) => { it.textContent = text }", text)
+    paper.locator("body").screenshot(path=IMAGES / "status-80.png")
 
 
 def main() -> None:
