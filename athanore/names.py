@@ -66,6 +66,9 @@ def folder_name(folder: Path) -> str:
 WEBHOOK_POLL = "webhook poll"
 """The name of a poll that a board's webhook has asked for: it is looked for at once."""
 
+NEWER_THAN = "newer_than"
+"""The parameter of a poll that a webhook has asked for: no reading from before that time counts."""
+
 CHANGE_POLL = "change poll"
 """The name of a poll that a worker has made because it saw the board change."""
 

@@ -55,6 +55,7 @@ async def poll_route(
     resume: bool = False,
     route: dict[str, Any] | None = None,
     route_name: str = "",
+    newer_than: str = "",
 ) -> State[None]:
     """Look at one queue and create one agent run for each ready task that has none.
 
@@ -64,6 +65,7 @@ async def poll_route(
         resume: if the route paused itself, let it go on first.
         route: what was said of the route over HTTP; see `athanore.runtime.routes.definitions`.
         route_name: the name of the route; by default as its queue.
+        newer_than: when a webhook told of a change; what was read of the board before is not used.
     """
     named = {"queue_name": queue_name, "route_name": route_name, "route": route}
     context = FlowRunContext.get()
@@ -76,7 +78,9 @@ async def poll_route(
                 await client.update_flow_run(run.id, name=f"poll {current.name}")
     except RouteError as exc:
         return Completed(name=StateName.NO_SUCH_ROUTE, message=str(exc))
-    poll = _Poll(found, current, get_run_logger())
+    if resume and run is not None:  # it may stand for one that a webhook has asked for
+        newer_than = newer_than or str(run.id)
+    poll = _Poll(found, current, get_run_logger(), newer_than)
     try:
         if resume:
             await poll.resume_route()
@@ -93,10 +97,11 @@ async def poll_route(
 class _Poll:
     """One look at a route's queue."""
 
-    def __init__(self, app: App, route: Route, log: Log) -> None:
+    def __init__(self, app: App, route: Route, log: Log, newer_than: str = "") -> None:
         self.app = app
         self.route = route
         self.log = log
+        self.newer_than = newer_than
         context = FlowRunContext.get()
         self.poll_id = context.flow_run.id if context and context.flow_run else None
         self.created: dict[str, UUID] = {}
@@ -114,7 +119,7 @@ class _Poll:
         self.app.whole_polls.began(route.name)
         # Before the reading: what changes meanwhile makes another stamp.
         stamp = await self._stamp()
-        in_queue = await self.app.board.ready_tasks([route.queue_name])
+        in_queue = await self.app.board.ready_tasks([route.queue_name], newer_than=self.newer_than)
         _board_is_back(self.app, self.log)
         async with store.prefect_client() as client:
             routes = await self.app.routes.read(client)

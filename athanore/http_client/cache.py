@@ -60,6 +60,11 @@ class Cache[K, V]:
         with self._lock:
             self._flights.pop(key, None)
 
+    def clear(self) -> None:
+        """Have the next `get` of each key load anew."""
+        with self._lock:
+            self._flights.clear()
+
     def update(self, key: K, change: Callable[[V], V]) -> None:
         """Apply our own write to the kept value, without making it any younger."""
         with self._lock:

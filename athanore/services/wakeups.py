@@ -22,7 +22,14 @@ _ENDS_WITHIN = timedelta(seconds=1)
 
 
 async def poll_soon(
-    prefect: RunStore, app: str, route: str, *, change: str, at: datetime, name: str
+    prefect: RunStore,
+    app: str,
+    route: str,
+    *,
+    change: str,
+    at: datetime,
+    name: str,
+    newer_than: datetime | None = None,
 ) -> bool:
     """Create a poll run of a route; False if the route is paused, or not deployed.
 
@@ -31,6 +38,7 @@ async def poll_soon(
             in whatever process, gets the same run.
         at: when it is due.
         name: how the run is called in Prefect.
+        newer_than: no reading of the board from before that moment answers the poll.
     """
     try:
         deployed_as = f"{names.POLL_FLOW}/{names.deployment_name(app, route)}"
@@ -44,7 +52,7 @@ async def poll_soon(
         NewRun(
             name=name,
             due=at,
-            parameters={},
+            parameters={} if newer_than is None else {names.NEWER_THAN: newer_than.isoformat()},
             key=names.poll_key(app, route, f"{deployment.id}/{change}"),
         ),
     )

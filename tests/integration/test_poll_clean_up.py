@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
-from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
+from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.agent_adapters.base import AgentJob
 from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
@@ -73,6 +73,18 @@ def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
     assert lanes.offer([first]) == ([first], [])
     assert lanes.offer([resuming]) == ([], [])
     assert lanes.offer([later]) == ([], [later])
+    assert lanes.done(first) == resuming
+
+
+def test_a_poll_that_a_webhook_asked_for_is_not_taken_for_one_that_looks_already() -> None:
+    lanes, one = PollLanes(_now), uuid4()
+    first, told = _poll(one, -1), _poll(one, -0.5, **{names.NEWER_THAN: "2026-01-01T00:00:01"})
+    assert lanes.offer([first]) == ([first], [])
+    assert lanes.offer([told, later := _poll(one, 1)]) == ([], [later])
+    told_again = _poll(one, 2, **{names.NEWER_THAN: "2026-01-01T00:00:03"})
+    assert lanes.offer([told_again]) == ([], [told])
+    resuming = _poll(one, -40, **{RESUME: True})
+    assert lanes.offer([resuming]) == ([], [told_again])
     assert lanes.done(first) == resuming
 
 

@@ -148,22 +148,34 @@ async def _poll(service: Service, routes: Routes, affected: list[str]) -> Webhoo
     """Have the routes polled that watch these queues."""
     if not affected:
         return WebhookAnswer(polled=[])
+    window = int(service.app.clock.now().timestamp() // _WINDOW.total_seconds()) + 1
+    at = datetime.fromtimestamp(0, UTC) + window * _WINDOW
     async with service.prefect.client() as client:
         app = service.app.name
         polled = [
             queue_name
             for queue_name in affected
             if any(
-                [await _poll_soon(client, app, k.route.name) for k in watching(routes, queue_name)]
+                [
+                    await _poll_soon(client, app, known.route.name, at)
+                    for known in watching(routes, queue_name)
+                ]
             )
         ]
         return WebhookAnswer(polled=polled)
 
 
-async def _poll_soon(client: PrefectRunStore, app: str, route: str) -> bool:
-    """Create a poll run of a route; False if the route is paused, or not deployed."""
-    window = int(datetime.now(UTC).timestamp() // _WINDOW.total_seconds()) + 1
-    at = datetime.fromtimestamp(0, UTC) + window * _WINDOW
+async def _poll_soon(client: PrefectRunStore, app: str, route: str, at: datetime) -> bool:
+    """Create a poll run of a route; False if the route is paused, or not deployed.
+
+    The worker may be another process, which has read the board before the change.
+    """
     return await poll_soon(
-        client, app, route, change=f"webhook/{window}", at=at, name=names.WEBHOOK_POLL
+        client,
+        app,
+        route,
+        change=f"webhook/{at.timestamp():.0f}",
+        at=at,
+        name=names.WEBHOOK_POLL,
+        newer_than=at,
     )

@@ -301,6 +301,10 @@ class JiraAdapter:
         found = self._project.statuses()
         return [name for name in queue_names if found.get(name, frozenset()) & statuses]
 
+    def forget_picture(self) -> None:
+        """Have the next poll ask what has changed."""
+        self._project.picture.expire()
+
     # --- helpers ---
 
     def _refuse(self) -> NoReturn:

@@ -288,6 +288,10 @@ class LinearAdapter(LinearQueues):
         named = {state.name for state in facts.states if state.id in states}
         return [name for name in queue_names if name in named]
 
+    def forget_picture(self) -> None:
+        """Have the next poll ask what has changed."""
+        self._issues.picture.expire()
+
     # --- helpers ---
 
     def _is_own(self, kind: str, issue_id: str | None, data: Json) -> bool:

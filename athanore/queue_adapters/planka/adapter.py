@@ -353,6 +353,10 @@ class PlankaAdapter:
                 self._queues.forget(board_id)
         return affected
 
+    def forget_picture(self) -> None:
+        """Have the next poll read its boards."""
+        self._queues.forget_all()
+
     # --- helpers ---
 
     def _assignee_id(self, board: Board, assignee: str | None) -> str | None:

@@ -104,6 +104,7 @@ class Queues:
         self._watched_boards: dict[str, str] = {}
         self._list_ids: dict[str, tuple[str, str]] = {}  # board and list, by a queue's name
         self.forget = self._boards.forget
+        self.forget_all = self._boards.clear
         self.update = self._boards.update
 
     def board(self, board_id: str) -> Board:

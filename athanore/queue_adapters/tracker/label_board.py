@@ -208,6 +208,10 @@ class LabelBoard[C: Labelled]:
         found = {self._labels.queue_named_by(label) for label in delivery.labels}
         return [name for name in queue_names if name in found]
 
+    def forget_picture(self) -> None:
+        """Have the next poll ask what has changed."""
+        self._tracker.picture.expire()
+
     # --- for the adapters of trackers ---
 
     def missing_labels(self, queue_names: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from cachetools import LRUCache
+
 from athanore.models import BoardIdentity, Queue, Quota, Task
 from athanore.queue_adapters import base
 from athanore.queue_adapters.base import (
@@ -20,6 +22,7 @@ from athanore.queue_adapters.base import (
     SupportsProblems,
     SupportsWatchers,
 )
+from athanore.queue_adapters.freshness import KeepsPicture
 from athanore.queue_adapters.quota import HasQuotas
 from athanore.queue_adapters.typed_ids import HasTypedIds
 from athanore.runtime.boards.own_changes import OwnChanges
@@ -27,6 +30,7 @@ from athanore.seen_through import seen_through
 from athanore.texts import is_storable, storable
 
 _MAX_THREADS = 16
+_REMEMBERED = 1_000
 
 
 class Board:
@@ -50,6 +54,7 @@ class Board:
         self.own_changes = OwnChanges()
         self.writes = 0
         self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
+        self._looked_since: LRUCache[str, bool] = LRUCache(_REMEMBERED)
 
     async def call[T](self, function: Callable[[], T]) -> T:
         """Run a plain function of the adapter in a thread."""
@@ -68,9 +73,20 @@ class Board:
         finally:
             self.writes += 1
 
-    async def ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
-        """See `QueueAdapter.get_ready_tasks`."""
-        tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
+    async def ready_tasks(self, queue_names: Sequence[str], *, newer_than: str = "") -> list[Task]:
+        """See `QueueAdapter.get_ready_tasks`.
+
+        Args:
+            newer_than: when the change was that a webhook told. The first call with it reads the
+                board anew, and those after it may share that. It is no time to compare with: the
+                clock that it is from is another process's.
+        """
+        adapter = self.adapter
+        if newer_than and newer_than not in self._looked_since:
+            self._looked_since[newer_than] = True
+            if isinstance(adapter, KeepsPicture):
+                await self.call(adapter.forget_picture)
+        tasks = await self.call(partial(adapter.get_ready_tasks, queue_names))
         # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
         return [_storable(task) for task in tasks if is_storable(task.id)]
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
+from athanore import names
 from athanore.runs import clearing
 from athanore.runs.capacity.pausing import RESUME
 from athanore.runs.port import RunStore
@@ -59,12 +60,12 @@ class PollLanes:
         superseded: list[FlowRun] = []
         for run in sorted(due, key=scheduled_time):
             lane = self._lanes.setdefault(_route(run), _Lane())
-            is_plain = RESUME not in run.parameters  # else it does more than look
+            is_plain = not _more(run)
             if is_plain and lane.started is not None and scheduled_time(run) <= lane.started:
                 superseded.append(run)
                 continue
             known, lane.remembered = lane.remembered, run
-            if known is not None and RESUME in known.parameters:
+            if known is not None and _more(known) > _more(run):
                 known, lane.remembered = run, known
             if known is not None:
                 superseded.append(known)
@@ -125,6 +126,15 @@ def scheduled_time(run: FlowRun) -> datetime:
     if due is None:
         raise ValueError(f"flow run {run.id} has no scheduled time")
     return due
+
+
+def _more(run: FlowRun) -> int:
+    """What a poll does beyond looking: one that does less does not stand for it.
+
+    One that resumes its route reads the board anew, too. A plain one may be answered by a reading
+    from before the change that a webhook has told.
+    """
+    return 2 if RESUME in run.parameters else 1 if names.NEWER_THAN in run.parameters else 0
 
 
 def _route(run: FlowRun) -> UUID:

@@ -83,6 +83,10 @@ class ProjectQueues:
         column = self._column(item)
         return [name for name in queue_names if name == column]
 
+    def forget_picture(self) -> None:
+        """Have the next poll read the project."""
+        self._picture.expire()
+
     # --- helpers ---
 
     def _not_here(self) -> NotSupportedError:
