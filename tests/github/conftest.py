@@ -9,8 +9,10 @@ from datetime import timedelta
 import pytest
 
 from athanore.queue_adapters.github.adapter import GitHubAdapter
-from athanore.queue_adapters.github.backend import LONGEST_LABEL
+from athanore.queue_adapters.github.backend import LONGEST_LABEL, graphql_of
 from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.graphql import GitHubGraphQL
+from athanore.queue_adapters.github.relations import Relations
 from athanore.queue_adapters.tracker.labels import Family
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import TOKEN
@@ -78,6 +80,16 @@ def adapter_on(github: GitHubDouble, now: Callable[[], float]) -> GitHubAdapter:
     """An adapter as `GitHubBoard` makes it, by another clock."""
     client = GitHubClient(github.state.site, TOKEN, timeout=timedelta(seconds=20), retry_delays=())
     family = Family.of("GitHubBoard", LONGEST_LABEL, "agent:")
+    graphql = GitHubGraphQL(
+        graphql_of(github.state.site), TOKEN, timeout=timedelta(seconds=20), retry_delays=()
+    )
     return GitHubAdapter(
-        client, github.repository, family, site=github.url, closes=(), assigns=True, now=now
+        client,
+        github.repository,
+        family,
+        Relations(graphql, now),
+        site=github.url,
+        closes=(),
+        assigns=True,
+        now=now,
     )

@@ -68,7 +68,11 @@ def test_issues_of_several_repositories_are_tasks_in_the_order_of_the_project(
     tools = github.wire.others["friend/tools"].add_issue("octocat", "tools")
     for row in (tools, api):
         github.project.add(row, TODO)
-    api["blocked_by"] = [first, {**tools, "state": "closed"}]
+    closed = github.wire.others["friend/tools"].add_issue("octocat", "closed")
+    github.wire.others["friend/tools"].set_fields(closed, {"state": "closed"})
+    for other in (first, closed):
+        github.wire.others["octo-org/api"].link(api, other)
+    github.add_part(first, tools)
     github.project.add(github.pull_request("a pull request"), TODO, kind="PullRequest")
     card(github, "in no column", None)
     card(github, "archived")
@@ -78,6 +82,8 @@ def test_issues_of_several_repositories_are_tasks_in_the_order_of_the_project(
     assert tasks[2].blocked_by == ("website-1",)
     assert [item.name for item in tasks[2].tasks] == ["one"]
     assert tasks[0].labels == ("bug",)
+    (part,) = adapter.get_task("website-1").tasks
+    assert (part.name, part.is_completed, part.id) == ("tools", False, "friend/tools#1")
     assert adapter.get_task("api-1") == tasks[2]
     assert adapter.id_of("friend/tools#1") == "friend~tools-1"
     assert adapter.id_of("website#1") == adapter.id_of("website-1") == "website-1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import override
 from urllib.parse import urlsplit
 
 from athanore.errors import BoardAccessError, ConfigurationError
@@ -14,6 +16,7 @@ from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.listing import LabelNames
 from athanore.queue_adapters.github.moves import Moves
+from athanore.queue_adapters.github.relations import Reference, Related, Relations
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.github.webhook import Deliveries
@@ -35,6 +38,7 @@ class GitHubAdapter(LabelBoard[Issue]):
         client: GitHubClient,
         repository: str,
         family: Family,
+        relations: Relations,
         *,
         site: str,
         closes: Collection[str],
@@ -43,22 +47,24 @@ class GitHubAdapter(LabelBoard[Issue]):
     ) -> None:
         self._client = client
         self._repository = Repository(client, repository, now)
+        self._relations = relations
         labels = Labels(LabelNames(client, self._repository.path).read, family)
         super().__init__(self._repository, labels, Deliveries(repository))
         self._account = Account(client, self._repository, assigns=assigns)
         self._site = site
         self._closes = frozenset(closes)
-        self._moves = Moves(self._repository, labels, self.place)
+        self._moves = Moves(self._repository, relations, labels, self.place)
 
     def close(self) -> None:
         """Close the connections to the server."""
         self._client.close()
+        self._relations.close()
 
     # --- who we are ---
 
     def quotas(self) -> Sequence[Quota]:
         """What is left of the 5,000 requests an hour; an unchanged board counts as none."""
-        return self._client.quotas.known()
+        return [*self._client.quotas.known(), *self._relations.quotas.known()]
 
     @property
     def vouches_for_authors(self) -> bool:
@@ -110,6 +116,16 @@ class GitHubAdapter(LabelBoard[Issue]):
         return BoardIdentity((f"github:{host}/{self._repository.name}".lower(),), place)
 
     # --- tasks ---
+
+    @override
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        """Return the open issues of the queues, with what blocks them, and without comments."""
+        ready = self.ready(queue_names)
+        blockers = self._relations.blockers(issue for _, issue in ready)
+        return [
+            replace(self.task(issue, queue), blocked_by=self._ids(blockers.get(issue.node_id, ())))
+            for queue, issue in ready
+        ]
 
     def move_task(self, task_id: str, target_queue: str) -> None:
         """Put an issue's label of the board in place of another; its other labels stay.
@@ -185,5 +201,21 @@ class GitHubAdapter(LabelBoard[Issue]):
     ) -> Task:
         """Claim an issue; see `moves.Moves.claim` for what is promised."""
         labels = self.label(source_queue), self.label(target_queue)
-        claimed, comments = self._moves.claim(task_id, source_queue, *labels, assignee)
-        return self.task(claimed, target_queue, comments)
+        claimed, comments, related = self._moves.claim(task_id, source_queue, *labels, assignee)
+        return self._related(self.task(claimed, target_queue, comments), related)
+
+    # --- helpers ---
+
+    @override
+    def whole(self, issue: Issue) -> Task:
+        """An issue as a task with its comments, its sub-issues and what blocks it."""
+        return self._related(super().whole(issue), self._relations.of(issue))
+
+    def _related(self, task: Task, related: Related) -> Task:
+        tasks = (*task.tasks, *related.parts)
+        return replace(task, tasks=tasks, blocked_by=self._ids(related.blockers))
+
+    def _ids(self, references: Sequence[Reference]) -> tuple[str, ...]:
+        """The tasks of this board that issues are; those of other repositories are none."""
+        own = self._repository.name.lower()
+        return tuple(str(one.number) for one in references if one.repository.lower() == own)

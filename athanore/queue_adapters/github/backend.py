@@ -58,22 +58,24 @@ class GitHubBoard:
         from athanore.http_client.addresses import read_address
         from athanore.queue_adapters.github.adapter import GitHubAdapter
         from athanore.queue_adapters.github.client import GitHubClient
+        from athanore.queue_adapters.github.graphql import GitHubGraphQL
+        from athanore.queue_adapters.github.relations import Relations
         from athanore.queue_adapters.tracker.labels import Family
 
         repository = repository_of(self.repository, "GitHubBoard")
         check_closes(self.closes, "GitHubBoard")
         site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
         family = Family.of("GitHubBoard", LONGEST_LABEL, self.prefix, self.queues)
-        client = GitHubClient(
-            api_of(site),
-            token_for(self.token, f"GitHub's {repository}"),
-            timeout=self.timeout,
-            retry_delays=self.retry_delays,
+        api, token = api_of(site), token_for(self.token, f"GitHub's {repository}")
+        client = GitHubClient(api, token, timeout=self.timeout, retry_delays=self.retry_delays)
+        graphql = GitHubGraphQL(
+            graphql_of(api), token, timeout=self.timeout, retry_delays=self.retry_delays
         )
         return GitHubAdapter(
             client,
             repository,
             family,
+            Relations(graphql),
             site=site,
             closes=frozenset(self.closes),
             assigns=self.assign,
@@ -139,3 +141,8 @@ def api_of(site: str) -> str:
     if host.endswith(".ghe.com"):
         return f"{scheme}://api.{host.removeprefix('api.')}"
     return f"{site.removesuffix('/api/v3')}/api/v3"
+
+
+def graphql_of(api: str) -> str:
+    """The address of GraphQL beside a REST API."""
+    return f"{api.removesuffix('/v3')}/graphql"

@@ -10,7 +10,7 @@ from typing import cast
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.github.texts import TEXTS
-from athanore.queue_adapters.tracker.answers import Json
+from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
 _MAY_WRITE = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
@@ -18,7 +18,13 @@ _MAY_WRITE = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue as it was read; `updated_at` is as GitHub writes it, and sorts as text."""
+    """One issue as it was read; `updated_at` is as GitHub writes it, and sorts as text.
+
+    Attributes:
+        node_id: what GraphQL calls it.
+        blocked_by: how many open issues block it.
+        parts: how many sub-issues it has.
+    """
 
     number: int
     title: str
@@ -28,6 +34,10 @@ class Issue:
     is_open: bool
     updated_at: str
     url: str | None = None
+    node_id: str = ""
+    created_at: str = ""
+    blocked_by: int = 0
+    parts: int = 0
 
     @property
     def id(self) -> str:
@@ -90,6 +100,10 @@ def parse(row: Json) -> Issue:
         row["state"] == "open",
         str(row["updated_at"]),
         row.get("html_url"),
+        str(row.get("node_id") or ""),
+        str(row.get("created_at") or ""),
+        int(mapping(row.get("issue_dependencies_summary")).get("blocked_by") or 0),
+        int(mapping(row.get("sub_issues_summary")).get("total") or 0),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError, TaskMovedError
 from athanore.models import Comment
 from athanore.queue_adapters.github.issues import Issue
+from athanore.queue_adapters.github.relations import Related, Relations
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.tracker.labels import Labels
 
@@ -19,9 +20,14 @@ class Moves:
     """What is done with the labels of issues that are queues; `place` tells where an issue is."""
 
     def __init__(
-        self, repository: Repository, labels: Labels, place: Callable[[Issue], str]
+        self,
+        repository: Repository,
+        relations: Relations,
+        labels: Labels,
+        place: Callable[[Issue], str],
     ) -> None:
         self._repository = repository
+        self._relations = relations
         self._labels = labels
         self._place = place
         self._claims = threading.Lock()
@@ -40,7 +46,7 @@ class Moves:
 
     def claim(
         self, task_id: str, source_queue: str, source: str, target: str, assignee: str | None
-    ) -> tuple[Issue, Sequence[Comment]]:
+    ) -> tuple[Issue, Sequence[Comment], Related]:
         """Check that an issue has its source label, swap that for the target's, and assign it.
 
         GitHub has no compare-and-set. Between claims of this process exactly one wins. Between
@@ -62,6 +68,7 @@ class Moves:
             if actual != source_queue:
                 raise TaskMovedError(task_id, expected=source_queue, actual=actual)
             comments = self._repository.comments(issue)  # after the writes nothing may fail
+            related = self._relations.of(issue)
             both = issue
             if not issue.has_label(target):
                 both = self._repository.add_labels(issue, [target])
@@ -69,7 +76,7 @@ class Moves:
             self._repository.picture.wrote(claimed)
             claimed = self._tidied(claimed, target, assignee)
             self._repository.picture.wrote(claimed)
-            return claimed, comments
+            return claimed, comments, related
 
     def _taken(
         self, before: Issue, both: Issue, source: str, source_queue: str, target: str

@@ -104,16 +104,7 @@ class LabelBoard[C: Labelled]:
 
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """Return the open issues of the queues, with checklists and without comments."""
-        if not queue_names:
-            return []
-        for name in queue_names:
-            self.label(name)
-        by_queue: dict[str, list[Task]] = {name: [] for name in queue_names}
-        for issue in self._issues():
-            queue = self.queue_of(issue)
-            if queue in by_queue:
-                by_queue[queue].append(self.task(issue, queue))
-        return [task for tasks in by_queue.values() for task in tasks]
+        return [self.task(issue, queue) for queue, issue in self.ready(queue_names)]
 
     def get_task(self, task_id: str) -> Task:
         """Return one issue whole, as it is now; also one that is closed, or in no queue."""
@@ -250,6 +241,22 @@ class LabelBoard[C: Labelled]:
     def queue_of(self, issue: C) -> str | None:
         """The queue of an issue, whether it is open or not."""
         return self._labels.queue_of(issue.labels)
+
+    def ready(self, queue_names: Sequence[str]) -> list[tuple[str, C]]:
+        """The open issues of some queues, with the queue of each, queue by queue.
+
+        Raises:
+            QueueNotFoundError: one of the queues has no label.
+        """
+        if not queue_names:
+            return []
+        for name in queue_names:
+            self.label(name)
+        by_queue: dict[str, list[C]] = {name: [] for name in queue_names}
+        for issue in self._issues():
+            if (queue := self.queue_of(issue)) in by_queue:
+                by_queue[queue].append(issue)
+        return [(queue, issue) for queue, issues in by_queue.items() for issue in issues]
 
     def place(self, issue: C) -> str:
         """Where an issue is, for a claim: a closed one is in no queue."""

@@ -330,7 +330,8 @@ class GitHubProjectAdapter(ProjectQueues):
 def _task(item: Item, column: str, comments: Sequence[Comment] = ()) -> Task:
     issue: Issue = item.issue
     task = issue.task(column, issue.labels, comments)
-    return replace(task, id=item.id, blocked_by=item.blockers)
+    tasks = (*task.tasks, *item.parts)
+    return replace(task, id=item.id, tasks=tasks, blocked_by=item.blockers)
 
 
 @contextmanager

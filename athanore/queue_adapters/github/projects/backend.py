@@ -8,7 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from athanore.errors import ConfigurationError
-from athanore.queue_adapters.github.backend import api_of, check_closes, repository_of, token_for
+from athanore.queue_adapters.github.backend import (
+    api_of,
+    check_closes,
+    graphql_of,
+    repository_of,
+    token_for,
+)
 
 if TYPE_CHECKING:
     from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
@@ -56,6 +62,7 @@ class GitHubProjectBoard:
         """
         from athanore.http_client.addresses import read_address
         from athanore.queue_adapters.github.client import GitHubClient
+        from athanore.queue_adapters.github.graphql import GitHubGraphQL
         from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
         from athanore.queue_adapters.github.projects.project import Project
 
@@ -72,20 +79,10 @@ class GitHubProjectBoard:
         token = token_for(self.token, f"the project {self.number} of {owner}")
         api = api_of(site)
         client = GitHubClient(api, token, timeout=self.timeout, retry_delays=self.retry_delays)
-        project = Project(
-            graphql_of(api),
-            token,
-            owner,
-            self.number,
-            self.status_field,
-            timeout=self.timeout,
-            retry_delays=self.retry_delays,
+        graphql = GitHubGraphQL(
+            graphql_of(api), token, timeout=self.timeout, retry_delays=self.retry_delays
         )
+        project = Project(graphql, owner, self.number, self.status_field)
         return GitHubProjectAdapter(
             client, project, repository=home, closes=self.closes, assigns=self.assign
         )
-
-
-def graphql_of(api: str) -> str:
-    """The address of GraphQL beside a REST API."""
-    return f"{api.removesuffix('/v3')}/graphql"

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-import httpx
-
-from athanore.errors import (
-    BoardAccessError,
-    BoardError,
-    BoardUnavailableError,
-    ConfigurationError,
-    QueueNotFoundError,
-)
+from athanore.errors import BoardAccessError, ConfigurationError, QueueNotFoundError
 from athanore.http_client.cache import Cache
-from athanore.http_client.client import HttpClient, Limited
-from athanore.http_client.graphql import GraphQL, Refusal, refusals_in
-from athanore.queue_adapters.github.client import limit_in, quotas_in
+from athanore.models import ChecklistItem
+from athanore.queue_adapters.github.graphql import GitHubGraphQL
 from athanore.queue_adapters.github.issues import Issue
-from athanore.queue_adapters.github.texts import TEXTS
-from athanore.queue_adapters.tracker.answers import (
-    Json,
-    MissingError,
-    RefusedValueError,
-    mapping,
-    number,
-    pass_over,
-    sent_at,
+from athanore.queue_adapters.github.relations import (
+    BLOCKED_BY,
+    SUB_ISSUES,
+    blockers_in,
+    parts_in,
 )
+from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.tracker.answers import Json, MissingError, mapping, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
-from athanore.version import __version__
 
 MAX_AGE: Final = timedelta(minutes=5)
 """How long the columns are believed; one that is not known has them read anew."""
 
-_ISSUE: Final = """
-fragment Content on Issue { id number title body url state updatedAt
-  repository { nameWithOwner } labels(first: 50) { nodes { name } }
-  assignees(first: 10) { nodes { login } }
-  blockedBy(first: 10) { nodes { number state repository { nameWithOwner } } } }"""
+_ISSUE: Final = f"""
+fragment Content on Issue {{ id number title body url state updatedAt
+  repository {{ nameWithOwner }} labels(first: 50) {{ nodes {{ name }} }}
+  assignees(first: 10) {{ nodes {{ login }} }} {BLOCKED_BY} }}"""
 
 _STATUS: Final = (
     "fieldValueByName(name: $field) { ... on ProjectV2ItemFieldSingleSelectValue { optionId } }"
@@ -65,7 +51,7 @@ query Items($project: ID!, $field: String!, $after: String) {{
 
 _ITEM: Final = f"""
 query Item($owner: String!, $name: String!, $number: Int!, $field: String!) {{
-  repository(owner: $owner, name: $name) {{ issue(number: $number) {{ ...Content
+  repository(owner: $owner, name: $name) {{ issue(number: $number) {{ ...Content {SUB_ISSUES}
     projectItems(first: 50, includeArchived: true) {{
       nodes {{ id isArchived project {{ id }} {_STATUS} }} }} }} }}
 }}{_ISSUE}"""
@@ -115,6 +101,8 @@ class Item:
         content_id: of the issue, for GraphQL.
         card: the id of the card; None if the issue has none in the project.
         option: the id of its column; None if it is in none.
+        blockers: the ids of the tasks that are to end first.
+        parts: its sub-issues, where it was read by itself.
         is_shown: False for a card in the archive.
     """
 
@@ -125,6 +113,7 @@ class Item:
     card: str | None
     option: str | None
     blockers: tuple[str, ...]
+    parts: tuple[ChecklistItem, ...] = ()
     is_shown: bool = True
 
     @property
@@ -149,36 +138,17 @@ class Item:
 class Project:
     """Reads and changes one project; safe to use from many threads."""
 
-    def __init__(
-        self,
-        graphql: str,
-        token: str,
-        owner: str,
-        project: int,
-        field: str,
-        *,
-        timeout: timedelta,
-        retry_delays: Sequence[timedelta],
-    ) -> None:
+    def __init__(self, graphql: GitHubGraphQL, owner: str, project: int, field: str) -> None:
         self.owner = owner
         self.number = project
         self.field = field
-        self._http = HttpClient(
-            "GitHub",
-            graphql,
-            {"Authorization": f"Bearer {token}", "User-Agent": f"athanore/{__version__}"},
-            timeout=timeout,
-            retry_delays=retry_delays,
-            limited=_limit_in,
-            quota=quotas_in,
-        )
-        self.quotas = self._http.quotas
-        self._graphql = GraphQL(self._http, graphql, self._translated)
+        self.quotas = graphql.quotas
+        self._graphql = graphql
         self._cache = Cache(self._load, MAX_AGE)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._graphql.close()
 
     # --- columns ---
 
@@ -289,11 +259,8 @@ class Project:
                 issue,
                 None if card is None else str(card["id"]),
                 mapping((card or {}).get("fieldValueByName")).get("optionId"),
-                tuple(
-                    self.task_id(other["repository"]["nameWithOwner"], other["number"])
-                    for other in content["blockedBy"]["nodes"]
-                    if other["state"] == "OPEN"
-                ),
+                tuple(self.task_id(o.repository, o.number) for o in blockers_in(content)),
+                parts_in(content),
                 not (card and card["isArchived"]),
             )
         except (KeyError, TypeError, ValueError) as exc:
@@ -327,39 +294,3 @@ class Project:
             f"({said}); check owner and number, and give the token the organization permission "
             "Projects: read and write (a classic token: the scope project)."
         )
-
-    def _translated(self, refusal: Refusal) -> BoardError:
-        said = refusal.said.rstrip(".")
-        match refusal.code:
-            case "NOT_FOUND":
-                return MissingError(said)
-            case "FORBIDDEN" | "INSUFFICIENT_SCOPES":
-                return BoardAccessError(
-                    f"GitHub does not allow this ({said}); give the token the permissions Issues: "
-                    "read and write, and of the organization Projects: read and write (a classic "
-                    "token: the scopes repo and project)."
-                )
-            case "UNPROCESSABLE" | "VALIDATION":
-                return RefusedValueError(f"GitHub cannot take this: {said}.", [refusal.code])
-            case _ if refusal.status == 401:
-                return BoardAccessError(
-                    f"GitHub refuses the token ({said}); make a new one, and set "
-                    "ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it."
-                )
-            case _ if "Something went wrong" in said and not refusal.is_write:
-                return BoardUnavailableError(f"GitHub failed: {said}. Try again later.")
-            case _:
-                return BoardError(f"GitHub refused a request: {said}.")
-
-
-def _limit_in(response: httpx.Response) -> Limited | None:
-    """As `limit_in`; GraphQL tells the limit of an hour with status 200."""
-    if response.status_code != 200 or b"RATE_LIMITED" not in response.content:
-        return limit_in(response)
-    if all(refusal.code != "RATE_LIMITED" for refusal in refusals_in(response)):
-        return None
-    reset = number(response.headers.get("x-ratelimit-reset"))
-    if reset is None:
-        return Limited(None)
-    left = reset - sent_at(response).timestamp()
-    return Limited(timedelta(seconds=min(max(left, 1), 3600)))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import format_datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 
 from athanore.testing.doubles import wire
 from athanore.testing.doubles.github.endpoints import ENDPOINTS, Call, Handler
+from athanore.testing.doubles.github.issues_graphql import IssueTables
 from athanore.testing.doubles.github.project import ProjectTables
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import Account, RefusalError, Row, State
@@ -24,6 +26,7 @@ from athanore.testing.doubles.graphql import Schema
 from athanore.testing.doubles.wire import broken
 
 PREFIX: Final = "/api/v3"
+SCHEMA: Final = Path(__file__).with_name("schema.graphql")
 QUOTA: Final = 5000
 
 type Limit = Literal["primary", "secondary", "silent"]
@@ -65,8 +68,7 @@ def make_app(wire: Wire) -> FastAPI:
         route = path.replace("{name}", "{name:path}")
         route = route.replace("{ref}", "{ref:path}")
         app.add_api_route(PREFIX + route, _endpoint(wire, path, handler), methods=[method])
-    if wire.project is not None:
-        app.add_api_route("/api/graphql", _graphql_endpoint(wire, wire.project), methods=["POST"])
+    app.add_api_route("/api/graphql", _graphql_endpoint(wire), methods=["POST"])
     app.add_api_route("/logs/{job_id}", _log_of(wire), methods=["GET"])
     return app
 
@@ -81,15 +83,25 @@ def _log_of(wire: Wire) -> Callable[[int], Response]:
     return endpoint
 
 
-def _graphql_endpoint(wire: Wire, project: ProjectTables) -> Callable[[Request], Any]:
-    schema = project.schema()
+def _graphql_endpoint(wire: Wire) -> Callable[[Request], Any]:
+    made: list[Schema] = []
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
         with wire.lock:
-            return _graphql_answer(wire, schema, request, json.loads(body))
+            if not made:  # it takes a second, and most who have a double need no GraphQL
+                made.append(_schema(wire))
+            return _graphql_answer(wire, made[0], request, json.loads(body))
 
     return endpoint
+
+
+def _schema(wire: Wire) -> Schema:
+    """GitHub's schema, on these tables."""
+    state = wire.state
+    issues = IssueTables({f"{state.owner}/{state.repo}": state, **wire.others})
+    more = wire.project.resolvers() if wire.project is not None else {}
+    return Schema(SCHEMA, {**issues.resolvers(), **more})
 
 
 def _graphql_answer(wire: Wire, schema: Schema, request: Request, body: Row) -> Response:
@@ -117,7 +129,8 @@ def _graphql_answer(wire: Wire, schema: Schema, request: Request, body: Row) -> 
     wire.violations += [f"{name}: {mistake}" for mistake in mistakes]
     if fault is not None:
         return broken(fault)
-    return _finish(wire, JSONResponse({"data": data, **({"errors": errors} if errors else {})}))
+    answer = {"data": data, **({"errors": errors} if errors else {})}
+    return _finish(wire, JSONResponse(answer), "graphql")
 
 
 def _endpoint(wire: Wire, path: str, handler: Handler) -> Callable[[Request], Any]:
@@ -172,7 +185,7 @@ def _told(
     return JSONResponse(result, status, headers={**more, "ETag": etag})
 
 
-def _finish(wire: Wire, response: Response) -> Response:
+def _finish(wire: Wire, response: Response, resource: str = "core") -> Response:
     """Count a request, and say what is left, as GitHub does; an unchanged list is free."""
     if response.status_code != 304:
         wire.counted += 1
@@ -184,7 +197,7 @@ def _finish(wire: Wire, response: Response) -> Response:
     response.headers["x-ratelimit-limit"] = str(QUOTA)
     response.headers["x-ratelimit-remaining"] = "0" if exhausted else str(wire.remaining)
     response.headers["x-ratelimit-reset"] = str(math.ceil(reset))
-    response.headers["x-ratelimit-resource"] = "core"
+    response.headers["x-ratelimit-resource"] = resource
     response.headers["date"] = format_datetime(now, usegmt=True)
     return response
 

@@ -48,6 +48,7 @@ class Call(rest.Call[State, Account]):
         state = self.repository(write=write)
         if not state.has_issues:
             raise RefusalError(410, "Issues has been disabled in this repository.")
+        state.count_links()
         return state
 
     def issue(self, *, write: bool = False) -> Row:

@@ -5,18 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any
 
+from athanore.testing.doubles.github.issues_graphql import IssueTables, refused
 from athanore.testing.doubles.github.state import Row, State
-from athanore.testing.doubles.graphql import Json, RefusedFieldError, Schema, connection
-
-SCHEMA: Final = Path(__file__).with_name("schema.graphql")
-
-
-def refused(message: str, kind: str) -> RefusedFieldError:
-    """An error as GitHub tells it in GraphQL."""
-    return RefusedFieldError(message, {"type": kind})
+from athanore.testing.doubles.graphql import Json, Resolver, connection
 
 
 @dataclass
@@ -37,6 +30,10 @@ class ProjectTables:
     id: str = "PVT_kwDOAAAABM4AAAE"
     field_id: str = "PVTSSF_lADOAAAABM4AAAEzgAB"
     _last: int = 0
+
+    @property
+    def _issues(self) -> IssueTables:
+        return IssueTables(self.repositories)
 
     def start_anew(self, columns: list[str]) -> None:
         """Empty the project, and give it columns."""
@@ -69,26 +66,29 @@ class ProjectTables:
         card = next(card for card in self.cards if card["content"] is issue)
         return next((c["name"] for c in self.columns if c["id"] == card["option"]), None)
 
-    def schema(self) -> Schema:
-        """GitHub's schema, on these tables."""
-        return Schema(
-            SCHEMA,
-            {
-                "Query.repositoryOwner": lambda _, a: self._owner(str(a["login"])),
-                "Query.node": lambda _, a: self._project() if a["id"] == self.id else None,
-                "Query.repository": lambda _, a: self._repository(f"{a['owner']}/{a['name']}"),
-                "Organization.projectV2": lambda _, a: (
-                    self._project() if a["number"] == self.number else None
-                ),
-                "ProjectV2.field": lambda _, a: self._field(str(a["name"])),
-                "ProjectV2.items": lambda _, a: self._items(a),
-                "ProjectV2Item.fieldValueByName": lambda card, a: self._value(card),
-                "Repository.issue": lambda row, a: self._issue(row["state"], int(a["number"])),
-                "Mutation.addProjectV2ItemById": lambda _, a: self._add(a["input"]),
-                "Mutation.updateProjectV2ItemFieldValue": lambda _, a: self._set(a["input"]),
-                "Mutation.updateProjectV2ItemPosition": lambda _, a: self._place(a["input"]),
-            },
-        )
+    def resolvers(self) -> dict[str, Resolver]:
+        """What answers for the project, by `Type.field`."""
+        return {
+            "Query.repositoryOwner": lambda _, a: self._owner(str(a["login"])),
+            "Query.node": lambda _, a: self._node(str(a["id"])),
+            "Organization.projectV2": lambda _, a: (
+                self._project() if a["number"] == self.number else None
+            ),
+            "ProjectV2.field": lambda _, a: self._field(str(a["name"])),
+            "ProjectV2.items": lambda _, a: self._items(a),
+            "ProjectV2Item.fieldValueByName": lambda card, a: self._value(card),
+            "Issue.projectItems": lambda issue, a: self._cards(issue),
+            "Mutation.addProjectV2ItemById": lambda _, a: self._add(a["input"]),
+            "Mutation.updateProjectV2ItemFieldValue": lambda _, a: self._set(a["input"]),
+            "Mutation.updateProjectV2ItemPosition": lambda _, a: self._place(a["input"]),
+        }
+
+    def _node(self, node_id: str) -> Json | None:
+        return self._project() if node_id == self.id else self._issues.node(node_id)
+
+    def _cards(self, issue: Json) -> Json:
+        cards = [card for card in self.cards if card["content"]["node_id"] == issue["id"]]
+        return connection(cards, 50, None)
 
     def _owner(self, login: str) -> Json | None:
         is_ours = login.lower() == self.owner.lower()
@@ -112,7 +112,7 @@ class ProjectTables:
     def _items(self, arguments: Mapping[str, Any]) -> Json:
         assert arguments["query"] == "is:issue is:open", "the double knows this filter only"
         found = [
-            {**card, "content": self._content(card["content"])}
+            {**card, "content": self._issues.content(card["content"])}
             for card in self.cards
             if card["kind"] == "Issue"
             and card["content"]["state"] == "open"
@@ -124,39 +124,6 @@ class ProjectTables:
         if card["option"] is None:
             return None
         return {"__typename": "ProjectV2ItemFieldSingleSelectValue", "optionId": card["option"]}
-
-    def _repository(self, name: str) -> Json:
-        state = next((s for n, s in self.repositories.items() if n.lower() == name.lower()), None)
-        if state is None:
-            raise refused(f"Could not resolve to a Repository with the name '{name}'.", "NOT_FOUND")
-        return {"state": state}
-
-    def _issue(self, state: State, number: int) -> Json:
-        row = state.issues.get(number)
-        if row is None or row.get("pull_request"):
-            said = f"Could not resolve to an Issue with the number of {number}."
-            raise refused(said, "NOT_FOUND")
-        cards = [card for card in self.cards if card["content"] is row]
-        return {**self._content(row), "projectItems": connection(cards, 50, None)}
-
-    def _content(self, row: Row) -> Json:
-        """An issue as GraphQL tells it."""
-        name = str(row["repository_url"]).partition("/repos/")[2]
-        blockers = cast("list[Row]", row.get("blocked_by") or [])
-        return {
-            "__typename": "Issue",
-            "id": row["node_id"],
-            "number": row["number"],
-            "title": row["title"],
-            "body": row["body"] or "",
-            "url": row["html_url"],
-            "state": row["state"].upper(),
-            "updatedAt": row["updated_at"],
-            "repository": {"nameWithOwner": name},
-            "labels": {"nodes": [{"name": label["name"]} for label in row["labels"]]},
-            "assignees": {"nodes": [{"login": user["login"]} for user in row["assignees"]]},
-            "blockedBy": {"nodes": [self._content(blocker) for blocker in blockers]},
-        }
 
     def _card(self, card_id: str) -> Row:
         if not self.may_write:

@@ -114,6 +114,16 @@ class GitHubDouble:
         with self.wire.lock:
             return self.state.add_issue(PERSON, title, body, labels)
 
+    def block(self, row: Row, by: Row) -> None:
+        """Have a person say that an issue of the repository is blocked by another one."""
+        with self.wire.lock:
+            self.state.link(row, by)
+
+    def add_part(self, row: Row, part: Row) -> None:
+        """Have a person make an issue a sub-issue of one of the repository."""
+        with self.wire.lock:
+            self.state.link(row, part, as_part=True)
+
     def comment(self, number: int, text: str) -> None:
         """Have a person comment on an issue."""
         with self.wire.lock:

@@ -67,6 +67,8 @@ class State(LaggingLists):
     labels: list[Row] = field(default_factory=list[Row])
     issues: dict[int, Row] = field(default_factory=dict[int, Row])
     comments: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
+    blockers: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
+    parts: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
     has_issues: bool = True
     is_visible: bool = True
     moved_to: str | None = None
@@ -77,6 +79,8 @@ class State(LaggingLists):
         """Forget everything but where the repository is."""
         for table in (self.accounts, self.labels, self.issues, self.comments, self.collaborators):
             table.clear()
+        self.blockers.clear()
+        self.parts.clear()
         self.has_issues = self.is_visible = True
         self.moved_to = self.lagging = None
         self.ahead = timedelta(0)
@@ -197,6 +201,32 @@ class State(LaggingLists):
         self.issues[number] = row
         self.comments[number] = []
         return row
+
+    def link(self, row: Row, other: Row, *, as_part: bool = False) -> None:
+        """Have an issue, of any repository, block one of this repository, or be a part of it."""
+        table = self.parts if as_part else self.blockers
+        table.setdefault(row["number"], []).append(other)
+        self.touch(row)
+
+    def count_links(self) -> None:
+        """Write down in the issues how many others block them, and how many parts they have.
+
+        That another issue is closed changes the number, and no time of the one that it blocked.
+        """
+        for number, others in self.blockers.items():
+            self.issues[number]["issue_dependencies_summary"] = {
+                "blocked_by": sum(other["state"] == "open" for other in others),
+                "total_blocked_by": len(others),
+                "blocking": 0,
+                "total_blocking": 0,
+            }
+        for number, parts in self.parts.items():
+            done = sum(part["state"] == "closed" for part in parts)
+            self.issues[number]["sub_issues_summary"] = {
+                "total": len(parts),
+                "completed": done,
+                "percent_completed": 100 * done // len(parts),
+            }
 
     def touch(self, row: Row) -> None:
         """Note that an issue has changed."""

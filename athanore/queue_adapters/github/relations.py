@@ -1,0 +1,125 @@
+"""What issues have to do with each other: which block one, and which are a part of one.
+
+The lists of REST only tell how many there are, which costs nothing. Who they are is asked in
+GraphQL, for up to 100 issues in one request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import Final, cast
+
+from cachetools import TTLCache
+
+from athanore.models import ChecklistItem
+from athanore.queue_adapters.github.graphql import GitHubGraphQL
+from athanore.queue_adapters.github.issues import Issue
+from athanore.queue_adapters.tracker.answers import Json, mapping
+
+REMEMBERED: Final = 600.0
+"""Seconds for which is known who blocks an issue of which nothing has changed."""
+
+_AT_ONCE: Final = 100
+"""Issues in one request: what GitHub gives of a list at most."""
+
+BLOCKED_BY: Final = "blockedBy(first: 20) { nodes { number state repository { nameWithOwner } } }"
+
+SUB_ISSUES: Final = (
+    "subIssues(first: 100) { nodes { number title state repository { nameWithOwner } } }"
+)
+
+_BLOCKERS: Final = f"""
+query Blockers($ids: [ID!]!) {{
+  nodes(ids: $ids) {{ ... on Issue {{ id {BLOCKED_BY} }} }}
+}}"""
+
+_RELATIONS: Final = f"""
+query Relations($id: ID!) {{
+  node(id: $id) {{ ... on Issue {{ {BLOCKED_BY} {SUB_ISSUES} }} }}
+}}"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """An issue, by its repository as `owner/name`, and its number there."""
+
+    repository: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.repository}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """What one issue has to do with others: open ones that block it, and its parts."""
+
+    blockers: tuple[Reference, ...] = ()
+    parts: tuple[ChecklistItem, ...] = ()
+
+
+class Relations:
+    """Reads who the related issues are; safe to use from many threads.
+
+    Args:
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, graphql: GitHubGraphQL, now: Callable[[], float] = time.monotonic) -> None:
+        self._graphql = graphql
+        # By what would be another with another blocker, as far as the lists tell.
+        self._known: TTLCache[tuple[str, str, int], tuple[Reference, ...]] = TTLCache(
+            10_000, REMEMBERED, now
+        )
+
+        self.quotas = graphql.quotas
+        self.close = graphql.close
+
+    def blockers(self, issues: Iterable[Issue]) -> Mapping[str, Sequence[Reference]]:
+        """The open issues that block some issues, by the id of the blocked one for GraphQL."""
+        keys = {issue.node_id: _key(issue) for issue in issues if issue.blocked_by}
+        found = {node: known for node, key in keys.items() if (known := self._known.get(key))}
+        for some in batched((n for n in keys if n not in found), _AT_ONCE, strict=False):
+            for row in self._graphql.read(_BLOCKERS, {"ids": some})["nodes"]:
+                if row:
+                    blockers = self._known[keys[row["id"]]] = blockers_in(row)
+                    found[row["id"]] = blockers
+        return found
+
+    def of(self, issue: Issue) -> Related:
+        """What an issue has to do with others, as it is now."""
+        if not (issue.blocked_by or issue.parts):
+            return Related()
+        row: Json = self._graphql.read(_RELATIONS, {"id": issue.node_id})["node"] or {}
+        return Related(blockers_in(row), parts_in(row))
+
+
+def blockers_in(row: Json) -> tuple[Reference, ...]:
+    """The open issues that block one."""
+    rows = _nodes(row, "blockedBy")
+    return tuple(_reference(other) for other in rows if other["state"] == "OPEN")
+
+
+def parts_in(row: Json) -> tuple[ChecklistItem, ...]:
+    """The sub-issues of one, as a checklist."""
+    return tuple(
+        ChecklistItem(str(part["title"]), part["state"] != "OPEN", str(_reference(part)))
+        for part in _nodes(row, "subIssues")
+    )
+
+
+def _nodes(row: Json, name: str) -> list[Json]:
+    """What is in a connection; what is hidden from the token is None there."""
+    nodes = cast("list[Json | None]", mapping(row.get(name)).get("nodes") or [])
+    return [node for node in nodes if node]
+
+
+def _reference(row: Json) -> Reference:
+    return Reference(str(row["repository"]["nameWithOwner"]), int(row["number"]))
+
+
+def _key(issue: Issue) -> tuple[str, str, int]:
+    return issue.node_id, issue.updated_at, issue.blocked_by
