@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         TaskDraft,
     )
     from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+    from athanore.queue_adapters.github.access.app import GitHubApp
     from athanore.queue_adapters.github.backend import GitHubBoard
     from athanore.queue_adapters.github.projects.backend import GitHubProjectBoard
     from athanore.queue_adapters.gitlab.backend import GitLabBoard
@@ -57,6 +58,7 @@ __all__ = [
     "DirectoryWorkspace",
     "EventKind",
     "FlowAgent",
+    "GitHubApp",
     "GitHubBoard",
     "GitHubForge",
     "GitHubProjectBoard",
@@ -104,6 +106,7 @@ _HOMES: Final = {
     "NO_DEAD_LETTER": "athanore.routing.options",
     "QueueAdapter": "athanore.queue_adapters.base",
     "QueueBackend": "athanore.queue_adapters.base",
+    "GitHubApp": "athanore.queue_adapters.github.access.app",
     "GitHubBoard": "athanore.queue_adapters.github.backend",
     "GitHubForge": "athanore.forges.github",
     "GitHubProjectBoard": "athanore.queue_adapters.github.projects.backend",

@@ -51,7 +51,10 @@ class Forge(Protocol):
 
     @property
     def login(self) -> str:
-        """`user:password` for a push to `remote`; "" where it needs none, or has one of its own."""
+        """`user:password` for a push to `remote`; "" where it needs none, or has one of its own.
+
+        It may ask for one that is valid now, and is called in a thread.
+        """
         ...
 
     @property

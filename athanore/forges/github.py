@@ -22,13 +22,22 @@ from athanore.forges.feedback import FeedbackKind, Heard, PullRequestNews
 from athanore.forges.github_feedback import news
 from athanore.forges.hosted import HostedForge
 from athanore.forges.texts import BODY, PullRequestTask, PullRequestText, marked, renewed
-from athanore.queue_adapters.github.account import (
-    COMMON_VARIABLES,
-    OWN_VARIABLE,
-    token_of_the_environment,
+from athanore.http_client.patience import Patience
+from athanore.queue_adapters.github.access.app import (
+    GitHubApp,
+    Installation,
+    app_of_the_environment,
+    places_of,
 )
 from athanore.queue_adapters.github.backend import api_of
 from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.credentials import (
+    COMMON_VARIABLES,
+    OWN_VARIABLE,
+    PersonalToken,
+    common_token,
+    own_token,
+)
 from athanore.queue_adapters.github.issues import Json
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.github.webhook import genuine
@@ -46,6 +55,8 @@ class GitHubForge(HostedForge[GitHubClient]):
         repository: as `owner/name`.
         token: by default that in ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN (the environment, or `.env`)
             when it is first needed. No agent is given it.
+        app: a GitHub App instead of a token; by default that of ATHANORE_GITHUB_APP_ID, if it is
+            set. It needs the permissions Contents and Pull requests: read and write.
         url: the address of GitHub, or of a GitHub Enterprise server.
         remote: where branches are pushed to; by default the repository, by https with the token.
         draft: whether pull requests are opened as drafts, where the repository knows such.
@@ -67,6 +78,7 @@ class GitHubForge(HostedForge[GitHubClient]):
         repository: str,
         *,
         token: str | None = None,
+        app: GitHubApp | None = None,
         url: str = "https://github.com",
         remote: str | Path | None = None,
         draft: bool = True,
@@ -94,10 +106,64 @@ class GitHubForge(HostedForge[GitHubClient]):
             timeout=timeout,
             retry_delays=retry_delays,
         )
+        self.app = app
+        self._installation: Installation | None = None
 
     @override
     def _of_the_environment(self) -> str | None:
-        return token_of_the_environment()
+        return own_token() or common_token()
+
+    def _installed(self) -> Installation | None:
+        """The app's installation; None where a token is used.
+
+        Raises:
+            ConfigurationError: the app cannot sign.
+        """
+        if self._token is not None:
+            return None
+        app = self.app or (app_of_the_environment() if own_token() is None else None)
+        if self._installation is None and app is not None:
+            self._installation = Installation(
+                api_of(self.url),
+                app.signed_by(),
+                places_of([self.repository]),
+                self.repository,
+                self._patience,
+            )
+        return self._installation
+
+    @property
+    @override
+    def login(self) -> str:
+        """The token of the hour, or a person's; see `Forge.login`. It may ask GitHub for one."""
+        if (installed := self._installed()) is None:
+            return super().login
+        try:
+            return f"{self.USER}:{installed.token()}" if self._remote is None else ""
+        except BoardError as exc:
+            raise PublishError(f"{self.repository} on {self.SERVER}: {exc}") from exc
+
+    @property
+    @override
+    def secret_env(self) -> frozenset[str]:
+        """The variables that hold the token, or the app's key; see `Forge.secret_env`."""
+        installed = self._installed()
+        return super().secret_env if installed is None else installed.secret_env
+
+    @property
+    @override
+    def secrets(self) -> frozenset[str]:
+        """The token, or the app's key; see `Forge.secrets`."""
+        installed = self._installed()
+        return super().secrets if installed is None else installed.secrets
+
+    @override
+    def check(self) -> str | None:
+        """Say what is missing; see `Forge.check`."""
+        try:
+            return super().check() if self._installed() is None else None
+        except ConfigurationError as exc:
+            return f"no GitHub App that can be used: {exc}".rstrip(".")
 
     @property
     @override
@@ -106,9 +172,12 @@ class GitHubForge(HostedForge[GitHubClient]):
 
     @override
     def _client_with(self, token: str) -> GitHubClient:
-        return GitHubClient(
-            api_of(self.url), token, timeout=self._timeout, retry_delays=self._retry_delays
-        )
+        credential = self._installed() or PersonalToken(token)
+        return GitHubClient(api_of(self.url), credential, self._patience)
+
+    @property
+    def _patience(self) -> Patience:
+        return Patience(self._timeout, self._retry_delays)
 
     def find(self, branch: str) -> PullRequest | None:
         """The newest pull request of a branch, an open one first; see `Forge.find`."""

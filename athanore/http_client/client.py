@@ -56,6 +56,7 @@ class HttpClient:
             write sets the same again.
         unclear: the statuses, of those from 500 on, after which a write may have been done; by
             default all of them. After the others nothing was changed.
+        auth: puts a credential on each request, where it is not always the same.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class HttpClient:
         quota: Callable[[httpx.Response], Iterable[Quota]] = lambda _: (),
         repeatable: Collection[str] = ("GET",),
         unclear: Collection[int] = range(500, 600),
+        auth: httpx.Auth | None = None,
     ) -> None:
         self.server = server
         self.url = without_login(url)
@@ -82,6 +84,7 @@ class HttpClient:
         self._http = httpx.Client(
             base_url=url,
             headers=dict(headers),
+            auth=auth,
             timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_SECONDS),
             # Redirects are not followed: they could carry the credential elsewhere.
             transport=RetryingTransport(

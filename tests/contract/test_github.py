@@ -16,9 +16,11 @@ from datetime import timedelta
 import pytest
 
 from athanore.errors import BoardUnavailableError
+from athanore.http_client.patience import Patience
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.queue_adapters.github import GitHubBoard
 from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.credentials import PersonalToken
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import BOT, PERSON
 from athanore.testing.queue_contract import QueueAdapterContract
@@ -69,10 +71,8 @@ class TestRealGitHub(GitHubContract):
         people = os.environ.get("ATHANORE_TEST_GITHUB_ASSIGNEES", "").split(",")
         if len(people) == 2:
             type(self).assignees = (people[0], people[1])
-        delays = (timedelta(seconds=1),)
-        client = GitHubClient(
-            "https://api.github.com", token, timeout=timedelta(seconds=20), retry_delays=delays
-        )
+        patience = Patience(retry_delays=(timedelta(seconds=1),))
+        client = GitHubClient("https://api.github.com", PersonalToken(token), patience)
         _clean(client, repository)
         adapter = GitHubBoard(repository, prefix="test:", token=token).create_adapter()
         for queue in QUEUES:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 
 import pytest
 
+from athanore.http_client.patience import Patience
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.backend import LONGEST_LABEL, graphql_of
 from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.credentials import PersonalToken
 from athanore.queue_adapters.github.graphql import GitHubGraphQL
 from athanore.queue_adapters.github.relations import Relations
 from athanore.queue_adapters.tracker.labels import Family
@@ -78,11 +79,10 @@ def timed(github: GitHubDouble, clock: Clock) -> Iterator[GitHubAdapter]:
 
 def adapter_on(github: GitHubDouble, now: Callable[[], float]) -> GitHubAdapter:
     """An adapter as `GitHubBoard` makes it, by another clock."""
-    client = GitHubClient(github.state.site, TOKEN, timeout=timedelta(seconds=20), retry_delays=())
+    credential = PersonalToken(TOKEN)
+    client = GitHubClient(github.state.site, credential, Patience())
     family = Family.of("GitHubBoard", LONGEST_LABEL, "agent:")
-    graphql = GitHubGraphQL(
-        graphql_of(github.state.site), TOKEN, timeout=timedelta(seconds=20), retry_delays=()
-    )
+    graphql = GitHubGraphQL(graphql_of(github.state.site), credential, Patience())
     return GitHubAdapter(
         client,
         github.repository,

@@ -14,7 +14,9 @@ from typing import override
 import pytest
 
 from athanore.errors import BoardUnavailableError, ConfigurationError
+from athanore.http_client.patience import Patience
 from athanore.queue_adapters.github.client import GitHubClient
+from athanore.queue_adapters.github.credentials import PersonalToken
 from athanore.queue_adapters.planka.backend import PlankaBackend
 from athanore.queue_adapters.planka.client import PlankaClient, Token
 from tests.certificates import own_certificate
@@ -67,7 +69,7 @@ def _ask(url: str) -> None:
 
 
 def _ask_github(url: str) -> None:
-    client = GitHubClient(f"{url}/api/v3", "key", timeout=timedelta(seconds=20), retry_delays=())
+    client = GitHubClient(f"{url}/api/v3", PersonalToken("key"), Patience())
     try:
         client.get("user")
     finally:

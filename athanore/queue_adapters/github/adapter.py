@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from athanore.errors import BoardAccessError, ConfigurationError
 from athanore.models import BoardIdentity, Quota, Task
-from athanore.queue_adapters.github.account import Account
+from athanore.queue_adapters.github.access.account import Account
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.listing import LabelNames
@@ -79,12 +79,12 @@ class GitHubAdapter(LabelBoard[Issue]):
     @property
     def secret_env(self) -> frozenset[str]:
         """The variables that hold the board's token; another token is the agents' own."""
-        return self._account.secret_env
+        return self._client.credential.secret_env
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The token, also one that was given in the code."""
-        return frozenset({self._client.token})
+        """The token, also one that was given in the code, or the app's key."""
+        return self._client.credential.secrets
 
     def prepare(self, queue_names: Sequence[str]) -> None:
         """Check that the repository can be seen, its issues be written, and its labels be there.

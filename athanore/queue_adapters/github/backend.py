@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from athanore.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from athanore.queue_adapters.github.access.app import GitHubApp
     from athanore.queue_adapters.github.adapter import GitHubAdapter
 
 LONGEST_LABEL: Final = 50
@@ -31,6 +32,8 @@ class GitHubBoard:
         token: a token of the account whom the agents act as; by default that in
             ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN (the environment, or `.env`) when
             `create_adapter` is called.
+        app: a GitHub App, as which the agents act, instead of a token; by default that of
+            ATHANORE_GITHUB_APP_ID, if it is set.
         url: the address of GitHub, or of a GitHub Enterprise server.
         closes: queues in which a task is done: an issue that is moved there is closed as completed,
             and one that is moved out of there is opened again.
@@ -43,6 +46,7 @@ class GitHubBoard:
     prefix: str = "agent:"
     queues: Mapping[str, str] | None = None
     token: str | None = field(default=None, repr=False)
+    app: GitHubApp | None = None
     url: str = "https://github.com"
     closes: Collection[str] = ()
     assign: bool = True
@@ -56,6 +60,8 @@ class GitHubBoard:
             ConfigurationError: the repository, the labels or the token make no sense.
         """
         from athanore.http_client.addresses import read_address
+        from athanore.http_client.patience import Patience
+        from athanore.queue_adapters.github.access.choosing import credential_for
         from athanore.queue_adapters.github.adapter import GitHubAdapter
         from athanore.queue_adapters.github.client import GitHubClient
         from athanore.queue_adapters.github.graphql import GitHubGraphQL
@@ -66,11 +72,13 @@ class GitHubBoard:
         check_closes(self.closes, "GitHubBoard")
         site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
         family = Family.of("GitHubBoard", LONGEST_LABEL, self.prefix, self.queues)
-        api, token = api_of(site), token_for(self.token, f"GitHub's {repository}")
-        client = GitHubClient(api, token, timeout=self.timeout, retry_delays=self.retry_delays)
-        graphql = GitHubGraphQL(
-            graphql_of(api), token, timeout=self.timeout, retry_delays=self.retry_delays
+        api = api_of(site)
+        patience = Patience(self.timeout, self.retry_delays)
+        credential = credential_for(
+            self.token, self.app, api, [repository], f"GitHub's {repository}", patience
         )
+        client = GitHubClient(api, credential, patience)
+        graphql = GitHubGraphQL(graphql_of(api), credential, patience)
         return GitHubAdapter(
             client,
             repository,
@@ -109,28 +117,6 @@ def check_closes(closes: Collection[str], board: str) -> None:
         raise ConfigurationError(
             f"{board}: closes={closes!r} must be a list of queues, such as [{closes!r}]."
         )
-
-
-def token_for(given: str | None, what: str) -> str:
-    """The token that was given, or that of the environment.
-
-    Args:
-        what: the board that needs it, for messages.
-
-    Raises:
-        ConfigurationError: there is none, or it cannot be one.
-    """
-    from athanore.queue_adapters.github.account import token_of_the_environment
-    from athanore.queue_adapters.tracker.tokens import checked
-
-    token = given or token_of_the_environment()
-    if token is None:
-        raise ConfigurationError(
-            f"The board on {what} needs a token; make one that may read and write the issues of "
-            "the repository (see docs/boards.md), and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN "
-            "to it, in the environment or in .env."
-        )
-    return checked(token, what)
 
 
 def api_of(site: str) -> str:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import httpx
 
 from athanore.errors import BoardAccessError, BoardError
 from athanore.http_client.client import HttpClient, Limited, Parameters
+from athanore.http_client.patience import Patience
 from athanore.http_client.quotas import in_headers
 from athanore.models import Quota
+from athanore.queue_adapters.github.credentials import Credential
 from athanore.queue_adapters.tracker import answers
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.version import __version__
 
-_VERSION: Final = "2022-11-28"
+HEADERS: Final = MappingProxyType(
+    {
+        "Accept": "application/vnd.github+json",
+        "User-Agent": f"athanore/{__version__}",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+)
+"""What is sent with each request, beside the credential."""
+
 _ALL: Final = {"per_page": 100}
 _LONGEST_WAIT: Final = 24 * 3600
 
@@ -32,26 +43,25 @@ class Listing:
 
 
 class GitHubClient:
-    """GitHub for one token; safe to use from many threads."""
+    """GitHub for one credential; safe to use from many threads."""
 
     def __init__(
-        self, api: str, token: str, *, timeout: timedelta, retry_delays: Sequence[timedelta]
+        self,
+        api: str,
+        credential: Credential,
+        patience: Patience,
     ) -> None:
-        self.token = token
+        self.credential = credential
         self.api = api
         self._http = HttpClient(
             "GitHub",
             f"{api}/",
-            {
-                "Accept": "application/vnd.github+json",
-                "Authorization": f"Bearer {token}",
-                "User-Agent": f"athanore/{__version__}",
-                "X-GitHub-Api-Version": _VERSION,
-            },
-            timeout=timeout,
-            retry_delays=retry_delays,
+            HEADERS,
+            timeout=patience.timeout,
+            retry_delays=patience.retry_delays,
             limited=limit_in,
             quota=quotas_in,
+            auth=credential.auth,
         )
         self.quotas = self._http.quotas
 
@@ -100,6 +110,7 @@ class GitHubClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self.credential.close()
 
     def _read(self, path: str, params: Parameters | None) -> httpx.Response:
         return _checked(self._http.send("GET", path, params=params))
@@ -128,7 +139,7 @@ def limit_in(response: httpx.Response) -> Limited | None:
             reset - answers.sent_at(response).timestamp()
         )  # by GitHub's clock, whatever ours says
         return Limited(timedelta(seconds=min(max(left, 1), _LONGEST_WAIT)))
-    if response.status_code == 429 or "rate limit" in _message(response).lower():
+    if response.status_code == 429 or "rate limit" in said(response).lower():
         return Limited(None)
     return None
 
@@ -138,24 +149,24 @@ def _checked(response: httpx.Response) -> httpx.Response:
     status = response.status_code
     if response.is_success:
         return response
-    said = _message(response)
+    words = said(response)
     request = f"{response.request.method} {response.request.url.path}"
     match status:
         case 401:
             raise BoardAccessError(
-                f"GitHub refuses the token ({said}); make a new one, which may read and write the "
+                f"GitHub refuses the token ({words}); make a new one, which may read and write the "
                 "issues of the repository, and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it."
             )
         case 403 | 451:
-            raise BoardAccessError(f"GitHub does not allow {request} ({said}); {_mend(response)}")
+            raise BoardAccessError(f"GitHub does not allow {request} ({words}); {_mend(response)}")
         case 404 | 410:
-            raise MissingError(said)
+            raise MissingError(words)
         case 301 | 302 | 307 | 308:
-            raise MissingError(said, place=response.headers.get("location") or "elsewhere")
+            raise MissingError(words, place=response.headers.get("location") or "elsewhere")
         case 400 | 413 | 422:
-            raise RefusedValueError(f"GitHub cannot take this value: {said}.", _codes(response))
+            raise RefusedValueError(f"GitHub cannot take this value: {words}.", _codes(response))
         case _:
-            raise BoardError(f"GitHub refused {request} with status {status}: {said}.")
+            raise BoardError(f"GitHub refused {request} with status {status}: {words}.")
 
 
 def _mend(response: httpx.Response) -> str:
@@ -165,19 +176,20 @@ def _mend(response: httpx.Response) -> str:
         return f"let the token be used in the organization{f': {place}' if place else ''}."
     wanted = response.headers.get("x-accepted-github-permissions")
     if wanted:
-        return f"give the token the permission {wanted.replace('=', ': ')} for the repository."
+        whom = "the app" if "by integration" in said(response) else "the token"
+        return f"give {whom} the permission {wanted.replace('=', ': ')} for the repository."
     return (
         "give the token the permission Issues: read and write (a classic token: the scope repo), "
         "and its account at least the role Triage in the repository."
     )
 
 
-def _message(response: httpx.Response) -> str:
+def said(response: httpx.Response) -> str:
     """What GitHub says about an error, with the problems that it found."""
     body = answers.details(response)
-    said = str(body.get("message") or response.reason_phrase or f"status {response.status_code}")
+    words = str(body.get("message") or response.reason_phrase or f"status {response.status_code}")
     found = [_problem(error) for error in cast("list[object]", body.get("errors") or [])]
-    return f"{said.rstrip('.')}{': ' if found else ''}{', '.join(found)}"
+    return f"{words.rstrip('.')}{': ' if found else ''}{', '.join(found)}"
 
 
 def _problem(error: object) -> str:

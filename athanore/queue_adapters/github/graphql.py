@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import httpx
@@ -10,7 +9,9 @@ import httpx
 from athanore.errors import BoardAccessError, BoardError, BoardUnavailableError
 from athanore.http_client.client import HttpClient, Limited
 from athanore.http_client.graphql import GraphQL, Refusal, refusals_in
+from athanore.http_client.patience import Patience
 from athanore.queue_adapters.github.client import limit_in, quotas_in
+from athanore.queue_adapters.github.credentials import Credential
 from athanore.queue_adapters.tracker.answers import (
     MissingError,
     RefusedValueError,
@@ -21,23 +22,27 @@ from athanore.version import __version__
 
 
 class GitHubGraphQL(GraphQL):
-    """GraphQL for one token; safe to use from many threads.
+    """GraphQL for one credential; safe to use from many threads.
 
     Args:
         address: of GraphQL.
     """
 
     def __init__(
-        self, address: str, token: str, *, timeout: timedelta, retry_delays: Sequence[timedelta]
+        self,
+        address: str,
+        credential: Credential,
+        patience: Patience,
     ) -> None:
         self._client = HttpClient(
             "GitHub",
             address,
-            {"Authorization": f"Bearer {token}", "User-Agent": f"athanore/{__version__}"},
-            timeout=timeout,
-            retry_delays=retry_delays,
+            {"User-Agent": f"athanore/{__version__}"},
+            timeout=patience.timeout,
+            retry_delays=patience.retry_delays,
             limited=_limit_in,
             quota=quotas_in,
+            auth=credential.auth,
         )
         self.quotas = self._client.quotas
         super().__init__(self._client, address, _translated)

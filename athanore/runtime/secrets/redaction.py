@@ -25,6 +25,8 @@ from athanore.runtime.secrets.environment import REDACTED, known_secrets, secret
 from athanore.texts import CUT_AT, readable
 
 _MIN_BEGINNING = 4
+_OF_AN_HOUR = re.compile(r"\bghs_[A-Za-z0-9_.-]{16,}")
+"""A token of a GitHub App's installation: another one each hour, so that no list has them."""
 _TOKEN_BEGINS = re.compile(r"ath_[A-Za-z0-9_-]*$")
 
 
@@ -85,6 +87,8 @@ class Redactor:
                 value = value.replace(form, REDACTED)
         if "ath_" in value:
             value = tokens.KEY_PATTERN.sub(REDACTED, tokens.PATTERN.sub(REDACTED, value))
+        if "ghs_" in value:
+            value = _OF_AN_HOUR.sub(REDACTED, value)
         if " cut" in value or "[cut" in value:
             value = self._without_beginnings(value)
         return value
@@ -108,7 +112,9 @@ class Redactor:
 
     def data(self, value: bytes) -> bytes:
         """UTF-8 text without secrets."""
-        if b"ath_" not in value and not any(f.encode() in value for f in self._forms):
+        if not any(mark in value for mark in (b"ath_", b"ghs_")) and not any(
+            f.encode() in value for f in self._forms
+        ):
             return value
         text = self._redacted(value.decode("utf-8", "surrogateescape"))
         return text.encode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import tempfile
@@ -152,12 +153,13 @@ class GitWorkspace(TaskFolders):
     @property
     def published_at(self) -> str:
         """Where branches are pushed to; see `PublishesWork.published_at`."""
-        return self._target().text
+        return self._address.text if self.forge is None else Address(self.forge.remote).text
 
-    def _target(self) -> Address:
-        if self.forge is None:
+    async def _target(self) -> Address:
+        if (forge := self.forge) is None:
             return self._address
-        return Address(self.forge.remote, self.forge.login)
+        login = await asyncio.to_thread(lambda: forge.login)  # a forge may ask for one
+        return Address(forge.remote, login)
 
     async def work(self, app: str, task_id: str) -> Work:
         """Say what is committed in a folder; see `PublishesWork.work`."""
@@ -173,14 +175,14 @@ class GitWorkspace(TaskFolders):
     async def show(self, app: str, task_id: str) -> Shown:
         """Say what a push would bring; see `ShowsWork.show`."""
         async with self._outgoing(app, task_id) as outgoing:
-            return await outgoing.show(self._target())
+            return await outgoing.show(await self._target())
 
     async def push(
         self, app: str, task_id: str, *, allow_ci_changes: bool, commit: str = ""
     ) -> Pushed:
         """Push a task's branch from the mirror; see `ShowsWork.push`."""
         async with self._outgoing(app, task_id) as outgoing:
-            to = self._target()
+            to = await self._target()
             return await outgoing.push(to, allow_ci_changes=allow_ci_changes, commit=commit)
 
     @asynccontextmanager
@@ -228,7 +230,7 @@ class GitWorkspace(TaskFolders):
         async with _git() as git:
             await self._mirror.begin(git)
             outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
-            if not (found := await outgoing.taken_back(self._target())):
+            if not (found := await outgoing.taken_back(await self._target())):
                 return ()
         return (
             f"The branch {record.branch} is published already, and nothing else of it is on this "
@@ -321,7 +323,7 @@ class GitWorkspace(TaskFolders):
     async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
         async with _git() as git:
             outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
-            new = await outgoing.newest_base(self._target())
+            new = await outgoing.newest_base(await self._target())
         if not new:
             return ""  # a tag or a commit stays what it is
         fetch = partial(fetched_there, self._mirror.git_dir, place.folder, request)

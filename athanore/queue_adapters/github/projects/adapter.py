@@ -22,7 +22,7 @@ from athanore.errors import (
 )
 from athanore.http_client.cache import Cache
 from athanore.models import BoardIdentity, Comment, Quota, Task
-from athanore.queue_adapters.github.account import Account, secret_variables
+from athanore.queue_adapters.github.access.account import Account
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.projects.project import Item, Project
@@ -95,12 +95,12 @@ class GitHubProjectAdapter(ProjectQueues):
     @property
     def secret_env(self) -> frozenset[str]:
         """The variables that hold the board's token; another token is the agents' own."""
-        return secret_variables(self._client.token)
+        return self._client.credential.secret_env
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The token, also one that was given in the code."""
-        return frozenset({self._client.token})
+        """The token, also one that was given in the code, or the app's key."""
+        return self._client.credential.secrets
 
     def prepare(self, queue_names: Sequence[str]) -> None:
         """Check that project and repository can be seen and written, and columns are there.
@@ -109,6 +109,8 @@ class GitHubProjectAdapter(ProjectQueues):
             BoardAccessError: the token, or its account, may not see or change them.
             ConfigurationError: a column is missing.
         """
+        wanted = {"issues": "write", "organization_projects": "write"}
+        self._client.credential.check(wanted)
         columns = self._project.columns(anew=True)
         if not columns.may_write:
             raise BoardAccessError(
@@ -273,6 +275,8 @@ class GitHubProjectAdapter(ProjectQueues):
     # --- helpers ---
 
     def _read_login(self, _key: str) -> str | None:
+        if self._client.credential.is_app:
+            return None
         try:
             return str(self._client.get("user")["login"])
         except (BoardAccessError, MissingError):

@@ -13,10 +13,10 @@ from athanore.queue_adapters.github.backend import (
     check_closes,
     graphql_of,
     repository_of,
-    token_for,
 )
 
 if TYPE_CHECKING:
+    from athanore.queue_adapters.github.access.app import GitHubApp
     from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
 
 
@@ -35,6 +35,8 @@ class GitHubProjectBoard:
         token: a token of the account whom the agents act as; by default that in
             ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN (the environment, or `.env`) when
             `create_adapter` is called.
+        app: a GitHub App of the organization, as which the agents act, instead of a token; by
+            default that of ATHANORE_GITHUB_APP_ID, if it is set.
         url: the address of GitHub, or of a GitHub Enterprise server.
         closes: columns in which a task is done: an issue that is moved there is closed as
             completed, and one that is moved out of there is opened again.
@@ -48,6 +50,7 @@ class GitHubProjectBoard:
     status_field: str = "Status"
     repository: str | None = None
     token: str | None = field(default=None, repr=False)
+    app: GitHubApp | None = None
     url: str = "https://github.com"
     closes: Collection[str] = ()
     assign: bool = True
@@ -61,6 +64,8 @@ class GitHubProjectBoard:
             ConfigurationError: the project, the repository or the token make no sense.
         """
         from athanore.http_client.addresses import read_address
+        from athanore.http_client.patience import Patience
+        from athanore.queue_adapters.github.access.choosing import credential_for
         from athanore.queue_adapters.github.client import GitHubClient
         from athanore.queue_adapters.github.graphql import GitHubGraphQL
         from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
@@ -76,12 +81,14 @@ class GitHubProjectBoard:
         home = None if self.repository is None else repository_of(self.repository, name)
         check_closes(self.closes, name)
         site = read_address(self.url, f"{name}: url", "https://github.example.com")
-        token = token_for(self.token, f"the project {self.number} of {owner}")
         api = api_of(site)
-        client = GitHubClient(api, token, timeout=self.timeout, retry_delays=self.retry_delays)
-        graphql = GitHubGraphQL(
-            graphql_of(api), token, timeout=self.timeout, retry_delays=self.retry_delays
+        patience = Patience(self.timeout, self.retry_delays)
+        what = f"the project {self.number} of {owner}"
+        credential = credential_for(
+            self.token, self.app, api, [home] if home else [], what, patience, owner
         )
+        client = GitHubClient(api, credential, patience)
+        graphql = GitHubGraphQL(graphql_of(api), credential, patience)
         project = Project(graphql, owner, self.number, self.status_field)
         return GitHubProjectAdapter(
             client, project, repository=home, closes=self.closes, assigns=self.assign

@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from athanore.testing.doubles import wire
+from athanore.testing.doubles.github.apps import AppTables
 from athanore.testing.doubles.github.endpoints import ENDPOINTS, Call, Handler
 from athanore.testing.doubles.github.issues_graphql import IssueTables
 from athanore.testing.doubles.github.project import ProjectTables
@@ -41,12 +42,14 @@ class Wire(wire.Wire[Limit]):
     Attributes:
         others: further repositories, by `owner/name` in small letters.
         project: over the issues of the repositories; None if there is none.
+        app: a GitHub App that is installed on the repositories.
     """
 
     state: State
     pulls: Pulls
     others: dict[str, State] = field(default_factory=dict[str, State])
     project: ProjectTables | None = None
+    app: AppTables = field(default_factory=AppTables)
     check: Check | None = None
     remaining: int = QUOTA
 
@@ -118,7 +121,7 @@ def _graphql_answer(wire: Wire, schema: Schema, request: Request, body: Row) -> 
         told = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
         return _finish(wire, JSONResponse(told))
     try:
-        _account(wire.state, request)
+        _account(wire, request)
     except RefusalError as exc:
         return JSONResponse(exc.body, exc.status)
     wrong = schema.invalid(document)
@@ -152,7 +155,7 @@ def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: obj
     try:
         _check_limit(wire)
         call = Call(
-            wire.state_of(request), _account(wire.state, request), request, body, wire.pulls
+            wire.state_of(request), _account(wire, request), request, body, wire.pulls, wire.app
         )
         result, status, more = handler(call)
         response = _told(wire, request, result, status, more)
@@ -215,9 +218,16 @@ def _check_limit(wire: Wire) -> None:
     raise RefusalError(403, said, headers=headers)
 
 
-def _account(state: State, request: Request) -> Account:
+def _account(wire: Wire, request: Request) -> Account:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    account = state.accounts.get(token) if scheme.lower() == "bearer" else None
+    now = wire.state.now()
+    if scheme.lower() == "bearer" and request.url.path.endswith(
+        ("/installation", "/access_tokens")
+    ):
+        wire.app.check(token, now)
+        return Account("octo-agents", is_installation=True)
+    known = wire.state.accounts.get(token) or wire.app.account(token, now)
+    account = known if scheme.lower() == "bearer" else None
     if account is None:
         raise RefusalError(401, "Bad credentials")
     if not request.headers.get("user-agent"):

@@ -9,6 +9,7 @@ from typing import cast
 from urllib.parse import urlencode
 
 from athanore.testing.doubles import rest
+from athanore.testing.doubles.github.apps import AppTables
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import (
     Account,
@@ -27,6 +28,7 @@ class Call(rest.Call[State, Account]):
     """One request, by somebody whom the double knows."""
 
     pulls: Pulls
+    app: AppTables
 
     def repository(self, *, write: bool = False) -> State:
         """The repository that the path names, if the account sees it, and may change its issues."""
@@ -39,7 +41,8 @@ class Call(rest.Call[State, Account]):
             raise RefusalError(301, "Moved Permanently", url=state.moved_to, headers=headers)
         if write and not self.account.may_write:
             headers = {"x-accepted-github-permissions": "issues=write"}
-            said = "Resource not accessible by personal access token"
+            whose = "integration" if self.account.is_installation else "personal access token"
+            said = f"Resource not accessible by {whose}"
             raise RefusalError(403, said, headers=headers)
         return state
 
@@ -92,6 +95,20 @@ def get_user(call: Call) -> Answer:
         "user_view_type": "public",
     }
     return row | more, 200, {}
+
+
+def get_installation(call: Call) -> Answer:
+    return call.app.told(call.repository().owner), 200, {}
+
+
+def get_installation_of_org(call: Call) -> Answer:
+    if call.arg("org").lower() != call.state.owner.lower():
+        raise not_found()
+    return call.app.told(call.state.owner), 200, {}
+
+
+def create_installation_token(call: Call) -> Answer:
+    return call.app.new_token(call.arg("installation_id"), call.state.now()), 201, {}
 
 
 def check_assignee(call: Call) -> Answer:
@@ -260,6 +277,9 @@ _ISSUE = f"{_REPO}/issues/{{issue_number}}"
 ENDPOINTS: Mapping[tuple[str, str], Handler] = MappingProxyType(
     {
         ("GET", "/user"): get_user,
+        ("GET", f"{_REPO}/installation"): get_installation,
+        ("GET", "/orgs/{org}/installation"): get_installation_of_org,
+        ("POST", "/app/installations/{installation_id}/access_tokens"): create_installation_token,
         ("GET", f"{_REPO}/assignees/{{assignee}}"): check_assignee,
         ("GET", f"{_REPO}/issues"): list_issues,
         ("POST", f"{_REPO}/issues"): create_issue,

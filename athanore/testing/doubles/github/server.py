@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from athanore.forges.github import GitHubForge
+from athanore.queue_adapters.github.access.app import GitHubApp
 from athanore.queue_adapters.github.backend import GitHubBoard
 from athanore.queue_adapters.github.projects.backend import GitHubProjectBoard
 from athanore.testing.doubles.github.app import (
@@ -57,6 +58,12 @@ class GitHubDouble:
         }
         return GitHubBoard(self.repository, **(defaults | options))
 
+    def app(self, **options: Any) -> GitHubApp:
+        """What a user would write for the app that is installed on the repository."""
+        app = self.wire.app
+        defaults: dict[str, Any] = {"id": app.id, "key": app.key}
+        return GitHubApp(**(defaults | options))
+
     @property
     def project(self) -> ProjectTables:
         """The project, of a double that has one."""
@@ -100,6 +107,7 @@ class GitHubDouble:
         with self.wire.lock:
             self.state.clear()
             self.wire.pulls.clear()
+            self.wire.app.clear()
             self.state.accounts[TOKEN] = Account(BOT)
             self.state.collaborators |= {BOT, PERSON}
             self.wire.clear()

@@ -4,39 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Final
-
-from pydantic import SecretStr
 
 from athanore.errors import AnswerLostError, BoardAccessError, BoardUnavailableError
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.tracker.answers import MissingError, RefusedValueError
-from athanore.queue_adapters.tracker.tokens import TokenVariables, first_set, variables_with
 
 logger = logging.getLogger(__name__)
-
-OWN_VARIABLE: Final = "ATHANORE_GITHUB_TOKEN"
-"""The board's token, for people whose agents have another one in GITHUB_TOKEN."""
-
-COMMON_VARIABLES: Final = ("GITHUB_TOKEN", "GH_TOKEN")
-
-
-class _Variables(TokenVariables):
-    athanore_github_token: SecretStr | None = None
-    github_token: SecretStr | None = None
-
-
-def token_of_the_environment() -> str | None:
-    """The token that is set; the board's own first."""
-    found = _Variables()
-    return first_set((found.athanore_github_token, found.github_token))
-
-
-def secret_variables(token: str) -> frozenset[str]:
-    """The variables that agents must not inherit."""
-    return variables_with(token, COMMON_VARIABLES) | {OWN_VARIABLE}
 
 
 class Account:
@@ -53,11 +28,6 @@ class Account:
         """Whom a claim assigns; None where nobody is to be, or GitHub would not take him."""
         return self._logins.get("me") if self._assigns else None
 
-    @property
-    def secret_env(self) -> frozenset[str]:
-        """The variables that hold the token."""
-        return secret_variables(self._client.token)
-
     def check(self) -> None:
         """Make sure that the token's account sees the repository, and may change its issues.
 
@@ -67,6 +37,7 @@ class Account:
         Raises:
             BoardAccessError: it does not, or may not; the message names the permission.
         """
+        self._client.credential.check({"issues": "write"})
         self._repository.check_visible()
         try:
             self._client.write("POST", f"{self._repository.path}/issues", {"title": ""})
@@ -78,10 +49,12 @@ class Account:
             raise self._repository.invisible(exc) from exc
 
     def _load(self, _key: str) -> str | None:
+        if self._client.credential.is_app:
+            return None
         try:
             login = str(self._client.get("user")["login"])
         except (BoardAccessError, MissingError) as exc:
-            # An app's installation has no user, and its token may not ask for one.
+            # The token of an app's installation, or of a workflow, has no user.
             logger.info("Claims assign nobody: %s", exc, extra={"action": "github_assigns_nobody"})
             return None
         try:
