@@ -1,4 +1,7 @@
-"""Issues of a GitHub repository: an agent works on those in Todo, people look at its work."""
+"""Issues of a GitHub repository: an agent works on those in Todo, people look at its work.
+
+Without an account: `python offline.py` runs the same on a GitHub of its own.
+"""
 
 import os
 import shlex

@@ -61,6 +61,24 @@ class TestGitHubDouble(GitHubContract):
 
 
 @pytest.mark.nightly
+class TestSeveralRepositories(GitHubContract):
+    """Two repositories, of which the first gets what is made."""
+
+    assignees = (PERSON, BOT)
+    missing_id = "website-999999"
+
+    @pytest.fixture
+    def adapter(self) -> Iterator[QueueAdapter]:
+        labels = [f"agent:{queue}" for queue in QUEUES]
+        others = ["octo-org/api"]
+        with github_double(labels=labels, others=others, check=Description().check) as github:
+            adapter = github.board(*others).create_adapter()
+            yield adapter
+            adapter.close()
+            assert github.wire.violations == []
+
+
+@pytest.mark.nightly
 class TestRealGitHub(GitHubContract):
     @pytest.fixture
     def adapter(self) -> Iterator[QueueAdapter]:

@@ -126,6 +126,23 @@ def test_github(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatc
         assert github.state.issue(number)["state"] == "closed"
 
 
+@pytest.mark.nightly
+def test_github_project(tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with github_double("octo-org/website", (), project=("octo-org", 1)) as github:
+        github.project.start_anew(["Todo", "In Progress", "Review", "Done", "Failed"])
+        monkeypatch.setenv("GITHUB_SERVER_URL", github.url)
+        monkeypatch.setenv("ATHANORE_GITHUB_TOKEN", TOKEN)
+        dispatcher = load("github_project", tmp_path, monkeypatch)
+        row = github.issue("Fix crash")
+        github.project.add(row, "Todo")
+        comments = run_all(dispatcher, prefect_api, ["website-1"], "Review")
+        assert comments == {"website-1": ["Said hello, from a shell."]}
+        assert github.project.column(row) == "Review"
+        dispatcher.board.move_task("website-1", "Done")
+        assert (github.project.column(row), row["state"]) == ("Done", "closed")
+        assert github.wire.violations == []
+
+
 def test_issue_to_pull_request(
     tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

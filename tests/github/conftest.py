@@ -46,6 +46,7 @@ def github(server: GitHubDouble) -> Iterator[GitHubDouble]:
 def adapter(github: GitHubDouble) -> Iterator[GitHubAdapter]:
     """The bot's adapter."""
     adapter = github.board().create_adapter()
+    assert isinstance(adapter, GitHubAdapter)
     yield adapter
     adapter.close()
 

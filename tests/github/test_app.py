@@ -39,6 +39,7 @@ def no_app_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def of_app(github: GitHubDouble) -> Iterator[GitHubAdapter]:
     adapter = github.board(token=None, app=github.app()).create_adapter()
+    assert isinstance(adapter, GitHubAdapter)
     yield adapter
     adapter.close()
 

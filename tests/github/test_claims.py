@@ -16,6 +16,7 @@ from athanore.errors import (
 from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github.adapter import GitHubAdapter
+from athanore.queue_adapters.github.several import GitHubRepositories
 from athanore.testing.doubles.github import GitHubDouble
 from athanore.testing.queue_contract import at_once
 
@@ -23,7 +24,7 @@ TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
 LABEL = {queue: f"agent:{queue}" for queue in (TODO, PROGRESS, DONE)}
 
 
-def claim(adapter: GitHubAdapter, task_id: str = "1") -> Task:
+def claim(adapter: GitHubAdapter | GitHubRepositories, task_id: str = "1") -> Task:
     return claim_task(adapter, task_id, source_queue=TODO, target_queue=PROGRESS)
 
 
@@ -54,7 +55,7 @@ def test_a_move_touches_no_other_label(
 def test_of_claims_of_several_processes_at_once_one_wins(github: GitHubDouble, issue: int) -> None:
     adapters = [github.board().create_adapter() for _ in range(6)]
 
-    def attempt(adapter: GitHubAdapter) -> Task | None:
+    def attempt(adapter: GitHubAdapter | GitHubRepositories) -> Task | None:
         try:
             return claim(adapter)
         except TaskMovedError:

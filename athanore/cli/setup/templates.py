@@ -288,6 +288,11 @@ _GITHUB_ENV = """\
 # https://github.com/settings/personal-access-tokens/new
 ATHANORE_GITHUB_TOKEN=
 
+# Or a GitHub App instead of that token, with the same permission: docs/boards.md says how.
+# In the key the line breaks may be written as \\n.
+# ATHANORE_GITHUB_APP_ID=
+# ATHANORE_GITHUB_APP_KEY=
+
 # Agents do not get that token. If they are to use gh or git, set GITHUB_TOKEN in the environment
 # in which run.py starts, to a token of their own.
 """

@@ -31,6 +31,10 @@ class GitHubAdapter(LabelBoard[Issue]):
 
     A poll costs one request, shared with all that ask within 1.5 seconds; nothing of GitHub's limit
     if nothing has changed. The tasks of a queue come oldest issue first: labels have no order.
+
+    Args:
+        called: the ids of issues on the board; by default their numbers in this repository.
+        share: how many repositories share what is left of the account's requests.
     """
 
     def __init__(
@@ -44,9 +48,12 @@ class GitHubAdapter(LabelBoard[Issue]):
         closes: Collection[str],
         assigns: bool,
         now: Callable[[], float] = time.monotonic,
+        called: Callable[[Reference], str | None] | None = None,
+        share: int = 1,
     ) -> None:
         self._client = client
-        self._repository = Repository(client, repository, now)
+        self._repository = Repository(client, repository, now, share)
+        self._called = called or self._own
         self._relations = relations
         labels = Labels(LabelNames(client, self._repository.path).read, family)
         super().__init__(self._repository, labels, Deliveries(repository))
@@ -120,7 +127,10 @@ class GitHubAdapter(LabelBoard[Issue]):
     @override
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """Return the open issues of the queues, with what blocks them, and without comments."""
-        ready = self.ready(queue_names)
+        return self.tasks_of(self.ready(queue_names))
+
+    def tasks_of(self, ready: Sequence[tuple[str, Issue]]) -> list[Task]:
+        """Issues that are in queues as tasks, with what blocks them."""
         blockers = self._relations.blockers(issue for _, issue in ready)
         return [
             replace(self.task(issue, queue), blocked_by=self._ids(blockers.get(issue.node_id, ())))
@@ -217,5 +227,8 @@ class GitHubAdapter(LabelBoard[Issue]):
 
     def _ids(self, references: Sequence[Reference]) -> tuple[str, ...]:
         """The tasks of this board that issues are; those of other repositories are none."""
-        own = self._repository.name.lower()
-        return tuple(str(one.number) for one in references if one.repository.lower() == own)
+        return tuple(id_ for one in references if (id_ := self._called(one)) is not None)
+
+    def _own(self, reference: Reference) -> str | None:
+        is_own = reference.repository.lower() == self._repository.name.lower()
+        return str(reference.number) if is_own else None

@@ -1,4 +1,4 @@
-"""What a user writes: `GitHubBoard("owner/repository")`, a repository whose labels are queues."""
+"""What a user writes: `GitHubBoard("owner/repository")`, repositories whose labels are queues."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from athanore.errors import ConfigurationError
 if TYPE_CHECKING:
     from athanore.queue_adapters.github.access.app import GitHubApp
     from athanore.queue_adapters.github.adapter import GitHubAdapter
+    from athanore.queue_adapters.github.several import GitHubRepositories
 
 LONGEST_LABEL: Final = 50
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
@@ -20,13 +21,14 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class GitHubBoard:
-    """The open issues of a repository; an issue's queue is the label that it has of the board's.
+    """The open issues of one or more repositories; a label of an issue is its queue.
 
     By default the labels that begin with `agent:` are the queues: an issue with the label
     `agent:Todo` is in the queue `Todo`. Makes the adapter when the dispatcher runs.
 
     Attributes:
-        repository: as `owner/name`.
+        repository: as `owner/name`, or several of them. With several a task's id names its
+            repository (`website-12`), and new tasks are opened in the first.
         prefix: what the labels of the board begin with; the rest of a label is its queue's name.
         queues: the board's labels by queue, instead of a prefix: `{"Todo": "ready", ...}`.
         token: a token of the account whom the agents act as; by default that in
@@ -42,7 +44,7 @@ class GitHubBoard:
         retry_delays: how long to wait before each repetition of a read that failed in passing.
     """
 
-    repository: str
+    repository: str | Sequence[str]
     prefix: str = "agent:"
     queues: Mapping[str, str] | None = None
     token: str | None = field(default=None, repr=False)
@@ -53,7 +55,7 @@ class GitHubBoard:
     timeout: timedelta = timedelta(seconds=20)
     retry_delays: Sequence[timedelta] = (timedelta(seconds=0.5), timedelta(seconds=2))
 
-    def create_adapter(self) -> GitHubAdapter:
+    def create_adapter(self) -> GitHubAdapter | GitHubRepositories:
         """Make the adapter; no request is sent yet.
 
         Raises:
@@ -65,29 +67,58 @@ class GitHubBoard:
         from athanore.queue_adapters.github.adapter import GitHubAdapter
         from athanore.queue_adapters.github.client import GitHubClient
         from athanore.queue_adapters.github.graphql import GitHubGraphQL
-        from athanore.queue_adapters.github.relations import Relations
+        from athanore.queue_adapters.github.issues import Ids
+        from athanore.queue_adapters.github.relations import Reference, Relations
+        from athanore.queue_adapters.github.several import GitHubRepositories
         from athanore.queue_adapters.tracker.labels import Family
 
-        repository = repository_of(self.repository, "GitHubBoard")
+        names = self._names()
         check_closes(self.closes, "GitHubBoard")
         site = read_address(self.url, "GitHubBoard: url", "https://github.example.com")
         family = Family.of("GitHubBoard", LONGEST_LABEL, self.prefix, self.queues)
         api = api_of(site)
         patience = Patience(self.timeout, self.retry_delays)
-        credential = credential_for(
-            self.token, self.app, api, [repository], f"GitHub's {repository}", patience
-        )
+        what = f"GitHub's {', '.join(names)}"
+        credential = credential_for(self.token, self.app, api, names, what, patience)
         client = GitHubClient(api, credential, patience)
-        graphql = GitHubGraphQL(graphql_of(api), credential, patience)
-        return GitHubAdapter(
-            client,
-            repository,
-            family,
-            Relations(graphql),
-            site=site,
-            closes=frozenset(self.closes),
-            assigns=self.assign,
-        )
+        relations = Relations(GitHubGraphQL(graphql_of(api), credential, patience))
+        ids = Ids(names[0].partition("/")[0])
+
+        def called(reference: Reference) -> str | None:
+            """The id of an issue; None of one that is in no repository of the board."""
+            is_ours = reference.repository.lower() in (name.lower() for name in names)
+            return ids.of(reference.repository, reference.number) if is_ours else None
+
+        parts = {
+            name: GitHubAdapter(
+                client,
+                name,
+                family,
+                relations,
+                site=site,
+                closes=frozenset(self.closes),
+                assigns=self.assign,
+                called=called if len(names) > 1 else None,
+                share=len(names),
+            )
+            for name in names
+        }
+        return GitHubRepositories(parts, ids) if len(names) > 1 else parts[names[0]]
+
+    def _names(self) -> list[str]:
+        """The repositories that the user has named.
+
+        Raises:
+            ConfigurationError: there are none, or one twice.
+        """
+        given = [self.repository] if isinstance(self.repository, str) else list(self.repository)
+        names = [repository_of(name, "GitHubBoard") for name in given]
+        if not names or len({name.lower() for name in names}) < len(names):
+            raise ConfigurationError(
+                f"GitHubBoard: {self.repository!r} must name repositories, each once, such as "
+                '["octo-org/website", "octo-org/api"].'
+            )
+        return names
 
 
 def repository_of(text: str, board: str) -> str:

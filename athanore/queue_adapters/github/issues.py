@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from athanore.errors import TaskNotFoundError
 from athanore.models import Comment, Task
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
+_ID = re.compile(r"(?:([A-Za-z0-9-]+)[~/])?([A-Za-z0-9._-]+)[-#]([1-9][0-9]{0,9})")
 _MAY_WRITE = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
@@ -71,6 +73,33 @@ class Issue:
             checklist(self.body),
             url=self.url,
         )
+
+
+class Ids:
+    """How issues of several repositories are called as tasks.
+
+    Args:
+        owner: whose repositories are called by their names alone.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+
+    def of(self, repository: str, number: int) -> str:
+        """The id of an issue: `website-12`, or `other~website-12` of another owner."""
+        owner, _, name = repository.partition("/")
+        is_own = owner.lower() == self._owner.lower()
+        return f"{name}-{number}" if is_own else f"{owner}~{name}-{number}"
+
+    def read(self, task_id: str) -> tuple[str, int]:
+        """The repository and the number in an id, or in what people type: `website#12`.
+
+        Raises:
+            TaskNotFoundError: it is none.
+        """
+        if (found := _ID.fullmatch(task_id)) is None:
+            raise TaskNotFoundError(task_id)
+        return f"{found[1] or self._owner}/{found[2]}", int(found[3])
 
 
 def is_id(task_id: str) -> bool:

@@ -48,7 +48,11 @@ class Repository:
     """The issues of one repository, and what is done with them."""
 
     def __init__(
-        self, client: GitHubClient, name: str, now: Callable[[], float] = time.monotonic
+        self,
+        client: GitHubClient,
+        name: str,
+        now: Callable[[], float] = time.monotonic,
+        share: int = 1,
     ) -> None:
         self.name = name
         self.path = f"repos/{name}"
@@ -57,7 +61,7 @@ class Repository:
             Issues(client, self.path),
             now,
             order=lambda issue: issue.number,
-            spacing=client.quotas.between_reads,
+            spacing=lambda: client.quotas.between_reads() * share,
         )
         self._authors = Authors(self._is_another)
 

@@ -165,7 +165,7 @@ class LabelBoard[C: Labelled]:
     def delete_queue(self, queue_name: str) -> None:
         """Delete the label of a queue that no issue has, not even a closed one."""
         label = self.label(queue_name, anew=True)
-        if count := self._tracker.issues_with(label):
+        if count := self.issues_with(queue_name):
             raise QueueNotEmptyError(queue_name, count)
         self._change(
             lambda: self._tracker.delete_label(label),
@@ -174,6 +174,10 @@ class LabelBoard[C: Labelled]:
         )
         self._tracker.picture.forget()
         self.queues(anew=True)
+
+    def issues_with(self, queue_name: str) -> int:
+        """Count the issues with the label of a queue, also closed ones."""
+        return self._tracker.issues_with(self.label(queue_name))
 
     # --- webhooks ---
 

@@ -82,10 +82,9 @@ class GitHubApp:
                 "the end of the address of the installation's settings; or leave it out."
             )
         number = int(installation) if installation else None
-        key = self.key or (
-            self.key_file is None and found.athanore_github_app_key
-            and found.athanore_github_app_key.get_secret_value()
-        )  # fmt: skip
+        key = self.key
+        if key is None and self.key_file is None and (secret := found.athanore_github_app_key):
+            key = secret.get_secret_value()
         if not key:
             key = _read(id_, self.key_file or found.athanore_github_app_key_file)
         # In a variable the line breaks may be written as \n.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from athanore.errors import ConfigurationError
 from athanore.http_client.patience import Patience
 from athanore.queue_adapters.github.access.app import (
     GitHubApp,
@@ -42,5 +43,11 @@ def credential_for(
     if token is None and app is None and (token := own_token()) is None:
         app = app_of_the_environment()
     if token is None and app is not None:
+        owners = {name.partition("/")[0].lower() for name in repositories}
+        if len(owners) > 1:
+            raise ConfigurationError(
+                f"{what} are of several owners, and a token of a GitHub App is for one of them; "
+                "make a board for each owner, or set a person's token."
+            )
         return Installation(api, app.signed_by(), places_of(repositories, owner), what, patience)
     return personal(token or common_token(), what)

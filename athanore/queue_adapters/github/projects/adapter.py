@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -35,8 +34,6 @@ from athanore.queue_adapters.tracker.label_board import CLOSED, missing
 from athanore.queue_adapters.tracker.picture import Picture
 
 logger = logging.getLogger(__name__)
-
-_ID = re.compile(r"(?:([A-Za-z0-9-]+)[~/])?([A-Za-z0-9._-]+)[-#]([1-9][0-9]{0,9})")
 
 
 class GitHubProjectAdapter(ProjectQueues):
@@ -138,8 +135,8 @@ class GitHubProjectAdapter(ProjectQueues):
         """The id of the issue that people call `website#12` or `octo-org/website#12`."""
         if "#" not in text:
             return text
-        repository, number = self._parts(text)
-        return self._project.task_id(repository, number)
+        repository, number = self._project.ids.read(text)
+        return self._project.ids.of(repository, number)
 
     # --- tasks ---
 
@@ -186,7 +183,7 @@ class GitHubProjectAdapter(ProjectQueues):
             AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
         check_comment(task_id, text)
-        repository, number = self._parts(task_id)
+        repository, number = self._project.ids.read(task_id)
         with _about(task_id):
             self._of(repository).comment(str(number), text)
 
@@ -285,15 +282,8 @@ class GitHubProjectAdapter(ProjectQueues):
     def _of(self, repository: str) -> Repository:
         return self._repositories.setdefault(repository, Repository(self._client, repository))
 
-    def _parts(self, task_id: str) -> tuple[str, int]:
-        """The repository and the number in the id of a task."""
-        found = _ID.fullmatch(task_id)
-        if found is None:
-            raise TaskNotFoundError(task_id)
-        return f"{found[1] or self._project.owner}/{found[2]}", int(found[3])
-
     def _item(self, task_id: str) -> Item:
-        repository, number = self._parts(task_id)
+        repository, number = self._project.ids.read(task_id)
         try:
             return self._project.item(repository, number)
         except MissingError as exc:

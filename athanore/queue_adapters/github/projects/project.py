@@ -10,7 +10,7 @@ from athanore.errors import BoardAccessError, ConfigurationError, QueueNotFoundE
 from athanore.http_client.cache import Cache
 from athanore.models import ChecklistItem
 from athanore.queue_adapters.github.graphql import GitHubGraphQL
-from athanore.queue_adapters.github.issues import Issue
+from athanore.queue_adapters.github.issues import Ids, Issue
 from athanore.queue_adapters.github.relations import (
     BLOCKED_BY,
     SUB_ISSUES,
@@ -142,6 +142,7 @@ class Project:
         self.owner = owner
         self.number = project
         self.field = field
+        self.ids = Ids(owner)
         self.quotas = graphql.quotas
         self._graphql = graphql
         self._cache = Cache(self._load, MAX_AGE)
@@ -231,12 +232,6 @@ class Project:
 
     # --- helpers ---
 
-    def task_id(self, repository: str, issue: int) -> str:
-        """The id of an issue as a task: `website-12`, or `other~website-12` of another owner."""
-        owner, _, name = repository.partition("/")
-        own = owner.lower() == self.owner.lower()
-        return f"{name}-{issue}" if own else f"{owner}~{name}-{issue}"
-
     def _item(self, row: Any, card: Json | None) -> Item | None:
         """Read one issue; None for what is none, or hidden from the token."""
         try:
@@ -253,13 +248,13 @@ class Project:
                 str(content["url"]),
             )
             return Item(
-                self.task_id(repository, issue.number),
+                self.ids.of(repository, issue.number),
                 repository,
                 str(content["id"]),
                 issue,
                 None if card is None else str(card["id"]),
                 mapping((card or {}).get("fieldValueByName")).get("optionId"),
-                tuple(self.task_id(o.repository, o.number) for o in blockers_in(content)),
+                tuple(self.ids.of(o.repository, o.number) for o in blockers_in(content)),
                 parts_in(content),
                 not (card and card["isArchived"]),
             )

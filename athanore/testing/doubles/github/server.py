@@ -49,14 +49,15 @@ class GitHubDouble:
         """The requests so far, as `METHOD /path`."""
         return self.wire.log
 
-    def board(self, **options: Any) -> GitHubBoard:
-        """What a user would write for this repository; quick to repeat a read."""
+    def board(self, *others: str, **options: Any) -> GitHubBoard:
+        """What a user would write for this repository, and others; quick to repeat a read."""
         defaults: dict[str, Any] = {
             "token": TOKEN,
             "url": self.url,
             "retry_delays": (timedelta(seconds=0.01),),
         }
-        return GitHubBoard(self.repository, **(defaults | options))
+        repositories = [self.repository, *others] if others else self.repository
+        return GitHubBoard(repositories, **(defaults | options))
 
     def app(self, **options: Any) -> GitHubApp:
         """What a user would write for the app that is installed on the repository."""
@@ -116,6 +117,8 @@ class GitHubDouble:
             for other in self.wire.others.values():
                 other.clear()
                 other.collaborators |= {BOT, PERSON}
+                for label in labels:
+                    other.add_label(label)
 
     def issue(self, title: str, *labels: str, body: str | None = None) -> Row:
         """Have a person open an issue."""
@@ -197,7 +200,8 @@ def github_double(
         check: looks at each exchange; what it raises is kept in `wire.violations`.
         project: owner and number of a project over the issues, which has no columns yet; what is
             asked of it is executed on GitHub's published schema.
-        others: further repositories whose issues may be in the project, as `owner/name`.
+        others: further repositories, as `owner/name`: with the same labels, and their issues may
+            be in the project.
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
