@@ -7,6 +7,8 @@ given back: no task is lost or given up, and none is begun again without need.
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import pytest
 
 from athanore.queue_adapters.base import QueueAdapter
@@ -29,6 +32,8 @@ from tests.gitlab.described import Description as OfGitLab
 from tests.jira.described import Description as OfJira
 from tests.support import wait_until
 
+LOST_SOON = {"ATHANORE_WORKER_LOST_AFTER": "20"}
+CLI = "from athanore.cli import main; main()"
 QUEUES = ("Todo", "Review", "Publish", "In Progress", "Failed", "Done")
 STAGES = QUEUES[:3]
 TASKS = 5
@@ -254,3 +259,85 @@ def test_a_pipeline_goes_on_after_a_kill_a_limit_and_a_revoked_token(
         assert system.processes() == []
     finally:
         system.kill()
+
+
+class Worker:
+    """A second worker of a system's app, as `athanore worker` starts it."""
+
+    def __init__(self, system: System, name: str) -> None:
+        self._log = (system.folder / name).open("wb")
+        env = system.environment | LOST_SOON
+        env["PREFECT_API_URL"] = f"http://127.0.0.1:{system.prefect_port}/api"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLI, "worker", "run.py:dispatcher", "--limit", "1"],
+            cwd=system.folder, env=env, stdin=subprocess.DEVNULL, stdout=self._log,
+            stderr=self._log, start_new_session=True,
+        )  # fmt: skip
+
+    def end(self, sign: signal.Signals) -> int:
+        """Send a signal, and wait for the end."""
+        self.process.send_signal(sign)
+        code = self.process.wait(60)
+        self._log.close()
+        return code
+
+
+def agents_of(system: System) -> Counter[int]:
+    """How many living agents each worker has, by the worker's process."""
+    found: Counter[int] = Counter()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT_HOME") == str(system.home) and (
+                "agent.py" in process.cmdline()
+            ):
+                found.update(parent.pid for parent in process.parents()[:3])
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("board", ["github", "github-project"])
+def test_two_workers_share_a_pipeline_and_each_is_killed(board: str, tmp_path: Path) -> None:
+    with BOARDS[board]() as site, site.adapter() as adapter:
+        guarded = 'if __name__ == "__main__":\n    dispatcher.run()'
+        script = site.script().replace("dispatcher.run()", guarded)
+        system = System(tmp_path / "site", script)
+        (system.folder / "agent.py").write_text(AGENT.replace("sleep(1)", "sleep(3)"))
+        (system.folder / "starts.txt").touch()
+        tasks = [adapter.create_task("Todo", f"Task {n}").id for n in range(TASKS)]
+        try:
+            system.start(**LOST_SOON)
+            second = Worker(system, "second.log")
+            assert system.process is not None
+            both = {system.process.pid, second.process.pid}
+            wait_until("both workers have agents", lambda: both <= agents_of(system).keys(), 120)
+            second.end(signal.SIGKILL)
+            site.limit(3)
+            count = len(begun(system))
+            wait_until("it goes on without it", lambda: len(begun(system)) >= count + 2, 300)
+            third = Worker(system, "third.log")
+            wait_until("the next one helps", lambda: third.process.pid in agents_of(system), 120)
+            system.signal(signal.SIGKILL)
+            system.wait()
+            system.start(**LOST_SOON)
+            if (give_back := site.rob()) is not None:
+                said = "nothing is dispatched until"
+                wait_until("it is noticed", lambda: said in system.log.read_text(), 120)
+                give_back()
+            for task in tasks:
+                wait_until(
+                    f"{task} is done", lambda t=task: adapter.get_task(t).queue_name == "Done", 600
+                )
+            assert third.end(signal.SIGTERM) == 0
+            system.signal(signal.SIGTERM)
+            assert system.wait() == 0
+            counts = Counter(begun(system))
+            assert set(counts) == {f"{task} {stage}" for task in tasks for stage in STAGES}
+            # One agent of each that was killed, and perhaps that of the other, is started again.
+            assert sum(counts.values()) <= len(counts) + 4, counts
+            assert site.violations() == []
+            assert system.processes() == []
+        finally:
+            system.kill()

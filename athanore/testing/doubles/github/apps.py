@@ -29,10 +29,13 @@ class AppTables:
     installation: int | None = 4711
     permissions: dict[str, str] = field(
         default_factory=lambda: {
-            "issues": "write", "metadata": "read", "contents": "write", "pull_requests": "write",
+            "issues": "write",
+            "metadata": "read",
+            "contents": "write",
+            "pull_requests": "write",
             "organization_projects": "write",
         }
-    )  # fmt: skip
+    )
     lasts: timedelta = timedelta(hours=1)
     tokens: dict[str, datetime] = field(default_factory=dict[str, datetime])
     is_suspended: bool = False
@@ -117,12 +120,22 @@ class AppTables:
             raise not_found()
         url = f"https://api.github.test/app/installations/{self.installation}"
         return {
-            "id": self.installation, "account": user(owner), "app_id": 1, "app_slug": "octo-agents",
-            "client_id": self.id, "target_id": 1, "target_type": "Organization",
-            "permissions": dict(self.permissions), "events": ["issues"],
-            "repository_selection": "all", "single_file_name": None, "suspended_at": None,
-            "suspended_by": None, "access_tokens_url": f"{url}/access_tokens",
+            "id": self.installation,
+            "account": user(owner),
+            "app_id": 1,
+            "app_slug": "octo-agents",
+            "client_id": self.id,
+            "target_id": 1,
+            "target_type": "Organization",
+            "permissions": dict(self.permissions),
+            "events": ["issues"],
+            "repository_selection": "all",
+            "single_file_name": None,
+            "suspended_at": None,
+            "suspended_by": None,
+            "access_tokens_url": f"{url}/access_tokens",
             "repositories_url": "https://api.github.test/installation/repositories",
             "html_url": f"https://github.test/settings/installations/{self.installation}",
-            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
-        }  # fmt: skip
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+        }

@@ -56,13 +56,18 @@ class IssueTables:
     def content(self, row: Row) -> Json:
         """An issue as GraphQL tells it."""
         return {
-            "__typename": "Issue", "id": row["node_id"], "number": row["number"],
-            "title": row["title"], "body": row["body"] or "", "url": row["html_url"],
-            "state": row["state"].upper(), "updatedAt": row["updated_at"],
+            "__typename": "Issue",
+            "id": row["node_id"],
+            "number": row["number"],
+            "title": row["title"],
+            "body": row["body"] or "",
+            "url": row["html_url"],
+            "state": row["state"].upper(),
+            "updatedAt": row["updated_at"],
             "repository": {"nameWithOwner": _name(row)},
             "labels": {"nodes": [{"name": label["name"]} for label in row["labels"]]},
             "assignees": {"nodes": [{"login": user["login"]} for user in row["assignees"]]},
-        }  # fmt: skip
+        }
 
     def _linked(self, issue: Json, table: str, arguments: Mapping[str, Any]) -> Json:
         state = next(
