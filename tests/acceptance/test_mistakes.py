@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.system import ROOT, System
-from tests.support import wait_until
+from tests.support import free_port, wait_until
 
 BOARD: dict[str, dict[str, list[object]]] = {"queues": {"Todo": [], "In Progress": [], "Done": []}}
 SCRIPT = """
@@ -51,7 +51,8 @@ def fails(
         system.kill()
     assert left == []
     assert result.returncode == 2, result.stderr
-    (line,) = result.stderr.splitlines()
+    # The page of the board may be up by then, and says where it is.
+    (line,) = [it for it in result.stderr.splitlines() if "| Board:   http" not in it]
     assert line.startswith("athanore: ")
     return line.removeprefix("athanore: ")
 
@@ -171,13 +172,21 @@ def test_the_port_of_the_task_api_is_in_use(tmp_path: Path, taken_port: int) -> 
 def test_the_port_of_prefect_is_in_use_by_something_else(tmp_path: Path, taken_port: int) -> None:
     message = fails(tmp_path, PREFECT_SERVER_API_PORT=str(taken_port))
     assert f"Port {taken_port}" in message
+    assert "is not Prefect's API (status 404)" in message
     assert "PREFECT_SERVER_API_PORT" in message
 
 
 @pytest.mark.nightly
-def test_a_prefect_server_that_does_not_answer(tmp_path: Path, taken_port: int) -> None:
-    url = f"http://127.0.0.1:{taken_port}/api"
+def test_a_prefect_server_that_does_not_answer(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/api"
     assert f"No Prefect server answers at {url}" in fails(tmp_path, PREFECT_API_URL=url)
+
+
+@pytest.mark.nightly
+def test_an_address_at_which_something_else_answers(tmp_path: Path, taken_port: int) -> None:
+    url = f"http://127.0.0.1:{taken_port}/api"
+    message = fails(tmp_path, PREFECT_API_URL=url)
+    assert f"What answers at {url} is not Prefect's API (status 404)" in message
 
 
 def test_an_api_that_would_be_open_to_everybody(tmp_path: Path) -> None:

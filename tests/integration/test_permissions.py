@@ -31,7 +31,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
         name=app_name("permission"), queue_backend=board, poll_interval=3600, api_port=0,
         default_agent=AcpAgentAdapter(command, permissions="ask"), dead_letter_queue="Failed",
     )  # fmt: skip
-    app.route("Todo", done_queue="Done", timeout=8, stall_timeout=4)(prompt)
+    app.route("Todo", done_queue="Done", timeout=24, stall_timeout=12)(prompt)
     task = board.create_task("Todo", "Fix it").id
     with running(app, prefect_api) as it:
 
@@ -40,7 +40,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
 
         wait_until("it asks", asked)
         begun = monotonic()
-        wait_until("its time would be up", lambda: monotonic() - begun > 9)
+        wait_until("its time would be up", lambda: monotonic() - begun > 25)
         (question,) = asked()
         assert question["question"] == "May the agent use this tool? rm -rf build"
         assert question["choices"] == ["allow", "deny"]

@@ -76,7 +76,10 @@ async def prefect_server(
         yield PrefectServer(url)
         return
     if trouble.answers:
-        logger.warning("%s", trouble.says, extra={"action": "prefect_unhealthy"})
+        raise ConfigurationError(
+            f"Port {port} on {host} is taken: {trouble.says} Set PREFECT_SERVER_API_PORT to a free "
+            "port."
+        )
     await check_port(host, port)
     logger.info(
         "Starting a Prefect server at %s (its first start takes a while) ...",
