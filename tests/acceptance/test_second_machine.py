@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from athanore import SqlBoard
+from athanore.queue_adapters.sql import SqlBoard
 from tests import hosts
 from tests.docs.pages import DOCS
 from tests.harness import app_name
@@ -22,7 +22,8 @@ CLI = "from athanore.cli import main; main()"
 SECRET = "a-long-secret-of-ours"
 
 SCRIPT = """\
-from athanore import AgentDispatcher, SqlBoard
+from athanore import AgentDispatcher
+from athanore.queue_adapters.sql import SqlBoard
 
 dispatcher = AgentDispatcher(
     name={name!r}, command="{python} agent.py {hold}", poll_interval=5, max_concurrent_agents=8,
@@ -96,8 +97,6 @@ def test_a_second_machine_takes_its_share_through_a_tunnel(tmp_path: Path) -> No
     prefect, api, hold = free_port(), free_port(), tmp_path / "hold"
     hold.touch()
     board = SqlBoard(tmp_path / "board.db")
-    for queue in ("Todo", "In Progress", "Done"):
-        board.create_queue(queue)
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     (first / "agent.py").write_text(AGENT)
