@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -27,7 +31,7 @@ from athanore.runs.connection.clock import Clock
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.testing.agent_contract import AgentAdapterContract, Behaviour, Case, CaseMaker
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import clean_environment, wait_until
 
 LINES = {"succeeds": "hello from the agent", "fails": "it went wrong"}
 
@@ -209,3 +213,57 @@ def test_it_works_in_an_app_and_ends_with_its_attempt(played: Played) -> None:
         assert states == {"succeeds": "COMPLETED", "hangs": "CANCELLED"}
         (key,) = [r["idempotency_key"] for r in others() if r["parameters"]["act"] == "hangs"]
         assert key == f"athanore-agent/{work['id']}/1"
+
+
+SERVED = """\
+import os, pathlib, time
+from prefect import flow
+
+@flow(log_prints=True)
+def {name}(seconds: int, said: str):
+    print(said)
+    pathlib.Path("pid").write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    {name}.serve(name="one", pause_on_shutdown=False)
+"""
+
+
+@pytest.mark.nightly
+def test_a_process_of_prefect_works_for_it_and_ends_with_a_cancelled_task(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    """The deployment is served as Prefect's own documentation says: by `flow.serve()`."""
+    name = f"served_{uuid4().hex[:8]}"
+    (tmp_path / "served.py").write_text(SERVED.format(name=name))
+    env = clean_environment(tmp_path / "home")
+    env |= {"PREFECT_API_URL": prefect_api, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    board = MemoryAdapter(["Todo", "In Progress", "Done"])
+    app = AgentDispatcher(name=app_name("served"), queue_backend=board, api_port=0, poll_interval=1)
+    flow_name = name.replace("_", "-")
+    agent = FlowAgent(f"{flow_name}/one", lambda job: {"seconds": 600, "said": job.prompt})
+    app.route("Todo", done_queue="Done", agent=agent)(prompt)
+    pid = tmp_path / "pid"
+    command = [sys.executable, "served.py"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log) as server,
+    ):
+        try:
+            with running(app, prefect_api) as it:
+                filters = {"flows": {"name": {"any_": [flow_name]}}}
+                wait_until("it is served", lambda: it.prefect.post("/deployments/filter", filters))
+                task = board.create_task("Todo", "Fix it").id
+                wait_until("its flow works", lambda: pid.is_file() and pid.read_text())
+                works = psutil.Process(int(pid.read_text()))
+                it.prefect.cancel(it.prefect.working(task)["id"])
+                assert it.prefect.ended(task)["state_type"] == "CANCELLED"
+                wait_until("its process has ended", lambda: not works.is_running())
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+    assert board.get_task(task).queue_name == "In Progress"
