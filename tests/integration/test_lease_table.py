@@ -319,8 +319,8 @@ def test_prefect_is_restored_from_a_backup(tmp_path: Path) -> None:
 def test_prefects_own_process_workers(tmp_path: Path, prefect_api: str) -> None:
     """Each run is a process of its own, whose agent has a lease of its own.
 
-    A host that is cut off stops its agent as others do, and returns the task when it is back:
-    nobody else sees that a process of Prefect's own worker is lost.
+    A host that is cut off stops its agent as others do. Nobody sees by itself that a process of
+    Prefect's own worker is lost, so that its task waits for an automation, or a person.
     """
     hosts.require()
     lost_after = 60
@@ -350,9 +350,7 @@ def test_prefects_own_process_workers(tmp_path: Path, prefect_api: str) -> None:
         (life,) = fleet.lives("1")
         assert life.last < cut + lost_after
         made[0].connect()
-        wait_until("the task has another agent", lambda: len(fleet.lives("1")) > 1)
         assert fleet.works("2", "b")
-        fleet.all_done(["1", "2"])
-    never_two(fleet, "1")
-    assert fleet.comments("1") == ["Worker was cut off from Prefect; returned to queue, attempt 1."]
+        fleet.all_done(["2"])
+    assert len(fleet.lives("1")) == 1
     assert (len(fleet.lives("2")), fleet.comments("2")) == (1, [])
