@@ -153,6 +153,7 @@ class WrongQueue:
     wanted: str
     why: Literal["missing", "misnamed", "closed"]
     says: str
+    is_like_another: bool = False
 
 
 def wrong_queues(route: object, board: QueueAdapter, queues: Sequence[Queue]) -> list[WrongQueue]:
@@ -179,7 +180,7 @@ def wrong_queues(route: object, board: QueueAdapter, queues: Sequence[Queue]) ->
             close = get_close_matches(wanted, existing, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             says = f"the board has no queue {wanted!r} ({option}).{hint}"
-            found.append(WrongQueue(option, wanted, "missing", says))
+            found.append(WrongQueue(option, wanted, "missing", says, bool(close)))
         elif queue.name != wanted:
             says = (
                 f"the queue {wanted!r} ({option}) is called {queue.name!r} in another option; call "

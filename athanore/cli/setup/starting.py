@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from athanore.cli.context import AppArgument, AsJson, app_name, find_app
-from athanore.cli.output import console, print_json, say
+from athanore.cli.output import console, print_json, say, warn
 from athanore.cli.setup.agent_choice import (
     AGENTS,
     BUILT_IN,
@@ -141,12 +141,26 @@ def _tell_next(folder: Path, board: BoardKind, agent: AgentKind) -> None:
     say(f"  {place}python run.py", "bold")
 
 
-def doctor(app: AppArgument = None, /, *, json: AsJson = False) -> int:
-    """Look at everything that an app needs, and say what to mend. Changes nothing.
+def doctor(
+    app: AppArgument = None,
+    /,
+    *,
+    fix: Annotated[
+        bool, Parameter(negative="", help="Make the queues that are missing on the board first.")
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Look at everything that an app needs, and say what to mend. Without --fix it changes nothing.
 
     The exit code is 1 if something fails.
     """
     from athanore.launch.inspection.doctor import examine
+
+    if fix:
+        from athanore.launch.inspection.mending import make_queues
+
+        for queue in make_queues(find_app(app)[1]):
+            warn(f"The board has the queue {queue!r} now.")
 
     return _show(asyncio.run(examine(app_name(app), lambda name: find_app(name)[1])), json)
 
