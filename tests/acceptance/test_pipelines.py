@@ -32,7 +32,7 @@ from tests.gitlab.described import Description as OfGitLab
 from tests.jira.described import Description as OfJira
 from tests.support import wait_until
 
-LOST_SOON = {"ATHANORE_WORKER_LOST_AFTER": "20"}
+OF_WORKERS = {"ATHANORE_WORKER_LOST_AFTER": "20", "ATHANORE_WORKER_LIMIT": "1"}
 CLI = "from athanore.cli import main; main()"
 QUEUES = ("Todo", "Review", "Publish", "In Progress", "Failed", "Done")
 STAGES = QUEUES[:3]
@@ -266,10 +266,10 @@ class Worker:
 
     def __init__(self, system: System, name: str) -> None:
         self._log = (system.folder / name).open("wb")
-        env = system.environment | LOST_SOON
+        env = system.environment | OF_WORKERS
         env["PREFECT_API_URL"] = f"http://127.0.0.1:{system.prefect_port}/api"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLI, "worker", "run.py:dispatcher", "--limit", "1"],
+            [sys.executable, "-c", CLI, "worker", "run.py:dispatcher"],
             cwd=system.folder, env=env, stdin=subprocess.DEVNULL, stdout=self._log,
             stderr=self._log, start_new_session=True,
         )  # fmt: skip
@@ -308,7 +308,7 @@ def test_two_workers_share_a_pipeline_and_each_is_killed(board: str, tmp_path: P
         (system.folder / "starts.txt").touch()
         tasks = [adapter.create_task("Todo", f"Task {n}").id for n in range(TASKS)]
         try:
-            system.start(**LOST_SOON)
+            system.start(**OF_WORKERS)
             second = Worker(system, "second.log")
             assert system.process is not None
             both = {system.process.pid, second.process.pid}
@@ -321,7 +321,7 @@ def test_two_workers_share_a_pipeline_and_each_is_killed(board: str, tmp_path: P
             wait_until("the next one helps", lambda: third.process.pid in agents_of(system), 120)
             system.signal(signal.SIGKILL)
             system.wait()
-            system.start(**LOST_SOON)
+            system.start(**OF_WORKERS)
             if (give_back := site.rob()) is not None:
                 said = "nothing is dispatched until"
                 wait_until("it is noticed", lambda: said in system.log.read_text(), 120)

@@ -22,6 +22,7 @@ import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult
 from athanore.agent_adapters.base import AgentJob
+from athanore.queue_adapters.tracker.picture import MAX_AGE
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from tests.github.described import Description
 from tests.harness import Running, app_name, prompt, running
@@ -82,7 +83,9 @@ def by_kind(log: list[str]) -> Counter[str]:
 def test_a_thousand_issues_in_a_queue(prefect_api: str) -> None:
     with github_double(labels=LABELS, check=Description().check) as github:
         for n in range(ISSUES):
-            github.issue(f"issue {n}", "agent:Todo")
+            row = github.issue(f"issue {n}", "agent:Todo")
+            # Of long ago: what has changed in the last minute is read again and again.
+            row["created_at"] = row["updated_at"] = "2026-01-01T00:00:00Z"
         agents = Agents()
         began = time.monotonic()
         app = app_on(github, agents, 2, timedelta(seconds=5))
@@ -121,7 +124,8 @@ def test_a_thousand_issues_in_a_queue(prefect_api: str) -> None:
         assert runs_of(it) <= ISSUES + 2
         lists_only = {f"GET {REPO}/issues", f"GET {REPO}/labels"}
         assert set(by_kind(idle)) <= lists_only
-        assert len(idle) <= span / 5 + 3 and idle_counted <= 2
+        assert len(idle) <= span / MAX_AGE + 5, "a reading answers all polls, and is one page"
+        assert idle_counted <= 10, "an unchanged list does not count"
         assert len(each) / ended <= 12
         assert github.wire.violations == []
 
