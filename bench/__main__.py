@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import agents, board, crowd, dispatching, fleet, growth, idle, stays, task_api
+from bench import agents, board, crowd, dispatching, fleet, growth, idle, stays, task_api, told
 from bench.rig import TINY, Rig, Sizes
 from bench.table import Row, save, show
 
@@ -30,6 +30,8 @@ MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "memory": agents.memory,
     "latency": agents.latency,
     "edit": agents.behind_our_back,
+    "database": told.database,
+    "webhook": told.webhook,
     "idle": idle.idle,
     "many": idle.many,
     "kept": stays.kept,

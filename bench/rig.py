@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -306,16 +306,20 @@ class Rig:
         slots: int,
         server: str | None,
         home: Path | None = None,
+        linear: Mapping[str, str] | None = None,
+        sql: str | None = None,
     ) -> tuple[dict[str, str], Board]:
         """The environment of an app of its own, and its board.
 
         Args:
             server: the API of the Prefect server; None has the app start one of its own.
+            linear, sql: another board than the file.
         """
         queues = [*(r.queue for r in routes), "In Progress", DONE, "Backlog"]
         board = Board(self.folder / f"{name}.json", queues)
         options = {
             "name": name, "slots": slots, "board": str(board.path), "done": DONE,
+            "linear": linear, "sql": sql,
             "routes": [
                 {"queue": r.queue, "command": r.command, "prompt": r.prompt, "interval": r.interval}
                 for r in routes
@@ -334,12 +338,17 @@ class Rig:
         *routes: RouteOptions,
         slots: int | None = None,
         sqlite: bool = False,
+        linear: Mapping[str, str] | None = None,
+        sql: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Generator[App]:
         """Run `athanore up` until its routes have been polled once.
 
         Args:
             slots: how many agents may work at once.
             sqlite: let it start its own Prefect server, on SQLite; else it uses `server`.
+            linear, sql: another board than a file, which then is empty.
+            more: further variables.
         """
         name = self.name(prefix)
         server = None if sqlite else self.server
@@ -350,7 +359,10 @@ class Rig:
             slots=slots or self.sizes.slots,
             server=server,
             home=home,
+            linear=linear,
+            sql=sql,
         )
+        env |= more or {}
         prefect_url = server or f"http://127.0.0.1:{env['PREFECT_SERVER_API_PORT']}/api"
         with self.process([athanore(), "up", APP], env, name) as process:
             prefect = Prefect(prefect_url, name)

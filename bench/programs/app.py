@@ -1,9 +1,10 @@
 """The app under test: its routes, board and limits come from the environment.
 
 BENCH_APP holds a JSON object: `name`, `slots`, `board` (a file), `done` (a queue) and `routes`, a
-list of objects with `queue`, `command`, `prompt` and `interval` (seconds). BENCH_LOG names a file
-for the requests that are sent to Prefect and for the pauses of its client; BENCH_POLLED one that
-the first poll writes the time to.
+list of objects with `queue`, `command`, `prompt` and `interval` (seconds); instead of the file, the
+board may be `linear` (the url and the token of a double) or `sql` (an address). BENCH_LOG names a
+file for the requests that are sent to Prefect and for the pauses of its client; BENCH_POLLED one
+that the first poll writes the time to.
 """
 
 import json
@@ -14,7 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import override
 
-from athanore import AgentDispatcher, JsonFileAdapter, Task
+from athanore import AgentDispatcher, JsonFileAdapter, LinearBoard, Task
+from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+from athanore.queue_adapters.sql import SqlBoard
 
 OPTIONS = json.loads(os.environ["BENCH_APP"])
 
@@ -43,10 +46,17 @@ def watch_requests(path: str) -> None:
         logger.addHandler(handler)
 
 
+def chosen_board() -> QueueAdapter | QueueBackend:
+    """The board that is to be measured."""
+    if (linear := OPTIONS["linear"]) is not None:
+        return LinearBoard("ENG", **linear)
+    return SqlBoard(OPTIONS["sql"]) if OPTIONS["sql"] else Board(OPTIONS["board"])
+
+
 dispatcher = AgentDispatcher(
     name=OPTIONS["name"],
     max_concurrent_agents=OPTIONS["slots"],
-    queue_backend=Board(OPTIONS["board"]),
+    queue_backend=chosen_board(),
     shutdown_grace=0,
 )
 

@@ -47,6 +47,11 @@ class System:
             self.board_file.write_text(json.dumps(board))
 
     @property
+    def prefect_url(self) -> str:
+        """The API of the Prefect server that the script starts."""
+        return f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Where this system's home and ports are, and its programs before all others."""
         env = clean_environment(self.home)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardBrokenError,
     BoardUnavailableError,
     ConfigurationError,
 )
-from athanore.queue_adapters.sql import SqlBoard, schema
+from athanore.queue_adapters.sql import SqlBoard, counter, schema
 from tests import postgres
-from tests.support import free_port
+from tests.support import free_port, wait_until
 
 pytestmark = pytest.mark.nightly
 
@@ -151,8 +154,85 @@ def test_writes_of_other_programs_are_counted_once_a_transaction(
         board.create_task("Todo", name)
     assert board.change_stamp() == before + 3
     other.execute(sa.text("UPDATE athanore_task SET labels = '[\"bug\"]'"))
-    assert board.change_stamp() == before + 4
+    wait_until("it is told", lambda: board.change_stamp() == before + 4)
     assert {t.labels for t in board.get_ready_tasks(["Todo"])} == {("bug",)}
+
+
+def test_change_whose_confirmation_is_lost_is_in_doubt(
+    board: SqlBoard, other: sa.Connection
+) -> None:
+    task = board.create_task("Todo", "kept")
+    for statement in (
+        "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON athanore_comment "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_it()",
+    ):
+        other.execute(sa.text(statement))
+    with pytest.raises(AnswerLostError, match="may have been made"):
+        board.add_comment(task.id, "hello")
+    other.execute(sa.text("DROP TRIGGER at_the_commit ON athanore_comment"))
+    board.add_comment(task.id, "hello again")
+    assert [comment.text for comment in board.get_task(task.id).comments] == ["hello again"]
+
+
+def looked(board: SqlBoard) -> int:
+    """How often the counter was read in a hundred looks at the stamp."""
+    seen: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        for _ in range(100):
+            board.change_stamp()
+    finally:
+        event.remove(sa.Engine, "before_cursor_execute", note)
+    return len([s for s in seen if "changes" in s])
+
+
+def test_looking_at_a_board_at_rest_costs_the_server_nothing(
+    board: SqlBoard, other: sa.Connection
+) -> None:
+    board.change_stamp()
+    assert looked(board) <= 1
+    before = board.change_stamp()
+    other.execute(sa.text("INSERT INTO athanore_task (queue, name) VALUES (1, 'told')"))
+    wait_until("it is told", lambda: board.change_stamp() == before + 1, 2)
+    board.create_task("Todo", "our own")
+    assert board.change_stamp() == before + 2
+    assert looked(board) <= 1
+
+
+def test_lost_connection_is_opened_again_and_nothing_is_missed(
+    board: SqlBoard, other: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counter, "CONFIRM_EVERY", 0.2)
+    before = board.change_stamp()
+    ended = other.execute(
+        sa.text(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    )
+    assert ended.scalar_one() >= 1
+    other.execute(sa.text("INSERT INTO athanore_task (queue, name) VALUES (1, 'untold')"))
+    wait_until("it is seen", lambda: board.change_stamp() == before + 1, 5)
+
+
+def test_where_nothing_is_told_the_counter_is_read_each_time(
+    board: SqlBoard, other: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counter, "CONFIRM_EVERY", 0.05)
+    monkeypatch.setattr(schema, "CHANNEL", "nobody_says_anything_here")
+    for _ in range(3):
+        before = board.change_stamp()
+        other.execute(sa.text("UPDATE athanore_task SET place = 1"))
+        other.execute(sa.text("INSERT INTO athanore_task (queue, name) VALUES (1, 'more')"))
+        wait_until("it is seen", lambda b=before: board.change_stamp() > b, 5)
+    monkeypatch.setattr(counter, "CONFIRM_EVERY", 600.0)
+    assert looked(board) == 100
 
 
 def test_board_is_told_from_others_by_a_mark_that_all_hosts_see(

@@ -106,6 +106,25 @@ def test_within_a_limit_nothing_is_asked(jira: JiraDouble, adapter: JiraAdapter)
     assert len(jira.log) == asked
 
 
+def test_reads_become_rare_before_the_bucket_of_a_data_center_is_empty(
+    jira: JiraDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jira.start_anew(TODO, PROGRESS, DONE, deployment="Server")
+    jira.issue("a", TODO)
+    jira.state.bucket = 200, 30
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    adapter = jira.board().create_adapter()
+    adapter.get_ready_tasks([TODO])
+    (quota,) = adapter.quotas()
+    assert (quota.name, quota.limit) == ("requests", 200)
+    assert 20 < quota.remaining <= 30
+    jira.log.clear()
+    for _ in range(10):
+        assert [task.name for task in adapter.get_ready_tasks([TODO])] == ["a"]
+    assert jira.log == [], "a fifth is left: the next read comes in a minute or so"
+    adapter.close()
+
+
 def test_a_revoked_token_and_a_hidden_project_are_told(
     jira: JiraDouble, adapter: JiraAdapter
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,10 +56,16 @@ class Wire:
     app: ASGIApp
     log: list[str] = field(default_factory=list[str])
     faults: list[Fault] = field(default_factory=list[Fault])
+    limited_until: float = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         self.log.append(f"{method} {path}")
+        if (left := self.limited_until - time.monotonic()) > 0:
+            wait = (b"retry-after", str(math.ceil(left)).encode())
+            await _start(send, 429, 0, wait)
+            await send({"type": "http.response.body", "body": b""})
+            return
         fault = next((f for f in self.faults if f.method == method and f.path in path), None)
         if fault is None:
             await self.app(scope, receive, send)
@@ -90,8 +98,8 @@ async def _nowhere(message: Message) -> None:
     del message
 
 
-async def _start(send: Send, status: int, length: int) -> None:
-    headers = [(b"content-type", b"text/html"), (b"content-length", str(length).encode())]
+async def _start(send: Send, status: int, length: int, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", b"text/html"), (b"content-length", str(length).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
@@ -113,6 +121,10 @@ class Server:
     def fail(self, method: str, path: str, kind: Kind, times: int = 1) -> None:
         """Have the next `times` requests fail whose path contains `path`."""
         self.wire.faults.append(Fault(method, path, kind, times))
+
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse everything for a time: Planka has no rate limit, but a proxy may have one."""
+        self.wire.limited_until = time.monotonic() + seconds
 
     def mended(self) -> None:
         """Let requests pass again."""

@@ -68,6 +68,20 @@ def test_trouble_that_stays_is_unavailable(planka: Server, adapter: PlankaAdapte
     assert adapter.get_ready_tasks([TODO]) == []
 
 
+def test_within_a_limit_of_a_proxy_nothing_is_asked(planka: Server, adapter: PlankaAdapter) -> None:
+    card_id = planka.card("Todo", "a")["id"]
+    planka.refuse_for(30)
+    with pytest.raises(BoardUnavailableError) as caught:
+        adapter.add_comment(card_id, "hello")
+    wait = caught.value.retry_after
+    assert wait is not None
+    assert timedelta(seconds=25) < wait <= timedelta(seconds=31)
+    asked = len(planka.log)
+    with pytest.raises(BoardUnavailableError, match="rate limit"):
+        adapter.get_ready_tasks([TODO])
+    assert len(planka.log) == asked
+
+
 # --- lost answers: a write that is unclear is read back ---
 
 

@@ -110,8 +110,7 @@ class SqlBoard:
 
     def change_stamp(self) -> int:
         """Return the number of transactions that changed the board, whoever made them."""
-        with self._database.read() as connection:
-            return connection.execute(sa.select(schema.board.c.changes)).scalar_one()
+        return self._database.changes()
 
     def watched_by(
         self, queue_name: str, watcher: str, place: str, valid_for: timedelta
@@ -160,22 +159,25 @@ class SqlBoard:
     def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
         """Return the tasks of the queues, without comments and checklists, in board order."""
         names = list(dict.fromkeys(queue_names))
-        wanted = [name for name in names if is_storable(name)]
-        query = (
-            sa.select(*rows.COLUMNS)
-            .select_from(_queue.outerjoin(_task))
-            .where(_queue.c.name.in_(wanted))
-            .order_by(_queue.c.number, _task.c.place, _task.c.number)
-        )
-        found: dict[str, list[Task]] = {}
         with self._database.read() as connection:
-            for row in connection.execute(query):
-                tasks = found.setdefault(row.queue_name, [])
-                if row.number is not None:
-                    tasks.append(rows.task_of(row))
+            # Their numbers first: from them PostgreSQL knows how many tasks a queue has, and so
+            # whether to go by the index.
+            named = _queue.c.name.in_([name for name in names if is_storable(name)])
+            rows_of = connection.execute(sa.select(_queue.c.name, _queue.c.number).where(named))
+            numbers = dict(rows_of.tuples().all())
             for name in names:
-                if name not in found:
+                if name not in numbers:
                     raise queries.unknown(connection, name)
+            query = (
+                sa.select(*rows.COLUMNS)
+                .join_from(_task, _queue)
+                .where(_task.c.queue.in_(numbers.values()))
+                .order_by(_task.c.queue, _task.c.place, _task.c.number)
+            )
+            found: dict[str, list[Task]] = {name: [] for name in names}
+            for row in connection.execute(query):
+                if row.queue_name in found:  # or it was renamed a moment ago
+                    found[row.queue_name].append(rows.task_of(row))
         return [task for name in names for task in found[name]]
 
     def get_task(self, task_id: str) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from weakref import finalize
 
 import sqlalchemy as sa
@@ -20,7 +21,14 @@ from athanore.errors import (
 )
 from athanore.queue_adapters.sql import schema
 from athanore.queue_adapters.sql.address import Address
-from athanore.queue_adapters.sql.engines import BEGIN, let_readers_pass, make_engine, make_file
+from athanore.queue_adapters.sql.counter import Counter
+from athanore.queue_adapters.sql.engines import (
+    BEGIN,
+    let_readers_pass,
+    lone_connection,
+    make_engine,
+    make_file,
+)
 from athanore.queue_adapters.sql.faults import translate
 
 _LOCK = 7_280_631_402
@@ -37,6 +45,7 @@ class Database:
         self.address = address
         self._lock = threading.Lock()
         self._engine: sa.Engine | None = None
+        self._counter: Counter | None = None
         self._is_current = False
 
     @contextmanager
@@ -73,8 +82,25 @@ class Database:
         """
         with self._translated():
             self._check_schema()
-            with self._writing() as connection:
-                yield connection
+            try:
+                with self._writing() as connection:
+                    yield connection
+            finally:
+                if self._counter is not None:
+                    self._counter.changed()
+
+    def changes(self) -> int:
+        """Return how many transactions have changed the board, whoever made them.
+
+        Raises:
+            BoardError: see `athanore.queue_adapters.base`.
+        """
+        if self.address.file is not None:
+            with self.read() as connection:
+                return connection.execute(sa.select(schema.board.c.changes)).scalar_one()
+        with self._translated():
+            self._check_schema()
+            return self._counter_of(self.engine()).read()
 
     def prepare(self, queue_names: Sequence[str]) -> None:
         """Make a board if there is none, or bring its tables up to date.
@@ -125,6 +151,15 @@ class Database:
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
+            if self._counter is not None:
+                self._counter.close()
+
+    def _counter_of(self, engine: sa.Engine) -> Counter:
+        with self._lock:
+            if self._counter is None:
+                self._counter = Counter(partial(lone_connection, engine))
+                finalize(self, self._counter.close)
+            return self._counter
 
     @contextmanager
     def _writing(self) -> Generator[sa.Connection]:

@@ -21,8 +21,9 @@ from athanore.queue_adapters.sql.address import Address
 BUSY_TIMEOUT = timedelta(seconds=10)
 """How long a change waits for those of others."""
 
-_KEPT, _MORE = 4, 12
-"""Connections that are kept, and that may be opened beside them: a process has 16 threads."""
+_KEPT, _MORE = 4, 13
+"""Connections that are kept, and that may be opened beside them: a process has 16 threads, and one
+connection tells it of changes."""
 
 BEGIN = "athanore_begin"
 """The option of a connection that says how its transactions begin, on SQLite."""
@@ -76,6 +77,17 @@ def make_engine(address: Address) -> sa.Engine:
         connection.commit()
 
     return engine
+
+
+def lone_connection(engine: sa.Engine) -> sa.Connection:
+    """Open a connection to PostgreSQL to keep; each statement on it is a transaction.
+
+    It is one of the pool's, and must be invalidated before it is closed: nobody else shall have it.
+
+    Raises:
+        SQLAlchemyError: the server does not answer, or refuses us.
+    """
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _sqlite_engine(file: Path) -> sa.Engine:

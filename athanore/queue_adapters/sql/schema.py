@@ -7,6 +7,7 @@ changed: a change of the tables is a further entry of `MIGRATIONS`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -59,6 +60,9 @@ watcher = sa.Table(
     sa.Column("place", sa.Text, nullable=False),
     sa.Column("until", sa.BigInteger, nullable=False),
 )
+
+CHANNEL: Final = "athanore_board"
+"""Where PostgreSQL notifies of changes. Boards in other schemas of the database use it, too."""
 
 _COUNTED = ("athanore_queue", "athanore_task", "athanore_comment")
 
@@ -149,10 +153,18 @@ CREATE TABLE athanore_watcher (
     yield "CREATE INDEX athanore_watcher_queue ON athanore_watcher (queue)"
 
 
-MIGRATIONS = (_first, _second)
+def _third(dialect: str) -> Iterator[str]:
+    """Version 3. Whoever listens is told of each change, when it is committed."""
+    if dialect == "postgresql":
+        yield _POSTGRES_COUNTER.replace("CREATE", "CREATE OR REPLACE", 1).replace(
+            "RETURN NULL", f"PERFORM pg_notify('{CHANNEL}', '');\n    RETURN NULL"
+        )
+
+
+MIGRATIONS = (_first, _second, _third)
 """Each leads from the version of its place to the next: statements for a dialect."""
 
-VERSION = 2
+VERSION = 3
 """The version of the tables that this code works with: as many as there are migrations."""
 
 

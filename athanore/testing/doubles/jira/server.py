@@ -139,6 +139,12 @@ def jira_double(
         return account
 
     def finish(response: Response) -> Response:
+        if state.deployment == "Server" and state.bucket is not None:
+            limit, left = state.bucket
+            state.bucket = limit, max(left - 1, 0)
+            told = {"limit": limit, "remaining": left, "fillrate": 10, "interval-seconds": 60}
+            for name, value in told.items():
+                response.headers[f"x-ratelimit-{name}"] = str(value)
         return response
 
     api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)

@@ -59,6 +59,8 @@ class State:
     key: str
     site: str = ""
     deployment: Literal["Cloud", "Server"] = "Cloud"
+    bucket: tuple[int, int] | None = None
+    """How many requests an account has on Data Center, and is left; None without a limit."""
     accounts: dict[str, Account] = field(default_factory=dict[str, Account])
     users: dict[str, Row] = field(default_factory=dict[str, Row])
     statuses: dict[str, Row] = field(default_factory=dict[str, Row])
@@ -88,7 +90,7 @@ class State:
         for table in tables:
             table.clear()
         self.is_visible, self._lagging = True, None
-        self.deployment = "Cloud"
+        self.deployment, self.bucket = "Cloud", None
 
     def new_id(self) -> str:
         """An id that nothing else has."""
