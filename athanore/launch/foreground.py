@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import inspect
 import logging
 import socket
 import sys
@@ -31,6 +30,7 @@ from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.launch.terminal import keyboard
 from athanore.launch.terminal.ending import shut_down
+from athanore.launch.unsent import send_the_rest
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runtime.margins import Margins
 from athanore.runtime.secrets.environment import secret_variables
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("athanore")
 
-_LAST_WORDS = timedelta(seconds=5)
 _BOARD_INTERVAL = timedelta(seconds=2)
 
 
@@ -257,7 +256,7 @@ async def at_work(
         finally:
             registry.unregister(app)
             await conflicts.watch_no_more(app)
-            await _send_the_rest()
+            await send_the_rest()
 
 
 async def _serve_app(
@@ -379,17 +378,6 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
     for result in results:
         if isinstance(result, Exception):
             raise result
-
-
-async def _send_the_rest() -> None:
-    """Send the logs and events that still wait; without a server Prefect would try for a minute."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for service in (APILogWorker, EventsWorker):
-        sent = service.drain_all(timeout=_LAST_WORDS.total_seconds())
-        if inspect.isawaitable(sent):
-            await sent
 
 
 def _to_log(*words: Any, **_: Any) -> None:
