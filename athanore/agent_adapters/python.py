@@ -121,6 +121,7 @@ class _Child(SubprocessAgentAdapter):
 
     line_limit = 16 * 1024 * 1024
     waits = False
+    is_over = False
 
     def __init__(self, command: list[str], mark: str) -> None:
         self._command_line = command

@@ -211,7 +211,7 @@ def test_commands_show_what_a_terminal_cannot(encoding: str) -> None:
         assert "任务" in done.stdout + done.stderr or "\\u4efb\\u52a1" in done.stdout + done.stderr
 
 
-PACKAGE = Path(display.__file__).parent.parent
+PACKAGE = Path(display.__file__).parents[2]
 
 
 def calls(path: Path) -> list[ast.Call]:
@@ -244,4 +244,4 @@ def test_every_file_and_pipe_has_its_encoding() -> None:
 def test_texts_for_a_terminal_are_made_where_they_are_escaped() -> None:
     makers = ("Text", "Text.assemble", "Text.from_markup")
     made = {p for p in PACKAGE.rglob("*.py") for c in calls(p) if name_of(c) in makers}
-    assert made == {PACKAGE / "launch" / "display.py", PACKAGE / "logs.py"}
+    assert made == {PACKAGE / "launch" / "terminal" / "display.py", PACKAGE / "logs.py"}

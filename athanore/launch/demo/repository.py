@@ -52,7 +52,7 @@ def _git(folder: Path, *words: str, said: str = "") -> str:
         cwd=folder,
         env=clean | alone | _AUTHOR,
         input=said,
-        text=True,
+        encoding="utf-8",
         capture_output=True,
         timeout=60,
     )
