@@ -14,10 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from athanore.agent_adapters.cli import CliAgentAdapter
 from tests.agents.model import Model
 
 AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
+
+
+def needs(program: str) -> str:
+    """Skip a test whose program is not there; under CI, where `.ci/nightly` brings it, fail it."""
+    if shutil.which(program, path=AGENTS) is None:
+        lacks = f"ATHANORE_TEST_AGENTS names no folder with {program}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(lacks)
+        pytest.skip(lacks)
+    return program
 
 
 @contextmanager

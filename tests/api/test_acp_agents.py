@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
 from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, scripted
+from tests.agents.real_programs import AGENTS, needs
 from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, hang, say
 from tests.claude.rig import claude_rig, eventually
@@ -38,7 +38,6 @@ from tests.harness import prompt
 
 pytestmark = pytest.mark.nightly
 
-AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
 BY_MCP: list[Call] = [
     ("get_task", {}),
     ("add_comment", {"comment": "It was the cache."}),
@@ -169,8 +168,7 @@ ALL: dict[str, tuple[str, Make]] = {
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Makes:
     """Makes one of the agents, with what its model asks for."""
     program, make = ALL[request.param]
-    if shutil.which(program, path=AGENTS) is None:
-        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {program}")
+    needs(program)
     return partial(of_calls, make, tmp_path)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from athanore.agent_adapters.cli import CliAgentAdapter
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.routing.routes import Route
 from tests.agents.model import scripted
-from tests.agents.real_programs import AGENTS, MAKE, home_folder
+from tests.agents.real_programs import AGENTS, MAKE, home_folder, needs
 from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, say, use
 from tests.claude.rig import bundled_cli, claude_rig
@@ -118,8 +117,7 @@ def test_claude(guarded: Api, by: str, mode: str) -> None:
 
 @pytest.mark.parametrize("name", list(MAKE))
 def test_an_agent_of_the_command_line(guarded: Api, home: Path, name: str) -> None:
-    if shutil.which(name, path=AGENTS) is None:
-        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {name}")
+    needs(name)
     events: list[AgentEvent] = []
     (home / "work").mkdir()
     with scripted(CALLS) as model:

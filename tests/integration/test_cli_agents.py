@@ -26,7 +26,7 @@ from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentOutcome, FaultKind, Task
 from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, Json, Model, Refusal, scripted
-from tests.agents.real_programs import AGENTS, MAKE, home_folder
+from tests.agents.real_programs import AGENTS, MAKE, home_folder, needs
 from tests.claude.rig import eventually
 from tests.harness import app_name, prompt, running
 
@@ -80,12 +80,6 @@ def rig_of(
 
 
 type Make = Callable[..., AbstractContextManager[Rig]]
-
-
-def needs(name: str) -> str:
-    if shutil.which(name, path=AGENTS) is None:
-        pytest.skip(f"ATHANORE_TEST_AGENTS names no folder with {name}")
-    return name
 
 
 @pytest.fixture(params=list(SHELLS))
