@@ -35,7 +35,7 @@ pytestmark = pytest.mark.nightly
 HOUR = timedelta(hours=1)
 
 SHELLS: dict[str, Call] = {
-    "codex": ("!exec_command", {"cmd": "touch here"}),
+    "codex": ("!exec_command", {"cmd": "sleep 1; touch here"}),
     "opencode": ("!bash", {"command": "touch here", "description": "a step"}),
     "gemini": ("!run_shell_command", {"command": "touch here"}),
     "qwen": ("!run_shell_command", {"command": "touch here", "is_background": False}),
