@@ -21,7 +21,14 @@ import pytest
 from tests import postgres
 from tests.gates import Gates
 from tests.postgres import POSTGRESQL, SQLITE
-from tests.prefect_servers import PORT, OthersServers, OwnServers, Servers, SharedServers
+from tests.prefect_servers import (
+    PORT,
+    PORT_VARIABLE,
+    OthersServers,
+    OwnServers,
+    Servers,
+    SharedServers,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,8 +70,8 @@ def prefect_servers(
 ) -> Iterator[Servers]:
     """The Prefect servers of the session."""
     told: dict[str, Any] = getattr(pytestconfig, "workerinput", {})
-    if PORT in told:
-        yield OthersServers(told[PORT])
+    if port := told.get(PORT) or os.environ.get(PORT_VARIABLE):
+        yield OthersServers(int(port))
         return
     with ExitStack() as stack:
         yield OwnServers(tmp_path_factory.mktemp("prefect"), stack)

@@ -119,6 +119,9 @@ def share(servers: Servers) -> Generator[int]:
 PORT = "prefect_servers_port"
 """Under this name a process of pytest-xdist is told where to ask."""
 
+PORT_VARIABLE = "ATHANORE_TEST_PREFECT_PORT"
+"""In this variable a whole session of pytest is told where to ask: `make mutations` starts many."""
+
 
 class SharedServers:
     """The part of pytest that keeps the servers for the processes of pytest-xdist."""

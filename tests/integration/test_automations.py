@@ -149,9 +149,10 @@ def test_a_run_that_fell_silent_is_crashed_and_others_are_not(
     own_prefect: str, told: tuple[str, Told], tmp_path: Path
 ) -> None:
     url, messages = told
-    name = app_name("silent")
+    app = dispatcher(tmp_path, "silent")
+    name = app.name
     install(own_prefect, name, impatient(), url)
-    with served(dispatcher(tmp_path, name), own_prefect) as api:
+    with served(app, own_prefect) as api:
 
         def started(task_name: str) -> str:
             return api.start_run(api.board.create_task("Todo", task_name).id)[0]

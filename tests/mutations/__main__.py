@@ -13,9 +13,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.mutations.mutation import ROOT, Mutation, Verdict, all_mutations, try_out
+from tests.prefect_servers import OwnServers, share
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="mutations", description=__doc__)
     parser.add_argument("names", nargs="*", help="some of them, such as D28; all without one")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-control", action="store_true", help="skip the run without mutations")
     options = parser.parse_args(argv)
     known = {m.name: m for m in all_mutations()}
@@ -35,10 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [known[name] for name in options.names] or list(known.values())
 
     def tell(mutation: Mutation) -> Verdict:
-        return _tell(mutation, Path(folder))
+        return _tell(mutation, Path(folder), port)
 
-    with tempfile.TemporaryDirectory(prefix="athanore-mutations-") as folder:
-        if not options.no_control and not _control(chosen, Path(folder)):
+    with (
+        tempfile.TemporaryDirectory(prefix="athanore-mutations-") as folder,
+        ExitStack() as stack,
+        share(OwnServers(Path(folder) / "prefect", stack)) as port,
+    ):
+        if not options.no_control and not _control(chosen, Path(folder), port):
             return 1
         with ThreadPoolExecutor(options.jobs) as pool:
             verdicts = list(pool.map(tell, chosen))
@@ -47,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(noticed < len(verdicts))
 
 
-def _control(chosen: Sequence[Mutation], folder: Path) -> bool:
+def _control(chosen: Sequence[Mutation], folder: Path, port: int) -> bool:
     """Tell whether all tests that are named pass without any mutation: else nothing is shown."""
     tests = sorted({test for mutation in chosen for test in mutation.all_tests})
-    verdict = try_out(Mutation("control", "", tuple(tests), None), folder)
+    verdict = try_out(Mutation("control", "", tuple(tests), None), folder, port)
     passed = verdict.exit_code == 0
     _say(f"{'ok' if passed else 'FAILED':8} {len(tests)} tests without a mutation")
     if not passed:
@@ -58,8 +64,8 @@ def _control(chosen: Sequence[Mutation], folder: Path) -> bool:
     return passed
 
 
-def _tell(mutation: Mutation, folder: Path) -> Verdict:
-    verdict = try_out(mutation, folder)
+def _tell(mutation: Mutation, folder: Path, port: int) -> Verdict:
+    verdict = try_out(mutation, folder, port)
     _say(f"{'noticed' if verdict.noticed else 'MISSED':8} {mutation.name:14} {mutation.fault}")
     if not verdict.noticed:
         _say(verdict.output)

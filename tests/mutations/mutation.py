@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.prefect_servers import PORT_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
@@ -28,6 +30,15 @@ _TESTS_FAILED = 1
 
 _SECONDS = 900
 """How long the tests of one mutation may take."""
+
+_OF_SERVERS = (
+    "athanore/launch/",
+    "athanore/processes/",
+    "athanore/http_client/",
+    "athanore/runs/states.py",
+    "athanore/names.py",
+)
+"""Parts of the Prefect server that `athanore up` starts: a mutation there needs one of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,12 @@ class Mutation:
     tests: tuple[str, ...]
     diff: Path | None
     also: tuple[str, ...] = ()
+
+    @property
+    def of_servers(self) -> bool:
+        """Tell whether a Prefect server that was started without it may hide it."""
+        text = "" if self.diff is None else self.diff.read_text(encoding="utf-8")
+        return any(f"+++ b/{part}" in text for part in _OF_SERVERS)
 
     @property
     def all_tests(self) -> tuple[str, ...]:
@@ -93,9 +110,16 @@ def applies(mutation: Mutation) -> str:
     return done.stderr if done.returncode else ""
 
 
-def try_out(mutation: Mutation, folder: Path) -> Verdict:
-    """Run the mutation's tests on a copy of the tree that has the mutation, below `folder`."""
+def try_out(mutation: Mutation, folder: Path, servers: int | None = None) -> Verdict:
+    """Run the mutation's tests on a copy of the tree that has the mutation, below `folder`.
+
+    Args:
+        servers: the port at which to ask for Prefect servers, which are those of this tree; without
+            one the tests start their own.
+    """
     copy = folder / mutation.name
+    if mutation.of_servers:
+        servers = None
     _copy_tree(copy)
     try:
         if mutation.diff:
@@ -104,10 +128,10 @@ def try_out(mutation: Mutation, folder: Path) -> Verdict:
             if done.returncode:
                 return Verdict(-1, f"{mutation.diff.name} does not apply:\n{done.stderr}")
         if not mutation.diff:
-            return _run(copy, mutation.tests)
+            return _run(copy, servers, mutation.tests, "-n", str(os.cpu_count()), "--dist=loadfile")
         verdict = Verdict(_TESTS_FAILED, "")
         for tests in (mutation.tests, *((test,) for test in mutation.also)):
-            verdict = _run(copy, tests, "-x")  # the first failure is enough
+            verdict = _run(copy, servers, tests, "-x")  # the first failure is enough
             if not verdict.noticed:
                 return Verdict(verdict.exit_code, f"{' '.join(tests)}:\n{verdict.output}")
         return verdict
@@ -115,11 +139,13 @@ def try_out(mutation: Mutation, folder: Path) -> Verdict:
         shutil.rmtree(copy, ignore_errors=True)
 
 
-def _run(copy: Path, tests: Sequence[str], *options: str) -> Verdict:
+def _run(copy: Path, servers: int | None, tests: Sequence[str], *options: str) -> Verdict:
     """Run tests on a copy of the tree."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
     # Programs that the tests start import the copy, too.
-    env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"PYTHONPATH": str(copy)}
+    if servers:
+        env[PORT_VARIABLE] = str(servers)
     try:
         done = subprocess.run(
             command, cwd=copy, env=env, capture_output=True, text=True, timeout=_SECONDS
@@ -130,7 +156,11 @@ def _run(copy: Path, tests: Sequence[str], *options: str) -> Verdict:
 
 
 def _copy_tree(target: Path) -> None:
-    """Copy what git tracks or would track; git finds no repository there, and applies anywhere."""
+    """Copy what git tracks or would track; git finds no repository there, and applies anywhere.
+
+    What Python has compiled goes with it, which saves most of the time of a small test. A mutation
+    changes the time of the files that it touches, so that these are compiled again.
+    """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     for name in listed.decode().split("\0"):
@@ -138,3 +168,8 @@ def _copy_tree(target: Path) -> None:
         if name and source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
+    for part in ("athanore", "tests"):
+        for compiled in (ROOT / part).rglob("__pycache__"):
+            place = target / compiled.relative_to(ROOT)
+            if place.parent.is_dir():
+                shutil.copytree(compiled, place)
