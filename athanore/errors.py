@@ -197,7 +197,15 @@ class BoardBrokenError(BoardUnavailableError):
 
 
 class AnswerLostError(BoardError):
-    """The answer to a write was lost: it may have been done. Look before doing it again."""
+    """The answer to a write was lost: it may have been done. Look before doing it again.
+
+    `may_repeat` is true where the adapter remembers the write: the same call again looks for it,
+    and does it only if it is not there.
+    """
+
+    def __init__(self, *args: object, may_repeat: bool = False) -> None:
+        super().__init__(*args)
+        self.may_repeat = may_repeat
 
 
 class WebhookRefusedError(BoardError):

@@ -22,6 +22,8 @@ from athanore.texts import as_json, shown
 
 logger = logging.getLogger("athanore")
 
+type Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 RUN_FIELDS = ("flow_run_id", "flow_run_name", "task_run_name")
 """What Prefect adds to the records of runs, and formatters print."""
 

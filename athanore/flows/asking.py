@@ -15,9 +15,9 @@ from prefect.states import Failed
 
 from athanore.errors import BoardError
 from athanore.flows.attempts.answers import unanswered
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends import letting_go
 from athanore.flows.ends.rejected import rejected
+from athanore.logs import Log
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Fate, Question

@@ -12,7 +12,7 @@ from prefect.states import AwaitingRetry, Completed, Failed
 
 from athanore import names
 from athanore.errors import AnswerLostError, BoardUnavailableError, reason
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName

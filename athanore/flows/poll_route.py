@@ -23,10 +23,10 @@ from athanore.errors import (
     RouteError,
 )
 from athanore.flows import reports
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.conflicts import rivals
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.flows.sweeping.sweep import look_once
+from athanore.logs import Log
 from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routing.routes import Route

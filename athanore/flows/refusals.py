@@ -25,7 +25,7 @@ from athanore.errors import (
     TaskNotOursError,
 )
 from athanore.flows import retry
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs.capacity import label_caps, pausing

@@ -19,7 +19,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from athanore import names
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.models import AgentResult, Task
 from athanore.runs import artifacts
 from athanore.runs.prefect_store import PrefectRunStore

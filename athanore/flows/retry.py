@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import NoReturn
 
 from athanore.errors import (
     AnswerLostError,
@@ -19,7 +20,7 @@ from athanore.errors import (
     BoardUnavailableError,
     NotFoundError,
 )
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.models import RetryPolicy
 from athanore.runtime.boards.board import Board
 from athanore.runtime.margins import Margins
@@ -104,7 +105,7 @@ class PatientBoard:
             once: not if the newest comment begins in the same way.
 
         Raises:
-            BoardUnavailableError, BoardAccessError: patience ran out.
+            BoardUnavailableError, AnswerLostError, BoardAccessError: patience ran out.
             NotFoundError: the task is gone.
         """
         if once:
@@ -113,11 +114,12 @@ class PatientBoard:
                 return
         versions = [text] if not tail.strip() else [f"{text}\n{tail}", text]
         for version in versions:
-            attempt = _Comment(self._board, task_id, version, self._log)
+            least = self._margins.board_access if version is text else timedelta(0)
+            attempt = _Comment(self._board, task_id, version, least, self._log)
             try:
                 await self.until_it_answers(attempt.write)
                 return
-            except (BoardUnavailableError, BoardAccessError, NotFoundError):
+            except (BoardUnavailableError, AnswerLostError, BoardAccessError, NotFoundError):
                 raise
             except BoardError as exc:
                 self._log.error(
@@ -156,19 +158,28 @@ class _RefusedError(BoardError):
 
 
 class _Comment:
-    """One comment, tried until the board takes it, or refuses it although it is there."""
+    """One comment, tried until the board takes it, or refuses it although it is there.
 
-    def __init__(self, board: Board, task_id: str, text: str, log: Log) -> None:
+    Args:
+        least: how long it is tried at least while the board answers everything else.
+    """
+
+    def __init__(self, board: Board, task_id: str, text: str, least: timedelta, log: Log) -> None:
         self._board = board
         self._task_id = task_id
         self._text = text
+        self._least = least.total_seconds()
         self._log = log
         self._refusals = 0
+        self._refused_since = 0.0
 
     async def write(self) -> None:
         try:
             await self._board.comment(self._task_id, self._text)
-        except AnswerLostError as exc:  # never twice; it most likely is there
+        except AnswerLostError as exc:
+            if exc.may_repeat:
+                await self._refused(exc)
+            # Else never twice; it most likely is there.
             self._log.warning(
                 "A comment may be missing on task %s: %s",
                 self._task_id,
@@ -176,8 +187,13 @@ class _Comment:
                 extra={"action": "comment_in_doubt"},
             )
         except BoardUnavailableError as exc:
-            await self._board.task(self._task_id)  # raises if the board is away altogether
-            self._refusals += 1
-            if self._refusals >= _REFUSALS:
-                raise _RefusedError(str(exc)) from exc
-            raise
+            await self._refused(exc)
+
+    async def _refused(self, error: BoardError) -> NoReturn:
+        await self._board.task(self._task_id)  # raises if the board is away altogether
+        now = asyncio.get_running_loop().time()
+        self._refused_since = self._refused_since if self._refusals else now
+        self._refusals += 1
+        if self._refusals >= _REFUSALS and now - self._refused_since >= self._least:
+            raise _RefusedError(str(error)) from error
+        raise error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -156,8 +155,12 @@ async def _move_back(app: App, task: Task, route: Route, by: str) -> Task:
     """Say on a dead letter that it is requeued, and move it; a repetition says it once only."""
     text = f"Requeued by {by}: fresh start in {route.queue_name!r}."
     if not task.comments or task.comments[-1].text != text:
-        with suppress(AnswerLostError):  # it is there, or missing; twice would be worse
+        try:
             await app.board.comment(task.id, text)
+        except AnswerLostError as exc:
+            if exc.may_repeat:  # by asking for this once more
+                raise
+            # Else it is there, or missing; twice would be worse.
     await app.board.move(task.id, route.queue_name)
     return replace(task, queue_name=route.queue_name)
 

@@ -30,6 +30,7 @@ from tests.acceptance.system import System
 from tests.github.described import Description as OfGitHub
 from tests.gitlab.described import Description as OfGitLab
 from tests.jira.described import Description as OfJira
+from tests.planka.server import BOT_KEY, planka_server
 from tests.support import wait_until
 
 OF_WORKERS = {"ATHANORE_WORKER_LOST_AFTER": "20", "ATHANORE_WORKER_LIMIT": "1"}
@@ -48,9 +49,9 @@ dispatcher = AgentDispatcher(
     poll_interval=1, max_concurrent_agents=2, max_retries=1, dead_letter_queue="Failed",
 )
 
-@dispatcher.route("Todo", done_queue="Review", resume_after=2)
-@dispatcher.route("Review", done_queue="Publish", resume_after=2)
-@dispatcher.route("Publish", done_queue="Done", resume_after=2)
+@dispatcher.route("{prefix}Todo", done_queue="{prefix}Review", resume_after=2)
+@dispatcher.route("{prefix}Review", done_queue="{prefix}Publish", resume_after=2)
+@dispatcher.route("{prefix}Publish", done_queue="{prefix}Done", resume_after=2)
 def work(task_id, task_name):
     return task_name
 
@@ -75,6 +76,7 @@ class Site:
         limit: has the tracker refuse everything for so many seconds.
         rob: takes the token away, and returns what gives it back; None if there is none.
         violations: what was wrong with the requests.
+        prefix: what the names of queues begin with.
     """
 
     module: str
@@ -83,11 +85,14 @@ class Site:
     limit: Callable[[float], None] = lambda _: None
     rob: Callable[[], Callable[[], None] | None] = lambda: None
     violations: Callable[[], list[str]] = list
+    prefix: str = ""
 
     def script(self) -> str:
         """What a user would write."""
         name = self.expression.partition("(")[0]
-        return SCRIPT.format(module=self.module, name=name, board=self.expression)
+        return SCRIPT.format(
+            module=self.module, name=name, board=self.expression, prefix=self.prefix
+        )
 
 
 @contextmanager
@@ -163,6 +168,20 @@ def on_linear() -> Generator[Site]:
 
 
 @contextmanager
+def on_planka() -> Generator[Site]:
+    with planka_server() as double:
+        double.board(lists=QUEUES)
+        yield Site(
+            "athanore.queue_adapters.planka",
+            f"PlankaBackend({double.url!r}, token={BOT_KEY!r})",
+            lambda: closing(double.adapter()),
+            double.refuse_for,
+            lambda: _robbed(double),
+            prefix="P.B.",
+        )
+
+
+@contextmanager
 def on_sqlite() -> Generator[Site]:
     # From its own folder, which is the test's folder as well.
     yield Site(
@@ -190,6 +209,7 @@ BOARDS: dict[str, Callable[[], AbstractContextManager[Site]]] = {
     "gitlab": on_gitlab,
     "jira": on_jira,
     "linear": on_linear,
+    "planka": on_planka,
     "sqlite": on_sqlite,
     "postgresql": on_postgresql,
 }
@@ -218,6 +238,7 @@ def begun(system: System) -> list[str]:
 
 def go(site: Site, system: System, board: QueueAdapter, tasks: Sequence[str]) -> None:
     """Run the app until all is done, and have everything happen to it."""
+    done = f"{site.prefix}Done"
     system.start()
     wait_until("agents are at work", lambda: len(begun(system)) >= 2)
     site.limit(3)
@@ -231,7 +252,7 @@ def go(site: Site, system: System, board: QueueAdapter, tasks: Sequence[str]) ->
         wait_until("the app notices it", lambda: said in system.log.read_text(), 120)
         give_back()
     for task in tasks:
-        wait_until(f"{task} is done", lambda t=task: board.get_task(t).queue_name == "Done", 300)
+        wait_until(f"{task} is done", lambda t=task: board.get_task(t).queue_name == done, 300)
     system.signal(signal.SIGTERM)
     assert system.wait() == 0
 
@@ -249,10 +270,10 @@ def test_a_pipeline_goes_on_after_a_kill_a_limit_and_a_revoked_token(
         with site.adapter() as board:
             if isinstance(board, SqlBoard):
                 board.prepare(QUEUES)
-            tasks = [board.create_task("Todo", f"Task {n}").id for n in range(TASKS)]
+            tasks = [board.create_task(f"{site.prefix}Todo", f"Task {n}").id for n in range(TASKS)]
             go(site, system, board, tasks)
         counts = Counter(begun(system))
-        assert set(counts) == {f"{task} {stage}" for task in tasks for stage in STAGES}
+        assert set(counts) == {f"{task} {site.prefix}{stage}" for task in tasks for stage in STAGES}
         # Two agents were at work when the app was killed, and are started again.
         assert sum(counts.values()) <= len(counts) + 2, counts
         assert site.violations() == []

@@ -126,6 +126,14 @@ class Server:
         """Refuse everything for a time: Planka has no rate limit, but a proxy may have one."""
         self.wire.limited_until = time.monotonic() + seconds
 
+    def revoke(self, key: str = BOT_KEY) -> str:
+        """Take an API key away; returns whose it was."""
+        return self.state.keys.pop(key)
+
+    def grant(self, account: str, key: str = BOT_KEY) -> None:
+        """Give an API key to a user."""
+        self.state.keys[key] = account
+
     def mended(self) -> None:
         """Let requests pass again."""
         self.wire.faults.clear()

@@ -6,7 +6,7 @@ import gc
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -110,14 +110,29 @@ def test_a_comment_whose_answer_was_lost_is_looked_for(
     assert [comment.text for comment in hasty.get_task(card_id).comments] == ["hello"]
 
 
-def test_a_comment_that_is_not_found_is_in_doubt_and_not_written_again(
+def test_a_comment_that_did_not_arrive_is_written_once_more(
     planka: Server, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
-    planka.fail("POST", "/comments", 504)
-    with pytest.raises(AnswerLostError, match="may have been done"):
+    planka.fail("POST", "/comments", 504, times=3)
+    with pytest.raises(AnswerLostError, match="written only if it is not there"):
         adapter.add_comment(card_id, "hello")
     assert adapter.get_task(card_id).comments == ()
+    adapter.add_comment(card_id, "hello")
+    assert [comment.text for comment in adapter.get_task(card_id).comments] == ["hello"]
+
+
+def test_an_older_comment_of_the_same_words_is_not_the_one_in_doubt(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    card_id = planka.card("Todo", "a")["id"]
+    adapter.add_comment(card_id, "hello")
+    (row,) = planka.state.rows("comments")
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    row["createdAt"] = hour_ago.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    planka.fail("POST", "/comments", 504)
+    adapter.add_comment(card_id, "hello")
+    assert [c.text for c in adapter.get_task(card_id).comments] == ["hello", "hello"]
 
 
 @pytest.mark.parametrize("how", LOST)

@@ -46,10 +46,14 @@ class Moody(MemoryAdapter):
         return [comment.text for comment in self.get_task("1").comments]
 
 
-def patient(board: Moody) -> PatientBoard:
+def patient(
+    board: Moody,
+    access: timedelta = timedelta(milliseconds=50),
+    patience: timedelta | None = None,
+) -> PatientBoard:
     """Make no long pauses."""
-    first, access = timedelta(milliseconds=1), timedelta(milliseconds=50)
-    return PatientBoard(Board(board), Margins(first_pause=first, board_access=access), LOG)
+    margins = Margins(first_pause=timedelta(milliseconds=1), board_access=access)
+    return PatientBoard(Board(board), margins, LOG, patience)
 
 
 async def soon(work: Awaitable[None]) -> None:
@@ -78,6 +82,28 @@ def test_a_comment_whose_answer_was_lost_is_never_written_twice() -> None:
     board.refuse = lambda text: AnswerLostError("lost")
     asyncio.run(soon(patient(board).say("1", "Retry 1/1.", tail="words")))
     assert board.tried == ["Retry 1/1.\nwords"]
+
+
+def test_a_comment_in_doubt_is_tried_again_where_the_board_looks_for_it_first() -> None:
+    board = Moody()
+    errors = [AnswerLostError("lost", may_repeat=True) for _ in range(5)]
+    board.refuse = lambda text: errors.pop() if errors else None
+    asyncio.run(soon(patient(board, timedelta(seconds=20)).say("1", "Retry 1/1.")))
+    assert (board.comments, len(board.tried)) == (["Retry 1/1."], 6)
+
+
+def test_a_comment_in_doubt_is_passed_over_by_a_board_that_never_takes_it() -> None:
+    board = Moody()
+    board.refuse = lambda text: AnswerLostError("lost", may_repeat=True)
+    asyncio.run(soon(patient(board).say("1", "Retry 1/1.", tail="words")))
+    assert set(board.tried) == {"Retry 1/1.\nwords", "Retry 1/1."}
+
+
+def test_who_has_no_patience_is_told_that_a_comment_is_in_doubt() -> None:
+    board = Moody()
+    board.refuse = lambda text: AnswerLostError("lost", may_repeat=True)
+    with pytest.raises(AnswerLostError):
+        asyncio.run(soon(patient(board, patience=timedelta(0)).say("1", "Given up.")))
 
 
 def test_a_board_that_is_away_is_waited_for() -> None:

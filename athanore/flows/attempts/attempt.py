@@ -29,8 +29,10 @@ from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.deployed import AttemptDeployments
 from athanore.flows.attempts.expecting import Expectation
-from athanore.flows.attempts.transcript import LINE_WIDTH, Log, Transcript
+from athanore.flows.attempts.transcript import LINE_WIDTH, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
+from athanore.flows.retry import PatientBoard
+from athanore.logs import Log
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
 from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
@@ -164,7 +166,10 @@ class AgentAttempt:
         if found.succeeded and self._route.check:
             try:
                 passed = f"Checked: {', '.join(self._route.check)}."
-                await self._app.board.comment(claimed.id, self._app.redactor.text(passed))
+                board = PatientBoard(
+                    self._app.board, self._app.margins, self._log, self._app.margins.board
+                )
+                await board.say(claimed.id, self._app.redactor.text(passed))
             except BoardError as exc:
                 self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
         return self._redacted(found)

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from athanore.flows.attempts.budgets import Overrun, Purse
-from athanore.flows.attempts.transcript import Log, Transcript
+from athanore.flows.attempts.transcript import Transcript
+from athanore.logs import Log
 from athanore.models import AgentResult, FaultKind
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.background import kept_up

@@ -12,8 +12,8 @@ from athanore import prices
 from athanore.budgets import ESTIMATED, REPORTED, Budget, Spent, midnights
 from athanore.errors import DispatchError
 from athanore.flows import provider_limits
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.provider_limits import Wait
+from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
 from athanore.routing.routes import Route
 from athanore.runs.capacity import pausing

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from athanore.errors import BoardError, ResultRefusedError
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
 from athanore.routing.outputs import read
 from athanore.routing.routes import Route

@@ -7,7 +7,6 @@ second; what a run may write to the database is bounded.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,6 +15,7 @@ from typing import Any, cast
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.agent_adapters.common.output import TAIL_LINES
+from athanore.logs import Log
 from athanore.models import AgentEvent, EventKind
 from athanore.runs.events import shapes
 from athanore.runtime.secrets.redaction import Redactor
@@ -28,8 +28,6 @@ _TAIL_LINES = 50
 
 LINE_WIDTH = 1000
 """Characters of a line in comments and states."""
-
-type Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 class Transcript:

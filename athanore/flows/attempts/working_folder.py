@@ -15,7 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from athanore.errors import BoardError, WorkspaceError
-from athanore.flows.attempts.transcript import Log, Transcript
+from athanore.flows.attempts.transcript import Transcript
+from athanore.flows.retry import PatientBoard
+from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
 from athanore.routing.routes import Route
 from athanore.runtime.apps import App
@@ -72,9 +74,11 @@ class WorkingFolder:
         request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base, publishes)
         self.workspace = await provider.open(request)
         self._say(f"The agent works in {self.workspace}.")
+        app = self._app
+        board = PatientBoard(app.board, app.margins, self._log, app.margins.board)
         for note in self.workspace.notes:
             try:
-                await self._app.board.comment(task.id, self._app.redactor.text(note))
+                await board.say(task.id, app.redactor.text(note))
             except BoardError as exc:
                 self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.port import RunStore

@@ -17,8 +17,8 @@ from athanore.errors import (
     RouteError,
     TaskNotFoundError,
 )
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.retry import PatientBoard
+from athanore.logs import Log
 from athanore.models import EventKind, Task
 from athanore.routing.routes import Route
 from athanore.runs import store

@@ -10,10 +10,10 @@ from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Suspended
 
 from athanore.errors import BoardError
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends import hooks
 from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.ends.task_place import TaskPlace
+from athanore.logs import Log
 from athanore.models import AgentResult
 from athanore.routing.routes import Route
 from athanore.runs import store

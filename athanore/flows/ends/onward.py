@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Scheduled
 
 from athanore.errors import BoardError, DispatchError, ResultRefusedError, reason
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.models import Task
 from athanore.routing import outputs
 from athanore.routing.routes import Route

@@ -11,12 +11,12 @@ from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Schedule
 from athanore.errors import BoardAccessError, BoardError, DispatchError
 from athanore.flows import provider_limits
 from athanore.flows.attempts import budgets
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends.onward import go_on
 from athanore.flows.ends.publishing import published
 from athanore.flows.ends.task_place import TaskPlace
 from athanore.flows.refusals import pause_for_board
 from athanore.flows.retry import retry_delay
+from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult
 from athanore.routing.routes import Route
 from athanore.runs.capacity import pausing

@@ -17,8 +17,8 @@ from athanore.errors import (
     PublishError,
     PublishRefusedError,
 )
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends.rejected import rejected
+from athanore.logs import Log
 from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions

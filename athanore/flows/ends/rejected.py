@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
 from athanore.errors import BoardError
-from athanore.flows.attempts.transcript import Log
+from athanore.logs import Log
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Question

@@ -12,8 +12,8 @@ from athanore.errors import (
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.retry import PatientBoard
+from athanore.logs import Log
 from athanore.models import Task
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App

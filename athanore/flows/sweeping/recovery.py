@@ -15,16 +15,17 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Failed
 
 from athanore import names
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardError,
     BoardUnavailableError,
     NotFoundError,
     QueueNotFoundError,
 )
-from athanore.flows.attempts.transcript import Log
 from athanore.flows.ends import hooks
 from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.sweeping.lost import LostWorkers
+from athanore.logs import Log
 from athanore.models import AgentResult, Task
 from athanore.processes import identity
 from athanore.processes.supervisor import stop_orphans
@@ -86,7 +87,8 @@ class Recovery:
         except BoardError as exc:
             self._log.error("Task %s: %s", task_id, exc, extra={"action": "recovery_refused"})
             self.notes.append(f"task {task_id!r}: {exc}")
-            if task_id is not None:
+            # What is only in doubt is looked for by the next sweep.
+            if task_id is not None and not isinstance(exc, AnswerLostError):
                 await self._tell(task_id, f"What is due to this task cannot be done: {exc}")
             return False
         return True

@@ -34,7 +34,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.looking import Comments, write_once
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -64,6 +64,7 @@ class Repository:
             spacing=lambda: client.quotas.between_reads() * share,
         )
         self._authors = Authors(self._is_another)
+        self._comments = Comments()
 
     # --- reading ---
 
@@ -154,16 +155,20 @@ class Repository:
         If it is not there after some seconds it is sent once more. Should both arrive, people see
         it twice, and `comments` once.
         """
-        mark = new_mark()
-        since = f"{datetime.now(UTC) - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}"
-        path, values = f"{self._of(task_id)}/comments", {"body": TEXTS.body(text, mark)}
+        path = f"{self._of(task_id)}/comments"
 
-        def there() -> Json | None:
-            pages = self.client.pages(path, {"since": since})
-            return next((row for rows in pages for row in rows if comment(row)[1] == mark), None)
+        def marked() -> tuple[str, str]:
+            return new_mark(), f"{datetime.now(UTC) - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}"
+
+        def send(mark: tuple[str, str]) -> None:
+            self.client.write("POST", path, {"body": TEXTS.body(text, mark[0])})
+
+        def find(mark: tuple[str, str]) -> Json | None:
+            pages = self.client.pages(path, {"since": mark[1]})
+            return next((r for rows in pages for r in rows if comment(r)[1] == mark[0]), None)
 
         with self.about(task_id):
-            write_once(lambda: self.client.write("POST", path, values), there)
+            self._comments.write(task_id, text, marked, send, find)
 
     def set_fields(self, issue: Issue, fields: Json) -> Issue:
         """Set title, body or state."""

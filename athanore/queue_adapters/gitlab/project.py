@@ -25,7 +25,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.looking import Comments, write_once
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -59,6 +59,7 @@ class Project:
         self._users = Cache(self._user, timedelta(hours=1))
         self._own_number = Cache(self._load_own, timedelta(days=365))
         self._authors = Authors(self._may_write)
+        self._comments = Comments()
 
     # --- reading ---
 
@@ -144,15 +145,17 @@ class Project:
 
     def comment(self, task_id: str, text: str) -> None:
         """Write a comment; it is looked for by its mark if the answer is lost."""
-        mark = new_mark()
-        path, values = f"{self._of(task_id)}/notes", {"body": TEXTS.body(text, mark)}
+        path = f"{self._of(task_id)}/notes"
 
-        def there() -> Json | None:
+        def send(mark: str) -> None:
+            self.client.write("POST", path, {"body": TEXTS.body(text, mark)})
+
+        def find(mark: str) -> Json | None:
             rows = self.client.get(path, {"sort": "desc", "order_by": "created_at", "per_page": 50})
             return next((row for row in rows if comment(row)[1] == mark), None)
 
         with self.about(task_id):
-            write_once(lambda: self.client.write("POST", path, values), there)
+            self._comments.write(task_id, text, new_mark, send, find)
 
     def change(self, issue: Issue, values: Json, is_done: Callable[[Issue], bool]) -> Issue:
         """Set fields of an issue in one request; doing that twice does no harm.

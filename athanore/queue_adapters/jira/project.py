@@ -25,7 +25,7 @@ from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
-from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.looking import Comments, write_once
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -58,6 +58,7 @@ class Project:
         self._people = Cache(self._person, timedelta(hours=1))
         self._me = Cache(self._load_me, timedelta(days=365))
         self._authors = Authors(self._may_write)
+        self._comments = Comments()
 
     # --- reading ---
 
@@ -139,19 +140,21 @@ class Project:
 
     def comment(self, task_id: str, text: str) -> None:
         """Write a comment; it is looked for by its mark if the answer is lost."""
-        mark = new_mark()
         path = f"{self.of(task_id)}/comment"
         written = texts.written(text)
-        body = {"body": written, "properties": [{"key": MARK, "value": {"id": mark}}]}
 
-        def there() -> bool | None:
+        def send(mark: str) -> None:
+            properties = [{"key": MARK, "value": {"id": mark}}]
+            self.client.write("POST", path, {"body": written, "properties": properties})
+
+        def find(mark: str) -> bool | None:
             newest = {"orderBy": "-created", "startAt": 0, "maxResults": 20}
             rows: list[Json] = self.client.get(path, newest)["comments"]
             same = (row for row in rows if row.get("body") == written)
             return any(self._has_mark(f"api/2/comment/{row['id']}", mark) for row in same) or None
 
         with self.about(task_id):
-            write_once(lambda: bool(self.client.write("POST", path, body)), there)
+            self._comments.write(task_id, text, new_mark, send, find)
 
     def set_fields(
         self, issue: Issue, body: Json, is_done: Callable[[Issue], bool], path: str = ""

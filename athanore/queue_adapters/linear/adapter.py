@@ -29,7 +29,7 @@ from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
-from athanore.queue_adapters.tracker.looking import write_once
+from athanore.queue_adapters.tracker.looking import Comments, write_once
 
 ELSEWHERE: Final = "(another team)"
 ARCHIVED: Final = "(archived)"
@@ -63,6 +63,7 @@ class LinearAdapter(LinearQueues):
         self._places = threading.Lock()
         self._last_place = 0.0
         self._own_comments: LRUCache[str, bool] = LRUCache(1_000)
+        self._comments = Comments()
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -164,25 +165,25 @@ class LinearAdapter(LinearQueues):
         check_comment(task_id, text)
         if not is_id(task_id):
             raise TaskNotFoundError(task_id)
-        comment_id = str(uuid4())
-        self._own_comments[comment_id] = True
         values = {
-            "id": comment_id,
             "issueId": self._issues.issue(task_id).id if is_identifier(task_id) else task_id,
             "body": TEXTS.body(text),
             "doNotSubscribeToIssue": True,
         }
+
+        def send(comment_id: str) -> None:
+            self._own_comments[comment_id] = True
+            try:
+                self._client.write(documents.ADD_COMMENT, input={"id": comment_id, **values})
+            except InvalidTaskError:
+                # It may be the second sending of a comment that has arrived meanwhile.
+                if not self._comment_is_there(comment_id):
+                    raise
+
         try:
-            write_once(
-                lambda: bool(self._client.write(documents.ADD_COMMENT, input=values)),
-                lambda: self._comment_is_there(comment_id),
-            )
+            self._comments.write(task_id, text, lambda: str(uuid4()), send, self._comment_is_there)
         except MissingError as exc:
             raise TaskNotFoundError(task_id) from exc
-        except InvalidTaskError:
-            # It may be the second sending of a comment that has arrived meanwhile.
-            if not self._comment_is_there(comment_id):
-                raise
 
     def update_task(
         self,

@@ -153,10 +153,10 @@ class PlankaAdapter:
                 self._cards.put(card, place)
 
     def add_comment(self, task_id: str, text: str) -> None:
-        """Add a comment, in one request that is never repeated once it was sent.
+        """Add a comment, which the account of the credentials signs.
 
         Raises:
-            AnswerLostError: the answer was lost, and the comment was not found (yet).
+            AnswerLostError: the answer was lost twice, and the comment was not found (yet).
         """
         check_comment(task_id, text)
         with self._cards.about(task_id):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from athanore.errors import (
@@ -21,10 +22,10 @@ from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
 from athanore.queue_adapters.planka.texts import TEXTS
-from athanore.queue_adapters.tracker.looking import look
+from athanore.queue_adapters.tracker.looking import Comments, look
 
-_RECENT: Final = timedelta(minutes=5)
-"""How old a comment may be, by two clocks that differ, that is taken for one just sent."""
+_SLACK: Final = timedelta(minutes=1)
+"""How much older than its sending a comment may seem: two clocks of Planka's may differ."""
 
 
 class Cards:
@@ -37,6 +38,7 @@ class Cards:
         self._account = account
         self._client = client
         self._queues = queues
+        self._comments = Comments()
 
     @contextmanager
     def about(self, task_id: str, queue_name: str = "") -> Generator[None]:
@@ -100,22 +102,24 @@ class Cards:
         return parse_comments(rows, users)
 
     def add_comment(self, task_id: str, text: str) -> None:
-        """Add a comment, in one request; a second one looks for it if the answer is lost."""
+        """Add a comment, in one request; it is looked for if the answer is lost.
+
+        It carries no mark, because Planka would show it. It is found by its words, its author and
+        its age, all by Planka's own clock.
+        """
         path, written = f"cards/{task_id}/comments", TEXTS.body(text)
-        try:
+
+        def send(_: float) -> None:
             self._client.write("POST", path, {"text": written})
-        except AnswerLostError as lost:
 
-            def there() -> bool | None:
-                newest = self._client.get(path)["items"]
-                return any(self._is_just_ours(r) and r["text"] == written for r in newest) or None
+        def find(sent: float) -> bool | None:
+            found, now = self._client.get_dated(path)
+            since = now - timedelta(seconds=time.monotonic() - sent) - _SLACK
+            ours = (r for r in found["items"] if r["userId"] == self._account.id)
+            same = (r["createdAt"] for r in ours if r["text"] == written)
+            return any(datetime.fromisoformat(created) > since for created in same) or None
 
-            if look(lost, there) is None:
-                raise
-
-    def _is_just_ours(self, row: Json) -> bool:
-        age = datetime.now(UTC) - datetime.fromisoformat(row["createdAt"])
-        return row["userId"] == self._account.id and abs(age) < _RECENT
+        self._comments.write(task_id, text, time.monotonic, send, find)
 
     def create(self, place: Place, name: str, description: str) -> Json:
         """Create a card at the end of a list."""

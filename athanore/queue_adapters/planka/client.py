@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 from weakref import finalize
 
@@ -108,6 +108,11 @@ class PlankaClient:
         """
         return self._call("GET", path, params=params)
 
+    def get_dated(self, path: str) -> tuple[Json, datetime]:
+        """Read what is at a path, and when that was by the server's clock; raises as `get`."""
+        response = self._answer("GET", path)
+        return self._content(response), answers.sent_at(response)
+
     def write(self, method: str, path: str, body: Json | None = None) -> Json:
         """Change something; a POST or a DELETE is never repeated once it may have arrived.
 
@@ -127,11 +132,16 @@ class PlankaClient:
     def _call(
         self, method: str, path: str, *, params: Parameters | None = None, body: Json | None = None
     ) -> Json:
+        return self._content(self._answer(method, path, params=params, body=body))
+
+    def _answer(
+        self, method: str, path: str, *, params: Parameters | None = None, body: Json | None = None
+    ) -> httpx.Response:
         session = self._sign_in(None)
         response = self._send(method, path, params, body, session)
         if response.status_code == 401 and session is not None:
             response = self._send(method, path, params, body, self._sign_in(session))
-        return self._content(response)
+        return response
 
     def _send(
         self,

@@ -23,6 +23,7 @@ from athanore.queue_adapters.sql import copying, queries, rows, schema, watchers
 from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.engines import check_file
+from athanore.queue_adapters.tracker.looking import Comments
 from athanore.queue_adapters.user import LOGIN_NAME, User, user_name
 from athanore.texts import is_storable
 
@@ -53,6 +54,7 @@ class SqlBoard:
     def __init__(self, address: str | os.PathLike[str], *, user: User = LOGIN_NAME) -> None:
         self._address = read_address(address)
         self._database = Database(self._address)
+        self._comments = Comments()
         self._user = user_name(user)
 
     def __repr__(self) -> str:
@@ -224,16 +226,30 @@ class SqlBoard:
             return task
 
     def add_comment(self, task_id: str, text: str) -> None:
-        """Add a comment that the adapter's user signs."""
-        with self._database.write() as connection:
-            number = queries.check_task(connection, task_id)
-            values = {
-                "task": number,
-                "text": rows.filled("the text of a comment", text),
-                "author": self._user or DEFAULT_AUTHOR,
-                "created_at": rows.as_time(datetime.now(UTC)),
-            }
-            connection.execute(sa.insert(_comment).values(values))
+        """Add a comment that the adapter's user signs; its time is the mark to find it by.
+
+        Raises:
+            AnswerLostError: the connection was lost twice while the comment was confirmed.
+        """
+        values = {
+            "text": rows.filled("the text of a comment", text),
+            "author": self._user or DEFAULT_AUTHOR,
+        }
+
+        def send(created_at: str) -> None:
+            with self._database.write() as connection:
+                number = queries.check_task(connection, task_id)
+                row = values | {"task": number, "created_at": created_at}
+                connection.execute(sa.insert(_comment).values(row))
+
+        def find(created_at: str) -> bool | None:
+            with self._database.read() as connection:
+                number = queries.check_task(connection, task_id)
+                same = values | {"task": number, "created_at": created_at}
+                query = sa.select(_comment.c.number).filter_by(**same).limit(1)
+                return connection.execute(query).first() is not None or None
+
+        self._comments.write(task_id, text, lambda: rows.as_time(datetime.now(UTC)), send, find)
 
     def update_task(
         self,
