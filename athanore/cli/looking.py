@@ -14,14 +14,14 @@ from athanore.errors import ConfigurationError
 from athanore.launch.terminal.display import (
     ago,
     overview_view,
+    run_state,
+    run_time,
     show_live,
-    state_text,
     text,
-    until,
     waits_for,
 )
 from athanore.services.showing.route_views import RouteTable
-from athanore.services.showing.views import DeadLetter, OpenTask, Overview, RunView
+from athanore.services.showing.views import DeadLetter, OpenTask, Overview
 
 if TYPE_CHECKING:
     from athanore.models import Task
@@ -90,18 +90,20 @@ def tasks(
         )
         return
     print_table(
-        ("task", "name", "queue", "labels", "run", "waits for"),
+        ("task", "name", "queue", "labels", "run", "time", "waits for"),
         (
             (
                 t.task.id,
                 t.task.name,
                 t.task.queue_name,
                 ", ".join(t.task.labels),
-                _run_text(t.run),
+                "" if t.run is None else run_state(t.run),
+                "" if t.run is None else run_time(t.run),
                 _waits_for(t),
             )
             for t in seen
         ),
+        cut=("labels", "waits for", "name"),
     )
 
 
@@ -114,7 +116,7 @@ def routes(*, app: AppOption = None, json: AsJson = False) -> None:
     if json:
         print_json(seen.fields)
         return
-    print_table(seen.columns, seen.rows)
+    print_table(seen.columns, seen.rows, cut=("agent",))
     if seen.schedules:
         columns = ("schedule", "times", "time zone", "queue", "next")
         print_table(columns, seen.schedules, title="Scheduled work")
@@ -161,13 +163,6 @@ def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:
 
 def _waits_for(seen: OpenTask) -> Text:
     return text((waits_for(seen.waits_for, seen.until), "dim")) if seen.waits_for else text()
-
-
-def _run_text(run: RunView | None) -> Text:
-    if run is None:
-        return text()
-    due = f", due {until(run.due)}" if run.due is not None else f" for {ago(run.since)}"
-    return state_text(f"{run.state}{due} (attempt {run.attempt})")
 
 
 def _task_fields(task: Task) -> dict[str, object]:

@@ -46,10 +46,17 @@ def plain(value: object) -> Any:
     return value
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    title: str = "",
+    *,
+    cut: Sequence[str] = (),
+    wraps: str | None = None,
+) -> None:
     """Print rows under headings; see `athanore.launch.terminal.display.table`."""
     out = console()
     if title:
         out.print(text((title, "bold")))
-    shown = table(columns, rows)
+    shown = table(columns, rows, cut=cut, wraps=wraps)
     out.print(shown if shown.row_count else text(("  none\n", "dim")))

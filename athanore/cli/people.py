@@ -30,7 +30,7 @@ def questions(*, app: AppOption = None, json: AsJson = False) -> None:
         say("No agent waits for an answer.")
         return
     rows = ((q.id, q.task_id, f"{ago(q.asked_at)} ago", _in_a_line(q)) for q in there)
-    print_table(("id", "task", "asked", "question"), rows)
+    print_table(("id", "task", "asked", "question"), rows, wraps="question")
     for question in there:
         head, _, more = question.question.partition("\n")
         if question.is_approval and more:

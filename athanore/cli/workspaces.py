@@ -38,7 +38,8 @@ def listed(*, app: AppOption = None, json: AsJson = False) -> None:
         (f.task_id, f.task_name, f.branch, f"{ago(f.used_at)} ago", f.kept or "may go", str(f.path))
         for f in found
     )
-    print_table(("task", "name", "branch", "used", "kept", "folder"), rows)
+    columns = ("task", "name", "branch", "used", "kept", "folder")
+    print_table(columns, rows, cut=("kept", "branch", "name"), wraps="folder")
 
 
 def clean(

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import unicodedata
@@ -13,8 +14,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, Log
+from prefect.states import Cancelling, Running
+from prefect.types import DateTime
+from rich.cells import cell_len
 from rich.console import Console
 
 from athanore import logs
@@ -22,6 +28,7 @@ from athanore.cli import output
 from athanore.launch.terminal import display
 from athanore.models import Quota
 from athanore.services.showing.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
+from athanore.services.status.overview import said_last
 from athanore.texts import shown
 
 HOSTILE = (
@@ -186,11 +193,93 @@ def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
         workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
         provider_limits=(),
     )  # fmt: skip
-    console = Console(file=io.StringIO(), width=80, no_color=True)
-    console.print(display.overview_view(overview))
-    (row,) = [line for line in text_of(console).splitlines() if line.strip().startswith("12 ")]
-    for part in ("Review", "AwaitingRetry, attempt 2, due now", "on "):
+    (row,) = [line for line in on_terminal(display.overview_view(overview)) if "12" in line]
+    for part in ("Review", "AwaitingRetry, attempt 2", " now ", "on "):
         assert part in row
+
+
+def on_terminal(thing: Any, width: int = 80) -> list[str]:
+    """The lines that a terminal shows, without colours."""
+    console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=True)
+    console.print(thing)
+    return [line.rstrip() for line in escape_sequences.sub("", text_of(console)).splitlines()]
+
+
+escape_sequences = re.compile(r"\x1b\[[0-9;]*m")
+COLUMNS = ("task", "name", "queue", "labels", "state", "why")
+WIDE = "数字の長い題名" * 9
+ROWS = (
+    (
+        "1",
+        "Fix\nthe crash " * 12,
+        "In Progress",
+        "bug, good first issue, urgent",
+        "Running",
+        "x" * 90,
+    ),
+    ("PROJ-2", WIDE, "Todo", "", "AwaitingRetry, attempt 2", ""),
+    ("3", "Short", "Todo", "", "", ""),
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 160])
+def test_a_row_is_one_line_of_the_screen(width: int) -> None:
+    lines = on_terminal(display.table(COLUMNS, ROWS, cut=("labels", "why", "name")), width)
+    assert all(cell_len(line) <= width for line in lines)
+    heading, rule, *rows = filter(None, lines)
+    assert heading.split()[0] == "task"
+    assert set(rule) <= {" ", "─"}
+    assert [row.split()[0] for row in rows] == ["1", "PROJ-2", "3"]
+    if width >= 80:
+        assert "AwaitingRetry, attempt 2" in rows[1]
+        assert "In Progress" in rows[0]
+        assert "数字の長い" in rows[1]
+        assert "…" in rows[1]
+
+
+def test_a_column_with_nothing_in_it_takes_no_room_on_a_screen() -> None:
+    drawn = display.table(("task", "labels", "name"), [("1", "", "Fix it")])
+    assert "labels" not in " ".join(on_terminal(drawn))
+    assert "labels" in on_screen(drawn)
+    assert "labels" in " ".join(on_terminal(display.table(("task", "labels"), [])))
+
+
+def test_what_has_to_be_read_whole_takes_the_lines_that_it_needs() -> None:
+    words = " ".join(f"word{n}" for n in range(40))
+    drawn = display.table(
+        ("id", "name", "says"), [("1", "name " * 30, words)], cut=("name",), wraps="says"
+    )
+    shown = on_terminal(drawn)
+    assert [w for line in shown for w in line.split() if w.startswith("word")] == words.split()
+    assert sum("name" in line for line in shown) == 2  # the heading, and the one line of the name
+
+
+def test_a_pipe_gets_all_of_a_row_in_a_line() -> None:
+    console = Console(file=io.StringIO(), width=200, soft_wrap=True)
+    console.print(display.table(COLUMNS, ROWS, cut=("labels", "why", "name")))
+    (row,) = [line for line in text_of(console).splitlines() if "PROJ-2" in line]
+    assert WIDE in row
+    (row,) = [line for line in text_of(console).splitlines() if "Running" in line]
+    assert " ".join(("Fix\nthe crash " * 12).split()) in row
+    assert "x" * 90 in row
+
+
+def test_an_attempt_that_is_silent_so_far_does_not_say_how_the_one_before_ended() -> None:
+    began = DateTime(2026, 1, 1, 12, tzinfo=UTC)
+    run = FlowRun(flow_id=uuid4(), state=Running(timestamp=began))
+    stopped = FlowRun(flow_id=uuid4(), state=Cancelling(timestamp=began))
+
+    def log(of: FlowRun, seconds: int, says: str) -> Log:
+        return Log(
+            name="x", level=20, message=says, flow_run_id=of.id,
+            timestamp=DateTime.fromtimestamp(began.timestamp() + seconds, UTC),
+        )  # fmt: skip
+
+    before = [log(run, -5, "AwaitingRetry: exit code 1"), log(run, -6, "1 of 12 tests failed.")]
+    heard = [log(run, 2, "Reading ...\nLooking ...\n"), log(run, 1, "I begin.")]
+    assert said_last([run], before) == {}
+    assert said_last([run], heard + before) == {run.id: "Looking ..."}
+    assert said_last([stopped], [log(stopped, -1, "I work.")]) == {stopped.id: "I work."}
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

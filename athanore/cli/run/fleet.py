@@ -69,6 +69,8 @@ def workers(*, app: AppOption = None, json: AsJson = False) -> None:
             )
             for w in found
         ),
+        cut=("version", "labels", "host"),
+        wraps="state",
     )
 
 

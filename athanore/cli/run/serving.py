@@ -183,4 +183,6 @@ def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:
             )
             for p in planned
         ),
+        cut=("name",),
+        wraps="prompt, or why not",
     )

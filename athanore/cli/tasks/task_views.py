@@ -85,6 +85,7 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
             for r in runs
         ),
         title="Agent runs",
+        wraps="message",
     )
     if runs:
         say(runs[0].url, "dim")
@@ -160,7 +161,8 @@ def _log(typed: str, /, *, follow: bool, app: str | None, json: bool, debug: boo
                     out.out(_json_line(line), highlight=False)
                 else:
                     out.print(_text(line), soft_wrap=True)
-                said = line.message
+                if line.level > logging.DEBUG:
+                    said = line.message
         if last is not None and not json:
             now = in_short(last.state, last.message)
             if now != said:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from athanore.errors import reason
+from athanore.launch.terminal.tables import FittedTable
 from athanore.runs.states import PrefectState, StateName
 from athanore.services.showing.views import origin
 from athanore.texts import cut, duration, shown
@@ -43,14 +42,28 @@ def text(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*((shown(words), style) for words, style in styled))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, expand: bool = False) -> Table:
-    """Rows under headings; texts are taken as they are, never as markup, and long ones are cut."""
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=expand)
-    for column in columns:
-        found.add_column(column, overflow="fold")
-    for row in rows:
-        found.add_row(*(c if isinstance(c, Text) else text(_cell(c)) for c in row))
-    return found
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    cut: Sequence[str] = (),
+    wraps: str | None = None,
+) -> FittedTable:
+    """Rows under headings; texts are taken as they are, never as markup; very long ones are cut.
+
+    Args:
+        cut: see `FittedTable`.
+        wraps: see `FittedTable`; the cells of other columns are brought onto one line.
+    """
+
+    def drawn(column: str, value: Cell) -> Text:
+        if isinstance(value, Text):
+            return value
+        words = _cell(value)
+        return text(words if column == wraps else " ".join(words.split()))
+
+    found = [[drawn(*cell) for cell in zip(columns, row, strict=True)] for row in rows]
+    return FittedTable(columns, found, cut=cut, wraps=wraps)
 
 
 def _cell(value: str | int | None) -> str:
@@ -112,20 +125,16 @@ def overview_view(
             ", ".join(seen.workers) if seen.workers else (no_worker, "yellow"),
         ),
         text((f"Prefect: {seen.ui_url}\n", "dim")),
-        table(columns, map(_route_row, seen.routes)),
+        table(columns, map(_route_row, seen.routes), wraps=""),
     ]
     if seen.schedules:
         parts.append(table(("schedule", "queue", "next"), map(_schedule_row, seen.schedules)))
     if seen.runs or seen.not_started:
         order = sorted(seen.runs, key=_rank)
-        columns = ("task", "name", "route", "state", "for", "says")
+        columns = ("task", "name", "route", "state", "time", "says")
         lines = [*map(_run_row, order), *map(_not_started_row, seen.not_started)]
-        runs = table(columns, lines[:rows], expand=True)
         # On a narrow screen what is said and the name are cut, and not the state.
-        for column, ratio in zip(runs.columns, (None, 2, None, None, None, 3), strict=True):
-            column.no_wrap, column.overflow, column.ratio = True, "ellipsis", ratio
-            column.max_width = None if ratio else 34
-        parts.append(runs)
+        parts.append(table(columns, lines[:rows], cut=("says", "name")))
         if rows is not None and len(lines) > rows:
             parts.append(
                 text((f"and {len(lines) - rows} more; `athanore status --json` has all", "dim"))
@@ -233,22 +242,29 @@ def _schedule_row(schedule: ScheduleView) -> tuple[Cell, ...]:
 
 
 def _not_started_row(task: NotStarted) -> tuple[Cell, ...]:
-    said = text((cut(waits_for(task.waits_for, task.until), _MAX_CELL), "dim"))
+    waits = " ".join(waits_for(task.waits_for, task.until).split())
+    said = text((cut(waits, _MAX_CELL), "dim"))
     return task.task_id, task.task_name, task.route or "", text(("no run yet", "dim")), "", said
 
 
 def _run_row(run: RunView) -> tuple[Cell, ...]:
-    state = state_text(run.state)
-    if run.attempt > 1:
-        state.append(f", attempt {run.attempt}", "dim")
-    if run.due is not None:
-        state.append(f", due {until(run.due)}")
     said = waits_for(run.waits_for, run.until) if run.waits_for else run.last_line
     return (
         run.task_id,
         run.name,
         run.route,
-        state,
-        ago(run.since),
-        text((cut(said, _MAX_CELL), "dim")),
+        run_state(run),
+        run_time(run),
+        text((cut(" ".join(said.split()), _MAX_CELL), "dim")),
     )
+
+
+def run_state(run: RunView) -> Text:
+    """The state of a run, and its attempt if that is not the first one."""
+    state = state_text(run.state)
+    return state.append(f", attempt {run.attempt}", "dim") if run.attempt > 1 else state
+
+
+def run_time(run: RunView) -> str:
+    """How long a run has been in its state; of one that waits, when it is due."""
+    return ago(run.since) if run.due is None else until(run.due)

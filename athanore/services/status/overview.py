@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
     LogFilterLevel,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, Log, StateType
 from prefect.client.schemas.sorting import LogSort
 
 from athanore import names
@@ -42,7 +42,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
     routes = await app.routes.read(client, fresh=True)
     active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
     active = [r for r in active if names.task_of(r.tags) is not None]
-    working = [r.id for r in active if r.state_type in runs.WORKING]
+    working = [r for r in active if r.state_type in runs.WORKING]
     machinery = await look_at_machinery(client, app, routes)
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
@@ -137,16 +137,34 @@ def run_view(client: PrefectRunStore, run: FlowRun, last_line: str = "") -> RunV
     )
 
 
-async def _last_lines(client: PrefectRunStore, run_ids: list[UUID]) -> dict[UUID, str]:
+async def _last_lines(client: PrefectRunStore, working: list[FlowRun]) -> dict[UUID, str]:
     """What the logs of runs said last, of those that said something in the newest lines."""
-    if not run_ids:
+    if not working:
         return {}
     query = LogFilter(
-        flow_run_id=LogFilterFlowRunId(any_=run_ids), level=LogFilterLevel(ge_=logging.INFO)
+        flow_run_id=LogFilterFlowRunId(any_=[run.id for run in working]),
+        level=LogFilterLevel(ge_=logging.INFO),
     )
+    logs = await client.read_logs(query, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC)
+    return said_last(working, logs)
+
+
+def said_last(working: list[FlowRun], logs: list[Log]) -> dict[UUID, str]:
+    """The last line of each run that has said something since its attempt began.
+
+    Args:
+        logs: the newest ones, the newest first.
+    """
+    # How the attempt before has ended says nothing of this one, which is silent so far.
+    began = {
+        run.id: run.state.timestamp
+        for run in working
+        if run.state is not None and run.state.type is StateType.RUNNING
+    }
     found: dict[UUID, str] = {}
-    for log in await client.read_logs(query, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC):
-        lines = log.message.strip().splitlines()
-        if log.flow_run_id is not None and lines:
-            found.setdefault(log.flow_run_id, lines[-1])
+    for log in logs:
+        run, lines = log.flow_run_id, log.message.strip().splitlines()
+        if run is None or not lines or (run in began and log.timestamp < began[run]):
+            continue
+        found.setdefault(run, lines[-1])
     return found
