@@ -21,7 +21,7 @@ def git(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
         ["git", *words],
         cwd=folder, env={**os.environ, **ALONE, **(env or {})},
-        check=True, capture_output=True, text=True, timeout=60,
+        check=True, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     return done.stdout.rstrip("\n")
 

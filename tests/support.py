@@ -95,7 +95,7 @@ def prefect_server(
     default_reaper().watch(family)
     url = f"http://127.0.0.1:{port}/api"
     try:
-        wait_until("the Prefect server answers", lambda: _answers(process, url, log), 120)
+        wait_until("the Prefect server answers", lambda: _answers(process, url, log), 240)
         yield url
     finally:
         stop_group(process)
@@ -106,7 +106,7 @@ def _answers(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
     if process.poll() is not None:
         raise AssertionError(f"the Prefect server ended:\n{log.read_text()[-3000:]}")
     try:
-        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+        return httpx.get(f"{url}/health", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -74,7 +74,7 @@ class System:
                 cwd=self.folder, env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        wait_until("the task API answers", self._answers, 150)
+        wait_until("the task API answers", self._answers, 240)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -86,12 +86,12 @@ class System:
 
     def get(self, path: str) -> httpx.Response:
         """Ask the task API."""
-        return httpx.get(f"http://127.0.0.1:{self.api_port}{path}", timeout=10, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.api_port}{path}", timeout=60, trust_env=False)
 
     def post(self, path: str, body: object) -> httpx.Response:
         """Tell the task API."""
         url = f"http://127.0.0.1:{self.api_port}{path}"
-        return httpx.post(url, json=body, timeout=10, trust_env=False)
+        return httpx.post(url, json=body, timeout=60, trust_env=False)
 
     def board(self) -> dict[str, list[dict[str, Any]]]:
         """The tasks in the file, by queue."""
@@ -110,7 +110,7 @@ class System:
         assert self.process is not None
         self.process.send_signal(sign)
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 180) -> int:
         """Wait for the script's end and return its exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -140,4 +140,4 @@ class System:
             except psutil.Error:
                 continue
         if self.process is not None:
-            self.process.wait(10)
+            self.process.wait(60)

@@ -44,7 +44,7 @@ def fails(
         result = subprocess.run(
             [sys.executable, "run.py"],
             cwd=folder, env={**system.environment, **environment},
-            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     finally:
         left = system.processes()
@@ -144,8 +144,8 @@ def test_a_start_waits_for_a_board_that_is_broken(tmp_path: Path) -> None:
     system.board_file.write_text(broken)
 
     def mend_once_told() -> None:
-        wait_until("there is a log", system.log.exists, 60)
-        wait_until("it says so", lambda: "line 1" in system.log.read_text(), 60)
+        wait_until("there is a log", system.log.exists)
+        wait_until("it says so", lambda: "line 1" in system.log.read_text())
         assert "board.json is broken" in system.log.read_text()
         assert system.board_file.read_text() == broken
         system.board_file.write_text(json.dumps(BOARD))
@@ -206,7 +206,7 @@ def _setup_venv(tmp_path: Path, **environment: str) -> subprocess.CompletedProce
     return subprocess.run(
         [ROOT / "deployments" / "setup-venv", tmp_path / "venv"],
         env={"PATH": str(programs), "HOME": str(tmp_path), **environment},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ BOARD = {
     }
 }
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -94,7 +94,9 @@ def _first_start(system: System, story: Story) -> None:
     story.agents = system.get("/agents").json()
     story.pages = {
         "API docs": system.get("/docs").status_code,
-        "Prefect UI": httpx.get(story.status["prefect"]["ui_url"], trust_env=False).status_code,
+        "Prefect UI": httpx.get(
+            story.status["prefect"]["ui_url"], trust_env=False, timeout=60
+        ).status_code,
     }
     for number in range(1, 6):
         (system.folder / f"go-{number}").touch()

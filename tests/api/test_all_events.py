@@ -31,7 +31,7 @@ def test_what_is_said_while_the_stream_connects_to_prefect_comes_too(api: Api) -
             body = {"comment": word}
             api.post(f"/tasks/{task_id}/comments", body, 201, headers=bearer(token))
         heard: list[str] = []
-        for event in events_of(response, 40):
+        for event in events_of(response, 120):
             if event["task_id"] == task_id and event["kind"] == "comment":
                 heard.append(event["data"]["text"])
             if len(heard) == len(wanted):

@@ -67,7 +67,7 @@ def test_an_open_stream_does_not_keep_the_server_from_stopping(
         reader = threading.Thread(target=read)
         reader.start()
         wait_until("the stream is open", lambda: ": connected" in lines)
-    reader.join(30)
+    reader.join(60)
     assert not reader.is_alive()
     assert ": connected" in lines
     assert "event: end" not in lines

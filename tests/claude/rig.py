@@ -22,7 +22,7 @@ from athanore.models import AgentEvent, EventKind, Task
 from athanore.routing.routes import Route
 from tests.claude.endpoint import Script, ScriptedModel, scripted_model
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a condition that a test waits for counts as missed."""
 
 

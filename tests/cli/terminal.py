@@ -37,10 +37,10 @@ class Terminal:
         """Press Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
 
-    def end(self, seconds: float = 90) -> int:
+    def end(self, seconds: float = 180) -> int:
         """Wait for the process's end and return its exit code."""
         code = self._process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
     def stop(self) -> None:
@@ -48,7 +48,7 @@ class Terminal:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._reader.join(10)
+        self._reader.join(60)
         os.close(self._ours)
 
     def _read(self) -> None:

@@ -23,7 +23,7 @@ def test_they_are_shown_created_and_deleted(
     monkeypatch.chdir(tmp_path)
 
     def there() -> set[str]:
-        found = httpx.post(f"{prefect_api}/automations/filter", json={}).json()
+        found = httpx.post(f"{prefect_api}/automations/filter", json={}, timeout=60).json()
         return {a["name"] for a in found if f"app:{name}" in a["tags"]}
 
     named = {f"{name}: {kind}" for kind in KINDS}

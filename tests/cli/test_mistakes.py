@@ -52,7 +52,7 @@ def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
     ):
         result = subprocess.run(
             [sys.executable, "-c", code, *arguments],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         assert text in result.stdout
@@ -180,7 +180,7 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     code = f"{sys.executable} -c 'from athanore.cli import main; main()' routes --json | head -c 1"
     result = subprocess.run(
         ["sh", "-c", code], cwd=tmp_path, env=clean_environment(tmp_path / "prefect"),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert result.stdout == "["
     assert result.stderr == ""

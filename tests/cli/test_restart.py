@@ -36,7 +36,6 @@ if __name__ == "__main__":
 ATHANORE = str(Path(sys.executable).with_name("athanore"))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "command",
     [
@@ -70,7 +69,7 @@ def test_the_agents_finish_and_the_same_process_has_the_new_code(
             command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
         try:
-            before = wait_until("it is served", ready, 120)
+            before = wait_until("it is served", ready)
             assert before is not None and before.pid == process.pid
             script.write_text(RUN.format(name=name) + "\nbroken(\n")
             refused = cli("restart")
@@ -78,7 +77,7 @@ def test_the_agents_finish_and_the_same_process_has_the_new_code(
             assert "SyntaxError" in refused.err and "goes on as it is" in refused.err
 
             script.write_text(RUN.format(name=name).replace("the first", "the second"))
-            wait_until("an agent works", lambda: in_progress(board) == [first], 60)
+            wait_until("an agent works", lambda: in_progress(board) == [first])
             restart = subprocess.Popen(
                 [ATHANORE, "restart"], env=env, stdout=subprocess.PIPE, text=True
             )
@@ -94,7 +93,7 @@ def test_the_agents_finish_and_the_same_process_has_the_new_code(
             cli.ok("dispatch", second)
             log_says(tmp_path / "log", "the second")
             cli.ok("stop")
-            assert process.wait(60) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
             process.wait()
@@ -107,4 +106,4 @@ def in_progress(board: JsonFileAdapter) -> list[str]:
 
 def log_says(log: Path, words: str) -> None:
     """Wait until the app has logged something."""
-    wait_until(f"the log says {words!r}", lambda: words in log.read_text(), 60)
+    wait_until(f"the log says {words!r}", lambda: words in log.read_text())

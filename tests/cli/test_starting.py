@@ -29,7 +29,7 @@ from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
 from tests.support import clean_environment, free_port, wait_until
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 
 def environment(folder: Path, prefect_api: str) -> dict[str, str]:

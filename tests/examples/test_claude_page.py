@@ -33,7 +33,6 @@ print(json.dumps({{
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
 def test_an_issue_becomes_a_merged_pull_request(
     tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,9 @@ def test_an_issue_becomes_a_pull_request_by_way_of_a_person(
             wait_until("it asks whether to publish", lambda: asked("May the branch"), 180)
             assert github.pulls.listed("open", "") == []
             assert asked("Answer to question") and asked(f"by {PERSON} (comment): two")
-            answer = httpx.post(f"{it.api_url}/tasks/{task_id}/approve", json={"by": "eve"})
+            answer = httpx.post(
+                f"{it.api_url}/tasks/{task_id}/approve", json={"by": "eve"}, timeout=60
+            )
             assert answer.is_success, answer.text
             it.in_queue(task_id, "Review", 180)
             (pull,) = github.pulls.listed("open", "")

@@ -20,7 +20,7 @@ LATER = picture.MAX_AGE + 0.1
 
 
 def test_a_poll_of_any_number_of_queues_is_one_request(
-    github: GitHubDouble, adapter: GitHubAdapter
+    github: GitHubDouble, timed: GitHubAdapter
 ) -> None:
     github.issue("a", "agent:Todo")
     queues = [[TODO], [PROGRESS], [DONE], [TODO, DONE]] * 4
@@ -28,7 +28,7 @@ def test_a_poll_of_any_number_of_queues_is_one_request(
 
     def poll(names: list[str]) -> int:
         barrier.wait(timeout=30)
-        return len(adapter.get_ready_tasks(names))
+        return len(timed.get_ready_tasks(names))
 
     with ThreadPoolExecutor(len(queues)) as pool:
         found = list(pool.map(poll, queues))

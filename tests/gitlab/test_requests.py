@@ -21,16 +21,16 @@ LATER = MAX_AGE + 0.1
 
 
 class Clock:
-    """A clock that a test sets forward."""
+    """A clock that stands still until a test sets it forward."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._now = time.monotonic()
 
     def __call__(self) -> float:
-        return time.monotonic() + self._ahead
+        return self._now
 
     def forward(self, seconds: float) -> None:
-        self._ahead += seconds
+        self._now += seconds
 
 
 @pytest.fixture

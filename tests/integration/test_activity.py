@@ -27,12 +27,12 @@ async def test_a_call_is_not_older_or_younger_because_our_clock_was_set(
             assert await activity.since_last_call(client, run_id, clock) is None
             activity.note_call("app", run_id, "1")
             ago = await when_known(client, run_id, clock)
-    assert timedelta(0) <= ago < timedelta(minutes=2)
+    assert timedelta(0) <= ago < timedelta(minutes=10)
 
 
 async def when_known(client: PrefectRunStore, run_id: UUID, clock: Clock) -> timedelta:
     """Ask until the event is in Prefect's database."""
-    for _ in range(600):
+    for _ in range(2400):
         if (ago := await activity.since_last_call(client, run_id, clock)) is not None:
             return ago
         await asyncio.sleep(0.1)

@@ -34,7 +34,7 @@ async def _dispatch(client: PrefectRunStore, app: AgentDispatcher, board: Memory
 async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> None:
     heard: asyncio.Queue[UUID] = asyncio.Queue()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with prefect_client() as client, asyncio.timeout(60):
+        async with prefect_client() as client, asyncio.timeout(240):
             mine, board = await _app(client)
             other, other_board = await _app(client)
             pool = names.agents_pool(mine.name)
@@ -54,7 +54,7 @@ async def test_a_worker_hears_of_the_runs_of_its_pool_only(prefect_api: str) -> 
 async def test_the_worker_of_polls_hears_of_those_that_a_webhook_asks_for(prefect_api: str) -> None:
     heard: asyncio.Queue[UUID] = asyncio.Queue()
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        async with prefect_client() as client, asyncio.timeout(60):
+        async with prefect_client() as client, asyncio.timeout(240):
             app, _ = await _app(client)
             poll = await client.read_deployment_by_name(
                 f"{names.POLL_FLOW}/{names.deployment_name(app.name, 'Todo')}"

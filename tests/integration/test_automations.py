@@ -122,7 +122,9 @@ def test_people_are_told(prefect_api: str, told: tuple[str, Told]) -> None:
     with running(app, prefect_api) as it:
         httpx.post(f"{it.api_url}/routes/Later/pause", json={}, timeout=60).raise_for_status()
         waits = board.create_task("Later", "Wait for it")
-        httpx.post(f"{it.api_url}/tasks/{waits.id}/dispatch", json={}).raise_for_status()
+        httpx.post(
+            f"{it.api_url}/tasks/{waits.id}/dispatch", json={}, timeout=60
+        ).raise_for_status()
         task = board.create_task("Todo", "Hopeless {{ task }}")
         board.create_task("Review", "Look at it")
 

@@ -246,7 +246,7 @@ async def test_a_removed_route_stays_until_its_agents_have_finished(prefect_api:
         review = next(q for q in await queues(client, name) if q.name == "Review")
         assert review.is_paused
 
-        removing = asyncio.create_task(put(client, app(name, "Todo"), drain=timedelta(seconds=60)))
+        removing = asyncio.create_task(put(client, app(name, "Todo"), drain=timedelta(seconds=600)))
         await asyncio.wait([removing], timeout=1)
         assert not removing.done(), "it waits for the agent"
         await client.set_flow_run_state(run.id, Completed(message="done"))

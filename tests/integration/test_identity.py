@@ -17,8 +17,6 @@ from tests.cli.terminal import command
 from tests.harness import Prefect, app_name
 from tests.support import clean_environment, free_port, stop_group, wait_until
 
-pytestmark = pytest.mark.timeout(300)
-
 SCRIPT = """\
 from pathlib import Path
 from athanore import AgentDispatcher, JsonFileAdapter

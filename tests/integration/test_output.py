@@ -83,11 +83,11 @@ def test_a_result_is_asked_for_checked_and_decides_where_the_task_goes(
         first, second = it.comments(reviewed.id)
         (held,) = it.comments(audited.id)
         assert it.place(audited.id) == "In Progress"
-        result = httpx.get(f"{it.api_url}/tasks/{reviewed.id}/result").json()["result"]
+        result = httpx.get(f"{it.api_url}/tasks/{reviewed.id}/result", timeout=60).json()["result"]
         mended.touch()
 
         def resumed() -> bool:
-            httpx.post(f"{it.api_url}/routes/Audit/resume", json={}).raise_for_status()
+            httpx.post(f"{it.api_url}/routes/Audit/resume", json={}, timeout=60).raise_for_status()
             return it.place(audited.id) == "Done"
 
         wait_until("it goes on", resumed)

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.system import System
 from tests.support import wait_until
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 SCRIPT = """\
 from athanore import AgentDispatcher, JsonFileAdapter

@@ -145,7 +145,7 @@ def test_a_prefect_yaml_of_somebody_else(text: str, words: str, tmp_path: Path) 
         apps_in(file)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.smoke
 def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
     prefect = Prefect(site.prefect_api, "example")
@@ -176,7 +176,7 @@ def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_two_workers_share_a_board(site: Site) -> None:
     site.run("athanore", "deploy", "--new-board", EXAMPLE)
     assert "nothing to change" in site.run("athanore", "deploy", EXAMPLE)
@@ -217,7 +217,7 @@ def todo(task_id: str, task_name: str) -> str:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_prefects_process_worker_runs_the_same_flows(site: Site) -> None:
     name = app_name("stock")
     (site.folder / "run.py").write_text(STOCK.format(name=name))

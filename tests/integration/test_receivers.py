@@ -121,7 +121,7 @@ def test_a_question_a_dead_letter_and_what_is_done_are_told(
         wait_until("both channels have begun", both_begin)
         names = ("Ask", "Fail", "Work")
         bodies = [{"queue_name": "Todo", "name": name} for name in names]
-        ids = [httpx.post(f"{it.api_url}/tasks", json=b).json()["id"] for b in bodies]
+        ids = [httpx.post(f"{it.api_url}/tasks", json=b, timeout=60).json()["id"] for b in bodies]
 
         def kinds() -> set[str]:
             return {said["type"].removeprefix("athanore.agent.") for said in receiver.signed}

@@ -66,7 +66,7 @@ def test_closed_archived_and_snoozed_issues_are_not_ready(
 
 
 def test_a_poll_of_any_number_of_queues_is_one_request(
-    linear: LinearDouble, adapter: LinearAdapter
+    linear: LinearDouble, timed: LinearAdapter
 ) -> None:
     linear.issue("a")
     queues = [[TODO], [PROGRESS], [REVIEW], [TODO, PROGRESS]] * 4
@@ -74,13 +74,13 @@ def test_a_poll_of_any_number_of_queues_is_one_request(
 
     def poll(names: list[str]) -> int:
         barrier.wait(timeout=30)
-        return len(adapter.get_ready_tasks(names))
+        return len(timed.get_ready_tasks(names))
 
     with ThreadPoolExecutor(len(queues)) as pool:
         found = list(pool.map(poll, queues))
     assert found == [1, 0, 0, 1] * 4
     assert linear.log == ["Team", "Labels", "Issues"]
-    told = {quota.name: (quota.limit, quota.remaining) for quota in adapter.quotas()}
+    told = {quota.name: (quota.limit, quota.remaining) for quota in timed.quotas()}
     assert told == {"requests": (2500, 2497), "complexity": (3_000_000, 2_999_964)}
 
 

@@ -110,12 +110,12 @@ def test_within_a_limit_nothing_is_asked_and_the_reset_is_told(
     linear: LinearDouble, adapter: LinearAdapter, kind: Limit
 ) -> None:
     linear.issue("a")
-    linear.refuse_for(30, kind)
+    linear.refuse_for(300, kind)
     for _ in range(3):
         with pytest.raises(BoardUnavailableError, match="rate limit") as caught:
             adapter.get_ready_tasks([TODO])
         assert caught.value.retry_after is not None
-        assert timedelta(seconds=20) < caught.value.retry_after < timedelta(seconds=34)
+        assert timedelta(seconds=200) < caught.value.retry_after < timedelta(seconds=304)
     assert linear.log == ["Team"]
 
 

@@ -27,7 +27,7 @@ PASSWORD = "correct horse"
 
 type Kind = Literal["lost", "slow", "failed", "page"] | int
 
-SLOW = 1.0
+SLOW = 4.0
 """Seconds that a slow answer takes; what is asked for is done at once."""
 
 

@@ -60,7 +60,7 @@ class Translation:
 
 def test_every_recorded_exchange_is_what_the_double_answers() -> None:
     translation = Translation()
-    with planka_server() as server, httpx.Client(base_url=server.url) as client:
+    with planka_server() as server, httpx.Client(base_url=server.url, timeout=60) as client:
         for recording in RECORDINGS:
             request, response = recording["request"], recording["response"]
             body = request["json"]

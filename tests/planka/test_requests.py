@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
 
 from athanore.queue_adapters.base import claim_task
+from athanore.queue_adapters.planka import queues as boards
 from athanore.queue_adapters.planka.backend import PlankaAdapter
 from tests.planka.server import Server
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
+
+
+@pytest.fixture(autouse=True)
+def no_board_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr(boards, "BOARD_MAX_AGE", timedelta(hours=1))
 
 
 def board_reads(planka: Server) -> list[str]:

@@ -48,7 +48,7 @@ def served(folder: Path) -> Generator[tuple[httpx.Client, EarlyPage]]:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         with (
             early_page(app, sock, url) as page,
-            httpx.Client(base_url=url, trust_env=False, timeout=10) as client,
+            httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
         ):
             yield client, page
 
@@ -121,7 +121,7 @@ def test_who_calls_once_it_is_over_waits_for_whoever_serves_then(tmp_path: Path)
     with served(tmp_path) as (client, page):
         page.stop()
         with pytest.raises(httpx.ReadTimeout):  # the connection itself is there
-            client.get("/board", timeout=0.5)
+            client.get("/board", timeout=httpx.Timeout(60, read=0.5))
 
 
 def test_neither_prefect_nor_fastapi_is_imported_for_it() -> None:
@@ -130,6 +130,6 @@ def test_neither_prefect_nor_fastapi_is_imported_for_it() -> None:
         "print(*sorted({'prefect', 'fastapi', 'httpx'} & set(sys.modules)))"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     )
     assert found.stdout.split() == []

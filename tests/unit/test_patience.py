@@ -58,7 +58,7 @@ def patient(
 
 async def soon(work: Awaitable[None]) -> None:
     """What waits for ever fails."""
-    await asyncio.wait_for(work, 20)
+    await asyncio.wait_for(work, 60)
 
 
 def test_last_words_that_the_board_does_not_take_are_left_out() -> None:
@@ -110,7 +110,7 @@ def test_a_board_that_is_away_is_waited_for() -> None:
     board = Moody()
     errors: list[BoardError] = [BoardUnavailableError("away"), BoardAccessError("no key")]
     board.refuse = lambda text: errors.pop() if errors else None
-    asyncio.run(patient(board).say("1", "Retry 1/1."))
+    asyncio.run(soon(patient(board, timedelta(hours=1)).say("1", "Retry 1/1.")))
     assert board.comments == ["Retry 1/1."]
 
 

@@ -49,7 +49,7 @@ async def test_a_transaction_within_a_transaction_does_not_wait_for_itself(tmp_p
     config = QueuedSqlite(f"sqlite+aiosqlite:///{tmp_path}/nested.db")
     outer = await config.session(await config.engine())
     inner = await config.session(await config.engine())
-    async with asyncio.timeout(10), outer, inner, config.begin_transaction(outer):
+    async with asyncio.timeout(60), outer, inner, config.begin_transaction(outer):
         await outer.execute(sa.text("SELECT 1"))
         async with config.begin_transaction(inner):
             assert (await inner.execute(sa.text("SELECT 2"))).scalar_one() == 2
@@ -64,7 +64,7 @@ async def test_a_session_within_a_transaction_reads_beside_it(tmp_path: Path) ->
     assert await _count(config) == _WRITERS
     outer = await config.session(await config.engine())
     inner = await config.session(await config.engine())
-    async with asyncio.timeout(10), outer, inner, config.begin_transaction(outer):
+    async with asyncio.timeout(60), outer, inner, config.begin_transaction(outer):
         await outer.execute(sa.text("UPDATE counter SET count = 0"))
         read = await inner.execute(sa.text("SELECT count FROM counter"))
         assert read.scalar_one() == _WRITERS

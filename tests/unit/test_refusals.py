@@ -109,7 +109,7 @@ def test_a_move_that_is_refused_by_a_board_that_reads_is_not_waited_for_for_ever
         )
 
     with pytest.raises(BoardNotWritableError, match="does not take this change: status 500"):
-        asyncio.run(asyncio.wait_for(move(), 20))
+        asyncio.run(asyncio.wait_for(move(), 60))
 
 
 def test_a_move_waits_for_a_board_that_is_away_altogether(app: App) -> None:

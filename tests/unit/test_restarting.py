@@ -38,7 +38,7 @@ async def test_one_that_stops_for_good_does_not_begin_anew() -> None:
     stop.bind()
     stop.request_again(at_once=False)
     stop.request_again(at_once=True)
-    await asyncio.wait_for(stop.at_once(), 10)
+    await asyncio.wait_for(stop.at_once(), 60)
     assert stop.is_again
 
 

@@ -139,7 +139,7 @@ def _script(folder: Path, text: str, **env: str) -> subprocess.CompletedProcess[
     (folder / "run.py").write_text(text)
     return subprocess.run(
         [sys.executable, "run.py"], cwd=folder, env={"PYTHONPATH": str(ROOT), **env},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 

@@ -270,7 +270,7 @@ class TestOutput:
         for where in ("", ">&2"):
             heard = asyncio.Event()
             job = job_for("-c", rf"printf '\r 10%%' {where}; sleep 1000", command="sh")
-            job = replace(job, alive=heard.set, timeout=timedelta(seconds=20))
+            job = replace(job, alive=heard.set, timeout=timedelta(seconds=60))
             attempt = asyncio.create_task(ImpatientAgent().run(job))
             ends = {attempt, asyncio.create_task(heard.wait())}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -323,7 +323,7 @@ class TestOutput:
             if event.kind is EventKind.OUTPUT:
                 raise KeyError("bug")
 
-        job = replace(attempt.job, emit=broken, timeout=timedelta(seconds=1))
+        job = replace(attempt.job, emit=broken, timeout=timedelta(seconds=60))
         with pytest.raises(KeyError, match="bug"):
             await ImpatientAgent().run(job)
         assert attempt.processes() == []

@@ -94,7 +94,7 @@ async def test_an_answer_at_once_needs_no_word(lines: Lines) -> None:
     transport = TellingTransport(httpx.AsyncHTTPTransport())
     async with (
         await asyncio.start_server(server.answer, "127.0.0.1", 0) as listening,
-        httpx.AsyncClient(transport=transport) as client,
+        httpx.AsyncClient(transport=transport, timeout=60) as client,
     ):
         port = listening.sockets[0].getsockname()[1]
         assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200

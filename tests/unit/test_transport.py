@@ -60,7 +60,7 @@ async def served() -> AsyncGenerator[tuple[Slow, str]]:
 
 async def test_a_burst_of_requests_that_are_cancelled_leaves_no_connection_taken() -> None:
     async with served() as (slow, url):
-        client = httpx.AsyncClient(transport=http_transport())
+        client = httpx.AsyncClient(transport=http_transport(), timeout=60)
         async with client, asyncio.timeout(60):
             burst = [asyncio.create_task(client.get(url)) for _ in range(200)]
             while slow.asked < 16:  # noqa: ASYNC110
@@ -80,7 +80,7 @@ async def test_a_burst_of_requests_that_are_cancelled_leaves_no_connection_taken
 async def test_a_connection_is_used_again_when_its_answer_was_read() -> None:
     async with served() as (slow, url):
         slow.may_answer.set()
-        async with httpx.AsyncClient(transport=http_transport()) as client:
+        async with httpx.AsyncClient(transport=http_transport(), timeout=60) as client:
             for _ in range(3):
                 await client.get(url)
             assert (slow.asked, slow.connections) == (3, 1)
@@ -94,7 +94,7 @@ async def test_after_an_outage_no_old_connection_is_used() -> None:
     async with served() as (slow, url):
         slow.may_answer.set()
         transport = http_transport()
-        async with httpx.AsyncClient(transport=transport) as client:
+        async with httpx.AsyncClient(transport=transport, timeout=60) as client:
             await client.get(url)
             await transport.renew()
             await client.get(url)

@@ -246,7 +246,7 @@ async def test_polls_that_are_not_ended_are_given_on_when_they_are_due(site: Sit
 
     due = DuePolls(site.unchanged, give, site.now)
     site.app.whole_polls.began("Review")
-    plain, whole = await site.poll(due=0.2), await site.poll("Review", 0.4)
+    plain, whole = await site.poll(due=1.5), await site.poll("Review", 3)
     late = await site.poll(due=-60)
     due.wait_for([plain, whole, late])
     assert given == [late]
@@ -258,7 +258,7 @@ async def test_polls_that_are_not_ended_are_given_on_when_they_are_due(site: Sit
     assert (await site.client.read_run(plain.id)).state_name == StateName.UNCHANGED
     assert plain.id not in due
     site.board.create_task("Done", "Anything")
-    both = [await site.poll(due=0.2), await site.poll("Review", 30)]
+    both = [await site.poll(due=1.5), await site.poll("Review", 30)]
     due.wait_for(both)
 
     was_given.clear()
