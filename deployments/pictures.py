@@ -1,7 +1,8 @@
 """Makes the pictures of README and docs: `make pictures`.
 
 It runs `athanore demo` and films the board page in Chromium and the terminal beside it, as
-docs/images/demo.webp; and takes stills of both: board.png, phone.png and status-80.png.
+docs/images/demo.webp; and takes stills of both: board.png, phone.png, status-80.png and
+status-160.png.
 
 Chromium is Debian's, or the one that CHROMIUM names.
 """
@@ -72,7 +73,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lines = ["$ athanore demo"]
+        self.lines = ["$ athanore demo ~/board"]
         self._process = subprocess.Popen(
             [ATHANORE, "demo", folder, "--keep"],
             env={**os.environ, "COLUMNS": "110", "PYTHONUNBUFFERED": "1"},
@@ -85,7 +86,11 @@ class Demo:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(self._plain(line.rstrip("\n")))
+
+    def _plain(self, line: str) -> str:
+        """What is said with a plain name for the folder, which is a temporary one."""
+        return line.replace(str(self.folder), "~/board")
 
     def says(self, word: str) -> str | None:
         """The first line that begins so."""
@@ -119,7 +124,10 @@ class Demo:
             stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rstrip()
-        return [f"$ athanore {' '.join(words)}", *(line.rstrip() for line in plain.splitlines())]
+        return [
+            f"$ athanore {' '.join(words)}",
+            *map(self._plain, map(str.rstrip, plain.splitlines())),
+        ]
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""
@@ -243,9 +251,10 @@ def stills(demo: Demo, browser: Browser) -> None:
     phone.screenshot(path=IMAGES / "phone.png")
     give_work(url)
     paper.set_content(_TERMINAL)
-    text = "\n".join(demo.command("status", columns=80))
-    paper.locator("pre").evaluate("(it, text) => { it.textContent = text }", text)
-    paper.locator("body").screenshot(path=IMAGES / "status-80.png")
+    for columns in (80, 160):
+        text = "\n".join(demo.command("status", columns=columns))
+        paper.locator("pre").evaluate("(it, text) => { it.textContent = text }", text)
+        paper.locator("body").screenshot(path=IMAGES / f"status-{columns}.png")
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def test_init_makes_an_app_that_works_at_once(
     assert out.rstrip().endswith("cd demo && python run.py")
     demo = tmp_path / "demo"
     before = {path.name: path.read_bytes() for path in demo.iterdir()}
-    assert sorted(before) == ["agent.py", "board.json", "run.py"]
+    assert sorted(before) == [".gitignore", "agent.py", "board.json", "run.py"]
 
     again = cli("init", "demo")
     assert again.code == 2
@@ -97,6 +97,24 @@ def test_init_leaves_a_folder_alone_in_which_one_file_is(
     assert [p.name for p in tmp_path.iterdir()] == ["board.json"]
 
 
+def test_init_goes_into_a_repository_that_has_a_gitignore_and_rules_for_agents(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".gitignore").write_text("build/")
+    (tmp_path / "AGENTS.md").write_text("Be kind.")
+    out = cli.ok("init", "--agent", "codex").out
+    assert ".gitignore was there already, and stays as it is: let it name .env" in out
+    assert "AGENTS.md was there already, and stays as it is\n" in out
+    assert (tmp_path / ".gitignore").read_text() == "build/"
+    assert (tmp_path / "AGENTS.md").read_text() == "Be kind."
+    assert {"run.py", "board.json"} < {p.name for p in tmp_path.iterdir()}
+
+    refused = cli("init", "AGENTS.md")
+    assert refused.code == 2
+    assert "AGENTS.md is a file" in refused.err
+
+
 def test_init_for_github_makes_an_app_that_says_what_is_missing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +124,8 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
     out = cli.ok("init", "issues", "--board", "github").out
     assert "cp .env.example .env" in out
     folder = tmp_path / "issues"
-    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    there = sorted(p.name for p in folder.iterdir())
+    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
     monkeypatch.chdir(folder)
 
     def board() -> str:
@@ -155,7 +174,8 @@ def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
         monkeypatch.delenv(name, raising=False)
     assert "the project into run.py" in cli.ok("init", "issues", "--board", "gitlab").out
     folder = tmp_path / "issues"
-    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    there = sorted(p.name for p in folder.iterdir())
+    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
     monkeypatch.chdir(folder)
     with gitlab_double("octo-group/website", ["agent::Todo", "agent::In Progress"]) as gitlab:
         script = folder / "run.py"
@@ -180,7 +200,8 @@ def test_init_for_linear_makes_an_app_that_says_what_is_missing(
         monkeypatch.delenv(name, raising=False)
     cli.ok("init", "issues", "--board", "linear")
     folder = tmp_path / "issues"
-    assert sorted(p.name for p in folder.iterdir()) == [".env.example", "agent.py", "run.py"]
+    there = sorted(p.name for p in folder.iterdir())
+    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
     monkeypatch.chdir(folder)
     with linear_double() as linear:
         script = folder / "run.py"

@@ -30,7 +30,8 @@ def test_the_script_has_the_agent_and_nothing_of_the_other(
     assert "task.description" in script
     assert ("import Path" in script) is ("HERE /" in script)
     assert {"AGENTS.md", ".gitignore"} <= set(files) and "agent.py" not in files
-    assert with_agent(FILES[board], "own") == FILES[board]
+    own = with_agent(FILES[board], "own")
+    assert own == {**FILES[board], ".gitignore": files[".gitignore"]}
 
 
 def test_the_app_is_one() -> None:

@@ -59,9 +59,9 @@ def with_agent(files: Mapping[str, str], agent: AgentKind) -> Mapping[str, str]:
         files: the contents by name; see `athanore.cli.setup.templates.FILES`.
     """
     if agent == "own":
-        return files
+        return {**files, ".gitignore": _GITIGNORE}
     if agent == "mock":
-        return _with_mock(files)
+        return {**_with_mock(files), ".gitignore": _GITIGNORE}
     others = {name: text for name, text in files.items() if name not in ("agent.py", "run.py")}
     script = _with_agent(files["run.py"], agent)
     return {"run.py": script, **others, "AGENTS.md": _AGENTS_MD, ".gitignore": _GITIGNORE}
@@ -75,7 +75,7 @@ def _with_mock(files: Mapping[str, str]) -> Mapping[str, str]:
     )
     if "board.json" in found:
         found["board.json"] = found["board.json"].replace(*_SECOND_TASK, 1)
-    return found | {".gitignore": _GITIGNORE}
+    return found
 
 
 def _without_unused(script: str) -> str:

@@ -7,7 +7,8 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -29,6 +30,11 @@ from athanore.names import folder_name
 
 if TYPE_CHECKING:
     from athanore.launch.inspection.findings import Finding
+
+_MAY_BE_THERE: Final[Mapping[str, str]] = MappingProxyType(
+    {".gitignore": ": let it name .env, __pycache__/ and .board.json.*", "AGENTS.md": ""}
+)
+"""Files that a repository may have already, and what is said of them then."""
 
 
 def init(
@@ -98,6 +104,10 @@ def _checked_name(name: str) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, str], name: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file; name another folder: athanore init FOLDER.")
+    stay = [n for n in files if n in _MAY_BE_THERE and (folder / n).exists()]
+    files = {file_name: text for file_name, text in files.items() if file_name not in stay}
     there = [str(folder / name) for name in files if (folder / name).exists()]
     if there:
         raise ConfigurationError(
@@ -117,6 +127,9 @@ def _write(folder: Path, files: Mapping[str, str], name: str) -> None:
     for file_name in files:
         what = f"  ({WHAT[file_name]})" if file_name in WHAT else ""
         say(f"  {folder / file_name}{what}", "dim")
+    for file_name in stay:
+        care = _MAY_BE_THERE[file_name]
+        say(f"  {folder / file_name} was there already, and stays as it is{care}")
 
 
 def _tell_next(folder: Path, board: BoardKind, agent: AgentKind) -> None:
@@ -184,11 +197,14 @@ def _show(findings: Sequence[Finding], as_json: bool) -> int:
     else:
         out = console()
         styles = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+        wide = max((len(finding.what) for finding in findings), default=0)
         for finding in findings:
             line = text(
-                (f"{finding.level:<5}", styles[finding.level]), f"{finding.what:<13} ", finding.says
+                (f"{finding.level:<5}", styles[finding.level]),
+                f"{finding.what:<{wide}} ",
+                finding.says,
             )
             out.print(line, soft_wrap=True)
             if finding.mend:
-                say(f"{'':<19}{finding.mend}", "dim")
+                say(f"{'':<{wide + 6}}{finding.mend}", "dim")
     return 1 if any(f.level is Level.FAIL for f in findings) else 0

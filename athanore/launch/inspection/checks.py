@@ -13,6 +13,7 @@ from athanore.agent_adapters.common.by_task import is_agent_function
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, QueueNotFoundError
+from athanore.launch.inspection.mending import mended_by_doctor
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter, SupportsLook, SupportsPrepare
 from athanore.queue_adapters.vouching import VouchesForAuthors
@@ -51,9 +52,9 @@ def _check_schedules(dispatcher: AgentDispatcher) -> None:
         try:
             dispatcher.board.get_queue(schedule.queue)
         except QueueNotFoundError as exc:
-            raise ConfigurationError(
-                f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc}"
-            ) from exc
+            mend = mended_by_doctor(dispatcher, dispatcher.board.list_queues())
+            says = f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc} {mend}"
+            raise ConfigurationError(says.rstrip()) from exc
 
 
 def _check_notify(dispatcher: AgentDispatcher) -> None:
@@ -114,7 +115,7 @@ def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
             )
             if any(w.why == "missing" for w in wrong):
                 listed = ", ".join(repr(q.name) for q in queues) or "none"
-                says = f"{says} It has: {listed}."
+                says = f"{says} It has: {listed}. {mended_by_doctor(dispatcher, queues)}".rstrip()
             raise ConfigurationError(f"Route {route.name!r}: {says}")
     return queues
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from athanore.dispatcher import AgentDispatcher
+from athanore.models import Queue
 from athanore.queue_adapters.base import SupportsLook
-from athanore.routing.route_rules import wrong_queues
+from athanore.routing.route_rules import WrongQueue, wrong_queues
+
+
+def mended_by_doctor(dispatcher: AgentDispatcher, queues: list[Queue]) -> str:
+    """Say which command makes the queues that are missing; "" if a person has to look at one.
+
+    Raises:
+        BoardError: the board cannot be read.
+    """
+    missing = list(_missing(dispatcher, queues))
+    if not missing or any(wrong.is_like_another for wrong in missing):
+        return ""
+    names = list(dict.fromkeys(repr(wrong.wanted) for wrong in missing))
+    return f"To have {' and '.join(names)} made: athanore doctor --fix"
 
 
 def make_queues(dispatcher: AgentDispatcher) -> list[str]:
-    """Make the queues that routes name and the board has not; return their names.
+    """Make the queues that the app names and the board has not; return their names.
 
     A name that is like one of the board's is most likely mistyped, and left for a person.
 
@@ -18,10 +35,22 @@ def make_queues(dispatcher: AgentDispatcher) -> list[str]:
     board = dispatcher.board
     if isinstance(board, SupportsLook) and not board.exists():
         return []  # the first start makes it, with all of them
-    made: list[str] = []
-    for route in dispatcher.routes.values():
-        for wrong in wrong_queues(route, board, board.list_queues()):
-            if wrong.why == "missing" and not wrong.is_like_another and wrong.wanted not in made:
-                board.create_queue(wrong.wanted)
-                made.append(wrong.wanted)
+    wanted = [w.wanted for w in _missing(dispatcher, board.list_queues()) if not w.is_like_another]
+    made = list(dict.fromkeys(wanted))
+    for name in made:
+        board.create_queue(name)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Scheduled work, as what names a queue."""
+
+    queue_name: str
+
+
+def _missing(dispatcher: AgentDispatcher, queues: list[Queue]) -> Iterator[WrongQueue]:
+    naming: list[object] = [*dispatcher.routes.values()]
+    naming += [_Named(schedule.queue) for schedule in dispatcher.schedules.values()]
+    for one in naming:
+        yield from (w for w in wrong_queues(one, dispatcher.board, queues) if w.why == "missing")
