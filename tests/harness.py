@@ -69,10 +69,14 @@ class Prefect:
         just being made, which have no state for a moment.
         """
         tags = [f"app:{self.app}", kind, *([f"task:{task_id}"] if task_id else [])]
-        found = self.post(
-            "/flow_runs/filter",
-            {"flow_runs": {"tags": {"all_": tags}}, "sort": "EXPECTED_START_TIME_ASC"},
-        )
+        asked = {"flow_runs": {"tags": {"all_": tags}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found = list[dict[str, Any]]()
+        # On a slow machine an app has more polls than the 200 that Prefect tells at once.
+        while len(found) % 200 == 0:
+            page = self.post("/flow_runs/filter", {**asked, "offset": len(found)})
+            found += page
+            if not page:
+                break
         found = [r for r in found if r["state"] is not None]
         return [r for r in found if r["state_name"] != "Nothing to do"] or found
 
