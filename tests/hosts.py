@@ -46,14 +46,25 @@ class Host:
         self.hub = f"10.213.{number}.1"
         self._address = f"10.213.{number}.2"
         self._space = f"ath{os.getpid()}{name}"
-        self._here, self._there = f"ah{os.getpid()}-{number}", "eth0"
+        self._here, self._there = f"athost{number}", "eth0"
 
-    def make(self) -> None:
-        """Make the namespace and the link."""
+    def begin(self) -> bool:
+        """Make the namespace and its link; returns whether the number was still free."""
+        space = self._space
+        _ip("netns", "add", space).check_returncode()
+        link = ["type", "veth", "peer", "name", self._there, "netns", space]
+        made = _ip("link", "add", self._here, *link)
+        if made.returncode:
+            _ip("netns", "del", space)
+            if "File exists" in made.stderr:  # of another run of these tests
+                return False
+            made.check_returncode()
+        return True
+
+    def link(self) -> None:
+        """Give both ends of the link their addresses."""
         space = self._space
         for command in (
-            f"netns add {space}",
-            f"link add {self._here} type veth peer name {self._there} netns {space}",
             f"addr add {self.hub}/30 dev {self._here}",
             f"link set {self._here} up",
             f"-n {space} addr add {self._address}/30 dev {self._there}",
@@ -122,13 +133,13 @@ class Host:
 @contextmanager
 def hosts(*names: str) -> Generator[list[Host]]:
     """Make hosts; the first numbers that nobody else uses."""
-    base = os.getpid() % 120
+    numbers = iter(range(255))
     with ExitStack() as stack:
         made: list[Host] = []
-        for offset, name in enumerate(names):
-            host = Host(2 * base + offset, name)
+        for name in names:
+            host = next(h for n in numbers if (h := Host(n, name)).begin())
             stack.callback(host.unmake)
-            host.make()
+            host.link()
             made.append(host)
         yield made
 

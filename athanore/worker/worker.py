@@ -325,7 +325,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         taken: list[FlowRun] = []
         count, again = len(offered), None
         if self._place is not None:
-            count, again = self._place.take(len(offered))
+            count, again = self._place.take([run.id for run in offered])
         if again is not None:
             self.wake(self._now() + again)
         for run in offered[:count]:

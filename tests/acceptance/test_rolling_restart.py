@@ -109,6 +109,8 @@ def test_workers_are_drained_and_restarted_without_losing_an_agent(
         time.sleep(6)  # each has heard of the others
         site.add(2 * WORKERS)
         wait_until("all agents work", lambda: len(site.starts()) == 2 * WORKERS)
+        took = Counter(run["labels"]["athanore.worker"] for run in site.prefect.runs())
+        assert len(took) == WORKERS and set(took.values()) <= {1, 2, 3}, took
         drained = site.workers()[0]["name"]
         site.athanore("worker", "drain", drained)
         (tmp_path / "hold").unlink()

@@ -6,12 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -23,8 +26,8 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
-from athanore.worker.taking.place import LOST_STAYS, Place, least_free
-from tests.harness import app_name
+from athanore.worker.taking.place import LOOK_EVERY, LOST_STAYS, Place, least_free
+from tests.harness import Prefect, app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until
 
@@ -86,10 +89,19 @@ class Host:
         )
 
     def take(self, offered: int) -> int:
-        """Take what there is to take now; returns how many."""
-        count, _ = self.place.take(offered)
+        """Take of so many new runs; returns how many."""
+        return self.take_of(runs(offered))
+
+    def take_of(self, due: list[UUID]) -> int:
+        """Take some of the runs that are due; returns how many."""
+        count, _ = self.place.take(due)
+        del due[:count]
         self.agents += count
         return count
+
+
+def runs(count: int) -> list[UUID]:
+    return [uuid4() for _ in range(count)]
 
 
 @pytest.fixture
@@ -128,12 +140,12 @@ async def test_hosts_that_see_the_same_tasks_share_them_evenly(
     app: App, prefect: PrefectRunStore
 ) -> None:
     hosts = await two(app, prefect, None, None)
-    due = 8
+    due = runs(8)
     for step in range(100):
         for host in hosts:
             host.time = 0.1 * step
-            due -= host.take(due)
-    assert (due, sorted(h.agents for h in hosts)) == (0, [4, 4])
+            host.take_of(due)
+    assert (due, sorted(h.agents for h in hosts)) == ([], [4, 4])
 
 
 async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
@@ -141,9 +153,10 @@ async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
 ) -> None:
     full, _ = await two(app, prefect, None, None)
     full.agents = 5
-    assert full.place.take(1) == (0, timedelta(seconds=0.1))
-    full.time = 0.2
-    assert full.take(1) == 1
+    due = runs(1)
+    assert full.place.take(due) == (0, timedelta(seconds=1))
+    full.time = 1.0
+    assert full.take_of(due) == 1
 
 
 async def test_nothing_is_left_to_a_worker_that_is_full_or_drained(
@@ -287,53 +300,86 @@ while hold.exists():
 """
 
 
+class Folder:
+    """An app in a folder, whose workers are processes; its agents wait until `hold` is gone."""
+
+    def __init__(self, folder: Path, prefect_api: str) -> None:
+        self.folder = folder
+        (folder / "agent.py").write_text(AGENT)
+        self.hold, self.begun = folder / "hold", folder / "begun"
+        self.hold.touch()
+        self.begun.mkdir()
+        name = app_name("fleet")
+        script = SCRIPT.format(name=name, python=sys.executable, folder=folder)
+        (folder / "run.py").write_text(script)
+        (folder / "board.json").write_text(
+            json.dumps({"queues": {"Todo": [], "iOS": [], "Doing": [], "Done": []}})
+        )
+        self.board = JsonFileAdapter(folder / "board.json")
+        self.prefect = Prefect(prefect_api, name)
+        self.env = clean_environment(folder / "home") | {
+            "PREFECT_API_URL": prefect_api, "ATHANORE_API_URL": "http://127.0.0.1:9",
+        }  # fmt: skip
+        self.athanore("deploy")
+
+    def athanore(self, *words: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", CLI, *words], cwd=self.folder, env=self.env, check=True,
+            timeout=120, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    def worker(self, *words: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return process(self.folder, self.env, "worker", *words)
+
+    def workers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.athanore("workers", "--json"))
+        return found
+
+    def add(self, count: int) -> None:
+        """Add tasks, and wait until an agent works on each."""
+        for n in range(count):
+            self.board.create_task("Todo", f"t{n}")
+        wait_until("all are at work", lambda: len(list(self.begun.iterdir())) == count)
+
+
+@pytest.mark.nightly
+def test_eight_tasks_at_once_are_shared_by_two_idle_workers(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    site = Folder(tmp_path, prefect_api)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(site.worker())
+        wait_until("both have said who they are", lambda: len(site.workers()) == 2)
+        time.sleep(LOOK_EVERY + 1)  # each has heard of the other
+        site.add(8)
+        took = Counter(run["labels"]["athanore.worker"] for run in site.prefect.runs())
+        assert sorted(took.values()) in ([4, 4], [3, 5])
+        site.hold.unlink()
+
+
 @pytest.mark.nightly
 def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
     tmp_path: Path, prefect_api: str
 ) -> None:
     """Two processes: 6 tasks, of which the second has room for 2; then it drains."""
-    (tmp_path / "agent.py").write_text(AGENT)
-    hold, begun = tmp_path / "hold", tmp_path / "begun"
-    hold.touch()
-    begun.mkdir()
-    name = app_name("fleet")
-    (tmp_path / "run.py").write_text(
-        SCRIPT.format(name=name, python=sys.executable, folder=tmp_path)
-    )
-    (tmp_path / "board.json").write_text(
-        json.dumps({"queues": {"Todo": [], "iOS": [], "Doing": [], "Done": []}})
-    )
-    board = JsonFileAdapter(tmp_path / "board.json")
-    env = clean_environment(tmp_path / "home") | {
-        "PREFECT_API_URL": prefect_api, "ATHANORE_API_URL": "http://127.0.0.1:9",
-    }  # fmt: skip
-
-    def athanore(*words: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", CLI, *words], cwd=tmp_path, env=env, check=True, timeout=120,
-            capture_output=True, text=True,
-        ).stdout  # fmt: skip
+    site = Folder(tmp_path, prefect_api)
+    athanore, begun, board = site.athanore, site.begun, site.board
 
     def listed() -> dict[str, dict[str, Any]]:
-        found = json.loads(athanore("workers", "--json"))
-        return {"small" if w["limit"] == 2 else "big": w for w in found}
+        return {"small" if w["limit"] == 2 else "big": w for w in site.workers()}
 
-    athanore("deploy")
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(process(tmp_path, env, "worker", "--limit", limit))
-            for limit in ("4", "2")
-        ]
+        workers = [stack.enter_context(site.worker("--limit", limit)) for limit in ("4", "2")]
         wait_until("both have said who they are", lambda: len(listed()) == 2)
-        tasks = [board.create_task("Todo", f"t{n}") for n in range(6)]
-        wait_until("all are at work", lambda: len(list(begun.iterdir())) == len(tasks))
+        site.add(6)
         there = listed()
         assert (there["small"]["agents"], there["small"]["state"]) == (2, "full")
         assert (there["big"]["agents"], there["big"]["state"]) == (4, "full")
         assert athanore("worker", "drain", there["small"]["name"], "--then-exit")
         assert listed()["small"]["state"] == "draining"
         board.create_task("Todo", "later")
-        hold.unlink()
+        site.hold.unlink()
         wait_until("it has ended by itself", lambda: workers[1].poll() is not None)
         wait_until("the other took what came later", lambda: (begun / "later").exists())
         assert (workers[1].returncode, workers[0].poll()) == (0, None)
@@ -346,5 +392,5 @@ def test_a_second_worker_takes_its_share_up_to_its_limit_and_is_emptied(
             lambda: needs in (said := athanore("explain", mac.id)) and "run is due" in said,
         )
         assert (board.get_task(mac.id).queue_name, needs in athanore("status")) == ("iOS", True)
-        stack.enter_context(process(tmp_path, env, "worker", "--host-labels", "big,macos"))
+        stack.enter_context(site.worker("--host-labels", "big,macos"))
         wait_until("it is there, and took it", lambda: (begun / "build").exists())

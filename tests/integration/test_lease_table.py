@@ -64,7 +64,7 @@ def work(task_id: str, task_name: str) -> str:
     return task_name
 """
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(2700)]
 
 
 @dataclass
@@ -209,7 +209,7 @@ def test_what_may_befall_a_host_and_its_link(
             wait_until(
                 f"another host has the task of {name}",
                 lambda task=task_on[name]: fleet.works(task, SPARE),
-                lost_after + 180,
+                2 * lost_after + 180,  # time in which Prefect is too busy to answer does not count
             )  # fmt: skip
         for name in ("both", "sends", "hears", "refused"):
             host[name].connect()

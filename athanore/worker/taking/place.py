@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 
@@ -26,6 +27,7 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.texts import duration
+from athanore.worker.taking.courtesy import Courtesy, Load
 from athanore.workspaces.folders import TaskFolders
 
 logger = logging.getLogger("athanore.worker")
@@ -33,8 +35,8 @@ logger = logging.getLogger("athanore.worker")
 LOOK_EVERY = 5.0
 """Seconds from one look at the other workers to the next."""
 
-_COURTESY = 0.1
-"""Seconds that a worker leaves a run to others that have fewer agents."""
+_NEXT = timedelta(seconds=0.1)
+"""When a worker that took one of several runs looks again, beside others."""
 
 LOST_STAYS = 3600.0
 """Seconds for which a worker that is not heard of any more is listed; then it is forgotten."""
@@ -92,7 +94,7 @@ class Place:
         self.living: Sequence[WorkerEntry] = ()
         self._others: tuple[WorkerEntry, ...] = ()
         self._is_drained = False
-        self._left_since: float | None = None
+        self._courtesy = Courtesy()
         self._silent_since: dict[str, float] = {}
         self._lost: set[str] = set()
         self._pool_name = pool_name
@@ -107,34 +109,31 @@ class Place:
             or (limit is not None and self._agents() >= limit)
         )
 
-    def take(self, offered: int) -> tuple[int, timedelta | None]:
+    def take(self, offered: Sequence[UUID]) -> tuple[int, timedelta | None]:
         """Say how many of the runs that are offered the worker takes now, and when it looks again.
 
         Alone it takes all for which it has room. Beside others it takes one at a time, and leaves
-        each to those that have fewer agents for a moment, so that they share what there is.
+        each to those that have fewer agents for a while, so that they share what there is.
 
         Returns:
             How many, and after what time it looks again for the rest; None if there is no need to.
         """
-        if self.is_full or not offered:
-            self._left_since = None
+        if self.is_full:
+            self._courtesy.forget()
             return 0, None
-        limit = self._entry.limit
-        room = offered if limit is None else min(offered, limit - self._agents())
+        now = self._monotonic()
+        self._courtesy.sees(offered, now)
+        if not offered:
+            return 0, None
+        own = Load(self._agents(), self._entry.limit)
         if not self._others:
-            return room, None
-        pause = timedelta(seconds=_COURTESY)
-        if any(_fill(other) < self._fill() for other in self._others):
-            now = self._monotonic()
-            if self._left_since is None or now - self._left_since > 10 * _COURTESY:
-                self._left_since = now
-            if now - self._left_since < _COURTESY:
-                return 0, pause
-        self._left_since = None
-        return 1, pause if offered > 1 else None
-
-    def _fill(self) -> float:
-        return _fill(replace(self._entry, agents=self._agents()))
+            room = len(offered) if own.limit is None else own.limit - own.agents
+            return min(room, len(offered)), None
+        others = [Load(other.agents, other.limit) for other in self._others]
+        if wait := self._courtesy.wait(offered[0], own, others, now):
+            return 0, timedelta(seconds=wait)
+        self._courtesy.takes(offered[0], now)
+        return 1, _NEXT if len(offered) > 1 else None
 
     def _short_of(self) -> str:
         """Say of what the host has too little for another agent; nothing if of nothing."""
@@ -185,6 +184,7 @@ class Place:
             self._is_drained = drain is not None
             self._tell(drain)
         self._others = await self._find_others(client, known)
+        self._courtesy.heard()
         offset = time.time() - self._app.clock.now().timestamp()
         now = replace(
             self._entry,
@@ -335,8 +335,3 @@ def least_free(app: App) -> tuple[int, Path]:
     wanted = {Path.cwd(), *(s.folders for s in spaces if isinstance(s, TaskFolders))}
     there = {next(p for p in (f, *f.parents) if p.is_dir()) for f in wanted}
     return min((shutil.disk_usage(folder).free, folder) for folder in there)
-
-
-def _fill(worker: WorkerEntry) -> float:
-    """How full a worker is: of its limit, or by its agents where it has none."""
-    return worker.agents / worker.limit if worker.limit else float(worker.agents)
