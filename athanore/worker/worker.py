@@ -49,10 +49,9 @@ from athanore.worker.poll_runs.polls import PollLanes, clear_polls
 from athanore.worker.poll_runs.unchanged import UnchangedPolls
 from athanore.worker.taking.alarms import Alarms
 from athanore.worker.taking.foreign import ForeignRuns, older_polls
-from athanore.worker.taking.offers import Offers
+from athanore.worker.taking.offers import PAGE, Offers
 from athanore.worker.taking.place import Place, place_of
 
-_PAGE = 200  # what Prefect offers at most at a time
 _CLEARED_TOGETHER = 50
 _POLLS_FIRST = timedelta(seconds=5)
 """How long a deletion waits for the polls that are at work: it would slow them down."""
@@ -294,11 +293,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             if self._draining or self._work_pool is None:
                 return []
             try:
-                offered = await self._offers.due(
-                    self.client, self._work_pool_name, sorted(self._work_queues)
-                )
-                new = [r for r in offered if r.id not in self._runs and r.id not in self._due_polls]
-                new = await self._without_foreign(new)
+                new = await self._find_due()
                 agents = await self._offers.agents_among(self.client, new)
             except (*_NO_ANSWER, PrefectHTTPStatusError, ObjectNotFound) as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
@@ -307,6 +302,18 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             polls = [r for r in new if r not in agents]
             self._due_polls.wait_for(polls)
             return [*polls, *self._take_agents(agents)]
+
+    async def _find_due(self) -> list[FlowRun]:
+        """Those runs that this worker may begin; no more are asked for than it has room for."""
+        limit, enough = (PAGE, PAGE) if self._place is None else self._place.asks_for()
+        queues = sorted(self._work_queues)
+        while True:
+            due = await self._offers.due(self.client, self._work_pool_name, queues, limit)
+            new = [r for r in due if r.id not in self._runs and r.id not in self._due_polls]
+            new = await self._without_foreign(new)
+            if len(new) >= enough or len(due) < limit or limit == PAGE:
+                return new
+            limit = min(2 * limit, PAGE)  # some of these are for others: look behind them
 
     async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
         """Leave runs that are not for this worker to others; of late polls the newest do."""
@@ -323,12 +330,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     def _take_agents(self, offered: list[FlowRun]) -> list[FlowRun]:
         taken: list[FlowRun] = []
-        count, again = len(offered), None
-        if self._place is not None:
-            count, again = self._place.take([run.id for run in offered])
+        chosen, again = (offered, None) if self._place is None else self._place.take(offered)
         if again is not None:
             self.wake(self._now() + again)
-        for run in offered[:count]:
+        for run in chosen:
             if self._is_full():
                 break
             taken.append(run)
@@ -353,7 +358,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
                 "Late polls could not be deleted: %s", exc, extra={"action": "polls_not_deleted"}
             )
             return
-        if len(polls) > _PAGE // 2:
+        if len(polls) > PAGE // 2:
             await self.get_and_submit_flow_runs()
 
     # -- running ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from athanore import DirectoryWorkspace, JsonFileAdapter
 from athanore.names import agents_pool
@@ -92,16 +93,16 @@ class Host:
         """Take of so many new runs; returns how many."""
         return self.take_of(runs(offered))
 
-    def take_of(self, due: list[UUID]) -> int:
+    def take_of(self, due: list[FlowRun]) -> int:
         """Take some of the runs that are due; returns how many."""
-        count, _ = self.place.take(due)
-        del due[:count]
-        self.agents += count
-        return count
+        taken, _ = self.place.take(due)
+        due[:] = [run for run in due if run not in taken]
+        self.agents += len(taken)
+        return len(taken)
 
 
-def runs(count: int) -> list[UUID]:
-    return [uuid4() for _ in range(count)]
+def runs(count: int, queue: UUID | None = None) -> list[FlowRun]:
+    return [FlowRun(flow_id=uuid4(), name=str(n), work_queue_id=queue) for n in range(count)]
 
 
 @pytest.fixture
@@ -136,6 +137,18 @@ def test_a_worker_alone_takes_all_that_is_due_up_to_its_limit(app: App) -> None:
     assert (limited.place.is_full, limited.take(5)) == (True, 0)
 
 
+async def test_a_worker_asks_for_no_more_runs_than_it_has_room_for(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    alone, limited = Host(app, "a"), Host(app, "a", limit=3)
+    assert (alone.place.asks_for(), limited.place.asks_for()) == ((200, 200), (3, 3))
+    limited.agents = 2
+    assert limited.place.asks_for() == (1, 1)
+    beside, full = await two(app, prefect, None, 5)
+    full.agents = 4
+    assert (beside.place.asks_for(), full.place.asks_for()) == ((10, 2), (1, 1))
+
+
 async def test_hosts_that_see_the_same_tasks_share_them_evenly(
     app: App, prefect: PrefectRunStore
 ) -> None:
@@ -148,14 +161,25 @@ async def test_hosts_that_see_the_same_tasks_share_them_evenly(
     assert (due, sorted(h.agents for h in hosts)) == ([], [4, 4])
 
 
+async def test_workers_that_ask_at_once_take_different_runs_and_keep_to_priorities(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    hosts = await two(app, prefect, None, None)
+    urgent, later = runs(2, uuid4()), runs(2, uuid4())
+    took = [host.place.take([*urgent, *later])[0] for host in hosts]
+    assert took == [(urgent[0],), (urgent[1],)]
+    took = [host.place.take([urgent[0], *later])[0] for host in hosts]
+    assert took == [(urgent[0],), (urgent[0],)]
+
+
 async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
     app: App, prefect: PrefectRunStore
 ) -> None:
     full, _ = await two(app, prefect, None, None)
     full.agents = 5
     due = runs(1)
-    assert full.place.take(due) == (0, timedelta(seconds=1))
-    full.time = 1.0
+    assert full.place.take(due) == ((), timedelta(seconds=1.5))
+    full.time = 1.5
     assert full.take_of(due) == 1
 
 

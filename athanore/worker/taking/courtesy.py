@@ -15,7 +15,9 @@ _FOR_EACH_MORE = 0.3
 """Seconds that a worker leaves a run to another, for each agent that it has more than that one."""
 
 _AT_MOST = 1.5
-"""Seconds that it leaves one, and after which others that took none are not waited for."""
+
+_PATIENCE = 5.0
+"""Seconds after which others that took nothing are not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +39,25 @@ class Courtesy:
     """What a worker leaves to others, and for how long."""
 
     _since: dict[UUID, float] = field(default_factory=dict[UUID, float])
-    _taken_by_others: int = 0
+    _gone: set[UUID] = field(default_factory=set[UUID])
     _others_idle_since: float = 0.0
     _took_at: float = -math.inf
 
     def sees(self, offered: Sequence[UUID], now: float) -> None:
         """Note what is offered: runs that are gone were taken by others.
 
+        On PostgreSQL a run is not offered, either, while another worker asks for it.
+
         Args:
             now: a clock in seconds.
         """
-        gone = len(self._since.keys() - set(offered))
-        if gone or not self._since:
+        were_offered = self._since.keys() - self._gone
+        gone = self._since.keys() - set(offered)
+        if were_offered & gone or not were_offered:
             self._others_idle_since = now
-        self._taken_by_others += gone
-        self._since = {run: self._since.get(run, now) for run in offered}
+        self._gone = gone
+        for run in offered:
+            self._since.setdefault(run, now)
 
     def wait(self, run: UUID, own: Load, others: Sequence[Load], now: float) -> float:
         """Tell for how many more seconds a run that is offered is left to others.
@@ -64,27 +70,34 @@ class Courtesy:
             return 0.0
         since = max(self._since[run], self._took_at)
         until = min(
-            since + min(ahead * _FOR_EACH_MORE, _AT_MOST), self._others_idle_since + _AT_MOST
+            since + min(ahead * _FOR_EACH_MORE, _AT_MOST), self._others_idle_since + _PATIENCE
         )
         return max(0.0, until - now)
+
+    def is_overdue(self, run: UUID, now: float) -> bool:
+        """Tell whether a run has been offered for so long that nobody else seems to take it."""
+        return now - self._since[run] >= _PATIENCE
 
     def takes(self, run: UUID, now: float) -> None:
         """Note that the worker takes a run itself."""
         self._took_at = now
-        self._since.pop(run, None)
+        del self._since[run]
 
     def forget(self) -> None:
         """Forget what is offered, when the worker does not follow it."""
         self._since.clear()
+        self._gone.clear()
 
     def heard(self) -> None:
         """Note that the others have just said what they have."""
-        self._taken_by_others = 0
+        for run in self._gone:
+            del self._since[run]
+        self._gone = set()
 
     def _as_they_are_now(self, others: Sequence[Load]) -> list[Load]:
         """What others have, with what they took since they said so: the emptiest ones took it."""
         now = list(others)
-        for _ in range(self._taken_by_others if now else 0):
+        for _ in range(len(self._gone) if now else 0):
             emptiest = min(range(len(now)), key=lambda n: now[n].agents / (now[n].limit or 1))
             now[emptiest] = Load(now[emptiest].agents + 1, now[emptiest].limit)
         return now

@@ -13,6 +13,9 @@ from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.poll_runs.polls import scheduled_time
 
+PAGE = 200
+"""So many runs Prefect offers at most at a time."""
+
 _POLL_PREFETCH = timedelta(seconds=15)
 _DEFAULT_QUEUE = "default"
 
@@ -30,22 +33,21 @@ class Offers:
         self._polls_only = polls_only
         self._flow_names: dict[UUID, str] = {}
 
-    async def due(self, client: PrefectRunStore, pool: str, queues: list[str]) -> list[FlowRun]:
-        """The runs that are due, up to a page of them, the oldest first.
+    async def due(
+        self, client: PrefectRunStore, pool: str, queues: list[str], limit: int = PAGE
+    ) -> list[FlowRun]:
+        """The runs that are due, up to a number of them, the oldest first.
 
         Args:
             queues: the work queues that the worker was started for; none for all.
         """
         clock = self._apps()[0].clock  # the time of day at Prefect is the same for all apps
         ahead = _POLL_PREFETCH if self._polls_only() else timedelta(0)
-        offered = await client.get_scheduled_flow_runs_for_work_pool(
-            pool,
-            work_queue_names=queues or self._served_queues(pool),
-            scheduled_before=clock.now() + ahead,
-        )
+        served = queues or self._served_queues(pool)
+        offered = await client.due_runs(pool, served, clock.now() + ahead, limit)
         # If our clock was set just now, we have asked for others; the answer told us the time.
         due = clock.now() + ahead
-        return [r.flow_run for r in offered if scheduled_time(r.flow_run) <= due]
+        return [run for run in offered if scheduled_time(run) <= due]
 
     def _served_queues(self, pool: str) -> list[str]:
         """The pool's work queues without those of routes for other hosts; none for all of them.

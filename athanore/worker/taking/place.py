@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
-from uuid import UUID
 
 import psutil
+from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
 from athanore.processes import cgroup
@@ -28,6 +29,7 @@ from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.texts import duration
 from athanore.worker.taking.courtesy import Courtesy, Load
+from athanore.worker.taking.offers import PAGE
 from athanore.workspaces.folders import TaskFolders
 
 logger = logging.getLogger("athanore.worker")
@@ -37,6 +39,9 @@ LOOK_EVERY = 5.0
 
 _NEXT = timedelta(seconds=0.1)
 """When a worker that took one of several runs looks again, beside others."""
+
+_BESIDE_OTHERS = 10
+"""For so many runs it asks there: an answer costs Prefect the more, the more runs it has."""
 
 LOST_STAYS = 3600.0
 """Seconds for which a worker that is not heard of any more is listed; then it is forgotten."""
@@ -109,31 +114,60 @@ class Place:
             or (limit is not None and self._agents() >= limit)
         )
 
-    def take(self, offered: Sequence[UUID]) -> tuple[int, timedelta | None]:
-        """Say how many of the runs that are offered the worker takes now, and when it looks again.
+    def asks_for(self) -> tuple[int, int]:
+        """For how many runs the worker asks, no more than it has room for, and how many will do.
+
+        Beside others it takes one at a time, and needs to know whether there are more.
+        """
+        limit = self._entry.limit
+        room = PAGE if limit is None else max(1, min(PAGE, limit - self._agents()))
+        return (min(room, _BESIDE_OTHERS), min(room, 2)) if self._others else (room, room)
+
+    def take(self, offered: Sequence[FlowRun]) -> tuple[Sequence[FlowRun], timedelta | None]:
+        """Say which of the runs that are offered the worker takes now, and when it looks again.
 
         Alone it takes all for which it has room. Beside others it takes one at a time, and leaves
         each to those that have fewer agents for a while, so that they share what there is.
 
         Returns:
-            How many, and after what time it looks again for the rest; None if there is no need to.
+            The runs, and after what time it looks again for the rest; None if there is no need to.
         """
         if self.is_full:
             self._courtesy.forget()
-            return 0, None
+            return (), None
         now = self._monotonic()
-        self._courtesy.sees(offered, now)
-        if not offered:
-            return 0, None
+        self._courtesy.sees([run.id for run in offered], now)
         own = Load(self._agents(), self._entry.limit)
-        if not self._others:
-            room = len(offered) if own.limit is None else own.limit - own.agents
-            return min(room, len(offered)), None
-        others = [Load(other.agents, other.limit) for other in self._others]
-        if wait := self._courtesy.wait(offered[0], own, others, now):
-            return 0, timedelta(seconds=wait)
-        self._courtesy.takes(offered[0], now)
-        return 1, _NEXT if len(offered) > 1 else None
+        if not offered or not self._others:
+            return offered if own.limit is None else offered[: own.limit - own.agents], None
+        others = self._who_may_take(offered[0])
+        run = self._mine(offered, others, now)
+        loads = [Load(other.agents, other.limit) for other in others]
+        if wait := self._courtesy.wait(run.id, own, loads, now):
+            return (), timedelta(seconds=wait)
+        self._courtesy.takes(run.id, now)
+        return (run,), _NEXT if len(offered) > 1 else None
+
+    def _mine(
+        self, offered: Sequence[FlowRun], others: Sequence[WorkerEntry], now: float
+    ) -> FlowRun:
+        """The run for this worker to take: not the one that each of the others would take, too.
+
+        It is one of those that come first, of the same priority.
+        """
+        first = offered[0]
+        if self._courtesy.is_overdue(first.id, now):
+            return first
+        equal = list(takewhile(lambda run: run.work_queue_id == first.work_queue_id, offered))
+        place = sum(other.name < self._entry.name for other in others)
+        return equal[min(place, len(equal) - 1)]
+
+    def _who_may_take(self, run: FlowRun) -> list[WorkerEntry]:
+        """The others that have room, on hosts of the kind that the run's route wants."""
+        known = self._app.routes.remembered().get(names.route_of(run.parameters))
+        if known is None:
+            return list(self._others)
+        return [other for other in self._others if known.route.is_for_host(other.labels)]
 
     def _short_of(self) -> str:
         """Say of what the host has too little for another agent; nothing if of nothing."""
