@@ -31,7 +31,7 @@ from athanore.models import Task
 from athanore.queue_adapters.base import HasStampInterval
 from athanore.routing.routes import Route
 from athanore.runs import open_runs, store
-from athanore.runs.capacity import pausing
+from athanore.runs.capacity import fleet, pausing
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.states import StateName
@@ -140,13 +140,14 @@ class _Poll:
             if self.created:
                 await self._tell(client, ready, routes)
             await self._look_for_rivals(client)
+            host = await self._missing_host(client) if ready else []
         self.app.noted.poll_refused.pop(route.name, None)
         summary = (
             f"{len(ready)} ready, {len(self.created)} dispatched, {len(active)} under way"
             if ready
             else "0 ready"
         )
-        message = "; ".join([summary, *self._held_in_words(), *self.notes])
+        message = "; ".join([summary, *host, *self._held_in_words(), *self.notes])
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.name, message, extra={"action": "polled"})
@@ -165,6 +166,13 @@ class _Poll:
             return []
         first, why = next(iter(self.held.items()))
         return [f"{len(self.held)} held, such as {first!r}: {why}"]
+
+    async def _missing_host(self, client: PrefectRunStore) -> list[str]:
+        """Say that nobody takes the route's tasks; it is not logged anew by each poll."""
+        host = self.route.host
+        if host is None or await fleet.has_host(client, self.app.name, host):
+            return []
+        return [f"they wait for a worker on a host with the label {host!r}, and none is online"]
 
     async def _look_for_rivals(self, client: PrefectRunStore) -> None:
         for place in await rivals(client, self.app, self.route):

@@ -37,6 +37,8 @@ def test_a_worker_is_drained_by_its_host_or_the_beginning_of_its_name(
 ) -> None:
     def seen() -> tuple[str, str]:
         (found,) = [w for w in api.get("/workers") if w["name"] == worker.name]
+        (in_status,) = [w for w in api.get("/status")["workers"] if w["name"] == worker.name]
+        assert {**in_status, "last_seen": None} == {**found, "last_seen": None}
         assert (found["host"], found["labels"], found["limit"]) == ("mac", ["macos"], 4)
         return found["state"], found["says"]
 

@@ -116,6 +116,22 @@ def test_a_slow_poll_neither_overlaps_itself_nor_starves_another(prefect_api: st
     assert not board.overlapped
 
 
+def test_a_poll_says_that_no_worker_is_on_a_host_of_the_kind_that_its_route_wants(
+    prefect_api: str,
+) -> None:
+    board = MemoryAdapter(QUEUES)
+    board.create_task("Slow", "Build")
+    app = AgentDispatcher(
+        name=app_name("poll"), queue_backend=board, api_port=0, poll_interval=3600,
+        default_agent=Outcome(AgentOutcome.SUCCEEDED),
+    )  # fmt: skip
+    app.route("Slow", done_queue="Done", host="macos")(prompt)
+    with running(app, prefect_api) as it:
+        (poll,) = it.prefect.runs(kind="poll")
+        said = "they wait for a worker on a host with the label 'macos', and none is online"
+        assert poll["state"]["message"] == f"1 ready, 1 dispatched, 0 under way; {said}"
+
+
 class AwayBoard(MemoryAdapter):
     """A board that cannot be reached while `away` is set."""
 

@@ -132,6 +132,16 @@ async def living(prefect: RunStore, pool: str) -> list[Worker]:
     return heard_lately(found)
 
 
+async def has_host(prefect: RunStore, app: str, label: str) -> bool:
+    """Tell whether a worker lives, and takes runs, on a host with a label."""
+    known = await read_fleet(prefect, app)
+    alive = {w.name for w in await living(prefect, names.agents_pool(app))}
+    return any(
+        label in worker.labels and worker.pool_name in alive and name not in known.drains
+        for name, worker in known.workers.items()
+    )
+
+
 def heard_lately(workers: Sequence[Worker]) -> list[Worker]:
     """Those of some workers that were heard of about as lately as the newest; no clock is asked."""
     heard = [w.last_heartbeat_time for w in workers if w.last_heartbeat_time is not None]

@@ -13,9 +13,11 @@ from pydantic import BaseModel, Field
 from athanore.api.models import NeedsPersonModel, ProviderLimitModel
 from athanore.api.monitoring.finished import Finished
 from athanore.api.prefect.agent_runs import prefect_ui
+from athanore.api.routers.looking.workers import WorkerModel
 from athanore.api.service import ServiceDep
 from athanore.errors import BoardError, PrefectUnavailableError
 from athanore.runtime.routes.route_registry import Routes
+from athanore.services import fleet
 from athanore.services.showing.views import NeedsPerson
 from athanore.services.status.costs import total
 from athanore.services.status.machinery import Machinery
@@ -104,6 +106,9 @@ class StatusModel(BaseModel):
     capacity: CapacityModel
     timing: TimingModel
     prefect: PrefectModel
+    workers: list[WorkerModel] | None = Field(
+        description="As `GET /workers` has them; null while Prefect does not answer."
+    )
     paused_routes: list[PausedRouteModel] | None = Field(
         description="Null while Prefect does not answer."
     )
@@ -130,11 +135,15 @@ async def get_status(service: ServiceDep) -> StatusModel:
     machinery: Machinery | None = None
     usage: UsageModel | None = None
     matters: list[NeedsPerson] | None = None
+    workers: list[WorkerModel] | None = None
     routes = service.app.routes.in_code()
     try:
         routes = await service.runs.routes()
         active = len(await service.runs.working())
         machinery = await service.runs.machinery()
+        async with service.prefect.client() as client:
+            there = await fleet.workers(client, service.app)
+        workers = [WorkerModel.of(worker) for worker in there]
         usage = _usage(await service.finished.last_day())
         matters = await service.attention.read()
     except (PrefectUnavailableError, BoardError):
@@ -166,6 +175,7 @@ async def get_status(service: ServiceDep) -> StatusModel:
             ],
         ),
         prefect=PrefectModel(reachable=active is not None, ui_url=prefect_ui()),
+        workers=workers,
         paused_routes=None if machinery is None else _paused(machinery, routes),
         last_day=usage,
         board_quotas=[
