@@ -91,6 +91,22 @@ class Fleet:
         return self.prefect.post("/flow_runs/count", {"flow_runs": {"tags": {"all_": tags}}})
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How agents were started.
+
+    Attributes:
+        first_seconds, all_seconds: until the first one was, and until all were.
+        seen_seconds: until another card that came meanwhile had its run.
+        server_cpu: seconds of CPU that the Prefect server needed until all were.
+    """
+
+    first_seconds: float
+    all_seconds: float
+    seen_seconds: float
+    server_cpu: float
+
+
 @contextmanager
 def _workers(rig: Rig, count: int, workers: int, killed: int) -> Generator[Fleet]:
     """So many workers, with room for all agents also when some of them are killed."""
@@ -134,10 +150,11 @@ def fleet(rig: Rig) -> Iterator[Row]:
     for count, workers in rig.sizes.fleet:
         killed = rig.sizes.fleet_killed if (count, workers) == most else 0
         with _workers(rig, count, workers, killed) as at_work:
-            first, all_started, seen = _start(rig, at_work, count, workers)
-            points.append((count, all_started))
+            start = _start(rig, at_work, count, workers)
+            points.append((count, start.all_seconds))
             if (count, workers) == most:
-                yield _started(rig, count, workers, first, all_started, seen)
+                yield _started(rig, count, workers, start)
+                yield _start_cost(at_work, count, workers, start)
                 yield _waiting(rig, at_work, count, workers)
                 lost, good = _killed(at_work, count, killed)
                 yield _made_good(at_work, count, killed, lost, good)
@@ -157,10 +174,10 @@ def fleet(rig: Rig) -> Iterator[Row]:
     )
 
 
-def _start(rig: Rig, at_work: Fleet, count: int, workers: int) -> tuple[float, float, float]:
-    """Seconds until the first agent, until all, and until another card has its run meanwhile."""
+def _start(rig: Rig, at_work: Fleet, count: int, workers: int) -> Start:
+    """Add as many tasks, and another one when half of them have started."""
     rig.say(f"{count} agents over {workers} workers")
-    began = time.time()
+    began, cpu = time.time(), rig.server_cpu_seconds()
     at_work.board.add("Todo", count)
     wait_until("half of them have started", lambda: len(at_work.agents.starts()) >= count / 2, 1800)
     added = time.time()
@@ -168,21 +185,47 @@ def _start(rig: Rig, at_work: Fleet, count: int, workers: int) -> tuple[float, f
     wait_until("the other card is seen", lambda: at_work.made(_OTHER) > 0, 600)
     seen = time.time() - added
     wait_until("all have started", lambda: len(at_work.agents.starts()) >= count + 1, 1800)
+    cpu = rig.server_cpu_seconds() - cpu
     times = sorted(when for _, when in at_work.agents.starts())
-    return times[0] - began, times[count - 1] - began, seen
+    return Start(times[0] - began, times[count - 1] - began, seen, cpu)
 
 
-def _started(
-    rig: Rig, count: int, workers: int, first: float, all_started: float, seen: float
-) -> Row:
+def _started(rig: Rig, count: int, workers: int, start: Start) -> Row:
+    first, all_started = start.first_seconds, start.all_seconds
     return Row(
         "fleet",
         f"{count:,} agents over {workers} workers, from the write of the board's file until the "
         "first and until all have started; and until another card that comes meanwhile is seen",
         "the first within 3 s, 1,000 over 10 within 150 s",
-        f"{first:.1f} s, {all_started:.0f} s; {seen:.1f} s",
+        f"{first:.1f} s, {all_started:.0f} s; {start.seen_seconds:.1f} s",
         (first < 3 and all_started < 150) if rig.has_postgres else None,
-        {"first_seconds": first, "all_seconds": all_started, "seen_seconds": seen},
+        {
+            "first_seconds": first,
+            "all_seconds": all_started,
+            "seen_seconds": start.seen_seconds,
+        },
+    )
+
+
+def _start_cost(at_work: Fleet, count: int, workers: int, start: Start) -> Row:
+    polls = [run["total_run_time"] for run in at_work.prefect.runs("poll")]
+    took = Counter(run["labels"].get("athanore.worker", "") for run in at_work.prefect.runs())
+    each, poll = start.server_cpu / count, max(polls)
+    return Row(
+        "fleet",
+        f"what it costs to start {count:,} agents over {workers} workers: the Prefect server's "
+        "CPU, the longest poll; and how many agents a worker took",
+        "",
+        f"{each:.2f} s of the server's CPU an agent, {start.server_cpu / start.all_seconds:.2f} of "
+        f"a core; a poll took {poll:.1f} s; {min(took.values())} to {max(took.values())} agents on "
+        f"{len(took)} workers",
+        None,
+        {
+            "server_cpu_seconds": start.server_cpu,
+            "server_cpu_an_agent": each,
+            "longest_poll_seconds": poll,
+            "agents_of_workers": sorted(took.values()),
+        },
     )
 
 

@@ -31,7 +31,10 @@ def test_a_tiny_bench_fills_its_table(prefect_api: str, tmp_path: Path) -> None:
     assert per_run["POST /flow_runs/{id}/set_state"] >= 3  # Pending, Running, and the end
     assert len(rows["events"]["figures"]["seconds"]) == 3
     assert rows["board"]["figures"]["seconds_by_tasks"].keys() == {"10", "20"}
-    _, waiting, good, growth = (row["figures"] for row in found if row["key"] == "fleet")
+    start, cost, waiting, good, growth = (row["figures"] for row in found if row["key"] == "fleet")
+    assert 0 < start["first_seconds"] <= start["all_seconds"]
+    assert cost["longest_poll_seconds"] > 0
+    assert sum(cost["agents_of_workers"]) == 9  # 8, and the one that came meanwhile
     assert waiting["worker_mb"] > 10
     assert (good["lost"], good["overlaps"], good["often"]) == (0, 0, 0)
     assert [agents for agents, _ in growth["points"]] == [4, 8]
