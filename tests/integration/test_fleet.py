@@ -95,7 +95,7 @@ class Host:
 
     def take_of(self, due: list[FlowRun]) -> int:
         """Take some of the runs that are due; returns how many."""
-        taken, _ = self.place.take(due)
+        taken = [*self.place.take(due)[0]]
         due[:] = [run for run in due if run not in taken]
         self.agents += len(taken)
         return len(taken)
