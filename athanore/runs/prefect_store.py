@@ -30,11 +30,7 @@ from prefect.client.schemas.objects import (
     WorkPool,
     WorkQueue,
 )
-from prefect.client.schemas.responses import (
-    DeploymentResponse,
-    SetStateStatus,
-    WorkerFlowRunResponse,
-)
+from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
 from prefect.client.schemas.sorting import DeploymentSort, FlowRunSort, TaskRunSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
@@ -323,24 +319,6 @@ class PrefectRunStore(PrefectClient):
 
     async def queue_limit(self, queue: UUID) -> int | None:
         return (await self.read_work_queue(queue)).concurrency_limit
-
-    async def due_runs(
-        self, pool: str, queues: Sequence[str], before: datetime, limit: int
-    ) -> list[FlowRun]:
-        """The runs of a pool that are due, the first ones in the order in which they are served.
-
-        Args:
-            queues: in which work queues; none for all.
-            limit: how many at most, up to 200.
-        """
-        answer = await self.request(
-            "POST",
-            "/work_pools/{name}/get_scheduled_flow_runs",
-            path_params={"name": pool},
-            json={"work_queue_names": [*queues], "scheduled_before": str(before), "limit": limit},
-        )
-        offered = WorkerFlowRunResponse.model_validate_list(answer.json())
-        return [one.flow_run for one in offered]
 
     async def workers(self, pool: str, *, online: bool = False) -> list[Worker]:
         wanted = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"])) if online else None

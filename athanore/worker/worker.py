@@ -228,8 +228,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             await self._wait_for_runs(_STOP_PATIENCE)
 
     async def _wait_for_runs(self, limit: timedelta | None) -> bool:
-        tasks = list(self._runs.values())
-        if tasks:
+        if tasks := list(self._runs.values()):
             await asyncio.wait(tasks, timeout=None if limit is None else limit.total_seconds())
         return not self._runs
 
@@ -306,9 +305,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     async def _find_due(self) -> list[FlowRun]:
         """Those runs that this worker may begin; no more are asked for than it has room for."""
         limit, enough = (PAGE, PAGE) if self._place is None else self._place.asks_for()
-        queues = sorted(self._work_queues)
+        pool, queues = self._work_pool_name, sorted(self._work_queues)
         while True:
-            due = await self._offers.due(self.client, self._work_pool_name, queues, limit)
+            due = await self._offers.due(self.client, pool, queues, limit)
             new = [r for r in due if r.id not in self._runs and r.id not in self._due_polls]
             new = await self._without_foreign(new)
             if len(new) >= enough or len(due) < limit or limit == PAGE:

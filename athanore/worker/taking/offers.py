@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 from athanore import names
 from athanore.runs.prefect_store import PrefectRunStore
@@ -44,7 +45,7 @@ class Offers:
         clock = self._apps()[0].clock  # the time of day at Prefect is the same for all apps
         ahead = _POLL_PREFETCH if self._polls_only() else timedelta(0)
         served = queues or self._served_queues(pool)
-        offered = await client.due_runs(pool, served, clock.now() + ahead, limit)
+        offered = await _due(client, pool, served, clock.now() + ahead, limit)
         # If our clock was set just now, we have asked for others; the answer told us the time.
         due = clock.now() + ahead
         return [run for run in offered if scheduled_time(run) <= due]
@@ -74,3 +75,16 @@ class Offers:
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await client.read_flow(run.flow_id)).name
         return self._flow_names[run.flow_id]
+
+
+async def _due(
+    client: PrefectRunStore, pool: str, queues: Sequence[str], before: datetime, limit: int
+) -> list[FlowRun]:
+    # As Prefect's client asks, which names no limit.
+    answer = await client.request(
+        "POST",
+        "/work_pools/{name}/get_scheduled_flow_runs",
+        path_params={"name": pool},
+        json={"work_queue_names": [*queues], "scheduled_before": str(before), "limit": limit},
+    )
+    return [o.flow_run for o in WorkerFlowRunResponse.model_validate_list(answer.json())]
