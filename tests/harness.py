@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -22,6 +23,9 @@ from athanore.runtime.apps import App
 from athanore.runtime.margins import Margins
 from athanore.runtime.registry import registry
 from tests.support import of_this_process, wait_until
+
+PATIENT = Margins(prefect=timedelta(seconds=30), route_change=timedelta(seconds=50))
+"""For a Prefect that several tests share on a busy machine."""
 
 _numbers = itertools.count(1)
 named: list[str] = []
@@ -51,13 +55,13 @@ class Prefect:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST to Prefect's API and return the answer."""
-        response = httpx.post(f"{self.url}{path}", json=body, timeout=30)
+        response = httpx.post(f"{self.url}{path}", json=body, timeout=120)
         response.raise_for_status()
         return response.json() if response.content else None
 
     def get(self, path: str, **params: str) -> Any:
         """GET from Prefect's API."""
-        response = httpx.get(f"{self.url}{path}", params=params, timeout=30)
+        response = httpx.get(f"{self.url}{path}", params=params, timeout=120)
         response.raise_for_status()
         return response.json()
 
@@ -184,7 +188,7 @@ def running(
     prefect_api: str,
     *,
     keep: bool = False,
-    margins: Margins | None = None,
+    margins: Margins = PATIENT,
 ) -> Generator[Running]:
     """Run an app as `dispatcher.run()` does, against a Prefect that is there already.
 
@@ -214,7 +218,7 @@ def running(
     finally:
         stop.request()
         stop.request()
-        thread.join(timeout=60)
+        thread.join(timeout=180)
         if not keep:
             tidy_up(prefect_api, dispatcher.name)
     if errors:

@@ -46,7 +46,7 @@ def tidied(prefect_api: str, app: str) -> Generator[Prefect]:
     """Remove an app's deployments from the session's Prefect at the end."""
     yield Prefect(prefect_api, app)
     body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
-    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=30).raise_for_status()
+    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()
 
 
 def queue_of(board: Path, task_id: str) -> str:

@@ -14,6 +14,7 @@ from athanore import (
     MemoryAdapter,
 )
 from tests.harness import app_name, running
+from tests.support import wait_until
 
 pytestmark = pytest.mark.smoke
 
@@ -42,6 +43,11 @@ def test_what_it_tells_stands_in_the_runs_log_and_its_cost_in_prefect(prefect_ap
     assert run["name"] == "Say hello"
     assert run["state_name"] == "Completed"
     assert run["labels"]["athanore.usage.cost_usd"] == 0.25
-    # Logs are sent when the app stops, at the latest.
-    logs = app.prefect.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
-    assert "Say hello, world" in [line["message"] for line in logs]
+
+    def logged() -> bool:
+        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+        lines = app.prefect.post("/logs/filter", wanted)
+        return "Say hello, world" in [line["message"] for line in lines]
+
+    # Logs are sent when the app stops, at the latest; Prefect may take a moment to have them.
+    wait_until("its line is in the log", logged)

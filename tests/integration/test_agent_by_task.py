@@ -60,7 +60,7 @@ def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
         assert told == ["weak-model", "strong-model"]
 
         def told_of(path: str) -> dict[str, Any]:
-            return httpx.get(f"{it.api_url}{path}", timeout=30).json()
+            return httpx.get(f"{it.api_url}{path}", timeout=120).json()
 
         def explained() -> str:
             return told_of(f"/tasks/{held}/explanation")["reason"]

@@ -124,14 +124,14 @@ def test_the_agent_waits_for_a_person_and_its_time_stands_still(
     with running(app, prefect_api) as it:
 
         def asked() -> list[dict[str, Any]]:
-            return httpx.get(f"{it.api_url}/questions", timeout=30).json()
+            return httpx.get(f"{it.api_url}/questions", timeout=120).json()
 
         wait_until("it asks", asked)
         begun = monotonic()
         wait_until("its time would be up", lambda: monotonic() - begun > 9)
         (question,) = asked()
         url = f"{it.api_url}/questions/{question['id']}/answer"
-        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=30).raise_for_status()
+        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
         it.in_queue(task, "Done" if answer == "allow" else "Failed")
         run = it.prefect.ended(task)
     assert it.prefect.labels(run["id"])["athanore.start"] == 1

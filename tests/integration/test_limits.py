@@ -132,9 +132,9 @@ def test_a_limit_changed_in_prefect_takes_effect_and_loses_no_run(prefect_api: s
     with running(app, prefect_api) as it:
         wait_until("all have runs", lambda: all(it.prefect.runs(t) for t in tasks))
         wait_until("one works", lambda: sum(agent.now.values()) == 1)
-        httpx.patch(pool, json={"concurrency_limit": 3}, timeout=30).raise_for_status()
+        httpx.patch(pool, json={"concurrency_limit": 3}, timeout=120).raise_for_status()
         wait_until("three work", lambda: sum(agent.now.values()) == 3)
-        httpx.patch(pool, json={"concurrency_limit": 1}, timeout=30).raise_for_status()
+        httpx.patch(pool, json={"concurrency_limit": 1}, timeout=120).raise_for_status()
         assert sum(agent.now.values()) == 3, "agents at work are left alone"
         agent.go.set()
         for task_id in tasks:
@@ -156,7 +156,7 @@ def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str
     agent = FailsOnce()
     agent.go.set()
     app = make(agent, ["Todo", "Urgent"], max_concurrent_agents=1)
-    app.route("Todo", priority=2, max_retries=1, retry_delay=10, done_queue="Done")(prompt)
+    app.route("Todo", priority=2, max_retries=1, retry_delay=3600, done_queue="Done")(prompt)
     app.route("Urgent", priority=1, done_queue="Done")(prompt)
     first = app.board.create_task("Todo", "first")
     with running(app, prefect_api) as it:
@@ -166,9 +166,11 @@ def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str
             lambda: it.prefect.run(first.id)["state_name"] == "AwaitingRetry",
         )
         other = httpx.post(
-            f"{it.api_url}/tasks", json={"queue_name": "Urgent", "name": "other"}, timeout=30
+            f"{it.api_url}/tasks", json={"queue_name": "Urgent", "name": "other"}, timeout=120
         ).json()["id"]
         it.in_queue(other, "Done")
+        due = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+        it.prefect.post(f"/flow_runs/{it.prefect.run(first.id)['id']}/set_state", due)
         it.in_queue(first.id, "Done")
         run = it.prefect.ended(first.id)
     assert run["run_count"] == 2

@@ -36,7 +36,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
     with running(app, prefect_api) as it:
 
         def asked() -> list[dict[str, Any]]:
-            return httpx.get(f"{it.api_url}/questions", timeout=30).json()
+            return httpx.get(f"{it.api_url}/questions", timeout=120).json()
 
         wait_until("it asks", asked)
         begun = monotonic()
@@ -45,7 +45,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
         assert question["question"] == "May the agent use this tool? rm -rf build"
         assert question["choices"] == ["allow", "deny"]
         url = f"{it.api_url}/questions/{question['id']}/answer"
-        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=30).raise_for_status()
+        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
         it.in_queue(task, "Done" if answer == "allow" else "Failed")
         assert answer == "allow" or "permission denied: rm -rf build" in it.comments(task)[-1]
         run = it.prefect.ended(task)

@@ -49,7 +49,7 @@ class Site:
         """Give a command that must succeed; returns what it says."""
         result = subprocess.run(
             command, cwd=self.folder, env=self.env | env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=150, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}"
         return result.stdout
@@ -86,9 +86,9 @@ class Site:
         agents = {"flow_runs": {"tags": {"all_": [f"app:{app}", "agent-run"]}}}
         for kind, body in (("deployments", deployments), ("flow_runs", agents)):
             url = f"{self.prefect_api}/{kind}/bulk_delete"
-            httpx.post(url, json=body, timeout=30).raise_for_status()
+            httpx.post(url, json=body, timeout=120).raise_for_status()
         for kind in ("agents", "polls"):
-            httpx.delete(f"{self.prefect_api}/work_pools/{app}-{kind}", timeout=30)
+            httpx.delete(f"{self.prefect_api}/work_pools/{app}-{kind}", timeout=120)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_two_workers_share_a_board(site: Site) -> None:
             assert sorted(routes) == ["Docs", "Review", "Todo"], "one run a stage"
         for process in (*workers, api):
             process.terminate()
-        assert [p.wait(60) for p in (*workers, api)] == [0, 0, 0]
+        assert [p.wait(120) for p in (*workers, api)] == [0, 0, 0]
 
 
 STOCK = """\

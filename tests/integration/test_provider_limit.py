@@ -61,26 +61,26 @@ def are_done(board: MemoryAdapter, count: int, seconds: float) -> None:
 
 def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str) -> None:
     board, name = MemoryAdapter(QUEUES), app_name("limit")
-    agent = Metered(name, window=10)
+    agent = Metered(name, window=30)  # in which all that follows is looked at
     first = board.create_task("Todo", "First").id
     with running(app_of(agent, board, name, slots=1), prefect_api) as it:
         wait_until("it is told on the task", lambda: it.comments(first))
         assert paused(it) == ["Todo", "Later"]
-        five, seven = httpx.get(f"{it.api_url}/status", timeout=30).json()["provider_limits"]
+        five, seven = httpx.get(f"{it.api_url}/status", timeout=120).json()["provider_limits"]
         assert (five["kind"], five["reached"], five["used"]) == ("5-hour", True, None)
         assert (seven["kind"], seven["reached"], seven["used"]) == ("7-day", False, 0.93)
         assert five["account"] == seven["account"] and name not in five["account"]
         assert five["seen_by"] == {"app": name, "route": "Todo", "host": socket.gethostname()}
-        told = httpx.get(f"{it.api_url}/metrics", timeout=30).text
+        told = httpx.get(f"{it.api_url}/metrics", timeout=120).text
         which = f'account="{five["account"]}",kind='
         assert f'athanore_provider_limit_reached{{{which}"5-hour"}} 1.0' in told
         assert f'athanore_provider_limit_used_ratio{{{which}"7-day"}} 0.93' in told
-        assert httpx.get(f"{it.api_url}/overview", timeout=30).json()["provider_limits"][1] == {
+        assert httpx.get(f"{it.api_url}/overview", timeout=120).json()["provider_limits"][1] == {
             k: v for k, v in seven.items() if k != "says"
         }
         for queue in ("Todo", "Later"):
             board.create_task(queue, f"Another of {queue}")
-        are_done(board, 3, 120)
+        are_done(board, 3, 240)
         assert agent.refused == 1
         (comment,) = it.comments(first)
         assert comment.startswith("Provider limit (5-hour); goes on at ")
@@ -130,5 +130,5 @@ def test_the_fallback_agent_takes_over_until_the_reset(prefect_api: str) -> None
 
 def paused(it: Running) -> list[str]:
     """The routes that wait for their provider, as `/status` says."""
-    routes = httpx.get(f"{it.api_url}/status", timeout=30).json()["paused_routes"] or ()
+    routes = httpx.get(f"{it.api_url}/status", timeout=120).json()["paused_routes"] or ()
     return [r["name"] for r in routes if (r["reason"] or "").startswith("Provider limit (5-hour)")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Iterable
 
 import httpx
@@ -29,9 +30,12 @@ class Fails:
             AgentOutcome.FAILED, "exit code 2", 2, output_tail="first line\nlast line"
         )
         self.attempts: list[int] = []
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     async def run(self, job: AgentJob) -> AgentResult:
         self.attempts.append(job.attempt)
+        await asyncio.to_thread(self.may_end.wait, 120)
         if len(self.attempts) <= self.times:
             return self.result
         return AgentResult(AgentOutcome.SUCCEEDED)
@@ -259,10 +263,12 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
         assert "It tries again at" in queue["description"]
         (stopped,) = httpx.get(f"{it.api_url}/status", timeout=60).json()["paused_routes"]
         assert (stopped["queue_name"], stopped["reason"]) == ("Todo", queue["description"])
+        agent.may_end.clear()
         with temporary_settings({PREFECT_API_URL: prefect_api}):
             asyncio.run(_resume(dispatcher.name))
         queue = it.prefect.get(f"/work_pools/{dispatcher.name}-agents/queues/Todo")
         assert "failed alike" not in queue["description"], "a reason ends with the pause"
+        agent.may_end.set()
         # The next task fails in the same way: the route pauses again at once.
         wait_until("the third attempt", lambda: len(agent.attempts) == 3)
         wait_until("two comments", lambda: len(it.comments(second)) == 2)

@@ -92,7 +92,7 @@ def test_it_works_like_any_other(
         known = it.dispatcher
         wait_until("it is up", lambda: any(a.dispatcher is known for a in registry.all()))
         # Until the task API is there the page's own server answers 503 on its socket.
-        wait_until("it answers", lambda: httpx.get(f"{it.api_url}/routes", timeout=30).is_success)
+        wait_until("it answers", lambda: httpx.get(f"{it.api_url}/routes", timeout=120).is_success)
         assert call(it, "GET", "/routes/Triage")["prompt"] == route["prompt"]
         call(it, "PATCH", "/routes/Triage", {"max_concurrent": 1, "env": {"GATE": str(gate)}})
         at_work = create(it, "Triage", "at work")
@@ -159,7 +159,7 @@ def test_a_chatty_agent_is_coalesced(prefect_api: str, tmp_path: Path) -> None:
             page = it.prefect.post("/events/filter", {"filter": query, "limit": 50})
             events = list(page["events"])
             while page["next_page"]:
-                page = httpx.get(page["next_page"], timeout=30).json()
+                page = httpx.get(page["next_page"], timeout=120).json()
                 events += page["events"]
             lines = sum(len(e["payload"]["lines"]) for e in events)
             return events if lines >= 3000 else None

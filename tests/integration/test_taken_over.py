@@ -120,7 +120,7 @@ def test_the_agent_of_a_deleted_run_is_stopped_and_its_task_returned(prefect_api
     dispatcher, task_id = make(agent)
     with running(dispatcher, prefect_api) as it:
         run_id = at_work(it, agent, task_id)
-        httpx.delete(f"{it.prefect.url}/flow_runs/{run_id}", timeout=30).raise_for_status()
+        httpx.delete(f"{it.prefect.url}/flow_runs/{run_id}", timeout=120).raise_for_status()
         wait_until("the agent is being stopped", lambda: agent.stopped)
         try:  # Prefect knows of nobody who works on the task; this process does.
             for again in ("dispatch", "requeue"):
@@ -176,7 +176,7 @@ def test_a_run_that_is_given_to_another_stops_its_agent_without_a_word(prefect_a
         httpx.patch(
             f"{it.prefect.url}/flow_runs/{run_id}/labels",
             json={"athanore.process": "another-host:1:1", "athanore.worker": "another"},
-            timeout=30,
+            timeout=120,
         ).raise_for_status()
         wait_until("the agent is stopped", lambda: agent.stopped)
         polls = it.prefect.polls_ended()

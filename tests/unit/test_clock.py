@@ -32,12 +32,12 @@ def test_prefects_clock_counts(clock: Clock, hours: int) -> None:
 def test_a_clock_that_is_set_right_again_counts_as_before(clock: Clock) -> None:
     clock.heard(header(timedelta(hours=3)))
     clock.heard(header(timedelta(0)))
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=4)
 
 
 def test_a_slow_answer_is_no_difference(clock: Clock) -> None:
     clock.heard(header(timedelta(seconds=-8)))
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=4)
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 99 Nov 2026 02:24:53 GMT"])
