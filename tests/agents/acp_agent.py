@@ -9,10 +9,12 @@ It is made of the library's own agent side, and runs as a program of its own.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import acp
@@ -96,6 +98,13 @@ class Agent:
                     await asyncio.Event().wait()
                 await self._cancelled.wait()
                 await self._spend(0.5)
+                return PromptResponse(stop_reason="cancelled")
+            case "waits":
+                for seconds in (2, 4, 3600):
+                    told = {"message": "slow down", "next": (time.time() + seconds) * 1000}
+                    sys.stderr.write(f"athanore-waits {json.dumps(told)}\n")
+                sys.stderr.flush()
+                await self._cancelled.wait()
                 return PromptResponse(stop_reason="cancelled")
             case "asks":
                 return await self._ask(session_id)

@@ -10,9 +10,11 @@ import asyncio
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,12 @@ from athanore.agent_adapters.acp.conversation import Permissions
 from athanore.agent_adapters.acp.dialects import dialect_of
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.given.sessions import Session
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Task
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
 from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, scripted
 from tests.agents.real_programs import AGENTS, needs
 from tests.api.rig import Api
-from tests.claude.endpoint import Reply, Request, hang, say
+from tests.claude.endpoint import Reply, Request, fail, hang, say
 from tests.claude.rig import claude_rig, eventually
 from tests.harness import prompt
 
@@ -81,6 +83,9 @@ class Agent:
         return found
 
 
+LIMIT: Call = ("limit", {})
+"""Stands for the refusal of a provider whose usage limit is reached for an hour."""
+
 TOUCH: Call = ("touch", {})
 """Stands for the call of an agent's own shell that makes a file, for which it asks."""
 
@@ -91,11 +96,18 @@ def claude(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
     calls = [touch if call == TOUCH else call for call in calls]
     hanging: list[bool] = []
     over: list[bool] = []
+    used_up = {
+        "anthropic_ratelimit_unified_status": "rejected",
+        "anthropic_ratelimit_unified_representative_claim": "five_hour",
+        "anthropic_ratelimit_unified_reset": str(round(time.time() + 3600)),
+    }
 
     def script(request: Request) -> Reply:
         if over or request.turn > len(calls):
             return say("All done.")
         name, arguments = calls[request.turn - 1]
+        if name == "limit":
+            return fail(429, "Usage limit reached", **used_up)
         if not name:
             hanging.append(True)
             return hang()
@@ -104,6 +116,8 @@ def claude(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
 
     with claude_rig(script) as rig:
         env = rig.env() | {"PATH": f"{AGENTS}:{os.environ['PATH']}"}
+        if LIMIT in calls:  # only a subscription has such a limit
+            env |= {"ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "made-up"}
         yield Agent(
             partial(AcpAgentAdapter, "claude-agent-acp"),
             env, rig.work, lambda: [r.body for r in rig.model.requests], lambda: bool(hanging),
@@ -115,7 +129,10 @@ def claude(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
 def codex(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
     escalated = {"sandbox_permissions": "require_escalated", "justification": "It helps."}
     touch = ("!exec_command", {"cmd": "touch here", **escalated})
-    with scripted([touch if call == TOUCH else call for call in calls]) as model:
+    limit = {"type": "usage_limit_reached", "plan_type": "plus", "resets_in_seconds": 3600}
+    refusal = (429, {"error": {**limit, "message": "You have hit it"}}) if LIMIT in calls else None
+    calls = [touch if call == TOUCH else call for call in calls]
+    with scripted(calls, refusal) as model:
         (home / ".codex").mkdir()
         (home / ".codex" / "config.toml").write_text(
             'model = "m"\nmodel_provider = "stub"\n[model_providers.stub]\nname = "stub"\n'
@@ -132,7 +149,9 @@ def codex(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
 @contextmanager
 def opencode(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
     touch = ("!bash", {"command": "touch here", "description": "a step"})
-    with scripted([touch if call == TOUCH else call for call in calls]) as model:
+    slow_down = (429, {"error": {"message": "slow down"}}, {"Retry-After": "3600"})
+    calls = [touch if call == TOUCH else call for call in calls]
+    with scripted(calls, slow_down if LIMIT in calls else None) as model:
         provider: dict[str, Any] = {
             "npm": "@ai-sdk/openai-compatible",
             "options": {"baseURL": f"{model.url}/v1", "apiKey": "k"},
@@ -235,6 +254,18 @@ def test_a_tool_is_allowed_or_the_reason_of_a_failure(
         return
     assert (result.outcome, result.retryable, is_there) == (AgentOutcome.FAILED, False, False)
     assert result.reason == f"permission denied: {used['name']}"
+
+
+def test_a_usage_limit_is_the_providers_and_costs_no_attempt(make: Makes) -> None:
+    events: list[AgentEvent] = []
+    with make(LIMIT) as agent:
+        result = asyncio.run(agent.adapter(board_access="curl").run(agent.job(emit=events.append)))
+        assert agent.processes() == []
+    assert result.fault is not None, (result, events)
+    assert result.fault.kind is FaultKind.PROVIDER and not result.counts
+    assert result.fault.retry_at is not None, result
+    hour = timedelta(hours=1)
+    assert abs(result.fault.retry_at - datetime.now(UTC) - hour) < timedelta(minutes=5), result
 
 
 async def test_a_retry_goes_on_with_the_session_of_one_that_was_cancelled(make: Makes) -> None:

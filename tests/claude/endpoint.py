@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,7 @@ class Reply:
     input_tokens: int = 100
     output_tokens: int = 10
     hang: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def say(text: str, *, input_tokens: int = 100, output_tokens: int = 10) -> Reply:
@@ -51,9 +52,10 @@ def bash(command: str, *, output_tokens: int = 10, **arguments: Any) -> Reply:
     )
 
 
-def fail(status: int, error: str = "scripted failure") -> Reply:
-    """Answer with an HTTP error."""
-    return Reply(status=status, error=error)
+def fail(status: int, error: str = "scripted failure", **headers: str) -> Reply:
+    """Answer with an HTTP error; in the names of headers `_` stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status=status, error=error, headers=named)
 
 
 def hang(text: str = "") -> Reply:
@@ -174,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wait_for_close()
         elif reply.status != 200:
             error = {"type": "error", "error": {"type": "scripted", "message": reply.error}}
-            self._send(reply.status, "application/json", json.dumps(error).encode())
+            data = json.dumps(error).encode()
+            self._send(reply.status, "application/json", data, reply.headers)
         elif body.get("stream"):
             stream = "".join(_event(e) for e in _stream(reply)).encode()
             self._send(200, "text/event-stream", stream)
@@ -192,8 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write("".join(_event(e) for e in part).encode())
         self.wfile.flush()
 
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
+    def _send(
+        self, status: int, content_type: str, body: bytes, more: Mapping[str, str] | None = None
+    ) -> None:
         self.send_response(status)
+        for name, value in (more or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ async def test_a_tool_that_is_allowed_is_used() -> None:
     assert (await talk.run()).succeeded
     (used,) = talk.said(EventKind.TOOL_RESULT)
     assert used == {"name": "rm -rf build", "is_error": False, "text": ""}
+
+
+async def test_one_that_would_wait_for_its_provider_for_long_is_not_waited_for() -> None:
+    talk = Talk("waits", "OpenCode")
+    result = await talk.run()
+    assert result.fault is not None and result.fault.kind is FaultKind.PROVIDER, result
+    assert result.fault.retry_at is not None
+    assert timedelta(minutes=50) < result.fault.retry_at - datetime.now(UTC) < timedelta(hours=1)
+    (said,) = [d["text"] for d in talk.said(EventKind.PROGRESS) if "text" in d]
+    assert said.startswith("slow down; it is tried again in ")
 
 
 async def test_a_usage_limit_and_a_missing_login_are_told_from_failures() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +237,53 @@ def test_opencode_tells_when_it_may_be_asked_again() -> None:
     result = failed(read("opencode", [line], 0))  # also where it ends with 0
     assert result.fault is not None and result.fault.kind is FaultKind.PROVIDER
     assert result.fault.retry_at is not None
+
+
+def wait(seconds: float) -> str:
+    """What our plugin tells of a wait of OpenCode."""
+    until = (datetime.now(UTC).timestamp() + seconds) * 1000
+    return f"athanore-waits {json.dumps({'message': 'slow down', 'next': until})}"
+
+
+def test_opencode_that_waits_says_so_once_and_gives_no_sign_of_life() -> None:
+    reader = PRESETS["opencode"].reader({})
+    (first,) = reader.take("stderr", wait(30))
+    assert first.kind is EventKind.PROGRESS and first.data["text"].startswith("slow down; it is")
+    assert list(reader.take("stderr", wait(50))) == []
+    assert reader.waits and not reader.is_over
+    step = json.dumps({"type": "step_start", "sessionID": "s", "part": {}})
+    list(reader.take("stdout", step))
+    assert not reader.waits and reader.verdict(0) is None
+    assert list(reader.take("stderr", wait(1)))
+
+
+def test_opencode_that_would_wait_for_long_is_not_waited_for() -> None:
+    reader = PRESETS["opencode"].reader({})
+    list(reader.take("stderr", wait(5)))
+    list(reader.take("stderr", wait(3600)))
+    result = reader.verdict(None)
+    assert reader.is_over and result is not None and result.fault is not None
+    assert result.fault.kind is FaultKind.PROVIDER and result.fault.retry_at is not None
+    assert timedelta(minutes=50) < result.fault.retry_at - datetime.now(UTC) < timedelta(hours=1)
+
+
+@pytest.mark.parametrize("said", ["{", "[]", "{}", '{"next": "soon"}', '{"next": 1e300}', ""])
+def test_a_wait_that_says_nothing_is_not_believed(said: str) -> None:
+    reader = PRESETS["opencode"].reader({})
+    list(reader.take("stderr", f"athanore-waits {said}"))
+    assert not reader.is_over
+
+
+def test_opencode_has_our_plugin_beside_the_users_own() -> None:
+    prepare = PRESETS["opencode"].prepare
+    config = json.loads(prepare({"HOME": "/h"})["OPENCODE_CONFIG_CONTENT"])
+    (ours,) = config["plugin"]
+    assert Path.from_uri(ours).is_file()
+    mine = {"OPENCODE_CONFIG_CONTENT": '{"plugin": ["mine"], "model": "m", /* why */ }'}
+    config = json.loads(prepare(mine)["OPENCODE_CONFIG_CONTENT"])
+    assert config == {"plugin": ["mine", ours], "model": "m"}
+    broken = {"OPENCODE_CONFIG_CONTENT": "{ broken"}
+    assert prepare(broken) == broken
 
 
 def test_an_opencode_that_went_on_after_an_error_has_not_failed() -> None:

@@ -166,6 +166,7 @@ class AcpAgentAdapter:
         command = [*(shlex.split(self._command) or job.command)]
         if not command:
             return not_started("the route has no command")
+        job = replace(job, env=dialects.dialect_of(" ".join(command)).prepare(job.env))
         conversation = Conversation(job, self._permissions)
         async with AsyncExitStack() as afterwards:
             async with supervise(STOP_GRACE) as agent:
@@ -286,7 +287,10 @@ class _Attempt:
             words = "\n\n".join(filter(None, (lesson(self._servers), self._job.prompt)))
             blocks = [self._acp.text_block(words)]
             self._answer = asyncio.create_task(self._connection.prompt(self.session, blocks))
-            answer = await asyncio.shield(self._answer)
+            if (wait := await self.conversation.long_wait(self._answer)) is not None:
+                await self.interrupt()
+                return wait.result(None)
+            answer = self._answer.result()
         except _NotStartedError as exc:
             return exc.result
         except self._acp.RequestError as exc:

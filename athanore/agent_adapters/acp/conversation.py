@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -11,6 +12,7 @@ from athanore.agent_adapters.acp.library import library
 from athanore.agent_adapters.acp.tools import Tools
 from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.claude import limits
+from athanore.agent_adapters.cli.opencode_waits import Wait, wait_in
 from athanore.agent_adapters.cli.reader import say
 from athanore.agent_adapters.common.output import Tail
 from athanore.agent_adapters.common.permissions import people_may
@@ -47,12 +49,16 @@ class Conversation:
         self._before: Mapping[str, float] = {}
         self._totals: dict[str, float] = {}
         self._line = ""
+        self._waits = False
+        self._long: Wait | None = None
+        self._waits_long = asyncio.Event()
 
     # -- what the agent calls -------------------------------------------------------------------
 
     async def session_update(self, session_id: str, update: Any, **kwargs: Any) -> None:
         """Take what the agent tells of its work."""
         self._job.alive()
+        self._waits = False
         if not self.is_open:
             return
         match update.session_update:
@@ -91,6 +97,9 @@ class Conversation:
 
     def take_noise(self, line: str) -> None:
         """Take a line that is no message of the protocol."""
+        if (wait := wait_in(line)) is not None:
+            self._hear_of(wait)
+            return
         self._job.alive()
         noise = self.tools.dialect.noise
         if noise is not None and noise.match(line):
@@ -98,6 +107,15 @@ class Conversation:
         self.noise.add(line)
         for event in say("stderr", line):
             self._emit(event)
+
+    async def long_wait(self, answer: asyncio.Task[Any]) -> Wait | None:
+        """Wait for the answer; if the agent itself would wait for long, say for what."""
+        long = asyncio.create_task(self._waits_long.wait())
+        try:
+            await asyncio.wait((answer, long), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            long.cancel()
+        return None if answer.done() else self._long
 
     def begin(self, session: str, agent: str | None) -> None:
         """Tell that the session has begun; what comes from now on is of this attempt."""
@@ -134,6 +152,15 @@ class Conversation:
             self._say(line)
 
     # -- the rest -------------------------------------------------------------------------------
+
+    def _hear_of(self, wait: Wait) -> None:
+        """Tell it once: as there may be no end to it, it is no sign of life."""
+        if not self._waits:
+            self._emit(wait.event())
+        self._waits = True
+        if wait.is_long:
+            self._long = wait
+            self._waits_long.set()
 
     def _hear(self, text: str) -> None:
         *lines, self._line = (self._line + text).split("\n")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from athanore.agent_adapters.cli import rollout
+from athanore.agent_adapters.cli.opencode_waits import told
 from athanore.agent_adapters.cli.preset import Noted
 from athanore.agent_adapters.cli.reader import failure
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
@@ -42,6 +43,7 @@ class Dialect:
         refusal: what the output of a failed tool says if it was not allowed, where the agent itself
             or its sandbox refuses without asking.
         noise: lines of its standard error that tell people nothing.
+        prepare: makes the environment in which it tells what it waits for.
         noted: finds what the agent has written down of usage limits, from its environment and the
             session.
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
@@ -52,6 +54,7 @@ class Dialect:
     tells_tokens: bool = False
     refusal: re.Pattern[str] | None = None
     noise: re.Pattern[str] | None = None
+    prepare: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda env: env
     noted: Callable[[Mapping[str, str], str], Noted] | None = None
     homes: tuple[str, ...] = ()
 
@@ -77,7 +80,7 @@ _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             homes=("CODEX_HOME",),
         ),
         # The tokens of its answer are those of the last call only.
-        "opencode": Dialect(tells_cost=True, homes=("XDG_DATA_HOME",)),
+        "opencode": Dialect(tells_cost=True, prepare=told, homes=("XDG_DATA_HOME",)),
         "gemini": Dialect(mode="default"),
         "qwen": Dialect(mode="default"),
     }

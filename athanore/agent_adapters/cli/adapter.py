@@ -101,7 +101,7 @@ class CliAgentAdapter(ModelByTask):
         if self.depends_on_task:
             return await self.for_task(job.task).run(job)
         preset = PRESETS[self._preset]
-        job = replace(job, env={**preset.env, **job.env})
+        job = replace(job, env=preset.prepare({**preset.env, **job.env}))
         place = await self._place(preset, job) if self._resume_on_retry else None
         session = fitting(job, place) if place else None
         result, reader = await self._attempt(preset, job, place, session)

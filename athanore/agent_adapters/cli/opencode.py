@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from athanore.agent_adapters.cli.opencode_config import CONFIG, parsed
+from athanore.agent_adapters.cli.opencode_waits import Wait, told, wait_in
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, obj, say
 from athanore.agent_adapters.common.accounts import account
 from athanore.agent_adapters.given.mcp_servers import Handed, Servers
-from athanore.models import AgentEvent
+from athanore.models import AgentEvent, AgentResult
 from athanore.texts import amount, count
 
-_CONFIG = "OPENCODE_CONFIG_CONTENT"
 _FILES = ("config.json", "opencode.json", "opencode.jsonc")
-_STRING_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])', re.DOTALL)
 
 
 class OpenCodeReader(StreamReader):
-    """Reads `opencode run --format json`, which has tokens and dollars of each step."""
+    """Reads `opencode run --format json`, which has tokens and dollars of each step.
+
+    It waits for its provider as long as that asks it to, without an end: that is no sign of life,
+    and a long wait is not waited for.
+    """
 
     def __init__(self, before: Mapping[str, Any]) -> None:
         super().__init__()
         self._steps = 0
+        self._wait: Wait | None = None
+
+    def plain(self, stream: Literal["stdout", "stderr"], line: str) -> Iterable[AgentEvent]:
+        """Only on standard error it says for how long it waits, by our plugin."""
+        wait = wait_in(line) if stream == "stderr" else None
+        if wait is None:
+            return super().plain(stream, line)
+        told_before, self.waits = self.waits, True
+        self._wait, self.is_over = wait, self.is_over or wait.is_long
+        return () if told_before else (wait.event(),)
+
+    def verdict(self, exit_code: int | None) -> AgentResult | None:
+        """Say how the attempt ended."""
+        if self.is_over and self._wait is not None:
+            return self._wait.result(exit_code)
+        return super().verdict(exit_code)
 
     def on(self, message: Json) -> Iterator[AgentEvent]:
         """Turn one message into events."""
+        self.waits = False
         part = obj(message.get("part"))
         kind = message.get("type")
         if kind == "error":
@@ -97,10 +116,10 @@ def _hand(servers: Servers, env: Mapping[str, str], cwd: Path) -> Handed:
             variables = {variable: f"{{env:{variable}}}" for variable in server.env}
             given = {"type": "local", "command": list(server.command), "environment": variables}
         known[name] = given | {"enabled": True}
-    mine = _parsed(env.get(_CONFIG, "")) or {}
+    mine = parsed(env.get(CONFIG, "")) or {}
     theirs = obj(mine.get("mcp"))
     mine["mcp"] = {name: obj(theirs[name]) | {"enabled": False} for name in theirs} | known
-    return Handed(env={_CONFIG: json.dumps(mine)})
+    return Handed(env={CONFIG: json.dumps(mine)})
 
 
 def _configured(env: Mapping[str, str], cwd: Path) -> list[str]:
@@ -113,20 +132,8 @@ def _configured(env: Mapping[str, str], cwd: Path) -> list[str]:
     found: dict[str, None] = {}
     for path in (*paths, *map(Path, filter(None, [env.get("OPENCODE_CONFIG")]))):
         with suppress(OSError, UnicodeDecodeError):
-            found |= dict.fromkeys(
-                obj((_parsed(path.read_text(encoding="utf-8")) or {}).get("mcp"))
-            )
+            found |= dict.fromkeys(obj((parsed(path.read_text(encoding="utf-8")) or {}).get("mcp")))
     return list(found)
-
-
-def _parsed(text: str) -> Json | None:
-    """JSON with comments, and with commas after the last of a list."""
-    text = _STRING_OR_COMMENT.sub(lambda found: found[1] or "", text)
-    text = _STRING_OR_COMMA.sub(lambda found: found[1] or found[2], text)
-    try:
-        return obj(json.loads(text))
-    except ValueError:
-        return None
 
 
 def _account(env: Mapping[str, str]) -> str:
@@ -140,5 +147,6 @@ PRESET = Preset(
     account=_account,
     hand=_hand,
     homes=("XDG_DATA_HOME",),
+    prepare=told,
     cost=True,
 )

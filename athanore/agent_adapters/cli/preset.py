@@ -58,6 +58,7 @@ class Preset:
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
         mode: the mode for a user who names none: one in which the agent can do its work.
         env: variables that the program needs; the job's own win.
+        prepare: makes the environment in which it tells what it waits for.
         cost: it tells dollars, and not only tokens.
         interrupts: it tells what it has spent when it is interrupted.
         hand: how the program is told of the servers of MCP that it has, and of no others; from
@@ -74,6 +75,7 @@ class Preset:
     homes: tuple[str, ...] = ()
     mode: str | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    prepare: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda env: env
     cost: bool = False
     interrupts: bool = False
     noted: Callable[[Mapping[str, str], str], Noted] | None = None
