@@ -29,7 +29,7 @@ from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.showing.views import Kind, NeedsPerson, Overview
 from athanore.services.status.machinery import Machinery, look_at_machinery
-from athanore.services.status.needs_person import needs_person
+from athanore.services.status.needs_person import needs_person, of_matches
 from tests.rules_site import Site
 
 OURS = "athanore"
@@ -53,7 +53,9 @@ def parts(
 async def matters(site: Site, machinery: Machinery | None = None) -> list[NeedsPerson]:
     routes = await site.app.routes.read(site.client)
     at_rest = await dead_letters.at_rest(site.client, site.app, routes)
-    return await needs_person(site.app, routes, machinery or parts(), at_rest)
+    ready = site.board.get_ready_tasks(["Todo"])
+    held = await of_matches(site.client, site.app, routes, ready)
+    return [*held, *await needs_person(site.app, routes, machinery or parts(), at_rest)]
 
 
 async def left_by_agent(site: Site) -> None:
@@ -260,3 +262,19 @@ async def test_a_task_that_waits_for_a_function_to_be_mended_is_told(
     log = site.log(await site.put(run, Pending(), Running()))
     await log.open("w", "token")
     assert not log.record.held, "the next start tries anew"
+
+
+def by_size(task: Task) -> bool:
+    return {"small": True, "big": False}[task.name]
+
+
+async def test_a_task_without_a_run_on_which_match_fails_is_told() -> None:
+    site = Site(match=by_size)
+    for name in ("small", "big"):
+        site.board.create_task("Todo", name)
+    (told,) = await matters(site)
+    assert (told.kind, told.task_id) == (Kind.HELD, site.task_id)
+    assert "match= of route 'Todo' fails on it (KeyError: " in told.says
+    assert "function of match=" in told.mend
+    await site.dispatched()  # by hand: it has its run, whatever `match` says
+    assert await matters(site) == []

@@ -11,7 +11,7 @@ from athanore.runtime.apps import App
 from athanore.services import dead_letters
 from athanore.services.showing.views import NeedsPerson
 from athanore.services.status.machinery import look_at_machinery
-from athanore.services.status.needs_person import needs_person
+from athanore.services.status.needs_person import needs_person, of_matches
 
 _FRESH = timedelta(seconds=15)
 
@@ -48,4 +48,5 @@ class Attention:
             places = dead_letters.places(routes)
             resting = [t for t in picture.tasks if t.queue_name in places]
             at_rest = await dead_letters.idle(client, app, resting)
-        return await needs_person(app, routes, machinery, at_rest)
+            held = await of_matches(client, app, routes, picture.tasks)
+        return [*held, *await needs_person(app, routes, machinery, at_rest)]

@@ -328,13 +328,13 @@ async def _needs_person(
     from athanore.services import dead_letters
     from athanore.services.status import machinery, needs_person
 
-    app = App(reference, dispatcher)
-    routes = await app.routes.read(client)
+    routes = await (app := App(reference, dispatcher)).routes.read(client)
     parts = await machinery.look_at_machinery(client, app, routes)
     matters = needs_person.of_routes(app.name, parts)
     with suppress(BoardError):  # which is a finding by itself
         at_rest = await dead_letters.at_rest(client, app, routes)
         matters = await needs_person.needs_person(app, routes, parts, at_rest)
+        matters += await needs_person.of_matches(client, app, routes)
     wanted = [m for m in matters if m.kind is not needs_person.Kind.BROKEN_ENTRY]
     found = [Finding("needs a person", Level.WARN, m.says, m.mend) for m in wanted[:_SHOWN]]
     found += [

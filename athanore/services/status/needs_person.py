@@ -10,13 +10,17 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from athanore import names
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
+from athanore.runs import store
 from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.kept.questions import Question
+from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
+from athanore.runtime.routes import ownership
 from athanore.runtime.routes.route_registry import Routes
 from athanore.services.dead_letters import AtRest, requeue_target
+from athanore.services.owners import owners
 from athanore.services.people.questions import first_line
 from athanore.services.showing.views import Kind, NeedsPerson
 from athanore.services.status.machinery import Machinery
@@ -24,6 +28,11 @@ from athanore.texts import cut
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY, StateName.REJECTED}
 """Cancelled states of runs whose tasks are where somebody wants them."""
+
+_MEND = (
+    "Mend the function of {option}= and start the app anew (or: athanore reload), or change the "
+    "card. It is tried again by itself."
+)
 
 
 async def needs_person(
@@ -43,6 +52,33 @@ async def needs_person(
         *of_pulls(machinery.given_up),
         *of_board(await app.board.problems()),
         *of_routes(app.name, machinery),
+    ]
+
+
+async def of_matches(
+    prefect: RunStore, app: App, routes: Routes, tasks: Iterable[Task] | None = None
+) -> list[NeedsPerson]:
+    """The tasks without a run on which a route's `match` fails, so that no agent starts.
+
+    Not those that have to be read whole for it (`needs=`): their poll reads them.
+
+    Args:
+        tasks: open ones, as they were just read; by default the board is asked for them.
+
+    Raises:
+        BoardError: the board cannot be read.
+    """
+    asking = {k.route.queue_name for k in routes.values() if k.route.match}
+    asking = {name for name in asking if not ownership.needs(routes, name)}
+    if tasks is None:
+        tasks = await app.board.ready_tasks(sorted(asking)) if asking else ()
+    found = await owners(app, routes, [t for t in tasks if t.queue_name in asking])
+    active = await store.active_runs(prefect, app.name, list(found.held)) if found.held else {}
+    mend = _MEND.format(option="match")
+    return [
+        NeedsPerson(Kind.HELD, why, mend, task_id)
+        for task_id, why in found.held.items()
+        if task_id not in active
     ]
 
 
@@ -141,8 +177,7 @@ def _asked(question: Question) -> NeedsPerson:
 def _held(run: FlowRun) -> NeedsPerson:
     option = record_of(run).held
     says = (run.state.message if run.state else "") or "A task is held."
-    mend = f"Mend the function of {option}= and start the app anew (or: athanore reload), or change"
-    mend += " the card. It is tried again by itself."
+    mend = _MEND.format(option=option)
     return NeedsPerson(
         Kind.HELD, says, mend, names.task_of(run.tags), names.route_of(run.parameters)
     )

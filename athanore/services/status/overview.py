@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from prefect.client.schemas.sorting import LogSort
 
 from athanore import names
 from athanore.errors import BoardError
+from athanore.models import Task
 from athanore.runs import open_runs
 from athanore.runs import store as runs
 from athanore.runs.links import run_url, ui_url
@@ -30,7 +32,7 @@ from athanore.services.holds import Holds
 from athanore.services.showing.views import DeadLetter, NotStarted, Overview, RouteView, RunView
 from athanore.services.status import reasons
 from athanore.services.status.machinery import look_at_machinery
-from athanore.services.status.needs_person import needs_person, of_routes
+from athanore.services.status.needs_person import needs_person, of_matches, of_routes
 from athanore.services.status.reasons import Known
 
 _PICTURE_SECONDS = 15.0
@@ -56,7 +58,9 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         at_rest = await dead_letters.at_rest(client, app, routes)
         letters = tuple(dead_letters.given_up(client, routes, at_rest))
         waiting = await needs_person(app, routes, machinery, at_rest)
-        not_started = await _not_started(known)
+        picture = await app.view.read(_PICTURE_SECONDS)
+        waiting = [*await of_matches(client, app, routes, picture.tasks), *waiting]
+        not_started = await _not_started(known, picture.tasks)
     except BoardError as exc:
         error = str(exc)
 
@@ -97,12 +101,11 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
     )
 
 
-async def _not_started(known: Known) -> list[NotStarted]:
+async def _not_started(known: Known, tasks: Sequence[Task]) -> list[NotStarted]:
     """The tasks in queues of routes that have no run yet, and why not."""
-    picture = await known.app.view.read(_PICTURE_SECONDS)
     holds = Holds(known.app, known.routes, reads=False)
-    holds.has_read(picture.tasks)
-    idle = [t for t in picture.tasks if t.id not in known.runs.by_task]
+    holds.has_read(tasks)
+    idle = [t for t in tasks if t.id not in known.runs.by_task]
     queues = ownership.watched(known.routes)
     idle = [t for t in idle if t.queue_name in queues][:_MOST]
     whys = await reasons.of_tasks(known, idle, holds, whole=False)

@@ -50,7 +50,7 @@ class Explanation:
         route: the name of the route whose agent works on it or will; None if there is none.
         reason: what happens now, or what the task waits for, in plain sentences.
         until: when that ends by itself, where it is known.
-        commands: commands of `athanore` that would change it.
+        commands: commands that would change it.
         waits: no agent works on it.
     """
 
@@ -211,7 +211,7 @@ def _waits(known: Known, task_id: str, run: FlowRun) -> Explanation:
         return Explanation(name, reason, due, (command("cancel", task_id),))
     if machinery is not None:
         if "agents" in machinery.paused.get(name, ()):
-            return _paused(name, machinery)
+            return _paused(known, name, machinery)
         if not machinery.workers:
             reason = "Its run is due, but no worker of the app is online."
             return Explanation(name, reason, None, ("athanore up", "athanore worker"))
@@ -288,7 +288,7 @@ def _will_be_seen(known: Known, task: Task, route: Route) -> Explanation:
             reason = f"Route {name!r} takes it, but is not deployed."
             return Explanation(name, reason, None, ("athanore up", "athanore deploy"))
         if machinery.paused.get(name):
-            return _paused(name, machinery)
+            return _paused(known, name, machinery)
         if not machinery.workers:
             reason = f"Route {name!r} takes it, but no worker of the app is online."
             return Explanation(name, reason, None, ("athanore up", "athanore worker"))
@@ -305,7 +305,11 @@ def _next_poll(known: Known, route: str) -> datetime | None:
     return None if poll is None else next_poll(poll, known.app.clock.now())
 
 
-def _paused(name: str, machinery: Machinery) -> Explanation:
+def _paused(known: Known, name: str, machinery: Machinery) -> Explanation:
+    if machinery.pool_is_paused:
+        pool = names.agents_pool(known.app.name)
+        reason = f"The work pool {pool!r} is paused in Prefect: no agent starts."
+        return Explanation(name, reason, None, (f"prefect work-pool resume {shlex.quote(pool)}",))
     why = machinery.pause_reasons.get(name)
     reason = f"Route {name!r} is paused" + (f": {why.rstrip('.')}." if why else ".")
     return Explanation(name, reason, machinery.pause_ends.get(name), (command("resume", name),))
