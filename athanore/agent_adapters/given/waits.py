@@ -20,6 +20,7 @@ class Waits:
         self._open = 0
         self._listeners: list[Callable[[], None]] = []
         self._told = asyncio.Event()
+        self._waits_elsewhere = False
 
     @property
     def is_waiting(self) -> bool:
@@ -33,17 +34,29 @@ class Waits:
     @contextmanager
     def waiting(self) -> Generator[None]:
         """Count the time of the block; of several at once it counts once."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def elsewhere(self, waits: bool) -> None:
+        """Take what another process tells: whether the agent waits there."""
+        if waits != self._waits_elsewhere:
+            self._waits_elsewhere = waits
+            (self._begin if waits else self._end)()
+
+    def _begin(self) -> None:
         self._open += 1
         if self._since is None:
             self._since = self._timer()
             self._changed()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._before, self._since = self.seconds(), None
-                self._changed()
+
+    def _end(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._before, self._since = self.seconds(), None
+            self._changed()
 
     @contextmanager
     def heard_by(self, listener: Callable[[], None]) -> Generator[None]:

@@ -105,11 +105,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Where an open question is kept."""
+    """Where an open question is kept.
+
+    Attributes:
+        waits_until: so long its agent waits for the answer, in a call of an API that is not in the
+            process of its worker.
+    """
 
     id: str
     run_id: UUID
     task_id: str
+    waits_until: datetime | None = None
 
 
 _QUESTION = TypeAdapter(Question)
@@ -132,11 +138,13 @@ async def keep(prefect: RunStore, app: str, question: Question) -> bool:
     return is_new
 
 
-async def list_it(prefect: RunStore, app: str, question: Question) -> None:
+async def list_it(
+    prefect: RunStore, app: str, question: Question, waits_until: datetime | None = None
+) -> None:
     """Have an open question found by its id."""
-    value = asdict(Listed(question.id, question.run_id, question.task_id))
-    tags = [_TAG, names.app_tag(app)]
-    await prefect.keep(f"{PREFIX}{question.id}", {k: str(v) for k, v in value.items()}, tags)
+    value = asdict(Listed(question.id, question.run_id, question.task_id, waits_until))
+    kept = {k: str(v) for k, v in value.items() if v is not None}
+    await prefect.keep(f"{PREFIX}{question.id}", kept, [_TAG, names.app_tag(app)])
 
 
 async def unlist(prefect: RunStore, question_id: str) -> None:

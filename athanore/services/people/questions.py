@@ -12,7 +12,7 @@ import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -218,11 +218,17 @@ async def wait(
     Args:
         is_alive: is called again and again, as a sign of life of the agent.
 
-    The time of the agent's attempt stands still meanwhile, where that runs in this process.
+    The time of the agent's attempt stands still meanwhile: at once where that runs in this process,
+    else once its worker has looked at the open questions.
     """
     control = app.local_runs.control_of(question.run_id)
     loop = asyncio.get_running_loop()
-    until = loop.time() + min(seconds, LONGEST_WAIT)
+    seconds = min(seconds, LONGEST_WAIT)
+    until = loop.time() + seconds
+    if control is None and question.ending is None:
+        async with access.client() as prefect:
+            waits_until = app.clock.now() + timedelta(seconds=seconds)
+            await questions.list_it(prefect, app.name, question, waits_until)
     with app.local_runs.waiting(question.run_id):
         while question.ending is None and (left := until - loop.time()) > 0:
             is_alive()
