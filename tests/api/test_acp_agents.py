@@ -31,7 +31,7 @@ from athanore.agent_adapters.base import AgentJob
 from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, FaultKind, Task
 from athanore.routing.routes import Route
-from tests.agents.model import HANG, Call, scripted
+from tests.agents.model import HANG, Call, Json, scripted
 from tests.agents.real_programs import AGENTS, needs
 from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, fail, hang, say
@@ -129,8 +129,9 @@ def claude(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
 def codex(home: Path, calls: Sequence[Call]) -> Generator[Agent]:
     escalated = {"sandbox_permissions": "require_escalated", "justification": "It helps."}
     touch = ("!exec_command", {"cmd": "touch here", **escalated})
-    limit = {"type": "usage_limit_reached", "plan_type": "plus", "resets_in_seconds": 3600}
-    refusal = (429, {"error": {**limit, "message": "You have hit it"}}) if LIMIT in calls else None
+    limit: Json = {"type": "usage_limit_reached", "plan_type": "plus", "resets_in_seconds": 3600}
+    limit |= {"resets_at": round(time.time() + 3600), "message": "You have hit it"}
+    refusal = (429, {"error": limit}) if LIMIT in calls else None
     calls = [touch if call == TOUCH else call for call in calls]
     with scripted(calls, refusal) as model:
         (home / ".codex").mkdir()
@@ -259,7 +260,8 @@ def test_a_tool_is_allowed_or_the_reason_of_a_failure(
 def test_a_usage_limit_is_the_providers_and_costs_no_attempt(make: Makes) -> None:
     events: list[AgentEvent] = []
     with make(LIMIT) as agent:
-        result = asyncio.run(agent.adapter(board_access="curl").run(agent.job(emit=events.append)))
+        adapter = agent.adapter(board_access="curl", start_timeout=180)
+        result = asyncio.run(adapter.run(agent.job(emit=events.append)))
         assert agent.processes() == []
     assert result.fault is not None, (result, events)
     assert result.fault.kind is FaultKind.PROVIDER and not result.counts
