@@ -50,6 +50,7 @@ if queue == "Todo":
     subprocess.run(["git", "add", "one.txt"], check=True)
     subprocess.run(["git", "commit", "-q", "-m", "Write one.txt"], check=True)
     repository.rename(here / "away")
+    repository.mkdir()  # a start looks only whether it is there
     headers = {"Content-Type": "application/json"}
     headers["Authorization"] = f"Bearer {os.environ['ATHANORE_TOKEN']}"
     url = f"{os.environ['ATHANORE_API_URL']}/tasks/1/move"
@@ -91,6 +92,7 @@ def test_it_is_published_by_the_next_start_and_goes_where_its_agent_had_put_it(
         system.start()
         wait_until("it is tried again", lambda: tries() > before, 90)
         assert system.ids_in("In Progress") == ["1"]
+        repository.path.rmdir()
         (tmp_path / "away").rename(repository.path)
         wait_until("its reviewer is done, too", lambda: system.ids_in("Done") == ["1"], 90)
     finally:
