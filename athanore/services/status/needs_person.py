@@ -28,6 +28,8 @@ from athanore.texts import cut
 
 _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY, StateName.REJECTED}
 """Cancelled states of runs whose tasks are where somebody wants them."""
+_MOST = 200
+"""How many tasks are asked about at most: each is a call of the app's code."""
 
 _MEND = (
     "Mend the function of {option}= and start the app anew (or: athanore reload), or change the "
@@ -72,7 +74,8 @@ async def of_matches(
     asking = {name for name in asking if not ownership.needs(routes, name)}
     if tasks is None:
         tasks = await app.board.ready_tasks(sorted(asking)) if asking else ()
-    found = await owners(app, routes, [t for t in tasks if t.queue_name in asking])
+    asked = [t for t in tasks if t.queue_name in asking][:_MOST]
+    found = await owners(app, routes, asked)
     active = await store.active_runs(prefect, app.name, list(found.held)) if found.held else {}
     mend = _MEND.format(option="match")
     return [
