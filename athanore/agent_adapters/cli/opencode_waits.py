@@ -14,7 +14,6 @@ from athanore.agent_adapters.cli.reader import failure, note, parse
 from athanore.models import AgentEvent, AgentResult
 from athanore.texts import cut, duration
 
-_PLUGIN = Path(__file__).with_suffix(".js")
 _MARK = "athanore-waits "
 _WORTH_WAITING = timedelta(minutes=1)
 """A wait that is longer is left to whoever gives the attempt back."""
@@ -48,7 +47,7 @@ def told(env: Mapping[str, str]) -> dict[str, str]:
         return dict(env)
     plugins: object = mine.get("plugin")
     others = cast("list[object]", plugins) if isinstance(plugins, list) else []
-    mine["plugin"] = [*others, _PLUGIN.as_uri()]
+    mine["plugin"] = [*others, Path(__file__).with_suffix(".js").as_uri()]
     return {**env, CONFIG: json.dumps(mine)}
 
 
