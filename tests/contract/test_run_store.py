@@ -542,12 +542,12 @@ async def test_an_event_is_as_old_as_the_store_says(place: Place) -> None:
     for ahead in (-3, 3):
         ours = now + timedelta(hours=ahead)
         ago = await when_known(lambda ours=ours: place.client.since_event(name, resource, ours))
-        assert timedelta(0) <= ago < timedelta(minutes=2)
+        assert timedelta(0) <= ago < timedelta(minutes=10)
 
 
 async def when_known[T](ask: Callable[[], Awaitable[T | None]]) -> T:
     """Ask until the answer is there: Prefect writes events some seconds after they came."""
-    for _ in range(600):
+    for _ in range(2400):
         if (found := await ask()) is not None:
             return found
         await asyncio.sleep(0.1)
@@ -681,7 +681,7 @@ async def test_a_label_has_as_many_agents_as_it_may(place: Place) -> None:
     logs = [RunLog(place.client, run, RetryPolicy()) for run in (first, second)]
     assert await slots.no_label_slot(place.client, place.app, logs[0], most) is None
     assert await slots.no_label_slot(place.client, place.app, logs[1], most) == full
-    due = datetime.now(UTC) + timedelta(seconds=15)
+    due = datetime.now(UTC) + timedelta(minutes=10)
     await place.put(second, AwaitingConcurrencySlot(scheduled_time=due))
     now = datetime.now(UTC)
     counted = [await label_caps.open_by_label(place.client, place.app, now)]
