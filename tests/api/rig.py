@@ -26,7 +26,7 @@ from athanore.runs.records import tokens
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.margins import Margins
-from tests.harness import Prefect
+from tests.harness import PATIENT, Prefect
 
 _deployed: set[tuple[str, str]] = set()
 
@@ -128,7 +128,7 @@ def served(
     prefect_api: str = NO_PREFECT,
     *,
     deployed: bool = True,
-    margins: Margins | None = None,
+    margins: Margins = PATIENT,
 ) -> Generator[Api]:
     """Serve an app's API as `athanore up` does, without workers.
 
@@ -172,7 +172,7 @@ def served(
 
     thread = threading.Thread(target=lambda: contextvars.copy_context().run(target))
     thread.start()
-    started.wait(60)
+    started.wait(240)
     try:
         if not errors:
             with Api(app, prefect_api).http as http:
@@ -183,7 +183,7 @@ def served(
         for loop, task in loops:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(task.cancel)
-        thread.join(60)
+        thread.join(180)
     if errors:
         raise errors[0]
     assert not thread.is_alive(), "the API did not stop"

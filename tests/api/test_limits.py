@@ -103,7 +103,7 @@ def test_more_connections_than_there_may_be_are_refused_and_the_others_work(lone
 
 def get_status(api: Api) -> int:
     try:
-        with urllib.request.urlopen(f"{api.url}/queues", timeout=30) as response:
+        with urllib.request.urlopen(f"{api.url}/queues", timeout=120) as response:
             return response.status
     except urllib.error.HTTPError as error:
         return error.code
