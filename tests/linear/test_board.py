@@ -119,6 +119,20 @@ def test_a_thousand_issues_are_ten_requests_once_and_then_one_a_poll(
     assert len(found) == 500 and "ENG-1 issue 0" in found and "ENG-2 issue 1" not in found
 
 
+def test_what_was_imported_at_once_is_not_read_again_by_every_poll(
+    linear: LinearDouble, timed: LinearAdapter, clock: Clock
+) -> None:
+    for n in range(250):
+        linear.issue(f"issue {n}", TODO)["updatedAt"] = "2026-01-01T00:00:00.000Z"
+    timed.get_ready_tasks([TODO])
+    clock.forward(90)
+    timed.get_ready_tasks([TODO])
+    linear.log.clear()
+    clock.forward(MAX_AGE)
+    assert len(timed.get_ready_tasks([TODO])) == 250
+    assert linear.log == ["Issues"]
+
+
 def test_our_own_writes_are_seen_at_once_though_reads_lag(
     linear: LinearDouble, timed: LinearAdapter, clock: Clock
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from athanore.errors import BoardUnavailableError, TaskNotFoundError
@@ -14,33 +14,48 @@ from athanore.queue_adapters.linear.client import LinearClient
 from athanore.queue_adapters.linear.issues import CLOSED, Issue, comments, is_id, parse
 from athanore.queue_adapters.linear.team import Team
 from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
-from athanore.queue_adapters.tracker.picture import Picture, Reading
+from athanore.queue_adapters.tracker.picture import Clock, Picture, Reading
 
 _PAGE: Final = 100
 
 
 class Lists:
-    """Where the picture of the team's open issues is read from."""
+    """Where the picture of the team's open issues is read from; one reading at a time.
 
-    def __init__(self, client: LinearClient, team: Team) -> None:
+    What time it is by Linear's clock is told by the newest change, and by how long that is known:
+    else what was changed at once, by an import, would be read again until something else changes.
+    """
+
+    def __init__(self, client: LinearClient, team: Team, now: Clock) -> None:
         self._client = client
         self._team = team
+        self._now = now
+        self._newest = datetime.fromisoformat("1970-01-01T00:00:00.000Z")
+        self._known_since = now()
 
     def whole(self, mark: str | None) -> Reading[Issue]:
         """Read the open issues; `mark` is None, because Linear has no ETag."""
         wanted = {"state": {"type": {"nin": sorted(CLOSED)}}}
-        found = self._read(wanted, archived=False)
-        return Reading(found, None, len(found) <= _PAGE, _newest(found))
+        asked_at, found = self._now(), self._read(wanted, archived=False)
+        return Reading(found, None, len(found) <= _PAGE, self._at(asked_at, found))
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
         """Read what has changed since a moment: also what was closed, or put into the archive."""
-        found = self._read({"updatedAt": {"gte": moment.isoformat()}}, archived=True)
-        return Reading(found, None, len(found) <= _PAGE, _newest(found))
+        wanted = {"updatedAt": {"gte": moment.isoformat()}}
+        asked_at, found = self._now(), self._read(wanted, archived=True)
+        return Reading(found, None, len(found) <= _PAGE, self._at(asked_at, found))
 
     def _read(self, wanted: Json, *, archived: bool) -> list[Issue]:
         own = {"team": {"id": {"eq": self._team.facts().id}}, **wanted}
         rows = self._client.nodes(documents.ISSUES, {"filter": own, "all": archived}, "issues")
         return list(_parsed(rows))
+
+    def _at(self, asked_at: float, found: list[Issue]) -> datetime:
+        """When a reading was asked for, at the earliest, by Linear's clock."""
+        told = [datetime.fromisoformat(issue.updated_at) for issue in found]
+        if told and (newest := max(told)) > self._newest:
+            self._newest, self._known_since = newest, self._now()
+        return self._newest + timedelta(seconds=max(asked_at - self._known_since, 0))
 
 
 class Issues:
@@ -51,7 +66,9 @@ class Issues:
     ) -> None:
         self._client = client
         self._team = team
-        self.picture = Picture[Issue](Lists(client, team), now, spacing=client.quotas.between_reads)
+        self.picture = Picture[Issue](
+            Lists(client, team, now), now, spacing=client.quotas.between_reads
+        )
 
     def listed(self) -> list[Issue]:
         """The open issues of the team, as they were a moment ago, in the order of its board."""
@@ -117,9 +134,3 @@ def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:
             yield parse(row)
         except (KeyError, TypeError, ValueError) as exc:
             pass_over("Linear", row, exc)
-
-
-def _newest(found: list[Issue]) -> datetime:
-    """The time of the last change that was seen, by Linear's clock."""
-    last = max((issue.updated_at for issue in found), default="1970-01-01T00:00:00.000Z")
-    return datetime.fromisoformat(last)

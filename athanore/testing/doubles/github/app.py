@@ -41,6 +41,7 @@ class Wire(wire.Wire[Limit]):
 
     Attributes:
         others: further repositories, by `owner/name` in small letters.
+        their_pulls: the pull requests of these.
         project: over the issues of the repositories; None if there is none.
         app: a GitHub App that is installed on the repositories.
     """
@@ -48,6 +49,7 @@ class Wire(wire.Wire[Limit]):
     state: State
     pulls: Pulls
     others: dict[str, State] = field(default_factory=dict[str, State])
+    their_pulls: dict[str, Pulls] = field(default_factory=dict[str, Pulls])
     project: ProjectTables | None = None
     app: AppTables = field(default_factory=AppTables)
     check: Check | None = None
@@ -60,8 +62,15 @@ class Wire(wire.Wire[Limit]):
 
     def state_of(self, request: Request) -> State:
         """The repository of a request."""
-        named = f"{request.path_params.get('owner')}/{request.path_params.get('repo')}"
-        return self.others.get(named.lower(), self.state)
+        return self.others.get(_named(request), self.state)
+
+    def pulls_of(self, request: Request) -> Pulls:
+        """The pull requests of the repository of a request."""
+        return self.their_pulls.get(_named(request), self.pulls)
+
+
+def _named(request: Request) -> str:
+    return f"{request.path_params.get('owner')}/{request.path_params.get('repo')}".lower()
 
 
 def make_app(wire: Wire) -> FastAPI:
@@ -81,7 +90,9 @@ def _log_of(wire: Wire) -> Callable[[int], Response]:
 
     def endpoint(job_id: int) -> Response:
         with wire.lock:
-            return Response(wire.pulls.logs[job_id], media_type="text/plain")
+            all_ = (wire.pulls, *wire.their_pulls.values())
+            log = next(pulls.logs[job_id] for pulls in all_ if job_id in pulls.logs)
+            return Response(log, media_type="text/plain")
 
     return endpoint
 
@@ -154,9 +165,8 @@ def _answer(wire: Wire, path: str, handler: Handler, request: Request, body: obj
         return _finish(wire, JSONResponse({"message": "Server Error"}, fault.kind))
     try:
         _check_limit(wire)
-        call = Call(
-            wire.state_of(request), _account(wire, request), request, body, wire.pulls, wire.app
-        )
+        pulls, account = wire.pulls_of(request), _account(wire, request)
+        call = Call(wire.state_of(request), account, request, body, pulls, wire.app)
         result, status, more = handler(call)
         response = _told(wire, request, result, status, more)
     except RefusalError as exc:

@@ -82,32 +82,40 @@ class GitHubDouble:
         }
         return GitHubProjectBoard(self.project.owner, self.project.number, **(defaults | options))
 
-    def forge(self, folder: Path | None = None, **options: Any) -> GitHubForge:
+    def forge(
+        self, folder: Path | None = None, repository: str = "", **options: Any
+    ) -> GitHubForge:
         """What a user would write for this repository as a forge.
 
         Args:
             folder: the repository itself; branches are pushed there.
+            repository: one of the others, instead of this one.
         """
         with self.wire.lock:
-            self.wire.pulls.folder = folder
+            self.pulls_in(repository).folder = folder
         defaults: dict[str, Any] = {
             "token": TOKEN,
             "url": self.url,
             "remote": folder,
             "retry_delays": (timedelta(seconds=0.01),),
         }
-        return GitHubForge(self.repository, **(defaults | options))
+        return GitHubForge(repository or self.repository, **(defaults | options))
 
     @property
     def pulls(self) -> Pulls:
         """The pull requests and checks."""
         return self.wire.pulls
 
+    def pulls_in(self, repository: str) -> Pulls:
+        """The pull requests and checks of one of the other repositories; "" is the first one."""
+        return self.wire.their_pulls[repository.lower()] if repository else self.wire.pulls
+
     def start_anew(self, *labels: str) -> None:
         """Empty the repository, give it labels, and forget requests, faults and limits."""
         with self.wire.lock:
             self.state.clear()
-            self.wire.pulls.clear()
+            for pulls in (self.wire.pulls, *self.wire.their_pulls.values()):
+                pulls.clear()
             self.wire.app.clear()
             self.state.accounts[TOKEN] = Account(BOT)
             self.state.collaborators |= {BOT, PERSON}
@@ -209,6 +217,7 @@ def github_double(
     for name in others:
         own, _, called = name.partition("/")
         wire.others[name.lower()] = State(own, called)
+        wire.their_pulls[name.lower()] = Pulls(wire.others[name.lower()])
     if project is not None:
         tables = {repository: state, **wire.others}
         wire.project = ProjectTables(*project, tables)
