@@ -11,7 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import override
 
 from rich.console import Console
@@ -31,6 +34,8 @@ _FIELDS = ("action", *RUN_FIELDS)
 """Each record of ours has an action at INFO and above, which stays when the words change."""
 
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_SENDERS = ("EventsWorker", "prefect.events.clients")
+_SELDOM = 60.0
 _OWN_CONSOLES = ("uvicorn", "fastapi", "prefect._internal")  # Prefect gives them one each
 _POLL_FLOW = "poll-route"
 _STYLES = {
@@ -43,6 +48,14 @@ _STYLES = {
 _MACHINERY = re.compile(
     r"Beginning (sub)?flow run |Running hook |Hook .+ finished running |Finished in state "
 )
+_UNSENT: Mapping[str, str | None] = MappingProxyType(
+    {
+        "Service %r failed to process item": "Prefect has not taken an event of an agent; the "
+        "board page does not show that.",
+        "Unable to connect to %r": None,
+    }
+)
+"""How lines about events that cannot be sent begin, and what is said instead."""
 # A poll and an attempt are cancelled by who stops them, and by nothing else.
 _OF_POLLS = re.compile(r"View at |Crash detected! Execution was cancelled")
 _OF_ATTEMPTS = re.compile(r"Task run failed with state|Crash detected! Execution was cancelled")
@@ -96,6 +109,10 @@ def calm_prefect() -> None:
         runs.addFilter(_calm)
         if logger.isEnabledFor(logging.DEBUG):
             runs.setLevel(logging.DEBUG)
+    for name in _SENDERS:
+        sender = logging.getLogger(name)
+        if not any(isinstance(f, Seldom) for f in sender.filters):
+            sender.addFilter(Seldom())
     ours = [h for h in logging.getLogger().handlers if h in logger.handlers]
     for name in _OWN_CONSOLES if ours else ():
         logging.getLogger(name).handlers = []
@@ -116,6 +133,31 @@ def _calm(record: logging.LogRecord) -> bool:
     ):
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
     return True
+
+
+class Seldom(logging.Filter):
+    """Lets a line about an event that cannot be sent through once a minute, the others at DEBUG.
+
+    While Prefect is away there is one for each line of each agent, with all that is in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = next((k for k in _UNSENT if str(record.msg).startswith(k)), None)
+        if kind is None:
+            return True
+        if (says := _UNSENT[kind]) is not None:
+            record.msg, record.args = says, ()
+        now = time.monotonic()
+        if now - self._said.get(kind, -_SELDOM) < _SELDOM:
+            record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        else:
+            self._said[kind] = now
+        return True
 
 
 class LineFormatter(logging.Formatter):

@@ -109,7 +109,7 @@ def with_prefect[T](
 
     Raises:
         PrefectUnavailableError: none runs, or it went away.
-        DispatchError: the app is starting.
+        DispatchError: the app is starting, or waits for Prefect.
         AthanoreError: it refused a request.
     """
     import asyncio
@@ -138,21 +138,26 @@ def with_prefect[T](
         with prefect_errors():
             return asyncio.run(connect())
     except PrefectUnavailableError as exc:
-        if (says := _starting(reference)) is None:
+        if (says := _not_now(reference)) is None:
             raise
         raise DispatchError(says) from exc
 
 
-def _starting(reference: str | None) -> str | None:
-    """What is said of the app that is meant if it is starting; None if it is not."""
+def _not_now(reference: str | None) -> str | None:
+    """What is said of the app that is meant if it runs here and Prefect is away; else None."""
     from athanore.launch.serving import find_serving
 
     try:
         found = find_serving(app_name(reference), changed_too=True, starting_too=True)
     except ConfigurationError:
         return None
-    if found is None or found.is_ready:
+    if found is None:
         return None
+    if found.is_ready:
+        return (
+            f"The app runs at {found.url}, and its Prefect does not answer. It waits for Prefect, "
+            "and starts it anew if it has started it: give the command again in a while."
+        )
     return (
         f"The app is starting, for {time.time() - found.since:.0f} s so far; its board page is "
         f"there already: {found.url}. Give the command again when Prefect is there, too."

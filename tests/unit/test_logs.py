@@ -14,6 +14,7 @@ from rich.console import Console
 from athanore.logs import (
     JsonFormatter,
     LineFormatter,
+    Seldom,
     TerminalHandler,
     calm_prefect,
     configure_logging,
@@ -83,6 +84,23 @@ def test_the_level_of_a_line(
     (record,) = seen
     assert (record.levelname, logging.getLevelName(record.levelno)) == (expected, expected)
     assert record.getMessage() == message
+
+
+def test_an_outage_is_not_told_for_each_event(caplog: pytest.LogCaptureFixture) -> None:
+    calm_prefect()
+    calm_prefect()
+    added = [type(f) for f in logging.getLogger("EventsWorker").filters]
+    assert added.count(Seldom) == 1
+    sender = logging.Logger("EventsWorker")
+    sender.addFilter(Seldom())
+    sender.addHandler(caplog.handler)
+    for _ in range(3):
+        sender.error("Service %r failed to process item %r", "EventsWorker", "words of an agent")
+        sender.error("Something else")
+    told = [r for r in caplog.records if r.levelno > logging.DEBUG]
+    assert sum("has not taken an event" in r.getMessage() for r in told) == 1
+    assert sum("Something else" in r.getMessage() for r in told) == 3
+    assert "words of an agent" not in caplog.text
 
 
 def test_no_traceback_of_nothing(seen: list[logging.LogRecord]) -> None:

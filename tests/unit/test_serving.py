@@ -128,6 +128,10 @@ def test_a_command_says_that_the_app_is_starting(
         assert "http://127.0.0.1:81" in capsys.readouterr().out
     assert given("status") == 2
     assert "starting, for" not in capsys.readouterr().err
+    prefect = os.environ["PREFECT_API_URL"]
+    with serving("run.py:dispatcher", folder / "run.py", address, prefect, needs_token=False):
+        assert given("status") == 1
+        assert "its Prefect does not answer" in capsys.readouterr().err
 
 
 def given(*words: str) -> object:
