@@ -54,7 +54,7 @@ def costs(
             )
             for row in rows
         ),
-        title=f"Since {report.since.isoformat(sep=' ', timespec='minutes')}",
+        title=f"Since {report.since:%Y-%m-%d %H:%M %Z}",
     )
     if any(row.estimated_usd for row in rows):
         say("`about`: some of it is estimated from tokens and public prices.", "dim")
