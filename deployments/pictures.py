@@ -90,7 +90,10 @@ class Demo:
 
     def _plain(self, line: str) -> str:
         """What is said with a plain name for the folder, which is a temporary one."""
-        return line.replace(str(self.folder), "~/board")
+        plain = line.replace(str(self.folder), "~/board")
+        if plain.endswith("│"):  # a row of a table, whose edge stays where it was
+            plain = plain[:-1] + "│".rjust(len(line) - len(plain) + 1)
+        return plain
 
     def says(self, word: str) -> str | None:
         """The first line that begins so."""
@@ -222,8 +225,8 @@ def film(demo: Demo, browser: Browser) -> None:
             fullest = score
             (IMAGES / "board.png").write_bytes(picture)
         time.sleep(_EVERY)
-    end = demo.lines.index("") if "" in demo.lines else len(demo.lines)
-    reel.take(board.screenshot(), demo.lines[: max(end, _LINES)])
+    moves = [number for number, line in enumerate(demo.lines) if " -> " in line]
+    reel.take(board.screenshot(), demo.lines[: max([_LINES, *(n + 1 for n in moves)])])
     (IMAGES / "demo.webp").write_bytes(reel.whole())
 
 
