@@ -148,7 +148,7 @@ def fleet(rig: Rig) -> Iterator[Row]:
     points: list[tuple[int, float]] = []
     most = rig.sizes.fleet[-1]
     for count, workers in rig.sizes.fleet:
-        killed = rig.sizes.fleet_killed if (count, workers) == most else 0
+        killed = min(rig.sizes.fleet_killed, workers - 1) if (count, workers) == most else 0
         with _workers(rig, count, workers, killed) as at_work:
             start = _start(rig, at_work, count, workers)
             points.append((count, start.all_seconds))
@@ -156,6 +156,7 @@ def fleet(rig: Rig) -> Iterator[Row]:
                 yield _started(rig, count, workers, start)
                 yield _start_cost(at_work, count, workers, start)
                 yield _waiting(rig, at_work, count, workers)
+            if killed:
                 lost, good = _killed(at_work, count, killed)
                 yield _made_good(at_work, count, killed, lost, good)
             else:
