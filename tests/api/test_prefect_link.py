@@ -131,7 +131,7 @@ async def test_a_server_that_answers_others_is_busy_and_not_away() -> None:
         server.silent_about.add(f"/flow_runs/{slow}")
         with pytest.raises(ValueError, match="validation error"):
             await read_run(link, quick)
-        waiting = asyncio.create_task(read_run(link, slow, patience=timedelta(seconds=4)))
+        waiting = asyncio.create_task(read_run(link, slow, patience=timedelta(seconds=8)))
         async with asyncio.timeout(60):
             while len(server.wanted) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
