@@ -205,6 +205,8 @@ class _Following:
         self._tasks = {
             asyncio.create_task(self._read(pipe, stream)) for stream, pipe in self._pipes.items()
         }
+        for task in self._tasks:
+            task.add_done_callback(self._read_to_the_end)
 
     async def __aexit__(self, *error: object) -> None:
         for task in self._tasks:
@@ -217,6 +219,10 @@ class _Following:
         for end in ends:
             if isinstance(end, Exception):  # a bug, of `emit` say; nobody else would see it
                 raise end
+
+    def _read_to_the_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():  # nobody reads a program that works on
+            self._over.set()
 
     async def end_of(self, pid: int) -> int | None:
         """Wait for the program's exit code; None once there is nothing to wait for."""
