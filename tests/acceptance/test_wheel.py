@@ -14,7 +14,10 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     others = [n for n in names if not n.endswith((".py", "py.typed")) and ".dist-info/" not in n]
     beside = {n for n in others if not n.startswith("athanore/api/page/web/")}
     doubles = "athanore/testing/doubles"
-    assert beside == {f"{doubles}/{of}/schema.graphql" for of in ("github", "linear")}
+    assert beside == {
+        "athanore/agent_adapters/cli/opencode_waits.js",
+        *(f"{doubles}/{of}/schema.graphql" for of in ("github", "linear")),
+    }
     assert {n.rsplit("/", 1)[1] for n in others} >= {"board.html", "board.css", "board.js"}
 
 

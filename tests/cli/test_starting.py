@@ -251,7 +251,7 @@ def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(
     out = cli.ok("init", "tasks", "--board", "sql").out
     assert 'athanore create Todo "Say hello"' in out
     folder = tmp_path / "tasks"
-    assert sorted(p.name for p in folder.iterdir()) == ["agent.py", "run.py"]
+    assert sorted(p.name for p in folder.iterdir()) == [".gitignore", "agent.py", "run.py"]
     monkeypatch.chdir(folder)
     level, says = findings(cli("doctor", "--json"))["board"]
     assert (level, says.strip()) == ("ok", f"{folder / 'board.db'} is made at the first start")

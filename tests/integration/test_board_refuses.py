@@ -80,7 +80,8 @@ def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
             is_in(planka, nul, "Failed")
             assert it.prefect.ended(nul)["state_name"] == "Failed"
             said = "Retry 1/1: exit code 1. Moving back to source queue for retry."
-            assert it.comments(commented) == [], "one in doubt is not repeated"
+            # The answer to it was lost, and it was not found: it was written again, once.
+            assert it.comments(commented) == [f"{said}\nlast words"]
             assert it.comments(refused) == [said], "without what the board did not take"
             assert it.comments(nul) == [
                 f"{said}\nbad\ufffdwords",
