@@ -323,9 +323,12 @@ class TestOutput:
             if event.kind is EventKind.OUTPUT:
                 raise KeyError("bug")
 
-        job = replace(attempt.job, emit=broken, timeout=timedelta(seconds=60))
+        job = replace(attempt.job, emit=broken, timeout=timedelta(hours=1))
+        limit = asyncio.timeout(60)
         with pytest.raises(KeyError, match="bug"):
-            await ImpatientAgent().run(job)
+            async with limit:
+                await ImpatientAgent().run(job)
+        assert not limit.expired()
         assert attempt.processes() == []
 
 
