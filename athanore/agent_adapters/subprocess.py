@@ -206,7 +206,7 @@ class _Following:
             asyncio.create_task(self._read(pipe, stream)) for stream, pipe in self._pipes.items()
         }
         for task in self._tasks:
-            task.add_done_callback(self._read_to_the_end)
+            task.add_done_callback(self._reading_ended)
 
     async def __aexit__(self, *error: object) -> None:
         for task in self._tasks:
@@ -220,7 +220,7 @@ class _Following:
             if isinstance(end, Exception):  # a bug, of `emit` say; nobody else would see it
                 raise end
 
-    def _read_to_the_end(self, task: asyncio.Task[None]) -> None:
+    def _reading_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():  # nobody reads a program that works on
             self._over.set()
 
