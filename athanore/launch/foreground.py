@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,7 +104,7 @@ async def serve(
     """
     stop.bind()
     settings = dispatcher.settings
-    if not await app_is_checked(dispatcher, stop):
+    if not await app_is_checked(dispatcher, reference, stop):
         return
     check_binding(settings, settings.api_host)
     async with AsyncExitStack() as stack:
@@ -143,7 +144,7 @@ class Started:
     hint: str
 
 
-async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
+async def app_is_checked(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> bool:
     """See `check_app`; wait for a board that is away or broken. False when told to stop.
 
     Raises:
@@ -153,7 +154,10 @@ async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
     waiting = ""
     while True:
         try:
-            if await _unless_stopped(stop, _in_thread(check_app, dispatcher)) is None:
+            if (
+                await _unless_stopped(stop, _in_thread(partial(check_app, dispatcher, reference)))
+                is None
+            ):
                 return False
         except BoardUnavailableError as exc:
             if (problem := reason(exc)) != waiting:
@@ -173,7 +177,7 @@ async def app_is_checked(dispatcher: AgentDispatcher, stop: Stop) -> bool:
             return False
 
 
-async def _in_thread(check: Callable[[AgentDispatcher], None], dispatcher: AgentDispatcher) -> bool:
+async def _in_thread(check: Callable[[], None]) -> bool:
     """Run a check in a thread that keeps nothing from ending: a board may take long to answer."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[bool] = loop.create_future()
@@ -189,7 +193,7 @@ async def _in_thread(check: Callable[[AgentDispatcher], None], dispatcher: Agent
     def run() -> None:
         error = None
         try:
-            check(dispatcher)
+            check()
         except BaseException as exc:
             error = exc
         with contextlib.suppress(RuntimeError):  # the loop has ended already

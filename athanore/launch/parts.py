@@ -53,7 +53,7 @@ def run_worker(
 
 async def _worker(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
-    if not await app_is_checked(dispatcher, stop):
+    if not await app_is_checked(dispatcher, reference, stop):
         return
     prefect_api = await once_prefect_answers(find_prefect, stop)
     if prefect_api is None:
@@ -141,7 +141,7 @@ def run_api(
 
 async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
     stop.bind()
-    if not await app_is_checked(dispatcher, stop):
+    if not await app_is_checked(dispatcher, reference, stop):
         return
     settings = dispatcher.settings
     with await listen_for(dispatcher) as api_socket:

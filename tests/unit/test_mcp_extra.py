@@ -82,7 +82,7 @@ async def test_a_start_without_the_extra_names_the_routes_whose_agents_miss_it(
     )  # fmt: skip
     app.route("Todo")(prompt)
     app.route("Review", agent=ScriptedAgent())(prompt)
-    assert await app_is_checked(app, Stop())
+    assert await app_is_checked(app, "run.py:dispatcher", Stop())
     told = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "extra_missing"]
     says = (
         "The extra `mcp` is not installed, so the agents of 'Todo' reach their task with curl only"

@@ -41,8 +41,9 @@ def test_a_start_that_fails_for_want_of_a_queue_names_the_command_that_makes_it(
     if scheduled:
         dispatcher.every("0 7 * * *", queue="Finished", name="Look")
     with pytest.raises(ConfigurationError) as told:
-        check_app(dispatcher)
-    assert str(told.value).endswith("To have 'Finished' made: athanore doctor --fix")
+        check_app(dispatcher, "other.py:app")
+    command = "athanore doctor other.py:app --fix"
+    assert str(told.value).endswith(f"To have 'Finished' made: {command}")
     assert make_queues(dispatcher) == ["Finished"]
     check_app(dispatcher)
 

@@ -22,10 +22,13 @@ from athanore.routing.routes import Route
 from athanore.settings import NO_SECRET
 
 
-def check_app(dispatcher: AgentDispatcher) -> None:
+def check_app(dispatcher: AgentDispatcher, reference: str = "") -> None:
     """Check that a dispatcher can work: routes, board, queues, programs.
 
     A board that does not exist and can be made is made, with the queues that the routes name.
+
+    Args:
+        reference: the app, as `run.py:dispatcher`, for commands that mend what is wrong.
 
     Raises:
         ConfigurationError: something has to be mended first; the message says what.
@@ -39,20 +42,20 @@ def check_app(dispatcher: AgentDispatcher) -> None:
     board = dispatcher.board
     if isinstance(board, SupportsPrepare):
         board.prepare(dispatcher.queue_names())
-    check_queues(dispatcher)
-    _check_schedules(dispatcher)
+    check_queues(dispatcher, reference)
+    _check_schedules(dispatcher, reference)
     _check_notify(dispatcher)
     _check_answers(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
 
 
-def _check_schedules(dispatcher: AgentDispatcher) -> None:
+def _check_schedules(dispatcher: AgentDispatcher, reference: str) -> None:
     for schedule in dispatcher.schedules.values():
         try:
             dispatcher.board.get_queue(schedule.queue)
         except QueueNotFoundError as exc:
-            mend = mended_by_doctor(dispatcher, dispatcher.board.list_queues())
+            mend = mended_by_doctor(dispatcher, dispatcher.board.list_queues(), reference)
             says = f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc} {mend}"
             raise ConfigurationError(says.rstrip()) from exc
 
@@ -98,7 +101,7 @@ def look_at_board(dispatcher: AgentDispatcher) -> list[Queue] | None:
     return check_queues(dispatcher)
 
 
-def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
+def check_queues(dispatcher: AgentDispatcher, reference: str = "") -> list[Queue]:
     """Check that the board has every queue that the routes name; return all that it has.
 
     The board must be prepared: a name may mean something to it only then.
@@ -115,7 +118,8 @@ def check_queues(dispatcher: AgentDispatcher) -> list[Queue]:
             )
             if any(w.why == "missing" for w in wrong):
                 listed = ", ".join(repr(q.name) for q in queues) or "none"
-                says = f"{says} It has: {listed}. {mended_by_doctor(dispatcher, queues)}".rstrip()
+                mend = mended_by_doctor(dispatcher, queues, reference)
+                says = f"{says} It has: {listed}. {mend}".rstrip()
             raise ConfigurationError(f"Route {route.name!r}: {says}")
     return queues
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,8 +12,11 @@ from athanore.queue_adapters.base import SupportsLook
 from athanore.routing.route_rules import WrongQueue, wrong_queues
 
 
-def mended_by_doctor(dispatcher: AgentDispatcher, queues: list[Queue]) -> str:
+def mended_by_doctor(dispatcher: AgentDispatcher, queues: list[Queue], reference: str) -> str:
     """Say which command makes the queues that are missing; "" if a person has to look at one.
+
+    Args:
+        reference: the app, as `run.py:dispatcher`; "" where whoever reads it knows.
 
     Raises:
         BoardError: the board cannot be read.
@@ -21,7 +25,8 @@ def mended_by_doctor(dispatcher: AgentDispatcher, queues: list[Queue]) -> str:
     if not missing or any(wrong.is_like_another for wrong in missing):
         return ""
     names = list(dict.fromkeys(repr(wrong.wanted) for wrong in missing))
-    return f"To have {' and '.join(names)} made: athanore doctor --fix"
+    command = shlex.join(filter(None, ("athanore", "doctor", reference, "--fix")))
+    return f"To have {' and '.join(names)} made: {command}"
 
 
 def make_queues(dispatcher: AgentDispatcher) -> list[str]:

@@ -152,7 +152,7 @@ class Reloader:
         if described(newer.queue_backend) != described(old.queue_backend):
             raise ConfigurationError("queue_backend= is another board; that needs a new start.")
         newer.use_board_of(old)
-        check_app(newer)
+        check_app(newer, self._app.reference)
         return newer
 
     def _settings(self, newer: AgentDispatcher) -> tuple[Settings, list[str]]:

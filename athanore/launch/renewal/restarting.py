@@ -101,7 +101,7 @@ def look(reference: str) -> None:
     try:
         dispatcher = apps.load(reference)
         check_binding(dispatcher.settings, dispatcher.settings.api_host)
-        check_app(dispatcher)
+        check_app(dispatcher, reference)
     except BoardUnavailableError:
         return
     except AthanoreError as exc:
