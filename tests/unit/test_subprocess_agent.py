@@ -441,6 +441,7 @@ class TestNothingIsLeft:
 
     async def test_100_at_once_take_no_thread_and_no_descriptor_each(self) -> None:
         await attempt_at("succeeds").run()
+        gc.collect()  # what earlier tests left is closed now, and not meanwhile
         threads, fds = threading.active_count(), psutil.Process().num_fds()
         most = 0
 
@@ -454,8 +455,8 @@ class TestNothingIsLeft:
         with no_zombies():
             results = await asyncio.gather(*(SubprocessAgentAdapter().run(job) for job in jobs))
         assert all(result.succeeded for result in results)
-        assert most == threads
-        assert psutil.Process().num_fds() == fds
+        assert most <= threads
+        assert psutil.Process().num_fds() <= fds
 
     @pytest.mark.parametrize("agents", [200, pytest.param(1000, marks=pytest.mark.nightly)])
     async def test_very_many_agents_that_exit_at_once(self, agents: int) -> None:
@@ -472,7 +473,9 @@ class TestNothingIsLeft:
         with no_zombies():
             assert await asyncio.gather(*map(run, codes)) == codes
         after = Held.now()
-        assert after.counted == before.counted
+        assert after.reaper == before.reaper
+        assert after.descriptors <= before.descriptors
+        assert after.threads <= before.threads
         assert after.memory - before.memory < 10_000_000  # a few kB an agent would be a leak
         assert after.reapers_memory - before.reapers_memory < 1_000_000
 
@@ -486,8 +489,9 @@ class TestNothingIsLeft:
 class Held(NamedTuple):
     """What this process and its reaper hold."""
 
-    counted: tuple[int, int, int]
-    """Descriptors, threads, the pid of the reaper."""
+    reaper: int
+    descriptors: int
+    threads: int
     memory: int
     reapers_memory: int
 
@@ -495,8 +499,8 @@ class Held(NamedTuple):
     def now(cls) -> Held:
         gc.collect()
         me, reaper = psutil.Process(), psutil.Process(default_reaper().pid)
-        counted = (me.num_fds(), threading.active_count(), reaper.pid)
-        return cls(counted, me.memory_info().rss, reaper.memory_info().rss)
+        held = (reaper.pid, me.num_fds(), threading.active_count())
+        return cls(*held, me.memory_info().rss, reaper.memory_info().rss)
 
 
 _THREADED = """
