@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def say(text: str) -> None:
@@ -77,7 +78,12 @@ def forks_group() -> None:
 
 
 def deserts() -> None:
-    """Leave a process behind that cannot be known any more: no parent, session or variable."""
+    """Leave a process behind that cannot be known any more: no parent, session or variable.
+
+    It waits until it is in its control group: what leaves in its first moment is not in any.
+    """
+    while "/athanore-" not in Path("/proc/self/cgroup").read_text():
+        time.sleep(0.01)
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
