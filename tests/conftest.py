@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -40,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(("PREFECT_", "ATHANORE_")) and not name.startswith("ATHANORE_TEST_"):
             del os.environ[name]
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+    # A shell that starts pytest in the background has it ignore Ctrl-C, and all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # For events it would all the same, and leave that server running. Imported here, it finds
     # none of the settings that were removed.
     from prefect.events import worker as events
