@@ -7,12 +7,14 @@ import os
 import resource
 import signal
 import threading
+from types import FrameType
 
 MOST_DESCRIPTORS = 65536
 """Open files and connections that a process of ours may have, where the hard limit allows it."""
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OTHERS = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+_OF_THE_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 _INHERITED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
@@ -20,13 +22,18 @@ def put_right() -> None:
     """Take signals and open enough files, whatever the launcher left us; in the main thread.
 
     A launcher that ignores SIGCHLD would have the kernel throw the exit codes of agents away, and
-    one that blocks signals would have us never stop. The soft limit of descriptors is 1024 for
+    one that blocks signals would have us never stop. A shell that starts us in the background has
+    us ignore the signals of the keyboard; an agent that inherited that could not be interrupted,
+    and a handler that does nothing is not inherited. The soft limit of descriptors is 1024 for
     the sake of old programs, and too low for many agents.
     """
     forget_empty_variables()
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in _OF_THE_KEYBOARD:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, _do_nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDINGS, *_OTHERS))
     if not hasattr(resource, "prlimit"):  # not Linux: agents could not have theirs back
         return
@@ -35,6 +42,10 @@ def put_right() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def forget_empty_variables() -> None:

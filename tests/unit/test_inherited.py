@@ -27,13 +27,15 @@ from athanore.agent_adapters.common.program import exit_code, spawn
 
 async def service(stop):
     async with supervise() as agent:
-        script = f"until [ -e {sys.argv[1]} ]; do sleep 0.05; done; ulimit -Sn; exit 3"
+        ready = f"until [ -e {sys.argv[1]} ]; do sleep 0.05; done"
+        script = f"{ready}; ulimit -Sn; grep SigIgn /proc/self/status; exit 3"
         process = spawn(["sh", "-c", script], cwd=None, env={**os.environ, **agent.env})
         agent.led_by(process.pid)
         open(sys.argv[1], "w").close()
         code = await exit_code(process.pid)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    print(json.dumps([code, limit, int(process.stdout.read())]), flush=True)
+    agents_limit, ignored = process.stdout.read().splitlines()
+    print(json.dumps([code, limit, int(agents_limit), ignored.decode()]), flush=True)
     stop.bind()
     await stop.requested()
     print("asked to stop", flush=True)
@@ -53,6 +55,12 @@ def block_signals() -> None:
 def lower_limits() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (LOW, hard))
+
+
+def start_in_the_background() -> None:
+    """As a shell without job control starts what ends in `&`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 
 
 def ignore_hangup() -> None:
@@ -76,6 +84,7 @@ def nothing() -> None:
         (block_signals, signal.SIGTERM),
         (lower_limits, signal.SIGTERM),
         (ignore_hangup, signal.SIGTERM),
+        (start_in_the_background, signal.SIGTERM),
     ],
 )
 def test_what_a_launcher_may_leave(
@@ -92,9 +101,12 @@ def test_what_a_launcher_may_leave(
     with subprocess.Popen(command, stdout=PIPE, text=True, preexec_fn=begin) as app:
         try:
             assert app.stdout
-            told = json.loads(app.stdout.readline())
+            *told, of_agent = json.loads(app.stdout.readline())
             assert told == [3, max(soft, min(hard, inherited.MOST_DESCRIPTORS)), soft]
-            assert ignores_hangup(app.pid) is (launcher is ignore_hangup)
+            of_app = Path(f"/proc/{app.pid}/status").read_text()
+            assert ignores(signal.SIGHUP, of_app) is (launcher is ignore_hangup)
+            assert not ignores(signal.SIGINT, of_agent)
+            assert not ignores(signal.SIGQUIT, of_agent)
             app.send_signal(ending)
             assert app.stdout.read() == "asked to stop\n"
             assert app.wait(60) == 0
@@ -102,10 +114,10 @@ def test_what_a_launcher_may_leave(
             app.kill()
 
 
-def ignores_hangup(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
+def ignores(number: signal.Signals, status: str) -> bool:
+    """Whether a process of this /proc/PID/status ignores a signal."""
     ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
-    return bool(ignored & 1 << (signal.SIGHUP - 1))
+    return bool(ignored & 1 << (number - 1))
 
 
 ADOPTER = """
