@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,13 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="mutations", description=__doc__)
     parser.add_argument("names", nargs="*", help="some of them, such as D28; all without one")
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), help="2/3: the second third of them, for one night"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-control", action="store_true", help="skip the run without mutations")
     options = parser.parse_args(argv)
     known = {m.name: m for m in all_mutations()}
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in options.names] or list(known.values())
+    part, parts = options.part
+    chosen = [known[name] for name in options.names] or list(known.values())[part - 1 :: parts]
 
     def tell(mutation: Mutation) -> Verdict:
         return _tell(mutation, Path(folder), port)
@@ -51,6 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     noticed = sum(v.noticed for v in verdicts)
     _say(f"{noticed} passed, {len(verdicts) - noticed} failed")
     return int(noticed < len(verdicts))
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Read "2/3"."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 0 < int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part of a whole; write it as 2/3")
+    return int(found[1]), int(found[2])
 
 
 def _control(chosen: Sequence[Mutation], folder: Path, port: int) -> bool:
