@@ -33,6 +33,10 @@ class Terminal:
         """All that was written so far."""
         return self._written.decode(errors="replace")
 
+    def type(self, text: str) -> None:
+        """Type on the keyboard."""
+        os.write(self._ours, text.encode())
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._process.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from athanore import __version__
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
-from tests.support import clean_environment, free_port
+from tests.support import clean_environment, free_port, wait_until
 
 
 def athanore(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -152,6 +153,27 @@ def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     result = athanore(tmp_path, "up", script.name)
     assert result.returncode == 2
     assert "board.json" in one_line(result)
+
+
+@pytest.mark.parametrize(("key", "code"), [("n\n", 2), ("\n", 2), ("", 130), ("y\n", 0)])
+def test_who_is_at_a_terminal_is_asked_whether_to_make_queues(
+    key: str, code: int, tmp_path: Path
+) -> None:
+    script = write_script(tmp_path, "asked")
+    board = tmp_path / "board.json"
+    board.write_text('{"queues": {"Todo": [], "Review": [], "In Progress": []}}')
+    env = {**clean_environment(tmp_path / "prefect"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    with on_a_terminal(command("up", script.name), tmp_path, env) as terminal:
+        wait_until("it asks", lambda: "Make what is missing now? [y/N]" in terminal.text, 120)
+        terminal.type(key)
+        if code == 0:
+            wait_until("it goes on", lambda: "Board: " in terminal.text, 120)
+        if code in (0, 130):
+            terminal.interrupt()
+        assert terminal.end() == code, terminal.text
+        assert "Traceback" not in terminal.text
+    made = [q for q in ("Done", "Failed") if q in json.loads(board.read_text())["queues"]]
+    assert made == (["Done", "Failed"] if code == 0 else [])
 
 
 @pytest.mark.nightly

@@ -13,7 +13,7 @@ from athanore.agent_adapters.common.by_task import is_agent_function
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import ConfigurationError, QueueNotFoundError
-from athanore.launch.inspection.mending import mended_by_doctor
+from athanore.launch.inspection.mending import QueuesMissingError, mended_by_doctor
 from athanore.models import Queue
 from athanore.queue_adapters.base import QueueAdapter, SupportsLook, SupportsPrepare
 from athanore.queue_adapters.vouching import VouchesForAuthors
@@ -57,7 +57,8 @@ def _check_schedules(dispatcher: AgentDispatcher, reference: str) -> None:
         except QueueNotFoundError as exc:
             mend = mended_by_doctor(dispatcher, dispatcher.board.list_queues(), reference)
             says = f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc} {mend}"
-            raise ConfigurationError(says.rstrip()) from exc
+            error = QueuesMissingError if mend else ConfigurationError
+            raise error(says.rstrip()) from exc
 
 
 def _check_notify(dispatcher: AgentDispatcher) -> None:
@@ -107,12 +108,14 @@ def check_queues(dispatcher: AgentDispatcher, reference: str = "") -> list[Queue
     The board must be prepared: a name may mean something to it only then.
 
     Raises:
+        QueuesMissingError: it has not, and they can be made.
         ConfigurationError: it has not, or a watched one is closed.
     """
     board = dispatcher.board
     queues = board.list_queues()
     for route in dispatcher.routes.values():
         if wrong := wrong_queues(route, board, queues):
+            mend = ""
             says = " ".join(
                 w.says[:1].upper() + w.says[1:] if n else w.says for n, w in enumerate(wrong)
             )
@@ -120,7 +123,8 @@ def check_queues(dispatcher: AgentDispatcher, reference: str = "") -> list[Queue
                 listed = ", ".join(repr(q.name) for q in queues) or "none"
                 mend = mended_by_doctor(dispatcher, queues, reference)
                 says = f"{says} It has: {listed}. {mend}".rstrip()
-            raise ConfigurationError(f"Route {route.name!r}: {says}")
+            error = QueuesMissingError if mend else ConfigurationError
+            raise error(f"Route {route.name!r}: {says}")
     return queues
 
 

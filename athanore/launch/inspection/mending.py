@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from athanore.dispatcher import AgentDispatcher
+from athanore.errors import ConfigurationError
 from athanore.models import Queue
 from athanore.queue_adapters.base import SupportsLook
 from athanore.routing.route_rules import WrongQueue, wrong_queues
+
+
+class QueuesMissingError(ConfigurationError):
+    """The board has not all queues that the app names, and `make_queues` makes those."""
 
 
 def mended_by_doctor(dispatcher: AgentDispatcher, queues: list[Queue], reference: str) -> str:
