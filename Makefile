@@ -29,11 +29,11 @@ $(RUNS): pyproject.toml constraints.txt deployments/setup-venv
 demo: $(RUNS)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
 	@$(VENV)/bin/athanore demo .demo $(if $(KEEP),--keep)
 
-check: $(STAMP)  ## the linters, beside the tests that need no server: in a minute
+check: $(STAMP)  ## the linters, beside the fast tests that need no server: in a minute
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint test-quick
 
 test-quick: $(STAMP)
-	@$(PY) $(PYTEST) 2 -m "not nightly" tests/unit tests/page tests/contract tests/planka tests/github tests/gitlab tests/jira tests/linear tests/docs $(ARGS)
+	@$(PY) $(PYTEST) 2 -m "not nightly and not slow" tests/unit tests/page tests/contract tests/planka tests/github tests/gitlab tests/jira tests/linear tests/docs $(ARGS)
 
 test: $(STAMP)  ## the tests that must pass before a merge (ARGS="-k board -x": what else pytest is told)
 	@$(PY) $(PYTEST) 4 -m "not nightly" $(ARGS)

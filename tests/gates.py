@@ -1,7 +1,8 @@
 """Which tests run when: the gate that every change passes, and the rest, which runs at night.
 
 What is marked `nightly` is the rest (`make test-nightly`); everything else is the gate
-(`make test`). So each test belongs to exactly one of the two.
+(`make test`). So each test belongs to exactly one of the two. Of the gate `make check` runs what
+needs no Prefect server and is no file of `SLOW`: it is for a look after each change.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ MARKS = {
     "nightly": "runs at night, not before every merge",
     "postgres": "runs on SQLite, and at night on PostgreSQL as well",
     "smoke": "one of the few that run on the oldest supported versions as well",
+    "slow": "needs a Prefect server, or takes long: `make check` leaves it out; set by itself",
 }
 
 NO_RERUNS = ("unit", "contract", "api")
@@ -45,6 +47,21 @@ LONGEST_FIRST = (
 )
 """The files that take longest, most of them by waiting. Begun first, they do not end alone."""
 
+SLOW: tuple[str, ...] = (
+    "contract/test_agent_adapters.py",
+    "contract/test_run_store.py",
+    "unit/test_acp_agent.py",
+    "unit/test_restarting.py",
+    "unit/test_subprocess_agent.py",
+    "unit/test_supervisor.py",
+    "unit/test_terminal.py",
+    "planka/test_failures.py",
+)
+"""Files of fast folders that start many processes, or many servers."""
+
+_PREFECT = "prefect_servers"
+"""The fixture of whatever needs a Prefect server."""
+
 _HERE = Path(__file__).parent
 
 
@@ -60,12 +77,14 @@ class Gates:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Put the longest files first where several processes share them, and rule reruns out."""
+        """Put the longest files first where several processes share them; mark what is slow."""
         if hasattr(config, "workerinput"):
             items.sort(key=_place)
         for item in items:
             if not may_be_repeated(_path(item)):
                 item.add_marker(pytest.mark.flaky(reruns=0))
+            if _path(item) in SLOW or _PREFECT in getattr(item, "fixturenames", ()):
+                item.add_marker("slow")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test's marks."""

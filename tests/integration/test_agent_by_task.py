@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,26 +18,33 @@ pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
 
 class Named:
-    """An agent that fails its first attempts at a task."""
+    """An agent that fails its first attempts at a task, and tells of each at once."""
 
-    def __init__(self, name: str, fails: int = 0) -> None:
+    def __init__(
+        self, name: str, fails: int = 0, failing: Callable[[str], None] | None = None
+    ) -> None:
         self.meter = Meter(name, model=f"{name}-model")
         self.had: list[str] = []
         self._fails = fails
+        self._failing = failing
 
     async def run(self, job: AgentJob) -> AgentResult:
         self.had.append(job.task.id)
         if job.attempt <= self._fails:
+            if self._failing is not None:
+                self._failing(job.task.id)
             return AgentResult(AgentOutcome.FAILED, "too hard")
         return AgentResult(AgentOutcome.SUCCEEDED)
 
 
 def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
-    board, weak, strong = (
-        MemoryAdapter(["Todo", "In Progress", "Done"]),
-        Named("weak", 1),
-        Named("strong"),
-    )
+    board = MemoryAdapter(["Todo", "In Progress", "Done"])
+
+    def label(task_id: str) -> None:
+        if task_id == failing:
+            board.update_task(task_id, labels=("hard",))
+
+    weak, strong = Named("weak", 1, label), Named("strong")
     app = AgentDispatcher(
         name=app_name("by-task"), queue_backend=board, api_port=0, poll_interval=1, max_retries=1
     )
@@ -50,11 +58,9 @@ def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
     failing, held, easy = (board.create_task("Todo", n).id for n in ("failing", "held", "easy"))
     board.update_task(held, labels=("broken",))
     with running(app, prefect_api) as it:
-        wait_until("its first attempt has failed", lambda: weak.had.count(failing) == 1)
-        board.update_task(failing, labels=("hard",))
         it.in_queue(failing, "Done")
         it.in_queue(easy, "Done")
-        assert strong.had == [failing]
+        assert (weak.had.count(failing), strong.had) == (1, [failing])
         record = it.prefect.ended(failing)["labels"]
         told = [record[f"athanore.used.{start}.model"] for start in (1, 2)]
         assert told == ["weak-model", "strong-model"]
