@@ -23,6 +23,7 @@ NO_RERUNS = ("unit", "contract", "api")
 """Folders whose tests fail when they fail once, whatever --reruns says."""
 
 LONGEST_FIRST = (
+    "integration/test_lease_table.py",
     "integration/test_interrupted.py",
     "integration/test_automations.py",
     "integration/test_outage.py",

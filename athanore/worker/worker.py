@@ -62,6 +62,8 @@ _GATHER_ENDS = timedelta(milliseconds=100)
 _NO_ANSWER = (httpx.TransportError, PrefectUnavailableError)
 _FAREWELL = timedelta(seconds=2)
 _STOP_PATIENCE = timedelta(seconds=20)
+_ALONE = timedelta(seconds=10)
+"""How long the runs may see to the board once Prefect is given up."""
 
 
 class AthanoreWorkerResult(BaseWorkerResult):
@@ -220,12 +222,14 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             # from the next start of a worker.
             self._transport.give_up()
         self.stop_agents()
-        if not await self._wait_for_runs(_STOP_PATIENCE) and self._transport is not None:
-            # Prefect or the board is away: the next start of a worker sees to what is left.
-            self._transport.give_up()
-            for task in self._runs.values():
-                task.cancel()
-            await self._wait_for_runs(_STOP_PATIENCE)
+        if await self._wait_for_runs(_STOP_PATIENCE) or self._transport is None:
+            return
+        self._transport.give_up()  # Prefect went away meanwhile: as above
+        if await self._wait_for_runs(_ALONE):
+            return
+        for task in self._runs.values():  # the board is away: the next worker sees to what is left
+            task.cancel()
+        await self._wait_for_runs(_STOP_PATIENCE)
 
     async def _wait_for_runs(self, limit: timedelta | None) -> bool:
         if tasks := list(self._runs.values()):

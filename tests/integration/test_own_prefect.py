@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.acceptance.system import System
-from tests.support import wait_until
+from tests.support import prefect_server, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -54,16 +54,41 @@ def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task
         assert system.get("/status").status_code == 200
         second = wait_until("there is another", lambda: server_of(system))
         assert second is not None and second.pid != first.pid
-        # Stopped, it does not come back, as if the machine that it is on were gone.
+        said = system.log.read_text().count("Prefect does not answer")
         os.kill(second.pid, signal.SIGKILL)
         wait_until(
-            "that is noticed", lambda: system.log.read_text().count("Prefect does not answer") > 1
+            "that is noticed",
+            lambda: system.log.read_text().count("Prefect does not answer") > said,
         )
         system.signal(signal.SIGTERM)
         system.signal(signal.SIGTERM)
         assert system.wait(100) == 0, system.log.read_text()[-5000:]
         (task,) = system.board()["Todo"]
         assert "shutting down" in json.dumps(task["comments"])
+        assert system.processes() == []
+    finally:
+        system.kill()
+
+
+@pytest.mark.nightly
+def test_a_stop_in_the_moment_in_which_prefect_goes_away_returns_the_task(tmp_path: Path) -> None:
+    """Nobody has noticed yet that it is away, and it stays away."""
+    board = {"queues": {"Todo": [{"id": "1", "name": "Fix it"}], "In Progress": [], "Done": []}}
+    system = System(tmp_path / "app", SCRIPT, board)
+    try:
+        with prefect_server(tmp_path / "server") as url:
+            system.start(PREFECT_API_URL=url)
+            wait_until("the agent works", (system.folder / "started").exists)
+            wait_until("it is under way", lambda: system.board()["In Progress"])
+            (server,) = (
+                p for p in psutil.Process().children() if "prefect_app" in " ".join(p.cmdline())
+            )
+            server.kill()
+            system.signal(signal.SIGTERM)
+            system.signal(signal.SIGTERM)
+            assert system.wait(100) == 0, system.log.read_text()[-5000:]
+        (task,) = system.board()["Todo"]
+        assert "shutting down, and Prefect is away" in json.dumps(task["comments"])
         assert system.processes() == []
     finally:
         system.kill()

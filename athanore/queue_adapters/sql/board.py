@@ -231,21 +231,23 @@ class SqlBoard:
         Raises:
             AnswerLostError: the connection was lost twice while the comment was confirmed.
         """
-        values = {
-            "text": rows.filled("the text of a comment", text),
-            "author": self._user or DEFAULT_AUTHOR,
-        }
+
+        def row(connection: sa.Connection, created_at: str) -> dict[str, object]:
+            return {
+                "task": queries.check_task(connection, task_id),
+                "text": rows.filled("the text of a comment", text),
+                "author": self._user or DEFAULT_AUTHOR,
+                "created_at": created_at,
+            }
 
         def send(created_at: str) -> None:
             with self._database.write() as connection:
-                number = queries.check_task(connection, task_id)
-                row = values | {"task": number, "created_at": created_at}
-                connection.execute(sa.insert(_comment).values(row))
+                values = row(connection, created_at)
+                connection.execute(sa.insert(_comment).values(values))
 
         def find(created_at: str) -> bool | None:
             with self._database.read() as connection:
-                number = queries.check_task(connection, task_id)
-                same = values | {"task": number, "created_at": created_at}
+                same = row(connection, created_at)
                 query = sa.select(_comment.c.number).filter_by(**same).limit(1)
                 return connection.execute(query).first() is not None or None
 
