@@ -49,14 +49,20 @@ LONGEST_FIRST = (
 """The files that take longest, most of them by waiting. Begun first, they do not end alone."""
 
 SLOW: tuple[str, ...] = (
-    "contract/test_agent_adapters.py",
-    "contract/test_run_store.py",
     "unit/test_acp_agent.py",
+    "unit/test_approve_publishing.py",
+    "unit/test_git_workspace.py",
+    "unit/test_inherited.py",
+    "unit/test_mutations.py",
+    "unit/test_outgoing.py",
+    "unit/test_prompt_template.py",
+    "unit/test_python_agent.py",
     "unit/test_restarting.py",
+    "unit/test_shared_work.py",
     "unit/test_subprocess_agent.py",
     "unit/test_supervisor.py",
     "unit/test_terminal.py",
-    "planka/test_failures.py",
+    "unit/test_wrong_values.py",
 )
 """Files of fast folders that start many processes, or many servers."""
 

@@ -58,12 +58,10 @@ _POLLS_FIRST = timedelta(seconds=5)
 
 _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
-
 _NO_ANSWER = (httpx.TransportError, PrefectUnavailableError)
 _FAREWELL = timedelta(seconds=2)
 _STOP_PATIENCE = timedelta(seconds=20)
-_ALONE = timedelta(seconds=10)
-"""How long the runs may see to the board once Prefect is given up."""
+_ALONE = timedelta(seconds=10)  # for the runs to see to the board, once Prefect is given up
 
 
 class AthanoreWorkerResult(BaseWorkerResult):
@@ -218,18 +216,16 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         if await self._wait_for_runs(grace):
             return
         if self._transport is not None and self._transport.away_for:
-            # Nothing is waited for any longer: the runs see to the board, and Prefect hears of it
-            # from the next start of a worker.
+            # The runs see to the board; Prefect hears of it from the next start of a worker.
             self._transport.give_up()
         self.stop_agents()
         if await self._wait_for_runs(_STOP_PATIENCE) or self._transport is None:
             return
         self._transport.give_up()  # Prefect went away meanwhile: as above
-        if await self._wait_for_runs(_ALONE):
-            return
-        for task in self._runs.values():  # the board is away: the next worker sees to what is left
-            task.cancel()
-        await self._wait_for_runs(_STOP_PATIENCE)
+        if not await self._wait_for_runs(_ALONE):
+            for task in self._runs.values():  # the board is away, too: the next worker sees to it
+                task.cancel()
+            await self._wait_for_runs(_STOP_PATIENCE)
 
     async def _wait_for_runs(self, limit: timedelta | None) -> bool:
         if tasks := list(self._runs.values()):
