@@ -24,7 +24,7 @@ from athanore.errors import AthanoreError, BoardUnavailableError, reason
 from athanore.launch.early_page import EarlyPage, early_page
 from athanore.launch.inspection.checks import check_app
 from athanore.launch.inspection.mcp_extra import without_tools
-from athanore.launch.inspection.mending import QueuesMissingError, make_queues
+from athanore.launch.inspection.mending import after_asking_for_queues
 from athanore.launch.renewal.reference import script_reference
 from athanore.launch.renewal.restarting import Restarter, began_at, begin_anew
 from athanore.launch.serving import Note, noted
@@ -77,7 +77,7 @@ def run_app(
         )
 
     try:
-        anew = _after_asking_for_queues(dispatcher, run)
+        anew = after_asking_for_queues(dispatcher, run)
     except AthanoreError as exc:
         _end(str(exc))
     except (ValueError, RuntimeError) as exc:
@@ -87,32 +87,6 @@ def run_app(
     else:
         if anew:
             begin_anew()
-
-
-def _after_asking_for_queues(dispatcher: AgentDispatcher, run: Callable[[], bool]) -> bool:
-    """Run; where queues are missing, ask whether to make them, and run again."""
-    try:
-        return run()
-    except QueuesMissingError as exc:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise  # nothing is changed that nobody has asked for
-        _ask_whether_to_make(exc)
-    for name in make_queues(dispatcher):
-        logger.info("Queue %r is made.", name, extra={"action": "queue_made"})
-    return run()
-
-
-def _ask_whether_to_make(missing: QueuesMissingError) -> None:
-    """Ask who is at the terminal, and end after a no."""
-    try:
-        sys.stderr.write(f"athanore: {shown(str(missing))}\nMake what is missing now? [y/N] ")
-        sys.stderr.flush()
-        answer = sys.stdin.readline()
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        raise SystemExit(130) from None
-    if answer.strip().lower() not in ("y", "yes"):
-        raise SystemExit(2)
 
 
 def _end(says: str) -> NoReturn:

@@ -1,9 +1,11 @@
-"""What `athanore doctor --fix` puts right: what nobody has to decide."""
+"""What `athanore doctor --fix` puts right, and a start at a terminal asks for."""
 
 from __future__ import annotations
 
+import logging
 import shlex
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from athanore.dispatcher import AgentDispatcher
@@ -11,6 +13,9 @@ from athanore.errors import ConfigurationError
 from athanore.models import Queue
 from athanore.queue_adapters.base import SupportsLook
 from athanore.routing.route_rules import WrongQueue, wrong_queues
+from athanore.texts import shown
+
+logger = logging.getLogger("athanore")
 
 
 class QueuesMissingError(ConfigurationError):
@@ -50,6 +55,32 @@ def make_queues(dispatcher: AgentDispatcher) -> list[str]:
     for name in made:
         board.create_queue(name)
     return made
+
+
+def after_asking_for_queues(dispatcher: AgentDispatcher, run: Callable[[], bool]) -> bool:
+    """Run; where queues are missing, ask whether to make them, and run again."""
+    try:
+        return run()
+    except QueuesMissingError as exc:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise  # nothing is changed that nobody has asked for
+        _ask_whether_to_make(exc)
+    for name in make_queues(dispatcher):
+        logger.info("Queue %r is made.", name, extra={"action": "queue_made"})
+    return run()
+
+
+def _ask_whether_to_make(missing: QueuesMissingError) -> None:
+    """Ask who is at the terminal, and end after a no."""
+    try:
+        sys.stderr.write(f"athanore: {shown(str(missing))}\nMake what is missing now? [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise SystemExit(130) from None
+    if answer.strip().lower() not in ("y", "yes"):
+        raise SystemExit(2)
 
 
 @dataclass(frozen=True, slots=True)
