@@ -29,7 +29,7 @@ $(RUNS): pyproject.toml constraints.txt deployments/setup-venv
 demo: $(RUNS)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
 	@$(VENV)/bin/athanore demo .demo $(if $(KEEP),--keep)
 
-check: $(STAMP)  ## the linters, beside the fast tests that need no server: in a minute
+check: $(STAMP)  ## the linters, beside the fast tests that need no server: two minutes on two cores
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint test-quick
 
 test-quick: $(STAMP)
