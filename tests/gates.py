@@ -1,8 +1,8 @@
 """Which tests run when: the gate that every change passes, and the rest, which runs at night.
 
 What is marked `nightly` is the rest (`make test-nightly`); everything else is the gate
-(`make test`). So each test belongs to exactly one of the two. Of the gate `make check` runs what
-needs no Prefect server and is no file of `SLOW`: it is for a look after each change.
+(`make test`). So each test belongs to exactly one of the two. `make check`, for a look
+after each change, runs the fast folders of the gate without the files of `SLOW`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARKS = {
     "nightly": "runs at night, not before every merge",
     "postgres": "runs on SQLite, and at night on PostgreSQL as well",
     "smoke": "one of the few that run on the oldest supported versions as well",
-    "slow": "needs a Prefect server, or takes long: `make check` leaves it out; set by itself",
+    "slow": "in a file of `SLOW`, which `make check` leaves out; set by itself",
 }
 
 NO_RERUNS = ("unit", "contract", "api")
@@ -48,7 +48,7 @@ LONGEST_FIRST = (
 )
 """The files that take longest, most of them by waiting. Begun first, they do not end alone."""
 
-SLOW: tuple[str, ...] = (
+SLOW = (
     "unit/test_acp_agent.py",
     "unit/test_approve_publishing.py",
     "unit/test_git_workspace.py",
@@ -65,9 +65,6 @@ SLOW: tuple[str, ...] = (
     "unit/test_wrong_values.py",
 )
 """Files of fast folders that start many processes, or many servers."""
-
-_PREFECT = "prefect_servers"
-"""The fixture of whatever needs a Prefect server."""
 
 _HERE = Path(__file__).parent
 
@@ -90,7 +87,7 @@ class Gates:
         for item in items:
             if not may_be_repeated(_path(item)):
                 item.add_marker(pytest.mark.flaky(reruns=0))
-            if _path(item) in SLOW or _PREFECT in getattr(item, "fixturenames", ()):
+            if _path(item) in SLOW:
                 item.add_marker("slow")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -156,13 +156,11 @@ async def app_is_checked(dispatcher: AgentDispatcher, reference: str, stop: Stop
         ConfigurationError: something has to be mended before a start.
         BoardError: the board can be reached, and refuses.
     """
+    check = partial(check_app, dispatcher, reference)
     waiting = ""
     while True:
         try:
-            if (
-                await _unless_stopped(stop, _in_thread(partial(check_app, dispatcher, reference)))
-                is None
-            ):
+            if await _unless_stopped(stop, _in_thread(check)) is None:
                 return False
         except BoardUnavailableError as exc:
             if (problem := reason(exc)) != waiting:

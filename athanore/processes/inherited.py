@@ -14,7 +14,6 @@ MOST_DESCRIPTORS = 65536
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OTHERS = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
-_OF_THE_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 _INHERITED, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
@@ -23,17 +22,16 @@ def put_right() -> None:
 
     A launcher that ignores SIGCHLD would have the kernel throw the exit codes of agents away, and
     one that blocks signals would have us never stop. A shell that starts us in the background has
-    us ignore the signals of the keyboard; an agent that inherited that could not be interrupted,
-    and a handler that does nothing is not inherited. The soft limit of descriptors is 1024 for
+    us ignore SIGINT and SIGQUIT, and agents would inherit that; a handler is not inherited, and of
+    SIGINT our own is one. The soft limit of descriptors is 1024 for
     the sake of old programs, and too low for many agents.
     """
     forget_empty_variables()
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in _OF_THE_KEYBOARD:
-            if signal.getsignal(number) is signal.SIG_IGN:
-                signal.signal(number, _do_nothing)
+        if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+            signal.signal(signal.SIGQUIT, _do_nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDINGS, *_OTHERS))
     if not hasattr(resource, "prlimit"):  # not Linux: agents could not have theirs back
         return

@@ -38,6 +38,16 @@ def server_of(system: System) -> psutil.Process | None:
     return None
 
 
+def returned_by_a_stop(system: System) -> str:
+    """Stop it at once, see its task returned and nothing of it left; what the comments say."""
+    system.signal(signal.SIGTERM)
+    system.signal(signal.SIGTERM)
+    assert system.wait(100) == 0, system.log.read_text()[-5000:]
+    assert system.processes() == []
+    (task,) = system.board()["Todo"]
+    return json.dumps(task["comments"])
+
+
 @pytest.mark.nightly
 def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task(
     tmp_path: Path,
@@ -60,12 +70,7 @@ def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task
             "that is noticed",
             lambda: system.log.read_text().count("Prefect does not answer") > said,
         )
-        system.signal(signal.SIGTERM)
-        system.signal(signal.SIGTERM)
-        assert system.wait(100) == 0, system.log.read_text()[-5000:]
-        (task,) = system.board()["Todo"]
-        assert "shutting down" in json.dumps(task["comments"])
-        assert system.processes() == []
+        assert "shutting down" in returned_by_a_stop(system)
     finally:
         system.kill()
 
@@ -79,16 +84,10 @@ def test_a_stop_in_the_moment_in_which_prefect_goes_away_returns_the_task(tmp_pa
         with prefect_server(tmp_path / "server") as url:
             system.start(PREFECT_API_URL=url)
             wait_until("the agent works", (system.folder / "started").exists)
-            wait_until("it is under way", lambda: system.board()["In Progress"])
             (server,) = (
                 p for p in psutil.Process().children() if "prefect_app" in " ".join(p.cmdline())
             )
             server.kill()
-            system.signal(signal.SIGTERM)
-            system.signal(signal.SIGTERM)
-            assert system.wait(100) == 0, system.log.read_text()[-5000:]
-        (task,) = system.board()["Todo"]
-        assert "shutting down, and Prefect is away" in json.dumps(task["comments"])
-        assert system.processes() == []
+            assert "shutting down, and Prefect is away" in returned_by_a_stop(system)
     finally:
         system.kill()

@@ -56,9 +56,13 @@ def _check_schedules(dispatcher: AgentDispatcher, reference: str) -> None:
             dispatcher.board.get_queue(schedule.queue)
         except QueueNotFoundError as exc:
             mend = mended_by_doctor(dispatcher, dispatcher.board.list_queues(), reference)
-            says = f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc} {mend}"
-            error = QueuesMissingError if mend else ConfigurationError
-            raise error(says.rstrip()) from exc
+            says = f"every(name={schedule.name!r}): queue={schedule.queue!r}: {exc}"
+            raise _wrong_queue(says, mend) from exc
+
+
+def _wrong_queue(says: str, mend: str) -> ConfigurationError:
+    """What to raise for a queue that is missing; `mend` says how to have it made, if it may be."""
+    return QueuesMissingError(f"{says} {mend}") if mend else ConfigurationError(says)
 
 
 def _check_notify(dispatcher: AgentDispatcher) -> None:
@@ -122,9 +126,8 @@ def check_queues(dispatcher: AgentDispatcher, reference: str = "") -> list[Queue
             if any(w.why == "missing" for w in wrong):
                 listed = ", ".join(repr(q.name) for q in queues) or "none"
                 mend = mended_by_doctor(dispatcher, queues, reference)
-                says = f"{says} It has: {listed}. {mend}".rstrip()
-            error = QueuesMissingError if mend else ConfigurationError
-            raise error(f"Route {route.name!r}: {says}")
+                says = f"{says} It has: {listed}."
+            raise _wrong_queue(f"Route {route.name!r}: {says}", mend)
     return queues
 
 
