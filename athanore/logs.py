@@ -20,6 +20,7 @@ from typing import override
 from rich.console import Console
 from rich.text import Text
 
+from athanore.errors import PrefectUnavailableError
 from athanore.settings import LogFormat
 from athanore.texts import as_json, shown
 
@@ -33,7 +34,8 @@ RUN_FIELDS = ("flow_run_id", "flow_run_name", "task_run_name")
 _FIELDS = ("action", *RUN_FIELDS)
 """Each record of ours has an action at INFO and above, which stays when the words change."""
 
-_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
+_SERVICES = "prefect._internal.concurrency"
 _SENDERS = ("EventsWorker", "prefect.events.clients")
 _SELDOM = 60.0
 _OWN_CONSOLES = ("uvicorn", "fastapi", "prefect._internal")  # Prefect gives them one each
@@ -48,6 +50,7 @@ _STYLES = {
 _MACHINERY = re.compile(
     r"Beginning (sub)?flow run |Running hook |Hook .+ finished running |Finished in state "
 )
+_OF_SERVICES = re.compile(r"Service '.+' failed with \d+ pending items")  # `unsent` tells it
 _UNSENT: Mapping[str, str | None] = MappingProxyType(
     {
         "Service %r failed to process item": "Prefect has not taken an event of an agent; the "
@@ -109,6 +112,7 @@ def calm_prefect() -> None:
         runs.addFilter(_calm)
         if logger.isEnabledFor(logging.DEBUG):
             runs.setLevel(logging.DEBUG)
+    logging.getLogger(_SERVICES).addFilter(_calm)
     for name in _SENDERS:
         sender = logging.getLogger(name)
         if not any(isinstance(f, Seldom) for f in sender.filters):
@@ -126,8 +130,12 @@ def _calm(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     of_attempt = record.name == "prefect.task_runs"
     of_poll = getattr(record, "flow_name", None) == _POLL_FLOW
+    # The worker tells in one line which of its runs it stops without Prefect.
+    alone = record.exc_info is not None and isinstance(record.exc_info[1], PrefectUnavailableError)
     if (
-        _MACHINERY.match(message)
+        alone
+        or _OF_SERVICES.match(message)
+        or _MACHINERY.match(message)
         or (of_poll and _OF_POLLS.match(message))
         or (of_attempt and _OF_ATTEMPTS.match(message))
     ):

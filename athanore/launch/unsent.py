@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import queue
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("athanore")
 
 _WITHIN = timedelta(seconds=5)
+_TRIES, _PAUSE = 5, 0.2
 
 
 async def send_the_rest(
@@ -23,27 +25,29 @@ async def send_the_rest(
     """Send the logs and events that still wait, and let go of what cannot be sent; say how many.
 
     At the exit of its process Prefect would try each of them for seconds, one after the other, and
-    without an end for all.
+    without an end for all; where the server hangs it would wait for minutes for the one that is
+    being sent.
 
     Args:
         services: the classes whose items are sent; by default Prefect's logs and events.
-        within: for how long each of them is waited for.
+        within: for how long they are waited for.
 
     Returns:
-        How many items were let go.
+        How many items were let go, without those that were being sent.
     """
     from prefect._internal.concurrency import services as prefect_services
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    left = 0
-    for kind in services or (APILogWorker, EventsWorker):
-        sent = kind.drain_all(timeout=within.total_seconds())
-        if inspect.isawaitable(sent):
-            await sent
-        for service in list(prefect_services._active_services):  # pyright: ignore[reportPrivateUsage]
-            if isinstance(service, kind):
-                left += _let_go(service._queue)  # pyright: ignore[reportPrivateUsage]
+    kinds = tuple(services) or (APILogWorker, EventsWorker)
+    active = list(prefect_services._active_services)  # pyright: ignore[reportPrivateUsage]
+    ours = [s for s in active if isinstance(s, kinds)]
+    # Not by `drain_all`, which leaves out those that are being drained already.
+    drains = [asyncio.ensure_future(d) for s in ours if inspect.isawaitable(d := s.drain())]
+    if drains:
+        await asyncio.wait(drains, timeout=within.total_seconds())
+    left = sum(_let_go(service._queue) for service in ours)  # pyright: ignore[reportPrivateUsage]
+    await asyncio.gather(*(_end(service) for service in ours))
     if left:
         logger.warning(
             "Prefect has not taken the last %s log lines and events; they are lost.",
@@ -51,6 +55,27 @@ async def send_the_rest(
             extra={"action": "unsent"},
         )
     return left
+
+
+async def _end(service: QueueService[Any]) -> None:
+    """End what it is sending; again and again, for it then waits for its connection to close."""
+    loop = service._loop  # pyright: ignore[reportPrivateUsage]
+    for _ in range(_TRIES):
+        tasks = set[asyncio.Task[Any]]() if loop is None else asyncio.all_tasks(loop)
+        working = [task for task in tasks if _is_of(service, task.get_coro())]
+        if loop is None or not working:
+            return
+        for task in working:
+            loop.call_soon_threadsafe(task.cancel)
+        await asyncio.sleep(_PAUSE)
+
+
+def _is_of(service: QueueService[Any], coroutine: object) -> bool:
+    """Whether it is the coroutine in which a service works; the service itself forgets its task."""
+    return (
+        inspect.iscoroutine(coroutine)
+        and inspect.getcoroutinelocals(coroutine).get("self") is service
+    )
 
 
 def _let_go(waiting: queue.Queue[Any]) -> int:

@@ -28,6 +28,7 @@ _BUSY = frozenset({502, 503})
 _PAUSE = 1.0
 _BUSY_PAUSE = 0.05
 _LONGEST_BUSY_PAUSE = 1.0
+_LAST_PATIENCE = 2.0  # seconds for a request that hangs, once nobody waits for the server
 
 
 class PatientTransport(httpx.AsyncBaseTransport):
@@ -38,7 +39,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
     SQLite is locked for a moment. Both end here, below that client.
 
     It waits for as long as the server is away: what an agent came to is delivered afterwards.
-    `give_up` ends that, for a shutdown.
+    `give_up` ends that, for a shutdown; a request that hangs at a frozen server is ended as well.
 
     Args:
         apps: those whose worker it is; they are told when the server is away, and is back.
@@ -48,6 +49,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
         self._transport = transport
         self._apps = apps
         self._impatient = False
+        self._in_flight: set[asyncio.Timeout] = set()
         self._was_there = False
         self._away_since: float | None = None
 
@@ -61,6 +63,9 @@ class PatientTransport(httpx.AsyncBaseTransport):
     def give_up(self) -> None:
         """Let errors out from now on, as `PrefectUnavailableError`."""
         self._impatient = True
+        latest = asyncio.get_running_loop().time() + _LAST_PATIENCE
+        for limit in self._in_flight:
+            limit.reschedule(latest)
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -68,7 +73,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
         busy_pause = _BUSY_PAUSE
         while True:
             try:
-                response = await self._transport.handle_async_request(request)
+                response = await self._send(request)
             except (*_NOT_SENT, *_AWAY) as exc:
                 if self._impatient:
                     # Not one of httpx's errors: Prefect's client would try for another minute.
@@ -104,6 +109,17 @@ class PatientTransport(httpx.AsyncBaseTransport):
             await response.aclose()
             await asyncio.sleep(busy_pause * random.uniform(0.5, 1.5))
             busy_pause = min(busy_pause * 2, _LONGEST_BUSY_PAUSE)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            async with asyncio.timeout(_LAST_PATIENCE if self._impatient else None) as limit:
+                self._in_flight.add(limit)
+                try:
+                    return await self._transport.handle_async_request(request)
+                finally:
+                    self._in_flight.discard(limit)
+        except TimeoutError as exc:
+            raise httpx.ReadTimeout(f"nothing within {_LAST_PATIENCE:g} s") from exc
 
     @override
     async def aclose(self) -> None:

@@ -76,8 +76,11 @@ def test_its_own_prefect_is_started_again_and_a_stop_without_it_returns_the_task
 
 
 @pytest.mark.nightly
-def test_a_stop_in_the_moment_in_which_prefect_goes_away_returns_the_task(tmp_path: Path) -> None:
-    """Nobody has noticed yet that it is away, and it stays away."""
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_a_stop_in_the_moment_in_which_prefect_goes_away_returns_the_task(
+    tmp_path: Path, fate: signal.Signals
+) -> None:
+    """Nobody has noticed yet that it is away, and it stays away; a frozen one takes requests."""
     board = {"queues": {"Todo": [{"id": "1", "name": "Fix it"}], "In Progress": [], "Done": []}}
     system = System(tmp_path / "app", SCRIPT, board)
     try:
@@ -87,7 +90,11 @@ def test_a_stop_in_the_moment_in_which_prefect_goes_away_returns_the_task(tmp_pa
             (server,) = (
                 p for p in psutil.Process().children() if "prefect_app" in " ".join(p.cmdline())
             )
-            server.kill()
-            assert "shutting down, and Prefect is away" in returned_by_a_stop(system)
+            server.send_signal(fate)
+            try:
+                assert "shutting down, and Prefect is away" in returned_by_a_stop(system)
+            finally:
+                if server.is_running():
+                    server.resume()
     finally:
         system.kill()

@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.errors import PrefectUnavailableError
 from athanore.runs.connection.transports import http_transport, prefect_client
+from athanore.worker import client as client_module
 from athanore.worker.client import PatientTransport
 
 pytestmark = pytest.mark.smoke
@@ -141,3 +142,21 @@ async def test_a_worker_that_stops_waits_for_a_prefect_that_is_gone_no_longer() 
             transport.give_up()
             with pytest.raises(PrefectUnavailableError):
                 await asking
+
+
+async def test_a_worker_that_stops_does_not_wait_for_a_prefect_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A frozen server takes connections and requests, and answers none."""
+    monkeypatch.setattr(client_module, "_LAST_PATIENCE", 0.1)
+    async with served() as (slow, _):
+        transport = PatientTransport(http_transport())
+        async with prefect_client(transport) as client, asyncio.timeout(60):
+            asking = asyncio.create_task(client.request("GET", "/ready"))
+            while not slow.asked:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            transport.give_up()
+            with pytest.raises(PrefectUnavailableError, match=r"nothing within 0\.1 s"):
+                await asking
+            with pytest.raises(PrefectUnavailableError, match=r"nothing within 0\.1 s"):
+                await client.request("GET", "/ready")

@@ -14,6 +14,7 @@ from prefect.states import Crashed
 
 from athanore import names
 from athanore.errors import (
+    AthanoreError,
     BoardError,
     BoardUnavailableError,
     DispatchError,
@@ -64,6 +65,12 @@ class Sweep:
             self._asked.clear()
             try:
                 await look_once(self._prefect, self._app)
+            except AthanoreError as exc:
+                logger.warning(
+                    "The look after runs failed (%s); it is made again.",
+                    exc,
+                    extra={"action": "sweep_failed"},
+                )
             except Exception:
                 logger.exception(
                     "The look after runs failed; it is made again.",
