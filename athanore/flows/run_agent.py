@@ -35,6 +35,7 @@ from athanore.flows.ends import going_round, hooks, letting_go
 from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.ends.publishing import ApprovalNeededError
 from athanore.flows.provider_limits import Wait
+from athanore.flows.refused_claims import HELD, claim_is_held, why_not_claimed
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routing.routes import Route
@@ -214,6 +215,8 @@ class _Visit:
         try:
             if (busy := await refusals.no_label_slot(*where[:4], self._read)) is not None:
                 return await self._later(busy, min(self.route.poll_interval, _LABEL_PAUSE))
+            if held_why := await claim_is_held(self.app, self.run_log, self._read):
+                return await self._later(held_why, self.route.poll_interval, HELD)
             self._use(await agent_choice.with_agent(self.app, self.route, self._read))
         except AthanoreError as exc:
             return await self._not_claimed(exc)
@@ -356,8 +359,10 @@ class _Visit:
     async def _not_claimed(self, error: AthanoreError) -> State[None]:
         where = (self.client, self.app, self.route, self.run_log, self.task_id)
         ended = await refusals.not_claimed(*where, error, self.log)
-        held = refusals.failed_function(error)
-        return ended or await self._later(str(error), self.route.poll_interval, held)
+        if ended is not None:
+            return ended
+        why, held = await why_not_claimed(self.app, self.run_log, self._read, error, self.log)
+        return await self._later(why, self.route.poll_interval, held)
 
     async def _read(self) -> BoardTask:
         """The task before its claim, which a start reads from the board once."""

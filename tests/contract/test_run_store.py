@@ -48,7 +48,8 @@ from athanore.runs.kept.questions import Question
 from athanore.runs.port import NewRun, RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records.outputs import hand_in, handed_in
-from athanore.runs.records.record import has_moved_itself, note_move, record_of
+from athanore.runs.records.own_moves import has_moved_itself, note_move
+from athanore.runs.records.record import record_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App

@@ -31,7 +31,8 @@ from athanore.processes import identity
 from athanore.runs import clearing, store
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
-from athanore.runs.records.record import Holder, Start, has_moved_itself, note_move, record_of
+from athanore.runs.records.own_moves import has_moved_itself, note_move
+from athanore.runs.records.record import Holder, Start, record_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App

@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from athanore.api.prefect.link import PrefectLink
 from athanore.errors import PrefectUnavailableError
-from athanore.runs.records.record import note_move
+from athanore.runs.records.own_moves import note_move
 from athanore.runtime.background import tell_failure
 
 logger = logging.getLogger("athanore.api")
@@ -32,7 +32,7 @@ class Moves:
         self._later: set[asyncio.Task[None]] = set()
 
     async def note(self, run_id: UUID, start: int, target_queue: str) -> None:
-        """Note on an agent's run that it moves its task; see `runs.record.note_move`."""
+        """Note on an agent's run that it moves its task; see `own_moves.note_move`."""
         try:
             await self._write(run_id, start, target_queue)
         except PrefectUnavailableError:

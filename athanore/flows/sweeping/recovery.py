@@ -33,7 +33,8 @@ from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.clearing import ended_first, is_wished
 from athanore.runs.port import RunStore
-from athanore.runs.records.record import has_moved_itself, holder_of, record_of, result_of
+from athanore.runs.records.own_moves import has_moved_itself
+from athanore.runs.records.record import holder_of, record_of, result_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import starts

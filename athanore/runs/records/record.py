@@ -16,19 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
-from uuid import UUID, uuid4
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from pydantic import TypeAdapter, ValidationError
 
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
-from athanore.runs.port import RunStore
 from athanore.texts import is_finite
 
 SCHEMA = 1
 """The version of what is in the labels; a reader of another version keeps what it does not know."""
 
-_MOVED = "athanore-moved"
 _TOKEN = re.compile(r"athanore\.token\.([1-9]\d*)")
 _USED = re.compile(r"athanore\.used\.(0|[1-9]\d*)\.(.+)", re.DOTALL)
 _USAGE = re.compile(r"athanore\.usage\.(.+)", re.DOTALL)
@@ -110,7 +107,9 @@ class RunRecord:
         poll: the id of the poll that found the task.
         route: what the end of the run needs of its route (`route_record`); "" before any start.
         labels: the labels of its task that a limit counts, as JSON; see `capacity.label_caps`.
-        held: the option whose function failed, so that the last start had no agent.
+        held: the option whose function failed, so that the last start had no agent; `claim` where
+            the board has refused the claim more than once.
+        refused_claim: what of, as JSON; see `RefusedClaim`.
         session: what the agent of a later start may go on with, as JSON; "" for nothing.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
@@ -146,6 +145,7 @@ class RunRecord:
     route: str = _label("route", "")
     labels: str = _label("labels", "")
     held: str = _label("held", "")
+    refused_claim: str = _label("refused-claim", "")
     session: str = _label("session", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)
@@ -383,18 +383,3 @@ def result_of(run: FlowRun) -> AgentResult | None:
     """What the run's current attempt came to, if that was noted before its worker was lost."""
     record = record_of(run)
     return record.result if record.is_of_count(run.run_count) else None
-
-
-async def note_move(prefect: RunStore, run_id: UUID, start: int, queue_name: str) -> None:
-    """Note that the agent of a run moves its task itself.
-
-    Args:
-        start: the number of the start that it belongs to.
-    """
-    await prefect.note(run_id, f"{_MOVED}-{start}-{uuid4()}", queue_name)
-
-
-async def has_moved_itself(prefect: RunStore, run: FlowRun) -> bool:
-    """Tell whether the agent of this start of a run has moved its task itself."""
-    prefix = f"{_MOVED}-{record_of(run).starts}-"
-    return await prefect.has_note(run.id, prefix)

@@ -184,6 +184,10 @@ class RunLog:
         record = self.record
         await self._write(replace(record, claim_start=record.starts + 1))
 
+    async def claim_refused(self, refused: str) -> None:
+        """Note what the board has refused at the claim; see `RefusedClaim`."""
+        await self._write(replace(self.record, refused_claim=refused))
+
     async def counts_for(self, labels: str) -> None:
         """Note for which limited labels the run counts; see `capacity.label_caps`."""
         await self._write(replace(self.record, labels=labels))

@@ -39,7 +39,8 @@ class Kind(StrEnum):
     """A task whose pull request failed again after `max_reactions`."""
 
     HELD = "held"
-    """A task that has no agent, because a function of the app's code failed on it."""
+    """A task that has no agent, because a function of the app's code failed on it, or because the
+    board has refused its claim twice."""
 
     BROKEN_ENTRY = "broken-entry"
     """A card that cannot be read, and is left alone."""

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from typing import NamedTuple
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -14,7 +13,6 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
-from athanore.agent_adapters.common.by_task import depends_on_task
 from athanore.runs.capacity import pausing
 from athanore.runs.capacity.fleet import Fleet, living, read_fleet
 from athanore.runs.capacity.pausing import OwnPause
@@ -49,7 +47,8 @@ class Machinery:
     with it all routes. `unserved` says of a route, by its name, why no worker
     takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
     `asked` is what agents have asked, and nobody has answered.
-    `held` are the runs that wait because a function of the app's code failed on their tasks.
+    `held` are the runs that wait because a function of the app's code failed on their tasks, or the
+    board has refused their claims.
     `given_up` are the pull requests that agents go on with no more (`max_reactions`).
     """
 
@@ -90,18 +89,13 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
         asked=tuple(await open_questions(prefect, app)),
-        held=await _held(prefect, app, routes),
+        held=await _held(prefect, app),
         given_up=await _given_up(prefect, app, routes),
     )
 
 
-async def _held(prefect: RunStore, app: App, routes: Routes) -> tuple[FlowRun, ...]:
-    """The runs whose last start had no agent, because a function of the code failed on the task."""
-    default = app.dispatcher.default_agent
-    agents = [(k.route.agent or default, k.route.fallback_agent) for k in routes.values()]
-    may_fail = any(k.route.match for k in routes.values())
-    if not may_fail and not any(map(depends_on_task, chain.from_iterable(agents))):
-        return ()
+async def _held(prefect: RunStore, app: App) -> tuple[FlowRun, ...]:
+    """The runs whose last start had no agent, for a reason that a person has to mend."""
     query = RunQuery(
         tags=[names.app_tag(app.name), names.AGENT_TAG],
         states=[StateType.SCHEDULED],

@@ -31,6 +31,7 @@ _NO_CARE = NOBODYS_WISH | {StateName.STOPPED, StateName.MOVED_AWAY, StateName.RE
 _MOST = 200
 """How many tasks are asked about at most: each is a call of the app's code."""
 
+_MEND_CLAIM = "Mend what the board refuses, or change the card. It is tried again by itself."
 _MEND = (
     "Mend the function of {option}= and start the app anew (or: athanore reload), or change the "
     "card. It is tried again by itself."
@@ -180,7 +181,7 @@ def _asked(question: Question) -> NeedsPerson:
 def _held(run: FlowRun) -> NeedsPerson:
     option = record_of(run).held
     says = (run.state.message if run.state else "") or "A task is held."
-    mend = _MEND.format(option=option)
+    mend = _MEND_CLAIM if option == "claim" else _MEND.format(option=option)
     return NeedsPerson(
         Kind.HELD, says, mend, names.task_of(run.tags), names.route_of(run.parameters)
     )
