@@ -19,6 +19,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from athanore.http_client import accounts
 from tests import postgres
 from tests.gates import Gates
 from tests.postgres import POSTGRESQL, SQLITE
@@ -99,6 +100,12 @@ def prefect_api(prefect_servers: Servers, database: str) -> str:
     if database == POSTGRESQL:
         postgres.require()
     return prefect_servers.url(database)
+
+
+@pytest.fixture(autouse=True)
+def no_limit_stays() -> None:
+    """Forget the limits that clients share: the servers of tests begin anew with each test."""
+    accounts._known.clear()  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture(autouse=True)

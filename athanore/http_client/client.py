@@ -19,17 +19,17 @@ import httpx
 
 from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError
 from athanore.errors import reason as said_by
+from athanore.http_client.accounts import account_at
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
-from athanore.http_client.limits import RateLimit
 from athanore.http_client.proxies import by_way_of, proxy_for
-from athanore.http_client.quotas import Quotas
 from athanore.http_client.retries import NOT_SENT, READ, RetryingTransport, may_be_done
 from athanore.models import Quota
 
 # Servers close idle connections; a write on one that is closing could not be repeated.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=2)
 _CONNECT_SECONDS: Final = 5
+_CREDENTIALS: Final = ("Authorization", "X-Api-Key")
 
 type Parameters = Mapping[str, str | int]
 
@@ -57,6 +57,9 @@ class HttpClient:
         unclear: the statuses, of those from 500 on, after which a write may have been done; by
             default all of them. After the others nothing was changed.
         auth: puts a credential on each request, where it is not always the same.
+        account: whose requests the server counts together, where that is not told by the
+            credential in the headers. Clients of the process with the same one share what is
+            known of its limits.
     """
 
     def __init__(
@@ -72,11 +75,14 @@ class HttpClient:
         repeatable: Collection[str] = ("GET",),
         unclear: Collection[int] = range(500, 600),
         auth: httpx.Auth | None = None,
+        account: str = "",
     ) -> None:
         self.server = server
         self.url = without_login(url)
-        self.rate_limit = RateLimit(server)
-        self.quotas = Quotas()
+        told = account or next((headers[name] for name in _CREDENTIALS if name in headers), "")
+        self._account = account_at(server, url, told)
+        self.rate_limit = self._account.rate_limit
+        self.quotas = self._account.quotas
         self._limited = limited
         self._quota = quota
         self._unclear = unclear

@@ -62,6 +62,7 @@ class GitHubClient:
             limited=limit_in,
             quota=quotas_in,
             auth=credential.auth,
+            account=credential.account,
         )
         self.quotas = self._http.quotas
 

@@ -31,6 +31,11 @@ class Credential(Protocol):
         ...
 
     @property
+    def account(self) -> str:
+        """Whose requests GitHub counts together. It is a secret."""
+        ...
+
+    @property
     def is_app(self) -> bool:
         """Whether it is an app's, which is no user, and cannot be assigned."""
         ...
@@ -83,6 +88,11 @@ class PersonalToken:
     def __init__(self, token: str) -> None:
         self._token = token
         self.auth: httpx.Auth = _Bearer(token)
+
+    @property
+    def account(self) -> str:
+        """The token, for whose owner GitHub counts."""
+        return self._token
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -43,6 +43,7 @@ class GitHubGraphQL(GraphQL):
             limited=_limit_in,
             quota=quotas_in,
             auth=credential.auth,
+            account=credential.account,
         )
         self.quotas = self._client.quotas
         super().__init__(self._client, address, _translated)

@@ -211,6 +211,11 @@ class Installation:
         self._ends = self._due = float("-inf")
 
     @property
+    def account(self) -> str:
+        """The installation, which has limits of its own, whichever token it works with."""
+        return f"{self._app.id} {self._app.installation or ' '.join(self._places)}"
+
+    @property
     def secrets(self) -> frozenset[str]:
         """The app's key, and the token of the hour."""
         return self._app.secrets | ({self._token} if self._token else frozenset[str]())
