@@ -57,6 +57,10 @@ class Task:
     checklist) may be empty on tasks from `get_ready_tasks`; `get_task` fills them. `blocked_by`
     has the ids of the tasks that are to end first, where the board knows of such relations. `url`
     is the task's page on the board, for people; None where the adapter knows none.
+
+    The rest is None where the board does not say it: `author` is who made the task, as comments
+    name people; `priority` is the board's own word (`High`); `created_at` and `updated_at` have
+    their time zone.
     """
 
     id: str
@@ -69,6 +73,10 @@ class Task:
     tasks: tuple[ChecklistItem, ...] = ()
     blocked_by: tuple[str, ...] = ()
     url: str | None = None
+    author: str | None = None
+    priority: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,10 @@ class TaskSummary(BaseModel):
     labels: list[str]
     assignees: list[str]
     url: str | None = Field(description="Its page on the board; null where it has none.")
+    author: str | None = Field(description="Who made it; null where the board does not say it.")
+    priority: str | None = Field(description="The board's own word, such as `High`; or null.")
+    created_at: datetime | None = Field(description="When it was made, where the board says it.")
+    updated_at: datetime | None = Field(description="When it was changed last, where it says it.")
 
 
 class ListedTaskModel(TaskSummary):
@@ -333,6 +337,10 @@ def summary_of(task: models.Task) -> TaskSummary:
         labels=list(task.labels),
         assignees=list(task.assignees),
         url=task.url,
+        author=task.author,
+        priority=task.priority,
+        created_at=task.created_at,
+        updated_at=task.updated_at,
     )
 
 

@@ -174,4 +174,8 @@ def _task_fields(task: Task) -> dict[str, object]:
         "labels": task.labels,
         "assignees": task.assignees,
         "url": task.url,
+        "author": task.author,
+        "priority": task.priority,
+        "created_at": plain(task.created_at),
+        "updated_at": plain(task.updated_at),
     }

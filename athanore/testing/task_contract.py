@@ -100,6 +100,11 @@ class TaskContract:
         assert task.description == "It crashes."
         assert task.labels == (self.labels[0],)
         assert task.assignees == (self.assignees[0],)
+        looked = adapter.get_task(task.id)
+        told, said = ((t.url, t.author, t.priority, t.created_at) for t in (task, looked))
+        assert told == said
+        times = (task.created_at, task.updated_at, looked.updated_at)
+        assert all(time is None or time.tzinfo is not None for time in times)
 
     def test_ready_tasks_of_an_unknown_queue_are_an_error_that_names_the_queues(
         self, adapter: QueueAdapter

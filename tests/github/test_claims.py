@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -18,6 +19,7 @@ from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github.adapter import GitHubAdapter
 from athanore.queue_adapters.github.several import GitHubRepositories
 from athanore.testing.doubles.github import GitHubDouble
+from athanore.testing.doubles.github.server import BOT, PERSON
 from athanore.testing.queue_contract import at_once
 
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
@@ -169,6 +171,15 @@ def test_a_task_says_where_its_issue_is(github: GitHubDouble, adapter: GitHubAda
     (task,) = adapter.get_ready_tasks([TODO])
     assert task.url == row["html_url"]
     assert claim(adapter, task.id).url == adapter.get_task(task.id).url == row["html_url"]
+
+
+def test_a_task_says_who_made_it_and_when(github: GitHubDouble, adapter: GitHubAdapter) -> None:
+    row = github.issue("a", LABEL[TODO])
+    github.state.add_comment(row, BOT, "said since")
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert (task.author, task.priority) == (PERSON, None)
+    assert task.created_at == datetime.fromisoformat(row["created_at"])
+    assert task.updated_at == datetime.fromisoformat(row["updated_at"])
 
 
 def test_a_pull_request_is_no_task(github: GitHubDouble, adapter: GitHubAdapter) -> None:

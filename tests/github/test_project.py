@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -22,6 +23,7 @@ from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github import GitHubProjectBoard
 from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
 from athanore.testing.doubles.github import GitHubDouble, github_double
+from athanore.testing.doubles.github.server import PERSON
 from athanore.testing.doubles.github.state import Row
 from athanore.testing.doubles.wire import Kind
 from tests.github.described import Description
@@ -52,6 +54,16 @@ def adapter(github: GitHubDouble) -> Iterator[GitHubProjectAdapter]:
     adapter = github.project_board(closes=[DONE]).create_adapter()
     yield adapter
     adapter.close()
+
+
+def test_a_task_says_who_made_its_issue_and_when(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    row = card(github, "a")
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task.author == PERSON
+    assert task.created_at == datetime.fromisoformat(row["created_at"])
+    assert task.updated_at == datetime.fromisoformat(row["updated_at"])
 
 
 def card(github: GitHubDouble, title: str, column: str | None = TODO) -> Row:

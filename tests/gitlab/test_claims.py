@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -44,6 +44,9 @@ def test_a_claim_is_one_write_between_lock_and_release_and_touches_no_other_labe
     assert gitlab.state.awards[issue] == []
     assert gitlab.labels(issue) == [LABEL[PROGRESS], "bug", "new", "urgent"]
     assert task.url == row["web_url"]
+    assert (task.author, task.priority) == (PERSON, None)
+    assert task.created_at == datetime.fromisoformat(row["created_at"])
+    assert task.updated_at == datetime.fromisoformat(row["updated_at"])
 
 
 def test_of_claims_of_several_processes_at_once_one_wins(gitlab: GitLabDouble, issue: int) -> None:

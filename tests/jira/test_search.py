@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from athanore.queue_adapters.jira.adapter import JiraAdapter
 from athanore.queue_adapters.jira.webhook import Deliveries
 from athanore.queue_adapters.tracker import picture
 from athanore.testing.doubles.jira import JiraDouble
+from athanore.testing.doubles.jira.server import PERSON
 
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
 SECRET = "secret-of-the-webhook"
@@ -50,6 +51,17 @@ def test_a_poll_is_one_request_and_a_thousand_issues_are_ten(
     jira.log.clear()
     assert len(adapter.get_ready_tasks([TODO])) == 1_000
     assert jira.log == ["POST /search/jql"]
+
+
+def test_a_task_says_who_made_it_how_urgent_it_is_and_when(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    fields = jira.issue("a", TODO)["fields"]
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task == adapter.get_task(task.id)
+    assert (task.author, task.priority) == (PERSON, "Medium")
+    assert task.created_at == datetime.fromisoformat(fields["created"])
+    assert task.updated_at == datetime.fromisoformat(fields["updated"])
 
 
 def test_a_claim_is_ten_requests_and_a_move_four(jira: JiraDouble, adapter: JiraAdapter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -20,6 +20,7 @@ from athanore.queue_adapters.linear import LinearBoard
 from athanore.queue_adapters.linear.adapter import LinearAdapter
 from athanore.queue_adapters.tracker.picture import MAX_AGE, OWN_COUNTS
 from athanore.testing.doubles.linear import LinearDouble
+from athanore.testing.doubles.linear.server import PERSON
 from tests.linear.conftest import Clock
 
 TODO, PROGRESS, REVIEW, DONE = "Todo", "In Progress", "In Review", "Done"
@@ -29,12 +30,17 @@ def test_an_issue_is_a_task_with_all_that_linear_knows_of_it(
     linear: LinearDouble, adapter: LinearAdapter
 ) -> None:
     first = linear.issue("Fix crash", TODO, "It crashes.\n\n- [ ] reproduce\n- [x] log")
+    first["priority"] = 2.0
     other, done = linear.issue("Before that", PROGRESS), linear.issue("Long ago", DONE)
     linear.state.block(other, first)
     linear.state.block(done, first)
     (task,) = adapter.get_ready_tasks([TODO])
     assert (task.id, task.name) == (first["id"], "ENG-1 Fix crash")
     assert task.url == "https://linear.test/acme/issue/ENG-1"
+    assert (task.author, task.priority) == (PERSON, "High")
+    assert task.created_at == datetime.fromisoformat(first["createdAt"])
+    assert task.updated_at == datetime.fromisoformat(first["updatedAt"])
+    assert adapter.get_task(other["id"]).priority is None
     assert [(item.name, item.is_completed) for item in task.tasks] == [
         ("reproduce", False),
         ("log", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from threading import Barrier
 from types import SimpleNamespace
 
@@ -36,6 +37,13 @@ def test_closed_archived_and_trashed_cards_are_not_ready(
     assert adapter.get_task(cards["archived"]["id"]).queue_name == "P.B.[archive]"
     adapter.move_task(cards["trashed"]["id"], TODO)
     assert [task.name for task in adapter.get_ready_tasks([TODO])] == ["open", "trashed"]
+
+
+def test_a_task_says_who_made_its_card_and_when(planka: Server, adapter: PlankaAdapter) -> None:
+    card = planka.card("Todo", "a")
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task.author == adapter.get_task(card["id"]).author == planka.admin["name"]
+    assert task.created_at == datetime.fromisoformat(card["createdAt"])
 
 
 def test_a_card_that_is_closed_in_an_open_list_is_not_ready(

@@ -182,6 +182,16 @@ def test_checklist_is_read_in_all_its_spellings(path: Path) -> None:
         ("comments", [{"text": "x", "created_at": "soon"}], "comments", (Comment("x"),)),
         ("comments", [{"author": 3}], "comments", (Comment("", "3"),)),
         ("tasks", {"name": "one"}, "tasks", (ChecklistItem("one"),)),
+        ("author", "ada", "author", "ada"),
+        ("author", "", "author", None),
+        ("priority", 1, "priority", "1"),
+        (
+            "created_at",
+            "2025-01-02T03:04:05Z",
+            "created_at",
+            datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC),
+        ),
+        ("updated_at", "yesterday", "updated_at", None),
     ],
 )
 def test_what_people_write_is_read_leniently(

@@ -26,6 +26,7 @@ from athanore.services.showing.views import Explained, LogLine, LogPage, WholeTa
 from athanore.texts import as_json
 
 if TYPE_CHECKING:
+    from athanore.models import Task
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
 
@@ -59,6 +60,8 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
     say(f"in {seen.queue_name!r}" + "".join(f", {a}" for a in seen.assignees))
     if seen.url:
         say(seen.url)
+    if said := _of_the_board(seen):
+        say(said)
     if seen.labels:
         say(f"labels: {', '.join(seen.labels)}")
     if seen.description:
@@ -91,6 +94,15 @@ def show(task: TaskId, /, *, app: AppOption = None, json: AsJson = False) -> Non
         say(runs[0].url, "dim")
     if whole.waits_for:
         say(waits_for(whole.waits_for, whole.until))
+
+
+def _of_the_board(task: Task) -> str:
+    """Who made a task, when, and how urgent it is, as far as the board says it."""
+    made = f"by {task.author}" if task.author else ""
+    if task.created_at is not None:
+        made += f"{' ' if made else ''}on {task.created_at:%Y-%m-%d}"
+    urgency = f"priority: {task.priority}" if task.priority else ""
+    return ", ".join(filter(None, (made, urgency)))
 
 
 @typed_task

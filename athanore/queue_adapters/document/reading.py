@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import reprlib
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from athanore.models import ChecklistItem, Comment, Task
+from athanore.queue_adapters.times import time_of
 
 type JsonObject = dict[str, Any]
 
@@ -50,6 +50,10 @@ def summary_of(queue_name: str, raw: JsonObject) -> Task:
         labels=strings_of(raw.get("labels")),
         assignees=strings_of(raw.get("assignees")),
         blocked_by=strings_of(raw.get("blocked_by")),
+        author=text_of(raw.get("author")) or None,
+        priority=text_of(raw.get("priority")) or None,
+        created_at=time_of(raw.get("created_at")),
+        updated_at=time_of(raw.get("updated_at")),
     )
 
 
@@ -81,15 +85,6 @@ def checklist_item_of(raw: object) -> ChecklistItem:
         is_completed=any(fields.get(key) is True for key in DONE_KEYS),
         id=id_of(fields) or None,
     )
-
-
-def time_of(value: object) -> datetime | None:
-    """A time in ISO 8601; without a zone it counts as UTC, and what is no time as none."""
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 def items_of(value: object) -> list[Any]:

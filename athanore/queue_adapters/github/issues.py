@@ -11,6 +11,7 @@ from typing import cast
 from athanore.errors import TaskNotFoundError
 from athanore.models import Comment, Task
 from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
@@ -40,6 +41,7 @@ class Issue:
     created_at: str = ""
     blocked_by: int = 0
     parts: int = 0
+    author: str | None = None
 
     @property
     def id(self) -> str:
@@ -72,6 +74,9 @@ class Issue:
             tuple(comments),
             checklist(self.body),
             url=self.url,
+            author=self.author,
+            created_at=time_of(self.created_at),
+            updated_at=time_of(self.updated_at),
         )
 
 
@@ -133,6 +138,7 @@ def parse(row: Json) -> Issue:
         str(row.get("created_at") or ""),
         int(mapping(row.get("issue_dependencies_summary")).get("blocked_by") or 0),
         int(mapping(row.get("sub_issues_summary")).get("total") or 0),
+        mapping(row.get("user")).get("login"),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.gitlab.texts import TEXTS
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
@@ -33,6 +34,8 @@ class Issue:
     url: str | None = None
     moved_to: int | None = None
     blocked_by: tuple[str, ...] = ()
+    author: str | None = None
+    created_at: str = ""
 
     @property
     def id(self) -> str:
@@ -66,6 +69,9 @@ class Issue:
             checklist(self.body),
             blocked_by=self.blocked_by,
             url=self.url,
+            author=self.author,
+            created_at=time_of(self.created_at),
+            updated_at=time_of(self.updated_at),
         )
 
 
@@ -95,6 +101,8 @@ def parse(row: Json) -> Issue:
         str(row["updated_at"]),
         row.get("web_url"),
         row.get("moved_to_id"),
+        author=mapping(row.get("author")).get("username"),
+        created_at=str(row.get("created_at") or ""),
     )
 
 

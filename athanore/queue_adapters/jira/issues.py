@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.jira import texts
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 
@@ -19,6 +20,9 @@ FIELDS: Final = (
     "status",
     "labels",
     "assignee",
+    "reporter",
+    "priority",
+    "created",
     "updated",
     "issuelinks",
     "project",
@@ -45,6 +49,9 @@ class Issue:
     url: str
     blocked_by: tuple[str, ...] = ()
     is_open: bool = True
+    author: str | None = None
+    priority: str | None = None
+    created_at: str = ""
 
     def looks_like(self, other: object) -> bool:
         """Tell whether another state of the issue differs in nothing that we write."""
@@ -68,6 +75,10 @@ class Issue:
             checklist(self.body),
             blocked_by=self.blocked_by,
             url=self.url,
+            author=self.author,
+            priority=self.priority,
+            created_at=time_of(self.created_at),
+            updated_at=time_of(self.updated_at),
         )
 
 
@@ -96,6 +107,9 @@ def parse(row: Json, site: str) -> Issue:
         str(fields.get("updated") or ""),
         f"{site}/browse/{key}",
         tuple(_blockers(fields.get("issuelinks") or [])),
+        author=name_of(fields.get("reporter")),
+        priority=mapping(fields.get("priority")).get("name"),
+        created_at=str(fields.get("created") or ""),
     )
 
 

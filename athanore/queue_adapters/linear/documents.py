@@ -6,9 +6,10 @@ from typing import Final
 
 _CARD: Final = """
 fragment Card on Issue {
-  id identifier title description url priority sortOrder updatedAt
+  id identifier title description url priorityLabel sortOrder createdAt updatedAt
   archivedAt trashed snoozedUntilAt labelIds
   team { id } state { id type } assignee { id displayName } delegate { id displayName }
+  creator { displayName }
   inverseRelations(first: 20) { nodes { type issue { id state { type } } } }
 }"""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from athanore.models import Comment, Task
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.checklists import checklist
 from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts
@@ -30,6 +31,8 @@ TEXTS: Final = Texts(
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,9}-[1-9][0-9]{0,8}")
 _MOST_LABELS: Final = 100
+
+_NO_PRIORITY: Final = "No priority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class Issue:
     updated_at: str
     is_open: bool
     is_kept: bool
+    author: str | None
+    priority: str | None
+    created_at: str
 
     def looks_like(self, other: object) -> bool:
         """Tell whether another state of the issue differs in nothing that we write."""
@@ -73,6 +79,10 @@ class Issue:
             checklist(self.description),
             self.blockers,
             self.url,
+            self.author,
+            self.priority,
+            time_of(self.created_at),
+            time_of(self.updated_at),
         )
 
     def _written(self) -> tuple[object, ...]:
@@ -133,6 +143,9 @@ def parse(row: Json) -> Issue:
         and row["state"]["type"] not in CLOSED
         and not (snoozed and datetime.fromisoformat(snoozed) > datetime.now(UTC)),
         is_kept,
+        mapping(row["creator"]).get("displayName"),
+        None if row["priorityLabel"] == _NO_PRIORITY else str(row["priorityLabel"]),
+        str(row["createdAt"]),
     )
 
 

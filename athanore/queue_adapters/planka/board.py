@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from athanore.errors import InvalidTaskError
 from athanore.models import ChecklistItem, Comment, Task
 from athanore.queue_adapters.planka.texts import TEXTS
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json
 
 logger = logging.getLogger(__name__)
@@ -139,6 +140,9 @@ class Board:
             comments=comments,
             tasks=tuple(hung.checklists.get(card_id, ())),
             url=f"{self.site}/cards/{card_id}",
+            author=names.get(card.get("creatorUserId") or ""),
+            created_at=time_of(card.get("createdAt")),
+            updated_at=time_of(card.get("updatedAt")),
         )
 
     def label_ids(self, wanted: Iterable[str]) -> list[str]:

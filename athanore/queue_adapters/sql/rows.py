@@ -17,9 +17,9 @@ from athanore.queue_adapters.document.reading import (
     checklist_item_of,
     items_of,
     strings_of,
-    time_of,
 )
 from athanore.queue_adapters.sql import schema
+from athanore.queue_adapters.times import time_of
 from athanore.texts import is_storable, storable
 
 LONGEST_NAME = 500

@@ -255,16 +255,17 @@ def _models() -> ModuleType:
 def _task(data: dict[str, Any]) -> Any:
     models = _models()
     comments = [
-        models.Comment(
-            c["text"],
-            c["author"],
-            c["created_at"] and datetime.fromisoformat(c["created_at"]["at"]),
-        )
-        for c in data["comments"]
+        models.Comment(c["text"], c["author"], _time(c["created_at"])) for c in data["comments"]
     ]
     items = [models.ChecklistItem(**item) for item in data["tasks"]]
     lists = {k: tuple(data[k]) for k in ("labels", "assignees")}
-    return models.Task(**{**data, **lists, "comments": tuple(comments), "tasks": tuple(items)})
+    times = {k: _time(data[k]) for k in ("created_at", "updated_at")}
+    parts = {"comments": tuple(comments), "tasks": tuple(items)}
+    return models.Task(**{**data, **lists, **times, **parts})
+
+
+def _time(value: dict[str, str] | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value["at"])
 
 
 def main() -> None:

@@ -35,6 +35,10 @@ _SAMPLE = Task(
     comments=(Comment("A comment.", "somebody", datetime(2026, 1, 1, tzinfo=UTC)),) * _MANY,
     tasks=(ChecklistItem("An item", True, "1"),) * _MANY,
     url="https://board.example.com/tasks/1",
+    author="somebody",
+    priority="High",
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    updated_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
 
 

@@ -25,7 +25,7 @@ MAX_AGE: Final = timedelta(minutes=5)
 """How long the columns are believed; one that is not known has them read anew."""
 
 _ISSUE: Final = f"""
-fragment Content on Issue {{ id number title body url state updatedAt
+fragment Content on Issue {{ id number title body url state createdAt updatedAt author {{ login }}
   repository {{ nameWithOwner }} labels(first: 50) {{ nodes {{ name }} }}
   assignees(first: 10) {{ nodes {{ login }} }} {BLOCKED_BY} }}"""
 
@@ -246,6 +246,8 @@ class Project:
                 content["state"] == "OPEN",
                 str(content["updatedAt"]),
                 str(content["url"]),
+                created_at=str(content["createdAt"]),
+                author=mapping(content["author"]).get("login"),
             )
             return Item(
                 self.ids.of(repository, issue.number),

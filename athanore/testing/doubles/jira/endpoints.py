@@ -121,7 +121,7 @@ def create_issue(call: Call) -> Answer:
     if fields["project"]["key"] != state.key or not state.is_visible:
         raise invalid("project", "valid project is required")
     first = next(iter(state.statuses))
-    row = state.add_issue(str(fields.get("summary") or ""), first)
+    row = state.add_issue(call.account.name, str(fields.get("summary") or ""), first)
     try:
         if "description" in fields:
             state.set_fields(row, {"description": fields["description"]})

@@ -74,7 +74,7 @@ class JiraDouble:
     def issue(self, summary: str, status: str, *labels: str) -> Row:
         """Have a person make an issue."""
         with self.wire.lock:
-            return self.state.add_issue(summary, status, labels)
+            return self.state.add_issue(PERSON, summary, status, labels)
 
     def status(self, key: str) -> str:
         """The status of an issue as it is now."""

@@ -151,8 +151,10 @@ class State:
             raise not_found()
         return found
 
-    def add_issue(self, summary: str, status: str, labels: Iterable[str] = ()) -> Row:
-        """Have an issue."""
+    def add_issue(
+        self, reporter: str, summary: str, status: str, labels: Iterable[str] = ()
+    ) -> Row:
+        """Somebody, told by the display name, makes an issue."""
         number = self.new_id()
         key = f"{self.key}-{len(self.issues) + 1}"
         _check({"summary": summary})
@@ -162,6 +164,8 @@ class State:
             "status": self.statuses[status],
             "labels": list(labels),
             "assignee": None,
+            "reporter": self.users[reporter],
+            "priority": {"id": "3", "name": "Medium"},
             "issuelinks": [],
             "project": {"id": "10000", "key": self.key, "name": self.key},
             "created": self.time(),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from athanore.testing.doubles.graphql import Json, Resolver, connection
 from athanore.testing.doubles.linear.state import Row, State, invalid, not_found, refused
+
+_PRIORITIES: Final = ("No priority", "Urgent", "High", "Medium", "Low")
 
 
 def resolvers(state: State) -> dict[str, Resolver]:
@@ -21,6 +23,7 @@ def resolvers(state: State) -> dict[str, Resolver]:
         "User.isMe": lambda row, _: row["displayName"] == state.me,
         "Team.states": lambda _, a: _page(_alive(state.states.values()), a),
         "Team.members": lambda _, a: _page(list(state.users.values()), a),
+        "Issue.priorityLabel": lambda row, _: _PRIORITIES[int(row["priority"])],
         "Issue.comments": lambda row, a: _page(_comments(state, row), a),
         "Issue.inverseRelations": lambda row, a: _page(_blocking(state, row), a),
         "Mutation.issueCreate": _mutation(state, _issue_create),
@@ -112,7 +115,7 @@ def _mutation(state: State, change: Callable[[State, Json], Json]) -> Resolver:
 def _issue_create(state: State, told: Json) -> Json:
     if told["input"]["teamId"] != state.team["id"]:
         raise not_found("Team")
-    return {"issue": state.add_issue(told["input"])}
+    return {"issue": state.add_issue(told["input"], state.me)}
 
 
 def _issue_update(state: State, told: Json) -> Json:

@@ -72,7 +72,7 @@ class LinearDouble:
         """Have a person make an issue."""
         with self.wire.lock:
             values = {"title": title, "stateId": self.state.state(queue)["id"]}
-            return self.state.add_issue({**values, "description": description})
+            return self.state.add_issue({**values, "description": description}, PERSON)
 
     def move(self, issue: str, queue: str) -> None:
         """Have a person move an issue."""

@@ -174,8 +174,8 @@ class State:
         """Have reads tell what is so."""
         self._lagging = None
 
-    def add_issue(self, values: Row) -> Row:
-        """Make an issue, at the top of its state if nothing else is said."""
+    def add_issue(self, values: Row, creator: str) -> Row:
+        """Somebody makes an issue, at the top of its state if nothing else is said."""
         check_id(values.get("id"), self.issues)
         self._last_number += 1
         now = self.time()
@@ -199,6 +199,7 @@ class State:
             "state": None,
             "assignee": None,
             "delegate": None,
+            "creator": self.user(creator),
         }
         self._fill(row, {k: v for k, v in values.items() if k not in ("id", "teamId")})
         if not row["title"].strip():
