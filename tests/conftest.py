@@ -105,7 +105,7 @@ def prefect_api(prefect_servers: Servers, database: str) -> str:
 @pytest.fixture(autouse=True)
 def no_limit_stays() -> None:
     """Forget the limits that clients share: the servers of tests begin anew with each test."""
-    accounts._known.clear()  # pyright: ignore[reportPrivateUsage]
+    accounts.of_this_process.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
@@ -351,7 +352,8 @@ class _Visit:
         await self.run_log.give_back(held=held)
         due = self.app.clock.now() + delay
         self.app.local_runs.wake(due)
-        self.log.info("Waiting: %s", why, extra={"action": "run_waits"})
+        level = logging.INFO if self.app.noted.waits_anew(self.run.id, why) else logging.DEBUG
+        self.log.log(level, "Waiting: %s", why, extra={"action": "run_waits"})
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
         state.message = why
         return state

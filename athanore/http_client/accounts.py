@@ -24,23 +24,36 @@ class Account:
     quotas: Quotas
 
 
-_lock: Final = threading.Lock()
-_known: Final[WeakValueDictionary[tuple[str, str], Account]] = WeakValueDictionary()
+class Accounts:
+    """Those that the clients of a process use; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: WeakValueDictionary[tuple[str, str], Account] = WeakValueDictionary()
+
+    def at(self, server: str, url: str, credential: str) -> Account:
+        """The account of a credential; the same one as long as any client uses it.
+
+        Args:
+            server: what the server is called in messages.
+            url: the address whose requests are counted together.
+            credential: who asks, of which a digest is kept; "" for an account that nobody else
+                uses.
+        """
+        if not credential:
+            return Account(RateLimit(server), Quotas())
+        key = url.rstrip("/").lower(), hashlib.sha256(credential.encode()).hexdigest()
+        with self._lock:
+            account = self._known.get(key)
+            if account is None:
+                account = self._known[key] = Account(RateLimit(server), Quotas())
+            return account
+
+    def forget(self) -> None:
+        """Let clients that are made from now on share nothing with earlier ones."""
+        with self._lock:
+            self._known.clear()
 
 
-def account_at(server: str, url: str, credential: str) -> Account:
-    """The account of a credential; the same one as long as any client uses it.
-
-    Args:
-        server: what the server is called in messages.
-        url: the address whose requests are counted together.
-        credential: who asks, of which a digest is kept; "" for an account that nobody else uses.
-    """
-    if not credential:
-        return Account(RateLimit(server), Quotas())
-    key = url.rstrip("/").lower(), hashlib.sha256(credential.encode()).hexdigest()
-    with _lock:
-        account = _known.get(key)
-        if account is None:
-            account = _known[key] = Account(RateLimit(server), Quotas())
-        return account
+of_this_process: Final = Accounts()
+"""Adapters are made by users, and know neither of each other nor of an app."""

@@ -19,7 +19,7 @@ import httpx
 
 from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError
 from athanore.errors import reason as said_by
-from athanore.http_client.accounts import account_at
+from athanore.http_client import accounts
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
 from athanore.http_client.proxies import by_way_of, proxy_for
@@ -80,7 +80,7 @@ class HttpClient:
         self.server = server
         self.url = without_login(url)
         told = account or next((headers[name] for name in _CREDENTIALS if name in headers), "")
-        self._account = account_at(server, url, told)
+        self._account = accounts.of_this_process.at(server, url, told)
         self.rate_limit = self._account.rate_limit
         self.quotas = self._account.quotas
         self._limited = limited

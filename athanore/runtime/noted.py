@@ -8,6 +8,8 @@ from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
+_MOST_WAITS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -36,6 +38,7 @@ class Noted:
         refused: by route, that the board refuses its claims.
         comments_due: by question, when the comments on its card are read again.
         prefect_ids: by address, what tells one Prefect from another.
+        waits: by run, why its last start had to wait, as it was said.
     """
 
     monotonic: Callable[[], float] = monotonic
@@ -52,3 +55,13 @@ class Noted:
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
     comments_due: dict[str, float] = field(default_factory=dict[str, float])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])
+    waits: dict[UUID, str] = field(default_factory=dict[UUID, str])
+
+    def waits_anew(self, run_id: UUID, why: str) -> bool:
+        """Note why a start has to wait; True unless the one before had to for the same reason."""
+        if self.waits.get(run_id) == why:
+            return False
+        if len(self.waits) >= _MOST_WAITS:  # most of these have had their turn since
+            self.waits.clear()
+        self.waits[run_id] = why
+        return True

@@ -64,3 +64,12 @@ def test_a_task_whose_claim_is_refused_twice_is_held_until_it_changes(prefect_ap
         it.in_queue(task_id, "Done")
         assert board.asked == [task_id] * 3
         wait_until("nothing needs a person", lambda: not status()["needs_person"])
+
+        def told() -> list[str]:
+            ids = {"flow_run_id": {"any_": [it.prefect.run(task_id)["id"]]}}
+            wanted = {"logs": {**ids, "level": {"ge_": 20}}, "limit": 200}
+            lines = [line["message"] for line in it.prefect.post("/logs/filter", wanted)]
+            return lines if any(line.startswith("Claimed ") for line in lines) else []
+
+        waits = [line for line in wait_until("its log is there", told) if "Waiting: " in line]
+        assert len(waits) == 2, "what has not changed is not said again"

@@ -23,9 +23,11 @@ OF_THE_PROCESS = {
     "processes/identity.py: host",
     "processes/identity.py: _own",
     "names.py: worker_name",
+    "http_client/accounts.py: of_this_process",
 }
 """Facts of the process itself. It has one reaper, which adapters of users reach by `supervise()`
-without an app at hand, one name among the workers, and one identity."""
+without an app at hand, one name among the workers, and one identity; and what a tracker's server
+counts of a token, it counts for all adapters that have it, whichever app they are of."""
 
 OF_PREFECTS_SERVER = {
     "launch/prefect/prefect_app.py: _for_good",
