@@ -20,13 +20,10 @@ from athanore.errors import (
 from athanore.flows.refusals import failed_function
 from athanore.logs import Log
 from athanore.models import Task
-from athanore.runs.records.refused_claim import RefusedClaim, digest
+from athanore.runs.records.refused_claim import HELD, RefusedClaim, digest
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.texts import cut
-
-HELD = "claim"
-"""What the record of a run says of a task that is held so, where others name an option."""
 
 _HELD_AFTER = 2
 _HELD_FOR = timedelta(minutes=15)

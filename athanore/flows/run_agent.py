@@ -36,7 +36,7 @@ from athanore.flows.ends import going_round, hooks, letting_go
 from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.ends.publishing import ApprovalNeededError
 from athanore.flows.provider_limits import Wait
-from athanore.flows.refused_claims import HELD, claim_is_held, why_not_claimed
+from athanore.flows.refused_claims import claim_is_held, why_not_claimed
 from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.routing.routes import Route
@@ -44,6 +44,7 @@ from athanore.runs import store
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records import tokens
 from athanore.runs.records.record import record_of
+from athanore.runs.records.refused_claim import HELD
 from athanore.runs.records.route_record import RouteRecord
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import PrefectState

@@ -93,6 +93,13 @@ def _read(board: QueueAdapter) -> dict[str, Any]:
 
 
 def _fields(task: Task) -> dict[str, Any]:
+    said = {
+        "blocked_by": list(task.blocked_by),
+        "author": task.author,
+        "priority": task.priority,
+        "created_at": task.created_at and task.created_at.isoformat(),
+        "updated_at": task.updated_at and task.updated_at.isoformat(),
+    }
     return {
         "id": task.id,
         "name": task.name,
@@ -108,4 +115,5 @@ def _fields(task: Task) -> dict[str, Any]:
             for comment in task.comments
         ],
         "tasks": [{"name": item.name, "is_completed": item.is_completed} for item in task.tasks],
+        **{name: value for name, value in said.items() if value},
     }

@@ -24,6 +24,11 @@ BOARD: dict[str, Any] = {
                 "id": 3,
                 "name": "one",
                 "due": "friday",
+                "blocked_by": ["1"],
+                "author": "eve",
+                "priority": "High",
+                "created_at": "2025-01-02T03:04:05Z",
+                "updated_at": "2025-01-03T03:04:05Z",
                 "labels": "bug",
                 "assignees": ["ada"],
                 "comments": [
@@ -63,6 +68,7 @@ def test_board_goes_to_a_database_and_back(file: Path, board: SqlBoard, tmp_path
     assert board.list_queues() == original.list_queues()
     ready = original.get_ready_tasks(QUEUES)
     assert board.get_ready_tasks(QUEUES) == ready
+    assert (ready[0].author, ready[0].priority) == ("eve", "High")
     for task in ready:
         assert board.get_task(task.id) == original.get_task(task.id)
     back = tmp_path / "back.json"

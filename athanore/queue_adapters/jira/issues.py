@@ -20,7 +20,7 @@ FIELDS: Final = (
     "status",
     "labels",
     "assignee",
-    "reporter",
+    "creator",
     "priority",
     "created",
     "updated",
@@ -107,7 +107,7 @@ def parse(row: Json, site: str) -> Issue:
         str(fields.get("updated") or ""),
         f"{site}/browse/{key}",
         tuple(_blockers(fields.get("issuelinks") or [])),
-        author=name_of(fields.get("reporter")),
+        author=name_of(fields.get("creator")),
         priority=mapping(fields.get("priority")).get("name"),
         created_at=str(fields.get("created") or ""),
     )

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -14,8 +14,10 @@ from athanore.errors import InvalidTaskError
 from athanore.models import ChecklistItem, Comment, Task
 from athanore.queue_adapters.document.document import required, valid, valid_list
 from athanore.queue_adapters.document.reading import (
+    JsonObject,
     checklist_item_of,
     items_of,
+    said_besides,
     strings_of,
 )
 from athanore.queue_adapters.sql import schema
@@ -38,6 +40,7 @@ COLUMNS = (
     schema.task.c.description,
     schema.task.c.labels,
     schema.task.c.assignees,
+    schema.task.c.extra,
 )
 """What a poll reads of a task."""
 
@@ -69,7 +72,8 @@ def task_of(
     row: sa.Row[Any], comments: Sequence[Comment] = (), checklist: Iterable[ChecklistItem] = ()
 ) -> Task:
     """A task from a row with `COLUMNS`."""
-    number, key, queue_name, name, description, labels, assignees = row[: len(COLUMNS)]
+    number, key, queue_name, name, description, labels, assignees, extra = row[: len(COLUMNS)]
+    besides: object = None if extra == "{}" else read_json(extra)
     return Task(
         id=id_of(number, key),
         name=name,
@@ -79,6 +83,7 @@ def task_of(
         assignees=() if assignees == "[]" else strings_of(read_json(assignees)),
         comments=tuple(comments),
         tasks=tuple(checklist),
+        **(said_besides(cast("JsonObject", besides)) if isinstance(besides, dict) else {}),
     )
 
 

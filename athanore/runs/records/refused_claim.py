@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
 from athanore.models import Task
+
+HELD = "claim"
+"""What the record of a run says of a task that is held so, where others name an option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ _JSON = TypeAdapter(RefusedClaim)
 def digest(task: Task, version: str) -> str:
     """A short text that is another one once the task, a comment at it or the app has changed.
 
+    Not when it was changed last: on some boards a claim that is refused changes that.
+
     Args:
         version: of the app's code.
     """
-    return hashlib.sha256(repr((task, version)).encode(errors="surrogatepass")).hexdigest()[:16]
+    seen = repr((replace(task, updated_at=None), version))
+    return hashlib.sha256(seen.encode(errors="surrogatepass")).hexdigest()[:16]

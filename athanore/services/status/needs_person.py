@@ -15,6 +15,7 @@ from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.kept.questions import Question
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
+from athanore.runs.records.refused_claim import HELD
 from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes import ownership
@@ -181,7 +182,7 @@ def _asked(question: Question) -> NeedsPerson:
 def _held(run: FlowRun) -> NeedsPerson:
     option = record_of(run).held
     says = (run.state.message if run.state else "") or "A task is held."
-    mend = _MEND_CLAIM if option == "claim" else _MEND.format(option=option)
+    mend = _MEND_CLAIM if option == HELD else _MEND.format(option=option)
     return NeedsPerson(
         Kind.HELD, says, mend, names.task_of(run.tags), names.route_of(run.parameters)
     )

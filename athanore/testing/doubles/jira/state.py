@@ -151,9 +151,7 @@ class State:
             raise not_found()
         return found
 
-    def add_issue(
-        self, reporter: str, summary: str, status: str, labels: Iterable[str] = ()
-    ) -> Row:
+    def add_issue(self, creator: str, summary: str, status: str, labels: Iterable[str] = ()) -> Row:
         """Somebody, told by the display name, makes an issue."""
         number = self.new_id()
         key = f"{self.key}-{len(self.issues) + 1}"
@@ -164,7 +162,7 @@ class State:
             "status": self.statuses[status],
             "labels": list(labels),
             "assignee": None,
-            "reporter": self.users[reporter],
+            "creator": self.users[creator],
             "priority": {"id": "3", "name": "Medium"},
             "issuelinks": [],
             "project": {"id": "10000", "key": self.key, "name": self.key},
