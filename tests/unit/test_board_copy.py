@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from athanore import JsonFileAdapter, MemoryAdapter
 from athanore.cli import main
 from athanore.errors import ConfigurationError, InvalidTaskError, TaskNotFoundError
+from athanore.models import Task
 from athanore.queue_adapters.sql import SqlBoard
 from athanore.services.board_copy import Copied, export_board, import_board
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
@@ -166,8 +168,15 @@ def test_import_is_all_or_nothing(file: Path, board: SqlBoard) -> None:
     assert [(q.name, q.task_count) for q in board.list_queues()] == [("Later", 0)]
 
 
+class Telling(SqliteAdapter):
+    """A board that says who made its tasks."""
+
+    def get_task(self, task_id: str) -> Task:
+        return replace(super().get_task(task_id), author="eve", priority="High")
+
+
 def test_board_of_another_kind_is_exported_task_by_task(tmp_path: Path, board: SqlBoard) -> None:
-    other = SqliteAdapter(tmp_path / "other.sqlite3")
+    other = Telling(tmp_path / "other.sqlite3")
     other.prepare(["Todo", "Done"])
     task = other.create_task("Todo", "one", "text")
     other.add_comment(task.id, "hello")
@@ -176,8 +185,9 @@ def test_board_of_another_kind_is_exported_task_by_task(tmp_path: Path, board: S
     import_board(board, tmp_path / "other.json")
     copied, original = board.get_task(task.id), other.get_task(task.id)
     assert (copied.name, copied.description, copied.labels) == ("one", "text", ("bug",))
+    assert (copied.author, copied.priority) == ("eve", "High")
     assert [c.text for c in copied.comments] == [c.text for c in original.comments]
-    with pytest.raises(ConfigurationError, match="SqliteAdapter cannot be imported into"):
+    with pytest.raises(ConfigurationError, match="Telling cannot be imported into"):
         import_board(other, tmp_path / "other.json")
 
 
