@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -158,23 +159,47 @@ def test_writes_of_other_programs_are_counted_once_a_transaction(
     assert {t.labels for t in board.get_ready_tasks(["Todo"])} == {("bug",)}
 
 
+@contextmanager
+def lost_commits(other: sa.Connection, table: str) -> Generator[None]:
+    """Meanwhile whoever adds a row to a table loses his connection as he commits."""
+    for statement in (
+        "CREATE OR REPLACE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
+        f"CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON {table} "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_it()",
+    ):
+        other.execute(sa.text(statement))
+    yield
+    other.execute(sa.text(f"DROP TRIGGER at_the_commit ON {table}"))
+
+
 def test_change_whose_confirmation_is_lost_is_in_doubt(
     board: SqlBoard, other: sa.Connection
 ) -> None:
     task = board.create_task("Todo", "kept")
-    for statement in (
-        "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
-        "CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON athanore_comment "
-        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_it()",
-    ):
-        other.execute(sa.text(statement))
-    with pytest.raises(AnswerLostError, match="may have been made"):
+    lost = pytest.raises(AnswerLostError, match="may have been made")
+    with lost_commits(other, "athanore_comment"), lost:
         board.add_comment(task.id, "hello")
-    other.execute(sa.text("DROP TRIGGER at_the_commit ON athanore_comment"))
     board.add_comment(task.id, "hello")
     board.add_comment(task.id, "hello")
     assert [comment.text for comment in board.get_task(task.id).comments] == ["hello", "hello"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_task_whose_confirmation_is_lost_is_made_once(
+    board: SqlBoard, other: sa.Connection, is_there: bool
+) -> None:
+    board.create_task("Todo", "new", "text")
+    lost = pytest.raises(AnswerLostError, match="'new' again")
+    with lost_commits(other, "athanore_task"), lost as caught:
+        board.create_task("Todo", "new", "text")
+    assert caught.value.may_repeat
+    if is_there:  # as if the commit had reached the server
+        row = "INSERT INTO athanore_task (queue, name, description) VALUES (1, 'new', 'text')"
+        other.execute(sa.text(row))
+    made = board.create_task("Todo", "new", "text")
+    assert {task.id for task in board.get_ready_tasks(["Todo"])} == {"1", made.id}
+    assert board.create_task("Todo", "new", "text").id != made.id
 
 
 def looked(board: SqlBoard) -> int:

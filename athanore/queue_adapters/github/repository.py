@@ -34,7 +34,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Comments, write_once
+from athanore.queue_adapters.tracker.looking import Writes, placing
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -64,7 +64,7 @@ class Repository:
             spacing=lambda: client.quotas.between_reads() * share,
         )
         self._authors = Authors(self._is_another)
-        self._comments = Comments()
+        self._writes = Writes()
 
     # --- reading ---
 
@@ -136,18 +136,36 @@ class Repository:
 
     # --- writing: one of these is one change, made once ---
 
-    def create(self, name: str, text: str, label: str | None = None) -> Issue:
-        """Open an issue, with a label if one is given."""
-        mark = new_mark()
-        values: Json = {"title": name, "body": TEXTS.body(text, mark)}
-        if label is not None:
-            values["labels"] = [label]
+    def create(self, name: str, text: str, label: str) -> Issue:
+        """Open an issue with a label."""
+        return self.create_for(label, name, text, [label], lambda issue: issue)
+
+    def create_for[T](
+        self, queue: str, name: str, text: str, labels: list[str], place: Callable[[Issue], T]
+    ) -> T:
+        """Open an issue, and place it.
+
+        Args:
+            place: takes it to the queue, where it may be already.
+        """
+
+        def send(mark: str) -> T:
+            values: Json = {"title": name, "body": TEXTS.body(text, mark)}
+            if labels:
+                values["labels"] = labels
+            return placed(self.client.write("POST", f"{self.path}/issues", values))
+
+        def find(mark: str) -> T | None:
+            row = self._created(mark)
+            return None if row is None else placed(row)
+
+        def placed(row: Any) -> T:
+            issue = _parsed(row)
+            with placing(issue.id, queue):
+                return place(issue)
+
         with self._repository():
-            row = write_once(
-                lambda: self.client.write("POST", f"{self.path}/issues", values),
-                lambda: self._created(mark),
-            )
-        return _parsed(row)
+            return self._writes.task(queue, name, text, new_mark, send, find)
 
     def comment(self, task_id: str, text: str) -> None:
         """Write a comment; it is looked for by its mark if the answer is lost.
@@ -168,7 +186,7 @@ class Repository:
             return next((r for rows in pages for r in rows if comment(r)[1] == mark[0]), None)
 
         with self.about(task_id):
-            self._comments.write(task_id, text, marked, send, find)
+            self._writes.comment(task_id, text, marked, send, find)
 
     def set_fields(self, issue: Issue, fields: Json) -> Issue:
         """Set title, body or state."""
@@ -294,7 +312,7 @@ class Repository:
             raise lost from None
 
     def _created(self, mark: str) -> Json | None:
-        order = {"state": "all", "sort": "created", "direction": "desc", "per_page": 30}
+        order = {"state": "all", "sort": "created", "direction": "desc", "per_page": 100}
         rows: list[Json] = self.client.get(f"{self.path}/issues", order)
         return next((row for row in rows if TEXTS.read(row.get("body"))[1] == mark), None)
 

@@ -25,7 +25,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Comments, write_once
+from athanore.queue_adapters.tracker.looking import Writes
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -59,7 +59,7 @@ class Project:
         self._users = Cache(self._user, timedelta(hours=1))
         self._own_number = Cache(self._load_own, timedelta(days=365))
         self._authors = Authors(self._may_write)
-        self._comments = Comments()
+        self._writes = Writes()
 
     # --- reading ---
 
@@ -133,13 +133,13 @@ class Project:
 
     def create(self, name: str, text: str, label: str) -> Issue:
         """Open an issue with a label."""
-        mark = new_mark()
-        values = {"title": name, "description": TEXTS.body(text, mark), "labels": [label]}
+
+        def send(mark: str) -> Issue:
+            values = {"title": name, "description": TEXTS.body(text, mark), "labels": [label]}
+            return _parsed(self.client.write("POST", f"{self.path}/issues", values))
+
         try:
-            return write_once(
-                lambda: _parsed(self.client.write("POST", f"{self.path}/issues", values)),
-                lambda: self._created(mark),
-            )
+            return self._writes.task(label, name, text, new_mark, send, self._created)
         except MissingError as exc:
             raise self.invisible(exc) from exc
 
@@ -155,7 +155,7 @@ class Project:
             return next((row for row in rows if comment(row)[1] == mark), None)
 
         with self.about(task_id):
-            self._comments.write(task_id, text, new_mark, send, find)
+            self._writes.comment(task_id, text, new_mark, send, find)
 
     def change(self, issue: Issue, values: Json, is_done: Callable[[Issue], bool]) -> Issue:
         """Set fields of an issue in one request; doing that twice does no harm.
@@ -256,7 +256,7 @@ class Project:
 
     def _created(self, mark: str) -> Issue | None:
         order = {"state": "all", "scope": "all", "order_by": "created_at", "sort": "desc"}
-        rows: list[Json] = self.client.get(f"{self.path}/issues", {**order, "per_page": 30})
+        rows: list[Json] = self.client.get(f"{self.path}/issues", {**order, "per_page": 100})
         found = (row for row in rows if TEXTS.read(row.get("description"))[1] == mark)
         return next(map(_parsed, found), None)
 

@@ -213,8 +213,8 @@ class JiraAdapter:
         check_name(name)
         self._statuses([queue_name])
         title = texts.TEXTS.title(name)
-        issue = self._project.create(self._issue_type, title, description)
-        issue = self._moves.move(issue, queue_name)
+        place: Callable[[Issue], Issue] = lambda issue: self._moves.move(issue, queue_name)  # noqa: E731
+        issue = self._project.create(self._issue_type, queue_name, title, description, place)
         self._wrote(issue)
         return issue.task(queue_name)
 

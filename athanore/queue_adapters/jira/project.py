@@ -25,7 +25,7 @@ from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
-from athanore.queue_adapters.tracker.looking import Comments, write_once
+from athanore.queue_adapters.tracker.looking import Writes, placing
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -58,7 +58,7 @@ class Project:
         self._people = Cache(self._person, timedelta(hours=1))
         self._me = Cache(self._load_me, timedelta(days=365))
         self._authors = Authors(self._may_write)
-        self._comments = Comments()
+        self._writes = Writes()
 
     # --- reading ---
 
@@ -117,26 +117,38 @@ class Project:
 
     # --- writing: one of these is one change, made once ---
 
-    def create(self, issue_type: str, name: str, text: str) -> Issue:
-        """Create an issue; it begins in the first status of its workflow."""
-        mark = new_mark()
-        body = {
-            "fields": {
-                "project": {"key": self.key},
-                "issuetype": {"name": issue_type},
-                "summary": name,
-                **({"description": texts.written(text)} if text else {}),
-            },
-            "properties": [{"key": MARK, "value": {"id": mark}}],
+    def create(
+        self, issue_type: str, queue: str, name: str, text: str, place: Callable[[Issue], Issue]
+    ) -> Issue:
+        """Create an issue, which begins in the first status of its workflow, and place it.
+
+        Args:
+            place: takes it to the queue, where it may be already.
+        """
+        fields = {
+            "project": {"key": self.key},
+            "issuetype": {"name": issue_type},
+            "summary": name,
+            **({"description": texts.written(text)} if text else {}),
         }
+
+        def placed(key: str) -> Issue:
+            with placing(key, queue):
+                return place(self.issue(key))
+
+        def send(mark: str) -> Issue:
+            properties = [{"key": MARK, "value": {"id": mark}}]
+            body = {"fields": fields, "properties": properties}
+            return placed(str(self.client.write("POST", "api/2/issue", body)[1]["key"]))
+
+        def find(mark: str) -> Issue | None:
+            key = self._created(name, mark)
+            return None if key is None else placed(key)
+
         try:
-            key: str = write_once(
-                lambda: str(self.client.write("POST", "api/2/issue", body)[1]["key"]),
-                lambda: self._created(name, mark),
-            )
+            return self._writes.task(queue, name, text, new_mark, send, find)
         except MissingError as exc:
             raise self.invisible(exc) from exc
-        return self.issue(key)
 
     def comment(self, task_id: str, text: str) -> None:
         """Write a comment; it is looked for by its mark if the answer is lost."""
@@ -154,7 +166,7 @@ class Project:
             return any(self._has_mark(f"api/2/comment/{row['id']}", mark) for row in same) or None
 
         with self.about(task_id):
-            self._comments.write(task_id, text, new_mark, send, find)
+            self._writes.comment(task_id, text, new_mark, send, find)
 
     def set_fields(
         self, issue: Issue, body: Json, is_done: Callable[[Issue], bool], path: str = ""
@@ -196,7 +208,8 @@ class Project:
             return False
 
     def _created(self, name: str, mark: str) -> str | None:
-        for row in self.search.rows("created >= -5m"):
+        # For so long, and a little longer, it is remembered that an issue is in doubt.
+        for row in self.search.rows("created >= -65m"):
             if row["fields"]["summary"] == name and self._has_mark(self.of(row["key"]), mark):
                 return str(row["key"])
         return None

@@ -29,7 +29,7 @@ from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
-from athanore.queue_adapters.tracker.looking import Comments, write_once
+from athanore.queue_adapters.tracker.looking import Writes
 
 ELSEWHERE: Final = "(another team)"
 ARCHIVED: Final = "(archived)"
@@ -63,7 +63,7 @@ class LinearAdapter(LinearQueues):
         self._places = threading.Lock()
         self._last_place = 0.0
         self._own_comments: LRUCache[str, bool] = LRUCache(1_000)
-        self._comments = Comments()
+        self._writes = Writes()
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -181,7 +181,7 @@ class LinearAdapter(LinearQueues):
                     raise
 
         try:
-            self._comments.write(task_id, text, lambda: str(uuid4()), send, self._comment_is_there)
+            self._writes.comment(task_id, text, lambda: str(uuid4()), send, self._comment_is_there)
         except MissingError as exc:
             raise TaskNotFoundError(task_id) from exc
 
@@ -216,7 +216,6 @@ class LinearAdapter(LinearQueues):
         check_name(name)
         state = self._team.state(queue_name)
         values: Json = {
-            "id": str(uuid4()),
             "teamId": self._team.facts().id,
             "stateId": state.id,
             "title": TEXTS.title(name),
@@ -224,9 +223,19 @@ class LinearAdapter(LinearQueues):
             "sortOrder": self._end(),
             "preserveSortOrderOnCreate": True,
         }
-        issue = write_once(
-            lambda: self._issues.written(self._client.write(documents.CREATE, input=values)),
-            lambda: self._created(values["id"]),
+
+        def send(issue_id: str) -> Issue:
+            input_ = {"id": issue_id, **values}
+            try:
+                return self._issues.written(self._client.write(documents.CREATE, input=input_))
+            except InvalidTaskError:
+                # It may be the second sending of an issue that has arrived meanwhile.
+                if (issue := self._created(issue_id)) is None:
+                    raise
+                return issue
+
+        issue = self._writes.task(
+            queue_name, name, description, lambda: str(uuid4()), send, self._created
         )
         return self._task(issue, ())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,7 +22,7 @@ from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
 from athanore.queue_adapters.planka.texts import TEXTS
-from athanore.queue_adapters.tracker.looking import Comments, look
+from athanore.queue_adapters.tracker.looking import Writes, look
 
 _SLACK: Final = timedelta(minutes=1)
 """How much older than its sending a comment may seem: two clocks of Planka's may differ."""
@@ -38,7 +38,7 @@ class Cards:
         self._account = account
         self._client = client
         self._queues = queues
-        self._comments = Comments()
+        self._writes = Writes()
 
     @contextmanager
     def about(self, task_id: str, queue_name: str = "") -> Generator[None]:
@@ -119,7 +119,7 @@ class Cards:
             same = (r["createdAt"] for r in ours if r["text"] == written)
             return any(datetime.fromisoformat(created) > since for created in same) or None
 
-        self._comments.write(task_id, text, time.monotonic, send, find)
+        self._writes.comment(task_id, text, time.monotonic, send, find)
 
     def create(self, place: Place, name: str, description: str) -> Json:
         """Create a card at the end of a list."""
@@ -129,22 +129,29 @@ class Cards:
             "description": TEXTS.body(description) or None,
             "position": place.board.end_of(place.column.id),
         }
-        try:
+
+        def send(_: Collection[str]) -> Json:
             card: Json = self._client.write("POST", f"lists/{place.column.id}/cards", body)["item"]
-        except AnswerLostError as lost:
-            found = look(lost, lambda: self._created(place, body))
-            if found is None:
-                raise
-            card = found
+            return card
+
+        card = self._writes.task(
+            place.column.id,
+            name,
+            description,
+            lambda: frozenset(place.board.cards),
+            send,
+            lambda known: self._created(place, body, known),
+            tries=1,
+        )
         self._queues.update(place.board.id, lambda board: board.with_card(card))
         return card
 
-    def _created(self, place: Place, body: Json) -> Json | None:
-        """The card that we have just made in a list, if it is there."""
+    def _created(self, place: Place, body: Json, known: Collection[str]) -> Json | None:
+        """The card that we have made in a list, which was not known before, if it is there."""
         for card in self._queues.fresh(place.board.id).cards_in(place.column.id):
             same = all((card.get(key) or None) == body[key] for key in ("name", "description"))
             ours = card.get("creatorUserId") == self._account.id
-            if same and ours and card["id"] not in place.board.cards:
+            if same and ours and card["id"] not in known:
                 return card
         return None
 

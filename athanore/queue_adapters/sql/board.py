@@ -23,7 +23,7 @@ from athanore.queue_adapters.sql import copying, queries, rows, schema, watchers
 from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.engines import check_file
-from athanore.queue_adapters.tracker.looking import Comments
+from athanore.queue_adapters.tracker.looking import Writes
 from athanore.queue_adapters.user import LOGIN_NAME, User, user_name
 from athanore.texts import is_storable
 
@@ -54,7 +54,7 @@ class SqlBoard:
     def __init__(self, address: str | os.PathLike[str], *, user: User = LOGIN_NAME) -> None:
         self._address = read_address(address)
         self._database = Database(self._address)
-        self._comments = Comments()
+        self._writes = Writes()
         self._user = user_name(user)
 
     def __repr__(self) -> str:
@@ -251,7 +251,7 @@ class SqlBoard:
                 query = sa.select(_comment.c.number).filter_by(**same).limit(1)
                 return connection.execute(query).first() is not None or None
 
-        self._comments.write(task_id, text, lambda: rows.as_time(datetime.now(UTC)), send, find)
+        self._writes.comment(task_id, text, lambda: rows.as_time(datetime.now(UTC)), send, find)
 
     def update_task(
         self,
@@ -280,22 +280,39 @@ class SqlBoard:
             return queries.whole(connection, task_id)
 
     def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
-        """Create a task at the end of a queue and return it."""
-        with self._database.write() as connection:
-            number = queries.number_of(connection, queue_name)
-            values = {
-                "queue": number,
-                "place": queries.end_of(number),
-                "name": rows.filled("name", name),
-                "description": rows.plain("description", description),
-                "labels": "[]",
-                "assignees": "[]",
-                "checklist": "[]",
-                "extra": "{}",
-            }
-            made = connection.execute(sa.insert(_task).values(values)).inserted_primary_key
-            assert made is not None
-            return queries.whole(connection, str(made[0]))
+        """Create a task at the end of a queue and return it.
+
+        Its mark to find it by are its words, and that it is newer than all that were there.
+
+        Raises:
+            AnswerLostError: the connection was lost twice while the task was confirmed.
+        """
+        words = {
+            "name": rows.filled("name", name),
+            "description": rows.plain("description", description),
+        }
+        empty = {"labels": "[]", "assignees": "[]", "checklist": "[]", "extra": "{}"}
+
+        def newest() -> int:
+            with self._database.read() as connection:
+                return connection.execute(sa.select(sa.func.max(_task.c.number))).scalar() or 0
+
+        def send(_: int) -> Task:
+            with self._database.write() as connection:
+                number = queries.number_of(connection, queue_name)
+                place = {"queue": number, "place": queries.end_of(number)}
+                values = {**words, **empty, **place}
+                made = connection.execute(sa.insert(_task).values(values)).inserted_primary_key
+                assert made is not None
+                return queries.whole(connection, str(made[0]))
+
+        def find(newest: int) -> Task | None:
+            with self._database.read() as connection:
+                query = sa.select(_task.c.number).filter_by(**words).where(_task.c.number > newest)
+                found = connection.execute(query.limit(1)).scalar()
+                return None if found is None else queries.whole(connection, str(found))
+
+        return self._writes.task(queue_name, name, description, newest, send, find, tries=1)
 
     # --- queues ---
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
 from cachetools import TTLCache
 
-from athanore.errors import AnswerLostError, BoardUnavailableError
+from athanore.errors import AnswerLostError, BoardError, BoardUnavailableError
 
 LOOKS: Final = (0.0, 2.0)
 """Seconds before each look for what was written without an answer."""
@@ -35,29 +36,30 @@ def look[T](lost: AnswerLostError, find: Callable[[], T | None]) -> T | None:
     return None
 
 
-def write_once[T](write: Callable[[], T], find: Callable[[], T | None]) -> T:
+def write_once[T](write: Callable[[], T], find: Callable[[], T | None], *, tries: int = 2) -> T:
     """Write something that must be there once; what is found though its answer was lost counts.
 
-    If it is not found after some seconds it is written once more.
+    If it is not found after some seconds it is written again.
+
+    Args:
+        tries: how often it is written at most.
 
     Raises:
-        AnswerLostError: the answer was lost twice, and it was not found (yet).
+        AnswerLostError: the answer was lost each time, and it was not found (yet).
     """
-    try:
-        return write()
-    except AnswerLostError as lost:
-        if (found := look(lost, find)) is not None:
-            return found
-    try:
-        return write()
-    except AnswerLostError as again:
-        if (found := look(again, find)) is not None:
-            return found
-        raise
+    while True:
+        tries -= 1
+        try:
+            return write()
+        except AnswerLostError as lost:
+            if (found := look(lost, find)) is not None:
+                return found
+            if not tries:
+                raise
 
 
-class Comments:
-    """Comments on their way, each with a mark by which it is found again.
+class Writes:
+    """Comments and new tasks on their way, each with a mark by which it is found again.
 
     One that stays in doubt is remembered for an hour after the last try: who writes the same again
     has it looked for by its first mark, and written only if it is not there.
@@ -65,11 +67,11 @@ class Comments:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._in_doubt: TTLCache[tuple[str, str], Any] = TTLCache(
+        self._in_doubt: TTLCache[tuple[str, ...], Any] = TTLCache(
             _MOST, _REMEMBERED.total_seconds()
         )
 
-    def write[M](
+    def comment[M](
         self,
         task_id: str,
         text: str,
@@ -87,35 +89,85 @@ class Comments:
             AnswerLostError: it may be written, and was not found; the same again is safe.
             BoardError: what `send` and `find` raise. If it was in doubt before, it still is.
         """
-        key = (task_id, text)
+
+        def sent(mark: M) -> bool:
+            send(mark)
+            return True
+
+        again = f"Writing the same comment on task {task_id!r} again"
+        found: Callable[[M], bool | None] = lambda mark: find(mark) is not None or None  # noqa: E731
+        self._once(("comment", task_id, text), again, new_mark, sent, found)
+
+    def task[M, T](
+        self,
+        queue: str,
+        name: str,
+        text: str,
+        new_mark: Callable[[], M],
+        send: Callable[[M], T],
+        find: Callable[[M], T | None],
+        *,
+        tries: int = 2,
+    ) -> T:
+        """Create a task once, with the same arguments and errors as `comment`.
+
+        Args:
+            tries: how often it is sent at most; once where `find` is not certain.
+        """
+        again = f"Creating the task {name!r} again, in the same queue with the same description,"
+        return self._once(("task", queue, name, text), again, new_mark, send, find, tries)
+
+    def _once[M, T](
+        self,
+        key: tuple[str, ...],
+        again: str,
+        new_mark: Callable[[], M],
+        send: Callable[[M], T],
+        find: Callable[[M], T | None],
+        tries: int = 2,
+    ) -> T:
         with self._lock:
             known = self._in_doubt.get(key)
         mark: M = new_mark() if known is None else known
+        in_doubt = known is not None
 
-        def sent() -> bool:
+        def sent() -> T:
+            nonlocal in_doubt
             try:
-                send(mark)
+                return send(mark)
             except AnswerLostError:
-                self._keep(key, mark)
+                in_doubt = True
                 raise
-            return True
 
         try:
-            if known is None or find(mark) is None:
-                write_once(sent, lambda: find(mark))
-        except AnswerLostError as exc:
-            raise AnswerLostError(
-                f"{exc} Writing the same comment on task {task_id!r} again does that: it is "
-                "written only if it is not there.",
-                may_repeat=True,
-            ) from exc
-        except BoardUnavailableError:
-            if known is not None:
+            found = find(mark) if in_doubt else None
+            if found is None:
+                found = write_once(sent, lambda: find(mark), tries=tries)
+        except BoardError as exc:
+            if in_doubt:
                 self._keep(key, mark)
+            if isinstance(exc, AnswerLostError):
+                raise AnswerLostError(
+                    f"{exc} {again} does that while this process runs: it is written only if it "
+                    "is not there.",
+                    may_repeat=True,
+                ) from exc
             raise
         with self._lock:
             self._in_doubt.pop(key, None)
+        return found
 
-    def _keep(self, key: tuple[str, str], mark: object) -> None:
+    def _keep(self, key: tuple[str, ...], mark: object) -> None:
         with self._lock:
             self._in_doubt[key] = mark
+
+
+@contextmanager
+def placing(task: str, queue: str) -> Generator[None]:
+    """Bring a task that is created to its queue: if that fails for now, the task is in doubt."""
+    try:
+        yield
+    except BoardUnavailableError as exc:
+        raise AnswerLostError(
+            f"The task {task} is created, and is not in {queue!r} yet: {exc}"
+        ) from exc

@@ -231,9 +231,11 @@ class GitHubProjectAdapter(ProjectQueues):
                 "Issues can be opened in the repository only that the board is told: "
                 'GitHubProjectBoard(..., repository="octo-org/website").'
             )
-        issue = self._of(self._home).create(TEXTS.title(name), description)
-        item = self._project.item(self._home, issue.number)
-        item = self._put(item, queue_name)
+        home = self._home
+        item = self._of(home).create_for(
+            queue_name, TEXTS.title(name), description, [],
+            lambda issue: self._put(self._project.item(home, issue.number), queue_name),
+        )  # fmt: skip
         self._picture.wrote(item)
         return _task(item, queue_name)
 
