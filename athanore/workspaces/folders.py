@@ -7,8 +7,8 @@ import os
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from athanore.errors import WorkspaceError
+from athanore.errors import PublishError, WorkspaceError, reason
 from athanore.models import AgentOutcome, Task
 from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
 from athanore.workspaces.hooks import Hooks
@@ -138,6 +138,10 @@ class TaskFolders(ABC):
     async def open(self, request: WorkspaceRequest) -> Workspace:
         """Give a task's folder to an attempt; see `WorkspaceProvider.open`."""
         place = Place(self.folders, request.app, request.task.id, self.folder_name)
+        with _refusals_told(place):
+            return await self._open(place, request)
+
+    async def _open(self, place: Place, request: WorkspaceRequest) -> Workspace:
         place.make()
         too_full = self._room.too_little_free(place.home)
         if too_full is None and not is_there(place.folder):
@@ -186,14 +190,16 @@ class TaskFolders(ABC):
         """Take a folder back; see `WorkspaceProvider.close`."""
         place, request = self._opened.pop(workspace.path)
         try:
-            place.check()
-            await self._hooks.after(place.folder, request)
-            record = place.read()
-            notes = await self.secure(place, record)
-            ended = replace(record, closed_at=_now().isoformat(), outcome=str(outcome or "stopped"))
-            place.write(ended)
-            place.write(await self.ended(place, ended))
-            return notes
+            with _refusals_told(place):
+                place.check()
+                await self._hooks.after(place.folder, request)
+                record = place.read()
+                notes = await self.secure(place, record)
+                said = str(outcome or "stopped")
+                ended = replace(record, closed_at=_now().isoformat(), outcome=said)
+                place.write(ended)
+                place.write(await self.ended(place, ended))
+                return notes
         finally:
             place.lock.release()
 
@@ -223,8 +229,9 @@ class TaskFolders(ABC):
 
     async def _kept(self, place: Place, record: Record) -> str:
         try:
-            if unsaved := await self.unsaved(place):
-                return unsaved
+            with _refusals_told(place):
+                if unsaved := await self.unsaved(place):
+                    return unsaved
         except WorkspaceError as exc:
             return f"cannot be looked at: {exc}"
         if self._keep is None:
@@ -253,12 +260,7 @@ class TaskFolders(ABC):
         place = Place(self.folders, request.app, request.task.id, self.folder_name)
         if not is_there(place.folder):
             return
-        place.check()
-        try:
-            place.lock.acquire(blocking=False)
-        except Timeout:
-            raise WorkspaceError(f"{place.folder} is in use.") from None
-        try:
+        with _refusals_told(place), _had_at_once(place):
             record = place.read()
             if not force and (kept := await kept_for(place, record)):
                 raise WorkspaceError(f"{place.folder} is kept: {kept}.")
@@ -275,8 +277,6 @@ class TaskFolders(ABC):
             await delete(place.folder)
             closed_at = record.closed_at or _now().isoformat()
             place.write(replace(record, prepared="", closed_at=closed_at))
-        finally:
-            place.lock.release()
 
     async def _clear(self, place: Place, request: WorkspaceRequest) -> None:
         """Run what comes before a removal.
@@ -286,6 +286,36 @@ class TaskFolders(ABC):
         """
         if place.folder.is_dir() and not place.folder.is_symlink():
             await self._hooks.removing(place.folder, request)
+
+
+@contextmanager
+def _had_at_once(place: Place) -> Generator[None]:
+    """Have a folder in a block, if no attempt has it.
+
+    Raises:
+        WorkspaceError: one has, or the way there is not ours.
+    """
+    place.check()
+    try:
+        place.lock.acquire(blocking=False)
+    except Timeout:
+        raise WorkspaceError(f"{place.folder} is in use.") from None
+    try:
+        yield
+    finally:
+        place.lock.release()
+
+
+@contextmanager
+def _refusals_told(place: Place) -> Generator[None]:
+    """Have what the system or the forge refuses told as a provider tells what it cannot do."""
+    try:
+        yield
+    except OSError as exc:
+        what = exc.filename or place.folder
+        raise WorkspaceError(f"{what}: {exc.strerror or reason(exc)}.") from exc
+    except PublishError as exc:
+        raise WorkspaceError(str(exc)) from exc
 
 
 def set_aside(place: Place, why: str, say: Callable[[str], None]) -> None:

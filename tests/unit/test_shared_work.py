@@ -26,11 +26,11 @@ class Host:
     said: list[str] = field(default_factory=list[str])
     told: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
-    async def begin(self) -> Workspace:
+    async def begin(self, task_id: str = "1") -> Workspace:
         async def run(*_: object) -> AgentResult:
             return AgentResult(AgentOutcome.SUCCEEDED)
 
-        task = Task("1", "Fix it", "Todo")
+        task = Task(task_id, "Fix it", "Todo")
         return await self.provider.open(WorkspaceRequest("app", task, run, self.said.append))
 
     async def work(self, name: str) -> Workspace:
@@ -223,3 +223,30 @@ async def test_what_was_shared_is_there_when_a_host_is_gone_for_good(site: Site)
     pushed = await two.provider.push("app", "1", allow_ci_changes=False)
     assert git(site.repository.path, "rev-parse", BRANCH) == pushed.commit == made
     assert pushed.subjects == ("Write a.txt", "Write b.txt")
+
+
+async def test_a_folder_that_is_broken_keeps_no_other_task_from_being_shared(site: Site) -> None:
+    one = site.host("one")
+    broken = await one.begin("1")
+    one.killed(broken)
+    whole = await one.begin("2")
+    made = commit(whole.path, "a.txt", "a")
+    one.killed(whole)
+    shutil.rmtree(broken.path / ".git" / "objects")
+    with pytest.raises(WorkspaceError, match=r"^Not shared: task 1: .*objects is not there"):
+        await one.returns()
+    assert git(site.share, "rev-parse", "refs/athanore/app/2/shared^1") == made
+
+
+async def test_a_folder_that_its_agent_broke_is_gone_on_with_and_not_a_fault_of_the_host(
+    site: Site,
+) -> None:
+    one = site.host("one")
+    first = await one.begin()
+    made = commit(first.path, "a.txt", "a")
+    blob = git(first.path, "rev-parse", f"{made}:a.txt")
+    (file := first.path / ".git" / "objects" / blob[:2] / blob[2:]).chmod(0o600)
+    file.write_bytes(b"nonsense")
+    with pytest.raises(WorkspaceError):
+        await one.provider.close(first, AgentOutcome.FAILED)
+    assert (await one.begin()).path == first.path

@@ -13,27 +13,40 @@ from functools import partial
 from time import monotonic
 from typing import Any, cast
 
+import httpx
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
 from prefect.states import Completed, Failed
 
 from athanore.agent_adapters.base import AgentJob, RouteView
 from athanore.agent_adapters.common.output import TAIL_LINES
 from athanore.agent_adapters.given.sessions import Session
 from athanore.agent_adapters.given.waits import TimeLimit
-from athanore.errors import BoardError, ConfigurationError, WorkspaceError
+from athanore.errors import (
+    BoardError,
+    ConfigurationError,
+    PrefectUnavailableError,
+    WorkspaceError,
+)
 from athanore.flows import provider_limits
 from athanore.flows.attempts import answers, spans
 from athanore.flows.attempts.booking import Booking
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.deployed import AttemptDeployments
 from athanore.flows.attempts.expecting import Expectation
+from athanore.flows.attempts.results import (
+    hopeless,
+    no_folder,
+    not_the_agents,
+    spoiled_folder,
+)
 from athanore.flows.attempts.transcript import LINE_WIDTH, Transcript
 from athanore.flows.attempts.working_folder import WorkingFolder
 from athanore.flows.retry import PatientBoard
 from athanore.logs import Log
-from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind, Fault, FaultKind
+from athanore.models import AgentEvent, AgentOutcome, AgentResult, EventKind
 from athanore.models import Task as BoardTask
 from athanore.processes.supervisor import STOP_GRACE
 from athanore.routing.outputs import instructions
@@ -57,6 +70,7 @@ from athanore.texts import cut, cut_lines
 _LAST_WORDS = timedelta(seconds=5)
 _TIMEOUT_MARGIN = timedelta(seconds=2)
 _LONGEST_REASON = 2000
+_OF_PREFECT = (PrefectUnavailableError, PrefectException, httpx.HTTPError)
 
 
 @task(name="attempt", persist_result=False, cache_policy=NO_CACHE, retries=0)
@@ -143,7 +157,12 @@ class AgentAttempt:
                 ended = await self._handle.supervise(asyncio.create_task(checking))
             result = ended
         except WorkspaceError as exc:
-            result = self._redacted(_no_folder(exc))
+            result = self._redacted(no_folder(exc))
+        except _OF_PREFECT:
+            raise  # the worker stops, or the run is not ours any more
+        except Exception as exc:
+            self._log.exception("The attempt failed.", extra={"action": "attempt_failed"})
+            result = self._redacted(not_the_agents(exc))
         except asyncio.CancelledError:
             if self._handle.reason is None:
                 raise
@@ -158,11 +177,14 @@ class AgentAttempt:
         self, result: AgentResult, claimed: BoardTask, transcript: Transcript
     ) -> AgentResult:
         """Check the work of an agent that has succeeded; that it passed is said on the card."""
-        found = await self._expectation.judged(result, claimed)
-        if found.succeeded:
-            found = await self._folder.check(found, claimed, self._run_log.attempt, transcript)
-        if found.succeeded:
-            found = await self._expectation.publishable(found, claimed)
+        try:
+            found = await self._expectation.judged(result, claimed)
+            if found.succeeded:
+                found = await self._folder.check(found, claimed, self._run_log.attempt, transcript)
+            if found.succeeded:
+                found = await self._expectation.publishable(found, claimed)
+        except WorkspaceError as exc:
+            found = spoiled_folder(result, exc)
         if found.succeeded and self._route.check:
             try:
                 passed = f"Checked: {', '.join(self._route.check)}."
@@ -239,12 +261,12 @@ class AgentAttempt:
             prompt = self.prompt = f"{prompt}\n\n{said}" if said else prompt
         except Exception as exc:
             self._log.exception("The prompt function failed.", extra={"action": "prompt_failed"})
-            return _hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
+            return hopeless(f"prompt function raised {type(exc).__name__}: {exc}")
         try:
             agent = self._app.dispatcher.agent_for(route)
             command = route.words()
         except (ConfigurationError, ValueError) as exc:
-            return _hopeless(str(exc))
+            return hopeless(str(exc))
         job = AgentJob(
             task=claimed,
             # pyright does not see what the descriptors of a route give.
@@ -346,22 +368,12 @@ class AgentAttempt:
         )
 
 
-def _hopeless(reason: str) -> AgentResult:
-    return AgentResult(AgentOutcome.FAILED, reason, retryable=False)
-
-
 def _with_check(prompt: str, check: str) -> str:
     """A prompt, with what the work of the last attempt did not pass."""
     if not check:
         return prompt
     quoted = "\n".join(f"    {line}" for line in check.splitlines())
     return f"{prompt}\n\nThe work of the last attempt did not pass its check:\n\n{quoted}"
-
-
-def _no_folder(error: WorkspaceError) -> AgentResult:
-    """Whatever the task, no agent can work; it costs none an attempt."""
-    reason, fault = str(error).rstrip("."), Fault(FaultKind.ENVIRONMENT)
-    return AgentResult(AgentOutcome.FAILED, reason, output_tail=error.output, fault=fault)
 
 
 def cut_short(outcome: AgentOutcome, reason: str, transcript: Transcript) -> AgentResult:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from athanore.errors import BoardError, WorkspaceError
+from athanore.errors import BoardError, WorkspaceError, reason
 from athanore.flows.attempts.transcript import Transcript
 from athanore.flows.retry import PatientBoard
 from athanore.logs import Log
@@ -72,7 +72,16 @@ class WorkingFolder:
 
         publishes = self._route.publish is not None
         request = WorkspaceRequest(self._app.name, task, run, self._say, renew_base, publishes)
-        self.workspace = await provider.open(request)
+        try:
+            self.workspace = await provider.open(request)
+        except WorkspaceError:
+            raise
+        except Exception as exc:  # of a provider that does not keep to the port
+            self._log.exception(
+                "%s failed.", type(provider).__name__, extra={"action": "workspace_failed"}
+            )
+            what = f"{type(exc).__name__}: {reason(exc)}"
+            raise WorkspaceError(f"{type(provider).__name__} raised {what}") from exc
         self._say(f"The agent works in {self.workspace}.")
         app = self._app
         board = PatientBoard(app.board, app.margins, self._log, app.margins.board)
@@ -142,6 +151,13 @@ class WorkingFolder:
                     workspace,
                     str(exc) or "it took too long",
                     extra={"action": "workspace_not_kept"},
+                )
+            except Exception:  # what came of the attempt counts all the same
+                self._log.exception(
+                    "%s failed; what was left in %s is not kept elsewhere.",
+                    type(provider).__name__,
+                    workspace,
+                    extra={"action": "workspace_failed"},
                 )
 
     def _say(self, line: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -106,7 +107,7 @@ class Outgoing:
         """What is on the branch, as far as the mirror knows.
 
         Args:
-            before: what `tip` was when the attempt began.
+            before: the commit beyond which commits are new.
         """
         ends = await self._ends()
         is_new = not await self._is_in(ends.tip, before)
@@ -198,7 +199,7 @@ class Outgoing:
                 raise PublishRefusedError(why)
             if not allow_ci_changes and (touched := await self._sensitive(ends)):
                 raise PublishRefusedError(
-                    f"the branch {self._branch!r} changes {_named(touched)}, which may have other "
+                    f"the branch {self._branch!r} changes {in_short(touched)}, which may have other "
                     "programs run there, or others asked",
                     about_ci=True,
                 )
@@ -362,6 +363,7 @@ def _unreachable(to: Address, error: GitError) -> PublishError:
     return PublishError(f"{to.text}: {str(error).rstrip('.')}{said}")
 
 
-def _named(files: list[str]) -> str:
+def in_short(files: Sequence[str]) -> str:
+    """Files in a sentence: the first ten by name, and how many more there are."""
     more = len(files) - _SHOWN
     return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -26,13 +26,12 @@ from athanore.workspaces.git.branches import branch_name, check_template
 from athanore.workspaces.git.clones import fetched_there, remove_stale_locks
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.mirror import Mirror, unsound
-from athanore.workspaces.git.outgoing import Outgoing
+from athanore.workspaces.git.outgoing import Outgoing, in_short
 from athanore.workspaces.git.sharing import Share
 from athanore.workspaces.places import Place, Record, held, is_held, places
 
 _DEFAULT_ROOT = "~/.athanore/workspaces"
 _BUSY = timedelta(minutes=1)  # how long a push waits for a folder that somebody has
-_SHOWN = 10  # files that are named in a sentence
 
 
 class GitWorkspace(TaskFolders):
@@ -161,14 +160,14 @@ class GitWorkspace(TaskFolders):
         login = await asyncio.to_thread(lambda: forge.login)  # a forge may ask for one
         return Address(forge.remote, login)
 
-    async def work(self, app: str, task_id: str) -> Work:
-        """Say what is committed in a folder; see `PublishesWork.work`."""
+    async def work(self, app: str, task_id: str, *, since: str = "") -> Work:
+        """Say what is committed in a folder; see `ShowsWork.work`."""
         place = Place(self.folders, app, task_id, self.folder_name)
         record, refs = place.read(), _refs(place)
         async with _git() as git:
             outgoing = Outgoing(git, self._mirror, refs, record.branch, record.base)
             # What the mirror knows is from before the attempt: it is taken at the end of each.
-            before = await outgoing.tip()
+            before = await self._mirror.commit(git, since) or await outgoing.tip()
             await self._mirror.take(git, place.folder, refs)
             return await outgoing.work(before)
 
@@ -244,7 +243,10 @@ class GitWorkspace(TaskFolders):
         if self._share is None:
             return record, ()
         there = is_there(place.folder) and not unsound(place.folder)
-        uncommitted = await self._uncommitted(place) if there else ""
+        try:
+            uncommitted = await self._uncommitted(place) if there else ""
+        except WorkspaceError as exc:  # its agent has broken it, which is no matter of this one
+            uncommitted = f"it cannot be looked at: {exc}"
         async with self._between(place) as between:
             arrival = await between.arrive(record, uncommitted)
         for note in arrival.notes:
@@ -274,15 +276,21 @@ class GitWorkspace(TaskFolders):
         """Share what was not shared when this host was lost; see `SharesWork.reconcile`."""
         if self._share is None:
             return
+        failed: list[str] = []
         for place in places(self.folders, app, self.folder_name):
             record = place.read()
             if not (record.is_unshared or record.tell) or is_held(place.lock):
                 continue
-            async with held(place.lock, _BUSY):
-                if record.is_unshared:
-                    await self.secure(place, record)
-                async with self._between(place) as between:
-                    await reconciled(place, between, place.task_id, tell)
+            try:
+                async with held(place.lock, _BUSY):
+                    if record.is_unshared:
+                        await self.secure(place, record)
+                    async with self._between(place) as between:
+                        await reconciled(place, between, place.task_id, tell)
+            except WorkspaceError as exc:  # the other tasks are shared all the same
+                failed.append(f"task {place.task_id}: {str(exc).rstrip('.')}")
+        if failed:
+            raise WorkspaceError(f"Not shared: {'; '.join(failed)}.")
 
     @asynccontextmanager
     async def _between(self, place: Place) -> AsyncGenerator[BetweenHosts]:
@@ -312,8 +320,6 @@ class GitWorkspace(TaskFolders):
                 await self._mirror.clone(git, self._base, branch, begin_at, new / "clone")
                 await self._mirror.restore(git, f"{refs}/restore", new / "clone")
             (new / "clone").rename(place.folder)
-        except OSError as exc:
-            raise WorkspaceError(f"{place.folder} cannot be made: {exc.strerror or exc}.") from exc
         finally:
             with suppress(WorkspaceError):
                 await delete(new)
@@ -353,11 +359,11 @@ class GitWorkspace(TaskFolders):
         notes: list[str] = []
         if kept.uncommitted:
             notes.append(
-                f"Not committed in {place.folder}: {_named(kept.uncommitted)}. "
+                f"Not committed in {place.folder}: {in_short(kept.uncommitted)}. "
                 f"Kept as {refs}/{record.number}."
             )
         if kept.left_out:
-            notes.append(f"Not kept: {_named(kept.left_out)}.")
+            notes.append(f"Not kept: {in_short(kept.left_out)}.")
         return notes
 
     async def tidy(self) -> None:
@@ -376,7 +382,7 @@ class GitWorkspace(TaskFolders):
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
             changed = await self._mirror.uncommitted(git, place.folder, refs)
-        return f"not committed: {_named(changed)}" if changed else ""
+        return f"not committed: {in_short(changed)}" if changed else ""
 
     @property
     def _mirror(self) -> Mirror:
@@ -392,8 +398,3 @@ async def _git() -> AsyncGenerator[Git]:
 
 def _refs(place: Place) -> str:
     return f"refs/athanore/{place.home.parent.name}/{place.home.name}"
-
-
-def _named(files: Sequence[str]) -> str:
-    more = len(files) - _SHOWN
-    return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,214 @@
+"""An attempt in a folder: whose fault it is when there is none, or none is left, and what counts."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import cast, override
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.events.clients import NullEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ObjectNotFound
+
+from athanore import AgentOutcome, AgentResult, GitWorkspace, Workspace
+from athanore.errors import PrefectUnavailableError, PublishError
+from athanore.flows.attempts.attempt import AgentAttempt
+from athanore.flows.attempts.budgets import Purse
+from athanore.flows.attempts.transcript import Transcript
+from athanore.models import FaultKind
+from athanore.models import Task as BoardTask
+from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runtime.leases.local_runs import RunControl
+from athanore.workspaces.base import FoundWorkspace, WorkspaceRequest
+from tests.forges import OnGitHub
+from tests.repositories import Repository, commit, git
+from tests.rules_site import LOG, Site
+
+BRANCH = "athanore/1-fix-it"
+SUCCEEDED = AgentResult(AgentOutcome.SUCCEEDED)
+
+type Agent = Callable[[Path], object]
+
+
+@pytest.fixture(autouse=True)
+def no_events() -> Generator[None]:
+    EventsWorker.set_client_override(NullEventsClient)
+    yield
+    EventsWorker.set_client_override(None)
+
+
+def idle(folder: Path) -> None:
+    """Does nothing, and says that it has succeeded."""
+
+
+class Attempt(AgentAttempt):
+    """An attempt whose agent is a function of its folder."""
+
+    agent: Agent = staticmethod(idle)
+
+    @override
+    async def _run_agent(
+        self, claimed: BoardTask, token: str, transcript: Transcript
+    ) -> AgentResult | None:
+        assert self._folder.path is not None
+        self.agent(self._folder.path)
+        return SUCCEEDED
+
+
+class Place(Site):
+    """A site whose route has a workspace, and a run that is at work."""
+
+    async def attempt(self, run: FlowRun, agent: Agent = idle) -> AgentResult | None:
+        """Make one start of a run, with an agent; returns what came of it."""
+        run = await self.client.read_run(run.id)
+        client = cast(PrefectRunStore, self.client)
+        book, handle = self.log(run), RunControl(run.id, self.task_id, run)
+        purse = Purse(client, self.app, self.route, book, self.task_id)
+        transcript = Transcript(LOG, {}, [], self.app.redactor)
+        made = Attempt(client, self.app, self.route, book, handle, purse, LOG)
+        made.agent = agent
+        return await made.perform(self.board.get_task(self.task_id), "token", transcript)
+
+
+class Odd:
+    """A provider of somebody else's that does not keep to the port."""
+
+    def __init__(self, folder: Path, *, at: str, error: Exception) -> None:
+        self._folder = folder
+        self._at = at
+        self._error = error
+
+    async def open(self, request: WorkspaceRequest) -> Workspace:
+        if self._at == "open":
+            raise self._error
+        return Workspace(self._folder)
+
+    async def close(self, workspace: Workspace, outcome: AgentOutcome | None) -> Sequence[str]:
+        if self._at == "close":
+            raise self._error
+        return ()
+
+    def preview(self, app: str, task: BoardTask) -> Workspace:
+        return Workspace(self._folder)
+
+    async def find(self, app: str) -> Sequence[FoundWorkspace]:
+        return ()
+
+    async def remove(self, request: WorkspaceRequest, *, force: bool = False) -> None:
+        return None
+
+    def check(self) -> str | None:
+        return None
+
+
+async def test_a_forge_that_refuses_its_credential_is_a_fault_of_the_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    with OnGitHub.served(repository.path) as hosting:
+        space = GitWorkspace(repository.path, root=tmp_path / "root", forge=hosting.forge)
+        place = Place(workspace=space, publish="pull-request")
+
+        def refused(forge: object) -> str:
+            raise PublishError("acme/toy on GitHub: the app is not installed there")
+
+        monkeypatch.setattr(type(hosting.forge), "login", property(refused))
+        result = await place.attempt(await place.at_work())
+    assert result is not None and result.has_fault(FaultKind.ENVIRONMENT)
+    assert result.reason == "acme/toy on GitHub: the app is not installed there"
+
+
+@pytest.mark.parametrize("error", [KeyError("branch"), OSError(28, "No space left on device")])
+async def test_a_workspace_that_raises_what_it_may_not_is_a_fault_of_the_set_up(
+    tmp_path: Path, error: Exception
+) -> None:
+    place = Place(workspace=Odd(tmp_path, at="open", error=error))
+    result = await place.attempt(await place.at_work())
+    assert result is not None and result.has_fault(FaultKind.ENVIRONMENT)
+    assert result.reason.startswith(f"Odd raised {type(error).__name__}: ")
+
+
+@pytest.mark.parametrize("error", [KeyError("branch"), OSError(28, "No space left on device")])
+async def test_a_folder_that_cannot_be_closed_loses_no_success(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Place(workspace=Odd(tmp_path, at="close", error=error))
+    result = await place.attempt(await place.at_work())
+    assert result is not None and result.succeeded
+    assert f"Odd failed; what was left in {tmp_path} is not kept elsewhere." in caplog.messages
+
+
+async def test_what_the_system_refuses_of_a_folder_is_said_as_a_workspace_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    place = Place(workspace=GitWorkspace(repository.path, root=tmp_path / "root"))
+
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device", str(tmp_path / "root"))
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    result = await place.attempt(await place.at_work())
+    assert result is not None and result.has_fault(FaultKind.ENVIRONMENT)
+    assert result.reason == f"{tmp_path}/root: No space left on device"
+
+
+def raises(error: Exception) -> Agent:
+    """An agent of whom nothing is heard but an error of what is around it."""
+
+    def agent(folder: Path) -> None:
+        raise error
+
+    return agent
+
+
+async def test_an_error_around_the_agent_is_a_fault_of_the_set_up_and_one_of_prefect_is_not(
+    tmp_path: Path,
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    place = Place(workspace=GitWorkspace(repository.path, root=tmp_path / "root"))
+    run = await place.at_work()
+    result = await place.attempt(run, raises(RuntimeError("no loop")))
+    assert result is not None and result.has_fault(FaultKind.ENVIRONMENT)
+    assert result.reason == "the attempt failed: RuntimeError: no loop"
+    for error in (PrefectUnavailableError("away"), ObjectNotFound(Exception("gone"))):
+        with pytest.raises(type(error)):
+            await place.attempt(run, raises(error))
+    with pytest.raises(asyncio.CancelledError):
+        await place.attempt(run, raises(cast(Exception, asyncio.CancelledError())))
+
+
+def without_git(folder: Path) -> None:
+    shutil.rmtree(folder / ".git")
+
+
+def with_alternates(folder: Path) -> None:
+    (folder / ".git" / "objects" / "info" / "alternates").write_text("/elsewhere\n")
+
+
+def corrupt(folder: Path) -> None:
+    made = commit(folder, "a.txt", "a")
+    tree = git(folder, "rev-parse", f"{made}^{{tree}}")
+    (broken := folder / ".git" / "objects" / tree[:2] / tree[2:]).chmod(0o600)
+    broken.write_bytes(b"nonsense")
+
+
+@pytest.mark.parametrize("broken", [without_git, with_alternates, corrupt])
+@pytest.mark.parametrize("options", [{"expects": "commits"}, {"publish": "branch"}])
+async def test_a_folder_that_its_agent_broke_is_a_failure_of_the_task(
+    tmp_path: Path, broken: Agent, options: dict[str, str]
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    space = GitWorkspace(repository.path, root=tmp_path / "root")
+    place = Place(workspace=space, **options)
+    run = await place.at_work()
+    result = await place.attempt(run, broken)
+    assert result is not None and result.has_fault(FaultKind.CHECK) and not result.succeeded
+    assert result.counts
+    assert result.reason.startswith("the folder cannot be read any more: ")
+    again = await place.attempt(run)
+    assert again is not None and not again.has_fault(FaultKind.ENVIRONMENT), again.reason
