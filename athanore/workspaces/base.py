@@ -90,7 +90,7 @@ class Work:
     Attributes:
         commit: its newest commit.
         subjects: the first lines of the messages of all commits beyond the base, oldest first.
-        is_new: something was committed since the attempt began.
+        is_new: something was committed since the attempt began, or since the commit that was named.
         wrong: why it cannot be published as it is, in words that an agent can act on; "" if it can.
     """
 
@@ -294,6 +294,15 @@ class PublishesWork(Protocol):
 @runtime_checkable
 class ShowsWork(PublishesWork, Protocol):
     """A provider that shows what it would publish, and publishes what was seen and nothing else."""
+
+    async def work(self, app: str, task_id: str, *, since: str = "") -> Work:
+        """Say what is committed in a task's folder now; see `PublishesWork.work`.
+
+        Args:
+            since: the commit beyond which commits are new; "" for the one that the branch was at
+                when the attempt began.
+        """
+        ...
 
     async def show(self, app: str, task_id: str) -> Shown:
         """Say what a push of a task's branch would bring.

@@ -1,4 +1,4 @@
-"""An attempt in a folder: whose fault it is when there is none, or none is left, and what counts."""
+"""An attempt in a folder: whose fault it is that there is none, or none is left; what counts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Completed, Pending, Running
 
 from athanore import AgentOutcome, AgentResult, GitWorkspace, Workspace
 from athanore.errors import PrefectUnavailableError, PublishError
@@ -26,7 +27,7 @@ from athanore.runtime.leases.local_runs import RunControl
 from athanore.workspaces.base import FoundWorkspace, WorkspaceRequest
 from tests.forges import OnGitHub
 from tests.repositories import Repository, commit, git
-from tests.rules_site import LOG, Site
+from tests.rules_site import LOG, PHASES, Site
 
 BRANCH = "athanore/1-fix-it"
 SUCCEEDED = AgentResult(AgentOutcome.SUCCEEDED)
@@ -212,3 +213,57 @@ async def test_a_folder_that_its_agent_broke_is_a_failure_of_the_task(
     assert result.reason.startswith("the folder cannot be read any more: ")
     again = await place.attempt(run)
     assert again is not None and not again.has_fault(FaultKind.ENVIRONMENT), again.reason
+
+
+def works(folder: Path) -> None:
+    commit(folder, "a.txt", "a")
+
+
+def of(result: AgentResult | None) -> str:
+    """What an attempt came to, in a few words."""
+    assert result is not None
+    return "succeeded" if result.succeeded else result.reason
+
+
+NOTHING = f"nothing happened: no commit on the branch {BRANCH!r}"
+
+
+async def test_commits_of_a_start_that_was_given_back_count(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    space = GitWorkspace(repository.path, root=tmp_path / "root")
+    place = Place(workspace=space, expects="commits")
+    run = await place.at_work()
+
+    def is_stopped(folder: Path) -> None:
+        works(folder)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await place.attempt(run, is_stopped)
+    await place.log(await place.client.read_run(run.id)).give_back()
+    again = await place.noted(await place.client.read_run(run.id))
+    assert place.log(again).attempt == 1
+    assert of(await place.attempt(again)) == "succeeded"
+
+
+async def test_what_was_committed_before_the_run_counts_in_none_of_its_attempts(
+    tmp_path: Path,
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    space = GitWorkspace(repository.path, root=tmp_path / "root")
+    place = Place(workspace=space, expects="commits")
+    first = await place.at_work()
+    assert of(await place.attempt(first, works)) == "succeeded"
+    await place.put(first, Completed())
+    second = await place.at_work("Todo")
+    assert of(await place.attempt(second)) == NOTHING
+    await place.put(second, *PHASES["retrying"](), Pending(), Running())
+    second = await place.noted(await place.client.read_run(second.id))
+    assert place.log(second).attempt == 2
+    assert of(await place.attempt(second)) == NOTHING
+    assert of(await place.attempt(second, works_on)) == "succeeded"
+    assert of(await place.attempt(second)) == "succeeded", "commits of all its attempts count"
+
+
+def works_on(folder: Path) -> None:
+    commit(folder, "b.txt", "b")

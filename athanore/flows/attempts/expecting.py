@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from athanore.errors import BoardError, ResultRefusedError
+from athanore.errors import BoardError, ResultRefusedError, WorkspaceError
 from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind, Task
 from athanore.routing.outputs import read
@@ -14,14 +14,14 @@ from athanore.routing.routes import Route
 from athanore.runs.records.outputs import handed_in
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
-from athanore.workspaces.base import PublishesWork
+from athanore.workspaces.base import PublishesWork, ShowsWork
 
 
 class Expectation:
     """What one attempt is to leave.
 
     Args:
-        run_log: of the run; commits of the attempts before this one count, too.
+        run_log: of the run; commits of all its attempts count.
     """
 
     def __init__(self, app: App, route: Route, run_log: RunLog, log: Log) -> None:
@@ -33,9 +33,25 @@ class Expectation:
 
     async def begins(self, task: Task) -> None:
         """Note what there is before the agent starts."""
-        if self._route.expects == "comment":
-            with suppress(BoardError):
-                self._comments = len((await self._app.board.task(task.id)).comments)
+        match self._route.expects:
+            case "comment":
+                with suppress(BoardError):
+                    self._comments = len((await self._app.board.task(task.id)).comments)
+            case "commits":
+                await self._note_tip(task)
+            case _:
+                pass
+
+    async def _note_tip(self, task: Task) -> None:
+        """Note where the branch is before the first agent of the run starts.
+
+        A start that is given back may have committed: its number alone says nothing of that.
+        """
+        book, provider = self._run_log, self._route.workspace
+        if book.record.tip or book.attempt > 1 or not isinstance(provider, ShowsWork):
+            return
+        with suppress(WorkspaceError):  # a folder that an earlier agent broke
+            await book.begins_at((await provider.work(self._app.name, task.id)).commit)
 
     async def judged(self, result: AgentResult, task: Task) -> AgentResult:
         """The result of an attempt whose agent has succeeded: a failure if it has left nothing.
@@ -101,8 +117,13 @@ class Expectation:
         provider = self._route.workspace
         if not isinstance(provider, PublishesWork):
             return ""
-        work = await provider.work(self._app.name, task.id)
-        if work.is_new or (self._run_log.attempt > 1 and work.subjects):
+        if (tip := self._run_log.record.tip) and isinstance(provider, ShowsWork):
+            work = await provider.work(self._app.name, task.id, since=tip)
+            some = work.is_new
+        else:  # a provider that cannot say it, or a run that an earlier version began
+            work = await provider.work(self._app.name, task.id)
+            some = work.is_new or (self._run_log.attempt > 1 and bool(work.subjects))
+        if some:
             return ""
         branch = provider.preview(self._app.name, task).branch
         return f"no commit on the branch {branch!r}"

@@ -110,6 +110,8 @@ class RunRecord:
         held: the option whose function failed, so that the last start had no agent; `claim` where
             the board has refused the claim more than once.
         refused_claim: what of, as JSON; see `RefusedClaim`.
+        tip: the commit that the task's branch was at before the run's first agent started; "" where
+            nobody asks for it.
         session: what the agent of a later start may go on with, as JSON; "" for nothing.
         tokens: proofs of the agent's tokens, by the number of the start.
         used: what the agent used, by the number of the start and the kind.
@@ -146,6 +148,7 @@ class RunRecord:
     labels: str = _label("labels", "")
     held: str = _label("held", "")
     refused_claim: str = _label("refused-claim", "")
+    tip: str = _label("tip", "")
     session: str = _label("session", "")
     tokens: Mapping[int, str] = field(default_factory=_none)
     used: Mapping[tuple[int, str], Amount] = field(default_factory=_none)

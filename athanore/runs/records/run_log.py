@@ -188,6 +188,10 @@ class RunLog:
         """Note what the board has refused at the claim; see `RefusedClaim`."""
         await self._write(replace(self.record, refused_claim=refused))
 
+    async def begins_at(self, tip: str) -> None:
+        """Note the commit that the task's branch is at before the run's first agent starts."""
+        await self._write(replace(self.record, tip=tip))
+
     async def counts_for(self, labels: str) -> None:
         """Note for which limited labels the run counts; see `capacity.label_caps`."""
         await self._write(replace(self.record, labels=labels))

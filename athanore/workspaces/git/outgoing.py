@@ -199,8 +199,8 @@ class Outgoing:
                 raise PublishRefusedError(why)
             if not allow_ci_changes and (touched := await self._sensitive(ends)):
                 raise PublishRefusedError(
-                    f"the branch {self._branch!r} changes {in_short(touched)}, which may have other "
-                    "programs run there, or others asked",
+                    f"the branch {self._branch!r} changes {in_short(touched)}, which may have "
+                    "other programs run there, or others asked",
                     about_ci=True,
                 )
             await self._push(ends.tip, to)
