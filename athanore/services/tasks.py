@@ -15,7 +15,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.errors import AthanoreError, BoardError, TaskNotFoundError
+from athanore.errors import AnswerLostError, AthanoreError, BoardError, TaskNotFoundError
 from athanore.models import EventKind, Task
 from athanore.runtime.apps import App
 from athanore.services import runs
@@ -99,6 +99,7 @@ async def move(
     Raises:
         TaskNotFoundError: no task has this id; the message names the open tasks.
         QueueNotFoundError: the board has no such queue.
+        AnswerLostError: it may be moved, or is, and could not be read there.
     """
     before = await read(app, task_id)
     task_id = before.id
@@ -110,7 +111,12 @@ async def move(
     }
     async with naming_open_tasks(app):
         await app.board.move(task_id, queue_name, followed=not taken)
-    task = await read(app, task_id)
+    try:
+        task = await app.board.task(task_id)
+    except BoardError as exc:  # not the error itself: that would say that nothing was changed
+        raise AnswerLostError(
+            f"Task {task_id!r} was moved to {queue_name!r} and could not be read there: {exc}"
+        ) from exc
     data = {"from_queue": before.queue_name, "to_queue": task.queue_name, "by": by}
     app.announcer.announce(task_id, EventKind.MOVED, data, run_id)
     if note_own is not None:

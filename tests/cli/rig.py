@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore.cli import main
+from athanore.launch.serving import serving
+from tests.api.rig import Api
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,12 @@ def write_script(folder: Path, name: str, shell: str = "exit 0", poll_interval: 
         SCRIPT.format(name=name, board=str(board), shell=shell, poll_interval=poll_interval)
     )
     return script
+
+
+@contextmanager
+def beside(api: Api) -> Generator[None]:
+    """Have commands find the app that is served."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    script, address = Path("run.py").resolve(), (host, int(port))
+    with serving("run.py:dispatcher", script, address, api.prefect_api, needs_token=False):
+        yield

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 import pytest
 
+from athanore import JsonFileAdapter
 from athanore.dispatcher import AgentDispatcher
+from athanore.errors import AnswerLostError
 from athanore.runtime import apps
 from tests.api.rig import Api, served
-from tests.cli.rig import QUEUES, Cli, write_script
+from tests.cli.rig import QUEUES, Cli, beside, write_script
 from tests.harness import app_name
 from tests.support import of_this_process, wait_until
 
@@ -335,6 +337,33 @@ def test_a_board_that_cannot_be_read_is_told_alike(site: Site) -> None:
             assert "board.json" in str(by_command)
     finally:
         board.write_text(whole)
+
+
+def test_an_answer_that_the_board_loses_is_told_alike_and_nothing_is_done_twice(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(call: str) -> None:
+        whole = getattr(JsonFileAdapter, call)
+
+        def losing(*args: Any, **kwargs: Any) -> None:
+            whole(*args, **kwargs)
+            raise AnswerLostError("The board's answer was lost.")
+
+        monkeypatch.setattr(JsonFileAdapter, call, losing)
+
+    tasks = {name: site.api.board.create_task("Backlog", "Fix it").id for name in site.ways}
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    for call in ("create_task", "add_comment", "move_task"):
+        lose(call)
+    with beside(site.api):
+        for name, way in site.ways.items():
+            assert way.create("Todo", name, "") == "The board's answer was lost."
+            assert way.comment(tasks[name], "Hello") == "The board's answer was lost."
+            assert way.move(tasks[name], "Done") == "The board's answer was lost."
+    assert [site.api.board.get_task(i).name for i in site.ids("Todo")] == list(site.ways)
+    over_http, by_command = [site.outcome(i) for i in tasks.values()]
+    assert over_http == by_command
+    assert (over_http["queue"], len(over_http["comments"])) == ("Done", 1)
 
 
 def test_a_route_that_is_not_deployed_is_told_alike(
