@@ -7,15 +7,13 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from athanore.launch.serving import serving
 from tests.api.rig import Api, served
-from tests.cli.rig import QUEUES, Cli
+from tests.cli.rig import QUEUES, Cli, beside
 from tests.cli.test_same_answers import WHO, load
 from tests.support import of_this_process, wait_until
 
@@ -31,24 +29,23 @@ def api(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield api
 
 
-@contextmanager
-def beside(api: Api) -> Generator[None]:
-    """Have commands find the app that is served."""
-    host, _, port = api.url.removeprefix("http://").partition(":")
-    script, address = Path("run.py").resolve(), (host, int(port))
-    with serving("run.py:dispatcher", script, address, api.prefect_api, needs_token=False):
-        yield
+def run(api: Api, *words: str, typed: str = "") -> tuple[str, list[str]]:
+    """Give a command in a process of its own; return what it printed, and what it imported.
 
-
-def run(api: Api, *words: str) -> tuple[str, list[str]]:
-    """Give a command in a process of its own; return what it printed, and what it imported."""
+    Args:
+        typed: what comes in at its standard input.
+    """
     script = (
         "import sys\nfrom athanore.cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print(*sorted(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *words],
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout, done.stderr.split()
 
@@ -168,4 +165,7 @@ def test_a_task_is_added_changed_and_named_by_its_title(api: Api) -> None:
         run(api, "edit", "the cra", "--title", "Fix the crash at start")
         shown, _ = run(api, "show", "at start")
         assert "Fix the crash at start" in shown and "It -> `breaks`" in shown
+        run(api, "edit", "at start", "-d", "-", typed="It breaks\nwithout a word\n")
+        shown, _ = run(api, "show", "at start")
+        assert "It breaks\nwithout a word" in shown
         assert run(api, "open", "--print")[0].strip() == api.url

@@ -45,7 +45,6 @@ def add(
     create(queue or _first_queue(app), title, description=_read(description) or "", app=app)
 
 
-@typed_task
 def edit(
     task: TaskId,
     /,
@@ -58,7 +57,11 @@ def edit(
     text = _read(description)
     if title is None and text is None:
         raise ConfigurationError("Say what to change: --title TEXT or --description TEXT.")
+    _edit(task, title=title, text=text, app=app)
 
+
+@typed_task
+def _edit(task: str, /, *, title: str | None, text: str | None, app: str | None) -> None:
     async def action(_: PrefectRunStore, found: App) -> None:
         from athanore.services.tasks import naming_open_tasks
 

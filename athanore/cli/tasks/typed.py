@@ -18,7 +18,8 @@ def typed_task[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     """Have a command whose first argument is a task take a beginning or a title for its id.
 
     It is looked for when the board knows no such id, so ids cost nothing more; what was taken is
-    said on stderr.
+    said on stderr. The command is then called a second time: what must be done once, such as
+    reading standard input, is done by who calls it.
     """
 
     @functools.wraps(command)
