@@ -32,6 +32,7 @@ from athanore.api.routers.questions import AnswerRequest, QuestionRequest
 from athanore.api.security.auth import Caller
 from athanore.api.service import Service
 from athanore.mcp.tool import Arguments, Tool
+from athanore.runtime.routes.route_registry import called
 from athanore.services.people.questions import LONGEST_WAIT
 from athanore.services.showing.views import QuestionView
 
@@ -53,9 +54,10 @@ class Call:
     @property
     def may_have_a_result(self) -> bool:
         """Whether the caller's route, or of nobody's agent any route, has an `output`."""
-        routes = self.service.dispatcher.routes
-        mine = routes.get(self.caller.route or "")
-        return any(r.output is not None for r in ([mine] if mine else routes.values()))
+        routes = self.service.app.routes.remembered()
+        mine = called(routes, self.caller.route or "")
+        asked = [mine] if mine else routes.values()
+        return any(known.route.output is not None for known in asked)
 
     def is_offered(self, tool: Tool[Call]) -> bool:
         """Whether the caller is told of a tool: a model pays for each in all of its requests."""

@@ -64,21 +64,29 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             if option.is_inherited(given[name]):
                 given[name] = inherited(option.inherits)
         route = cls(prompt=prompt, **given)
-        if route.publish is not None and (wrong := cannot_publish(route.workspace, route.publish)):
-            raise RouteError(f"Route {route.name!r}: publish={route.publish!r} {wrong}.")
-        if route.expects == "commits" and (wrong := cannot_publish(route.workspace, "branch")):
-            raise RouteError(f"Route {route.name!r}: expects='commits' {wrong}.")
-        for name in ("reactions", "merged_queue"):
-            if getattr(route, name) and route.publish != "pull-request":
-                raise RouteError(
-                    f"Route {route.name!r}: {name}={getattr(route, name)!r} needs "
-                    'publish="pull-request": there is no other pull request to look at.'
-                )
-        if route.approve_before == "publish" and (wrong := _cannot_be_shown(route)):
-            raise RouteError(f"Route {route.name!r}: approve_before='publish' {wrong}.")
+        route.check_together()
         if route.output is not None:
             check_output(route.name, route.output)
         return route
+
+    def check_together(self) -> None:
+        """Refuse options that need others beside them, whoever has given each.
+
+        Raises:
+            RouteError: one lacks what it needs; the message names both.
+        """
+        if self.publish is not None and (wrong := cannot_publish(self.workspace, self.publish)):
+            raise RouteError(f"Route {self.name!r}: publish={self.publish!r} {wrong}.")
+        if self.expects == "commits" and (wrong := cannot_publish(self.workspace, "branch")):
+            raise RouteError(f"Route {self.name!r}: expects='commits' {wrong}.")
+        for name in ("reactions", "merged_queue"):
+            if getattr(self, name) and self.publish != "pull-request":
+                raise RouteError(
+                    f"Route {self.name!r}: {name}={getattr(self, name)!r} needs "
+                    'publish="pull-request": there is no other pull request to look at.'
+                )
+        if self.approve_before == "publish" and (wrong := _cannot_be_shown(self)):
+            raise RouteError(f"Route {self.name!r}: approve_before='publish' {wrong}.")
 
     @property
     def filter(self) -> tuple[object, ...] | None:

@@ -153,11 +153,12 @@ def define(
     """Make the route that a definition describes; None for changes of a route that is no more.
 
     Raises:
-        RouteError: an option is wrong, the route has nothing to say or to start, or a budget that
-            cannot bind its agent.
+        RouteError: an option is wrong or lacks another one that it needs, the route has nothing to
+            say or to start, or a budget that cannot bind its agent.
     """
     route = _defined(dispatcher, name, queue_name, definition)
     if route is not None:
+        route.check_together()
         dispatcher.check_budgets(route)
     return route
 
@@ -174,7 +175,9 @@ def _defined(
         raise RouteError(f"Route {name!r}: prompt must say what the agent is to do.")
     template = PromptTemplate(definition.options.prompt)
     said = definition.options.said()
-    queues = {n: _meant(n, said[n]) for n in QUEUE_OPTIONS if said.get(n) is not None}
+    # Without the one that needs publish=, which comes with the rest.
+    first = [n for n in QUEUE_OPTIONS if n != "merged_queue" and said.get(n) is not None]
+    queues = {n: _meant(n, said[n]) for n in first}
     route = replace(dispatcher.default_route(queue_name, template, **queues), name=name)
     return definition.options.applied_to(route)
 

@@ -6,7 +6,11 @@ Each step looks before it does something, so that all of it may be repeated afte
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 
 from athanore.errors import DispatchError, PublishRefusedError, TaskBusyError
 from athanore.forges.base import Forge, PullRequest, PullRequestState
@@ -17,10 +21,14 @@ from athanore.runs import store
 from athanore.runs.kept import pulls
 from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.port import RunStore
+from athanore.runs.states import NOBODYS_WISH
 from athanore.runtime.apps import App
+from athanore.runtime.routes.route_registry import Routes, called, ranked_routes
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
 from athanore.workspaces.base import PublishesWork, Pushed, Shown, ShowsWork
+
+_RUNS = 50  # of a task, that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +133,18 @@ async def publish_by_hand(
         PublishError: it cannot be published.
     """
     task = await tasks.read(app, task_id)
-    route = _publisher(app, task)
     async with prefect.client() as client:
         run = (await store.active_runs(client, app.name, [task_id])).get(task_id)
+        ended = await store.find_runs(
+            client,
+            app.name,
+            store.FINISHED,
+            task_ids=[task_id],
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=_RUNS,
+        )
+        routes = await app.routes.read(client)
+    route = _publisher(routes, task, [r for r in ended if r.state_name not in NOBODYS_WISH])
     if run is not None:
         raise TaskBusyError(task_id, str(run.id), run.name)
     try:
@@ -146,15 +163,33 @@ async def publish_by_hand(
     return f"{text} Moved to {route.done_queue!r}."
 
 
-def _publisher(app: App, task: Task) -> Route:
-    """The route that publishes what was done for a task, on this host."""
-    publishing = [r for r in app.dispatcher.ranked_routes() if r.publish is not None]
-    for route in publishing:
-        if task.queue_name in (route.in_progress_queue, route.dead_letter_queue, route.done_queue):
-            return route
+def _publisher(routes: Routes, task: Task, ended: Sequence[FlowRun]) -> Route:
+    """The route that publishes what was done for a task: the last one that worked on it.
+
+    Args:
+        ended: the task's finished runs, the newest first; without one its queue says which route.
+
+    Raises:
+        DispatchError: there is none, or several may be meant.
+    """
+    for run in ended:
+        known = called(routes, store.route_name(run))
+        if known is not None and known.route.publish is not None:
+            return known.route
+    publishing = [k.route for k in ranked_routes(routes) if k.route.publish is not None]
     if not publishing:
         raise DispatchError("No route publishes anything; give one publish=.")
-    return publishing[0]
+    fitting = [
+        r
+        for r in publishing
+        if task.queue_name in (r.in_progress_queue, r.dead_letter_queue, r.done_queue)
+    ] or publishing
+    if len({(id(r.workspace), r.publish) for r in fitting}) > 1:
+        raise DispatchError(
+            f"Task {task.id!r} has no run of a route that publishes, and several may be meant: "
+            f"{', '.join(repr(r.name) for r in fitting)}. Dispatch it to one of them."
+        )
+    return fitting[0]
 
 
 async def _pull_request(

@@ -25,9 +25,10 @@ async def watch_pulls(prefect: RunStore, app: App) -> None:
     pause = app.margins.pulls
     while True:
         await asyncio.sleep(pause.total_seconds() * random.uniform(0.9, 1.1))
-        if not any(r.reactions or r.merged_queue for r in app.dispatcher.routes.values()):
-            continue
         try:
+            known = (await app.routes.read(prefect)).values()
+            if not any(k.route.reactions or k.route.merged_queue for k in known):
+                continue
             pause = await _look(prefect, app, pause)
         except Exception:
             logger.exception(

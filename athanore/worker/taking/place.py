@@ -365,7 +365,7 @@ def least_free(app: App) -> tuple[int, Path]:
 
     These are the worker's folder and those that workspaces are made in.
     """
-    spaces = (route.workspace for route in app.dispatcher.routes.values())
+    spaces = [known.route.workspace for known in app.routes.remembered().values()]
     wanted = {Path.cwd(), *(s.folders for s in spaces if isinstance(s, TaskFolders))}
     there = {next(p for p in (f, *f.parents) if p.is_dir()) for f in wanted}
     return min((shutil.disk_usage(folder).free, folder) for folder in there)
