@@ -179,6 +179,13 @@ def test_the_settings_are_told_with_their_defaults() -> None:
     ]
 
 
+GRACE = int(Settings.model_fields["shutdown_grace"].default)
+AFTER_GRACE = 50
+"""Seconds that a worker may need after its agents' time; docs/deploying.md says so."""
+DRAINING = 60
+"""Seconds that `athanore worker drain` may wait for Prefect before a pod is told to stop."""
+
+
 def variables() -> set[str]:
     """Every setting that the files in deployments/ make."""
     found = set(
@@ -209,6 +216,7 @@ def test_the_compose_file_holds_together() -> None:
             parse(make_app() if program == "athanore" else prefect_app, words)
             started.append(command)
     assert {"athanore deploy", "athanore worker", "athanore api"} <= set(started)
+    assert int(services["worker"]["stop_grace_period"].removesuffix("s")) > GRACE + AFTER_GRACE
     build = services["worker"]["build"]
     assert (ROOT / "deployments" / build["context"] / build["dockerfile"]).is_file()
     assert '\nENTRYPOINT ["tini", "--"]\n' in (ROOT / build["dockerfile"]).read_text()
@@ -241,7 +249,10 @@ def test_the_manifests_hold_together() -> None:
     assert [v["name"] for v in worker["env"]] == ["ATHANORE_WORKER_LIMIT"]
     assert worker["env"][0]["valueFrom"]["resourceFieldRef"]["resource"] == "limits.memory"
     grace = pods["athanore-worker"]["terminationGracePeriodSeconds"]
-    assert grace > int(config["data"]["ATHANORE_SHUTDOWN_GRACE"])
+    assert grace >= int(config["data"]["ATHANORE_SHUTDOWN_GRACE"]) + AFTER_GRACE + DRAINING
+    (server,) = pods["prefect"]["containers"]
+    ui = COMPOSE["services"]["prefect"]["environment"]["PREFECT_UI_API_URL"]
+    assert {"name": "PREFECT_UI_API_URL", "value": ui} in server["env"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda u: u.name)
@@ -250,6 +261,10 @@ def test_the_units_are_valid(unit: Path, tmp_path: Path) -> None:
     (command,) = re.findall(r"^ExecStart=/srv/athanore/\.venv/bin/(.+)$", text, re.MULTILINE)
     program, *words = command.split()
     parse(make_app() if program == "athanore" else prefect_app, words)
+    assert "\nRestart=always\n" in text  # `athanore workers restart` ends a worker with code 0
+    if program == "athanore" and words == ["worker"]:
+        (stop,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+        assert int(stop) > GRACE + AFTER_GRACE
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     for other in UNITS:
