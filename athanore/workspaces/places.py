@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 import unicodedata
@@ -26,10 +27,13 @@ from pydantic import TypeAdapter
 
 from athanore.errors import WorkspaceError
 
+logger = logging.getLogger("athanore.worker")
+
 _LONGEST = 40
 _DIGEST = 10
 _ENDS_LIKE_A_DIGEST = re.compile(rf"(^|-)[0-9a-f]{{{_DIGEST}}}$")
 _LOOK = 0.1  # seconds between looks at a lock that somebody has
+_SAID_AFTER = 10.0  # seconds
 
 LOCK_WAIT = timedelta(minutes=10)
 """How long a folder is waited for that another attempt still has."""
@@ -193,7 +197,8 @@ async def acquire(lock: FileLock, limit: timedelta = LOCK_WAIT) -> None:
         WorkspaceError: somebody else has it for longer than the limit.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + limit.total_seconds()
+    began = loop.time()
+    until, said = began + limit.total_seconds(), False
     while True:
         try:
             lock.acquire(blocking=False)
@@ -206,6 +211,14 @@ async def acquire(lock: FileLock, limit: timedelta = LOCK_WAIT) -> None:
                 ) from None
         except OSError as exc:
             raise WorkspaceError(f"{lock.lock_file} cannot be locked: {exc}.") from exc
+        if not said and loop.time() - began > _SAID_AFTER:
+            said = True
+            logger.info(
+                "Waiting for %s, which another attempt has (%s).",
+                Path(lock.lock_file).parent,
+                Path(lock.lock_file).name,
+                extra={"action": "workspace_awaited"},
+            )
         await asyncio.sleep(_LOOK)
 
 

@@ -74,3 +74,17 @@ class Address:
         login = self._login if ":" in self._login else f"{self._login}:"
         basic = base64.b64encode(login.encode()).decode()
         return {f"http.{self.text}.extraHeader": f"Authorization: Basic {basic}"}
+
+    def served(self, command: str) -> tuple[str, ...]:
+        """What a call of git has to be told, for a repository on this host to be served.
+
+        The app has named it, so it may belong to another user, as one that is mounted into a
+        container does. Git takes that from no setting of the caller.
+
+        Args:
+            command: `fetch`, `ls-remote` or `push`.
+        """
+        if not self.is_path and not self.text.lower().startswith("file:"):
+            return ()
+        program = "receive-pack" if command == "push" else "upload-pack"
+        return (f"--{program}=git -c 'safe.directory=*' {program}",)

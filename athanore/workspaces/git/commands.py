@@ -21,6 +21,8 @@ from athanore.texts import cut_lines, readable
 GIT_TIMEOUT = timedelta(minutes=10)
 """How long a call of git may take."""
 
+_GRACE = timedelta(seconds=5)
+
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "core.hooksPath": os.devnull,
@@ -155,10 +157,23 @@ class Git:
             ) from None
         finally:
             if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                await _end(process)
         if process.returncode not in (0, nothing):
             said = cut_lines(readable(err.decode(errors="replace")).strip(), 1000, 20)
             raise GitError(f"git {told[0]} failed (exit code {process.returncode})", said)
         return out.decode(errors="surrogateescape").removesuffix("\n")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a git, which removes its locks if it is asked, and has some seconds for it."""
+    try:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE.total_seconds()):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,10 +30,12 @@ from athanore.workspaces.git.leftovers import why_left_out
 from athanore.workspaces.places import LOCK_WAIT, held
 
 _FETCH_TIMEOUT = timedelta(minutes=30)
-_PACK_TIMEOUT = LOCK_WAIT - timedelta(minutes=2)  # who wants a clone waits so long
+_WAIT = 4 * _FETCH_TIMEOUT  # for two others, each of which fetches and clones
+_PACK_TIMEOUT = LOCK_WAIT - timedelta(minutes=2)
 _MANY_OBJECTS = 5000  # files of single objects
 _MANY_PACKS = 40
 _FORGOTTEN = timedelta(days=1)
+_LEFT = _FETCH_TIMEOUT + timedelta(minutes=5)  # no call of git takes as long as that
 _LINK = "160000 "  # the mode of another repository's commit
 _SOUND = ("objects", "refs")
 _BORROWS = ("objects/info/alternates", "objects/info/http-alternates", "commondir")
@@ -81,7 +84,7 @@ class Mirror:
         Raises:
             GitError: the repository does not answer, has no such base, or the disk is full.
         """
-        async with held(self._lock):
+        async with held(self._lock, _WAIT):
             await self._fetch(git)
             start = await self.commit(git, begin_at)
             head = f"refs/heads/{base}"
@@ -114,7 +117,7 @@ class Mirror:
     async def begin(self, git: Git) -> None:
         """Make the mirror, if there is none; nothing is fetched."""
         if not self.exists:
-            async with held(self._lock):
+            async with held(self._lock, _WAIT):
                 await self._init(git)
 
     async def restore(self, git: Git, ref: str, folder: Path) -> None:
@@ -136,6 +139,7 @@ class Mirror:
 
     async def _fetch(self, git: Git) -> None:
         await self._init(git)
+        await asyncio.to_thread(_remove_left_locks, self.git_dir, "refs/heads", "refs/tags")
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         await git(
             "fetch",
@@ -143,6 +147,7 @@ class Mirror:
             "--prune",
             "--no-write-fetch-head",
             "--no-tags",
+            *self._address.served("fetch"),
             "--",
             self._address.text,
             *refs,
@@ -185,6 +190,7 @@ class Mirror:
         """
         if why := unsound(folder):
             raise WorkspaceError(f"{folder}: {why}.")
+        await asyncio.to_thread(_remove_left_locks, self.git_dir, refs)
         words = ("fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--")
         specs = [f"+refs/*:{refs}/folder/*", "^refs/remotes/*"]
         check = {"fetch.fsckObjects": "true"}
@@ -293,6 +299,17 @@ class Mirror:
 def _repositories(folder: Path, names: Sequence[str]) -> list[str]:
     """Those of the names that are repositories: what these have may be nowhere else."""
     return [name for name in names if os.path.lexists(folder / name / ".git")]
+
+
+def _remove_left_locks(git_dir: Path, *below: str) -> None:
+    """Remove the locks that a git which was killed has left of refs, and of the list of them."""
+    before = time.time() - _LEFT.total_seconds()
+    found = [git_dir / "packed-refs.lock", git_dir / "HEAD.lock"]
+    found += [lock for refs in below for lock in (git_dir / refs).rglob("*.lock")]
+    for lock in found:
+        with suppress(OSError):
+            if lock.lstat().st_mtime < before:
+                lock.unlink()
 
 
 def _left_behind(packs: Path) -> list[Path]:

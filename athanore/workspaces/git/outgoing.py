@@ -222,6 +222,7 @@ class Outgoing:
         }
         listed = await git(
             "ls-remote",
+            *to.served("ls-remote"),
             "--",
             to.text,
             *wanted,
@@ -240,6 +241,7 @@ class Outgoing:
                 "--quiet",
                 "--no-tags",
                 "--no-write-fetch-head",
+                *to.served("fetch"),
                 "--",
                 to.text,
                 *specs,
@@ -257,6 +259,7 @@ class Outgoing:
                 "--quiet",
                 "--no-follow-tags",
                 "--no-recurse-submodules",
+                *to.served("push"),
                 "--",
                 to.text,
                 f"{tip}:refs/heads/{self._branch}",

@@ -139,8 +139,10 @@ class Share:
         words = ("--quiet", "--no-follow-tags", "--no-recurse-submodules", how, "--")
         await self._there("push", *words, self._address.text, spec)
 
-    async def _there(self, *words: str) -> str:
+    async def _there(self, command: str, *words: str) -> str:
         return await self._git(
+            command,
+            *self._address.served(command),
             *words,
             git_dir=self._mirror.git_dir,
             limit=_TIMEOUT,
