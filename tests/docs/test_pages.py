@@ -70,6 +70,21 @@ def test_shell_is_shell_and_uses_known_programs(block: Block) -> None:
         assert line.split()[0] in PROGRAMS, line
 
 
+@pytest.mark.parametrize("page", pages())
+def test_secrets_of_a_page_are_known_to_who_follows_it(page: str) -> None:
+    # Made in place, a second terminal and the next start do not have them.
+    made = r"^.*(?:KEY|TOKEN|AUTH_STRING|PASSWORD)=\S*\$\((?!cat ).*$"
+    assert re.findall(made, pages()[page], re.MULTILINE) == []
+
+
+def test_labels_are_made_in_a_repository_that_is_named() -> None:
+    folders = [*(ROOT / "examples").glob("*/README.md"), *DOCS.glob("*.md")]
+    text = "\n".join(p.read_text() for p in folders)
+    made = re.findall(r"(?:gh|glab) label create [^`;]*?(?=[`;\n]|$)", text)
+    assert len(made) > 5
+    assert [line for line in made if " -R" not in line] == []
+
+
 @pytest.mark.parametrize("target", commands("make"), ids=str)
 def test_make_has_the_target(target: str) -> None:
     words = [*shlex.split(target), "-n"]
