@@ -25,6 +25,7 @@ from athanore.errors import (
     TaskMovedError,
 )
 from athanore.models import BoardIdentity, Queue, Task
+from athanore.queue_adapters.tracker.looking import still_lost, written
 
 logger = logging.getLogger(__name__)
 
@@ -371,17 +372,14 @@ def claim_task(
         raise TaskMovedError(task_id, expected=source_queue, actual=task.queue_name)
     try:
         adapter.move_task(task_id, target_queue)
-    except AnswerLostError:
-        if adapter.get_task(task_id).queue_name != target_queue:
-            raise
-    try:
+    except AnswerLostError as lost:
+        with still_lost(lost):
+            if adapter.get_task(task_id).queue_name != target_queue:
+                raise
+    with written(f"Task {task_id!r} was moved to {target_queue!r}"):
         if assignee and assignee not in task.assignees:
             _assign(adapter, task, assignee)
         return adapter.get_task(task_id)
-    except BoardError as exc:  # not the error itself: that would say that nothing was changed
-        raise AnswerLostError(
-            f"Task {task_id!r} was moved to {target_queue!r} and could not be read there: {exc}"
-        ) from exc
 
 
 def _assign(adapter: QueueAdapter, task: Task, assignee: str) -> None:

@@ -12,6 +12,7 @@ from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.relations import Related, Relations
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.tracker.labels import Labels
+from athanore.queue_adapters.tracker.looking import still_lost
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +86,8 @@ class Moves:
         try:
             claimed = self._repository.remove_label(both, source)
         except AnswerLostError as lost:
-            try:
+            with still_lost(lost):
                 now = self._repository.issue(before.id)
-            except BoardUnavailableError:
-                raise lost from None
             if not now.has_label(source):
                 raise
             self._give_way(before, now, target)

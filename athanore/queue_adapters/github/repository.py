@@ -34,7 +34,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Writes, placing
+from athanore.queue_adapters.tracker.looking import Writes, placing, still_lost
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -300,16 +300,15 @@ class Repository:
             try:
                 return self.client.write(method, self._of(issue.id) + path, values)
             except AnswerLostError as lost:
-                if done(self._now(issue, lost)):
-                    return None
-            return self.client.write(method, self._of(issue.id) + path, values)
+                with still_lost(lost):
+                    if done(self.issue(issue.id)):
+                        return None
+                    return self.client.write(method, self._of(issue.id) + path, values)
 
     def _now(self, issue: Issue, lost: AnswerLostError) -> Issue:
         """The issue after a write whose answer was lost; the loss, if it cannot be read."""
-        try:
+        with still_lost(lost):
             return self.issue(issue.id)
-        except BoardUnavailableError:
-            raise lost from None
 
     def _created(self, mark: str) -> Json | None:
         order = {"state": "all", "sort": "created", "direction": "desc", "per_page": 100}

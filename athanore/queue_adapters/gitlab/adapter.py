@@ -30,6 +30,7 @@ from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checks import check_name
 from athanore.queue_adapters.tracker.label_board import LabelBoard, missing
 from athanore.queue_adapters.tracker.labels import Family, Labels
+from athanore.queue_adapters.tracker.looking import written
 
 logger = logging.getLogger(__name__)
 
@@ -223,16 +224,13 @@ class GitLabAdapter(LabelBoard[Issue]):
         label = self.label(target_queue)
         with self._claims.alone(task_id, source_queue) as issue:
             comments = self._project.comments(issue)  # after the write nothing may fail
+            blocked_by = self._blockers(issue) if self._reads_links else ()
             values = self._swap(issue, label)
             if assignee and assignee not in issue.assignees.values():
                 values["assignee_ids"] = [*issue.assignees, self._account.me.number]
             claimed = self._swapped(issue, values, label)
-            own = claimed.labels_like(label)
-            if values and set(self._labels.of_queues(claimed.labels)) > set(own):
-                ours = {"remove_labels": own}
-                now = self._project.change(claimed, ours, lambda found: _has(found, ours))
-                self._project.picture.wrote(now)
-                raise TaskMovedError(task_id, expected=source_queue, actual=self.place(now))
+            with written(f"Task {task_id!r} was claimed"):
+                self._give_way(claimed, values, label, source_queue)
             self._project.picture.wrote(claimed)
         if assignee and assignee not in claimed.assignees.values():
             logger.warning(
@@ -242,7 +240,8 @@ class GitLabAdapter(LabelBoard[Issue]):
                 assignee,
                 extra={"action": "assignee_refused"},
             )
-        return self.task(claimed, target_queue, comments)
+        with written(f"Task {task_id!r} was claimed"):
+            return super().task(replace(claimed, blocked_by=blocked_by), target_queue, comments)
 
     def task(self, issue: Issue, queue: str, comments: Iterable[Comment] = ()) -> Task:
         """An issue as a task of a queue, with what blocks it if that is asked for."""
@@ -251,6 +250,19 @@ class GitLabAdapter(LabelBoard[Issue]):
         return super().task(issue, queue, comments)
 
     # --- helpers ---
+
+    def _give_way(self, claimed: Issue, values: Json, label: str, source_queue: str) -> None:
+        """See that no person has given a claimed issue another label of the board meanwhile.
+
+        Raises:
+            TaskMovedError: one has, and ours is off again.
+        """
+        own = claimed.labels_like(label)
+        if values and set(self._labels.of_queues(claimed.labels)) > set(own):
+            ours = {"remove_labels": own}
+            now = self._project.change(claimed, ours, lambda found: _has(found, ours))
+            self._project.picture.wrote(now)
+            raise TaskMovedError(claimed.id, expected=source_queue, actual=self.place(now))
 
     def _swap(self, issue: Issue, label: str) -> Json:
         """What to change so that of the board's labels an issue has this one and no other."""

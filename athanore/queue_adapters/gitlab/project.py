@@ -25,7 +25,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Writes
+from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -170,15 +170,14 @@ class Project:
             return issue
         with self.about(issue.id):
             try:
-                return _parsed(self.client.write("PUT", self._of(issue.id), values))
+                row = self.client.write("PUT", self._of(issue.id), values)
             except AnswerLostError as lost:
-                try:
-                    now = self.issue(issue.id)
-                except BoardUnavailableError:
-                    raise lost from None
-                if is_done(now):
-                    return now
-            return _parsed(self.client.write("PUT", self._of(issue.id), values))
+                with still_lost(lost):
+                    if is_done(now := self.issue(issue.id)):
+                        return now
+                    return _parsed(self.client.write("PUT", self._of(issue.id), values))
+            with written(f"Task {issue.id!r} was changed"):
+                return _parsed(row)
 
     # --- the labels themselves ---
 

@@ -25,6 +25,7 @@ from athanore.queue_adapters.jira.account import (
     COMMON_VARIABLES,
     OWN_VARIABLE,
     PERMISSIONS,
+    Person,
 )
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import Issue
@@ -235,11 +236,12 @@ class JiraAdapter:
         with self._moves.alone(issue, target_queue):
             issue = self._project.issue(task_id)
             self._check(issue, source_queue)
-            comments = self._project.comments(issue)
+            comments = self._project.comments(issue)  # after the move nothing may fail
+            me = self._project.me if assignee else None
             claimed = self._moves.move(issue, target_queue)
             self._wrote(claimed)
-        if assignee and claimed.assignee is None:
-            claimed = self._assigned(claimed)
+        if me is not None and claimed.assignee is None:
+            claimed = self._assigned(claimed, me)
         return claimed.task(target_queue, comments)
 
     # --- queues ---
@@ -353,9 +355,8 @@ class JiraAdapter:
         is_open = issue.status in self._project.search.watched
         self._project.picture.wrote(replace(issue, is_open=is_open))
 
-    def _assigned(self, issue: Issue) -> Issue:
+    def _assigned(self, issue: Issue, me: Person) -> Issue:
         """Assign a claimed issue; what fails here is said, and does not undo the claim."""
-        me = self._project.me
         try:
             now = self._project.set_fields(
                 issue, me.reference, lambda found: found.assignee == me.name, "/assignee"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from athanore.errors import (
     AnswerLostError,
+    BoardAccessError,
     BoardError,
     BoardUnavailableError,
     InvalidTaskError,
@@ -20,6 +21,7 @@ from athanore.errors import (
 from athanore.queue_adapters.jira.issues import Issue
 from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
+from athanore.queue_adapters.tracker.looking import still_lost, written
 
 logger = logging.getLogger(__name__)
 
@@ -69,18 +71,14 @@ class Moves:
         between = self._via.get(queue)
         if step is None and between is not None and between != self._queue_of(issue):
             issue = self.move(issue, between)
-            offered = self._offered(issue)
-            step = self._find(offered, queue)
-        if step is None:
-            self._check_unmoved(issue)
-            reachable = sorted({str(one["to"]["name"]) for one in offered})
-            raise InvalidTaskError(
-                f"Jira's workflow has no transition that takes {issue.id} from {issue.place!r} to "
-                f"{queue!r}; from there it goes to {', '.join(map(repr, reachable)) or 'nothing'}. "
-                f"Name the queue in between, JiraBoard(via={{{queue!r}: ...}}), or add a "
-                "transition."
-            )
-        return self._done(issue, step, queue)
+            try:
+                offered = self._offered(issue)
+                return self._done(issue, self._found(issue, offered, queue), queue)
+            except (BoardUnavailableError, BoardAccessError) as exc:
+                raise AnswerLostError(
+                    f"Task {issue.id!r} is in {between!r}, on its way to {queue!r}: {exc}"
+                ) from exc
+        return self._done(issue, self._found(issue, offered, queue), queue)
 
     @contextmanager
     def alone(self, issue: Issue, queue: str) -> Generator[None]:
@@ -169,6 +167,19 @@ class Moves:
         fits = [one for one in offered if str(one["to"]["id"]) in self._statuses(queue)]
         return min(fits, key=lambda one: len(self._asked(one, queue)), default=None)
 
+    def _found(self, issue: Issue, offered: list[Json], queue: str) -> Json:
+        step = self._find(offered, queue)
+        if step is None:
+            self._check_unmoved(issue)
+            reachable = sorted({str(one["to"]["name"]) for one in offered})
+            raise InvalidTaskError(
+                f"Jira's workflow has no transition that takes {issue.id} from {issue.place!r} to "
+                f"{queue!r}; from there it goes to {', '.join(map(repr, reachable)) or 'nothing'}. "
+                f"Name the queue in between, JiraBoard(via={{{queue!r}: ...}}), or add a "
+                "transition."
+            )
+        return step
+
     def _asked(self, step: Json, queue: str) -> list[str]:
         """The fields that a transition asks for, without those that are set or have a default."""
         fields = mapping(step.get("fields"))
@@ -196,15 +207,17 @@ class Moves:
         with self._project.about(issue.id):
             try:
                 self._project.client.write("POST", path, body)
-            except AnswerLostError:
-                now = self._project.issue(issue.id)
-                if now.status == issue.status:
-                    self._project.client.write("POST", path, body)
+            except AnswerLostError as lost:
+                with still_lost(lost):
+                    if self._project.issue(issue.id).status == issue.status:
+                        self._project.client.write("POST", path, body)
             except RefusedValueError:
                 self._check_unmoved(issue)
                 raise
-        now = self._project.issue(issue.id)
-        if now.status not in self._statuses(queue):
+        with written(f"Task {issue.id!r} was moved to {queue!r}"):
+            now = self._project.issue(issue.id)
+            is_there = now.status in self._statuses(queue)
+        if not is_there:
             logger.warning(
                 "Task %r is in %r, and not in %r, after its transition %r: a rule of Jira's has "
                 "moved it on.",

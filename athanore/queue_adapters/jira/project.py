@@ -25,7 +25,7 @@ from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
-from athanore.queue_adapters.tracker.looking import Writes, placing
+from athanore.queue_adapters.tracker.looking import Writes, placing, still_lost, written
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -176,14 +176,12 @@ class Project:
             try:
                 self.client.write("PUT", self.of(issue.id) + path, body)
             except AnswerLostError as lost:
-                try:
-                    now = self.issue(issue.id)
-                except BoardUnavailableError:
-                    raise lost from None
-                if is_done(now):
-                    return now
-                self.client.write("PUT", self.of(issue.id) + path, body)
-        return self.issue(issue.id)
+                with still_lost(lost):
+                    if is_done(now := self.issue(issue.id)):
+                        return now
+                    self.client.write("PUT", self.of(issue.id) + path, body)
+        with written(f"Task {issue.id!r} was changed"):
+            return self.issue(issue.id)
 
     # --- helpers ---
 

@@ -29,7 +29,7 @@ from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
-from athanore.queue_adapters.tracker.looking import Writes
+from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
 
 ELSEWHERE: Final = "(another team)"
 ARCHIVED: Final = "(archived)"
@@ -237,6 +237,7 @@ class LinearAdapter(LinearQueues):
         issue = self._writes.task(
             queue_name, name, description, lambda: str(uuid4()), send, self._created
         )
+        self._issues.picture.wrote(issue)
         return self._task(issue, ())
 
     def claim_task(
@@ -258,19 +259,20 @@ class LinearAdapter(LinearQueues):
             values: Json = {"stateId": target.id, "sortOrder": self._end()}
             if assignee and not issue.assignees:
                 values |= self._assignment([assignee])
+            answer: Json = {}
+            now: Issue | None = None
             try:
-                claimed = self._issues.written(
-                    self._client.write(documents.UPDATE, id=issue.id, input=values)
-                )
+                answer = self._client.write(documents.UPDATE, id=issue.id, input=values)
             except AnswerLostError as lost:
                 now = self._now(issue, lost)
                 if now.sort_order != values["sortOrder"]:
                     if now.state == source.id:
                         raise BoardUnavailableError(str(lost)) from lost
                     raise
-                claimed = now
-            self._settle(claimed, source_queue)
-        return self._task(claimed, comments)
+            with written(f"Task {task_id!r} was claimed"):
+                claimed = now or self._issues.written(answer)
+                self._settle(claimed, source_queue)
+                return self._task(claimed, comments)
 
     # --- webhooks ---
 
@@ -343,14 +345,13 @@ class LinearAdapter(LinearQueues):
             if "sortOrder" in values and now.sort_order == values["sortOrder"]:
                 self._issues.picture.wrote(now)
                 return now
-            return self._issues.written(write())  # the same values again do no harm
+            with still_lost(lost):
+                return self._issues.written(write())  # the same values again do no harm
 
     def _now(self, issue: Issue, lost: AnswerLostError) -> Issue:
         """The issue after a write whose answer was lost; the loss, if it cannot be read."""
-        try:
+        with still_lost(lost):
             return self._issues.issue(issue.id)
-        except BoardUnavailableError:
-            raise lost from None
 
     def _settle(self, claimed: Issue, source_queue: str) -> None:
         """See that no claim of another process came right after ours.

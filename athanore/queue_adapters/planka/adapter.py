@@ -230,6 +230,7 @@ class PlankaAdapter:
                 card, details = self._cards.read(task_id)
                 self._check_source(card, board, source, source_queue)
             comments = self._cards.comments(card)  # before the writes: after them nothing may fail
+            shown = self._queues.name_of(target.board, target.column)
             members = list(details.members.get(task_id, ()))
             if user_id is None or user_id in members:
                 card = self._cards.put(card, target)
@@ -237,7 +238,6 @@ class PlankaAdapter:
                 card = self._assign_and_put(card, user_id, source_queue, target_queue, target)
                 members.append(user_id)
             details = Details(details.labels, {task_id: members}, details.checklists)
-            shown = self._queues.name_of(target.board, target.column)
             return target.board.task(card, shown, details, comments)
 
     def _check_source(self, card: Json, board: Board, source: Place, source_queue: str) -> None:

@@ -22,7 +22,7 @@ from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
 from athanore.queue_adapters.planka.texts import TEXTS
-from athanore.queue_adapters.tracker.looking import Writes, look
+from athanore.queue_adapters.tracker.looking import Writes, look, still_lost
 
 _SLACK: Final = timedelta(minutes=1)
 """How much older than its sending a comment may seem: two clocks of Planka's may differ."""
@@ -182,7 +182,9 @@ class Cards:
                 card, _ = self.read(task_id)
                 return card if all(card.get(key) == values[key] for key in wanted) else None
 
-            if (card := look(lost, done)) is None:
+            with still_lost(lost):
+                card = look(lost, done)
+            if card is None:
                 raise
             return card
 

@@ -31,6 +31,7 @@ from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
 from athanore.queue_adapters.tracker.label_board import CLOSED, missing
+from athanore.queue_adapters.tracker.looking import still_lost
 from athanore.queue_adapters.tracker.picture import Picture
 
 logger = logging.getLogger(__name__)
@@ -319,8 +320,9 @@ class GitHubProjectAdapter(ProjectQueues):
         """Do what does no harm if it is done twice, once more if its answer was lost."""
         try:
             return write()
-        except AnswerLostError:
-            return write()
+        except AnswerLostError as lost:
+            with still_lost(lost):
+                return write()
 
 
 def _task(item: Item, column: str, comments: Sequence[Comment] = ()) -> Task:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from athanore.errors import BoardAccessError, ConfigurationError, QueueNotFoundError
+from athanore.errors import (
+    AnswerLostError,
+    BoardAccessError,
+    BoardUnavailableError,
+    ConfigurationError,
+    QueueNotFoundError,
+)
 from athanore.http_client.cache import Cache
 from athanore.models import ChecklistItem
 from athanore.queue_adapters.github.graphql import GitHubGraphQL
@@ -18,7 +24,13 @@ from athanore.queue_adapters.github.relations import (
     parts_in,
 )
 from athanore.queue_adapters.github.texts import TEXTS
-from athanore.queue_adapters.tracker.answers import Json, MissingError, mapping, pass_over
+from athanore.queue_adapters.tracker.answers import (
+    Json,
+    MissingError,
+    RefusedValueError,
+    mapping,
+    pass_over,
+)
 from athanore.queue_adapters.tracker.picture import Reading
 
 MAX_AGE: Final = timedelta(minutes=5)
@@ -228,7 +240,13 @@ class Project:
         if after is None or after == card:
             self._graphql.write(_SET, variables)
         else:
-            self._graphql.write(_SET_AFTER, {**variables, "after": after})
+            try:
+                self._graphql.write(_SET_AFTER, {**variables, "after": after})
+            except (MissingError, RefusedValueError) as exc:  # what of: the column, or the place?
+                try:
+                    self._graphql.write(_SET, variables)
+                except BoardUnavailableError:
+                    raise AnswerLostError(f"The card may be in its column: {exc}") from exc
 
     # --- helpers ---
 
