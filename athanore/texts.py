@@ -16,10 +16,11 @@ from datetime import datetime
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 
-# ECMA-48. A string that nothing ends (OSC, DCS, APC, PM, SOS) loses its beginning only.
+# ECMA-48. A string that nothing ends (OSC, DCS, APC, PM, SOS) loses its beginning only. None goes
+# on beyond the beginning of the next one, so that many of them take no more than one look each.
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n\x90\x98\x9d-\x9f]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
 )
 _CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]")
@@ -29,6 +30,9 @@ _HAS_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]|[\x00\ud800-\udfff]")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 CUT_AT = re.compile(r"\.\.\. \[\d+ more cut\]| \[cut: line over \d+ bytes\]")
 """What stands where `cut` or a reader of lines has cut a text."""
+
+SHORTEST_SECRET = 8
+"""Characters of a secret that is looked for in texts: shorter ones are in every other word."""
 
 _HIGHEST = 2**53
 """Above it floats have gaps, and databases and JSON of other programs no integers."""

@@ -63,5 +63,5 @@ class Breaker:
 
 def _likeness(result: AgentResult) -> str:
     """What makes two failures alike: the outcome and its words, but not the times in them."""
-    words = re.sub(r"\d+(\.\d+)? ?s\b", "", result.reason)
+    words = re.sub(r"(?<!\d)\d+(\.\d+)? ?s\b", "", result.reason)
     return f"{result.outcome}: {words}"

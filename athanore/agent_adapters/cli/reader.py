@@ -22,7 +22,7 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _STATUS = re.compile(r"\b(?:status|API Error):?\W{0,4}([45]\d\d)\b", re.IGNORECASE)
 _LIMIT = re.compile(
     r"(?:hit|reached|exhausted|exceeded) your (?P<kind>daily quota|quota|[\w-]*? ?usage limit)"
-    r"|(?P<individual>\w+ quota) reached",
+    r"|(?P<individual>\b\w+ quota) reached",
     re.IGNORECASE,
 )
 _REFUSED_ACCOUNTS = frozenset({401, 402, 403})

@@ -17,7 +17,7 @@ from athanore.processes.supervisor import STOP_GRACE, supervise
 
 _PATIENCE = 20.0  # seconds in which a program tells its version; some start slowly
 _LONGEST_OUTPUT = 4096
-_NUMBER = re.compile(r"\d+\.\d[\w.+-]*")
+_NUMBER = re.compile(r"(?<!\d)\d+\.\d[\w.+-]*")
 _TELLING = (EventKind.PROGRESS, EventKind.COST)
 
 

@@ -9,11 +9,13 @@ from athanore.queue_adapters.tracker.texts import MENTIONS, SPACE, Breaking, Tex
 
 # Only a fence of back-quotes that is closed: in all else GitLab looks for commands.
 _FENCED = re.compile(r"(^```.+?\n```[ \t]*$)", re.DOTALL | re.MULTILINE)
+_FENCE_END = re.compile(r"\n```[ \t]*$", re.MULTILINE)
 
 _QUICK_ACTIONS = Breaking(
     re.compile(r"^([ \t]*)(?=/[A-Za-z_])", re.MULTILINE),
     re.compile(rf"^([ \t]*){SPACE}(?=/[A-Za-z_])", re.MULTILINE),
     spared=_FENCED,
+    end=_FENCE_END,
 )
 """A line that begins with a slash may be a command: `/close`, `/assign @ada`."""
 

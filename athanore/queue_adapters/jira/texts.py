@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts
+from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts, up_to_last
 
 _FENCE = re.compile(r"^```([\w+#.-]*)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"^\{code(?::([\w+#.-]+))?\}\n(.*?)\n\{code\}$", re.MULTILINE | re.DOTALL)
+_FENCE_END = re.compile(r"\n```$", re.MULTILINE)
+_CODE_END = re.compile(r"\n\{code\}$", re.MULTILINE)
 _NOTHING = re.compile(r"(\Z\A)")
 
 _MACRO = Breaking(re.compile(r"(\{)(?=[a-z])"), re.compile(rf"(\{{){SPACE}"), spared=_NOTHING)
@@ -24,12 +26,14 @@ TEXTS: Final = Texts(longest_title=255, longest_text=32_000, breakings=(_MACRO, 
 
 def written(text: str) -> str:
     """A text of ours as Jira shall have it."""
-    return _FENCE.sub(_fenced, TEXTS.body(text))
+    blocks, rest = up_to_last(_FENCE_END, TEXTS.body(text))
+    return _FENCE.sub(_fenced, blocks) + rest
 
 
 def read(text: str | None) -> str:
     """A text of Jira as we have written it, or as its author has."""
-    return _CODE.sub(_plain, TEXTS.read(text)[0])
+    blocks, rest = up_to_last(_CODE_END, TEXTS.read(text)[0])
+    return _CODE.sub(_plain, blocks) + rest
 
 
 def _fenced(found: re.Match[str]) -> str:

@@ -31,6 +31,18 @@ _REMARK: Final = 40
 _MARK: Final = re.compile(r"\n{0,2}<!-- athanore:([0-9a-f]{32}) -->\s*\Z")
 
 
+def up_to_last(end: re.Pattern[str], text: str) -> tuple[str, str]:
+    """The text up to the last end of a block, and what follows.
+
+    Blocks are looked for in the first only: beyond it each beginning would be searched for an end
+    up to the end of the text, which takes minutes where there are many.
+    """
+    last = 0
+    for found in end.finditer(text):
+        last = found.end()
+    return text[:last], text[last:]
+
+
 @dataclass(frozen=True, slots=True)
 class Breaking:
     """What is broken in a text, and where it is left alone.
@@ -39,15 +51,19 @@ class Breaking:
         pattern: what is broken; the space is put behind its group 1.
         undone: what `read` looks for: such a group 1, with the space behind it.
         spared: where the pattern means nothing, in one group.
+        end: what all that is spared ends with; None if it may go on to the end of the text.
     """
 
     pattern: re.Pattern[str]
     undone: re.Pattern[str]
     spared: re.Pattern[str] = CODE
+    end: re.Pattern[str] | None = None
 
     def broken(self, text: str) -> str:
         """The text with each occurrence broken."""
+        text, rest = (text, "") if self.end is None else up_to_last(self.end, text)
         parts = self.spared.split(text)
+        parts[-1] += rest
         parts[::2] = [self.pattern.sub(rf"\1{SPACE}", part) for part in parts[::2]]
         return "".join(parts)
 
@@ -75,7 +91,7 @@ class Texts:
 
     def title(self, text: str) -> str:
         """A name: on one line, and cut."""
-        line = re.sub(r"\s*[\r\n]+\s*", " ", storable(text)).strip()
+        line = re.sub(r"(?<!\s)\s*[\r\n]\s*", " ", storable(text)).strip()
         return line if len(line) <= self.longest_title else cut(line, self.longest_title - _REMARK)
 
     def harmless(self, text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import string
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, cast, override
@@ -22,24 +23,27 @@ from athanore.logs import RUN_FIELDS
 from athanore.queue_adapters.base import HasSecrets
 from athanore.runs.records import tokens
 from athanore.runtime.secrets.environment import REDACTED, known_secrets, secret_variables
-from athanore.texts import CUT_AT, readable
+from athanore.texts import CUT_AT, SHORTEST_SECRET, readable
 
 _MIN_BEGINNING = 4
 _OF_AN_HOUR = re.compile(r"\bghs_[A-Za-z0-9_.-]{16,}")
 """A token of a GitHub App's installation: another one each hour, so that no list has them."""
-_TOKEN_BEGINS = re.compile(r"ath_[A-Za-z0-9_-]*$")
+_OF_TOKENS = string.ascii_letters + string.digits + "_-"
 
 
 class Redactor:
     """Replaces the values of the secrets that we know, and every token of an agent.
 
     Args:
-        secrets: the values; the longest are replaced first, as one may contain another.
+        secrets: the values; the longest are replaced first, as one may contain another. Those under
+            8 characters are left alone: they would be found in every other word.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms: set[str] = set()
         for secret in secrets:
+            if len(secret) < SHORTEST_SECRET:
+                continue
             # As it stands in a text, as JSON may write it, and in an `Authorization: Basic`.
             forms |= {
                 secret,
@@ -103,11 +107,16 @@ class Redactor:
         return "".join(pieces) + value[done:]
 
     def _without_beginning(self, text: str) -> str:
-        text = _TOKEN_BEGINS.sub(REDACTED, text)
+        # Searches for fixed texts only: whoever writes the text must not say how long this takes.
+        token = text.find("ath_", len(text.rstrip(_OF_TOKENS)))
+        if token >= 0:
+            text = text[:token] + REDACTED
         for form in self._forms:
-            for length in range(len(form) - 1, _MIN_BEGINNING - 1, -1):
-                if text.endswith(form[:length]):
-                    return text[:-length] + REDACTED
+            start = text.find(form[:_MIN_BEGINNING], max(0, len(text) - len(form) + 1))
+            while start >= 0:
+                if form.startswith(text[start:]):
+                    return text[:start] + REDACTED
+                start = text.find(form[:_MIN_BEGINNING], start + 1)
         return text
 
     def data(self, value: bytes) -> bytes:

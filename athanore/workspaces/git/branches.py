@@ -36,4 +36,4 @@ def check_template(template: str) -> None:
 def branch_name(template: str, task_id: str, task_name: str) -> str:
     """The branch of a task, by a template that was checked."""
     name = template.format(task_id=component(task_id), slug=slug(task_name))
-    return re.sub(r"-+(?=/|$)", "", name)
+    return re.sub(r"(?<!-)-+(?=/|$)", "", name)
