@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from athanore.cli.at_work import from_app, in_path, order
-from athanore.cli.context import AppOption, AsJson, user, with_app
+from athanore.cli.context import AppOption, AsJson, Connected, user, with_app
 from athanore.cli.output import print_json, print_table, say
+from athanore.cli.tasks.acting import TaskId
+from athanore.cli.tasks.typed import typed_task
 from athanore.errors import ConfigurationError
 from athanore.launch.terminal.display import ago
 from athanore.services.showing.views import QuestionView
@@ -64,7 +66,9 @@ def answer(
 
 
 def approve(
-    *tasks: Annotated[str, Parameter(name="TASK", help="The ids of the tasks.")],
+    *tasks: Annotated[
+        str, Parameter(name="TASK", help="The tasks: ids, their beginnings, or parts of titles.")
+    ],
     all_: Annotated[
         bool, Parameter(name="--all", negative="", help="All tasks that wait for an approval.")
     ] = False,
@@ -76,21 +80,26 @@ def approve(
 
     ids = [q.task_id for q in _open(app) if q.is_approval] if all_ else tasks
     for task_id in ids:
-
-        async def action(client: PrefectRunStore, found: App, task: str = task_id) -> None:
-            from athanore.services.people import approvals
-
-            await approvals.approve(client, found, task, user())
-
-        if order(app, f"/tasks/{in_path(task_id)}/approve", {"by": user()}) is None:
-            with_app(app, action)
-        say(f"Approved: {task_id}.")
+        _approve(task_id, app=app)
     if not ids:
         say("No task waits for an approval.")
 
 
+@typed_task
+def _approve(task: str, /, *, app: str | None) -> None:
+    async def action(client: PrefectRunStore, found: App) -> str:
+        from athanore.services.people import approvals
+
+        return (await approvals.approve(Connected(client), found, task, user())).task_id
+
+    done = order(app, f"/tasks/{in_path(task)}/approve", {"by": user()})
+    task_id = with_app(app, action) if done is None else str(done["task_id"])
+    say(f"Approved: {task_id}.")
+
+
+@typed_task
 def reject(
-    task: Annotated[str, Parameter(name="TASK", help="The task's id.")],
+    task: TaskId,
     /,
     *,
     message: Annotated[
@@ -101,15 +110,15 @@ def reject(
 ) -> None:
     """Say no to a task that waits for an approval."""
 
-    async def action(client: PrefectRunStore, found: App) -> None:
+    async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.people import approvals
 
-        await approvals.reject(client, found, task, user(), message)
+        return (await approvals.reject(Connected(client), found, task, user(), message)).task_id
 
     body = {"by": user(), "reason": message}
-    if order(app, f"/tasks/{in_path(task)}/reject", body) is None:
-        with_app(app, action)
-    say(f"Rejected: {task}.")
+    done = order(app, f"/tasks/{in_path(task)}/reject", body)
+    task_id = with_app(app, action) if done is None else str(done["task_id"])
+    say(f"Rejected: {task_id}.")
 
 
 def _open(app: str | None) -> tuple[QuestionView, ...]:

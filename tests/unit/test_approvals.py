@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from prefect.exceptions import Abort
 from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.errors import ConfigurationError, DispatchError
+from athanore.errors import ConfigurationError, DispatchError, TaskNotFoundError
 from athanore.launch.prefect import prefect_access
 from athanore.processes import identity
 from athanore.runs.kept import questions
@@ -19,9 +21,15 @@ from athanore.runs.states import StateName
 from athanore.services.people import approvals
 from tests.harness import prompt
 from tests.memory_store import no_events
+from tests.rules_site import Site
 from tests.unit.test_questions_table import Asking
 
 __all__ = ["no_events"]
+
+
+def access(site: Site) -> Any:
+    """The store of a site, as use cases take it that also ask the board."""
+    return SimpleNamespace(client=lambda: nullcontext(site.client))
 
 
 async def gated(**options: Any) -> Asking:
@@ -45,11 +53,25 @@ async def test_nothing_starts_until_an_operator_says_yes() -> None:
     await site.client.resume_flow_run(site.run.id)  # by force
     with pytest.raises(Abort):
         await site.begins()
-    await approvals.approve(site.client, site.app, site.task_id, "eve")
+    await approvals.approve(access(site), site.app, site.task_id, "eve")
     assert await site.begins() is None
     assert await approvals.waiting(site.client, site.app) == []
     with pytest.raises(DispatchError, match="waits for no approval"):
-        await approvals.approve(site.client, site.app, site.task_id, "eve")
+        await approvals.approve(access(site), site.app, site.task_id, "eve")
+
+
+async def test_what_a_task_is_called_is_understood_and_an_unknown_one_is_said_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = await gated()
+    with pytest.raises(TaskNotFoundError, match=rf"'login'.*{site.task_id!r}"):
+        await approvals.approve(access(site), site.app, "login", "eve")
+    whole = site.board.get_task
+    monkeypatch.setattr(
+        site.board, "get_task", lambda task: whole(site.task_id if task == "ENG-12" else task)
+    )
+    done = await approvals.reject(access(site), site.app, "ENG-12", "eve", "not now")
+    assert (done.task_id, approvals.is_yes(done)) == (site.task_id, False)
 
 
 @pytest.mark.parametrize("target", [None, "Elsewhere"])
@@ -57,7 +79,7 @@ async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
     target: str | None,
 ) -> None:
     site = await gated(rejected_queue=target)
-    await approvals.reject(site.client, site.app, site.task_id, "eve", "not this week")
+    await approvals.reject(access(site), site.app, site.task_id, "eve", "not this week")
     state = await site.begins()
     assert (state.type, state.name) == (StateType.CANCELLED, StateName.REJECTED)
     assert state.message == "Not approved by eve: not this week"

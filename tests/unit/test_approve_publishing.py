@@ -30,6 +30,7 @@ from athanore.workspaces.base import WorkspaceRequest
 from tests.memory_store import no_events
 from tests.repositories import Repository, commit, git
 from tests.rules_site import LOG
+from tests.unit.test_approvals import access
 from tests.unit.test_questions_table import Asking
 
 __all__ = ["no_events"]
@@ -112,10 +113,10 @@ class Publishing(Asking):
         return await self.ends()
 
     async def yes(self) -> None:
-        await approvals.approve(self.client, self.app, self.task_id, "eve")
+        await approvals.approve(access(self), self.app, self.task_id, "eve")
 
     async def no(self, words: str = "") -> Question:
-        return await approvals.reject(self.client, self.app, self.task_id, "eve", words)
+        return await approvals.reject(access(self), self.app, self.task_id, "eve", words)
 
 
 async def waits(folder: Path, *names: str, **options: Any) -> Publishing:

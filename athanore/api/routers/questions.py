@@ -156,9 +156,8 @@ async def approve_task(
     For operators. 409: the task waits for none.
     """
     refuse_agents(caller)
-    async with service.prefect.client() as client:
-        done = await approvals.approve(client, service.app, task_id, _name(caller, body.by))
-    return _changed(service, done)
+    who = _name(caller, body.by)
+    return _changed(service, await approvals.approve(service.prefect, service.app, task_id, who))
 
 
 @router.post("/tasks/{task_id:id}/reject", responses=documented(403, 404, 409))
@@ -174,9 +173,9 @@ async def reject_task(
     """
     refuse_agents(caller)
     who = _name(caller, body.by)
-    async with service.prefect.client() as client:
-        done = await approvals.reject(client, service.app, task_id, who, body.reason)
-    return _changed(service, done)
+    return _changed(
+        service, await approvals.reject(service.prefect, service.app, task_id, who, body.reason)
+    )
 
 
 def _name(caller: Caller, by: str) -> str:

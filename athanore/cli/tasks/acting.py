@@ -157,7 +157,7 @@ def cancel(
 
 @typed_task
 def requeue(
-    task: Annotated[str | None, Parameter(name="TASK", help="The task's id.")] = None,
+    task: Annotated[str | None, TASK] = None,
     /,
     *,
     all_: Annotated[

@@ -18,6 +18,8 @@ from athanore.runs.kept.questions import Fate, Question
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
+from athanore.services import tasks
+from athanore.services.access import PrefectAccess
 from athanore.services.people import questions as use_cases
 from athanore.services.pull_requests import publishing
 from athanore.workspaces.base import Shown
@@ -121,24 +123,28 @@ async def waiting(prefect: RunStore, app: App) -> list[Question]:
     return [q for q in await use_cases.open_questions(prefect, app) if q.is_approval]
 
 
-async def approve(prefect: RunStore, app: App, task_id: str, by: str) -> Question:
+async def approve(access: PrefectAccess, app: App, task_id: str, by: str) -> Question:
     """Let the agent of a task start, or what it has committed be published.
 
     Raises:
+        TaskNotFoundError: no task has this id; the message names the open tasks.
         DispatchError: the task waits for no approval.
     """
-    question = await _of_task(prefect, app, task_id)
-    return await use_cases.answer(prefect, app, question, YES, by)
+    question = await _of_task(access, app, task_id)
+    async with access.client() as prefect:
+        return await use_cases.answer(prefect, app, question, YES, by)
 
 
-async def reject(prefect: RunStore, app: App, task_id: str, by: str, words: str) -> Question:
+async def reject(access: PrefectAccess, app: App, task_id: str, by: str, words: str) -> Question:
     """Have no agent start on a task, or nothing be published; why is said on its card.
 
     Raises:
+        TaskNotFoundError: no task has this id; the message names the open tasks.
         DispatchError: the task waits for no approval.
     """
-    question = await _of_task(prefect, app, task_id)
-    return await use_cases.answer(prefect, app, question, NO, by, words)
+    question = await _of_task(access, app, task_id)
+    async with access.client() as prefect:
+        return await use_cases.answer(prefect, app, question, NO, by, words)
 
 
 def is_yes(question: Question) -> bool:
@@ -156,8 +162,13 @@ def refusal(question: Question) -> str:
     return f"Not approved by {ending.by or 'nobody'}{why}"
 
 
-async def _of_task(prefect: RunStore, app: App, task_id: str) -> Question:
-    for question in await waiting(prefect, app):
-        if question.task_id == task_id:
-            return question
-    raise DispatchError(f"Task {task_id!r} waits for no approval; `athanore questions` lists all.")
+async def _of_task(access: PrefectAccess, app: App, task_id: str) -> Question:
+    async with access.client() as prefect:
+        there = {q.task_id: q for q in await waiting(prefect, app)}
+    if task_id not in there:  # the board may know a task that people call so
+        task_id = (await tasks.read(app, task_id)).id
+    if task_id not in there:
+        raise DispatchError(
+            f"Task {task_id!r} waits for no approval; `athanore questions` lists all."
+        )
+    return there[task_id]
