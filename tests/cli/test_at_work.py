@@ -157,7 +157,18 @@ def test_tasks_are_sent_to_agents_alike(api: Api, cli: Cli) -> None:
         assert told() == without
 
 
-def test_a_task_is_added_changed_and_named_by_its_title(api: Api) -> None:
+def test_a_task_is_added_to_the_boards_first_queue_that_is_watched(
+    api: Api, cli: Cli, tmp_path: Path
+) -> None:
+    board = json.loads((tmp_path / "board.json").read_text())
+    board["queues"] = dict(reversed(board["queues"].items()))
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    assert "it is in 'Review'" in cli.ok("add", "Fix the crash").out
+    with beside(api):
+        assert "it is in 'Review'" in cli.ok("add", "Fix the crash").out
+
+
+def test_a_task_is_added_changed_and_named_by_its_title(api: Api, cli: Cli) -> None:
     with beside(api):
         said, imported = run(api, "add", "Fix the crash", "-d", "It -> `breaks`")
         assert "Created 'Fix the crash'" in said and "in 'Todo'" in said
@@ -169,3 +180,9 @@ def test_a_task_is_added_changed_and_named_by_its_title(api: Api) -> None:
         shown, _ = run(api, "show", "at start")
         assert "It breaks\nwithout a word" in shown
         assert run(api, "open", "--print")[0].strip() == api.url
+        beside_it = [cli(command, "at start") for command in ("approve", "reject")]
+    for output in beside_it + [cli(command, "at start") for command in ("approve", "reject")]:
+        assert output.code == 1
+        assert re.search(
+            r"Task '(\d+)' \(.*\nathanore: Task '\1' waits for no approval", output.err
+        )

@@ -86,14 +86,15 @@ def _read(description: str | None) -> str | None:
 
 
 def _first_queue(app: str | None) -> str:
-    """The first queue of the board that a route watches."""
+    """The first queue of the board that a route watches; one that the board has not comes last."""
     table = from_app(app, RouteTable, "/overview/routes")
     if table is not None:
         watched = [str(field["queue_name"]) for field in table.fields]
         board = [q.name for q in from_app(app, tuple[QueueSize, ...], "/queues") or ()]
-        queues = sorted(watched, key=lambda name: board.index(name) if name in board else 0)
     else:
-        queues = [r.queue_name for r in find_app(app)[1].routes.values()]
-    if not queues:
+        _, dispatcher = find_app(app)
+        watched = [r.queue_name for r in dispatcher.routes.values()]
+        board = [q.name for q in dispatcher.board.list_queues()]
+    if not watched:
         raise ConfigurationError("The app has no routes; say which queue: --queue NAME.")
-    return queues[0]
+    return min(watched, key=lambda name: board.index(name) if name in board else len(board))
