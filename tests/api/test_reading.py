@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from tests.api.conftest import ODD, OPERATOR
-from tests.api.rig import Api, bearer
+import pytest
+
+from athanore.api.page.files import STATIC
+from tests.api.conftest import ODD, OPERATOR, dispatcher
+from tests.api.rig import Api, bearer, served
 
 
 def test_the_status(api: Api) -> None:
@@ -94,6 +98,16 @@ def test_a_browser_gets_the_board_page_under_a_strict_policy(lonely: Api) -> Non
     assert lonely.http.get(earlier).headers["cache-control"] == "no-cache"
     for path in ("..%2Fboard.html", "x/..%2Fboard.html", "x/..%2F..%2Fboard.html"):
         lonely.get(f"/static/{path}", 404)
+
+
+@pytest.mark.parametrize("key", ["test", "function", "document"])
+def test_a_key_that_is_a_word_of_the_page_breaks_none_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("ATHANORE_API_KEY", key)
+    with served(dispatcher(tmp_path)) as api:
+        for path in STATIC.glob("*.js"):
+            assert api.http.get(f"/static/x/{path.name}").content == path.read_bytes()
 
 
 def test_the_page_of_all_calls_loads_nothing_of_others(lonely: Api) -> None:

@@ -23,7 +23,7 @@ BOARD = {
     "queues": {
         "Todo": [
             {"id": "1", "name": "Fix crash", "labels": ["bug"]},
-            {"id": "2", "name": "sesame"},
+            {"id": "2", "name": "open-sesame"},
         ],
         "In Progress": [],
         "Given up": [],
@@ -100,15 +100,15 @@ def test_a_locked_board_is_shown_to_operators_only_and_without_its_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATHANORE_API_AUTH", "token")
-    monkeypatch.setenv("ATHANORE_API_KEY", "sesame")
+    monkeypatch.setenv("ATHANORE_API_KEY", "open-sesame")
     with served(tmp_path) as (client, _):
         assert client.get("/", headers={"Accept": "text/html"}).status_code == 200
         assert client.get("/board").status_code == 401
         assert client.get("/board", headers={"Authorization": "Bearer no"}).status_code == 401
-        seen = client.get("/board", headers={"Authorization": "Bearer sesame"})
+        seen = client.get("/board", headers={"Authorization": "Bearer open-sesame"})
     assert seen.status_code == 200
     assert "Fix crash" in seen.text
-    assert "sesame" not in seen.text
+    assert "open-sesame" not in seen.text
 
 
 def test_a_board_that_breaks_is_said_to_be_broken(tmp_path: Path) -> None:

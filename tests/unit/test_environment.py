@@ -16,6 +16,7 @@ from athanore.runtime.secrets.environment import (
     known_secrets,
 )
 from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
+from athanore.runtime.secrets.redaction import Redactor
 
 TASK = Task(id="7", name="Fix\0 crash", queue_name="In Progress")
 
@@ -93,7 +94,9 @@ def test_a_route_may_set_anything() -> None:
 
 def test_short_values_are_not_taken_for_secrets_to_redact() -> None:
     base = {"BOARD_TOKEN": "long enough", "PREFECT_API_KEY": "short", "HOME": "/home/somebody"}
-    assert known_secrets(board_secrets(BoardWithToken()), base) == {"long enough"}
+    clean = Redactor({*known_secrets(board_secrets(BoardWithToken()), base), "app"})
+    assert clean.text("Add app icon: short, long enough") == "Add app icon: short, [redacted]"
+    assert clean.value({"app": "app"}) == {"app": "app"}
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_UI_URL", "PLANKA_URL"])

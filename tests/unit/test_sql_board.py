@@ -22,6 +22,7 @@ from athanore.errors import (
     InvalidTaskError,
 )
 from athanore.queue_adapters.sql import SqlBoard, schema
+from athanore.queue_adapters.sql.address import read_address
 from athanore.queue_adapters.sql.database import Database
 from athanore.queue_adapters.sql.faults import translate
 from tests.support import ordinary_user
@@ -107,6 +108,15 @@ def test_password_is_shown_nowhere_and_named_as_a_secret(monkeypatch: pytest.Mon
     assert SqlBoard("postgresql://db/boards").secret_env == {"PGPASSWORD"}
     assert SqlBoard("postgresql://db/boards?password=s3cret").secrets == {"s3cret"}
     assert SqlBoard("board.db").secret_env == frozenset()
+
+
+def test_password_that_is_an_ordinary_word_takes_no_variable_but_those_of_passwords() -> None:
+    address = read_address("postgresql://app:dev@db/board")
+    variables = {"APP_ENV": "dev", "DB_PASSWORD": "dev", "URL": "postgresql://app:dev@db/board"}
+    assert address.secret_variables(variables) == {"DB_PASSWORD", "URL"}
+    address = read_address("postgresql://app:postgres@db/board")
+    variables = {"USER": "postgres", "PGPASSWORD": "postgres", "X": "postgres"}
+    assert address.secret_variables(variables) == {"PGPASSWORD", "X"}
 
 
 def test_password_in_what_a_database_says_is_replaced() -> None:

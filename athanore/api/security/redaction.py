@@ -9,14 +9,17 @@ from athanore.runtime.secrets.redaction import Redactor
 
 
 class Redaction:
-    """Middleware: no answer contains a secret; pieces of a stream are looked at alone."""
+    """Middleware: no answer contains a secret; pieces of a stream are looked at alone.
+
+    The page's own files are the same everywhere, and a word in them is no secret.
+    """
 
     def __init__(self, app: ASGIApp, redactor: Redactor) -> None:
         self._app = app
         self._redactor = redactor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith("/static/"):
             await self._app(scope, receive, send)
             return
         start: Message | None = None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from athanore.errors import ConfigurationError
 from athanore.http_client.addresses import passwords_in
+from athanore.texts import SHORTEST_SECRET
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+_.]*):(?=/|[^/\\]*$)", re.IGNORECASE)
 _UNREADABLE = (
@@ -23,6 +24,8 @@ _UNREADABLE = (
     "/ : @ % # ? in a password are written as %2F %3A %40 %25 %23 %3F"
 )
 _SECRET_OPTIONS = ("password", "sslpassword")
+_NAME_OF_SECRET = re.compile("PASS|PW|SECRET|TOKEN|KEY|AUTH|CRED", re.IGNORECASE)
+_NAME_OF_USER = re.compile("USER|LOGNAME", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,18 @@ class Address:
             return frozenset()
         if not self.secrets:  # libpq takes it from there
             return frozenset({"PGPASSWORD"})
-        return frozenset(
-            name
-            for name, value in environment.items()
-            if value.strip() in self.secrets | {self.given} or passwords_in(value) & self.secrets
-        )
+        return frozenset(name for name, value in environment.items() if self._is_in(name, value))
+
+    def _is_in(self, name: str, value: str) -> bool:
+        bare = value.strip()
+        if bare == self.given or passwords_in(value) & self.secrets:
+            return True
+        if bare not in self.secrets:
+            return False
+        # A password such as `dev`, or the name of a user, is the value of other variables, too.
+        short = len(bare) < SHORTEST_SECRET
+        ordinary = short or _NAME_OF_USER.search(name) is not None
+        return not ordinary or _NAME_OF_SECRET.search(name) is not None
 
 
 def read_address(given: str | os.PathLike[str]) -> Address:

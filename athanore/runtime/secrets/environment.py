@@ -105,7 +105,6 @@ def agent_environment(
     return env | without_proxy_for_loopback(env)
 
 
-_MIN_SECRET = 8
 REDACTED = "[redacted]"
 
 
@@ -118,12 +117,10 @@ def known_secrets(
 
     Args:
         variables: those that hold credentials of the app; see `secret_variables`.
-
-    Values under 8 characters are left out: they would be found in every other word.
     """
     environment = os.environ if base is None else base
     found = {value for name, value in environment.items() if is_secret(name, variables)}
     for name, value in environment.items():
         if _ADDRESS.fullmatch(name) or name.lower().endswith("_proxy"):
             found |= passwords_in(value)
-    return frozenset(value for value in found if len(value) >= _MIN_SECRET)
+    return frozenset(found)
