@@ -17,6 +17,7 @@ from athanore.errors import AnswerLostError, BoardUnavailableError
 from athanore.models import Task
 from tests.api.rig import Api, served
 from tests.cli.rig import beside
+from tests.harness import prompt
 
 QUEUES = {"Todo": [], "In Progress": [], "Done": [], "Backlog": ["Fix the crash", "Fix the login"]}
 
@@ -51,7 +52,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     Path("run.py").write_text("raise RuntimeError('a command has imported the app')\n")
     dispatcher = AgentDispatcher("true", name="orders", queue_backend=Board(QUEUES))
-    dispatcher.route("Todo", done_queue="Done")(lambda task_id, task_name: task_name)
+    dispatcher.route("Todo", done_queue="Done")(prompt)
     with served(dispatcher) as it, beside(it):
         yield it
 

@@ -14,6 +14,7 @@ from prefect.states import Pending, Running
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.errors import ConfigurationError, DispatchError, TaskNotFoundError
 from athanore.launch.prefect import prefect_access
+from athanore.models import Task
 from athanore.processes import identity
 from athanore.runs.kept import questions
 from athanore.runs.records.record import Holder
@@ -67,9 +68,11 @@ async def test_what_a_task_is_called_is_understood_and_an_unknown_one_is_said_so
     with pytest.raises(TaskNotFoundError, match=rf"'login'.*{site.task_id!r}"):
         await approvals.approve(access(site), site.app, "login", "eve")
     whole = site.board.get_task
-    monkeypatch.setattr(
-        site.board, "get_task", lambda task: whole(site.task_id if task == "ENG-12" else task)
-    )
+
+    def get_task(task_id: str) -> Task:
+        return whole(site.task_id if task_id == "ENG-12" else task_id)
+
+    monkeypatch.setattr(site.board, "get_task", get_task)
     done = await approvals.reject(access(site), site.app, "ENG-12", "eve", "not now")
     assert (done.task_id, approvals.is_yes(done)) == (site.task_id, False)
 
