@@ -8,11 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from athanore.errors import BoardUnavailableError, InvalidTaskError, TaskMovedError
+from athanore.errors import (
+    AnswerLostError,
+    BoardUnavailableError,
+    InvalidTaskError,
+    TaskMovedError,
+)
 from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.jira import moves
 from athanore.queue_adapters.jira.adapter import JiraAdapter
+from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.jira import JiraDouble
 from athanore.testing.doubles.jira.server import BOT
 from athanore.testing.doubles.wire import Kind
@@ -120,8 +126,47 @@ def test_moves_and_comments_survive_lost_answers(
     adapter.add_comment("ENG-1", "Half of it works.")
     assert [c.text for c in adapter.get_task("ENG-1").comments] == ["Half of it works."]
     jira.fail("POST", "/issue", kind)
+    if kind == 500:  # it is not there, and the search may not know that yet
+        with pytest.raises(AnswerLostError, match="'another' again"):
+            adapter.create_task(TODO, "another")
     assert adapter.create_task(TODO, "another").id == "ENG-2"
     assert len(jira.state.issues) == 2
+
+
+def test_a_new_issue_is_found_that_the_search_of_the_board_does_not_have(jira: JiraDouble) -> None:
+    adapter = jira.board(jql="labels = agent").create_adapter()
+    jira.fail("POST", "/issue", "lost")
+    assert adapter.create_task(TODO, "Fix crash").id == "ENG-1"
+    adapter.close()
+
+
+def test_a_new_issue_that_the_search_does_not_tell_yet_is_not_made_twice(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "LOOKS", (0.0,))
+    jira.state.lag()
+    jira.fail("POST", "/issue", "lost")
+    with pytest.raises(AnswerLostError, match="'Fix crash' again"):
+        adapter.create_task(PROGRESS, "Fix crash")
+    jira.state.catch_up()
+    assert adapter.create_task(PROGRESS, "Fix crash").id == "ENG-1"
+    jira.state.lag()
+    jira.fail("POST", "/transitions", 503, 2)
+    with pytest.raises(AnswerLostError, match="is created, and is not in 'In Progress' yet"):
+        adapter.create_task(PROGRESS, "Add dark mode")
+    assert adapter.create_task(PROGRESS, "Add dark mode").id == "ENG-2"
+    assert (len(jira.state.issues), jira.status("ENG-2")) == (2, PROGRESS)
+
+
+def test_a_new_issue_that_is_refused_its_queue_is_there_once_however_often_it_is_tried(
+    one_way: JiraDouble, adapter: JiraAdapter
+) -> None:
+    for _ in range(2):
+        with pytest.raises(InvalidTaskError, match="no transition"):
+            adapter.create_task(DONE, "Add dark mode")
+    assert len(one_way.state.issues) == 2
+    one_way.state.allow(DONE, TODO)
+    assert adapter.create_task(DONE, "Add dark mode").id == "ENG-2"
 
 
 def test_an_issue_of_somebody_stays_his_and_what_blocks_it_is_told(

@@ -34,7 +34,7 @@ from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedV
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Writes, placing, still_lost
+from athanore.queue_adapters.tracker.looking import Writes, still_lost
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -149,23 +149,17 @@ class Repository:
             place: takes it to the queue, where it may be already.
         """
 
-        def send(mark: str) -> T:
+        def send(mark: str) -> Json:
             values: Json = {"title": name, "body": TEXTS.body(text, mark)}
             if labels:
                 values["labels"] = labels
-            return placed(self.client.write("POST", f"{self.path}/issues", values))
-
-        def find(mark: str) -> T | None:
-            row = self._created(mark)
-            return None if row is None else placed(row)
-
-        def placed(row: Any) -> T:
-            issue = _parsed(row)
-            with placing(issue.id, queue):
-                return place(issue)
+            row: Json = self.client.write("POST", f"{self.path}/issues", values)
+            return row
 
         with self._repository():
-            return self._writes.task(queue, name, text, new_mark, send, find)
+            return self._writes.placed(
+                queue, name, text, new_mark, send, self._created, lambda row: place(_parsed(row))
+            )
 
     def comment(self, task_id: str, text: str) -> None:
         """Write a comment; it is looked for by its mark if the answer is lost.

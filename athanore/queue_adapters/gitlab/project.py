@@ -134,12 +134,13 @@ class Project:
     def create(self, name: str, text: str, label: str) -> Issue:
         """Open an issue with a label."""
 
-        def send(mark: str) -> Issue:
+        def send(mark: str) -> Json:
             values = {"title": name, "description": TEXTS.body(text, mark), "labels": [label]}
-            return _parsed(self.client.write("POST", f"{self.path}/issues", values))
+            row: Json = self.client.write("POST", f"{self.path}/issues", values)
+            return row
 
         try:
-            return self._writes.task(label, name, text, new_mark, send, self._created)
+            return self._writes.placed(label, name, text, new_mark, send, self._created, _parsed)
         except MissingError as exc:
             raise self.invisible(exc) from exc
 
@@ -253,11 +254,10 @@ class Project:
             f"GitLab knows no user {name!r}; write the name behind the @, not the full one."
         )
 
-    def _created(self, mark: str) -> Issue | None:
+    def _created(self, mark: str) -> Json | None:
         order = {"state": "all", "scope": "all", "order_by": "created_at", "sort": "desc"}
         rows: list[Json] = self.client.get(f"{self.path}/issues", {**order, "per_page": 100})
-        found = (row for row in rows if TEXTS.read(row.get("description"))[1] == mark)
-        return next(map(_parsed, found), None)
+        return next((r for r in rows if TEXTS.read(r.get("description"))[1] == mark), None)
 
 
 def _parsed(row: Any) -> Issue:

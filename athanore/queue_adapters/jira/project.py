@@ -25,7 +25,7 @@ from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
-from athanore.queue_adapters.tracker.looking import Writes, placing, still_lost, written
+from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 
@@ -124,6 +124,9 @@ class Project:
 
         Args:
             place: takes it to the queue, where it may be already.
+
+        Raises:
+            AnswerLostError: it may be created, or is, and is not in the queue yet.
         """
         fields = {
             "project": {"key": self.key},
@@ -132,21 +135,22 @@ class Project:
             **({"description": texts.written(text)} if text else {}),
         }
 
-        def placed(key: str) -> Issue:
-            with placing(key, queue):
-                return place(self.issue(key))
-
-        def send(mark: str) -> Issue:
+        def send(mark: str) -> str:
             properties = [{"key": MARK, "value": {"id": mark}}]
             body = {"fields": fields, "properties": properties}
-            return placed(str(self.client.write("POST", "api/2/issue", body)[1]["key"]))
-
-        def find(mark: str) -> Issue | None:
-            key = self._created(name, mark)
-            return None if key is None else placed(key)
+            return str(self.client.write("POST", "api/2/issue", body)[1]["key"])
 
         try:
-            return self._writes.task(queue, name, text, new_mark, send, find)
+            return self._writes.placed(
+                queue,
+                name,
+                text,
+                new_mark,
+                send,
+                lambda mark: self._created(name, mark),
+                lambda key: place(self.issue(key)),
+                tries=1,  # the search lags for longer than anybody can wait here
+            )
         except MissingError as exc:
             raise self.invisible(exc) from exc
 
@@ -207,7 +211,7 @@ class Project:
 
     def _created(self, name: str, mark: str) -> str | None:
         # For so long, and a little longer, it is remembered that an issue is in doubt.
-        for row in self.search.rows("created >= -65m"):
+        for row in self.search.rows("created >= -65m", whole=True):
             if row["fields"]["summary"] == name and self._has_mark(self.of(row["key"]), mark):
                 return str(row["key"])
         return None

@@ -31,7 +31,8 @@ class Search:
     def __init__(self, client: JiraClient, key: str, site: str, jql: str | None) -> None:
         self._client = client
         self._site = site
-        self._board = f'project = "{key}"' + (f" AND ({jql})" if jql else "")
+        self._project = f'project = "{key}"'
+        self._board = self._project + (f" AND ({jql})" if jql else "")
         self._kind = Cache(self._load_kind, timedelta(days=365))
         self._lock = threading.Lock()
         self._watched: frozenset[str] = frozenset()
@@ -75,9 +76,14 @@ class Search:
         minutes = max(int((datetime.now(UTC) - moment).total_seconds() // 60), 0) + 2
         return self._reading(f"updated >= -{minutes}m", "updated DESC")
 
-    def rows(self, jql: str, order: str = "created DESC") -> Iterator[Json]:
-        """Search, 100 issues a request."""
-        query = {"jql": f"{self._board} AND {jql} ORDER BY {order}", "fields": [*FIELDS]}
+    def rows(self, jql: str, order: str = "created DESC", *, whole: bool = False) -> Iterator[Json]:
+        """Search, 100 issues a request.
+
+        Args:
+            whole: in all of the project, also what is not on the board (yet).
+        """
+        within = self._project if whole else self._board
+        query = {"jql": f"{within} AND {jql} ORDER BY {order}", "fields": [*FIELDS]}
         return self._cloud_rows(query) if self.is_cloud else self._server_rows(query)
 
     def count(self, statuses: Iterable[str]) -> int:

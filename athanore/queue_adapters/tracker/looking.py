@@ -16,13 +16,17 @@ from athanore.errors import (
     BoardError,
     BoardUnavailableError,
     TaskMovedError,
+    TaskNotFoundError,
 )
+from athanore.queue_adapters.tracker.answers import MissingError
 
 LOOKS: Final = (0.0, 2.0)
 """Seconds before each look for what was written without an answer."""
 
 _MOST: Final = 1_000
 _REMEMBERED: Final = timedelta(hours=1)
+_LAG: Final = timedelta(minutes=1)
+"""For so long a tracker may not find what it has just created."""
 
 
 def look[T](lost: AnswerLostError, find: Callable[[], T | None]) -> T | None:
@@ -75,6 +79,9 @@ class Writes:
         self._in_doubt: TTLCache[tuple[str, ...], Any] = TTLCache(
             _MOST, _REMEMBERED.total_seconds()
         )
+        self._unplaced: TTLCache[tuple[str, ...], Any] = TTLCache(
+            _MOST, _REMEMBERED.total_seconds()
+        )
 
     def comment[M](
         self,
@@ -121,6 +128,58 @@ class Writes:
         """
         again = f"Creating the task {name!r} again, in the same queue with the same description,"
         return self._once(("task", queue, name, text), again, new_mark, send, find, tries)
+
+    def placed[M, R, T](
+        self,
+        queue: str,
+        name: str,
+        text: str,
+        new_mark: Callable[[], M],
+        send: Callable[[M], R],
+        find: Callable[[M], R | None],
+        place: Callable[[R], T],
+        *,
+        tries: int = 2,
+    ) -> T:
+        """Create a task once, as `task` does, and bring it to its queue.
+
+        One that could not be brought there is remembered for an hour: who creates the same again
+        has that one brought there.
+
+        Args:
+            place: takes what was created to the queue, where it may be already.
+
+        Raises:
+            BoardError: what `place` raises, if it is a refusal; the task stays where it is.
+        """
+        key = (queue, name, text)
+        with self._lock:
+            known = self._unplaced.get(key)
+        if known is None:
+            made = self.task(queue, name, text, new_mark, send, find, tries=tries)
+            known = made, time.monotonic()
+        made, since = known
+        try:
+            found = place(made)
+        except BoardError as exc:
+            is_missing = isinstance(exc, (MissingError, TaskNotFoundError))
+            if is_missing and time.monotonic() - since > _LAG.total_seconds():
+                with self._lock:
+                    self._unplaced.pop(key, None)  # it was deleted
+                return self.placed(queue, name, text, new_mark, send, find, place, tries=tries)
+            with self._lock:
+                self._unplaced[key] = known
+            if is_missing or isinstance(exc, (AnswerLostError, BoardUnavailableError)):
+                raise AnswerLostError(
+                    f"The task {name!r} is created, and is not in {queue!r} yet: {exc} Creating it "
+                    "again, in the same queue with the same description, brings this one there "
+                    "while this process runs.",
+                    may_repeat=True,
+                ) from exc
+            raise
+        with self._lock:
+            self._unplaced.pop(key, None)
+        return found
 
     def _once[M, T](
         self,
@@ -199,14 +258,3 @@ def still_lost(lost: AnswerLostError) -> Generator[None]:
         raise
     except BoardError as exc:
         raise lost from exc
-
-
-@contextmanager
-def placing(task: str, queue: str) -> Generator[None]:
-    """Bring a task that is created to its queue: if that fails for now, the task is in doubt."""
-    try:
-        yield
-    except BoardUnavailableError as exc:
-        raise AnswerLostError(
-            f"The task {task} is created, and is not in {queue!r} yet: {exc}"
-        ) from exc

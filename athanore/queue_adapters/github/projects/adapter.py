@@ -233,10 +233,11 @@ class GitHubProjectAdapter(ProjectQueues):
                 'GitHubProjectBoard(..., repository="octo-org/website").'
             )
         home = self._home
-        item = self._of(home).create_for(
-            queue_name, TEXTS.title(name), description, [],
-            lambda issue: self._put(self._project.item(home, issue.number), queue_name),
-        )  # fmt: skip
+        place: Callable[[Issue], Item] = lambda issue: self._put(  # noqa: E731
+            self._project.item(home, issue.number), queue_name
+        )
+        title = TEXTS.title(name)
+        item = self._of(home).create_for(queue_name, title, description, [], place)
         self._picture.wrote(item)
         return _task(item, queue_name)
 
