@@ -65,25 +65,31 @@ class Call:
             return False
         return self.audience in tool.given_to
 
-    def any_task(self, task_id: str | None) -> str:
-        """The task that a call means: its agent's own if it names none.
+    async def any_task(self, task_id: str | None) -> str:
+        """The id of the task that a call means, by whichever name: its agent's own for none.
 
         Raises:
             Problem: 422, it names none, and nobody's agent calls.
+            TaskNotFoundError: no task is called so.
         """
-        if (meant := task_id or self.caller.task_id) is not None:
-            return meant
+        if task_id and task_id != self.caller.task_id:
+            return await self.service.board.id_of(task_id)
+        if self.caller.task_id is not None:
+            return self.caller.task_id
         raise Problem(422, "no-task", "Say which task you mean: send its `task_id`.")
 
-    def own_task(self, task_id: str | None) -> str:
-        """The task that a call means to change.
+    async def own_task(self, task_id: str | None) -> str:
+        """The id of the task that a call means to change.
 
         Raises:
             Problem: 403, an agent means another than its own; 422 as above.
+            TaskNotFoundError: as above.
         """
-        meant = self.any_task(task_id)
-        self.service.gate.check_task(self.caller, meant)
-        return meant
+        if (
+            task_id
+        ):  # before it is looked up: whose task it is not, is not told whether there is one
+            await self.service.gate.check_task(self.caller, task_id)
+        return await self.any_task(task_id)
 
 
 TaskId = Annotated[
@@ -186,13 +192,13 @@ class Answer(Arguments):
 
 async def get_task(call: Call, args: OfTask) -> TaskModel:
     """Read a task: its description, comments, checklist, labels and queue."""
-    return await tasks.get_task(call.any_task(args.task_id), call.service)
+    return await tasks.get_task(await call.any_task(args.task_id), call.service)
 
 
 async def add_comment(call: Call, args: Comment) -> Any:
     """Post a comment on your task: say there what people should know about your work."""
     return await tasks.add_comment(
-        call.own_task(args.task_id),
+        await call.own_task(args.task_id),
         CommentRequest(comment=args.comment),
         call.service,
         call.caller,
@@ -206,14 +212,14 @@ async def move_task(call: Call, args: Move) -> Any:
     That ends your work on it.
     """
     body = MoveRequest(target_queue=args.target_queue)
-    task_id = call.own_task(args.task_id)
+    task_id = await call.own_task(args.task_id)
     return _place(await tasks.move_task(task_id, body, call.service, call.caller))
 
 
 async def update_task(call: Call, args: Update) -> Any:
     """Change fields of your task; what you leave out stays as it is."""
     body = TaskUpdate(**args.model_dump(exclude={"task_id"}, exclude_unset=True))
-    return _place(await tasks.update_task(call.own_task(args.task_id), body, call.service))
+    return _place(await tasks.update_task(await call.own_task(args.task_id), body, call.service))
 
 
 async def create_task(call: Call, args: Create) -> Any:
@@ -230,14 +236,14 @@ async def list_queues(call: Call, args: Arguments) -> Any:
 async def report_progress(call: Call, args: Report) -> Any:
     """Say how far you are, for people who watch: in percent, and in a few words."""
     body = ProgressRequest(percent=args.percent, text=args.text)
-    task_id = call.own_task(args.task_id)
+    task_id = await call.own_task(args.task_id)
     return await tasks.report_progress(task_id, body, call.service, call.caller)
 
 
 async def submit_result(call: Call, args: Result) -> Any:
     """Hand in your result, if your instructions ask for one; an error says what to correct."""
     body = ResultRequest(result=args.result)
-    task_id = call.own_task(args.task_id)
+    task_id = await call.own_task(args.task_id)
     return await tasks.hand_in_result(task_id, body, call.service, call.caller)
 
 
@@ -248,7 +254,7 @@ async def ask_person(call: Call, args: Question) -> Any:
     question again waits again.
     """
     body = QuestionRequest(**args.model_dump(exclude={"task_id"}))
-    task_id = call.own_task(args.task_id)
+    task_id = await call.own_task(args.task_id)
     return _asked(await questions.ask_question(task_id, body, call.service, call.caller))
 
 
@@ -272,18 +278,22 @@ async def list_tasks(call: Call, args: Queue) -> Any:
 
 async def explain_task(call: Call, args: OfTask) -> Any:
     """Say why a task is where it is: what happens now, what it waits for, what changes that."""
-    return await tasks.explain_task(call.any_task(args.task_id), call.service)
+    return await tasks.explain_task(await call.any_task(args.task_id), call.service)
 
 
 async def dispatch_task(call: Call, args: OfTask) -> Any:
     """Have an agent work on a task now, instead of at the next poll of its queue."""
-    return await tasks.dispatch_task(call.own_task(args.task_id), DispatchRequest(), call.service)
+    return await tasks.dispatch_task(
+        await call.own_task(args.task_id), DispatchRequest(), call.service
+    )
 
 
 async def cancel_task(call: Call, args: Cancel) -> Any:
     """Stop the agent of a task. Where the task goes is said by its route."""
     body = CancelRequest(reason=args.reason)
-    return await tasks.cancel_task(call.own_task(args.task_id), body, call.service, call.caller)
+    return await tasks.cancel_task(
+        await call.own_task(args.task_id), body, call.service, call.caller
+    )
 
 
 _AGENTS = frozenset({"agents"})

@@ -22,7 +22,7 @@ from athanore import names
 from athanore.api.prefect.agent_runs import queue_of
 from athanore.api.prefect.link import PrefectLink
 from athanore.api.problems import Problem
-from athanore.errors import PrefectUnavailableError
+from athanore.errors import PrefectUnavailableError, TaskNotFoundError
 from athanore.runs.kept import keys
 from athanore.runs.kept.keys import Scope
 from athanore.runs.records import tokens
@@ -219,7 +219,7 @@ class Gate:
         except ObjectNotFound:
             return None
 
-    def check_write(self, caller: Caller, path: str, task_id: str | None) -> None:
+    async def check_write(self, caller: Caller, path: str, task_id: str | None) -> None:
         """Refuse what an agent may not change, where tokens are required.
 
         Raises:
@@ -227,17 +227,20 @@ class Gate:
         """
         if path == "/tasks":
             return
-        self.check_task(caller, None if _OPERATORS_ONLY.fullmatch(path) else task_id)
+        await self.check_task(caller, None if _OPERATORS_ONLY.fullmatch(path) else task_id)
 
-    def check_task(self, caller: Caller, task_id: str | None) -> None:
+    async def check_task(self, caller: Caller, task_id: str | None) -> None:
         """Refuse an agent that would change another task than its own, or what is none.
+
+        Args:
+            task_id: the task by its id, or by what people call it.
 
         Raises:
             Problem: 403, with what it may do.
         """
         if not self._required or caller.role is not Role.AGENT:
             return
-        if task_id is not None and task_id == caller.task_id:
+        if task_id is not None and await self._is_of(caller, task_id):
             return
         raise Problem(
             403,
@@ -245,6 +248,15 @@ class Gate:
             f"Your token is for task {caller.task_id!r}: you may change that one and create new "
             "ones, and read everything.",
         )
+
+    async def _is_of(self, caller: Caller, task_id: str) -> bool:
+        """Tell whether a task is the caller's; one that the board does not know is not."""
+        if task_id == caller.task_id:
+            return True
+        try:
+            return await self._app.board.id_of(task_id) == caller.task_id
+        except TaskNotFoundError:
+            return False
 
 
 _bearer = HTTPBearer(
@@ -273,7 +285,7 @@ async def authenticate(
         check_content_type(request)
     caller = await known_caller(request, write=write)
     if write:
-        gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
+        await gate.check_write(caller, request.scope["path"], request.path_params.get("task_id"))
     return caller
 
 
