@@ -11,9 +11,9 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
-from prefect.states import Failed
+from prefect.states import AwaitingRetry, Failed
 
-from athanore.errors import BoardError
+from athanore.errors import AnswerLostError, BoardError
 from athanore.flows.attempts.answers import unanswered
 from athanore.flows.ends import letting_go
 from athanore.flows.ends.rejected import rejected
@@ -45,7 +45,10 @@ async def before_agent(
         return await suspend(prefect, app, route, run_log, gate, handle, {}, log)
     if gate is not None and not approvals.is_yes(gate):
         await run_log.goes_on()
-        return await rejected(app, route, run_log, gate, log)
+        try:
+            return await rejected(app, route, run_log, gate, log)
+        except BoardError as exc:
+            return await _rejected_later(app, route, run_log, exc, log)
     if record.starts == 1:
         return None
     if (question := await unanswered(app, run_log)) is not None:
@@ -91,9 +94,13 @@ async def suspend(
     Raises:
         Abort: it is suspended, or somebody else has the run now.
     """
-    if here is None or here == route.in_progress_queue:
-        here = await _put_aside(app, route, str(run_log.run.parameters["task_id"]), log)
-    await run_log.waits(question.id, here, usage)
+    task_id = str(run_log.run.parameters["task_id"])
+    moves = here is None or here == route.in_progress_queue
+    place = here if here is not None and not moves else route.waiting_queue
+    # Noted first: a sweep must not take the move for a person's, nor lose the task's place.
+    await run_log.waits(question.id, place or route.in_progress_queue, usage)
+    if moves and place is not None and not await _put_aside(app, place, task_id, log):
+        await run_log.waits(question.id, route.in_progress_queue, usage)
     await questions.list_it(prefect, app.name, question)
     start = run_log.record.starts
     answer = await prefect.propose(run_log.run.id, questions.suspended(question, start))
@@ -124,18 +131,29 @@ async def _look_again(prefect: RunStore, app: App, run_log: RunLog, question: Qu
             app.local_runs.wake()
 
 
-async def _put_aside(app: App, route: Route, task_id: str, log: Log) -> str:
-    """Move the task to where it waits, and return where it is then."""
-    here = route.in_progress_queue
-    if route.waiting_queue is None:
-        return here
+async def _rejected_later(
+    app: App, route: Route, run_log: RunLog, refusal: BoardError, log: Log
+) -> State[Any]:
+    """Have the next start put the task aside, which it takes from where it is."""
+    log.error(
+        "The task stays in progress, and is ours: %s", refusal, extra={"action": "board_refused"}
+    )
+    await run_log.keep_claim()
+    await run_log.give_back()
+    due = app.clock.now() + route.poll_interval
+    app.local_runs.wake(due)
+    state: State[Any] = AwaitingRetry(scheduled_time=due)
+    state.message = f"Not approved; the move of its task waits for the board: {refusal}"
+    return state
+
+
+async def _put_aside(app: App, place: str, task_id: str, log: Log) -> bool:
+    """Move the task to where it waits; False if it is not there for sure."""
     try:
-        await app.board.move(task_id, route.waiting_queue, followed=False)
+        await app.board.move(task_id, place, followed=False)
+    except AnswerLostError as exc:
+        log.warning("The task may wait where it is: %s", exc, extra={"action": "move_refused"})
     except BoardError as exc:
-        log.error(
-            "The task waits where it is: %s",
-            exc,
-            extra={"action": "move_refused"},
-        )
-        return here
-    return route.waiting_queue
+        log.error("The task waits where it is: %s", exc, extra={"action": "move_refused"})
+        return False
+    return True

@@ -147,6 +147,7 @@ async def _pause(prefect: RunStore, app: App, route: Route, limit: limits.Limit)
             prefect,
             app.name,
             route.name,
+            was=route.was,
             reason=f"{limit.in_words(app.clock.now())}.",
             resume_at=limit.until,
             account=limit.account,

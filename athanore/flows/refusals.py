@@ -46,7 +46,9 @@ async def pause_for_board(
     resume_at = app.clock.now() + (route.resume_after or _ASKED_AGAIN)
     text = f"Route {route.name!r} is paused: {refusal.in_short}. {refusal}"
     try:
-        await pausing.pause(prefect, app.name, route.name, reason=text, resume_at=resume_at)
+        await pausing.pause(
+            prefect, app.name, route.name, was=route.was, reason=text, resume_at=resume_at
+        )
     except DispatchError as exc:
         log.error("The route cannot be paused: %s", exc, extra={"action": "route_not_paused"})
     else:

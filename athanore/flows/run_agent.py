@@ -32,6 +32,7 @@ from athanore.flows.attempts.booking import note_agent
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Transcript, related
 from athanore.flows.by_hand import hand_over, leave_to_others
+from athanore.flows.claiming import claim
 from athanore.flows.ends import going_round, hooks, letting_go
 from athanore.flows.ends.outcome import Conclusion
 from athanore.flows.ends.publishing import ApprovalNeededError
@@ -45,7 +46,7 @@ from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records import tokens
 from athanore.runs.records.record import record_of
 from athanore.runs.records.refused_claim import HELD
-from athanore.runs.records.route_record import RouteRecord
+from athanore.runs.records.route_record import RouteRecord, as_begun
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import PrefectState
 from athanore.runtime import starts
@@ -54,7 +55,6 @@ from athanore.runtime.leases.lease import Lease
 from athanore.runtime.leases.lease_keeper import kept
 from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.runtime.registry import registry
-from athanore.services.owners import check_owner
 from athanore.services.wakeups import label_is_free
 
 # A worker hears within some seconds that its run has another start.
@@ -149,7 +149,8 @@ class _Visit:
         self.task_id = task_id
         self.log = get_run_logger()
         self._last_event = 0
-        self._was_at_work = False
+        self._came_before = False
+        self._begun_in = route.in_progress_queue
         self._seen: BoardTask | None = None
         self.token = tokens.new_token(run.id)
         self.run_log = RunLog(client, run, route.retry)
@@ -185,8 +186,11 @@ class _Visit:
                 raise
 
     async def _start(self, worker: str, lease: Lease | None) -> State[None]:
-        # An earlier start that is dead, and did not get to say what becomes of the task.
-        self._was_at_work = record_of(self.run).living_start is not None
+        # An earlier start that is dead, and did not get to say what becomes of the task; a flow
+        # that the engine runs once more; or a finished run that a person has tried again.
+        kind = self.run.empirical_policy.retry_type
+        self._came_before = kind is not None or record_of(self.run).living_start is not None
+        self._begun_in = as_begun(self.route, self.run).in_progress_queue
         full, _ = await asyncio.gather(
             self.app.slots.no_slot(self.client, self.app.name, self.run),
             self.run_log.open(
@@ -374,24 +378,7 @@ class _Visit:
         return self._seen
 
     async def _claim(self) -> BoardTask:
-        source = self.route.queue_name
-        came_before = self._was_at_work or self.run_log.has_claimed()
-        if came_before or self.run.empirical_policy.retry_type == "reschedule":
-            # An earlier claim may have succeeded, or a person asked for another try of a finished
-            # run: take the task from where it is.
-            here = (await self._read()).queue_name
-            waited = self.run_log.record.place
-            if here in (self.route.in_progress_queue, self.route.dead_letter_queue, waited):
-                source = here
-        else:
-            routes = await self.app.routes.read(self.client)
-            await check_owner(self.app, routes, self.route, self._read)
-        claimed = await self.app.board.claim(self.task_id, source, self.route.in_progress_queue)
-        self.log.info(
-            "Claimed %r from %r: attempt %s",
-            claimed.name,
-            source,
-            self.run_log.attempt,
-            extra={"action": "task_claimed"},
-        )
-        return claimed
+        came_before = self._came_before or self.run_log.has_claimed()
+        begun_in = self._begun_in if came_before else None
+        where = (self.client, self.app, self.route, self.run_log)
+        return await claim(*where, self._read, self.log, begun_in=begun_in)

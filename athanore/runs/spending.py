@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from athanore import names
 from athanore.budgets import Spent
 from athanore.runs import store
+from athanore.runs.connection.clock import Clock
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
 
@@ -77,10 +78,15 @@ class _Ended:
 
 
 class Ledger:
-    """Sums of what agents have used. Runs that have ended are read once."""
+    """Sums of what agents have used. Runs that have ended are read once.
 
-    def __init__(self, app: str) -> None:
+    Args:
+        clock: Prefect's, by which the ends of runs are told.
+    """
+
+    def __init__(self, app: str, clock: Clock) -> None:
         self._app = app
+        self._clock = clock
         self._ended: dict[str, _Ended] = {}
 
     async def of_task(self, prefect: RunStore, task_id: str, *, but: Key | None = None) -> Spent:
@@ -128,7 +134,7 @@ class Ledger:
         self, prefect: RunStore, route: str, known: _Ended
     ) -> dict[UUID, list[Attempt]]:
         """The runs that have ended since the last look; they are remembered."""
-        now = datetime.now(UTC)
+        now = self._clock.now()
         from_ = max(known.since, known.until - _OVERLAP)
         runs = await store.ended_since(prefect, self._app, from_, route=route)
         lately = {r.id: list(attempts_of(r)) for r in runs}

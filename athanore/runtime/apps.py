@@ -87,7 +87,7 @@ class App:
         self.breaker = Breaker()
         self.slots = Slots()
         self.limits = Limits(self.clock)
-        self.ledger = Ledger(dispatcher.name)
+        self.ledger = Ledger(dispatcher.name, self.clock)
         self.noted = Noted()
         self.whole_polls = WholePolls()
         self.reload: Callable[[], Awaitable[list[str]]] | None = None

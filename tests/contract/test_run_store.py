@@ -561,7 +561,8 @@ async def test_a_route_is_paused_and_resumed(place: Place) -> None:
     for _ in range(2):
         await pausing.pause(client, app, "Todo")
         assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
-    assert not await pausing.resume_by_itself(client, app, "Todo"), "a person paused it"
+    now = datetime.now(UTC)
+    assert not await pausing.resume_by_itself(client, app, "Todo", now), "a person paused it"
     await pausing.resume(client, app, "Todo")
     assert await pausing.paused_parts(client, app, "Todo") == ()
     assert await pausing.paused_parts(client, app, "Next") == ()
@@ -577,12 +578,51 @@ async def test_a_route_that_paused_itself_resumes_by_itself(place: Place) -> Non
     assert await pausing.account_waited_for(client, app, "Todo") == "me"
     polls = await store.find_polls(client, app, "Todo", [StateType.SCHEDULED])
     assert [p.parameters[pausing.RESUME] for p in polls if pausing.RESUME in p.parameters] == [True]
-    assert await pausing.resume_by_itself(client, app, "Todo")
+    early = soon - timedelta(minutes=5)
+    assert not await pausing.resume_by_itself(client, app, "Todo", early), "of an earlier pause"
+    assert await pausing.resume_by_itself(client, app, "Todo", soon)
     assert await pausing.paused_parts(client, app, "Todo") == ()
     assert await pausing.account_waited_for(client, app, "Todo") == ""
     await pausing.pause(client, app, "Todo")
-    assert not await pausing.resume_by_itself(client, app, "Todo"), "a person has paused it"
+    assert not await pausing.resume_by_itself(client, app, "Todo", soon), "a person has paused it"
     assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
+
+
+async def test_a_pause_without_an_end_is_not_ended_by_the_poll_of_an_earlier_one(
+    place: Place,
+) -> None:
+    client, app = place.client, place.app
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await pausing.pause(client, app, "Todo", reason="a limit", resume_at=soon)
+    await pausing.resume(client, app, "Todo")
+    await pausing.pause(client, app, "Todo", reason="it fails", resume_at=None)
+    assert not await pausing.resume_by_itself(client, app, "Todo", soon)
+    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
+
+
+async def test_a_route_that_its_code_has_no_more_does_not_resume_by_itself(place: Place) -> None:
+    client, app = place.client, place.app
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    await pausing.pause(client, app, "Todo", reason="a limit", resume_at=soon)
+    await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
+    assert await pausing.missing(client, app) == ["Todo"]
+    assert not await pausing.resume_by_itself(client, app, "Todo", soon)
+
+
+async def test_runs_under_a_former_name_wait_while_their_route_has_paused_itself(
+    place: Place,
+) -> None:
+    client, app = place.client, place.app
+    soon = datetime.now(UTC) + timedelta(hours=1)
+
+    async def paused() -> tuple[bool, bool]:
+        now = (await client.switches(app, "Todo"), await client.switches(app, "Next"))
+        return now[0].agents_paused, now[1].agents_paused
+
+    await pausing.pause(client, app, "Todo", was=["Next"], reason="a limit", resume_at=soon)
+    assert await paused() == (True, True)
+    assert await pausing.resume_by_itself(client, app, "Todo", soon, was=["Next"])
+    assert await paused() == (False, False)
 
 
 async def test_the_routes_of_an_app_are_found(place: Place) -> None:

@@ -60,7 +60,8 @@ class Site:
         await self.client.update_work_queue((await self.queue()).id, description=description)
 
     async def resumed_by_itself(self) -> bool:
-        return await pausing.resume_by_itself(self.client, self.app.name, "fix")
+        due = datetime.now(UTC) + timedelta(hours=1)
+        return await pausing.resume_by_itself(self.client, self.app.name, "fix", due)
 
 
 @asynccontextmanager

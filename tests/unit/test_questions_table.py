@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Failed, Pending, Running, Suspended
+from prefect.states import AwaitingRetry, Cancelled, Failed, Suspended
 
 from athanore import names
 from athanore.errors import (
@@ -27,104 +26,21 @@ from athanore.errors import (
 )
 from athanore.flows import asking
 from athanore.flows.attempts import answers
-from athanore.models import RetryPolicy
-from athanore.processes import identity
 from athanore.runs import clearing
 from athanore.runs.kept import questions
-from athanore.runs.kept.questions import Fate, Question
-from athanore.runs.records.record import Holder, Start, record_of
-from athanore.runs.records.run_log import RunLog
+from athanore.runs.kept.questions import Fate
+from athanore.runs.records.record import record_of
 from athanore.runs.states import StateName
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.services import runs
 from athanore.services.people import questions as use_cases
-from athanore.services.people.questions import Asked
+from tests.asking_site import Asking
 from tests.memory_store import no_events
-from tests.rules_site import LOG, Site
+from tests.rules_site import LOG
 
 __all__ = ["no_events"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "people.md"
-
-
-class Access:
-    """The store, as use cases take it."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    def client(self) -> Any:
-        return self
-
-    async def __aenter__(self) -> Any:
-        return self._site.client
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-
-class Asking(Site):
-    """A site with a run whose agent has asked something."""
-
-    run: FlowRun
-    question: Question
-
-    @classmethod
-    async def made(cls, phase: str = "suspended", **options: Any) -> Asking:
-        site = cls(**options)
-        run = await site.put(await site.dispatched(), Pending(), Running())
-        site.board.move_task(site.task_id, "In Progress")
-        site.app.local_runs.hold(run.id, "here")
-        site.run = await site.noted(run, Holder("here", identity.process()))
-        site.question = await site.asked("Which colour?")
-        if phase == "suspended":
-            await site.suspended()
-        return site
-
-    async def asked(self, text: str, *choices: str) -> Question:
-        run = await self.client.read_run(self.run.id)
-        return await use_cases.ask(Access(self), self.app, self.route, run, Asked(text, choices))
-
-    def open_log(self, run: FlowRun) -> RunLog:
-        log = RunLog(self.client, run, RetryPolicy(2))
-        record = record_of(run)
-        log.start = Start(record.start_id, record.starts, record.process)
-        return log
-
-    async def suspended(self) -> None:
-        run = await self.client.read_run(self.run.id)
-        handle = RunControl(run.id, self.task_id, run)
-        parts = (self.client, self.app, self.route, self.open_log(run), self.question)
-        with pytest.raises(Abort):
-            await asking.suspend(*parts, handle, {}, LOG)
-        self.app.local_runs.forget(run.id)
-
-    async def answered(self, text: str = "red", by: str = "eve") -> Question:
-        found = await use_cases.find(self.client, self.app, self.question.id)
-        return await use_cases.answer(self.client, self.app, found, text, by)
-
-    async def fate(self) -> Fate:
-        found = await questions.of_run(self.client, self.run.id)
-        return next(q.fate for q in found if q.id == self.question.id)
-
-    async def now(self) -> FlowRun:
-        return await self.client.read_run(self.run.id)
-
-    async def listed(self) -> bool:
-        return bool(await questions.all_listed(self.client, self.app.name))
-
-    async def next_start(self) -> FlowRun:
-        """The next start of the run says who it is, with its task claimed."""
-        run = await self.put(await self.now(), Running())
-        self.board.move_task(self.task_id, "In Progress")
-        return await self.noted(run)
-
-    async def begins(self) -> Any:
-        return await self.before_agent(await self.next_start())
-
-    async def before_agent(self, run: FlowRun) -> Any:
-        parts = (self.client, self.app, self.route, self.open_log(run))
-        return await asking.before_agent(*parts, RunControl(run.id, self.task_id, run), LOG)
 
 
 @dataclass(frozen=True)

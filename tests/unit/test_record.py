@@ -292,6 +292,7 @@ async def test_a_finished_run_that_starts_again_takes_its_task_from_where_it_is(
     if by == "the engine":
         life.run.empirical_policy.retry_type = "in_process"
     for _ in range(2):
+        life.run.empirical_policy.retry_type = "in_process" if by == "the engine" else None
         again = await life.starts()
         assert again.has_claimed() is (by == "a person")
         assert life.record.is_closed is (by == "the engine")
@@ -322,6 +323,15 @@ async def test_a_finished_flow_that_runs_once_more_finds_its_own_outcome_only() 
     again = await life.starts(opens=False)
     again.run.empirical_policy.retry_type = "in_process"
     assert again.recorded() is None, "the last start has none"
+
+
+async def test_a_start_after_one_that_the_engine_ran_once_more_has_an_agent_again() -> None:
+    life = Life()
+    await life.starts()
+    life.run.empirical_policy.retry_type = "in_process"
+    await (await life.starts()).ended(FAILED)
+    assert life.run.empirical_policy.retry_type is None
+    assert (await life.starts(opens=False)).recorded() is None
 
 
 @pytest.mark.parametrize("value", ["x", True, 2.5])

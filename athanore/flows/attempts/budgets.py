@@ -155,7 +155,9 @@ async def hold(
     reason = f"{text[0].upper()}{text[1:]}"
     text = f"{reason}; goes on at {until:%Y-%m-%d %H:%M} {until.tzinfo}"
     try:
-        await pausing.pause(prefect, app.name, route.name, reason=f"{reason}.", resume_at=until)
+        await pausing.pause(
+            prefect, app.name, route.name, was=route.was, reason=f"{reason}.", resume_at=until
+        )
     except DispatchError:
         return Wait(text, until)  # its runs wait by themselves
     log.warning("Route %r is paused. %s.", route.name, text, extra={"action": "route_paused"})

@@ -24,6 +24,7 @@ from athanore.routing.routes import Route
 from athanore.runs import store
 from athanore.runs.events import shapes
 from athanore.runs.records.record import record_of
+from athanore.runs.records.route_record import as_begun
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -189,4 +190,4 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:
             route = await app.routes.find(prefect, parameters)
     except RouteError:
         return None
-    return app, route
+    return app, as_begun(route, flow_run)

@@ -124,7 +124,9 @@ async def _hold(
     text = f"Route {route.name!r} is paused: nobody knows where task {task.id!r} goes: {why}."
     due = now
     try:
-        await pausing.pause(run_log.prefect, app.name, route.name, reason=text, resume_at=resume_at)
+        await pausing.pause(
+            run_log.prefect, app.name, route.name, was=route.was, reason=text, resume_at=resume_at
+        )
     except DispatchError as exc:
         due = resume_at
         log.error("The route cannot be paused: %s", exc, extra={"action": "route_not_paused"})

@@ -125,11 +125,15 @@ class Conclusion:
         return _failed(result, _with_tail(result))
 
     async def repeat(self, result: AgentResult) -> State[None]:
-        """Return what a finished attempt came to, when the engine runs the flow once more."""
+        """See to what follows a finished attempt, when the engine runs the flow once more."""
         if result.succeeded:
             return await self._succeeded()
-        await self._run_log.rule_out_retries()
-        return _failed(result, result.reason)
+        where = (self._app, self._run_log, self._task_id, self._log)
+        self._interrupted, self._place = True, TaskPlace(*where, interrupted=True)
+        try:
+            return await self.follow(result)
+        except BoardError as exc:
+            return await self._keep(exc)
 
     async def stopped(self, reason: StopReason, message: str) -> State[None]:
         """See to a task whose agent was stopped."""
@@ -143,8 +147,8 @@ class Conclusion:
             case StopReason.SUSPENDED:
                 return await self._handed_back(_capitalised(message))
             case StopReason.ENDED:
-                text = f"Agent stopped: {message}; leaving in {self._route.in_progress_queue!r}."
-                if await self._place.queue() == self._route.in_progress_queue:
+                if self._is_ours(queue := await self._place.queue()):
+                    text = f"Agent stopped: {message}; leaving in {queue!r}."
                     await self._even_if_refused(self._place.comment(text))
                 await self._run_log.close()
                 return Cancelled(message=message)
@@ -285,7 +289,12 @@ class Conclusion:
         due = self._app.clock.now()
         try:
             await pausing.pause(
-                self._run_log.prefect, self._app.name, name, reason=text, resume_at=resume_at
+                self._run_log.prefect,
+                self._app.name,
+                name,
+                was=self._route.was,
+                reason=text,
+                resume_at=resume_at,
             )
         except DispatchError as exc:
             # Its tasks are kept all the same, and none of them is tried again for a while.
@@ -327,9 +336,16 @@ class Conclusion:
         if not await self._place.move(self._route.queue_name):
             await self._run_log.keep_claim()
 
+    def _is_ours(self, queue: str | None) -> bool:
+        """Whether a task in this queue is where its run has put it: at work, or to wait there."""
+        return queue is not None and queue in (
+            self._route.in_progress_queue,
+            self._run_log.record.place,
+        )
+
     async def _return_to_queue(self, why: str) -> State[None]:
         queue = await self._place.queue()
-        if queue not in (self._route.in_progress_queue, self._route.queue_name):
+        if not self._is_ours(queue) and queue != self._route.queue_name:
             place = "is gone from the board" if queue is None else f"is in {queue!r}"
             return Cancelled(name=StateName.STOPPED, message=f"{why}; the task {place}.")
         # Noted first: a poll must not take the move for a person's.
@@ -339,6 +355,8 @@ class Conclusion:
             if not await self._place.move(self._route.queue_name):
                 await self._run_log.close()
                 return Cancelled(name=StateName.NOWHERE_TO_GO, message=f"{why}; its queue is gone.")
+        elif queue != self._route.queue_name:
+            await self._run_log.keep_claim()  # it waits there, and is taken from there
         state: State[None] = AwaitingRetry(scheduled_time=self._app.clock.now())
         state.message = f"{why}."
         return state
@@ -346,7 +364,7 @@ class Conclusion:
     async def _cancelled(self, message: str) -> None:
         queue = await self._place.queue()
         why = f" ({message})" if message else ""
-        if queue != self._route.in_progress_queue:
+        if not self._is_ours(queue):
             if queue not in (None, self._route.queue_name):
                 await self._place.comment(
                     f"Cancelled{why}: agent stopped; the task was in {queue!r} by then."
@@ -354,9 +372,7 @@ class Conclusion:
             return
         target = self._route.on_cancel
         if target is None:
-            await self._place.comment(
-                f"Cancelled{why}: agent stopped; leaving in {self._route.in_progress_queue!r}."
-            )
+            await self._place.comment(f"Cancelled{why}: agent stopped; leaving in {queue!r}.")
         else:
             await self._place.comment(f"Cancelled{why}: agent stopped; moving to {target!r}.")
             await self._place.move(target, followed=False)

@@ -67,8 +67,6 @@ class Ending(Recovery):
     async def end_waiting(self, run: FlowRun, task_id: str) -> None:
         """End a waiting run that has to tell the board something, or may have its task."""
         if await starts.is_over(self._prefect, self._app, run):
-            if record_of(run).place:  # it waits for a person there
-                self._route = replace(self._route, in_progress_queue=record_of(run).place)
             await self._apart(task_id, self._end(run, task_id, record_of(run).undelivered))
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
@@ -87,7 +85,7 @@ class Ending(Recovery):
         book = RunLog(self._prefect, run, self._route.retry)
         again = result is not None and result.retryable and book.attempts_left
         if result is None or not result.counts or (again and not result.succeeded):
-            state = await self._return(task_id, result)
+            state = await self._return(run, task_id, result)
         elif result.succeeded and self._has_a_branch(run):
             state = self._not_published()
         else:
@@ -99,7 +97,7 @@ class Ending(Recovery):
         await book.close()
         self.notes.append(f"{run.name!r}: {state.message}")
 
-    async def _return(self, task_id: str, result: AgentResult | None) -> State[None]:
+    async def _return(self, run: FlowRun, task_id: str, result: AgentResult | None) -> State[None]:
         """Put a task back that an agent may have had, for whichever route watches its queue now."""
         board, route = self._app.board, self._route
         name, queue = route.name, route.queue_name
@@ -108,7 +106,7 @@ class Ending(Recovery):
             place = (await board.task(task_id)).queue_name
         except NotFoundError:
             place = None
-        if place == route.in_progress_queue:
+        if place is not None and self.has_put(run, place):
             text = f"Route {name!r} is gone; the task was returned to {queue!r}.{failed}"
             await hooks.comment_once(board, task_id, text)
             try:

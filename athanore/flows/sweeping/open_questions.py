@@ -21,6 +21,7 @@ from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Listed, Question
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
+from athanore.runs.records.route_record import RouteRecord
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
@@ -105,15 +106,18 @@ async def _check_place(
     prefect: RunStore, app: App, run: FlowRun, question: Question, places: Mapping[str, str]
 ) -> None:
     """Withdraw the question of a task that somebody has moved, or deleted."""
-    wanted = record_of(run).place
-    if places.get(question.task_id) == wanted:
+    record = record_of(run)
+    begun = RouteRecord.parse(record.route)
+    # A move to where it waits may be on its way, or lost.
+    wanted = (record.place, begun.in_progress_queue if begun else record.place)
+    if places.get(question.task_id) in wanted:
         return
     try:
         queue = (await app.board.task(question.task_id)).queue_name
     except NotFoundError:
         queue = None
     now = await prefect.read_run(run.id)
-    if queue == wanted or questions.waits_for(now) != question.id:
+    if queue in wanted or questions.waits_for(now) != question.id:
         return
     why = "the task is gone from the board" if queue is None else f"the task was moved to {queue!r}"
     state = Cancelled(name=StateName.QUESTION_WITHDRAWN, message=f"Question withdrawn: {why}.")

@@ -35,6 +35,7 @@ from athanore.runs.clearing import ended_first, is_wished
 from athanore.runs.port import RunStore
 from athanore.runs.records.own_moves import has_moved_itself
 from athanore.runs.records.record import holder_of, record_of, result_of
+from athanore.runs.records.route_record import as_begun
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime import starts
@@ -57,10 +58,12 @@ class Recovery:
         self._workers = LostWorkers(prefect, app)
         self.notes: list[str] = []
 
-    @property
-    def in_progress_queue(self) -> str:
-        """Where the tasks of the route are while agents work on them."""
-        return self._route.in_progress_queue
+    def has_put(self, run: FlowRun, queue: str) -> bool:
+        """Tell whether a run has put its task into this queue: to work on it, or to wait there."""
+        return queue in (self._as_begun(run).in_progress_queue, record_of(run).place)
+
+    def _as_begun(self, run: FlowRun) -> Route:
+        return as_begun(self._route, run)
 
     def tell(self) -> None:
         """Log what was done since the last time."""
@@ -177,11 +180,14 @@ class Recovery:
 
     async def _finish_cancellation(self, run: FlowRun, task_id: str) -> None:
         """A person had cancelled the run, and its worker was lost before it could end it."""
+        await self._prefect.impose(run.id, await self._cancelled(run, task_id))
+
+    async def _cancelled(self, run: FlowRun, task_id: str) -> State[None]:
+        """See to the task of a run that a person has cancelled."""
         book = RunLog(self._prefect, run, self._route.retry)
-        conclusion = Conclusion(self._app, self._route, book, task_id, self._log)
+        conclusion = Conclusion(self._app, self._as_begun(run), book, task_id, self._log)
         message = (run.state.message if run.state else None) or ""
-        state = await conclusion.stopped(StopReason.CANCELLED, message)
-        await self._prefect.impose(run.id, state)
+        return await conclusion.stopped(StopReason.CANCELLED, message)
 
     async def return_crashed(self, run: FlowRun, task_id: str) -> None:
         """Give the task of a crashed run back, or finish what its attempt had come to.
@@ -191,8 +197,9 @@ class Recovery:
         """
         if not await starts.is_over(self._prefect, self._app, run):
             return
-        book = RunLog(self._prefect, run, self._route.retry)
-        conclusion = Conclusion(self._app, self._route, book, task_id, self._log, interrupted=True)
+        route, record = self._as_begun(run), record_of(run)
+        book = RunLog(self._prefect, run, route.retry)
+        conclusion = Conclusion(self._app, route, book, task_id, self._log, interrupted=True)
         if (result := result_of(run)) is not None:
             await self._finish(run, conclusion, result, task_id)
             return
@@ -200,26 +207,29 @@ class Recovery:
             place = (await self._app.board.task(task_id)).queue_name
         except NotFoundError:
             place = None
-        if place not in (self._route.in_progress_queue, self._route.queue_name):
+        in_progress = place == route.in_progress_queue
+        waits = not in_progress and bool(place) and place == record.place
+        if not in_progress and not waits and place != route.queue_name:
             await book.close()
             return
-        record = record_of(run)
         let_go = record.is_given_back and record.is_of_count(run.run_count)
         crashes = record.crashes + (not let_go)
         allowed = self._route.retry.max_crashes
-        if place == self._route.in_progress_queue and crashes > allowed:
+        if in_progress and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
-            await hooks.bury(self._app, self._route, run, text, self._log, opening=text)
+            await hooks.bury(self._app, route, run, text, self._log, opening=text)
             await book.close()
             self.notes.append(f"{run.name!r}: {text}")
             return
-        if place == self._route.in_progress_queue:
+        if in_progress:
             text = f"Worker lost; returned to queue, attempt {book.attempt}."
             said = text.removeprefix("Worker lost") if let_go else None
             await hooks.comment_once(self._app.board, task_id, text, said)
-            await self._app.board.move(task_id, self._route.queue_name)
+            await self._app.board.move(task_id, route.queue_name)
             self.notes.append(f"{run.name!r}: worker lost, returned to queue")
         await book.give_back(crash=not let_go)
+        if waits:
+            await book.keep_claim()  # the next start takes it from where it waits
         await self._reschedule(run, "The worker was lost.")
 
     async def _finish(
@@ -237,7 +247,7 @@ class Recovery:
             return
         await self._prefect.impose(run.id, state)
         if state.is_failed():
-            await hooks.bury(self._app, self._route, run, result.reason, self._log)
+            await hooks.bury(self._app, self._as_begun(run), run, result.reason, self._log)
             await RunLog(self._prefect, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
@@ -256,7 +266,7 @@ class Recovery:
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
-        in_progress = self._route.in_progress_queue
+        in_progress = self._as_begun(run).in_progress_queue
         if self._app.local_runs.since_return() < self._app.margins.catching_up:
             return
         # Until a run has claimed its task, the task is rightly elsewhere.
@@ -268,7 +278,7 @@ class Recovery:
         except NotFoundError:
             queue = None
         now = await self._now(run)
-        if queue == in_progress or now is None:
+        if now is None or queue in (in_progress, record_of(now).place):
             return
         if result_of(now) is not None or record_of(now).is_given_back:
             return
@@ -354,8 +364,12 @@ class Recovery:
                 await self.return_crashed(run, task_id)
             case StateType.FAILED:
                 state = run.state or Failed()
-                await hooks.bury_failed(self._app, self._route, run, state, self._log)
+                await hooks.bury_failed(self._app, self._as_begun(run), run, state, self._log)
                 await RunLog(self._prefect, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
+            case StateType.CANCELLED if await is_wished(self._prefect, run):
+                # It was cancelled while it waited with its task elsewhere than in its queue.
+                await self._cancelled(run, task_id)
+                self.notes.append(f"{run.name!r}: cancelled; its task was seen to")
             case _:
                 return

@@ -174,10 +174,12 @@ async def _tasks(app: App, routes: Routes) -> list[Task] | None:
 
 
 async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequence[Task]) -> None:
-    """Finish what is due to tasks in progress that have no active run."""
+    """Finish what is due to tasks in progress, or put aside to wait, that have no active run."""
     now, settled = app.noted.monotonic(), app.noted.settled
-    in_progress = {k.route.in_progress_queue for k in routes.values()}
-    idle = {t.id: t for t in tasks if t.queue_name in in_progress}
+    places = {
+        q for k in routes.values() for q in (k.route.in_progress_queue, k.route.waiting_queue)
+    }
+    idle = {t.id: t for t in tasks if t.queue_name in places}
     for task_id, since in list(settled.items()):
         if task_id not in idle or now - since > _SETTLED_FOR:
             del settled[task_id]
@@ -197,7 +199,7 @@ async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequ
             except RouteError:
                 settled[task_id] = now  # no worker here has it
                 continue
-            if recovery.in_progress_queue != idle[task_id].queue_name:
+            if not recovery.has_put(run, idle[task_id].queue_name):
                 settled[task_id] = now
                 continue
             try:
@@ -217,7 +219,7 @@ async def _look_at_owed(prefect: RunStore, app: App, routes: Routes) -> None:
             recovery = Ending(prefect, app, last, logger)
             with suppress(NotFoundError):
                 task = await app.board.task(task_id)
-                if task.queue_name == recovery.in_progress_queue:
+                if recovery.has_put(run, task.queue_name):
                     try:
                         if not await recovery.finish(run, task_id):
                             continue

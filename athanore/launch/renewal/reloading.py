@@ -198,9 +198,12 @@ async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> l
     """
     found: list[str] = []
     for name in set(here) & set(await pausing.missing(client, app.name)):
-        if await pausing.resume_by_itself(client, app.name, name):
-            logger.info("Route %r goes on.", name, extra={"action": "route_back"})
-            found.append(name)
+        if "agents" not in await pausing.paused_parts(client, app.name, name):
+            continue
+        route = app.dispatcher.routes.get(name)
+        await pausing.resume(client, app.name, name, was=route.was if route else ())
+        logger.info("Route %r goes on.", name, extra={"action": "route_back"})
+        found.append(name)
     return found
 
 

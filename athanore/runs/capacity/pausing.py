@@ -13,9 +13,9 @@ running runs out of the pool's limit; the gate in `limits` still counts them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from prefect.client.schemas.objects import WorkQueue
 from prefect.events import emit_event
@@ -30,6 +30,8 @@ RESUME = "resume"
 """The parameter of a poll that ends the route's own pause first."""
 
 _MARK = "athanore-pause"
+_EARLY: Final = timedelta(minutes=1)
+"""So much before a pause is over the poll that ends it may begin."""
 
 
 def queue_description(route: str) -> str:
@@ -42,6 +44,7 @@ async def pause(
     app: str,
     route: str,
     *,
+    was: Iterable[str] = (),
     reason: str = "",
     resume_at: datetime | None = None,
     account: str = "",
@@ -50,11 +53,13 @@ async def pause(
     """Pause a route; safe to repeat.
 
     Args:
+        was: what the route was called before; runs that it has under these names wait, too.
         reason: why the route was paused by itself; shown on its work queue, and told by an event.
             A route that is paused already stays as it is.
         resume_at: when such a route tries again; None: a person resumes it.
         account: whose limit at a provider pauses it; the reason says until when.
-        is_missing: it is paused because the code has it no more; see `missing`.
+        is_missing: it is paused because the code has it no more; see `missing`. That replaces its
+            own pause, which would end by itself.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -64,7 +69,10 @@ async def pause(
     if not reason:
         await forget_mark(prefect, app, route)
     elif switches.agents_paused:
-        return  # by a person, or because another task of the route failed in the same way
+        # By a person, or because another task of the route failed in the same way.
+        if is_missing and (mark := (await _marks(prefect, app)).get(route)) is not None:
+            await _mark(prefect, app, mark | {"is_missing": True})
+        return
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
         shown = reason if account else f"{reason}{again}"
@@ -88,6 +96,7 @@ async def pause(
     if switches.queue is not None:
         description = shown or queue_description(route)
         await prefect.switch_agents(switches.queue, paused=True, description=description)
+    await switch_former(prefect, app, was, paused=True)
     if reason:
         resource = {
             "prefect.resource.id": names.route_resource(app, route),
@@ -98,21 +107,37 @@ async def pause(
         emit_event(event=ROUTE_PAUSED, resource=resource, payload={**told})
 
 
-async def resume_by_itself(prefect: RunStore, app: str, route: str) -> bool:
-    """Resume a route that paused itself, and say whether it did; one that a person paused stays so.
+async def resume_by_itself(
+    prefect: RunStore, app: str, route: str, now: datetime, *, was: Iterable[str] = ()
+) -> bool:
+    """Resume a route that paused itself, if that pause is over, and say whether it did.
+
+    One that a person paused, or that waits for a person, stays paused; so does one that has paused
+    itself again since it was said when this is to happen.
+
+    Args:
+        now: by Prefect's clock.
+        was: see `pause`.
 
     Raises:
         DispatchError: the route is not deployed.
     """
     switches = await _switches(prefect, app, route)
-    if not switches.agents_paused or route not in await _marks(prefect, app):
+    mark = (await _marks(prefect, app)).get(route)
+    if not switches.agents_paused or mark is None or mark.get("is_missing"):
         return False
-    await resume(prefect, app, route)
+    until = _own_pause(mark).until
+    if until is None or until > now + _EARLY:
+        return False
+    await resume(prefect, app, route, was=was)
     return True
 
 
-async def resume(prefect: RunStore, app: str, route: str) -> None:
+async def resume(prefect: RunStore, app: str, route: str, *, was: Iterable[str] = ()) -> None:
     """Let a route go on, whichever way it was paused; safe to repeat.
+
+    Args:
+        was: see `pause`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -122,6 +147,7 @@ async def resume(prefect: RunStore, app: str, route: str) -> None:
     if switches.queue is not None:
         description = queue_description(route)
         await prefect.switch_agents(switches.queue, paused=False, description=description)
+    await switch_former(prefect, app, was, paused=False)
     await forget_mark(prefect, app, route)
 
 

@@ -8,12 +8,15 @@ is in it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Self
 
+from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from athanore.routing.routes import Route
+from athanore.runs.records.record import record_of
 
 
 class RouteRecord(BaseModel):
@@ -54,3 +57,14 @@ class RouteRecord(BaseModel):
     def dump(self) -> str:
         """The label; what is as by default is left out."""
         return self.model_dump_json(exclude_defaults=True)
+
+
+def as_begun(route: Route, run: FlowRun) -> Route:
+    """A route with the in-progress queue that the last start of a run took its task to.
+
+    The code may name another queue since; the task is where it was put.
+    """
+    recorded = RouteRecord.parse(record_of(run).route)
+    if recorded is None or recorded.in_progress_queue == route.in_progress_queue:
+        return route
+    return replace(route, in_progress_queue=recorded.in_progress_queue)

@@ -94,6 +94,9 @@ class RunLog:
         begun = record.begun(start, self.run.run_count, worker, version, proof, route)
         await self._write(begun)
         self.start = start
+        # It would stay for good, and have a later start taken for the engine's repetition.
+        if self.run.empirical_policy.retry_type == "in_process":
+            await self._set_policy(retry_type=None)
         await self._count()
 
     async def give_back(self, *, crash: bool = False, held: str = "") -> None:
@@ -237,11 +240,13 @@ class RunLog:
         await self._set_retries(max(0, self.run.run_count + self.policy.max_retries - attempts))
 
     async def _set_retries(self, retries: int) -> None:
-        policy = self.run.empirical_policy
-        if (policy.retries or 0) != retries:
-            policy = policy.model_copy(update={"retries": retries})
-            await self._unless_deleted(self.prefect.set_policy(self.run.id, policy))
-            self.run.empirical_policy = policy
+        if (self.run.empirical_policy.retries or 0) != retries:
+            await self._set_policy(retries=retries)
+
+    async def _set_policy(self, **values: Any) -> None:
+        policy = self.run.empirical_policy.model_copy(update=values)
+        await self._unless_deleted(self.prefect.set_policy(self.run.id, policy))
+        self.run.empirical_policy = policy
 
     async def _unless_deleted(self, request: Awaitable[object]) -> None:
         """Note that the run is gone; the board hears of what its agent came to all the same."""

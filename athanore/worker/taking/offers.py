@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 from athanore import names
+from athanore.routing.routes import Route
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.poll_runs.polls import scheduled_time
@@ -58,12 +59,8 @@ class Offers:
         app = next((a for a in self._apps() if names.agents_pool(a.name) == pool), None)
         if app is None:
             return []
-        labels = app.dispatcher.settings.labels
         routes = [k.route for k in app.routes.remembered().values()]
-        served = [r for r in routes if r.is_for_host(labels)]
-        if len(served) == len(routes):
-            return []
-        return [_DEFAULT_QUEUE, *(names.slug(r.name) for r in served)]
+        return served_queues(routes, app.dispatcher.settings.labels)
 
     async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of some runs that are of agents: neither polls nor scheduled work."""
@@ -75,6 +72,20 @@ class Offers:
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await client.read_flow(run.flow_id)).name
         return self._flow_names[run.flow_id]
+
+
+def served_queues(routes: Sequence[Route], labels: Collection[str]) -> list[str]:
+    """The work queues of the routes that a host serves, also those of their former names.
+
+    None, if it serves all routes.
+
+    Args:
+        labels: the host's.
+    """
+    served = [route for route in routes if route.is_for_host(labels)]
+    if len(served) == len(routes):
+        return []
+    return [_DEFAULT_QUEUE, *(names.slug(name) for route in served for name in route.names)]
 
 
 async def _due(
