@@ -212,7 +212,7 @@ async def test_a_folder_that_its_agent_broke_is_a_failure_of_the_task(
     assert result.counts
     assert result.reason.startswith("the folder cannot be read any more: ")
     again = await place.attempt(run)
-    assert again is not None and not again.has_fault(FaultKind.ENVIRONMENT), again.reason
+    assert again is not None and not again.has_fault(FaultKind.ENVIRONMENT), again
 
 
 def works(folder: Path) -> None:
