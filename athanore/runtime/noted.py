@@ -8,6 +8,8 @@ from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
+from athanore.models import TaskDraft
+
 _MOST_WAITS = 1000
 
 
@@ -39,6 +41,8 @@ class Noted:
         comments_due: by question, when the comments on its card are read again.
         prefect_ids: by address, what tells one Prefect from another.
         waits: by run, why its last start had to wait, as it was said.
+        drafts: by the mark of a time of a schedule, the words of its task, of which it is not known
+            whether it was created.
     """
 
     monotonic: Callable[[], float] = monotonic
@@ -56,6 +60,7 @@ class Noted:
     comments_due: dict[str, float] = field(default_factory=dict[str, float])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])
     waits: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    drafts: dict[str, TaskDraft] = field(default_factory=dict[str, TaskDraft])
 
     def waits_anew(self, run_id: UUID, why: str) -> bool:
         """Note why a start has to wait; True unless the one before had to for the same reason."""

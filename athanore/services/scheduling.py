@@ -3,7 +3,8 @@
 A slot is one time of a schedule. Who creates its task notes that in Prefect first, under a name
 that only one can take; the task has a mark of the slot in its description. Whoever finds the note
 of somebody who did not come to an end looks for the mark on the board. Where the board does not
-list all of its tasks, such as closed ones, no second task is created then.
+list all of its tasks, such as closed ones, no second task is created then, unless the board has
+promised to look for it first.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from prefect.states import AwaitingRetry
 
 from athanore import names
 from athanore.errors import (
+    AnswerLostError,
     BoardUnavailableError,
     DispatchError,
     InvalidTaskError,
     NotSupportedError,
     RouteNotFoundError,
+    TaskNotFoundError,
 )
 from athanore.models import Task, TaskDraft
 from athanore.queue_adapters.whole_board import SupportsCopy
@@ -52,7 +55,7 @@ class _Note:
     Attributes:
         run: the run that has it.
         begun: the creation was asked of the board; how it ended is not known without `task`.
-        task: the id of the task; "" until there is one.
+        task: the id of the task; "" until there is one, which may lack its labels until `over`.
         over: nothing more is due.
     """
 
@@ -100,7 +103,7 @@ async def create(
         slot, key: see `slot_of`.
 
     Raises:
-        BoardUnavailableError: nothing was created; try again later.
+        BoardUnavailableError: nothing was created, or it has no labels yet; try again later.
         AnswerLostError: it may have been created; another try looks for it.
         Exception: what the function of the schedule raised.
     """
@@ -115,30 +118,46 @@ async def create(
                 return Created(None, "Another run is about to create the task of this slot.")
             mine = replace(known, run=str(run))
     mark = _mark(app.name, schedule.name, key)
+    draft = app.noted.drafts.get(mark)
     if mine.begun:
-        if (found := await _find(app, mark)) is not None:
-            await _keep(access, app, name, replace(mine, task=found.id, over=True))
+        if (found := await _find(app, mine.task, mark)) is not None:
+            draft = draft or await schedule.draft(slot)
+            if not mine.task:  # it was found by its mark
+                found = await _placed(access, app, schedule, found)
+            found = await _labelled(app, found, draft)
+            await _end(access, app, name, replace(mine, task=found.id, over=True), mark)
             return Created(
-                found, f"The task of this slot is {found.id!r}: an earlier start has it."
+                found,
+                f"The task of this slot is {found.id!r}, in {found.queue_name!r}: an earlier start "
+                "has it.",
             )
-        if not isinstance(app.board.adapter, SupportsCopy):
-            await _keep(access, app, name, replace(mine, over=True))
+        if draft is None and not isinstance(app.board.adapter, SupportsCopy):
+            await _end(access, app, name, replace(mine, over=True), mark)
             return Created(
                 None,
                 "An earlier start of this run may have created the task, and it is not among the "
                 f"open ones: no second one is created. Look for {mark!r} on the board.",
             )
-    draft = await schedule.draft(slot)
+    draft = draft or await schedule.draft(slot)
     if draft is None:
-        await _keep(access, app, name, replace(mine, over=True))
+        await _end(access, app, name, replace(mine, over=True), mark)
         return Created(None, "The function of the schedule wants no task this time.")
-    await _keep(access, app, name, replace(mine, begun=True))
+    was_begun, mine = mine.begun, replace(mine, begun=True, task="")
+    await _keep(access, app, name, mine)
     try:
         task = await _put(app, schedule, draft, f"{_footer(schedule, slot)} ({mark})")
-    except (BoardUnavailableError, InvalidTaskError):  # nothing was created
-        await _keep(access, app, name, replace(mine, begun=False))
+    except AnswerLostError as exc:
+        if exc.may_repeat:  # the board looks for a task with these words first
+            app.noted.drafts[mark] = draft
         raise
-    await _keep(access, app, name, replace(mine, begun=True, task=task.id, over=True))
+    except (BoardUnavailableError, InvalidTaskError):
+        if not was_begun:  # nothing was created
+            await _keep(access, app, name, replace(mine, begun=False))
+        raise
+    mine = replace(mine, task=task.id)
+    await _keep(access, app, name, mine)
+    task = await _labelled(app, task, draft)
+    await _end(access, app, name, replace(mine, over=True), mark)
     await tasks.dispatch_if_watched(access, app, task)
     return Created(task, f"Created {task.name!r} ({task.id}) in {task.queue_name!r}.")
 
@@ -146,11 +165,30 @@ async def create(
 async def _put(app: App, schedule: Schedule, draft: TaskDraft, footer: str) -> Task:
     clean = app.redactor.text
     description = f"{clean(draft.description).rstrip()}\n\n{footer}".lstrip()
-    task = await app.board.create(schedule.queue, clean(draft.name), description)
-    if not draft.labels:
+    return await app.board.create(schedule.queue, clean(draft.name), description)
+
+
+async def _placed(access: PrefectAccess, app: App, schedule: Schedule, task: Task) -> Task:
+    """Bring a task that was found on the board to its queue, unless it has been there already.
+
+    An agent that had it has moved it on, or a person after that.
+    """
+    if task.queue_name == schedule.queue:
+        return task
+    async with access.client() as prefect:
+        runs = await prefect.find(RunQuery(tags=[names.app_tag(app.name), names.task_tag(task.id)]))
+    if runs:
+        return task
+    await app.board.move(task.id, schedule.queue)
+    return replace(task, queue_name=schedule.queue)
+
+
+async def _labelled(app: App, task: Task, draft: TaskDraft | None) -> Task:
+    labels = list(dict.fromkeys([*task.labels, *(draft.labels if draft else ())]))
+    if set(labels) == set(task.labels):
         return task
     try:
-        return await app.board.update(task.id, labels=draft.labels)
+        return await app.board.update(task.id, labels=labels)
     except (InvalidTaskError, NotSupportedError) as exc:
         logger.error(
             "Task %r was created without its labels: %s",
@@ -161,8 +199,11 @@ async def _put(app: App, schedule: Schedule, draft: TaskDraft, footer: str) -> T
         return task
 
 
-async def _find(app: App, mark: str) -> Task | None:
-    """The task of a slot, if it is among those that the board lists."""
+async def _find(app: App, task_id: str, mark: str) -> Task | None:
+    """The task of a slot, by its id or among those that the board lists; None if it is neither."""
+    if task_id:
+        with suppress(TaskNotFoundError):
+            return await app.board.task(task_id)
     queues = [q.name for q in await app.board.queues()]
     listed = await app.board.ready_tasks(queues)
     return next((t for t in listed if mark in t.description), None)
@@ -203,6 +244,12 @@ async def _has_ended(prefect: RunStore, run: str) -> bool:
     except (ObjectNotFound, ValueError):
         return True
     return found.state_type in FINISHED
+
+
+async def _end(access: PrefectAccess, app: App, name: str, note: _Note, mark: str) -> None:
+    """Note that nothing more is due in a slot."""
+    await _keep(access, app, name, note)
+    app.noted.drafts.pop(mark, None)
 
 
 async def _keep(access: PrefectAccess, app: App, name: str, note: _Note) -> None:

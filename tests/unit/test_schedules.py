@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, override
 from uuid import UUID
@@ -12,7 +13,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Scheduled
 
-from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter, Task, TaskDraft
+from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter, Task, TaskDraft, names
 from athanore.errors import AnswerLostError, BoardUnavailableError
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.routing.schedules import Schedule
@@ -236,3 +237,95 @@ async def test_a_slot_of_another_run_is_taken_over_when_that_has_ended(ended: bo
     made = await site.create(second)
     assert (made.task is not None) is ended
     assert len(site.tasks()) == ended
+
+
+class Tracker(Trouble):
+    """A board that puts new tasks into Backlog first, and remembers one that it could not place."""
+
+    def __init__(self) -> None:
+        super().__init__(["Backlog", "Todo", "In Progress", "Done"])
+        self.calls = 0
+        self.refuses_labels: Exception | None = None
+
+    @override
+    def create_task(self, queue_name: str, name: str, description: str = "") -> Task:
+        self.calls += 1
+        return super().create_task(
+            "Backlog" if self.error is not None else queue_name, name, description
+        )
+
+    @override
+    def update_task(self, task_id: str, **fields: Any) -> Task:
+        refuses, self.refuses_labels = self.refuses_labels, None
+        if refuses is not None:
+            raise refuses
+        return super().update_task(task_id, **fields)
+
+
+def _labelled(board: Tracker) -> Site:
+    site = Site(TrackerBoard(board))  # pyright: ignore[reportArgumentType]
+    (schedule,) = site.app.dispatcher.schedules.values()
+    site.app.dispatcher.schedules[schedule.name] = replace(schedule, labels=("chore",))
+    return site
+
+
+@pytest.mark.parametrize("error", [BoardUnavailableError("away"), AnswerLostError("lost")])
+async def test_a_board_that_is_away_when_the_labels_are_set_gets_no_second_task(
+    error: Exception,
+) -> None:
+    board = Tracker()
+    site = _labelled(board)
+    board.refuses_labels = error
+    run = await site.run()
+    with pytest.raises(type(error)):
+        await site.create(run)
+    board.move_task(site.tasks()[0].id, "Done")
+    assert (await site.create(run)).task is not None
+    (task,) = site.tasks()
+    assert (task.labels, task.queue_name, board.calls) == (("chore",), "Done", 1)
+
+
+@pytest.mark.parametrize("had_an_agent", [False, True])
+async def test_a_task_that_was_created_and_not_placed_is_moved_and_labelled(
+    had_an_agent: bool,
+) -> None:
+    board = Tracker()
+    site = _labelled(board)
+    board.error, board.done = AnswerLostError("lost"), True
+    run = await site.run()
+    with pytest.raises(AnswerLostError):
+        await site.create(run)
+    (there,) = board.get_ready_tasks(["Backlog"])
+    if had_an_agent:
+        tags = [names.app_tag(site.app.name), names.task_tag(there.id)]
+        await site.store.create(
+            site.deployment.id, NewRun(name="agent", due=MONDAY, parameters={}, tags=tags)
+        )
+    made = await site.create(run)
+    assert made.task is not None
+    task = board.get_task(there.id)
+    expected = "Backlog" if had_an_agent else "Todo"
+    assert (made.task.id, task.labels, task.queue_name) == (there.id, ("chore",), expected)
+    assert board.calls == 1
+
+
+async def test_a_board_that_looks_for_a_task_first_is_asked_for_it_again_with_the_same_words() -> (
+    None
+):
+    board = Tracker()
+    site = Site(TrackerBoard(board))  # pyright: ignore[reportArgumentType]
+    (schedule,) = site.app.dispatcher.schedules.values()
+    texts = iter(["first", "second"])
+    site.app.dispatcher.schedules[schedule.name] = replace(schedule, function=lambda: next(texts))
+    board.error, board.done = AnswerLostError("lost", may_repeat=True), False
+    run = await site.run()
+    with pytest.raises(AnswerLostError):
+        await site.create(run)
+    board.error = BoardUnavailableError("away")
+    with pytest.raises(BoardUnavailableError):
+        await site.create(run)
+    assert (await site.create(run)).task is not None
+    (task,) = site.tasks()
+    assert task.description.startswith("first")
+    assert board.calls == 3
+    assert site.app.noted.drafts == {}
