@@ -21,10 +21,11 @@ from athanore.runs.port import RunStore
 from athanore.runs.records.record import record_of
 from athanore.runs.store import route_name
 from athanore.runtime.apps import App
-from athanore.runtime.routes.ownership import find_route, listed, watched
+from athanore.runtime.routes.ownership import listed, watched
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services import runs
 from athanore.services.access import PrefectAccess
+from athanore.services.owners import owner_of
 from athanore.services.runs import Dispatched
 from athanore.services.showing.views import DeadLetter
 
@@ -113,17 +114,25 @@ async def requeue(
     Args:
         task: as it was just read from the board.
         by: who does it, for the comment on the task.
-        route_name: the route that starts again, or its queue; by default the one that gave the task
-            up.
+        route_name: the route that starts again, or its queue; by default the queue of the one that
+            gave the task up. Of several routes there it is the task's owner.
 
     Raises:
         RouteNotFoundError: there is no such route.
+        AmbiguousRouteError: several routes watch the queue that was named, and none takes the task.
         TaskBusyError: a run of the task waits or works.
-        DispatchError: the task is no dead letter, or its route is not known.
+        MatchError: nobody knows whose the task is.
+        DispatchError: the task is no dead letter, or its route is not known or does not take it.
         PrefectUnavailableError: Prefect did not answer; the message says what was done.
     """
     async with access.client() as prefect:
-        route = await _route_to_requeue(prefect, app, task, route_name)
+        routes, last = await _check_idle(prefect, app, task)
+    if not route_name:
+        given_up_by = _route_of_dead_letter(routes, task, last)
+        there = replace(task, queue_name=given_up_by.queue_name)
+        route_name = (await owner_of(app, routes, there) or given_up_by).name
+    # Before anything is said or moved; Prefect's time does not count the board's.
+    route = await runs.route_to_take(app, routes, task, route_name)
     moved = await _move_back(app, task, route, by)
     try:
         async with access.client() as prefect:
@@ -135,20 +144,15 @@ async def requeue(
         ) from exc
 
 
-async def _route_to_requeue(
-    prefect: RunStore, app: App, task: Task, route_name: str | None
-) -> Route:
-    """Find the route that a dead letter goes back to; the board is not asked."""
+async def _check_idle(prefect: RunStore, app: App, task: Task) -> tuple[Routes, FlowRun | None]:
+    """See that no run holds a task; return the routes and its newest finished run."""
     task_id = task.id
     app.local_runs.refuse_if_at_work(task_id)
     last = (await store.last_finished_runs(prefect, app.name, [task_id], telling=True)).get(task_id)
     held = (await runs.make_way(prefect, app, [task])).get(task_id)
     if held is not None:
         raise TaskBusyError(task_id, str(held.id), held.name)
-    routes = await app.routes.read(prefect)
-    if route_name:
-        return find_route(routes, route_name).route
-    return _route_of_dead_letter(routes, task, last)
+    return await app.routes.read(prefect), last
 
 
 async def _move_back(app: App, task: Task, route: Route, by: str) -> Task:
@@ -175,7 +179,7 @@ def _route_of_dead_letter(routes: Routes, task: Task, last: FlowRun | None) -> R
         if not sources and last is None:
             queue = task.queue_name
             sources = [k.route for k in routes.values() if k.route.in_progress_queue == queue]
-        if len(sources) == 1:
+        if len({r.queue_name for r in sources}) == 1:
             return sources[0]
         if sources:
             raise DispatchError(

@@ -71,7 +71,10 @@ async def dispatch(
     """
     app.local_runs.refuse_if_at_work(task.id)
     routes = await app.routes.read(prefect)
-    route = await _route_to_take(app, routes, task, route_name)
+    if route_name is None:
+        route = await owner_of(app, routes, task)
+    else:
+        route = await route_to_take(app, routes, task, route_name)
     if route is None or task.queue_name != route.queue_name:
         _check_idle(
             task, (await store.active_by_task(prefect, app.name, [task.id])).get(task.id, ())
@@ -238,17 +241,19 @@ async def cancel(
     return Cancellation(run, at_once)
 
 
-async def _route_to_take(
-    app: App, routes: Routes, task: Task, route_name: str | None
-) -> Route | None:
-    """The owner of a task, or the route that was named for it if it takes the task."""
-    if route_name is None:
-        return await owner_of(app, routes, task)
-    beside = watching(routes, route_name) if route_name not in routes else []
-    if len(beside) > 1:  # the queue of several: the one that takes it
-        return await owner_of(app, routes, replace(task, queue_name=route_name)) or (
-            find_route(routes, route_name).route
-        )
+async def route_to_take(app: App, routes: Routes, task: Task, route_name: str) -> Route:
+    """The route that was named for a task, by its name or its queue, if it takes the task.
+
+    Raises:
+        RouteNotFoundError, AmbiguousRouteError, MatchError, DispatchError: see `dispatch`.
+    """
+    named = routes.get(route_name)
+    beside = watching(routes, route_name)
+    # The queue of several: the one that takes it, also where one of them is called as the queue.
+    if len(beside) > 1 and (named is None or named.route.queue_name == route_name):
+        owner = await owner_of(app, routes, replace(task, queue_name=route_name))
+        if owner is not None:
+            return owner
     route = find_route(routes, route_name).route
     owner = await owner_of(app, routes, replace(task, queue_name=route.queue_name))
     if owner is None or owner.name != route.name:
