@@ -100,6 +100,10 @@ class TaskFolders(ABC):
         """Go on from what other hosts did with a task; returns what people should know of it."""
         return record, ()
 
+    async def made_ready(self, place: Place, record: Record) -> Record:
+        """The record of a folder that was made ready just now, and that no agent has had yet."""
+        return record
+
     async def begun(self, place: Place, record: Record) -> Record:
         """Let other hosts know that an attempt begins."""
         return record
@@ -155,10 +159,13 @@ class TaskFolders(ABC):
                 await self._make_up_for(place, record, request)
             record = self.named(replace(record, task_name=request.task.name), request.task)
             record, notes = await self.arrive(place, record, request)
+            is_new = not is_there(place.folder)
             record = await self.make(place, record, request)
             place.write(record)
             preparation = Preparation(self._setup, self._setup_timeout)
             prepared = await preparation.done(place.folder, record.prepared, request)
+            if is_new:
+                record = await self.made_ready(place, record)
             place.write(replace(record, prepared=prepared))
             newest = await self.newest_base(place, record, request) if request.renew_base else ""
             await self._hooks.before(place.folder, request)

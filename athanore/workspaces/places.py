@@ -70,6 +70,7 @@ class Record:
         shared: the commit that this host has shared last, or has gone on from.
         is_unshared: something may be here that was not shared.
         tell: what a person has to be told of it still.
+        lfs: which objects of Git LFS `setup` has fetched, as a digest; "" for none.
     """
 
     task_id: str
@@ -84,6 +85,7 @@ class Record:
     shared: str = ""
     is_unshared: bool = False
     tell: str = ""
+    lfs: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 LARGEST = 10 * 1024 * 1024
 """Bytes of the largest file that is kept."""
+
+_SHOWN = 10
 
 _SECRET_NAME = re.compile(
     r"""
@@ -52,3 +55,9 @@ def why_left_out(folder: Path, name: str) -> str:
     except OSError:
         return "cannot be read"
     return "looks like a secret" if _SECRET_TEXT.search(text) else ""
+
+
+def in_short(files: Sequence[str]) -> str:
+    """Files in a sentence: the first ten by name, and how many more there are."""
+    more = len(files) - _SHOWN
+    return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

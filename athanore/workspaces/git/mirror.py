@@ -24,9 +24,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from athanore.errors import WorkspaceError
+from athanore.workspaces.git import lfs
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
-from athanore.workspaces.git.leftovers import why_left_out
+from athanore.workspaces.git.leftovers import in_short, why_left_out
 from athanore.workspaces.places import LOCK_WAIT, held
 
 _FETCH_TIMEOUT = timedelta(minutes=30)
@@ -52,6 +53,15 @@ class Kept:
 
     uncommitted: Sequence[str]
     left_out: Sequence[str]
+
+    def notes(self, folder: Path, ref: str) -> list[str]:
+        """What people should know of it, a sentence each."""
+        said: list[str] = []
+        if self.uncommitted:
+            said.append(f"Not committed in {folder}: {in_short(self.uncommitted)}. Kept as {ref}.")
+        if self.left_out:
+            said.append(f"Not kept: {in_short(self.left_out)}.")
+        return said
 
 
 class Mirror:
@@ -234,23 +244,28 @@ class Mirror:
         finally:
             self._lock.release()
 
-    async def uncommitted(self, git: Git, folder: Path, refs: str) -> list[str]:
-        """The files of a folder that differ from its HEAD as it was taken last, sorted."""
-        with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
-            return await self._changed(git, folder, refs, Path(scratch) / "index")
+    async def uncommitted(self, git: Git, folder: Path, refs: str, store: str) -> list[str]:
+        """The files of a folder that differ from its HEAD as it was taken last, sorted.
 
-    async def keep(self, git: Git, folder: Path, refs: str, number: int) -> Kept:
+        Args:
+            store: what of LFS was fetched there before any agent; see `lfs.store`.
+        """
+        with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
+            return await self._changed(git, folder, refs, Path(scratch) / "index", store)
+
+    async def keep(self, git: Git, folder: Path, refs: str, number: int, store: str) -> Kept:
         """Keep what is in a folder, committed or not, without touching its branch or index.
 
         Args:
             number: the commit will be `refs`/`number`.
+            store: see `uncommitted`.
 
         Raises:
             WorkspaceError: it cannot be kept.
         """
         with tempfile.TemporaryDirectory(prefix="index-", dir=self._folder) as scratch:
             index = Path(scratch) / "index"
-            changed = await self._changed(git, folder, refs, index)
+            changed = await self._changed(git, folder, refs, index, store)
             reasons = await asyncio.to_thread(lambda: [why_left_out(folder, n) for n in changed])
             kept = [name for name, why in zip(changed, reasons, strict=True) if not why]
             out = [f"{n} ({why})" for n, why in zip(changed, reasons, strict=True) if why]
@@ -272,7 +287,9 @@ class Mirror:
             await git("update-ref", f"{refs}/{number}", tip, git_dir=self.git_dir)
         return Kept(changed, out)
 
-    async def _changed(self, git: Git, folder: Path, refs: str, index: Path) -> list[str]:
+    async def _changed(
+        self, git: Git, folder: Path, refs: str, index: Path, store: str
+    ) -> list[str]:
         where = self._over(folder, index)
         head = await self.commit(git, f"{refs}/HEAD")
         await git("read-tree", *([head] if head else ["--empty"]), env=where)
@@ -285,6 +302,10 @@ class Mirror:
         found = {name for name in (modified + others).split("\0") if name}
         staged = await git("ls-files", "-z", "--stage", cwd=folder, env=where)
         links = [e.partition("\t")[2] for e in staged.split("\0") if e.startswith(_LINK)]
+        if store and await asyncio.to_thread(lfs.store, folder) == store:
+            rows = [e.partition("\t") for e in staged.split("\0") if e]
+            blobs = {name: place.split(" ")[1] for place, _, name in rows if name in found}
+            found -= await lfs.fetched(git, self.git_dir, folder, blobs)
         return sorted(found.union(_repositories(folder, links)))
 
     def _over(self, folder: Path, index: Path) -> dict[str, str]:

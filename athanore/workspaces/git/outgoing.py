@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import shlex
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -20,6 +19,7 @@ from athanore.errors import BranchMovedError, PublishError, PublishRefusedError
 from athanore.workspaces.base import Pushed, Shown, Work
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
+from athanore.workspaces.git.leftovers import in_short
 from athanore.workspaces.git.mirror import Mirror
 
 LARGEST_FILE: Final = 50 * 1024 * 1024
@@ -364,9 +364,3 @@ class Outgoing:
 def _unreachable(to: Address, error: GitError) -> PublishError:
     said = f": {error.output}" if error.output else ""
     return PublishError(f"{to.text}: {str(error).rstrip('.')}{said}")
-
-
-def in_short(files: Sequence[str]) -> str:
-    """Files in a sentence: the first ten by name, and how many more there are."""
-    more = len(files) - _SHOWN
-    return ", ".join(files[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

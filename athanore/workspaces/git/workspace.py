@@ -25,8 +25,10 @@ from athanore.workspaces.git.between_hosts import BetweenHosts, host_of, reconci
 from athanore.workspaces.git.branches import branch_name, check_template
 from athanore.workspaces.git.clones import fetched_there, remove_stale_locks
 from athanore.workspaces.git.commands import Git
+from athanore.workspaces.git.leftovers import in_short
+from athanore.workspaces.git.lfs import store
 from athanore.workspaces.git.mirror import Mirror, unsound
-from athanore.workspaces.git.outgoing import Outgoing, in_short
+from athanore.workspaces.git.outgoing import Outgoing
 from athanore.workspaces.git.sharing import Share
 from athanore.workspaces.places import Place, Record, held, is_held, places
 
@@ -326,6 +328,10 @@ class GitWorkspace(TaskFolders):
         return replace(record, prepared="")
 
     @override
+    async def made_ready(self, place: Place, record: Record) -> Record:
+        return replace(record, lfs=await asyncio.to_thread(store, place.folder))
+
+    @override
     async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
         async with _git() as git:
             outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
@@ -355,16 +361,8 @@ class GitWorkspace(TaskFolders):
         refs = _refs(place)
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
-            kept = await self._mirror.keep(git, place.folder, refs, record.number)
-        notes: list[str] = []
-        if kept.uncommitted:
-            notes.append(
-                f"Not committed in {place.folder}: {in_short(kept.uncommitted)}. "
-                f"Kept as {refs}/{record.number}."
-            )
-        if kept.left_out:
-            notes.append(f"Not kept: {in_short(kept.left_out)}.")
-        return notes
+            kept = await self._mirror.keep(git, place.folder, refs, record.number, record.lfs)
+        return kept.notes(place.folder, f"{refs}/{record.number}")
 
     async def tidy(self) -> None:
         """Pack the mirror's objects, where it has many files of them; see `TidiesUp.tidy`."""
@@ -381,7 +379,8 @@ class GitWorkspace(TaskFolders):
         refs = _refs(place)
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
-            changed = await self._mirror.uncommitted(git, place.folder, refs)
+            lfs = place.read().lfs
+            changed = await self._mirror.uncommitted(git, place.folder, refs, lfs)
         return f"not committed: {in_short(changed)}" if changed else ""
 
     @property
