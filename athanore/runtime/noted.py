@@ -43,6 +43,7 @@ class Noted:
         waits: by run, why its last start had to wait, as it was said.
         drafts: by the mark of a time of a schedule, the words of its task, of which it is not known
             whether it was created.
+        owed_polls: queues that changed, as the board's webhook said, and could not be polled then.
     """
 
     monotonic: Callable[[], float] = monotonic
@@ -61,6 +62,7 @@ class Noted:
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])
     waits: dict[UUID, str] = field(default_factory=dict[UUID, str])
     drafts: dict[str, TaskDraft] = field(default_factory=dict[str, TaskDraft])
+    owed_polls: set[str] = field(default_factory=set[str])
 
     def waits_anew(self, run_id: UUID, why: str) -> bool:
         """Note why a start has to wait; True unless the one before had to for the same reason."""

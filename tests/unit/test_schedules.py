@@ -129,6 +129,7 @@ class Site:
         self.store = MemoryRunStore()
         deploy_in_memory(self.store, self.app.name, "Todo")
         self.deployment = self.store.deploy("create-task/Update", {}, [])
+        (self.schedule,) = dispatcher.schedules.values()
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[MemoryRunStore]:
@@ -142,8 +143,7 @@ class Site:
         ).id
 
     async def create(self, run: UUID, key: str = "monday") -> scheduling.Created:
-        (schedule,) = self.app.dispatcher.schedules.values()
-        return await scheduling.create(self, self.app, schedule, run, MONDAY, key)
+        return await scheduling.create(self, self.app, self.schedule, run, MONDAY, key)
 
     def tasks(self) -> list[Task]:
         return self.board.get_ready_tasks(["Todo", "In Progress", "Done"])
@@ -264,8 +264,7 @@ class Tracker(Trouble):
 
 def _labelled(board: Tracker) -> Site:
     site = Site(TrackerBoard(board))  # pyright: ignore[reportArgumentType]
-    (schedule,) = site.app.dispatcher.schedules.values()
-    site.app.dispatcher.schedules[schedule.name] = replace(schedule, labels=("chore",))
+    site.schedule = replace(site.schedule, labels=("chore",))
     return site
 
 
@@ -314,9 +313,8 @@ async def test_a_board_that_looks_for_a_task_first_is_asked_for_it_again_with_th
 ):
     board = Tracker()
     site = Site(TrackerBoard(board))  # pyright: ignore[reportArgumentType]
-    (schedule,) = site.app.dispatcher.schedules.values()
     texts = iter(["first", "second"])
-    site.app.dispatcher.schedules[schedule.name] = replace(schedule, function=lambda: next(texts))
+    site.schedule = replace(site.schedule, function=lambda: next(texts))
     board.error, board.done = AnswerLostError("lost", may_repeat=True), False
     run = await site.run()
     with pytest.raises(AnswerLostError):

@@ -145,9 +145,15 @@ async def _look(service: Service, heard: Heard) -> None:
 
 
 async def _poll(service: Service, routes: Routes, affected: list[str]) -> WebhookAnswer:
-    """Have the routes polled that watch these queues."""
+    """Have the routes polled that watch these queues, and those of which that has failed before.
+
+    The board has counted the delivery: its own repetition of one that failed concerns no queue.
+    """
+    owed = service.app.noted.owed_polls
+    affected = list(dict.fromkeys([*affected, *owed]))
     if not affected:
         return WebhookAnswer(polled=[])
+    owed.update(affected)
     window = int(service.app.clock.now().timestamp() // _WINDOW.total_seconds()) + 1
     at = datetime.fromtimestamp(0, UTC) + window * _WINDOW
     async with service.prefect.client() as client:
@@ -162,7 +168,8 @@ async def _poll(service: Service, routes: Routes, affected: list[str]) -> Webhoo
                 ]
             )
         ]
-        return WebhookAnswer(polled=polled)
+    owed.difference_update(affected)
+    return WebhookAnswer(polled=polled)
 
 
 async def _poll_soon(client: PrefectRunStore, app: str, route: str, at: datetime) -> bool:

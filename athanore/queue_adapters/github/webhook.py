@@ -8,6 +8,7 @@ signatures are remembered, and a body that comes again does nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from athanore.errors import WebhookRefusedError
 from athanore.queue_adapters.github.issues import Issue, is_pull_request, parse
@@ -39,6 +40,10 @@ class Deliveries:
         if not is_new or named != self._repository:
             return None
         return _delivery(headers.get("x-github-event", ""), event)
+
+    def acting(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Act on a delivery that was read: if that fails, it counts when it is sent again."""
+        return self._seen.acting(headers["x-hub-signature-256"])
 
 
 def genuine(headers: Mapping[str, str], body: bytes, secret: str) -> Json:

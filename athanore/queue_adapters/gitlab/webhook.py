@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 from athanore.errors import WebhookRefusedError
@@ -52,6 +53,12 @@ class Deliveries:
         project = mapping(event.get("project"))
         names = (str(project.get("path_with_namespace")).lower(), str(project.get("id")))
         return _delivery(event) if self._project in names else None
+
+    def acting(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Act on a delivery that was read: if that fails, it counts when it is sent again."""
+        return self._seen.acting(
+            *(headers.get(name, "") for name in ("webhook-id", "idempotency-key"))
+        )
 
 
 def check_genuine(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> str:

@@ -32,7 +32,7 @@ from athanore.queue_adapters.jira.issues import Issue
 from athanore.queue_adapters.jira.moves import Moves
 from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.jira.webhook import Deliveries
-from athanore.queue_adapters.tracker.answers import Json, MissingError
+from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
 from athanore.queue_adapters.tracker.label_board import missing
 from athanore.queue_adapters.tracker.tokens import variables_with
@@ -291,16 +291,17 @@ class JiraAdapter:
         if delivery is None:
             return []
         task_id, statuses = delivery
-        try:
-            issue = self._project.issue(task_id)
-        except (BoardError, MissingError):
-            issue = None
-        if issue is not None and self._project.picture.is_own(issue):
-            return []
-        if issue is not None:
-            self._wrote(issue)
-        self._project.picture.expire()
-        found = self._project.statuses()
+        with self._deliveries.acting(headers):
+            try:
+                issue = self._project.issue(task_id)
+            except BoardError:
+                issue = None
+            if issue is not None and self._project.picture.is_own(issue):
+                return []
+            self._project.picture.expire()
+            found = self._project.statuses()
+            if issue is not None:  # last: what we know is no news when it comes again
+                self._wrote(issue)
         return [name for name in queue_names if found.get(name, frozenset()) & statuses]
 
     def forget_picture(self) -> None:

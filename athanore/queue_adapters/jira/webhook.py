@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import cast
 
 from athanore.errors import WebhookRefusedError
@@ -52,6 +53,10 @@ class Deliveries:
         if (now := mapping(fields.get("status")).get("id")) is not None:
             found.add(str(now))
         return key, frozenset(found)
+
+    def acting(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Act on a delivery that was read: if that fails, it counts when it is sent again."""
+        return self._seen.acting(headers["x-hub-signature"])
 
 
 def _objects(value: object) -> list[Json]:

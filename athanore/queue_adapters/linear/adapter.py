@@ -111,8 +111,7 @@ class LinearAdapter(LinearQueues):
             pass
         except AnswerLostError as exc:
             raise BoardUnavailableError(str(exc)) from exc
-        missing = [name for name in queue_names if facts.named(name) is None]
-        if missing:
+        if missing := [name for name in queue_names if facts.named(name) is None]:
             there = ", ".join(repr(state.name) for state in facts.states)
             noun = "state" if len(missing) == 1 else "states"
             raise ConfigurationError(
@@ -288,13 +287,14 @@ class LinearAdapter(LinearQueues):
         delivery = self._deliveries.read(headers, body, secret, facts.id)
         if delivery is None or self._is_own(delivery.kind, delivery.issue, delivery.data):
             return []
-        if delivery.kind == "IssueLabel":
-            self._team.facts(anew=True)
         states = delivery.states
-        if states is None and delivery.issue is not None:
-            known = (issue.state for issue in self._issues.listed() if issue.id == delivery.issue)
-            states = frozenset(known) or None
-        self._issues.picture.expire()
+        with self._deliveries.acting(headers):
+            if delivery.kind == "IssueLabel":
+                self._team.facts(anew=True)
+            if states is None and delivery.issue is not None:
+                here = (one.state for one in self._issues.listed() if one.id == delivery.issue)
+                states = frozenset(here) or None
+            self._issues.picture.expire()
         if states is None:
             return list(queue_names)
         named = {state.name for state in facts.states if state.id in states}

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +81,10 @@ class Deliveries:
         if not self._seen.is_new(expected):
             return None
         return _delivery(str(told.get("type") or ""), told, team)
+
+    def acting(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Act on a delivery that was read: if that fails, it counts when it is sent again."""
+        return self._seen.acting(headers["linear-signature"])
 
 
 def _delivery(kind: str, told: Json, team: str) -> Delivery | None:

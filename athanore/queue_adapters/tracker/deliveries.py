@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import json
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from cachetools import LRUCache
@@ -28,6 +30,17 @@ class Seen:
             is_new = delivery not in self._seen
             self._seen[delivery] = True
             return is_new
+
+    @contextmanager
+    def acting(self, *noted: str) -> Generator[None]:
+        """Act on a delivery that is noted: if that fails, it is new when it is sent again."""
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                for delivery in noted:
+                    self._seen.pop(delivery, None)
+            raise
 
 
 def signature(secret: str, body: bytes) -> str:

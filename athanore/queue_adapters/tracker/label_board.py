@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +57,10 @@ class Deliveries[C: Card](Protocol):
     """Reads what a webhook delivers."""
 
     def read(self, headers: Mapping[str, str], body: bytes, secret: str) -> Delivery[C] | None: ...
+
+    def acting(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Act on a delivery that was read: if that fails, it counts when it is sent again."""
+        ...
 
 
 class Tracker[C: Labelled](Protocol):
@@ -195,12 +200,13 @@ class LabelBoard[C: Labelled]:
         picture = self._tracker.picture
         if delivery.issue is not None and picture.is_own(delivery.issue):
             return []
-        if delivery.renames:
-            picture.forget()
-            self.queues(anew=True)
-        else:
-            picture.expire()
-        found = {self._labels.queue_named_by(label) for label in delivery.labels}
+        with self._deliveries.acting(headers):
+            if delivery.renames:
+                picture.forget()
+                self.queues(anew=True)
+            else:
+                picture.expire()
+            found = {self._labels.queue_named_by(label) for label in delivery.labels}
         return [name for name in queue_names if name in found]
 
     def forget_picture(self) -> None:

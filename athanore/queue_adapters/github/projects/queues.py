@@ -12,7 +12,7 @@ from athanore.errors import NotSupportedError
 from athanore.models import Queue
 from athanore.queue_adapters.github.projects.project import Item, Project
 from athanore.queue_adapters.github.webhook import genuine
-from athanore.queue_adapters.tracker.answers import mapping
+from athanore.queue_adapters.tracker.answers import Json, mapping
 from athanore.queue_adapters.tracker.deliveries import Seen
 from athanore.queue_adapters.tracker.picture import OWN_COUNTS, Picture
 
@@ -62,7 +62,16 @@ class ProjectQueues:
         told = genuine(headers, body, secret)
         if not self._seen.is_new(headers["x-hub-signature-256"]):
             return []
-        event = headers.get("x-github-event", "")
+        with self._seen.acting(headers["x-hub-signature-256"]):
+            return self._affected(headers.get("x-github-event", ""), told, queue_names)
+
+    def forget_picture(self) -> None:
+        """Have the next poll read the project."""
+        self._picture.expire()
+
+    # --- helpers ---
+
+    def _affected(self, event: str, told: Json, queue_names: Sequence[str]) -> list[str]:
         listed = {item.content_id: item for item in self._picture.cards()}
         if event == "projects_v2_item":
             card = mapping(told.get("projects_v2_item"))
@@ -82,12 +91,6 @@ class ProjectQueues:
         self._picture.expire()
         column = self._column(item)
         return [name for name in queue_names if name == column]
-
-    def forget_picture(self) -> None:
-        """Have the next poll read the project."""
-        self._picture.expire()
-
-    # --- helpers ---
 
     def _not_here(self) -> NotSupportedError:
         return NotSupportedError(

@@ -1,0 +1,140 @@
+"""A webhook's delivery that could not be acted on: it counts when the tracker sends it again."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from athanore import AgentDispatcher, MemoryAdapter
+from athanore.api.routers import webhooks
+from athanore.errors import BoardUnavailableError, PrefectUnavailableError
+from athanore.queue_adapters.tracker.picture import Picture
+from athanore.runtime.apps import App
+from athanore.testing.doubles.github import github_double
+from athanore.testing.doubles.gitlab import gitlab_double
+from athanore.testing.doubles.jira import jira_double
+from athanore.testing.doubles.linear import linear_double
+from tests.harness import app_name, prompt
+from tests.memory_store import MemoryRunStore, deploy_in_memory
+
+SECRET = "secret-of-the-webhook"
+QUEUES = ["Todo", "In Progress", "Done"]
+
+type Deliver = Callable[[], list[str]]
+
+
+def _signed(header: str, payload: object, **more: str) -> tuple[dict[str, str], bytes]:
+    body = json.dumps(payload).encode()
+    digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {header: f"sha256={digest}", **more}, body
+
+
+@contextmanager
+def on_github() -> Generator[Deliver]:
+    with github_double() as double, closing(double.board().create_adapter()) as adapter:
+        row = double.issue("a", "agent:Todo")
+        payload = {"issue": row, "repository": {"full_name": double.repository}}
+        told = _signed("x-hub-signature-256", payload, **{"x-github-event": "issues"})
+        yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
+
+
+@contextmanager
+def on_a_github_project() -> Generator[Deliver]:
+    with github_double(project=("octo-org", 5)) as double:
+        double.project.start_anew(QUEUES)
+        with closing(double.project_board().create_adapter()) as adapter:
+            todo = {"name": "Todo", "id": double.project.columns[0]["id"]}
+            payload = {
+                "projects_v2_item": {"project_node_id": double.project.id, "content_node_id": "x"},
+                "changes": {"field_value": {"from": None, "to": todo}},
+            }
+            more = {"x-github-event": "projects_v2_item"}
+            told = _signed("x-hub-signature-256", payload, **more)
+            yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
+
+
+@contextmanager
+def on_gitlab() -> Generator[Deliver]:
+    with gitlab_double() as double, closing(double.board().create_adapter()) as adapter:
+        row = double.issue("a", "agent::Todo")
+        payload = {
+            "object_kind": "issue",
+            "project": {"path_with_namespace": double.state.path},
+            "object_attributes": {**row, "updated_at": "2026-11-20 10:00:00 UTC"},
+            "labels": [{"title": name} for name in row["labels"]],
+        }
+        headers = {"x-gitlab-token": SECRET, "idempotency-key": "one"}
+        body = json.dumps(payload).encode()
+        yield lambda: adapter.queues_of_delivery(headers, body, SECRET, QUEUES)
+
+
+@contextmanager
+def on_jira() -> Generator[Deliver]:
+    with jira_double() as double, closing(double.board().create_adapter()) as adapter:
+        told = _signed("x-hub-signature", {"issue": double.issue("a", "Todo")})
+        yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
+
+
+@contextmanager
+def on_linear() -> Generator[Deliver]:
+    with linear_double() as double, closing(double.board().create_adapter()) as adapter:
+        row = double.issue("a", "Todo")
+        data = {"id": row["id"], "teamId": row["team"]["id"], "stateId": row["state"]["id"]}
+        told = double.delivery("Issue", {**data, "updatedAt": row["updatedAt"]}, SECRET)
+        yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
+
+
+BOARDS: dict[str, Callable[[], AbstractContextManager[Deliver]]] = {
+    "github": on_github,
+    "github-project": on_a_github_project,
+    "gitlab": on_gitlab,
+    "jira": on_jira,
+    "linear": on_linear,
+}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_delivery_that_could_not_be_acted_on_counts_when_it_comes_again(
+    board: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: Picture[Any]) -> None:
+        raise BoardUnavailableError("The board is away.")
+
+    with BOARDS[board]() as deliver:
+        with monkeypatch.context() as patch:
+            patch.setattr(Picture, "expire", away)
+            with pytest.raises(BoardUnavailableError):
+                deliver()
+        assert deliver() == ["Todo"]
+        assert deliver() == [], "it comes again"
+
+
+async def test_what_could_not_be_polled_is_polled_when_the_delivery_comes_again() -> None:
+    board = MemoryAdapter(QUEUES)
+    dispatcher = AgentDispatcher("true", name=app_name("webhooks"), queue_backend=board)
+    dispatcher.route("Todo")(prompt)
+    app, store = App("run.py:dispatcher", dispatcher), MemoryRunStore()
+    deploy_in_memory(store, app.name, "Todo")
+    is_away = True
+
+    @asynccontextmanager
+    async def client() -> AsyncGenerator[MemoryRunStore]:
+        if is_away:
+            raise PrefectUnavailableError("Prefect is away.")
+        yield store
+
+    service: Any = SimpleNamespace(app=app, prefect=SimpleNamespace(client=client))
+    routes = await app.routes.read(store)
+    poll = webhooks._poll  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(PrefectUnavailableError):
+        await poll(service, routes, ["Todo"])
+    is_away = False
+    assert (await poll(service, routes, [])).polled == ["Todo"], "the board counts it once"
+    assert (await poll(service, routes, [])).polled == []
