@@ -229,6 +229,7 @@ class _BoardNow:
             "hidden": hidden,
             "kind": kind,
             "route": None,
+            "routes": [],
         }
 
 

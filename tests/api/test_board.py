@@ -34,6 +34,17 @@ def test_the_board_shows_queues_and_cards(api: Api) -> None:
     assert (board["board_error"], board["prefect_error"]) == (None, None)
 
 
+def test_a_column_has_all_routes_that_watch_its_queue(tmp_path: Path) -> None:
+    app = dispatcher(tmp_path)
+    app.route("Done", labels=["bug"], name="bugs")(write_prompt)
+    app.route("Done")(write_prompt)
+    with served(app) as api:
+        queues = {q["name"]: q for q in api.get("/board")["queues"]}
+    assert [r["name"] for r in queues["Done"]["routes"]] == ["bugs", "Done"]
+    assert queues["Done"]["route"] == queues["Done"]["routes"][0]
+    assert (queues["In Progress"]["routes"], queues["In Progress"]["route"]) == ([], None)
+
+
 def test_a_board_that_has_not_changed_is_not_sent_again(api: Api) -> None:
     etag = api.http.get("/board").headers["etag"]
     headers = {"If-None-Match": etag}

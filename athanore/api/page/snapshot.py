@@ -53,8 +53,9 @@ type Action = Literal["dispatch", "cancel", "requeue"]
 
 
 class BoardRouteModel(BaseModel):
-    """The route that watches a queue."""
+    """A route that watches a queue."""
 
+    name: str
     agent: str = Field(description="What is started for a task.")
     poll_interval: float = Field(description="Seconds.")
     deployed: bool
@@ -69,7 +70,8 @@ class BoardQueueModel(BaseModel):
     task_count: int
     hidden: int = Field(description="How many of its tasks are not among the cards.")
     kind: Literal["watched", "in-progress", "dead-letter", "other"]
-    route: BoardRouteModel | None = Field(description="Null for a queue that no route watches.")
+    route: BoardRouteModel | None = Field(description="The first of `routes`, or null.")
+    routes: list[BoardRouteModel] = Field(description="All that watch it, by their rank.")
 
 
 class CardRunModel(BaseModel):
@@ -295,10 +297,10 @@ def _shown(picture: Picture, routes: Routes) -> list[Task]:
 def _queue(
     queue: Queue, hidden: int, routes: Routes, machinery: Machinery | None
 ) -> BoardQueueModel:
-    route = next((k.route for k in watching(routes, queue.name)), None)
+    watch = [_route_model(k.route, machinery) for k in watching(routes, queue.name)]
     others = [k.route for k in routes.values()]
     kind = "other"
-    if route is not None:
+    if watch:
         kind = "watched"
     elif any(r.in_progress_queue == queue.name for r in others):
         kind = "in-progress"
@@ -309,7 +311,8 @@ def _queue(
         task_count=queue.task_count,
         hidden=hidden,
         kind=kind,
-        route=None if route is None else _route_model(route, machinery),
+        route=watch[0] if watch else None,
+        routes=watch,
     )
 
 
@@ -371,6 +374,7 @@ def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
 def _route_model(route: Route, machinery: Machinery | None) -> BoardRouteModel:
     paused = () if machinery is None else machinery.paused.get(route.name, ())
     return BoardRouteModel(
+        name=route.name,
         agent=route.describe(),
         poll_interval=route.poll_interval.total_seconds(),
         deployed=machinery is not None and route.name in machinery.deployed,

@@ -5,6 +5,8 @@ import { button, outside } from "./elements.js";
 import { act } from "./looking.js";
 import { page } from "./state.js";
 
+const isServed = (queue) => queue.routes.some((r) => r.deployed);
+
 const queueNames = (fitting) => page.board.queues.filter(fitting).map((q) => q.name);
 
 export function actionsOf(card) {
@@ -39,7 +41,7 @@ export const requeueTask = (card) =>
 // Whether a task is at rest, in a queue that no route watches, and there is a route for it.
 function mayRunAgain(card) {
   if (card.run || card.actions.length || page.board.prefect_error) return false;
-  return queueNames((q) => q.route?.deployed).length > 0;
+  return queueNames(isServed).length > 0;
 }
 
 async function runAgain(card) {
@@ -48,7 +50,7 @@ async function runAgain(card) {
     text: `“${card.name}” goes to the queue, and an agent starts on it with all attempts. It reads the comments.`,
     label: "Queue",
     yes: "Run again",
-    choices: queueNames((q) => q.route?.deployed),
+    choices: queueNames(isServed),
   });
   if (queue === null) return;
   await act(taskPath(card.id, "/requeue"), { queue_name: queue }, `“${card.name}” starts again in ${queue}.`);

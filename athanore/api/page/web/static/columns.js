@@ -1,9 +1,10 @@
 // The columns: the queues of the board.
 import { showCard } from "./cards.js";
+import { ask } from "./dialogs.js";
 import { $, make, setText } from "./elements.js";
 import { act } from "./looking.js";
 import { page } from "./state.js";
-import { span } from "./times.js";
+import { isPaused, switches, watchNote } from "./watching.js";
 import { compose } from "./writing.js";
 
 export function showColumns(queues, byQueue) {
@@ -56,20 +57,23 @@ function newColumn(name) {
 
 function showColumn(column, queue, wanted) {
   const { element, list, pause } = column;
-  const route = queue.route;
-  const paused = Boolean(route?.paused.length);
+  const paused = isPaused(queue);
   column.count = wanted.length + queue.hidden;
   element.classList.toggle("paused", paused);
   const part = queue.hidden ? `${wanted.length} of ${column.count} shown` : "";
   const note = [columnNote(queue), part].filter(Boolean).join(" · ");
   setText(element.querySelector(".column-note"), note);
-  element.querySelector(".column-head").title = route ? `Starts: ${route.agent}` : "";
-  pause.hidden = !route?.deployed;
-  setText(pause, paused ? "Resume" : "Pause");
-  pause.setAttribute("aria-label", `${paused ? "Resume" : "Pause"} ${queue.name}`);
+  element.querySelector(".column-head").title = queue.route
+    ? `Starts: ${queue.routes.map((r) => r.agent).join(", ")}`
+    : "";
+  const found = switches(queue);
+  pause.hidden = !found.length;
+  const verb = found.every((s) => s.verb === "Resume") ? "Resume" : "Pause";
+  setText(pause, found.length > 1 ? `${verb}…` : verb);
+  pause.setAttribute("aria-label", `${verb} ${queue.name}`);
   setText(
     element.querySelector(".empty"),
-    route ? "A task that is put here is given to an agent." : "Empty",
+    queue.route ? "A task that is put here is given to an agent." : "Empty",
   );
   const own = new Set();
   for (const card of wanted) own.add(showCard(card));
@@ -91,24 +95,26 @@ function columnNote(queue) {
   if (!queue.route) {
     return { "in-progress": "Agents work here", "dead-letter": "Given up: for a person" }[queue.kind] || "";
   }
-  if (page.board.prefect_error === null && !queue.route.deployed) {
-    return "Not deployed: run athanore deploy";
-  }
-  if (queue.route.paused.length) {
-    if (queue.route.pause_reason) return queue.route.pause_reason;
-    return queue.route.paused.includes("agents") ? "Paused: no agent starts" : "Paused: not looked at";
-  }
-  return `Watched every ${span(queue.route.poll_interval)}`;
+  return watchNote(queue, page.board.prefect_error === null);
 }
 
 async function pauseOrResume(name, element) {
   const queue = page.board.queues.find((q) => q.name === name);
-  const paused = Boolean(queue?.route?.paused.length);
+  const found = queue ? switches(queue) : [];
+  let wanted = found[0];
+  if (found.length > 1) {
+    const choices = found.map((s) => `${s.verb} ${s.name}`);
+    const text = `${found.length} routes watch ${name}. Running agents of a paused one finish.`;
+    const chosen = await ask({ title: "Pause or resume a route", text, label: "Route", yes: "Do it", choices });
+    wanted = found[choices.indexOf(chosen)];
+  }
+  if (!wanted) return;
+  const said = found.length > 1 ? wanted.name : name;
   element.disabled = true;
   await act(
-    `/routes/${encodeURIComponent(name)}/${paused ? "resume" : "pause"}`,
+    `/routes/${encodeURIComponent(wanted.name)}/${wanted.verb.toLowerCase()}`,
     {},
-    paused ? `${name} goes on.` : `${name} is paused. Running agents finish.`,
+    wanted.verb === "Resume" ? `${said} goes on.` : `${said} is paused. Running agents finish.`,
   );
   element.disabled = false;
   element.focus();

@@ -4,6 +4,7 @@ import { say } from "./dialogs.js";
 import { $, make, setText } from "./elements.js";
 import { refresh } from "./looking.js";
 import { page } from "./state.js";
+import { isPaused } from "./watching.js";
 
 // A key for a request that may be sent again without being done again.
 function onceKey() {
@@ -31,7 +32,8 @@ function showHint() {
   const queue = page.board.queues.find((q) => q.name === $("composer-queue").value);
   let hint = "No route watches this queue: the task waits here for a person.";
   if (queue?.route) hint = "An agent starts on it as soon as one is free.";
-  if (queue?.route?.paused.length) hint = "The route of this queue is paused: the task waits.";
+  if (queue?.routes.some((r) => r.paused.length)) hint = "A route of this queue is paused: the task may wait.";
+  if (queue && isPaused(queue)) hint = "The route of this queue is paused: the task waits.";
   setText($("composer-hint"), hint);
 }
 
