@@ -62,6 +62,16 @@ class Address:
         return slug(last.removesuffix(".git")) or "repository"
 
     @property
+    def has_login(self) -> bool:
+        """True if there is a login for it."""
+        return bool(self._login)
+
+    def is_repository_of(self, other: Address) -> bool:
+        """Tell whether both are one repository of one server."""
+        mine, others = (a.text.rstrip("/").removesuffix(".git").lower() for a in (self, other))
+        return mine == others
+
+    @property
     def folder(self) -> str:
         """The name of a folder for this repository alone."""
         return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"

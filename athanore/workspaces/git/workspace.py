@@ -27,6 +27,7 @@ from athanore.workspaces.git.clones import fetched_there, remove_stale_locks
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.leftovers import in_short
 from athanore.workspaces.git.lfs import store
+from athanore.workspaces.git.logins import source, target
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.git.outgoing import Outgoing
 from athanore.workspaces.git.sharing import Share
@@ -44,8 +45,8 @@ class GitWorkspace(TaskFolders):
     attempt, and so does, below a ref of ours, what is not. The repository itself is only read.
 
     Args:
-        repo: a path, or a URL. A login in a URL (`https://user:token@host/...`) is used for the
-            mirror alone; no agent finds it in its folder.
+        repo: a path, or a URL. A login in a URL (`https://user:token@host/...`), or that of a
+            `forge` for the same URL, is used for the mirror alone; no agent finds it in its folder.
         base: the branch, tag or commit that new branches begin at.
         branch: what the branch of a task is called; `{task_id}` and `{slug}` (of the task's name)
             are filled in.
@@ -157,10 +158,7 @@ class GitWorkspace(TaskFolders):
         return self._address.text if self.forge is None else Address(self.forge.remote).text
 
     async def _target(self) -> Address:
-        if (forge := self.forge) is None:
-            return self._address
-        login = await asyncio.to_thread(lambda: forge.login)  # a forge may ask for one
-        return Address(forge.remote, login)
+        return await target(self._repo, self.forge)
 
     async def work(self, app: str, task_id: str, *, since: str = "") -> Work:
         """Say what is committed in a folder; see `ShowsWork.work`."""
@@ -319,7 +317,8 @@ class GitWorkspace(TaskFolders):
         try:
             async with _git() as git:
                 begin_at = f"{refs}/folder/heads/{branch}"
-                await self._mirror.clone(git, self._base, branch, begin_at, new / "clone")
+                mirror = Mirror(self._home, await source(self._repo, self.forge))
+                await mirror.clone(git, self._base, branch, begin_at, new / "clone")
                 await self._mirror.restore(git, f"{refs}/restore", new / "clone")
             (new / "clone").rename(place.folder)
         finally:
