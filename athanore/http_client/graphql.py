@@ -41,6 +41,11 @@ class Refusal:
     status: int
     is_write: bool
 
+    @property
+    def is_of_an_element(self) -> bool:
+        """Whether it is of one element of a list, and the others are there."""
+        return any(isinstance(part, int) for part in self.path)
+
 
 class GraphQL:
     """Sends documents; safe to use from many threads.
@@ -68,7 +73,8 @@ class GraphQL:
         """Send a query, which is repeated if it failed in passing, and return its data.
 
         Args:
-            passing_over: the codes of errors that leave a part of the data empty and nothing more.
+            passing_over: the codes of errors that leave one element of a list empty, or something
+                in it, and nothing more. Of the whole, they count.
 
         Raises:
             BoardUnavailableError: there was no answer.
@@ -124,7 +130,11 @@ class GraphQL:
         body = {"query": document, "variables": dict(variables or {})}
         response = self._http.send("POST", self._path, body=body, reads=reads)
         found = refusals_in(response, is_write=not reads)
-        counts = [refusal for refusal in found if refusal.code not in passing_over]
+        counts = [
+            refusal
+            for refusal in found
+            if refusal.code not in passing_over or not refusal.is_of_an_element
+        ]
         data = answer_in(response).get("data")
         if counts:
             raise self._translate(counts[0])

@@ -207,6 +207,19 @@ def test_within_a_limit_nothing_is_asked(
     assert github.log == ["POST /graphql Columns"]
 
 
+def test_a_blocker_that_the_token_may_not_see_hides_no_column(
+    github: GitHubDouble, adapter: GitHubProjectAdapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, blocked = github.issue("secret"), card(github, "a")
+    github.block(blocked, secret)
+    github.state.hidden.add(secret["node_id"])
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert (task.blocked_by, adapter.get_task(task.id).blocked_by) == ((), ())
+    assert [r.getMessage() for r in caplog.records if blocked["html_url"] in r.getMessage()] != []
+    with pytest.raises(TaskNotFoundError):
+        adapter.get_task("website-99")
+
+
 def test_a_webhook_of_the_organization_names_both_columns(
     github: GitHubDouble, adapter: GitHubProjectAdapter
 ) -> None:

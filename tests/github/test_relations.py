@@ -100,3 +100,29 @@ def test_a_blocked_issue_is_not_taken_for_a_free_one_when_graphql_is_away(
     github.fail("POST", "/graphql", 502, times=9)
     with pytest.raises(BoardUnavailableError):
         adapter.get_ready_tasks([TODO])
+
+
+def test_an_issue_that_is_deleted_meanwhile_is_passed_over(
+    github: GitHubDouble, adapter: GitHubAdapter
+) -> None:
+    blocker = github.issue("blocker")
+    for title in ("stays", "is deleted"):
+        github.block(github.issue(title, "agent:Todo"), blocker)
+    github.wire.before["POST /graphql Blockers"] = lambda: github.state.issues.pop(3)
+    assert [t.blocked_by for t in adapter.get_ready_tasks([TODO])] == [("1",), ()]
+
+
+def test_a_blocker_that_the_token_may_not_see_is_told_once_and_the_others_count(
+    github: GitHubDouble, adapter: GitHubAdapter, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, seen = github.issue("secret"), github.issue("seen")
+    blocked = github.issue("blocked", "agent:Todo")
+    github.block(blocked, secret)
+    github.block(blocked, seen)
+    github.state.hidden.add(secret["node_id"])
+    for _ in range(2):
+        assert [t.blocked_by for t in adapter.get_ready_tasks([TODO])] == [("2",)]
+        assert adapter.get_task("3").blocked_by == ("2",)
+    told = [r.getMessage() for r in caplog.records if "cannot be seen" in r.getMessage()]
+    assert len(told) == 1
+    assert blocked["html_url"] in told[0]

@@ -6,18 +6,21 @@ GraphQL, for up to 100 issues in one request.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import Final, cast
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from athanore.models import ChecklistItem
 from athanore.queue_adapters.github.graphql import GitHubGraphQL
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.tracker.answers import Json, mapping
+
+logger = logging.getLogger(__name__)
 
 REMEMBERED: Final = 600.0
 """Seconds for which is known who blocks an issue of which nothing has changed."""
@@ -31,14 +34,17 @@ SUB_ISSUES: Final = (
     "subIssues(first: 100) { nodes { number title state repository { nameWithOwner } } }"
 )
 
+HIDDEN: Final = ("NOT_FOUND", "FORBIDDEN")
+"""What GitHub says of an issue that was deleted meanwhile, or that the token may not see."""
+
 _BLOCKERS: Final = f"""
 query Blockers($ids: [ID!]!) {{
-  nodes(ids: $ids) {{ ... on Issue {{ id {BLOCKED_BY} }} }}
+  nodes(ids: $ids) {{ ... on Issue {{ id url {BLOCKED_BY} }} }}
 }}"""
 
 _RELATIONS: Final = f"""
 query Relations($id: ID!) {{
-  node(id: $id) {{ ... on Issue {{ {BLOCKED_BY} {SUB_ISSUES} }} }}
+  node(id: $id) {{ ... on Issue {{ url {BLOCKED_BY} {SUB_ISSUES} }} }}
 }}"""
 
 
@@ -75,6 +81,7 @@ class Relations:
             10_000, REMEMBERED, now
         )
 
+        self._told = told_hidden()
         self.quotas = graphql.quotas
         self.close = graphql.close
 
@@ -83,8 +90,10 @@ class Relations:
         keys = {issue.node_id: _key(issue) for issue in issues if issue.blocked_by}
         found = {node: known for node, key in keys.items() if (known := self._known.get(key))}
         for some in batched((n for n in keys if n not in found), _AT_ONCE, strict=False):
-            for row in self._graphql.read(_BLOCKERS, {"ids": some})["nodes"]:
+            told = self._graphql.read(_BLOCKERS, {"ids": some}, passing_over=HIDDEN)
+            for row in told["nodes"]:
                 if row:
+                    tell_hidden(row, self._told)
                     blockers = self._known[keys[row["id"]]] = blockers_in(row)
                     found[row["id"]] = blockers
         return found
@@ -93,8 +102,30 @@ class Relations:
         """What an issue has to do with others, as it is now."""
         if not (issue.blocked_by or issue.parts):
             return Related()
-        row: Json = self._graphql.read(_RELATIONS, {"id": issue.node_id})["node"] or {}
+        told = self._graphql.read(_RELATIONS, {"id": issue.node_id}, passing_over=HIDDEN)
+        row: Json = told["node"] or {}
+        tell_hidden(row, self._told)
         return Related(blockers_in(row), parts_in(row))
+
+
+def told_hidden() -> LRUCache[str, bool]:
+    """The issues of which `tell_hidden` has told."""
+    return LRUCache(1_000)
+
+
+def tell_hidden(row: Json, told: LRUCache[str, bool]) -> None:
+    """Say once of an issue that what blocks it is hidden from the token, and not waited for."""
+    nodes = cast("list[Json | None]", mapping(row.get("blockedBy")).get("nodes") or [])
+    address = str(row.get("url"))
+    if None not in nodes or address in told:
+        return
+    told[address] = True
+    logger.warning(
+        "An issue that blocks %s cannot be seen with the board's token: it is not waited for. Let "
+        "the token's account read it, or hold the task in another way.",
+        address,
+        extra={"action": "blocker_hidden"},
+    )
 
 
 def blockers_in(row: Json) -> tuple[Reference, ...]:

@@ -19,9 +19,12 @@ from athanore.queue_adapters.github.graphql import GitHubGraphQL
 from athanore.queue_adapters.github.issues import Ids, Issue
 from athanore.queue_adapters.github.relations import (
     BLOCKED_BY,
+    HIDDEN,
     SUB_ISSUES,
     blockers_in,
     parts_in,
+    tell_hidden,
+    told_hidden,
 )
 from athanore.queue_adapters.github.texts import TEXTS
 from athanore.queue_adapters.tracker.answers import (
@@ -158,6 +161,7 @@ class Project:
         self.quotas = graphql.quotas
         self._graphql = graphql
         self._cache = Cache(self._load, MAX_AGE)
+        self._told = told_hidden()
 
     def close(self) -> None:
         """Close the connections."""
@@ -195,7 +199,7 @@ class Project:
         """Read the open issues of the project, column by column as people have put them."""
         columns = self.columns()
         variables = {"project": columns.id, "field": self.field}
-        rows = self._graphql.nodes(_ITEMS, variables, ("node", "items"))
+        rows = self._graphql.nodes(_ITEMS, variables, ("node", "items"), passing_over=HIDDEN)
         found = [item for row in rows if (item := self._item(row["content"], row)) is not None]
         return Reading(found, None, True, datetime.now(UTC))
 
@@ -210,13 +214,14 @@ class Project:
             MissingError: there is no such issue, or the token does not see it.
         """
         owner, _, name = repository.partition("/")
-        data = self._graphql.read(
-            _ITEM, {"owner": owner, "name": name, "number": issue, "field": self.field}
-        )
+        variables = {"owner": owner, "name": name, "number": issue, "field": self.field}
+        data = self._graphql.read(_ITEM, variables, passing_over=HIDDEN)
         row = mapping(mapping(data["repository"]).get("issue"))
-        cards = cast("list[Json]", mapping(row.get("projectItems")).get("nodes") or [])
+        cards = cast("list[Json | None]", mapping(row.get("projectItems")).get("nodes") or [])
         project = self.columns().id
-        card = next((card for card in cards if card["project"]["id"] == project), None)
+        card = next(
+            (one for one in cards if one and mapping(one["project"]).get("id") == project), None
+        )
         item = self._item(row, card)
         if item is None:
             raise MissingError(f"{repository} has no issue {issue} that can be read")
@@ -254,6 +259,7 @@ class Project:
         """Read one issue; None for what is none, or hidden from the token."""
         try:
             content = cast("Json", row)
+            tell_hidden(mapping(row), self._told)
             repository = str(content["repository"]["nameWithOwner"])
             issue = Issue(
                 int(content["number"]),

@@ -25,7 +25,9 @@ class IssueTables:
         """What answers for issues and repositories, by `Type.field`."""
         return {
             "Query.node": lambda _, a: self.node(str(a["id"])),
-            "Query.nodes": lambda _, a: [self.node(str(one)) for one in a["ids"]],
+            "Query.nodes": lambda _, a: [
+                self.node(str(one)) or _missing(str(one)) for one in a["ids"]
+            ],
             "Query.repository": lambda _, a: self._repository(f"{a['owner']}/{a['name']}"),
             "Repository.issue": lambda row, a: self._issue(row["state"], int(a["number"])),
             "Issue.blockedBy": lambda issue, a: self._linked(issue, "blockers", a),
@@ -79,8 +81,19 @@ class IssueTables:
         )
         links: dict[int, list[Row]] = getattr(state, table)
         rows = [self.content(row) for row in links.get(issue["number"], [])]
-        return connection(rows, arguments.get("first"), arguments.get("after"))
+        page = connection(rows, arguments.get("first"), arguments.get("after"))
+        hidden = {node for s in self.repositories.values() for node in s.hidden}
+        page["nodes"] = [_hidden() if row["id"] in hidden else row for row in page["nodes"]]
+        return page
 
 
 def _name(row: Row) -> str:
     return str(row["repository_url"]).partition("/repos/")[2]
+
+
+def _missing(node_id: str) -> RefusedFieldError:
+    return refused(f"Could not resolve to a node with the global id of '{node_id}'.", "NOT_FOUND")
+
+
+def _hidden() -> RefusedFieldError:
+    return refused("Resource not accessible by personal access token", "FORBIDDEN")

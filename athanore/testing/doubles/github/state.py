@@ -57,7 +57,11 @@ class Account:
 
 @dataclass
 class State(LaggingLists):
-    """The tables. Times are whole seconds of GitHub's own clock."""
+    """The tables. Times are whole seconds of GitHub's own clock.
+
+    Attributes:
+        hidden: the ids for GraphQL of issues that nobody may see where they are linked to.
+    """
 
     owner: str
     repo: str
@@ -69,6 +73,7 @@ class State(LaggingLists):
     comments: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
     blockers: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
     parts: dict[int, list[Row]] = field(default_factory=dict[int, list[Row]])
+    hidden: set[str] = field(default_factory=set[str])
     has_issues: bool = True
     is_visible: bool = True
     moved_to: str | None = None
@@ -81,6 +86,7 @@ class State(LaggingLists):
             table.clear()
         self.blockers.clear()
         self.parts.clear()
+        self.hidden.clear()
         self.has_issues = self.is_visible = True
         self.moved_to = self.lagging = None
         self.ahead = timedelta(0)
