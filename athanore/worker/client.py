@@ -43,14 +43,22 @@ class PatientTransport(httpx.AsyncBaseTransport):
 
     Args:
         apps: those whose worker it is; they are told when the server is away, and is back.
+        was_there: the server has answered this process before. One that never did is not waited
+            for: its address may be wrong.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, apps: Sequence[App] = ()) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        apps: Sequence[App] = (),
+        *,
+        was_there: bool = False,
+    ) -> None:
         self._transport = transport
         self._apps = apps
         self._impatient = False
         self._in_flight: set[asyncio.Timeout] = set()
-        self._was_there = False
+        self._was_there = was_there
         self._away_since: float | None = None
 
     @property
@@ -138,9 +146,11 @@ class _SharedClient(AsyncClientContext):
 
 
 @asynccontextmanager
-async def shared_client(apps: Sequence[App]) -> AsyncGenerator[PatientTransport]:
-    """Make one patient client that everything in this context uses."""
-    transport = PatientTransport(http_transport(retries=3), apps)
+async def shared_client(
+    apps: Sequence[App], *, was_there: bool
+) -> AsyncGenerator[PatientTransport]:
+    """Make one patient client that everything in this context uses; see `PatientTransport`."""
+    transport = PatientTransport(http_transport(retries=3), apps, was_there=was_there)
     client = prefect_client(transport)
     # The engine makes a synchronous client for each run, too, although it sends nothing with it.
     async with _SharedClient(client):

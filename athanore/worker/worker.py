@@ -143,7 +143,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         spare_loopback()
         self._find_apps()
         with temporary_settings({"flows.heartbeat_frequency": None}):
-            async with shared_client(self._apps) as self._transport:
+            async with shared_client(self._apps, was_there=not self._to_claim) as self._transport:
                 try:
                     await super().start(run_once, with_healthcheck, printer)
                 except* PrefectUnavailableError:

@@ -144,6 +144,21 @@ async def test_a_worker_that_stops_waits_for_a_prefect_that_is_gone_no_longer() 
                 await asking
 
 
+async def test_a_prefect_that_is_gone_as_the_worker_begins_is_waited_for() -> None:
+    """It has answered the start of the app, a moment ago."""
+    transport = PatientTransport(http_transport(), was_there=True)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        client = prefect_client(transport)
+    async with client, asyncio.timeout(60):
+        asking = asyncio.create_task(client.request("GET", "/ready"))
+        while not transport.away_for:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert not asking.done()
+        transport.give_up()
+        with pytest.raises(PrefectUnavailableError):
+            await asking
+
+
 async def test_a_worker_that_stops_does_not_wait_for_a_prefect_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

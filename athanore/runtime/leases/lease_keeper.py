@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from itertools import batched
+from typing import NoReturn
 from uuid import UUID
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -59,29 +60,44 @@ async def _keep(
     runs: Callable[[], KnownRuns],
     heartbeat: Callable[[PrefectRunStore], Awaitable[object]] | None,
 ) -> None:
-    """Renew the lease again and again, each time on new connections after a failure."""
+    """Renew the lease again and again, each time on new connections after a failure.
+
+    The client is apart from the one that waits for Prefect: this one has no time to. It stays, for
+    a new one reads all certificates, which costs more than all else while Prefect is away.
+    """
+    transport = http_transport()
+    async with prefect_client(transport, timeout=lease.terms.patience) as client:
+        while True:
+            try:
+                await _renew(lease, client, runs, heartbeat)
+            except Exception as exc:
+                said = exc or type(exc).__name__
+                logger.debug("The heartbeat was not acknowledged: %s", said)
+                await transport.renew()
+                await asyncio.sleep(min(1.0, lease.terms.renew_every))
+
+
+async def _renew(
+    lease: Lease,
+    client: PrefectRunStore,
+    runs: Callable[[], KnownRuns],
+    heartbeat: Callable[[PrefectRunStore], Awaitable[object]] | None,
+) -> NoReturn:
+    """Renew the lease until that fails.
+
+    Raises:
+        Exception: whatever Prefect, or the way to it, has answered.
+    """
     while True:
-        try:
-            async with AsyncExitStack() as stack:
-                client = await stack.enter_async_context(_own_client(lease.terms.patience))
-                while True:
-                    sent = steady()
-                    async with asyncio.timeout(lease.terms.patience):
-                        if heartbeat is not None:
-                            await heartbeat(client)
-                        await look(client, runs())
-                    lease.renew(sent)
-                    most = lease.terms.stop_after / 4
-                    many = min(len(runs()) * _SECONDS_PER_RUN, most)
-                    await asyncio.sleep(max(lease.terms.renew_every, many))
-        except Exception as exc:
-            logger.debug("The heartbeat was not acknowledged: %s", exc or type(exc).__name__)
-        await asyncio.sleep(min(1.0, lease.terms.renew_every))
-
-
-def _own_client(patience: float) -> PrefectRunStore:
-    """A client apart from the one that waits for Prefect: this one has no time to."""
-    return prefect_client(http_transport(), timeout=patience)
+        sent = steady()
+        async with asyncio.timeout(lease.terms.patience):
+            if heartbeat is not None:
+                await heartbeat(client)
+            await look(client, runs())
+        lease.renew(sent)
+        most = lease.terms.stop_after / 4
+        many = min(len(runs()) * _SECONDS_PER_RUN, most)
+        await asyncio.sleep(max(lease.terms.renew_every, many))
 
 
 async def _fence(lease: Lease, runs: Callable[[], KnownRuns]) -> None:
