@@ -6,6 +6,7 @@ there what they like.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -216,6 +217,19 @@ def test_attributes_of_the_file_are_kept(tmp_path: Path) -> None:
         pytest.skip("the file system has no attributes")
     JsonFileAdapter(path, user=None).add_comment("1", "x")
     assert os.getxattr(path, "user.note") == b"ours"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="attributes are Linux'")
+def test_a_board_is_changed_where_the_file_system_has_no_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: object) -> list[str]:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    board = JsonFileAdapter(new_board(tmp_path), user=None)
+    monkeypatch.setattr(os, "listxattr", none)
+    board.add_comment("1", "x")
+    assert [comment.text for comment in board.get_task("1").comments] == ["x"]
 
 
 # --- edits that are easily missed ---

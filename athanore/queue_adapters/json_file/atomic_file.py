@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -140,10 +141,20 @@ def _copy_access(source: Path, descriptor: int) -> None:
         except PermissionError:
             mode &= ~stat.S_IRWXG  # what was for one group is not for another
     if sys.platform == "linux":
-        for name in os.listxattr(source):
+        for name in _attributes(source):
             with suppress(OSError):
                 os.setxattr(descriptor, name, os.getxattr(source, name))
     os.fchmod(descriptor, mode)
+
+
+def _attributes(source: Path) -> list[str]:
+    """The names of a file's attributes; none where its file system has no such thing."""
+    try:
+        return os.listxattr(source)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTSUP, errno.ENODATA, errno.EINVAL):
+            raise
+        return []
 
 
 def _sync_folder(folder: Path) -> None:
