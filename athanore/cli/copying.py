@@ -16,11 +16,18 @@ type BoardFile = Annotated[
 
 
 def export(file: BoardFile, /, *, app: AppOption = None) -> None:
-    """Write the app's board into a new file. A file that is there is not overwritten."""
+    """Write the app's board into a new file. A file that is there is not overwritten.
+
+    Of a tracker's board the open tasks are written, and no closed ones.
+    """
     from athanore.services.board_copy import export_board
 
     copied = export_board(find_app(app)[1].board, file)
     say(f"Exported {copied.tasks} tasks in {copied.queues} queues to {file}.")
+    if copied.only_open:
+        say("This board tells its open tasks only: closed ones are not in the file.")
+    for queue, count in copied.left_out.items():
+        say(f"Not in the file: {count} of {queue!r}.")
 
 
 def import_(file: BoardFile, /, *, app: AppOption = None) -> None:

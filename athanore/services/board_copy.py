@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,16 +18,23 @@ from athanore.queue_adapters.whole_board import SupportsCopy
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """How much was copied."""
+    """How much was copied.
+
+    Attributes:
+        only_open: the board tells its open tasks only, and those were copied.
+        left_out: by queue, how many of the tasks that the board counts there were not copied.
+    """
 
     queues: int
     tasks: int
+    only_open: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def export_board(board: QueueAdapter, file: Path) -> Copied:
     """Write a board into a new file.
 
-    Of a board that cannot be taken out whole (`SupportsCopy`) each task is read by itself.
+    Of a board that cannot be taken out whole (`SupportsCopy`) each open task is read by itself.
 
     Raises:
         ConfigurationError: the file is there already, or cannot be written.
@@ -36,7 +43,8 @@ def export_board(board: QueueAdapter, file: Path) -> Copied:
     refused = f"{file} is there already, and nothing was exported; name a file that is not."
     if file.exists():
         raise ConfigurationError(refused)
-    data = board.export_board() if isinstance(board, SupportsCopy) else _read(board)
+    is_whole, left_out = isinstance(board, SupportsCopy), dict[str, int]()
+    data = board.export_board() if isinstance(board, SupportsCopy) else _read(board, left_out)
     try:
         with file.open("xb") as output:
             try:
@@ -49,7 +57,7 @@ def export_board(board: QueueAdapter, file: Path) -> Copied:
         raise ConfigurationError(refused) from exc
     except OSError as exc:
         raise ConfigurationError(f"{file} cannot be written: {exc.strerror or exc}.") from exc
-    return _counted(data)
+    return replace(_counted(data), only_open=not is_whole, left_out=left_out)
 
 
 def import_board(board: QueueAdapter, file: Path) -> Copied:
@@ -84,10 +92,13 @@ def _counted(data: Mapping[str, Any]) -> Copied:
     return Copied(len(data["queues"]), sum(map(len, data["queues"].values())))
 
 
-def _read(board: QueueAdapter) -> dict[str, Any]:
+def _read(board: QueueAdapter, left_out: dict[str, int]) -> dict[str, Any]:
+    """Read the open tasks, and note how many others the queues have."""
     queues: dict[str, list[Any]] = {}
     for queue in board.list_queues():
         found = board.get_ready_tasks([queue.name])
+        if (others := queue.task_count - len(found)) > 0:
+            left_out[queue.name] = others
         queues[queue.name] = [_fields(board.get_task(task.id)) for task in found]
     return {"queues": queues}
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from athanore import JsonFileAdapter, MemoryAdapter
-from athanore.cli import main
+from athanore.cli import copying, main
 from athanore.errors import ConfigurationError, InvalidTaskError, TaskNotFoundError
 from athanore.models import Task
 from athanore.queue_adapters.sql import SqlBoard
@@ -213,3 +214,35 @@ def test_the_commands_say_what_was_copied(
         assert exit_.value.code == code
         shown = capsys.readouterr()
         assert (shown.err if code else shown.out).replace("\n", " ").startswith(says)
+
+
+class _Tracker:
+    """A board whose queue Done is closed, so that its tasks are never ready."""
+
+    def __init__(self, inner: MemoryAdapter) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("export_board", "import_board"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def get_ready_tasks(self, queue_names: Sequence[str]) -> list[Task]:
+        return [t for t in self._inner.get_ready_tasks(queue_names) if t.queue_name != "Done"]
+
+
+def test_what_of_a_tracker_is_not_in_the_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = MemoryAdapter(["Todo", "Done"])
+    for queue in ("Todo", "Done", "Done"):
+        memory.create_task(queue, "x")
+    board: Any = _Tracker(memory)
+    found: Callable[[str | None], object] = lambda _: (None, SimpleNamespace(board=board))  # noqa: E731
+    monkeypatch.setattr(copying, "find_app", found)
+    copying.export(file := tmp_path / "out.json")
+    assert len(json.loads(file.read_text())["queues"]["Done"]) == 0
+    told = capsys.readouterr().out
+    assert "Exported 1 tasks in 2 queues" in told
+    assert "closed ones are not in the file" in told
+    assert "Not in the file: 2 of 'Done'." in told
