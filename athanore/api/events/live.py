@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
@@ -22,6 +24,7 @@ logger = logging.getLogger("athanore.api")
 
 _BACKLOG = 256
 _MAX_READERS = 200
+_MAX_OF_AN_AGENT = 20  # so that none takes the places of people
 _RECONNECT_PAUSE = 2.0
 _CONNECT_PATIENCE = 3.0
 
@@ -71,23 +74,30 @@ class LiveEvents:
         self._app = app
         self._readers: dict[str, set[Subscription]] = {}
         self._count = 0
+        self._of_agents: Counter[UUID | None] = Counter()
         self._ready = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @asynccontextmanager
-    async def subscribe(self, resource: str) -> AsyncGenerator[Subscription]:
+    async def subscribe(
+        self, resource: str, agent: UUID | None = None
+    ) -> AsyncGenerator[Subscription]:
         """Read the events of one task, or of `EVERY_TASK`.
+
+        Args:
+            agent: the run of the agent that reads; None for people.
 
         Raises:
             Problem: 503, too many read already.
         """
-        if self._count >= _MAX_READERS:
+        own = self._of_agents[agent] if agent is not None else 0
+        if self._count >= _MAX_READERS or own >= _MAX_OF_AN_AGENT:
             raise Problem(
                 503,
                 "too-many-readers",
-                f"{self._count} event streams are open already; close some, or poll "
+                f"{own or self._count} event streams are open already; close some, or poll "
                 "GET /agents/{task_id} instead.",
                 headers={"Retry-After": "5"},
             )
@@ -97,11 +107,13 @@ class LiveEvents:
         readers = self._readers.setdefault(resource, set())
         readers.add(subscription)
         self._count += 1
+        self._of_agents[agent] += 1
         self._start()
         try:
             yield subscription
         finally:
             self._count -= 1
+            self._of_agents -= Counter([agent])  # and forgotten with the last one
             readers.discard(subscription)
             if not readers and self._readers.get(resource) is readers:
                 del self._readers[resource]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
 
 from athanore.api.events.sequence import Cursor
 from athanore.api.problems import documented
-from athanore.api.routers.stream import TaskStream
+from athanore.api.routers.stream import TaskStream, answer
+from athanore.api.security.auth import CallerDep
 from athanore.api.service import ServiceDep, TaskIdDep
 
 _EVENT = {
@@ -41,6 +41,7 @@ router = APIRouter(tags=["agents"])
 async def stream_events(
     task_id: TaskIdDep,
     service: ServiceDep,
+    caller: CallerDep,
     follow: Annotated[
         bool, Query(description="Go on with the task's next run when this one has ended.")
     ] = False,
@@ -60,14 +61,11 @@ async def stream_events(
     is none of ours counts as none. 204 means that nothing more will come, so do not reconnect.
     """
     await service.task(task_id)
-    stream = TaskStream(service, task_id, _cursor(last_event_id), follow=follow, whole=whole)
+    cursor, agent = _cursor(last_event_id), caller.run_id
+    stream = TaskStream(service, task_id, cursor, follow=follow, whole=whole, agent=agent)
     if not await stream.open():
         return Response(status_code=204)
-    return StreamingResponse(
-        stream.lines(),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+    return await answer(stream.lines())
 
 
 def _cursor(last_event_id: str | None) -> Cursor | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import timedelta
 from math import inf
+from uuid import UUID
 
+from fastapi.responses import StreamingResponse
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
@@ -19,6 +22,7 @@ from athanore.runs import store
 from athanore.texts import as_json
 
 KEEP_ALIVE = 15.0
+_HEAD = "retry: 2000\n: connected\n\n"
 _LOOK_EVERY = 5.0
 _LOOK_SOON = 1.0  # when an event is missing, or the run is about to end
 _LAG = timedelta(seconds=15)
@@ -38,6 +42,7 @@ class TaskStream:
         cursor: after which event to go on; None begins with the newest run of the task.
         follow: go on when the run has ended, with the task's next one.
         whole: begin with the oldest of the task's last runs instead.
+        agent: the run of the agent that reads; None for people.
     """
 
     def __init__(
@@ -48,11 +53,13 @@ class TaskStream:
         *,
         follow: bool,
         whole: bool = False,
+        agent: UUID | None = None,
     ) -> None:
         self._service = service
         self._task_id = task_id
         self._resource = names.task_resource(service.app.name, task_id)
         self._follow = follow
+        self._agent = agent
         self._whole = whole
         self._cursor = cursor
         self._sequencer = Sequencer(cursor)
@@ -87,9 +94,13 @@ class TaskStream:
         return probe.has_gap
 
     async def lines(self) -> AsyncGenerator[str]:
-        """Yield the stream's text, in whole events."""
-        yield "retry: 2000\n: connected\n\n"
-        async with self._service.live.subscribe(self._resource) as live:
+        """Yield the stream's text, in whole events.
+
+        Raises:
+            Problem: 503, too many read already; before anything else.
+        """
+        async with self._service.live.subscribe(self._resource, self._agent) as live:
+            yield _HEAD
             await live.connected()
             async for event in self._catch_up():
                 yield self._text(event)
@@ -181,17 +192,44 @@ def _is_over(run: FlowRun | None) -> bool:
     return run is None or run.state_type in store.FINISHED
 
 
-async def of_all_tasks(service: Service) -> AsyncGenerator[str]:
+async def answer(lines: AsyncGenerator[str]) -> StreamingResponse:
+    """The answer with a stream, once it has begun: what refuses it is an answer of its own.
+
+    Raises:
+        Problem: 503, too many read already.
+    """
+    first = await anext(lines)
+
+    async def whole() -> AsyncGenerator[str]:
+        async with aclosing(lines):
+            yield first
+            async for piece in lines:
+                yield piece
+
+    return StreamingResponse(
+        whole(),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def of_all_tasks(service: Service, agent: UUID | None = None) -> AsyncGenerator[str]:
     """Yield what all agents do from now on, as server-sent events, until the reader goes.
 
     What came while the live stream was not there yet, and what it dropped of a burst, follows some
     seconds later, when Prefect's database has it.
+
+    Args:
+        agent: the run of the agent that reads; None for people.
+
+    Raises:
+        Problem: 503, too many read already; before anything else.
     """
     clock = asyncio.get_running_loop().time
     resource = names.task_resource(service.app.name, "")
     since, told = service.app.clock.now(), dict[str, None]()
-    yield "retry: 2000\n: connected\n\n"
-    async with service.live.subscribe(EVERY_TASK) as live:
+    async with service.live.subscribe(EVERY_TASK, agent) as live:
+        yield _HEAD
         await live.connected()
         look_at, spoke = clock() + _DATABASE_LAG, clock()
         while not live.closed:

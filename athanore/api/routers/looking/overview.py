@@ -10,10 +10,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 
 from athanore.api.problems import documented
-from athanore.api.routers.stream import of_all_tasks
+from athanore.api.routers.stream import answer, of_all_tasks
+from athanore.api.security.auth import CallerDep
 from athanore.api.service import ServiceDep
 from athanore.services import dead_letters
 from athanore.services.showing.route_views import RouteTable
@@ -42,17 +42,13 @@ async def get_overview(service: ServiceDep) -> Overview:
     response_class=Response,
     responses={200: {"description": "The stream.", "content": {"text/event-stream": {}}}},
 )
-async def stream_all_events(service: ServiceDep) -> Response:
+async def stream_all_events(service: ServiceDep, caller: CallerDep) -> Response:
     """Stream what all agents do from now on, as server-sent events, each with its task's id.
 
     It goes on until the reader goes. What a burst loses follows some seconds later. What came
     before is in `GET /tasks/{task_id}/events`.
     """
-    return StreamingResponse(
-        of_all_tasks(service),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+    return await answer(of_all_tasks(service, caller.run_id))
 
 
 @router.get("/tasks", responses=documented(404))
