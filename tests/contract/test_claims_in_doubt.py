@@ -167,9 +167,13 @@ class _Fails:
         self._left = at
         self._how = how
         self._send = HttpClient.send
-        patch.setattr(HttpClient, "send", lambda client, *a, **k: self.send(client, *a, **k))
 
-    def send(self, client: HttpClient, method: str, path: str, **more: Any) -> httpx.Response:
+        def send(client: HttpClient, method: str, path: str, **more: Any) -> httpx.Response:
+            return self._next(client, method, path, **more)
+
+        patch.setattr(HttpClient, "send", send)
+
+    def _next(self, client: HttpClient, method: str, path: str, **more: Any) -> httpx.Response:
         reads = more.get("reads")
         reads = method == "GET" if reads is None else reads
         self._left -= 1

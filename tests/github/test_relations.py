@@ -108,7 +108,11 @@ def test_an_issue_that_is_deleted_meanwhile_is_passed_over(
     blocker = github.issue("blocker")
     for title in ("stays", "is deleted"):
         github.block(github.issue(title, "agent:Todo"), blocker)
-    github.wire.before["POST /graphql Blockers"] = lambda: github.state.issues.pop(3)
+
+    def deleted() -> None:
+        del github.state.issues[3]
+
+    github.wire.before["POST /graphql Blockers"] = deleted
     assert [t.blocked_by for t in adapter.get_ready_tasks([TODO])] == [("1",), ()]
 
 
