@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from athanore import GitHubForge, GitWorkspace
-from athanore.errors import PublishError, RouteError
+from athanore.errors import BoardUnavailableError, PublishError, RouteError
 from athanore.forges import (
     Feedback,
     FeedbackKind,
@@ -146,6 +146,18 @@ async def test_after_so_many_a_person_is_asked(repo: Repo) -> None:
     repo.forge.state = PullRequestState.MERGED
     await repo.look()
     assert repo.site.place == "Elsewhere", "a merge by a person is still seen"
+
+
+async def test_a_task_is_given_up_once_the_board_takes_that(repo: Repo) -> None:
+    await repo.opened(reactions=2)
+    repo.forge.feedback = [failed(1)]
+    repo.site.board.refuses_moves = BoardUnavailableError("The board is away.")
+    await repo.look()
+    assert repo.site.place == "Done"
+    repo.site.board.refuses_moves = None
+    kept = await repo.look()
+    assert (repo.site.place, len(repo.site.comments)) == ("Failed", 1)
+    assert kept is not None and kept.is_given_up
 
 
 async def test_a_worker_that_is_lost_in_the_middle_costs_nothing(repo: Repo) -> None:

@@ -137,8 +137,9 @@ async def _react(
     what = cut(clean("; ".join(one.title for one in feedback)), 300)
     seen = (*pull.seen, *(one.signature for one in feedback))
     if pull.reactions >= route.max_reactions:
-        await pulls.keep(prefect, replace(pull, seen=seen, is_given_up=True))
         await _give_up(app, route, task, pull, what)
+        # Afterwards: what the board refuses now is done by a later look.
+        await pulls.keep(prefect, replace(pull, seen=seen, is_given_up=True))
         return
     number = pull.reactions + 1
     text = clean("\n\n".join(one.text for one in feedback))
