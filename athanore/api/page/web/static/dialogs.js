@@ -15,9 +15,18 @@ export function say(text, bad) {
   }, bad ? 9000 : 5000);
 }
 
+let turn = Promise.resolve();
+
 // Asks for a line of text, for one of several choices, or (without a label) only whether; resolves
-// with what was given, or with null.
-export function ask({ title, text, label, yes, no, secret, required, danger, error, choices }) {
+// with what was given, or with null. Questions are asked one after the other: none takes the place
+// of one that somebody is answering.
+export function ask(question) {
+  const answer = turn.then(() => show(question));
+  turn = answer.catch(() => null);
+  return answer;
+}
+
+function show({ title, text, label, yes, no, secret, required, danger, error, choices }) {
   const dialog = $("ask");
   const input = $(choices ? "ask-choice" : "ask-input");
   setText($("ask-title"), title);
@@ -36,7 +45,6 @@ export function ask({ title, text, label, yes, no, secret, required, danger, err
     input.required = Boolean(required);
     input.value = "";
   }
-  if (dialog.open) dialog.close();
   dialog.showModal();
   (label ? input : $("ask-no")).focus();
   return new Promise((resolve) => {

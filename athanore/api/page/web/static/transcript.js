@@ -2,6 +2,7 @@
 import { Refusal, request, taskPath } from "./calls.js";
 import { addEvent, forgetChapters, searchTranscript, transcriptText } from "./chapters.js";
 import { $, setText } from "./elements.js";
+import { untilShown, whileShown } from "./shown.js";
 import { page } from "./state.js";
 import { events } from "./stream.js";
 
@@ -25,12 +26,14 @@ export async function follow(id) {
   setText($("transcript-state"), "Connecting");
   let last = null;
   while (!mine.signal.aborted) {
+    await untilShown();
+    const shown = whileShown(mine.signal);
     try {
       const headers = { Accept: "text/event-stream" };
       if (last) headers["Last-Event-ID"] = last;
       const response = await request("GET", taskPath(id, "/events?follow=true&whole=true"), {
         headers,
-        signal: mine.signal,
+        signal: shown.signal,
       });
       showLiveness();
       for await (const event of events(response.body)) {
@@ -46,8 +49,11 @@ export async function follow(id) {
         setText($("transcript-state"), "");
         return;
       }
+    } finally {
+      shown.abort();
     }
     if (mine.signal.aborted) return;
+    if (document.hidden) continue;
     setText($("transcript-state"), "Reconnecting");
     await new Promise((resolve) => setTimeout(resolve, 2000));
   }
