@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Failed, Pending, Running
 
 from athanore import AgentDispatcher, DirectoryWorkspace, GitHubForge, GitWorkspace, MemoryAdapter
-from athanore.errors import DispatchError, RouteError
+from athanore.errors import DispatchError, RouteError, TaskBusyError
 from athanore.routing.routes import Route
 from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
@@ -34,9 +34,11 @@ QUEUES = ["Todo", "In Progress", "Review", "Look"]
 class Site:
     """An app with one board and two repositories, as docs/boards.md shows it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, board: MemoryAdapter | None = None
+    ) -> None:
         self.prefect = MemoryRunStore()
-        self.board = MemoryAdapter(QUEUES)
+        self.board = board or MemoryAdapter(QUEUES)
         self.dispatcher = AgentDispatcher("true", queue_backend=self.board, name="two")
         for name in ("website", "api"):
             space = GitWorkspace(folder / f"{name}.git", root=folder / name)
@@ -90,6 +92,25 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 async def test_the_route_that_worked_on_a_task_publishes_it(site: Site) -> None:
     await site.worked("api", Failed())
     assert await site.publish() == "api"
+
+
+class Typed(MemoryAdapter):
+    """A board whose tasks people call FIX-1, FIX-2 and so on."""
+
+    def id_of(self, text: str) -> str:
+        return text.removeprefix("FIX-")
+
+
+async def test_a_task_at_work_is_not_published_by_whatever_it_is_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = Site(tmp_path, monkeypatch, Typed(QUEUES))
+    await site.worked("api")
+    with pytest.raises(TaskBusyError):
+        await publishing.publish_by_hand(
+            site, site.app, f"FIX-{site.task.id}", "me", allow_ci_changes=False
+        )
+    assert site.by == []
 
 
 async def test_a_later_stage_that_publishes_nothing_does_not_stand_in_the_way(site: Site) -> None:

@@ -132,7 +132,8 @@ async def publish_by_hand(
         DispatchError: an agent works on it, or waits to; or no route publishes it.
         PublishError: it cannot be published.
     """
-    task = await tasks.read(app, task_id)
+    task = await tasks.read(app, await app.board.id_of(task_id))
+    task_id = task.id  # which may have been typed otherwise
     async with prefect.client() as client:
         run = (await store.active_runs(client, app.name, [task_id])).get(task_id)
         ended = await store.find_runs(
@@ -144,9 +145,9 @@ async def publish_by_hand(
             limit=_RUNS,
         )
         routes = await app.routes.read(client)
-    route = _publisher(routes, task, [r for r in ended if r.state_name not in NOBODYS_WISH])
     if run is not None:
         raise TaskBusyError(task_id, str(run.id), run.name)
+    route = _publisher(routes, task, [r for r in ended if r.state_name not in NOBODYS_WISH])
     try:
         said = await publish(app, route, task, allow_ci_changes=allow_ci_changes)
     except PublishRefusedError as exc:
