@@ -21,6 +21,7 @@ from prefect.states import AwaitingConcurrencySlot, Cancelled
 from athanore import names
 from athanore.errors import (
     AthanoreError,
+    BoardError,
     ConfigurationError,
     PrefectUnavailableError,
     RouteError,
@@ -150,7 +151,7 @@ class _Visit:
         self.log = get_run_logger()
         self._last_event = 0
         self._came_before = False
-        self._begun_in = route.in_progress_queue
+        self._in_progress_now = route.in_progress_queue
         self._seen: BoardTask | None = None
         self.token = tokens.new_token(run.id)
         self.run_log = RunLog(client, run, route.retry)
@@ -188,9 +189,11 @@ class _Visit:
     async def _start(self, worker: str, lease: Lease | None) -> State[None]:
         # An earlier start that is dead, and did not get to say what becomes of the task; a flow
         # that the engine runs once more; or a finished run that a person has tried again.
-        kind = self.run.empirical_policy.retry_type
-        self._came_before = kind is not None or record_of(self.run).living_start is not None
-        self._begun_in = as_begun(self.route, self.run).in_progress_queue
+        kind, record = self.run.empirical_policy.retry_type, record_of(self.run)
+        died = kind is not None or record.living_start is not None
+        self._came_before = died or record.awaits_the_board
+        if self._came_before:
+            self._use(await self._as_it_lies())
         full, _ = await asyncio.gather(
             self.app.slots.no_slot(self.client, self.app.name, self.run),
             self.run_log.open(
@@ -289,6 +292,15 @@ class _Visit:
         await self._write_page(claimed, attempt.prompt, ending, took, result, transcript)
         return state
 
+    async def _as_it_lies(self) -> Route:
+        """The route with the in-progress queue in which an earlier start has left the task."""
+        begun = as_begun(self.route, self.run)
+        if begun is not self.route:
+            with suppress(BoardError):  # the queue itself may have been renamed, too
+                if (await self._read()).queue_name == self.route.in_progress_queue:
+                    return self.route
+        return begun
+
     async def _write_page(
         self,
         claimed: BoardTask,
@@ -378,7 +390,11 @@ class _Visit:
         return self._seen
 
     async def _claim(self) -> BoardTask:
-        came_before = self._came_before or self.run_log.has_claimed()
-        begun_in = self._begun_in if came_before else None
-        where = (self.client, self.app, self.route, self.run_log)
-        return await claim(*where, self._read, self.log, begun_in=begun_in)
+        begun_in = self.route.in_progress_queue if self._came_before else None
+        now = replace(self.route, in_progress_queue=self._in_progress_now)
+        where = (self.client, self.app, now, self.run_log)
+        claimed = await claim(*where, self._read, self.log, begun_in=begun_in)
+        if now != self.route:
+            self._use(now)
+            await self.run_log.claimed_into(RouteRecord.of(now).dump())
+        return claimed

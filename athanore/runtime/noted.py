@@ -32,7 +32,7 @@ class Noted:
         is_swept: a worker in this process looks after the app's runs by a timer.
         settled: ids of tasks in progress to which nothing is due, and when that was found out.
         next_look: when polls of lost workers, and what is owed, are looked for again.
-        owing: by run, the route of those that failed or crashed and are not closed.
+        owing: of runs that have ended and are not closed, the route and where their tasks may be.
         ended_seen: until when such runs were looked for; None: never.
         not_looked_after: by route, why its runs could not be looked after, as it was said last.
         looked_for_rivals: by queue, when it was last asked who else watches it.
@@ -52,7 +52,9 @@ class Noted:
     is_swept: bool = False
     settled: dict[str, float] = field(default_factory=dict[str, float])
     next_look: float = 0.0
-    owing: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    owing: dict[UUID, tuple[str, tuple[str, ...]]] = field(
+        default_factory=dict[UUID, tuple[str, tuple[str, ...]]]
+    )
     ended_seen: datetime | None = None
     not_looked_after: dict[str, str] = field(default_factory=dict[str, str])
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])

@@ -609,6 +609,24 @@ async def test_a_route_that_its_code_has_no_more_does_not_resume_by_itself(place
     assert not await pausing.resume_by_itself(client, app, "Todo", soon)
 
 
+@pytest.mark.parametrize("until", [None, timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_route_that_is_back_in_its_code_waits_as_it_did_before(
+    place: Place, until: timedelta | None
+) -> None:
+    client, app, now = place.client, place.app, datetime.now(UTC)
+    at = None if until is None else now + until
+    await pausing.pause(client, app, "Todo", reason="it fails", resume_at=at)
+    await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
+    is_over = until is not None and until < timedelta(0)
+    assert await pausing.let_found_go_on(client, app, "Todo", now) is is_over
+    assert await pausing.missing(client, app) == []
+    paused = ("polls", "agents")
+    assert await pausing.paused_parts(client, app, "Todo") == (() if is_over else paused)
+    await pausing.resume(client, app, "Todo")
+    await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
+    assert await pausing.let_found_go_on(client, app, "Todo", now)
+
+
 async def test_runs_under_a_former_name_wait_while_their_route_has_paused_itself(
     place: Place,
 ) -> None:

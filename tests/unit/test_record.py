@@ -283,7 +283,7 @@ async def test_a_claim_that_may_have_succeeded_is_known_to_the_attempt_only() ->
 
 @pytest.mark.parametrize("by", ["a person", "the engine"])
 async def test_a_finished_run_that_starts_again_takes_its_task_from_where_it_is(by: str) -> None:
-    """Unless the engine only repeats the flow, because it could not say how that had ended."""
+    """It stays closed if the engine only repeats the flow."""
     life = Life()
     log = await life.starts()
     await log.ended(FAILED)
@@ -294,7 +294,7 @@ async def test_a_finished_run_that_starts_again_takes_its_task_from_where_it_is(
     for _ in range(2):
         life.run.empirical_policy.retry_type = "in_process" if by == "the engine" else None
         again = await life.starts()
-        assert again.has_claimed() is (by == "a person")
+        assert again.has_claimed()
         assert life.record.is_closed is (by == "the engine")
         await again.give_back()
     assert life.record.attempt == 2
@@ -332,6 +332,23 @@ async def test_a_start_after_one_that_the_engine_ran_once_more_has_an_agent_agai
     await (await life.starts()).ended(FAILED)
     assert life.run.empirical_policy.retry_type is None
     assert (await life.starts(opens=False)).recorded() is None
+
+
+@pytest.mark.parametrize("how", ["the engine repeats it", "its worker has died"])
+async def test_a_start_that_may_have_claimed_its_task_is_remembered_while_others_wait(
+    how: str,
+) -> None:
+    life = Life()
+    log = await life.starts()
+    if how == "the engine repeats it":
+        await log.leave()
+        life.run.empirical_policy.retry_type = "in_process"
+    for _ in range(3):
+        log = await life.starts()
+        assert log.has_claimed()
+        await log.give_back()  # there was no slot
+    await (await life.starts()).ended(FAILED)
+    assert not (await life.starts()).has_claimed()
 
 
 @pytest.mark.parametrize("value", ["x", True, 2.5])

@@ -10,10 +10,11 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Completed, Failed, Pending, Running, Scheduled
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.errors import (
@@ -25,7 +26,6 @@ from athanore.errors import (
 )
 from athanore.flows import asking
 from athanore.flows.claiming import claim
-from athanore.flows.ends import hooks
 from athanore.flows.ends.outcome import Conclusion
 from athanore.models import Task
 from athanore.runs.kept import questions
@@ -47,14 +47,14 @@ DOING = WAITING = "Elsewhere"
 EXIT_1 = AgentResult(AgentOutcome.FAILED, "exit code 1")
 
 
-def renamed(site: Site) -> None:
+def renamed(site: Site, **options: Any) -> None:
     """Have the code name another queue for tasks in progress, and the app know that."""
     newer = AgentDispatcher("true", queue_backend=site.board, name=site.dispatcher.name)
     newer.route(
         "Todo", in_progress_queue=DOING, done_queue="Done", dead_letter_queue="Failed",
-        max_retries=2,
+        max_retries=2, **options,
     )(prompt)  # fmt: skip
-    newer.route("Next")(prompt)
+    newer.route("Next", in_progress_queue=DOING)(prompt)
     site.dispatcher = newer
     site.app = App("run.py:dispatcher", newer)
 
@@ -85,14 +85,32 @@ async def test_the_task_of_a_lost_worker_is_found_in_the_queue_where_it_was_put(
     assert site.comments == ["Worker lost; returned to queue, attempt 1."]
 
 
-async def test_a_dead_letter_is_found_in_the_queue_where_it_was_put() -> None:
-    site = Site()
-    run = await site.put(await site.at_work(), Failed(message="exit code 1"))
-    renamed(site)
-    route = (await site.app.routes.read(site.client))["Todo"].route
-    found = hooks.as_begun(route, run)
-    await hooks.bury_failed(site.app, found, run, Failed(message="exit code 1"), LOG)
-    assert site.place == "Failed"
+@pytest.mark.parametrize(
+    ("state", "place"),
+    [
+        (Failed(message="exit code 1"), "Failed"),
+        (Crashed(), "Todo"),
+        (Cancelled(message="by me: not now"), "Cancelled"),
+    ],
+    ids=["failed", "crashed", "cancelled"],
+)
+async def test_what_is_due_is_done_in_a_queue_that_no_route_uses_any_more(
+    state: State[Any], place: str
+) -> None:
+    site = Site(on_cancel="Cancelled")
+    run = await site.at_work()
+    if state.is_cancelled():  # it was waiting for the board
+        await site.log(run).keep()
+        run = await site.put(run, Scheduled(name=StateName.WAITING_FOR_BOARD))
+    run = await site.put(run, state)
+    if not state.is_cancelled():
+        await site.log(run).leave()
+    renamed(site, on_cancel="Cancelled")
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
+    for _ in range(3):
+        site.app.noted.next_look = 0
+        await site.sweep()
+    assert site.place == place
 
 
 # -- claiming --------------------------------------------------------------------------------------
@@ -127,9 +145,12 @@ async def test_an_attempt_that_failed_is_tried_again_by_the_engines_repetition()
     await log.ended(EXIT_1)
     conclusion = Conclusion(site.app, site.route, log, site.task_id, LOG)
     for _ in range(2):
+        log.run.empirical_policy.retry_type = "in_process"
         state = await conclusion.repeat(EXIT_1)
         assert (state.name, site.place) == (PrefectState.AWAITING_RETRY, "Todo")
     assert len(site.comments) == 1
+    after = await site.put(await site.client.read_run(run.id), state, Pending(), Running())
+    assert site.log(after).recorded() is None, "the next start has an agent"
 
 
 # -- waiting for a person --------------------------------------------------------------------------
@@ -216,6 +237,7 @@ async def test_who_cancels_a_run_whose_task_is_elsewhere_has_it_put_where_it_bel
     await site.answered()
     site.board.move_task(site.task_id, where)
     await site.cancelled()
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
     for _ in range(3):
         await site.sweep()
     assert site.place == (on_cancel or where)
@@ -229,9 +251,15 @@ async def test_a_task_that_a_person_moved_is_not_touched_when_its_run_is_cancell
     await site.put(await site.dispatched(), Scheduled(name=StateName.WAITING_FOR_BOARD))
     site.board.move_task(site.task_id, "Done")
     await site.cancelled()
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
     for _ in range(3):
         await site.sweep()
     assert (site.place, site.comments) == ("Done", [])
+    site.board.move_task(site.task_id, "In Progress")  # they do it themselves, weeks later
+    site.app.noted.settled.clear()
+    for _ in range(3):
+        await site.sweep()
+    assert (site.place, site.comments) == ("In Progress", [])
 
 
 # -- rejected --------------------------------------------------------------------------------------

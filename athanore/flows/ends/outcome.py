@@ -131,9 +131,12 @@ class Conclusion:
         where = (self._app, self._run_log, self._task_id, self._log)
         self._interrupted, self._place = True, TaskPlace(*where, interrupted=True)
         try:
-            return await self.follow(result)
+            state = await self.follow(result)
         except BoardError as exc:
-            return await self._keep(exc)
+            state = await self._keep(exc)
+        if state.is_scheduled():  # the next start is none of the engine's
+            await self._run_log.is_not_repeated()
+        return state
 
     async def stopped(self, reason: StopReason, message: str) -> State[None]:
         """See to a task whose agent was stopped."""

@@ -60,10 +60,15 @@ class Recovery:
 
     def has_put(self, run: FlowRun, queue: str) -> bool:
         """Tell whether a run has put its task into this queue: to work on it, or to wait there."""
-        return queue in (self._as_begun(run).in_progress_queue, record_of(run).place)
+        return queue in (
+            self._route.in_progress_queue,
+            self._as_begun(run).in_progress_queue,
+            record_of(run).place,
+        )
 
-    def _as_begun(self, run: FlowRun) -> Route:
-        return as_begun(self._route, run)
+    def _as_begun(self, run: FlowRun, place: str | None = None) -> Route:
+        """The route as it was for a run's last start; `place` is where the task is, if known."""
+        return self._route if place == self._route.in_progress_queue else as_begun(self._route, run)
 
     def tell(self) -> None:
         """Log what was done since the last time."""
@@ -185,7 +190,12 @@ class Recovery:
     async def _cancelled(self, run: FlowRun, task_id: str) -> State[None]:
         """See to the task of a run that a person has cancelled."""
         book = RunLog(self._prefect, run, self._route.retry)
-        conclusion = Conclusion(self._app, self._as_begun(run), book, task_id, self._log)
+        try:
+            place = (await self._app.board.task(task_id)).queue_name
+        except NotFoundError:
+            place = None
+        where = (self._app, self._as_begun(run, place), book, task_id, self._log)
+        conclusion = Conclusion(*where, interrupted=True)
         message = (run.state.message if run.state else None) or ""
         return await conclusion.stopped(StopReason.CANCELLED, message)
 
@@ -197,16 +207,17 @@ class Recovery:
         """
         if not await starts.is_over(self._prefect, self._app, run):
             return
-        route, record = self._as_begun(run), record_of(run)
+        record = record_of(run)
+        try:
+            place = (await self._app.board.task(task_id)).queue_name
+        except NotFoundError:
+            place = None
+        route = self._as_begun(run, place)
         book = RunLog(self._prefect, run, route.retry)
         conclusion = Conclusion(self._app, route, book, task_id, self._log, interrupted=True)
         if (result := result_of(run)) is not None:
             await self._finish(run, conclusion, result, task_id)
             return
-        try:
-            place = (await self._app.board.task(task_id)).queue_name
-        except NotFoundError:
-            place = None
         in_progress = place == route.in_progress_queue
         waits = not in_progress and bool(place) and place == record.place
         if not in_progress and not waits and place != route.queue_name:
@@ -266,11 +277,10 @@ class Recovery:
 
     async def _check_place(self, run: FlowRun, task_id: str, queue: str | None) -> None:
         """Stop the agent of a task that somebody moved away behind our back."""
-        in_progress = self._as_begun(run).in_progress_queue
         if self._app.local_runs.since_return() < self._app.margins.catching_up:
             return
         # Until a run has claimed its task, the task is rightly elsewhere.
-        if queue == in_progress or not await self._has_claimed(run):
+        if (queue and self.has_put(run, queue)) or not await self._has_claimed(run):
             return
         # The board first, then the run: what a run did to its task itself it has noted before.
         try:
@@ -278,7 +288,7 @@ class Recovery:
         except NotFoundError:
             queue = None
         now = await self._now(run)
-        if now is None or queue in (in_progress, record_of(now).place):
+        if now is None or (queue and self.has_put(now, queue)):
             return
         if result_of(now) is not None or record_of(now).is_given_back:
             return
@@ -351,6 +361,8 @@ class Recovery:
         if run.state_type is StateType.CRASHED:
             over = await starts.is_over(self._prefect, self._app, run)
             return not over or self._workers.age_of(run) < self._app.margins.recovering
+        if run.state_type is StateType.CANCELLED:  # by a worker that it was lost to, it may be
+            return self._workers.age_of(run) < self._app.margins.recovering
         holder = holder_of(run)
         if run.state_type is not StateType.FAILED or holder is None:
             return False
@@ -367,7 +379,9 @@ class Recovery:
                 await hooks.bury_failed(self._app, self._as_begun(run), run, state, self._log)
                 await RunLog(self._prefect, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
-            case StateType.CANCELLED if await is_wished(self._prefect, run):
+            case StateType.CANCELLED if record_of(run).may_have_its_task:
+                if not await is_wished(self._prefect, run):
+                    return
                 # It was cancelled while it waited with its task elsewhere than in its queue.
                 await self._cancelled(run, task_id)
                 self.notes.append(f"{run.name!r}: cancelled; its task was seen to")

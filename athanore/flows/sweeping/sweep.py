@@ -210,13 +210,13 @@ async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequ
 
 
 async def _look_at_owed(prefect: RunStore, app: App, routes: Routes) -> None:
-    """Finish what is due to tasks of routes that are gone, in whichever queue they are."""
+    """Finish what is due to tasks that are in no queue that a route uses now."""
     for run, task_id in await owed.find(prefect, app, routes):
         with _apart(app, store.route_name(run)):
-            last = await last_known(prefect, app, run)
-            if last is None:
+            try:
+                recovery = await _recovery(prefect, app, run)
+            except RouteError:
                 continue  # another worker has the route
-            recovery = Ending(prefect, app, last, logger)
             with suppress(NotFoundError):
                 task = await app.board.task(task_id)
                 if recovery.has_put(run, task.queue_name):

@@ -179,7 +179,8 @@ class Reloader:
                     f"Route {route.name!r} is not in {app.file.name} any more. Put it back and "
                     "reload, or remove it with `athanore deploy`."
                 )
-                await pausing.pause(client, app.name, route.name, reason=reason, is_missing=True)
+                named = (client, app.name, route.name)
+                await pausing.pause(*named, was=route.was, reason=reason, is_missing=True)
             here = [name for name in routes if name not in {route.name for route in held}]
             back = await let_go_on(client, app, here)
             await poll_now(client, app.name, here)
@@ -198,12 +199,11 @@ async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> l
     """
     found: list[str] = []
     for name in set(here) & set(await pausing.missing(client, app.name)):
-        if "agents" not in await pausing.paused_parts(client, app.name, name):
-            continue
-        route = app.dispatcher.routes.get(name)
-        await pausing.resume(client, app.name, name, was=route.was if route else ())
-        logger.info("Route %r goes on.", name, extra={"action": "route_back"})
-        found.append(name)
+        route, now = app.dispatcher.routes.get(name), app.clock.now()
+        was = route.was if route else ()
+        if await pausing.let_found_go_on(client, app.name, name, now, was=was):
+            logger.info("Route %r goes on.", name, extra={"action": "route_back"})
+            found.append(name)
     return found
 
 

@@ -71,7 +71,7 @@ async def pause(
     elif switches.agents_paused:
         # By a person, or because another task of the route failed in the same way.
         if is_missing and (mark := (await _marks(prefect, app)).get(route)) is not None:
-            await _mark(prefect, app, mark | {"is_missing": True})
+            await _mark(prefect, app, mark | {"is_missing": True, "was_own": True})
         return
     else:
         again = f" It tries again at {resume_at:%Y-%m-%d %H:%M} UTC." if resume_at else ""
@@ -128,6 +128,32 @@ async def resume_by_itself(
         return False
     until = _own_pause(mark).until
     if until is None or until > now + _EARLY:
+        return False
+    await resume(prefect, app, route, was=was)
+    return True
+
+
+async def let_found_go_on(
+    prefect: RunStore, app: str, route: str, now: datetime, *, was: Iterable[str] = ()
+) -> bool:
+    """Resume a route that was paused because its code had it no more, and say whether it did.
+
+    One that had paused itself before stays paused for what is left of that.
+
+    Args:
+        now: by Prefect's clock.
+        was: see `pause`.
+
+    Raises:
+        DispatchError: the route is not deployed.
+    """
+    switches = await _switches(prefect, app, route)
+    mark = (await _marks(prefect, app)).get(route)
+    if not switches.agents_paused or mark is None or not mark.get("is_missing"):
+        return False
+    until = _own_pause(mark).until
+    if mark.get("was_own") and (until is None or until > now + _EARLY):
+        await _mark(prefect, app, mark | {"is_missing": False})
         return False
     await resume(prefect, app, route, was=was)
     return True

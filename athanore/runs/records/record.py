@@ -223,6 +223,11 @@ class RunRecord:
         return self.starts + 1 in (self.deliver_start, self.claim_start)
 
     @property
+    def may_have_its_task(self) -> bool:
+        """True when a run that waits may have its task elsewhere than in its queue."""
+        return self.awaits_the_board or bool(self.place)
+
+    @property
     def result(self) -> AgentResult | None:
         """What the last start's agent came to, or what that start had to tell of an earlier one."""
         if self.outcome not in AgentOutcome or self.starts not in (

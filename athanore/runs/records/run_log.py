@@ -86,7 +86,11 @@ class RunLog:
             route: what the end of the run needs of its route, as a label; see `route_record`.
         """
         record, state = self.record, self.run.state
-        if record.is_closed and self.run.empirical_policy.retry_type != "in_process":
+        repeats = self.run.empirical_policy.retry_type == "in_process"
+        if repeats or record.living_start is not None:
+            # The start before has ended without a word, and may have claimed the task.
+            record = replace(record, claim_start=record.starts + 1)
+        elif record.is_closed:
             # A person has it tried again (`store.is_retried_by_hand`).
             record = replace(record, is_closed=False, claim_start=record.starts + 1)
         start = Start(str(state.id if state else uuid4()), record.starts + 1, identity.process())
@@ -94,10 +98,17 @@ class RunLog:
         begun = record.begun(start, self.run.run_count, worker, version, proof, route)
         await self._write(begun)
         self.start = start
-        # It would stay for good, and have a later start taken for the engine's repetition.
-        if self.run.empirical_policy.retry_type == "in_process":
-            await self._set_policy(retry_type=None)
+        if repeats:
+            await self.is_not_repeated()
         await self._count()
+
+    async def is_not_repeated(self) -> None:
+        """Have no later start taken for the engine's repetition of a flow, as Prefect would."""
+        await self._set_policy(retry_type=None)
+
+    async def claimed_into(self, route: str) -> None:
+        """Note the route's queues as they are now; those of an earlier start held until now."""
+        await self._write(replace(self.record, route=route))
 
     async def give_back(self, *, crash: bool = False, held: str = "") -> None:
         """Do not count this start as an attempt of the agent; safe to repeat.

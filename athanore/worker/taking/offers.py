@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from cachetools import TTLCache
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 
@@ -20,6 +21,8 @@ PAGE = 200
 
 _POLL_PREFETCH = timedelta(seconds=15)
 _DEFAULT_QUEUE = "default"
+_REMEMBERED = timedelta(seconds=30)
+"""For so long it is remembered which work queues of former names there are."""
 
 
 class Offers:
@@ -34,6 +37,7 @@ class Offers:
         self._apps = apps
         self._polls_only = polls_only
         self._flow_names: dict[UUID, str] = {}
+        self._existing: TTLCache[str, frozenset[str]] = TTLCache(10, _REMEMBERED.total_seconds())
 
     async def due(
         self, client: PrefectRunStore, pool: str, queues: list[str], limit: int = PAGE
@@ -45,13 +49,13 @@ class Offers:
         """
         clock = self._apps()[0].clock  # the time of day at Prefect is the same for all apps
         ahead = _POLL_PREFETCH if self._polls_only() else timedelta(0)
-        served = queues or self._served_queues(pool)
+        served = queues or await self._served_queues(client, pool)
         offered = await _due(client, pool, served, clock.now() + ahead, limit)
         # If our clock was set just now, we have asked for others; the answer told us the time.
         due = clock.now() + ahead
         return [run for run in offered if scheduled_time(run) <= due]
 
-    def _served_queues(self, pool: str) -> list[str]:
+    async def _served_queues(self, client: PrefectRunStore, pool: str) -> list[str]:
         """The pool's work queues without those of routes for other hosts; none for all of them.
 
         Their runs would fill what Prefect offers at a time.
@@ -60,7 +64,15 @@ class Offers:
         if app is None:
             return []
         routes = [k.route for k in app.routes.remembered().values()]
-        return served_queues(routes, app.dispatcher.settings.labels)
+        served = served_queues(routes, app.dispatcher.settings.labels)
+        former = {names.slug(name) for route in routes for name in route.was}
+        if former.isdisjoint(served):
+            return served
+        # Prefect offers nothing at all where one of the queues that it is asked for is gone.
+        if (existing := self._existing.get(pool)) is None:
+            existing = frozenset(queue.name for queue in await client.work_queues(pool))
+            self._existing[pool] = existing
+        return [name for name in served if name in existing or name not in former]
 
     async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of some runs that are of agents: neither polls nor scheduled work."""
