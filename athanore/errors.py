@@ -33,6 +33,7 @@
     +-- InvalidAnswerError        an answer does not fit its question
     +-- ResultRefusedError        a result does not fit the `output` of its route
     +-- WorkspaceError            there is no folder for an agent to work in, or it is in use
+    |   +-- SpoiledFolderError    what is in a folder cannot be read, whatever the host does
     +-- PublishError              an agent's work cannot be published now: it is tried again
     |   +-- PublishRefusedError   it is not published until a person has looked at it
     |   +-- BranchMovedError      it is not what a person has looked at
@@ -311,6 +312,10 @@ class WorkspaceError(AthanoreError):
     def __init__(self, message: str, output: str = "") -> None:
         self.output = output
         super().__init__(message)
+
+
+class SpoiledFolderError(WorkspaceError):
+    """What is in a folder cannot be read, because of whoever worked there and not of the host."""
 
 
 class ResultRefusedError(AthanoreError):

@@ -273,7 +273,8 @@ class PublishesWork(Protocol):
         """Say what is committed in a task's folder now; its attempt may still have it.
 
         Raises:
-            WorkspaceError: the folder cannot be looked at.
+            SpoiledFolderError: what is in the folder cannot be read, because of who worked there.
+            WorkspaceError: the host is in the way; that costs a task no attempt.
         """
         ...
 

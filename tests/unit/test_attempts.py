@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import shutil
 from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import cast, override
 
@@ -25,6 +28,7 @@ from athanore.models import Task as BoardTask
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.workspaces.base import FoundWorkspace, WorkspaceRequest
+from athanore.workspaces.git.commands import Git
 from tests.forges import OnGitHub
 from tests.repositories import Repository, commit, git
 from tests.rules_site import LOG, PHASES, Site
@@ -198,7 +202,15 @@ def corrupt(folder: Path) -> None:
     broken.write_bytes(b"nonsense")
 
 
-@pytest.mark.parametrize("broken", [without_git, with_alternates, corrupt])
+def with_what_git_refuses(folder: Path) -> None:
+    blob = git(folder, "rev-parse", "HEAD:README.md")
+    planted = b"100644 .git\0" + bytes.fromhex(blob)
+    (folder / "tree").write_bytes(planted)
+    tree = git(folder, "hash-object", "-t", "tree", "-w", "--literally", "tree")
+    git(folder, "update-ref", "HEAD", git(folder, "commit-tree", "-m", "bad", tree))
+
+
+@pytest.mark.parametrize("broken", [without_git, with_alternates, corrupt, with_what_git_refuses])
 @pytest.mark.parametrize("options", [{"expects": "commits"}, {"publish": "branch"}])
 async def test_a_folder_that_its_agent_broke_is_a_failure_of_the_task(
     tmp_path: Path, broken: Agent, options: dict[str, str]
@@ -267,3 +279,65 @@ async def test_what_was_committed_before_the_run_counts_in_none_of_its_attempts(
 
 def works_on(folder: Path) -> None:
     commit(folder, "b.txt", "b")
+
+
+@pytest.fixture
+def limits() -> Generator[None]:
+    """What a test does to the limits of this process ends with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def full(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing large can be written: the limit stands for a disk that is full."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+
+
+def locked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git that was killed has left the lock of a ref in the mirror."""
+    (head,) = root.glob("*/mirror.git/refs/athanore/*/*/HEAD")
+    head.with_name("HEAD.lock").touch()
+
+
+def unwritable(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mirror takes no objects."""
+    (mirror,) = root.glob("*/mirror.git")
+    shutil.rmtree(mirror / "objects")
+
+
+def without_program(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git was removed from the host."""
+    monkeypatch.setenv("PATH", str(root))
+
+
+def too_slow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is so slow that no git ends in time."""
+    defaults = {**(Git.__call__.__kwdefaults__ or {}), "limit": timedelta(0)}
+    monkeypatch.setattr(Git.__call__, "__kwdefaults__", defaults)
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize("trouble", [full, locked, unwritable, without_program, too_slow])
+@pytest.mark.parametrize("options", [{"expects": "commits"}, {"publish": "branch"}])
+async def test_what_is_in_the_way_of_the_host_when_an_agent_has_ended_costs_no_attempt(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[Path, pytest.MonkeyPatch], None],
+    options: dict[str, str],
+) -> None:
+    repository = Repository(tmp_path / "toy.git")
+    space = GitWorkspace(repository.path, root=tmp_path / "root")
+    place = Place(workspace=space, **options)
+    run = await place.at_work()
+    await place.attempt(run, lambda folder: commit(folder, "a.txt", "a"))
+
+    def agent(folder: Path) -> None:
+        commit(folder, "large.txt", os.urandom(300_000).hex())
+        trouble(tmp_path / "root", monkeypatch)
+
+    result = await place.attempt(run, agent)
+    assert result is not None and result.has_fault(FaultKind.ENVIRONMENT), result
+    assert not result.succeeded and not result.counts
+    assert "cannot be read" not in result.reason

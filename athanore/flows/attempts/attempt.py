@@ -28,6 +28,7 @@ from athanore.errors import (
     BoardError,
     ConfigurationError,
     PrefectUnavailableError,
+    SpoiledFolderError,
     WorkspaceError,
 )
 from athanore.flows import provider_limits
@@ -183,8 +184,10 @@ class AgentAttempt:
                 found = await self._folder.check(found, claimed, self._run_log.attempt, transcript)
             if found.succeeded:
                 found = await self._expectation.publishable(found, claimed)
-        except WorkspaceError as exc:
+        except SpoiledFolderError as exc:
             found = spoiled_folder(result, exc)
+        except WorkspaceError as exc:  # of the host
+            found = replace(no_folder(exc), usage=result.usage)
         if found.succeeded and self._route.check:
             try:
                 passed = f"Checked: {', '.join(self._route.check)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from athanore.errors import WorkspaceError, reason
+from athanore.errors import SpoiledFolderError, WorkspaceError, reason
 from athanore.models import AgentOutcome, AgentResult, Fault, FaultKind
 
 
@@ -25,7 +25,7 @@ def not_the_agents(error: Exception) -> AgentResult:
     return AgentResult(AgentOutcome.FAILED, why, fault=Fault(FaultKind.ENVIRONMENT))
 
 
-def spoiled_folder(result: AgentResult, error: WorkspaceError) -> AgentResult:
+def spoiled_folder(result: AgentResult, error: SpoiledFolderError) -> AgentResult:
     """The result of an agent that was given a folder, and has left none that can be read."""
     return replace(
         result,

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from athanore.errors import WorkspaceError
+from athanore.errors import SpoiledFolderError
 from athanore.workspaces.git import lfs
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
@@ -39,6 +41,12 @@ _FORGOTTEN = timedelta(days=1)
 _LEFT = _FETCH_TIMEOUT + timedelta(minutes=5)  # no call of git takes as long as that
 _LINK = "160000 "  # the mode of another repository's commit
 _SOUND = ("objects", "refs")
+# The folder is only read: what cannot be written is the host's, and so is what has used it up.
+_USED_UP = re.compile(
+    "No space left on device|Disk quota exceeded|File too large|Read-only file system"
+    "|Input/output error|Stale file handle|Too many open files|Cannot allocate memory"
+    "|[Oo]ut of memory|Resource temporarily unavailable|died of signal (9|15|25)"
+)
 _BORROWS = ("objects/info/alternates", "objects/info/http-alternates", "commondir")
 
 
@@ -196,22 +204,32 @@ class Mirror:
             refs: what the refs of the folder are below.
 
         Raises:
-            WorkspaceError: the folder is no repository of its own, or is broken.
+            SpoiledFolderError: the folder is no repository of its own, or is broken.
+            GitError: the host is in the way: a full disk, a lock in the mirror, a time-out.
         """
         if why := unsound(folder):
-            raise WorkspaceError(f"{folder}: {why}.")
+            raise SpoiledFolderError(f"{folder}: {why}.")
         await asyncio.to_thread(_remove_left_locks, self.git_dir, refs)
         words = ("fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--")
         specs = [f"+refs/*:{refs}/folder/*", "^refs/remotes/*"]
         check = {"fetch.fsckObjects": "true"}
-        git_dir = self.git_dir
+        fetch = partial(git, *words, folder, *specs, git_dir=self.git_dir, config=check)
         try:
-            head = [f"+HEAD:{refs}/HEAD"]
-            await git(*words, folder, *specs, *head, git_dir=git_dir, config=check)
+            try:
+                await fetch(f"+HEAD:{refs}/HEAD")
+            except GitError as exc:
+                if "couldn't find remote ref HEAD" not in exc.output:
+                    raise
+                await fetch()  # nothing committed
         except GitError as exc:
-            if "HEAD" not in exc.output:
+            if self._is_hosts(exc):
                 raise
-            await git(*words, folder, *specs, git_dir=git_dir, config=check)  # nothing committed
+            raise SpoiledFolderError(f"{folder}: {exc}", exc.output) from exc
+
+    def _is_hosts(self, error: GitError) -> bool:
+        """Whether the host is in the way of a fetch from a folder, and not what is in that."""
+        said = error.output  # nothing where git was not started, was ended, or took too long
+        return not said or str(self.git_dir) in said or _USED_UP.search(said) is not None
 
     async def pack(self, git: Git, *, many: int = _MANY_OBJECTS) -> None:
         """Put the mirror's objects into one file, where there are many; none of them is lost.
