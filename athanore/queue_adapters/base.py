@@ -25,7 +25,7 @@ from athanore.errors import (
     TaskMovedError,
 )
 from athanore.models import BoardIdentity, Queue, Task
-from athanore.queue_adapters.tracker.looking import still_lost, written
+from athanore.queue_adapters.lost_answers import still_lost, written
 
 logger = logging.getLogger(__name__)
 

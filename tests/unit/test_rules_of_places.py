@@ -146,6 +146,7 @@ async def test_an_attempt_that_failed_is_tried_again_by_the_engines_repetition()
     conclusion = Conclusion(site.app, site.route, log, site.task_id, LOG)
     for _ in range(2):
         log.run.empirical_policy.retry_type = "in_process"
+        await site.client.set_policy(run.id, log.run.empirical_policy)
         state = await conclusion.repeat(EXIT_1)
         assert (state.name, site.place) == (PrefectState.AWAITING_RETRY, "Todo")
     assert len(site.comments) == 1

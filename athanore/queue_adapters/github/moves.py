@@ -11,8 +11,8 @@ from athanore.models import Comment
 from athanore.queue_adapters.github.issues import Issue
 from athanore.queue_adapters.github.relations import Related, Relations
 from athanore.queue_adapters.github.repository import Repository
+from athanore.queue_adapters.lost_answers import still_lost
 from athanore.queue_adapters.tracker.labels import Labels
-from athanore.queue_adapters.tracker.looking import still_lost
 
 logger = logging.getLogger(__name__)
 

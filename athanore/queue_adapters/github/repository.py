@@ -30,11 +30,12 @@ from athanore.queue_adapters.github.issues import (
 )
 from athanore.queue_adapters.github.listing import Issues
 from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.lost_answers import still_lost
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Writes, still_lost
+from athanore.queue_adapters.tracker.looking import Writes
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 

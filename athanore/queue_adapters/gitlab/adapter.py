@@ -26,11 +26,11 @@ from athanore.queue_adapters.gitlab.issues import Issue, blockers
 from athanore.queue_adapters.gitlab.project import Project
 from athanore.queue_adapters.gitlab.texts import TEXTS
 from athanore.queue_adapters.gitlab.webhook import Deliveries
+from athanore.queue_adapters.lost_answers import written
 from athanore.queue_adapters.tracker.answers import Json
 from athanore.queue_adapters.tracker.checks import check_name
 from athanore.queue_adapters.tracker.label_board import LabelBoard, missing
 from athanore.queue_adapters.tracker.labels import Family, Labels
-from athanore.queue_adapters.tracker.looking import written
 
 logger = logging.getLogger(__name__)
 

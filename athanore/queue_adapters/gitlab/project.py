@@ -21,11 +21,12 @@ from athanore.queue_adapters.gitlab.client import GitLabClient
 from athanore.queue_adapters.gitlab.issues import Issue, author_id, comment, is_id, parse
 from athanore.queue_adapters.gitlab.listing import Issues, LabelNames
 from athanore.queue_adapters.gitlab.texts import TEXTS
+from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.label_board import LabelTakenError
-from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
+from athanore.queue_adapters.tracker.looking import Writes
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 

@@ -20,8 +20,8 @@ from athanore.errors import (
 )
 from athanore.queue_adapters.jira.issues import Issue
 from athanore.queue_adapters.jira.project import Project
+from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
-from athanore.queue_adapters.tracker.looking import still_lost, written
 
 logger = logging.getLogger(__name__)
 

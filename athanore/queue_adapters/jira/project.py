@@ -22,10 +22,11 @@ from athanore.queue_adapters.jira.account import Person
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import FIELDS, Issue, author_key, comment, is_id, parse
 from athanore.queue_adapters.jira.search import Search
+from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
-from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
+from athanore.queue_adapters.tracker.looking import Writes
 from athanore.queue_adapters.tracker.picture import Picture
 from athanore.queue_adapters.tracker.texts import new_mark
 

@@ -27,9 +27,10 @@ from athanore.queue_adapters.linear.queues import LinearQueues
 from athanore.queue_adapters.linear.reading import Issues
 from athanore.queue_adapters.linear.team import Person, Team
 from athanore.queue_adapters.linear.webhook import Deliveries
+from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
-from athanore.queue_adapters.tracker.looking import Writes, still_lost, written
+from athanore.queue_adapters.tracker.looking import Writes
 
 ELSEWHERE: Final = "(another team)"
 ARCHIVED: Final = "(archived)"
@@ -233,9 +234,8 @@ class LinearAdapter(LinearQueues):
                     raise
                 return issue
 
-        issue = self._writes.task(
-            queue_name, name, description, lambda: str(uuid4()), send, self._created
-        )
+        words = (queue_name, name, description)
+        issue = self._writes.task(*words, lambda: str(uuid4()), send, self._created)
         self._issues.picture.wrote(issue)
         return self._task(issue, ())
 

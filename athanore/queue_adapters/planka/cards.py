@@ -17,12 +17,13 @@ from athanore.errors import (
     TaskNotFoundError,
 )
 from athanore.models import Comment
+from athanore.queue_adapters.lost_answers import still_lost
 from athanore.queue_adapters.planka.account import Account
 from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
 from athanore.queue_adapters.planka.texts import TEXTS
-from athanore.queue_adapters.tracker.looking import Writes, look, still_lost
+from athanore.queue_adapters.tracker.looking import Writes, look
 
 _SLACK: Final = timedelta(minutes=1)
 """How much older than its sending a comment may seem: two clocks of Planka's may differ."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from athanore.errors import (
     AnswerLostError,
     BoardError,
     BoardUnavailableError,
-    TaskMovedError,
     TaskNotFoundError,
 )
 from athanore.queue_adapters.tracker.answers import MissingError
@@ -224,37 +222,3 @@ class Writes:
     def _keep(self, key: tuple[str, ...], mark: object) -> None:
         with self._lock:
             self._in_doubt[key] = mark
-
-
-@contextmanager
-def written(what: str) -> Generator[None]:
-    """After a write that is done: what fails then does not say that nothing was changed.
-
-    Args:
-        what: what is done, as a sentence begins.
-
-    Raises:
-        AnswerLostError: something failed.
-        TaskMovedError: the task is another's.
-    """
-    try:
-        yield
-    except (AnswerLostError, TaskMovedError):
-        raise
-    except BoardError as exc:
-        raise AnswerLostError(f"{what}, and what became of it is not known: {exc}") from exc
-
-
-@contextmanager
-def still_lost(lost: AnswerLostError) -> Generator[None]:
-    """After a write whose answer was lost, to look and write again: what fails leaves it lost.
-
-    Raises:
-        AnswerLostError: something failed.
-    """
-    try:
-        yield
-    except AnswerLostError:
-        raise
-    except BoardError as exc:
-        raise lost from exc

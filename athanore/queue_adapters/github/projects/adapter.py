@@ -28,10 +28,10 @@ from athanore.queue_adapters.github.projects.project import Item, Project
 from athanore.queue_adapters.github.projects.queues import ProjectQueues
 from athanore.queue_adapters.github.repository import Repository
 from athanore.queue_adapters.github.texts import TEXTS
+from athanore.queue_adapters.lost_answers import still_lost
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError
 from athanore.queue_adapters.tracker.checks import check_comment, check_name
 from athanore.queue_adapters.tracker.label_board import CLOSED, missing
-from athanore.queue_adapters.tracker.looking import still_lost
 from athanore.queue_adapters.tracker.picture import Picture
 
 logger = logging.getLogger(__name__)
