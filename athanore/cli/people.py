@@ -80,13 +80,12 @@ def approve(
 
     ids = [q.task_id for q in _open(app) if q.is_approval] if all_ else tasks
     for task_id in ids:
-        _approve(task_id, app=app)
+        (_approve_one if all_ else _approve)(task_id, app=app)
     if not ids:
         say("No task waits for an approval.")
 
 
-@typed_task
-def _approve(task: str, /, *, app: str | None) -> None:
+def _approve_one(task: str, /, *, app: str | None) -> None:
     async def action(client: PrefectRunStore, found: App) -> str:
         from athanore.services.people import approvals
 
@@ -95,6 +94,9 @@ def _approve(task: str, /, *, app: str | None) -> None:
     done = order(app, f"/tasks/{in_path(task)}/approve", {"by": user()})
     task_id = with_app(app, action) if done is None else str(done["task_id"])
     say(f"Approved: {task_id}.")
+
+
+_approve = typed_task(_approve_one)
 
 
 @typed_task

@@ -20,7 +20,7 @@ from athanore.errors import DispatchError, RouteError
 from athanore.routing.route_rules import check_beside, check_filters
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
-from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define, sign
+from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define_anew, sign
 from athanore.runtime.routes.prompt_template import PromptTemplate
 from athanore.runtime.routes.route_registry import KnownRoute, deployments_of
 
@@ -39,7 +39,7 @@ def make_route(
     """
     definition = RouteDefinition(source=source, options=options)
     definition.signature = sign(app.dispatcher, name, queue_name, definition)
-    route = define(app.dispatcher, name, queue_name, definition)
+    route = define_anew(app.dispatcher, name, queue_name, definition)
     if route is None:
         raise RouteError(f"The code has no route {name!r} any more.")
     try:

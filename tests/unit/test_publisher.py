@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Completed, Failed, Pending, Running
+from prefect.states import Cancelled, Completed, Failed, Pending, Running
 
 from athanore import AgentDispatcher, DirectoryWorkspace, GitHubForge, GitWorkspace, MemoryAdapter
 from athanore.errors import DispatchError, RouteError, TaskBusyError
 from athanore.routing.routes import Route
 from athanore.runs.port import RunStore
+from athanore.runs.states import StateName
 from athanore.runtime.apps import App
-from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define
+from athanore.runtime.routes.definitions import RouteDefinition, RouteOptions, define_anew
 from athanore.runtime.routes.route_registry import KnownRoute, Routes
 from athanore.services.pull_requests import publishing, reactions
 from athanore.worker.duties import pull_watch
@@ -75,6 +76,7 @@ class Site:
         run = await self.app.dispatching.dispatch(self.prefect, found, task)
         for state in (Pending(), Running(), *ends):
             await self.prefect.impose(run.id, state)
+        await self.prefect.add_labels(run.id, {"athanore.start": 1})
         return run
 
     async def publish(self) -> str:
@@ -91,6 +93,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 async def test_the_route_that_worked_on_a_task_publishes_it(site: Site) -> None:
     await site.worked("api", Failed())
+    assert await site.publish() == "api"
+
+
+async def test_a_run_that_never_had_an_agent_does_not_say_whose_the_work_is(site: Site) -> None:
+    await site.worked("api", Failed())
+    never = await site.worked("website", Cancelled(message="by me"))
+    await site.prefect.add_labels(never.id, {"athanore.start": 0})
+    await site.worked("website", Cancelled(name=StateName.REJECTED))
     assert await site.publish() == "api"
 
 
@@ -137,7 +147,7 @@ def made(workspace: Any, **options: Any) -> Route:
     """A route that is made over HTTP."""
     app = AgentDispatcher("true", queue_backend=MemoryAdapter(QUEUES), workspace=workspace)
     said = RouteOptions.model_validate({"prompt": "Work on {{ task.id }}", **options})
-    route = define(app, "Todo", "Todo", RouteDefinition(source="api", options=said))
+    route = define_anew(app, "Todo", "Todo", RouteDefinition(source="api", options=said))
     assert route is not None
     return route
 
@@ -178,7 +188,7 @@ def test_a_folder_of_its_own_is_refused_to_a_route_that_publishes(
     said = RouteOptions.model_validate({"cwd": str(tmp_path)})
     source: Literal["code"] = "code"
     with pytest.raises(RouteError, match="publish='branch' needs a workspace with git"):
-        define(app, "Todo", "Todo", RouteDefinition(source=source, options=said))
+        define_anew(app, "Todo", "Todo", RouteDefinition(source=source, options=said))
 
 
 async def test_pull_requests_of_a_route_made_over_http_are_looked_at(

@@ -49,3 +49,11 @@ def test_a_command_is_given_the_id_and_says_so(capsys: pytest.CaptureFixture[str
     assert "Task '9d676e' (Fix the crash)." in capsys.readouterr().err
     with pytest.raises(TaskNotFoundError):
         command("nothing")
+
+
+def test_a_number_is_no_beginning_of_another() -> None:
+    assert meant("4", {"41": "Fix crash", "5": "Add dark mode"}) is None
+    assert meant("4", {"12": "Fix error 404"}) is None
+    assert meant("404", {"ab-1": "Fix error 404"}) == "ab-1"
+    assert meant("4a", {"4a1b-2": "Fix crash"}) == "4a1b-2"
+    assert meant("41", {"41a0-7": "Fix crash"}) == "41a0-7"

@@ -53,13 +53,22 @@ def meant(typed: str, tasks: Mapping[str, str]) -> str | None:
     wanted = typed.strip().casefold()
     if typed in tasks or not wanted:
         return None
-    by_id = [task_id for task_id in tasks if task_id.casefold().startswith(wanted)]
-    found = by_id or [i for i, name in tasks.items() if wanted in name.casefold()]
+    by_id = [task_id for task_id in tasks if _begins(task_id, wanted)]
+    # Where ids are numbers, a number is one, and no part of a title.
+    is_id = wanted.isdecimal() and any(map(str.isdecimal, tasks))
+    by_name = [] if is_id else [i for i, name in tasks.items() if wanted in name.casefold()]
+    found = by_id or by_name
     if len(found) > 1:
         shown = ", ".join(f"{i!r} ({tasks[i]})" for i in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ConfigurationError(f"{typed!r} may be several tasks: {shown}{more}. Name one by id.")
     return found[0] if found else None
+
+
+def _begins(task_id: str, wanted: str) -> bool:
+    """Whether an id begins so. A number is no beginning of another: who types 4 means no 41."""
+    numbers = task_id.isdecimal() and wanted.isdecimal()
+    return not numbers and task_id.casefold().startswith(wanted)
 
 
 def _open_tasks(app: str | None, exc: NotFoundError) -> Mapping[str, str]:

@@ -153,13 +153,27 @@ def define(
     """Make the route that a definition describes; None for changes of a route that is no more.
 
     Raises:
-        RouteError: an option is wrong or lacks another one that it needs, the route has nothing to
-            say or to start, or a budget that cannot bind its agent.
+        RouteError: an option is wrong, the route has nothing to say or to start, or a budget that
+            cannot bind its agent.
     """
     route = _defined(dispatcher, name, queue_name, definition)
     if route is not None:
-        route.check_together()
         dispatcher.check_budgets(route)
+    return route
+
+
+def define_anew(
+    dispatcher: AgentDispatcher, name: str, queue_name: str, definition: RouteDefinition
+) -> Route | None:
+    """Make the route that a request describes; see `define`.
+
+    Raises:
+        RouteError: as `define`, or an option lacks another one that it needs. Of a definition that
+            is kept that is only told: an earlier version took it.
+    """
+    route = define(dispatcher, name, queue_name, definition)
+    if route is not None:
+        route.check_together()
     return route
 
 

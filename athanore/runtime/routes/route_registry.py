@@ -172,7 +172,17 @@ class Registry:
                 continue
             if known is not None:
                 routes[name] = known
+                self._tell_what_is_amiss(known.route)
         return routes
+
+    def _tell_what_is_amiss(self, route: Route) -> None:
+        try:
+            route.check_together()
+        except RouteError as exc:
+            text = f"{exc} Its definition in Prefect says so; change it, or the code."
+            if text not in self._told:
+                logger.error("%s", text, extra={"action": "route_definition_unfit"})
+                self._told.add(text)
 
 
 def called(routes: Routes, name: str) -> KnownRoute | None:

@@ -21,7 +21,8 @@ from athanore.runs import store
 from athanore.runs.kept import pulls
 from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.port import RunStore
-from athanore.runs.states import NOBODYS_WISH
+from athanore.runs.records.record import record_of
+from athanore.runs.states import NOBODYS_WISH, StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import Routes, called, ranked_routes
 from athanore.services import tasks
@@ -174,6 +175,9 @@ def _publisher(routes: Routes, task: Task, ended: Sequence[FlowRun]) -> Route:
         DispatchError: there is none, or several may be meant.
     """
     for run in ended:
+        record = record_of(run)
+        if not record.starts or (run.state_name == StateName.REJECTED and not record.outcome_start):
+            continue  # no agent has worked
         known = called(routes, store.route_name(run))
         if known is not None and known.route.publish is not None:
             return known.route
