@@ -101,7 +101,7 @@ class TaskFolders(ABC):
         return record, ()
 
     async def made_ready(self, place: Place, record: Record) -> Record:
-        """The record of a folder that was made ready just now, and that no agent has had yet."""
+        """The record of a folder that is ready, and that was fresh until now; see `Record`."""
         return record
 
     async def begun(self, place: Place, record: Record) -> Record:
@@ -159,12 +159,11 @@ class TaskFolders(ABC):
                 await self._make_up_for(place, record, request)
             record = self.named(replace(record, task_name=request.task.name), request.task)
             record, notes = await self.arrive(place, record, request)
-            is_new = not is_there(place.folder)
             record = await self.make(place, record, request)
             place.write(record)
             preparation = Preparation(self._setup, self._setup_timeout)
             prepared = await preparation.done(place.folder, record.prepared, request)
-            if is_new:
+            if record.is_fresh:
                 record = await self.made_ready(place, record)
             place.write(replace(record, prepared=prepared))
             newest = await self.newest_base(place, record, request) if request.renew_base else ""
@@ -176,6 +175,7 @@ class TaskFolders(ABC):
                 opened_at=_now().isoformat(),
                 closed_at="",
                 outcome="",
+                is_fresh=False,
             )
             record = await self.begun(place, record)
             place.write(record)

@@ -71,6 +71,8 @@ class Record:
         is_unshared: something may be here that was not shared.
         tell: what a person has to be told of it still.
         lfs: which objects of Git LFS `setup` has fetched, as a digest; "" for none.
+        is_fresh: no agent has had the folder since it was made, and LFS has nothing there but what
+            `setup` fetches.
     """
 
     task_id: str
@@ -86,6 +88,7 @@ class Record:
     is_unshared: bool = False
     tell: str = ""
     lfs: str = ""
+    is_fresh: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from athanore import AgentOutcome, AgentResult, GitWorkspace, Task
+from athanore.errors import WorkspaceError
 from athanore.workspaces.base import WorkspaceRequest
-from tests.repositories import Repository, commit
+from tests.repositories import Repository, commit, git
 
 CONTENT = "a large picture\n" * 1000
 
@@ -35,22 +36,49 @@ def pulled(folder: Path) -> None:
     (folder / "picture.bin").write_text(CONTENT)
 
 
+def away(folder: Path) -> None:
+    """What `git lfs pull` does without a network."""
+    raise ConnectionError
+
+
 class Site:
     """A repository with a file of LFS, which `setup` fetches."""
 
     def __init__(self, folder: Path) -> None:
-        repository = Repository(folder / "toy.git")
-        repository.add("picture.bin", pointer(CONTENT))
-        root = folder / "root"
+        self._folder = folder
+        self._repository = Repository(folder / "toy.git")
+        self._repository.add("picture.bin", pointer(CONTENT))
+        self._share: Path | None = None
+        self.on("root")
+
+    def on(self, host: str) -> None:
+        """Go on with another root, which is another host."""
         self.provider = GitWorkspace(
-            repository.path, root=root, setup="git lfs pull", keep=timedelta(0)
+            self._repository.path,
+            root=self._folder / host,
+            setup="git lfs pull",
+            keep=timedelta(0),
+            share=self._share,
         )
 
-    async def attempt(self, work: Callable[[Path], object] = lambda folder: None) -> Sequence[str]:
+    def shares(self) -> None:
+        """Hosts share their work from now on."""
+        self._share = self._folder / "share.git"
+        self._share.mkdir()
+        git(self._share, "init", "-q", "--bare")
+
+    async def attempt(
+        self,
+        work: Callable[[Path], object] = lambda folder: None,
+        setup: Callable[[Path], object] = pulled,
+    ) -> Sequence[str]:
         """What is said at the end of an attempt that does some work."""
 
         async def run(words: Sequence[str], folder: Path, timeout: timedelta) -> AgentResult:
-            pulled(folder)
+            try:
+                setup(folder)
+            except ConnectionError:
+                return AgentResult(AgentOutcome.FAILED, "no network", retryable=False)
             return AgentResult(AgentOutcome.SUCCEEDED)
 
         task = Task("1", "Fix it", "Todo")
@@ -107,3 +135,61 @@ async def test_objects_without_setup_are_nobodys_fetch(site: Site, tmp_path: Pat
     assert "picture.bin" in note
     (note,) = await site.attempt()
     assert "picture.bin" in note
+
+
+async def test_what_setup_fetches_at_its_second_try_keeps_no_folder(site: Site) -> None:
+    with pytest.raises(WorkspaceError, match="setup failed"):
+        await site.attempt(setup=away)
+    assert await site.attempt() == []
+    assert await site.attempt(lambda folder: commit(folder, "a.txt", "a")) == []
+    assert await site.kept() == ""
+
+
+def brings(folder: Path) -> None:
+    """An agent takes over a file of LFS from elsewhere, and LFS has it nowhere."""
+    commit(folder, "new.bin", pointer("new"))
+    (folder / "new.bin").write_text("new")
+
+
+async def test_a_file_that_lfs_does_not_have_is_in_its_folder_alone(site: Site) -> None:
+    (note,) = await site.attempt(brings)
+    assert "Not committed" in note and "new.bin" in note and "picture.bin" not in note
+    assert await site.kept() == "not committed: new.bin"
+
+
+def pulled_and_looked(folder: Path) -> None:
+    """What `git lfs pull` does whose `git status` gives LFS what is in the files, too."""
+    pulled(folder)
+    if (folder / "new.bin").exists():
+        stored(folder, (folder / "new.bin").read_text())
+
+
+@pytest.mark.parametrize("setup", [pulled, pulled_and_looked])
+async def test_what_an_agent_has_given_to_lfs_goes_from_host_to_host(
+    site: Site, setup: Callable[[Path], object]
+) -> None:
+    def adds(folder: Path) -> None:
+        stored(folder, "new")
+        brings(folder)
+
+    def has_it(folder: Path) -> None:
+        assert (folder / "new.bin").read_text() == "new"
+
+    site.shares()
+    site.on("first")
+    await site.attempt(adds, setup)
+    for host in ("second", "third"):
+        site.on(host)
+        (note,) = await site.attempt(has_it, setup)
+        assert "new.bin" in note
+        assert "new.bin" in await site.kept()
+
+
+async def test_a_draft_that_goes_to_another_host_has_setup_fetch_there_as_here(site: Site) -> None:
+    site.shares()
+    site.on("first")
+    await site.attempt(lambda folder: (folder / "draft.txt").write_text("draft"))
+    site.on("second")
+    (note,) = await site.attempt()
+    assert "draft.txt" in note and "picture.bin" not in note
+    assert await site.kept() == "not committed: draft.txt"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ _LARGEST = 1024  # bytes of a pointer
 
 def store(folder: Path) -> str:
     """Which objects of LFS a folder has, as a digest; "" where it has none."""
-    objects = folder / ".git" / "lfs" / "objects"
+    objects = _objects(folder)
     if objects.parent.is_symlink() or objects.is_symlink():
         return ""
     names = sorted(path.name for path in objects.rglob("*") if not path.is_dir())
@@ -32,20 +33,31 @@ def store(folder: Path) -> str:
 
 
 async def fetched(git: Git, git_dir: Path, folder: Path, blobs: Mapping[str, str]) -> set[str]:
-    """Those of a folder's files that are what their pointers stand for.
+    """Those of a folder's files that are what their pointers stand for, and in its store.
+
+    What was brought from another host is a file there, and LFS may have it nowhere.
 
     Args:
         git_dir: the repository that has the blobs.
         blobs: files of the folder's HEAD, each with its blob.
     """
-    pointers = await _pointers(git, git_dir, set(blobs.values()))
-    wanted = {name: pointers[blob] for name, blob in blobs.items() if blob in pointers}
+    found = await pointers(git, git_dir, set(blobs.values()))
+    wanted = {name: found[blob] for name, blob in blobs.items() if blob in found}
     return await asyncio.to_thread(
-        lambda: {name for name, pointer in wanted.items() if _is(folder / name, *pointer)}
+        lambda: {
+            name
+            for name, (digest, size) in wanted.items()
+            if os.path.lexists(_objects(folder) / digest[:2] / digest[2:4] / digest)
+            and _is(folder / name, digest, size)
+        }
     )
 
 
-async def _pointers(git: Git, git_dir: Path, blobs: set[str]) -> dict[str, tuple[str, int]]:
+def _objects(folder: Path) -> Path:
+    return folder / ".git" / "lfs" / "objects"
+
+
+async def pointers(git: Git, git_dir: Path, blobs: set[str]) -> dict[str, tuple[str, int]]:
     """The digest and the size that each of the blobs stands for that is a pointer."""
     sizes = await git("cat-file", "--batch-check", git_dir=git_dir, stdin=_lines(blobs))
     rows = [line.split(" ") for line in sizes.splitlines()]

@@ -138,18 +138,26 @@ class Mirror:
             async with held(self._lock, _WAIT):
                 await self._init(git)
 
-    async def restore(self, git: Git, ref: str, folder: Path) -> None:
+    async def restore(self, git: Git, ref: str, folder: Path) -> bool:
         """Have a new clone's files be those of a commit, without committing them.
 
         Args:
             ref: where the mirror has the commit, which it has no more then; it may have none.
+
+        Returns:
+            True if a file of LFS is among those that differ: then it is work of an agent, and any
+            git in the folder may put it where `setup` puts what it fetches.
         """
         if not (kept := await self.commit(git, ref)):
-            return
+            return False
         own, env = folder / ".git", {"GIT_WORK_TREE": str(folder)}
+        listed = await git("diff-tree", "-r", "--no-renames", "HEAD", kept, git_dir=own)
+        blobs = {line.split(" ")[2] for line in listed.splitlines()}
+        has_lfs = bool(await lfs.pointers(git, own, blobs - {"0" * 40, "0" * 64}))
         await git("read-tree", "-u", "--reset", kept, git_dir=own, cwd=folder, env=env)
         await git("read-tree", "HEAD", git_dir=own, cwd=folder, env=env)
         await git("update-ref", "-d", ref, git_dir=self.git_dir)
+        return has_lfs
 
     async def _init(self, git: Git) -> None:
         if not self.exists:

@@ -319,12 +319,12 @@ class GitWorkspace(TaskFolders):
                 begin_at = f"{refs}/folder/heads/{branch}"
                 mirror = Mirror(self._home, await source(self._repo, self.forge))
                 await mirror.clone(git, self._base, branch, begin_at, new / "clone")
-                await self._mirror.restore(git, f"{refs}/restore", new / "clone")
+                has_lfs = await self._mirror.restore(git, f"{refs}/restore", new / "clone")
             (new / "clone").rename(place.folder)
         finally:
             with suppress(WorkspaceError):
                 await delete(new)
-        return replace(record, prepared="")
+        return replace(record, prepared="", lfs="", is_fresh=not has_lfs)
 
     @override
     async def made_ready(self, place: Place, record: Record) -> Record:
