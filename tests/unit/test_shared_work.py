@@ -250,3 +250,22 @@ async def test_a_folder_that_its_agent_broke_is_gone_on_with_and_not_a_fault_of_
     with pytest.raises(WorkspaceError):
         await one.provider.close(first, AgentOutcome.FAILED)
     assert (await one.begin()).path == first.path
+
+
+async def test_what_is_in_the_way_of_a_host_for_a_while_is_no_work_that_was_not_shared(
+    site: Site,
+) -> None:
+    one, two = site.host("one"), site.host("two")
+    await one.work("a.txt")
+    stopped = await one.begin()
+    git(stopped.path, "checkout", "-q", "--detach", "main")
+    one.killed(stopped)
+    await two.work("b.txt")
+    (head,) = one.root.glob(f"*/mirror.git/{REFS}/HEAD")
+    (lock := head.with_name("HEAD.lock")).touch()
+    with pytest.raises(WorkspaceError, match="git fetch failed"):
+        await one.begin()
+    lock.unlink()
+    workspace = await one.begin()
+    assert (workspace.path / "b.txt").exists()
+    assert site.beside() == [] and not list(one.root.glob("*/tasks/*/*/*.aside-*"))

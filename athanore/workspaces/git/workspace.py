@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import override
 
-from athanore.errors import BranchNotHereError, PublishError, WorkspaceError
+from athanore.errors import BranchNotHereError, PublishError, SpoiledFolderError, WorkspaceError
 from athanore.forges.base import Forge
 from athanore.models import Task
 from athanore.processes.supervisor import supervise
@@ -245,7 +245,7 @@ class GitWorkspace(TaskFolders):
         there = is_there(place.folder) and not unsound(place.folder)
         try:
             uncommitted = await self._uncommitted(place) if there else ""
-        except WorkspaceError as exc:  # its agent has broken it, which is no matter of this one
+        except SpoiledFolderError as exc:  # by its agent, which is no matter of this one
             uncommitted = f"it cannot be looked at: {exc}"
         async with self._between(place) as between:
             arrival = await between.arrive(record, uncommitted)
