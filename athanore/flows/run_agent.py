@@ -190,8 +190,7 @@ class _Visit:
         # An earlier start that is dead, and did not get to say what becomes of the task; a flow
         # that the engine runs once more; or a finished run that a person has tried again.
         kind, record = self.run.empirical_policy.retry_type, record_of(self.run)
-        died = kind is not None or record.living_start is not None
-        self._came_before = died or record.awaits_the_board
+        self._came_before = bool(kind or record.living_start or record.awaits_the_board)
         if self._came_before:
             self._use(await self._as_it_lies())
         full, _ = await asyncio.gather(
@@ -390,7 +389,8 @@ class _Visit:
         return self._seen
 
     async def _claim(self) -> BoardTask:
-        begun_in = self.route.in_progress_queue if self._came_before else None
+        came_before = self._came_before or self.run_log.has_claimed()
+        begun_in = self.route.in_progress_queue if came_before else None
         now = replace(self.route, in_progress_queue=self._in_progress_now)
         where = (self.client, self.app, now, self.run_log)
         claimed = await claim(*where, self._read, self.log, begun_in=begun_in)
