@@ -20,10 +20,10 @@ from athanore.runs.kept import questions
 from athanore.runs.records.record import Holder
 from athanore.runs.states import StateName
 from athanore.services.people import approvals
+from tests.asking_site import Asking
 from tests.harness import prompt
 from tests.memory_store import no_events
 from tests.rules_site import Site
-from tests.unit.test_questions_table import Asking
 
 __all__ = ["no_events"]
 

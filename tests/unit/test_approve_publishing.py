@@ -27,11 +27,11 @@ from athanore.runtime.leases.local_runs import RunControl
 from athanore.services import runs
 from athanore.services.people import approvals
 from athanore.workspaces.base import WorkspaceRequest
+from tests.asking_site import Asking
 from tests.memory_store import no_events
 from tests.repositories import Repository, commit, git
 from tests.rules_site import LOG
 from tests.unit.test_approvals import access
-from tests.unit.test_questions_table import Asking
 
 __all__ = ["no_events"]
 

@@ -16,11 +16,11 @@ from athanore.queue_adapters.github.issues import comment as github_comment
 from athanore.runs.kept.questions import Fate
 from athanore.services.people import approvals, comment_answers
 from athanore.services.people import questions as use_cases
+from tests.asking_site import Asking
 from tests.harness import prompt
 from tests.memory_store import no_events
 from tests.rules_site import Board
 from tests.unit.test_approvals import gated
-from tests.unit.test_questions_table import Asking
 
 __all__ = ["no_events"]
 

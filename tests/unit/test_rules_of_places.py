@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
+from prefect.types import DateTime
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
 from athanore.errors import (
@@ -144,12 +145,13 @@ async def test_an_attempt_that_failed_is_tried_again_by_the_engines_repetition()
     log = site.log(run)
     await log.ended(EXIT_1)
     conclusion = Conclusion(site.app, site.route, log, site.task_id, LOG)
+    log.run.empirical_policy.retry_type = "in_process"
+    await site.client.set_policy(run.id, log.run.empirical_policy)
     for _ in range(2):
-        log.run.empirical_policy.retry_type = "in_process"
-        await site.client.set_policy(run.id, log.run.empirical_policy)
         state = await conclusion.repeat(EXIT_1)
         assert (state.name, site.place) == (PrefectState.AWAITING_RETRY, "Todo")
     assert len(site.comments) == 1
+    state = await conclusion.repeat(EXIT_1)
     after = await site.put(await site.client.read_run(run.id), state, Pending(), Running())
     assert site.log(after).recorded() is None, "the next start has an agent"
 
@@ -318,5 +320,5 @@ async def test_a_day_counts_what_ended_by_prefects_clock() -> None:
     log = site.log(run)
     await log.spent({"cost_usd": 0.5, "at": behind.isoformat()})
     await site.put(run, Completed())
-    site.client.runs[run.id].end_time = behind
+    site.client.runs[run.id].end_time = DateTime.fromtimestamp(behind.timestamp(), UTC)
     assert await spent() == 0.5

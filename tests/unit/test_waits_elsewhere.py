@@ -10,8 +10,8 @@ from athanore.runs.kept.questions import Listed
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.services.people import questions as use_cases
+from tests.asking_site import Access, Asking
 from tests.memory_store import no_events
-from tests.unit.test_questions_table import Access, Asking
 
 __all__ = ["no_events"]
 
