@@ -150,7 +150,6 @@ class _Visit:
         self.task_id = task_id
         self.log = get_run_logger()
         self._last_event = 0
-        self._came_before = False
         self._in_progress_now = route.in_progress_queue
         self._seen: BoardTask | None = None
         self.token = tokens.new_token(run.id)
@@ -211,7 +210,8 @@ class _Visit:
             return await self._later(full, timedelta(seconds=random.uniform(1, 3)))
         if lease is not None and self.handle.reason is None:
             await self.handle.unless_stopped(lease.held())
-        if self.handle.reason is StopReason.CANCELLED:
+        may_have_it = kept_result is not None or self.run_log.has_claimed()
+        if self.handle.reason is StopReason.CANCELLED and not may_have_it:
             await self.run_log.leave()
             return Cancelled(message=self.handle.message)  # the poll puts the task aside
         if self.handle.reason is not None:
@@ -394,7 +394,7 @@ class _Visit:
         now = replace(self.route, in_progress_queue=self._in_progress_now)
         where = (self.client, self.app, now, self.run_log)
         claimed = await claim(*where, self._read, self.log, begun_in=begun_in)
-        if now != self.route:
+        if now != self.route or self.run_log.has_claimed():
             self._use(now)
-            await self.run_log.claimed_into(RouteRecord.of(now).dump())
+            await self.run_log.took_over(RouteRecord.of(now).dump())
         return claimed

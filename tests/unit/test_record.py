@@ -351,6 +351,28 @@ async def test_a_start_that_may_have_claimed_its_task_is_remembered_while_others
     assert not (await life.starts()).has_claimed()
 
 
+async def test_a_task_that_was_taken_over_is_taken_from_its_queue_by_a_later_start() -> None:
+    """A person may have moved it meanwhile."""
+    life = Life()
+    await life.starts()  # its worker dies
+    log = await life.starts()
+    await log.took_over("")
+    assert log.has_claimed(), "by this start itself"
+    await log.give_back()
+    assert not life.record.awaits_the_board
+    assert not (await life.starts()).has_claimed()
+
+
+async def test_a_closed_run_is_open_again_when_a_person_has_it_tried_again() -> None:
+    """Also one whose last start has never noted that it let go."""
+    life = Life()
+    await life.starts()
+    await life.look().close()
+    assert life.record.is_closed and life.record.living_start
+    log = await life.starts()
+    assert log.has_claimed() and not life.record.is_closed
+
+
 @pytest.mark.parametrize("value", ["x", True, 2.5])
 def test_a_label_of_another_type_is_no_value(value: Any) -> None:
     labels = {"athanore.start": value}

@@ -114,6 +114,17 @@ async def test_what_is_due_is_done_in_a_queue_that_no_route_uses_any_more(
     assert site.place == place
 
 
+async def test_a_dead_letter_is_made_where_board_and_code_have_renamed_the_queue() -> None:
+    site = Site()
+    run = await site.put(await site.at_work(), Failed(message="exit code 1"))
+    await site.log(run).leave()
+    renamed(site)
+    site.board.move_task(site.task_id, DOING)
+    site.app.margins = replace(site.app.margins, recovering=timedelta(0))
+    await site.sweep()
+    assert site.place == "Failed"
+
+
 # -- claiming --------------------------------------------------------------------------------------
 
 
@@ -154,6 +165,26 @@ async def test_an_attempt_that_failed_is_tried_again_by_the_engines_repetition()
     state = await conclusion.repeat(EXIT_1)
     after = await site.put(await site.client.read_run(run.id), state, Pending(), Running())
     assert site.log(after).recorded() is None, "the next start has an agent"
+
+
+async def test_a_repeated_success_of_which_the_board_is_not_told_is_told_later() -> None:
+    site = Site()
+    site.app.margins = replace(site.app.margins, board_access=timedelta(0))
+    run = await site.at_work()
+    log, done = site.log(run), AgentResult(AgentOutcome.SUCCEEDED)
+    await log.ended(done)
+    log.run.empirical_policy.retry_type = "in_process"
+    await site.client.set_policy(run.id, log.run.empirical_policy)
+    site.board.refuses_moves = BoardAccessError("may not move")
+    state = await Conclusion(site.app, site.route, log, site.task_id, LOG).repeat(done)
+    assert state.name == StateName.WAITING_FOR_BOARD
+    site.board.refuses_moves = None
+    after = await site.put(await site.client.read_run(run.id), state, Pending(), Running())
+    later = site.log(await site.noted(after))
+    assert later.recorded() is None and later.kept() is not None
+    where = (site.app, site.route, later, site.task_id, LOG)
+    await Conclusion(*where).deliver(done)
+    assert site.place == "Done"
 
 
 # -- waiting for a person --------------------------------------------------------------------------

@@ -119,7 +119,9 @@ async def bury(
     tail = "" if reason in (opening, why) else reason.removeprefix(f"{why}\n")
     try:
         task = await patient.until_it_answers(lambda: board.task(task_id))
-        if task.queue_name != route.in_progress_queue:
+        # The code may name another queue by now, and the board as well, or not.
+        begun = as_begun(route, run).in_progress_queue
+        if task.queue_name not in (route.in_progress_queue, begun):
             return
         await patient.say(task_id, text, tail=tail, once=once)
         if target is not None and not await _move(app, task, target, log):
@@ -190,4 +192,4 @@ async def _app_and_route(flow_run: FlowRun) -> tuple[App, Route] | None:
             route = await app.routes.find(prefect, parameters)
     except RouteError:
         return None
-    return app, as_begun(route, flow_run)
+    return app, route

@@ -126,8 +126,6 @@ class Conclusion:
 
     async def repeat(self, result: AgentResult) -> State[None]:
         """See to what follows a finished attempt, when the engine runs the flow once more."""
-        if result.succeeded:
-            return await self._succeeded()
         where = (self._app, self._run_log, self._task_id, self._log)
         self._interrupted, self._place = True, TaskPlace(*where, interrupted=True)
         try:

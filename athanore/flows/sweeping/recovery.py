@@ -228,7 +228,7 @@ class Recovery:
         allowed = self._route.retry.max_crashes
         if in_progress and crashes > allowed:
             text = f"Max crashes ({allowed}) exhausted."
-            await hooks.bury(self._app, route, run, text, self._log, opening=text)
+            await hooks.bury(self._app, self._route, run, text, self._log, opening=text)
             await book.close()
             self.notes.append(f"{run.name!r}: {text}")
             return
@@ -258,7 +258,7 @@ class Recovery:
             return
         await self._prefect.impose(run.id, state)
         if state.is_failed():
-            await hooks.bury(self._app, self._as_begun(run), run, result.reason, self._log)
+            await hooks.bury(self._app, self._route, run, result.reason, self._log)
             await RunLog(self._prefect, run, self._route.retry).close()
         self.notes.append(f"{run.name!r}: ended ({result.outcome}), its worker was lost afterwards")
 
@@ -376,7 +376,7 @@ class Recovery:
                 await self.return_crashed(run, task_id)
             case StateType.FAILED:
                 state = run.state or Failed()
-                await hooks.bury_failed(self._app, self._as_begun(run), run, state, self._log)
+                await hooks.bury_failed(self._app, self._route, run, state, self._log)
                 await RunLog(self._prefect, run, self._route.retry).close()
                 self.notes.append(f"{run.name!r}: dead letter made up for")
             case StateType.CANCELLED if record_of(run).may_have_its_task:

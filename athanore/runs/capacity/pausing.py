@@ -70,7 +70,8 @@ async def pause(
         await forget_mark(prefect, app, route)
     elif switches.agents_paused:
         # By a person, or because another task of the route failed in the same way.
-        if is_missing and (mark := (await _marks(prefect, app)).get(route)) is not None:
+        mark = (await _marks(prefect, app)).get(route)
+        if is_missing and mark is not None and not mark.get("is_missing"):
             await _mark(prefect, app, mark | {"is_missing": True, "was_own": True})
         return
     else:

@@ -51,6 +51,7 @@ class RunLog:
         self.is_deleted = False
         self.output: str | None = None
         self.session: Session | None = None
+        self._took_over = False
 
     @property
     def record(self) -> RunRecord:
@@ -90,7 +91,7 @@ class RunLog:
         if repeats or record.living_start is not None:
             # The start before has ended without a word, and may have claimed the task.
             record = replace(record, claim_start=record.starts + 1)
-        elif record.is_closed:
+        if record.is_closed and not repeats:
             # A person has it tried again (`store.is_retried_by_hand`).
             record = replace(record, is_closed=False, claim_start=record.starts + 1)
         start = Start(str(state.id if state else uuid4()), record.starts + 1, identity.process())
@@ -106,9 +107,13 @@ class RunLog:
         """Have no later start taken for the engine's repetition of a flow, as Prefect would."""
         await self._set_policy(retry_type=None)
 
-    async def claimed_into(self, route: str) -> None:
-        """Note the route's queues as they are now; those of an earlier start held until now."""
-        await self._write(replace(self.record, route=route))
+    async def took_over(self, route: str) -> None:
+        """Note that this start has the task of an earlier one, by the route's queues as now.
+
+        A later start takes it from its queue again, unless that is noted anew.
+        """
+        self._took_over = True
+        await self._write(replace(self.record, route=route, claim_start=0))
 
     async def give_back(self, *, crash: bool = False, held: str = "") -> None:
         """Do not count this start as an attempt of the agent; safe to repeat.
@@ -213,7 +218,7 @@ class RunLog:
     def has_claimed(self) -> bool:
         """Tell whether an earlier start of this attempt may have claimed the task."""
         record = self.record
-        return record.claim_start == record.starts
+        return self._took_over or record.claim_start == record.starts
 
     async def close(self) -> None:
         """Note that nothing is due to the board any more."""
