@@ -96,7 +96,9 @@ def _approve_one(task: str, /, *, app: str | None) -> None:
     say(f"Approved: {task_id}.")
 
 
-_approve = typed_task(_approve_one)
+@typed_task
+def _approve(task: str, /, *, app: str | None) -> None:
+    _approve_one(task, app=app)
 
 
 @typed_task
