@@ -70,6 +70,13 @@ class Recovery:
         """The route as it was for a run's last start; `place` is where the task is, if known."""
         return self._route if place == self._route.in_progress_queue else as_begun(self._route, run)
 
+    async def _place_of(self, task_id: str) -> str | None:
+        """The queue of a task on the board; None if the task is gone."""
+        try:
+            return (await self._app.board.task(task_id)).queue_name
+        except NotFoundError:
+            return None
+
     def tell(self) -> None:
         """Log what was done since the last time."""
         if self.notes:
@@ -190,11 +197,8 @@ class Recovery:
     async def _cancelled(self, run: FlowRun, task_id: str) -> State[None]:
         """See to the task of a run that a person has cancelled."""
         book = RunLog(self._prefect, run, self._route.retry)
-        try:
-            place = (await self._app.board.task(task_id)).queue_name
-        except NotFoundError:
-            place = None
-        where = (self._app, self._as_begun(run, place), book, task_id, self._log)
+        route = self._as_begun(run, await self._place_of(task_id))
+        where = (self._app, route, book, task_id, self._log)
         conclusion = Conclusion(*where, interrupted=True)
         message = (run.state.message if run.state else None) or ""
         return await conclusion.stopped(StopReason.CANCELLED, message)
@@ -207,11 +211,7 @@ class Recovery:
         """
         if not await starts.is_over(self._prefect, self._app, run):
             return
-        record = record_of(run)
-        try:
-            place = (await self._app.board.task(task_id)).queue_name
-        except NotFoundError:
-            place = None
+        record, place = record_of(run), await self._place_of(task_id)
         route = self._as_begun(run, place)
         book = RunLog(self._prefect, run, route.retry)
         conclusion = Conclusion(self._app, route, book, task_id, self._log, interrupted=True)
@@ -283,10 +283,7 @@ class Recovery:
         if (queue and self.has_put(run, queue)) or not await self._has_claimed(run):
             return
         # The board first, then the run: what a run did to its task itself it has noted before.
-        try:
-            queue = (await self._app.board.task(task_id)).queue_name
-        except NotFoundError:
-            queue = None
+        queue = await self._place_of(task_id)
         now = await self._now(run)
         if now is None or (queue and self.has_put(now, queue)):
             return

@@ -70,8 +70,8 @@ async def pause(
         await forget_mark(prefect, app, route)
     elif switches.agents_paused:
         # By a person, or because another task of the route failed in the same way.
-        mark = (await _marks(prefect, app)).get(route)
-        if is_missing and mark is not None and not mark.get("is_missing"):
+        mark = (await _marks(prefect, app)).get(route) if is_missing else None
+        if mark is not None and not mark.get("is_missing"):
             await _mark(prefect, app, mark | {"is_missing": True, "was_own": True})
         return
     else:
@@ -127,8 +127,7 @@ async def resume_by_itself(
     mark = (await _marks(prefect, app)).get(route)
     if not switches.agents_paused or mark is None or mark.get("is_missing"):
         return False
-    until = _own_pause(mark).until
-    if until is None or until > now + _EARLY:
+    if not _is_over(mark, now):
         return False
     await resume(prefect, app, route, was=was)
     return True
@@ -152,8 +151,7 @@ async def let_found_go_on(
     mark = (await _marks(prefect, app)).get(route)
     if not switches.agents_paused or mark is None or not mark.get("is_missing"):
         return False
-    until = _own_pause(mark).until
-    if mark.get("was_own") and (until is None or until > now + _EARLY):
+    if mark.get("was_own") and not _is_over(mark, now):
         await _mark(prefect, app, mark | {"is_missing": False})
         return False
     await resume(prefect, app, route, was=was)
@@ -235,6 +233,12 @@ async def own_pauses(
 def _own_pause(mark: dict[str, Any]) -> OwnPause:
     until = mark.get("resume_at")
     return OwnPause(mark["reason"], None if until is None else datetime.fromisoformat(until))
+
+
+def _is_over(mark: dict[str, Any], now: datetime) -> bool:
+    """Whether a pause of a route by itself is over; one without an end a person has to end."""
+    until = _own_pause(mark).until
+    return until is not None and until <= now + _EARLY
 
 
 async def _marks(prefect: RunStore, app: str) -> dict[str, dict[str, Any]]:
