@@ -65,7 +65,7 @@ class JiraAdapter:
         self._issue_type = issue_type
         self._assigns = assigns
         self._project = Project(client, key, site, jql, now)
-        self._moves = Moves(self._project, self._place, via, fields)
+        self._moves = Moves(self._project, self._status_of, via, fields)
         self._deliveries = Deliveries(key)
 
     def close(self) -> None:
@@ -153,7 +153,8 @@ class JiraAdapter:
     def move_task(self, task_id: str, target_queue: str) -> None:
         """Take an issue to another status, by a transition of its workflow."""
         self._statuses([target_queue])
-        self._wrote(self._moves.move(self._project.issue(task_id), target_queue))
+        moved = self._moves.move(self._project.issue(task_id), target_queue)
+        self._wrote(self._moves.without_claim(moved))
 
     def add_comment(self, task_id: str, text: str) -> None:
         """Add a comment; the account of the token signs it.
@@ -335,7 +336,10 @@ class JiraAdapter:
         return self._project.picture.cards() if self._project.search.watched else []
 
     def _place(self, issue: Issue) -> str:
-        """The queue of an issue: its status, as the project calls it."""
+        return self._moves.place(issue)
+
+    def _status_of(self, issue: Issue) -> str:
+        """The status of an issue, as the project calls it."""
         for name, ids in self._project.statuses().items():
             if issue.status in ids:
                 return name

@@ -29,12 +29,17 @@ FIELDS: Final = (
 )
 """What a search is asked for: without it Jira Cloud tells ids only."""
 
+CLAIM: Final = "athanore.claim"
+"""The property of an issue that the first of several claims makes, and the others find."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
     """One issue as it was read; `updated_at` is as Jira writes it, and sorts as text.
 
     `status` is the id of a status. `is_open` is whether that is one of the board's watched ones.
+    `claim` is the source and the target queue of a claim whose property is on the issue, if it was
+    asked for.
     """
 
     id: str
@@ -52,6 +57,7 @@ class Issue:
     author: str | None = None
     priority: str | None = None
     created_at: str = ""
+    claim: tuple[str, str] | None = None
 
     def looks_like(self, other: object) -> bool:
         """Tell whether another state of the issue differs in nothing that we write."""
@@ -110,6 +116,7 @@ def parse(row: Json, site: str) -> Issue:
         author=name_of(fields.get("creator")),
         priority=mapping(fields.get("priority")).get("name"),
         created_at=str(fields.get("created") or ""),
+        claim=_claim(mapping(mapping(row.get("properties")).get(CLAIM))),
     )
 
 
@@ -131,6 +138,12 @@ def author_key(row: Json) -> str | None:
     if author.get("accountType", "atlassian") != "atlassian":
         return None
     return author.get("accountId") or author.get("name")
+
+
+def _claim(value: Json) -> tuple[str, str] | None:
+    """The queues of a claim that has not come to its end; claims of earlier versions tell none."""
+    source, target = value.get("from"), value.get("to")
+    return (source, target) if isinstance(source, str) and isinstance(target, str) else None
 
 
 def _blockers(links: Iterable[Json]) -> Iterable[str]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,15 +19,12 @@ from athanore.errors import (
     InvalidTaskError,
     TaskMovedError,
 )
-from athanore.queue_adapters.jira.issues import Issue
+from athanore.queue_adapters.jira.issues import CLAIM, Issue
 from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
 
 logger = logging.getLogger(__name__)
-
-CLAIM: Final = "athanore.claim"
-"""The property of an issue that the first of several claims makes, and the others find."""
 
 LEFT_BEHIND: Final = timedelta(minutes=1)
 """The age of a claim's property whose process did not live to remove it."""
@@ -39,7 +37,7 @@ class Moves:
     """Takes issues from one status to another.
 
     Args:
-        queue_of: the queue of an issue.
+        status_of: the status of an issue, as the project calls it.
         via: the queue on the way to another.
         fields: values that transitions to a queue ask for.
     """
@@ -47,15 +45,36 @@ class Moves:
     def __init__(
         self,
         project: Project,
-        queue_of: Callable[[Issue], str],
+        status_of: Callable[[Issue], str],
         via: Mapping[str, str],
         fields: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._project = project
-        self._queue_of = queue_of
+        self._status_of = status_of
         self._via = via
         self._fields = fields
         self._lock = threading.Lock()
+        self._halfway: set[str] = set()
+
+    def place(self, issue: Issue) -> str:
+        """The queue of an issue: its status; the source, if a claim has left it on its way.
+
+        From there the next claim takes it on. Nobody else would: the queue in between need not be
+        watched, and a route that does watch it is not to have the issue.
+        """
+        here = self._status_of(issue)
+        if issue.claim is not None:
+            source, target = issue.claim
+            if here != source and here in self._way_to(target):
+                return source
+        return here
+
+    def _way_to(self, queue: str) -> set[str]:
+        """The queues that an issue may be in on its way to another."""
+        found: set[str] = set()
+        while (queue := self._via.get(queue, "")) and queue not in found:
+            found.add(queue)
+        return found
 
     def move(self, issue: Issue, queue: str) -> Issue:
         """Take an issue to a queue, by one transition, or by two if `via` says which way.
@@ -69,23 +88,37 @@ class Moves:
         offered = self._offered(issue)
         step = self._find(offered, queue)
         between = self._via.get(queue)
-        if step is None and between is not None and between != self._queue_of(issue):
-            issue = self.move(issue, between)
+        if step is None and between is not None and between != self._status_of(issue):
+            issue = self._gone_to(issue, between)
             try:
                 offered = self._offered(issue)
                 return self._done(issue, self._found(issue, offered, queue), queue)
+            except TaskMovedError:
+                self._halfway.discard(issue.id)  # a person has taken it from there
+                raise
             except (BoardUnavailableError, BoardAccessError) as exc:
                 raise AnswerLostError(
                     f"Task {issue.id!r} is in {between!r}, on its way to {queue!r}: {exc}"
                 ) from exc
         return self._done(issue, self._found(issue, offered, queue), queue)
 
+    def _gone_to(self, issue: Issue, between: str) -> Issue:
+        """Take the first of two steps; a claim that fails from then on is to be found again."""
+        self._halfway.add(issue.id)
+        try:
+            return self.move(issue, between)
+        except AnswerLostError:
+            raise  # it may be there
+        except BoardError:
+            self._halfway.discard(issue.id)
+            raise
+
     @contextmanager
     def alone(self, issue: Issue, queue: str) -> Generator[None]:
         """Keep other claims of an issue away, where the transition itself does not.
 
         A transition that is not global is offered from its own status only: of two, Jira refuses
-        the second one.
+        the second one. The property stays on an issue that is left between two steps: see `place`.
 
         Raises:
             TaskMovedError: another process has claimed the issue.
@@ -95,18 +128,31 @@ class Moves:
             step = self._find(self._offered(issue), queue)
             guards = step is None or step.get("isGlobal") is not False
             if guards:
-                self._take(issue)
+                self._take(issue, queue)
             try:
                 yield
-            finally:
-                if guards:
+            except BaseException:
+                is_between = self.place(issue) != self._status_of(issue)
+                if guards and not is_between and issue.id not in self._halfway:
                     self._give_back(issue)
+                raise
+            if guards or issue.claim is not None:
+                self._give_back(issue)
 
-    def _take(self, issue: Issue) -> None:
+    def without_claim(self, issue: Issue) -> Issue:
+        """Forget that a claim has left an issue on its way: it was moved since."""
+        if issue.claim is not None:
+            self._give_back(issue)
+        return replace(issue, claim=None)
+
+    def _take(self, issue: Issue, queue: str) -> None:
+        if issue.claim is not None and issue.id in self._halfway:
+            return  # the property is our own
         path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
         for wait in (*LOOKS, None):
             if self._is_free(path):
-                value = {"at": datetime.now(UTC).isoformat()}
+                at = datetime.now(UTC).isoformat()
+                value = {"at": at, "from": self.place(issue), "to": queue}
                 try:
                     status, _ = self._project.client.write("PUT", path, value)
                 except AnswerLostError as lost:  # which claims nothing yet
@@ -135,6 +181,7 @@ class Moves:
         return False
 
     def _give_back(self, issue: Issue) -> None:
+        self._halfway.discard(issue.id)
         path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
         try:
             self._project.client.write("DELETE", path)
@@ -151,7 +198,7 @@ class Moves:
         """Raise `TaskMovedError` if somebody else has moved an issue since it was read."""
         now = self._project.issue(issue.id)
         if now.status != issue.status:
-            raise TaskMovedError(issue.id, expected=issue.place, actual=self._queue_of(now))
+            raise TaskMovedError(issue.id, expected=issue.place, actual=self.place(now))
 
     def _offered(self, issue: Issue) -> list[Json]:
         path = f"{self._project.of(issue.id)}/transitions"

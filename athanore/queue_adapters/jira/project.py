@@ -20,7 +20,15 @@ from athanore.models import Comment
 from athanore.queue_adapters.jira import texts
 from athanore.queue_adapters.jira.account import Person
 from athanore.queue_adapters.jira.client import JiraClient
-from athanore.queue_adapters.jira.issues import FIELDS, Issue, author_key, comment, is_id, parse
+from athanore.queue_adapters.jira.issues import (
+    CLAIM,
+    FIELDS,
+    Issue,
+    author_key,
+    comment,
+    is_id,
+    parse,
+)
 from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.lost_answers import still_lost, written
 from athanore.queue_adapters.tracker.answers import Json, MissingError
@@ -81,7 +89,8 @@ class Project:
             BoardAccessError: the account cannot see the project any more.
         """
         with self.about(task_id):
-            row = self.client.get(self.of(task_id), {"fields": ",".join(FIELDS)})
+            asked = {"fields": ",".join(FIELDS), "properties": CLAIM}
+            row = self.client.get(self.of(task_id), asked)
             return self._parsed(row)
 
     def comments(self, issue: Issue) -> list[Comment]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.jira.client import JiraClient
-from athanore.queue_adapters.jira.issues import FIELDS, Issue, parse
+from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Issue, parse
 from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
 
@@ -105,7 +105,8 @@ class Search:
     def _cloud_rows(self, query: Json) -> Iterator[Json]:
         with self._lock:
             own = list(self._written)
-        body = {**query, "maxResults": _PAGE, **({"reconcileIssues": own} if own else {})}
+        body = {**query, "properties": [CLAIM], "maxResults": _PAGE}
+        body |= {"reconcileIssues": own} if own else {}
         for _ in range(_MOST_PAGES):  # a short page, or an empty one, need not be the last
             answer: Json = self._client.ask("api/2/search/jql", body)
             yield from answer.get("issues") or []

@@ -22,6 +22,11 @@ def _issue(call: Call, permission: str | None = None) -> Row:
     return row
 
 
+def _with_properties(call: Call, row: Row, asked: list[str]) -> Row:
+    known, key = call.state.properties, row["key"]
+    return row | {"properties": {name: known[key, name] for name in asked if (key, name) in known}}
+
+
 def server_info(call: Call) -> Answer:
     row: Row = {"baseUrl": call.state.site, "version": "1001.0.0", "serverTitle": "Jira"}
     return row | {"deploymentType": call.state.deployment}, 200, {}
@@ -97,7 +102,9 @@ def search_cloud(call: Call) -> Answer:
         raise not_found()
     rows = _found(call, str(call.fields["jql"]))
     size, start = int(call.fields["maxResults"]), int(call.fields.get("nextPageToken") or 0)
-    answer: Row = {"issues": rows[start : start + size], "isLast": start + size >= len(rows)}
+    asked = cast("list[str]", call.fields.get("properties") or [])
+    page = [_with_properties(call, row, asked) for row in rows[start : start + size]]
+    answer: Row = {"issues": page, "isLast": start + size >= len(rows)}
     if start + size < len(rows):
         answer["nextPageToken"] = str(start + size)
     return answer, 200, {}
@@ -134,7 +141,7 @@ def create_issue(call: Call) -> Answer:
 
 
 def get_issue(call: Call) -> Answer:
-    return _issue(call), 200, {}
+    return _with_properties(call, _issue(call), call.query("properties", "").split(",")), 200, {}
 
 
 def update_issue(call: Call) -> Answer:
