@@ -122,12 +122,29 @@ _HOMES: Final = {
     "Workspace": "athanore.workspaces",
 }
 
+_IMPORTING: Final = "importlib._bootstrap"
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    try:
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    except KeyboardInterrupt:  # Ctrl-C in the first second of a script, which has begun nothing
+        if _imported_by_script():
+            raise SystemExit(130) from None
+        raise
     return value
+
+
+def _imported_by_script() -> bool:
+    from inspect import currentframe
+
+    frame = currentframe()
+    while frame is not None and frame.f_globals.get("__name__") in (__name__, _IMPORTING):
+        frame = frame.f_back
+    module = frame.f_globals if frame is not None else {}
+    return module.get("__name__") == "__main__" and "__file__" in module
 
 
 def __dir__() -> list[str]:

@@ -43,7 +43,8 @@ def code_file(reference: str) -> Path:
 def tell_mistakes_in_one_line() -> None:
     """Have a mistake that ends this script told as commands tell it, with exit code 2.
 
-    The script makes its dispatcher before it calls `run()`, which tells mistakes so.
+    The script makes its dispatcher before it calls `run()`, which tells mistakes so. Ctrl-C before
+    the app is up ends it with 130, and without a word.
     """
     module = _module_of_caller()
     is_script = module.get("__name__") == "__main__" and "__file__" in module
@@ -52,6 +53,8 @@ def tell_mistakes_in_one_line() -> None:
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        raise SystemExit(130)
     if not isinstance(error, ConfigurationError):
         sys.__excepthook__(kind, error, trace)
         return
