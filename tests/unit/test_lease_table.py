@@ -86,7 +86,7 @@ class World:
         if self.taken_over is not None or not self.prefect or self.now < self._looks_at:
             return
         self._looks_at = self.now + min(15, self.lost_after / 8)
-        self.liveness.observe({KEY: self.beat})
+        self.liveness.observe(KEY[0], {KEY[1]: self.beat})
         if self.liveness.is_lost(KEY):
             self.taken_over = self.now
 

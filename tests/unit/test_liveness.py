@@ -9,7 +9,7 @@ import pytest
 
 from athanore.runtime.leases.liveness import Liveness
 
-W = ("pool", "AthanoreWorker 3f2c")
+POOL, NAME = W = "pool", "AthanoreWorker 3f2c"
 BEAT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +33,7 @@ def watched(clock: Clock, *steps: tuple[float, datetime | None]) -> Liveness:
     watch = Liveness(timedelta(seconds=100), monotonic=clock.monotonic)
     for pause, beat in steps:
         clock.now += pause
-        watch.observe({} if beat is None else {W: beat})
+        watch.observe(POOL, {} if beat is None else {NAME: beat})
     return watch
 
 
@@ -60,19 +60,19 @@ def test_one_that_was_never_seen_gets_its_time(clock: Clock) -> None:
     assert not watch.is_lost(W)
     for _ in range(2):
         clock.now += 50
-        watch.observe({})
+        watch.observe(POOL, {})
     assert watch.is_lost(W)
 
 
 def test_one_that_is_seen_for_the_first_time_begins_with_no_silence(clock: Clock) -> None:
     """Nobody looks while no run is on another host; the worker that has one then may be new."""
     watch = Liveness(timedelta(seconds=50), monotonic=clock.monotonic)
-    watch.observe({})
+    watch.observe(POOL, {})
     clock.now += 3600
-    watch.observe({W: BEAT})
+    watch.observe(POOL, {NAME: BEAT})
     assert not watch.is_lost(W)
     clock.now += 49
-    watch.observe({W: BEAT})
+    watch.observe(POOL, {NAME: BEAT})
     assert not watch.is_lost(W)
 
 
@@ -84,5 +84,22 @@ def test_a_step_of_the_wall_clock_changes_nothing(
     for step in (86_400, -86_400):
         monkeypatch.setattr(time, "time", lambda step=step: now + step)
         clock.now += 10
-        watch.observe({W: BEAT})
+        watch.observe(POOL, {NAME: BEAT})
     assert not watch.is_lost(W)
+
+
+def test_a_look_at_another_pool_says_nothing_of_a_worker(clock: Clock) -> None:
+    """The pool of polls is looked at more rarely than that of agent runs."""
+    watch = watched(clock, (0, BEAT))
+    for _ in range(9):
+        clock.now += 10
+        watch.observe("other", {NAME: BEAT})
+    assert not watch.is_lost(W)
+    clock.now += 10
+    watch.observe(POOL, {NAME: BEAT + timedelta(seconds=99)})
+    assert not watch.is_lost(W)
+    for _ in range(2):
+        clock.now += 50
+        watch.observe("other", {})
+        watch.observe(POOL, {NAME: BEAT + timedelta(seconds=99)})
+    assert watch.is_lost(W)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -30,10 +30,6 @@ class LostWorkers:
             for run in active
             if self._is_gone(run, holders[run.id])
         ]
-
-    async def has_lost(self, run: FlowRun) -> bool:
-        """Tell whether a run's worker is lost, by the heartbeats that were looked at last."""
-        return self._is_gone(run, await self._holder(run))
 
     def age_of(self, run: FlowRun) -> timedelta:
         """How long the run has been in its state."""
@@ -82,14 +78,10 @@ class LostWorkers:
             for run, holder in held
             if holder is not None and holder.worker and identity.is_gone(holder.process) is None
         ]
-        pools = {run.work_pool_name for run, _ in far if run.work_pool_name}
-        if not pools:
-            return
-        heartbeats: dict[WorkerKey, datetime | None] = {}
-        for pool in pools:
-            for worker in await self._prefect.workers(pool):
-                heartbeats[pool, worker.name] = worker.last_heartbeat_time
-        self._app.liveness.observe(heartbeats)
+        for pool in {run.work_pool_name for run, _ in far if run.work_pool_name}:
+            workers = await self._prefect.workers(pool)
+            beats = {worker.name: worker.last_heartbeat_time for worker in workers}
+            self._app.liveness.observe(pool, beats)
 
 
 def _heartbeat_key(run: FlowRun, holder: Holder) -> WorkerKey:

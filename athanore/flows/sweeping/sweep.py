@@ -234,18 +234,21 @@ async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
         with suppress(DispatchError):
             since = app.clock.now() - app.margins.pausing
             await pausing.forget_old_mark(prefect, app.name, name, since)
-    workers = LostWorkers(prefect, app)
-    for poll in await store.find_polls(prefect, app.name, None, _BUSY):
-        if not await workers.has_lost(poll):
+    polls = await store.find_polls(prefect, app.name, None, _BUSY)
+    tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
+    query = RunQuery(tags=tags, states=_BUSY)
+    scheduled = await prefect.find(query) if app.dispatcher.schedules else []
+    found = await LostWorkers(prefect, app).find_lost([*polls, *scheduled])
+    lost = {run.id for run, _ in found}
+    for poll in polls:
+        if poll.id not in lost:
             continue
         now = await prefect.read_run(poll.id)
         if now.state is not None and poll.state is not None and now.state.id == poll.state.id:
             crashed = Crashed(message="The worker was lost during this poll.")
             await prefect.propose(poll.id, crashed)
-    tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
-    query = RunQuery(tags=tags, states=_BUSY)
-    for run in await prefect.find(query) if app.dispatcher.schedules else ():
-        if await workers.has_lost(run):
+    for run in scheduled:
+        if run.id in lost:
             await scheduling.let_lost_go_on(prefect, run, app.clock.now())
 
 

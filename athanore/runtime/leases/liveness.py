@@ -36,18 +36,19 @@ class Liveness:
     longest_gap: timedelta = timedelta(seconds=60)
     monotonic: Callable[[], float] = time.monotonic
     _workers: dict[WorkerKey, _Watched] = field(default_factory=dict[tuple[str, str], _Watched])
-    _last_look: float | None = None
+    _last_looks: dict[str, float] = field(default_factory=dict[str, float])
 
-    def observe(self, heartbeats: Mapping[WorkerKey, datetime | None]) -> None:
-        """Note the latest heartbeat of every worker, as Prefect has them now."""
+    def observe(self, pool: str, heartbeats: Mapping[str, datetime | None]) -> None:
+        """Note the latest heartbeat of every worker of a pool, by name, as Prefect has them now."""
         now = self.monotonic()
-        gap = timedelta(seconds=0 if self._last_look is None else now - self._last_look)
+        gap = timedelta(seconds=now - self._last_looks.get(pool, now))
         gap = min(gap, self.longest_gap)
-        self._last_look = now
-        for name in {*heartbeats, *self._workers}:
-            heartbeat, watched = heartbeats.get(name), self._workers.get(name)
+        self._last_looks[pool] = now
+        known = {name for of_pool, name in self._workers if of_pool == pool}
+        for name in {*heartbeats, *known}:
+            heartbeat, watched = heartbeats.get(name), self._workers.get((pool, name))
             if watched is None:  # its silence, if it is one, begins now
-                self._workers[name] = _Watched(heartbeat, seen=heartbeat is not None)
+                self._workers[pool, name] = _Watched(heartbeat, seen=heartbeat is not None)
                 continue
             watched.seen |= heartbeat is not None
             if heartbeat != watched.heartbeat:
