@@ -74,17 +74,32 @@ def board() -> Board:
 
 
 async def test_a_card_that_a_person_adds_has_its_route_polled(board: Board) -> None:
-    board.create_task("Todo", "There before")
+    board.create_task("Done", "There before")
     site = Site(board)
     await site.watch.begin()
     await site.watch.look()
-    assert site.polls == []  # each route is polled when the app starts
+    assert site.polls == []
     board.create_task("Next", "New")
     await site.watch.look()
     assert site.polls == ["Next"]
     assert site.woken == 1
     (run,) = site.client.runs.values()
     assert run.name == names.CHANGE_POLL
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_card_that_came_while_no_worker_watched_is_polled_for(
+    board: Board, away: bool
+) -> None:
+    board.create_task("Todo", "There before")
+    board.is_broken = away
+    site = Site(board)
+    await site.watch.begin()
+    board.is_broken = False
+    await site.watch.look()
+    assert site.polls == ["Todo"]
+    await site.another_watch().begin()
+    assert site.polls == ["Todo"], "nothing has changed since, whichever worker looks"
 
 
 async def test_a_board_that_has_not_changed_is_not_read(board: Board) -> None:
@@ -153,6 +168,7 @@ async def test_a_move_that_nobody_follows_is_polled_for(board: Board) -> None:
 
 async def test_a_person_who_undoes_our_move_is_heard(board: Board) -> None:
     site = Site(board)
+    await site.watch.look()
     task = await site.app.board.create("Todo", "Ours")
     await site.watch.look()
     await site.app.board.move(task.id, "Next")
@@ -169,9 +185,10 @@ async def test_a_claim_of_another_worker_is_no_reason_to_poll(board: Board) -> N
     task = board.create_task("Todo", "Theirs")
     site = Site(board)
     await site.watch.look()
+    assert site.polls == ["Todo"]
     board.move_task(task.id, "In Progress")
     await site.watch.look()
-    assert site.polls == []
+    assert site.polls == ["Todo"]
 
 
 async def test_a_task_that_a_person_takes_from_an_agent_is_seen(board: Board) -> None:

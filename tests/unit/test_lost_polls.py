@@ -37,7 +37,9 @@ class Hosts(Site):
         deployed = await self.client.deployment(
             f"{flow}/{names.deployment_name(self.app.name, name)}"
         )
-        run = await self.client.create(deployed.id, NewRun(name=name, due=datetime.now(UTC), parameters={}))
+        run = await self.client.create(
+            deployed.id, NewRun(name=name, due=datetime.now(UTC), parameters={})
+        )
         await self.put(run, Pending(message=str(FAR)), Running())
         begun = self.client.runs[run.id]
         assert begun.state is not None

@@ -132,7 +132,8 @@ class BoardWatch:
     async def look(self) -> None:
         """See whether the board has changed, and have polled what is due.
 
-        The first look only remembers what there is: each route is polled when a worker starts.
+        The first look has each route polled that has tasks ready: they may have come while no
+        worker watched, and the next poll by the clock may be far away.
         """
         # Before the reading: what changes meanwhile makes another stamp.
         stamp = await self._app.board.change_stamp()
@@ -146,13 +147,17 @@ class BoardWatch:
         tasks = await self._app.board.ready_tasks(list(dict.fromkeys(queues)))
         look = Look(stamp, await self._views(routes, tasks))
         own = self._app.board.own_changes
-        if self._seen is not None:
-            for name, view in look.views.items():
-                before, route = self._seen.views.get(name), routes[name].route
-                if before is not None and is_to_poll(before, view, route, own):
-                    self._due[name] = f"{_digest(stamp)}-{view.digest()}"
-                if before is not None and is_taken(before, view, route, own):
-                    self._taken()
+        for name, view in look.views.items():
+            before, route = None, routes[name].route
+            if self._seen is not None:
+                before = self._seen.views.get(name)
+                is_due = before is not None and is_to_poll(before, view, route, own)
+            else:
+                is_due = bool(view.ready)
+            if is_due:
+                self._due[name] = f"{_digest(stamp)}-{view.digest()}"
+            if before is not None and is_taken(before, view, route, own):
+                self._taken()
         own.seen({t.id: t.queue_name for t in tasks})
         self._seen = look
 
