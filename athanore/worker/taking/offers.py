@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import httpx
 from cachetools import TTLCache
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import PrefectHTTPStatusError
 
 from athanore import names
 from athanore.routing.routes import Route
@@ -22,7 +24,7 @@ PAGE = 200
 _POLL_PREFETCH = timedelta(seconds=15)
 _DEFAULT_QUEUE = "default"
 _REMEMBERED = timedelta(seconds=30)
-"""For so long it is remembered which work queues of former names there are."""
+"""For so long it is remembered which work queues there are."""
 
 
 class Offers:
@@ -50,7 +52,15 @@ class Offers:
         clock = self._apps()[0].clock  # the time of day at Prefect is the same for all apps
         ahead = _POLL_PREFETCH if self._polls_only() else timedelta(0)
         served = queues or await self._served_queues(client, pool)
-        offered = await _due(client, pool, served, clock.now() + ahead, limit)
+        try:
+            offered = await _due(client, pool, served, clock.now() + ahead, limit)
+        except PrefectHTTPStatusError as exc:
+            # A queue that we asked for is gone: its route was removed since we knew it.
+            gone = exc.response.status_code == httpx.codes.NOT_FOUND
+            if not gone or queues or self._existing.pop(pool, None) is None:
+                raise
+            served = await self._served_queues(client, pool)
+            offered = await _due(client, pool, served, clock.now() + ahead, limit)
         # If our clock was set just now, we have asked for others; the answer told us the time.
         due = clock.now() + ahead
         return [run for run in offered if scheduled_time(run) <= due]
@@ -65,14 +75,14 @@ class Offers:
             return []
         routes = [k.route for k in app.routes.remembered().values()]
         served = served_queues(routes, app.dispatcher.settings.labels)
-        former = {names.slug(name) for route in routes for name in route.was}
-        if former.isdisjoint(served):
-            return served
-        # Prefect offers nothing at all where one of the queues that it is asked for is gone.
+        if not served:
+            return []
+        # Prefect offers nothing at all where one of the queues that it is asked for is not there:
+        # that of a former name, of a route that was removed, or that is not deployed yet.
         if (existing := self._existing.get(pool)) is None:
             existing = frozenset(queue.name for queue in await client.work_queues(pool))
             self._existing[pool] = existing
-        return [name for name in served if name in existing or name not in former]
+        return [name for name in served if name in existing or name == _DEFAULT_QUEUE]
 
     async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
         """Those of some runs that are of agents: neither polls nor scheduled work."""
