@@ -183,6 +183,22 @@ async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
     assert full.take_of(due) == 1
 
 
+async def test_a_drain_is_over_with_the_process_that_it_was_for(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    """A worker of `prefect worker start --name` that was killed has the same name again."""
+    first = Host(app, "build-1")
+    await first.place.look(prefect)
+    await fleet.drain(prefect, app.name, Drain("build-1", app.clock.now(), then_exit=True))
+    drain = await first.place.look(prefect)
+    assert (drain is not None, first.place.is_full) == (True, True)
+    second = Host(app, "build-1")
+    assert (await second.place.look(prefect), second.take(1)) == (None, 1)
+    assert dict((await fleet.read_fleet(prefect, app.name)).drains) == {}
+    await fleet.drain(prefect, app.name, Drain("build-1", app.clock.now()))
+    assert (await second.place.look(prefect) is not None, second.place.is_full) == (True, True)
+
+
 async def test_nothing_is_left_to_a_worker_that_is_full_or_drained(
     app: App, prefect: PrefectRunStore
 ) -> None:

@@ -214,6 +214,9 @@ class Place:
         """Hear once what there is to hear, and say what is new; returns its drain, if any."""
         known = await fleet.read_fleet(client, self._app.name)
         drain = known.drains.get(self._entry.name)
+        if drain is not None and self._said is None:  # of an earlier process of the same name
+            await fleet.resume(client, self._app.name, self._entry.name)
+            drain = None
         if (drain is not None) != self._is_drained:
             self._is_drained = drain is not None
             self._tell(drain)
