@@ -25,9 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, print; the exit code is 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", default="", help="repeat this one")
-    parser.add_argument("--tasks", type=int, default=300, help="shared by the databases")
+    parser.add_argument("--tasks", type=int, default=200, help="shared by the databases")
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
-    parser.add_argument("--gap", type=float, default=18, help="agents between two disturbances")
+    parser.add_argument("--gap", type=float, default=12, help="agents between two disturbances")
     parser.add_argument("--storm", type=float, default=300.0, help="seconds that it lasts at most")
     parser.add_argument("--no-storms", action="store_true", help="only the long outages")
     parser.add_argument("--no-outages", action="store_true", help="leave out the long outages")
