@@ -25,7 +25,7 @@ from athanore import JsonFileAdapter
 from athanore.launch.prefect.server_process import server_command, server_environment
 from athanore.processes.family import Family
 from athanore.processes.supervisor import default_reaper
-from tests.support import clean_environment, free_port, wait_until
+from tests.support import LOCAL, clean_environment, free_port, wait_until
 
 APP = "chaos"
 QUEUES = ("Todo", "Review", "In Progress", "Done", "Failed", "Cancelled", "Parked")
@@ -263,7 +263,7 @@ class Site:
     def _answers(self, server: Service) -> bool:
         server.tend()
         try:
-            return httpx.get(f"{self.prefect_url}/health", timeout=2).status_code == 200
+            return LOCAL.get(f"{self.prefect_url}/health", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -289,7 +289,7 @@ class Site:
         """All runs of the app in Prefect."""
         offset = 0
         while True:
-            page = httpx.post(
+            page = LOCAL.post(
                 f"{self.prefect_url}/flow_runs/filter",
                 json={
                     "flow_runs": {"tags": {"all_": [f"app:{APP}", kind]}},

@@ -16,6 +16,7 @@ import httpx
 from filelock import FileLock
 
 from chaos.site import Service, Site
+from tests.support import LOCAL
 
 _LONGEST_LULL = 60.0
 
@@ -154,14 +155,14 @@ class Storm:
         body = {"flow_runs": {"tags": tag, "state": wanted}, "limit": 50, "sort": "ID_DESC"}
         url = self._site.prefect_url
         try:
-            answer = httpx.post(f"{url}/flow_runs/filter", json=body, timeout=5)
+            answer = LOCAL.post(f"{url}/flow_runs/filter", json=body, timeout=5)
             runs: list[Any] = answer.raise_for_status().json()
             if not runs:
                 return False
             run = self._random.choice(runs)
             state = {"type": "CANCELLING", "name": "Cancelling", "message": "by hand"}
             path = f"{url}/flow_runs/{run['id']}/set_state"
-            httpx.post(path, json={"state": state}, timeout=10).raise_for_status()
+            LOCAL.post(path, json={"state": state}, timeout=10).raise_for_status()
         except httpx.HTTPError:
             return False
         self.cancelled.add(str(run["parameters"]["task_id"]))

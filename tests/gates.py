@@ -8,6 +8,7 @@ after each change, runs the fast folders of the gate without the files of `SLOW`
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ NO_RERUNS = ("unit", "contract", "api")
 
 LONGEST_FIRST = (
     "integration/test_lease_table.py",
+    "acceptance/test_pipelines.py",
+    "integration/test_text_boundaries.py",
+    "acceptance/test_people_in_the_loop.py",
+    "acceptance/test_approve_publishing.py",
     "integration/test_interrupted.py",
     "integration/test_automations.py",
     "integration/test_outage.py",
@@ -77,18 +82,20 @@ class Gates:
         for mark, meaning in MARKS.items():
             config.addinivalue_line("markers", f"{mark}: {meaning}")
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
+    ) -> Generator[None]:
         """Put the longest files first where several processes share them; mark what is slow."""
-        if hasattr(config, "workerinput"):
-            items.sort(key=_place)
         for item in items:
             if not may_be_repeated(_path(item)):
                 item.add_marker(pytest.mark.flaky(reruns=0))
             if _path(item) in SLOW:
                 item.add_marker("slow")
+        yield
+        # Last: pytest itself puts together what has the same parameter of a session's fixture.
+        if hasattr(config, "workerinput"):
+            items.sort(key=_place)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test's marks."""

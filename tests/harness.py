@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from athanore import Task
@@ -22,7 +21,7 @@ from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime.apps import App
 from athanore.runtime.margins import Margins
 from athanore.runtime.registry import registry
-from tests.support import of_this_process, wait_until
+from tests.support import LOCAL, of_this_process, wait_until
 
 PATIENT = Margins(prefect=timedelta(seconds=30), route_change=timedelta(seconds=50))
 """For a Prefect that several tests share on a busy machine."""
@@ -55,13 +54,13 @@ class Prefect:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST to Prefect's API and return the answer."""
-        response = httpx.post(f"{self.url}{path}", json=body, timeout=120)
+        response = LOCAL.post(f"{self.url}{path}", json=body, timeout=120)
         response.raise_for_status()
         return response.json() if response.content else None
 
     def get(self, path: str, **params: str) -> Any:
         """GET from Prefect's API."""
-        response = httpx.get(f"{self.url}{path}", params=params, timeout=120)
+        response = LOCAL.get(f"{self.url}{path}", params=params, timeout=120)
         response.raise_for_status()
         return response.json()
 
@@ -229,4 +228,4 @@ def running(
 def tidy_up(prefect_api: str, app: str) -> None:
     """Delete an app's deployments, so that the shared server schedules no more polls for it."""
     body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
-    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()
+    LOCAL.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.support import clean_environment, free_port, wait_until
+from tests.support import LOCAL, clean_environment, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -74,7 +74,7 @@ class System:
                 cwd=self.folder, env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        wait_until("the task API answers", self._answers, 240)
+        wait_until("the task API answers", self._answers, 240, every=0.2)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -86,12 +86,12 @@ class System:
 
     def get(self, path: str) -> httpx.Response:
         """Ask the task API."""
-        return httpx.get(f"http://127.0.0.1:{self.api_port}{path}", timeout=60, trust_env=False)
+        return LOCAL.get(f"http://127.0.0.1:{self.api_port}{path}", timeout=60)
 
     def post(self, path: str, body: object) -> httpx.Response:
         """Tell the task API."""
         url = f"http://127.0.0.1:{self.api_port}{path}"
-        return httpx.post(url, json=body, timeout=60, trust_env=False)
+        return LOCAL.post(url, json=body, timeout=60)
 
     def board(self) -> dict[str, list[dict[str, Any]]]:
         """The tasks in the file, by queue."""

@@ -46,7 +46,7 @@ from {module} import {name}
 
 dispatcher = AgentDispatcher(
     name="pipeline", queue_backend={board}, command=f"{{sys.executable}} agent.py",
-    poll_interval=1, max_concurrent_agents=2, max_retries=1, dead_letter_queue="Failed",
+    poll_interval=3, max_concurrent_agents=2, max_retries=1, dead_letter_queue="Failed",
 )
 
 @dispatcher.route("{prefix}Todo", done_queue="{prefix}Review", resume_after=2)

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore.processes.family import MARK
 from tests.acceptance.system import System, readme_block
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 NAMES = ["Fix crash", "Write docs", "Add tests", 'It\'s "quoted"; $HOME `x` && *', "Fünf", "Six"]
 BOARD = {
@@ -94,7 +93,7 @@ def _first_start(system: System, story: Story) -> None:
     story.agents = system.get("/agents").json()
     story.pages = {
         "API docs": system.get("/docs").status_code,
-        "Prefect UI": httpx.get(
+        "Prefect UI": LOCAL.get(
             story.status["prefect"]["ui_url"], trust_env=False, timeout=60
         ).status_code,
     }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from prefect.events.schemas.automations import AutomationCore
 
 from tests.cli.rig import Cli, write_script
 from tests.harness import app_name
+from tests.support import LOCAL
 
 KINDS = {"dead letter", "paused route", "no worker", "late run", "lost run"}
 
@@ -23,7 +23,7 @@ def test_they_are_shown_created_and_deleted(
     monkeypatch.chdir(tmp_path)
 
     def there() -> set[str]:
-        found = httpx.post(f"{prefect_api}/automations/filter", json={}, timeout=60).json()
+        found = LOCAL.post(f"{prefect_api}/automations/filter", json={}, timeout=60).json()
         return {a["name"] for a in found if f"app:{name}" in a["tags"]}
 
     named = {f"{name}: {kind}" for kind in KINDS}

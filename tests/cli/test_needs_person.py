@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore import JsonFileAdapter, names
 from tests.cli.rig import Cli
 from tests.cli.test_tasks import at_work
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 def test_what_needs_a_person_is_told_wherever_people_look(
@@ -43,14 +42,14 @@ def test_what_needs_a_person_is_told_wherever_people_look(
 
         def told(path: str) -> dict[str, str]:
             found: list[dict[str, str]] | None
-            found = httpx.get(f"{it.api_url}{path}", timeout=60).json()["needs_person"]
+            found = LOCAL.get(f"{it.api_url}{path}", timeout=60).json()["needs_person"]
             return {m["kind"]: m["mend"] for m in found or []}
 
         wait_until("the page tells", lambda: told("/board") == expected)
         wait_until("the API tells", lambda: told("/status") == expected)
         seen = cli.ok("status", "--json").json["needs_person"]
         assert {m["kind"]: m["mend"] for m in seen} == expected
-        metrics = httpx.get(f"{it.api_url}/metrics", timeout=60).text
+        metrics = LOCAL.get(f"{it.api_url}/metrics", timeout=60).text
         for kind in expected:
             assert f'athanore_needs_person{{kind="{kind}"}} 1.0' in metrics
         assert 'athanore_needs_person{kind="paused-itself"} 0.0' in metrics
@@ -62,7 +61,7 @@ def test_what_needs_a_person_is_told_wherever_people_look(
         }
         assert doctor == {m for k, m in expected.items() if k != "broken-entry"}
 
-        cards = {c["id"]: c for c in httpx.get(f"{it.api_url}/board", timeout=60).json()["cards"]}
+        cards = {c["id"]: c for c in LOCAL.get(f"{it.api_url}/board", timeout=60).json()["cards"]}
         assert "was cancelled (by " in cards[task]["needs_person"]
         cli.ok("resume", "Review")
         cli.ok("requeue", orphan, "--queue", "Review")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore import JsonFileAdapter
 from athanore.runtime import apps
 from tests.cli.rig import Cli
 from tests.harness import app_name, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 RUN = """
 from athanore import AgentDispatcher, JsonFileAdapter
@@ -86,7 +85,7 @@ def test_a_changed_app_is_taken_over_while_an_agent_works(
         assert "route 'Review' is back, and goes on" in cli.ok("reload").out
         wait_until("the held task has its agent", place(held, "Done"))
 
-        refused = httpx.post(f"{it.api_url}/reload", json={}, timeout=60)
+        refused = LOCAL.post(f"{it.api_url}/reload", json={}, timeout=60)
         assert refused.status_code == 401
 
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore.testing.doubles.github import github_double
@@ -27,7 +26,7 @@ from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
-from tests.support import clean_environment, free_port, wait_until
+from tests.support import LOCAL, clean_environment, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,7 +45,7 @@ def tidied(prefect_api: str, app: str) -> Generator[Prefect]:
     """Remove an app's deployments from the session's Prefect at the end."""
     yield Prefect(prefect_api, app)
     body = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
-    httpx.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()
+    LOCAL.post(f"{prefect_api}/deployments/bulk_delete", json=body, timeout=120).raise_for_status()
 
 
 def queue_of(board: Path, task_id: str) -> str:

@@ -7,14 +7,13 @@ import json
 from collections.abc import Generator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore import MemoryAdapter
 from athanore.runtime import apps
 from tests.cli.rig import Cli, write_script
 from tests.harness import Running, app_name, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 @contextlib.contextmanager
@@ -117,7 +116,7 @@ def test_status_while_agents_work_and_wait(
         assert why["reason"].endswith(": attempt 1 of 1.")
         assert (why["route"], why["queue_name"]) == ("Todo", "In Progress")
         path = f"{it.api_url}/tasks/{task}/explanation"
-        assert httpx.get(path, timeout=60).json() == why
+        assert LOCAL.get(path, timeout=60).json() == why
 
         seen = cli.ok("status", "--json").json
         routes = {r["queue_name"]: r for r in seen["routes"]}

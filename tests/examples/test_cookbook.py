@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore.runtime import apps
@@ -14,7 +13,7 @@ from athanore.testing.doubles.github.server import PERSON, TOKEN
 from examples.issue_to_pull_request.offline import make_repository
 from tests.harness import app_name, running
 from tests.repositories import git
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
@@ -61,7 +60,7 @@ def test_an_issue_becomes_a_pull_request_by_way_of_a_person(
             wait_until("it asks whether to publish", lambda: asked("May the branch"), 180)
             assert github.pulls.listed("open", "") == []
             assert asked("Answer to question") and asked(f"by {PERSON} (comment): two")
-            answer = httpx.post(
+            answer = LOCAL.post(
                 f"{it.api_url}/tasks/{task_id}/approve", json={"by": "eve"}, timeout=60
             )
             assert answer.is_success, answer.text

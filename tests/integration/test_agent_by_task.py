@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, Task
 from athanore.agent_adapters.base import AgentJob, Meter
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
@@ -66,7 +65,7 @@ def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
         assert told == ["weak-model", "strong-model"]
 
         def told_of(path: str) -> dict[str, Any]:
-            return httpx.get(f"{it.api_url}{path}", timeout=120).json()
+            return LOCAL.get(f"{it.api_url}{path}", timeout=120).json()
 
         def explained() -> str:
             return told_of(f"/tasks/{held}/explanation")["reason"]

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.schemas.sorting import AutomationSort
@@ -30,7 +29,7 @@ from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import dispatcher
 from tests.api.rig import served
 from tests.harness import Prefect, app_name, prompt, running
-from tests.support import prefect_server, wait_until
+from tests.support import LOCAL, prefect_server, wait_until
 
 HEARTBEAT_EVERY = timedelta(seconds=180)
 
@@ -120,9 +119,9 @@ def test_people_are_told(prefect_api: str, told: tuple[str, Told]) -> None:
     patience = replace(impatient(), unserved=timedelta(hours=1))
     install(prefect_api, name, patience, url)
     with running(app, prefect_api) as it:
-        httpx.post(f"{it.api_url}/routes/Later/pause", json={}, timeout=60).raise_for_status()
+        LOCAL.post(f"{it.api_url}/routes/Later/pause", json={}, timeout=60).raise_for_status()
         waits = board.create_task("Later", "Wait for it")
-        httpx.post(
+        LOCAL.post(
             f"{it.api_url}/tasks/{waits.id}/dispatch", json={}, timeout=60
         ).raise_for_status()
         task = board.create_task("Todo", "Hopeless {{ task }}")

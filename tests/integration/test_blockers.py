@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, JsonFileAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
+from tests.support import LOCAL
 
 
 class Notes:
@@ -46,7 +46,7 @@ def test_a_task_starts_when_the_one_that_blocks_it_has_ended(
     with running(dispatcher, prefect_api) as it:
         blocker = board.create_task("In Progress", "By hand").id
         body = {"queue_name": "Todo", "name": "Third", "description": "Blocked by: #1"}
-        third = str(httpx.post(f"{it.api_url}/tasks", json=body, timeout=60).json()["id"])
+        third = str(LOCAL.post(f"{it.api_url}/tasks", json=body, timeout=60).json()["id"])
         assert it.prefect.runs(third) == [], "what is created over the API waits, too"
         board.move_task(blocker, "Done")
         for task_id in (first, second, third):

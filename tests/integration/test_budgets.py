@@ -14,7 +14,7 @@ from athanore.agent_adapters.scripted import Emit, Script, ScriptedAgent, Wait
 from athanore.models import AgentEvent, AgentResult, EventKind
 from athanore.runtime.margins import Margins
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 QUEUES = ["Todo", "Review", "In Progress", "Done", "Failed"]
 
@@ -58,7 +58,7 @@ def scripted(*steps: Emit | Wait) -> ScriptedAgent:
 
 def paused(it: Running) -> dict[str, str]:
     """Why routes are paused, as `/status` says."""
-    routes = httpx.get(f"{it.api_url}/status", timeout=120).json()["paused_routes"] or ()
+    routes = LOCAL.get(f"{it.api_url}/status", timeout=120).json()["paused_routes"] or ()
     return {r["name"]: r["reason"] for r in routes}
 
 
@@ -66,7 +66,7 @@ def resumed(it: Running) -> bool:
     """Resume the route, as soon as the task API is there."""
     try:
         url = f"{it.api_url}/routes/Todo/resume"
-        return httpx.post(url, json={}, timeout=120).is_success
+        return LOCAL.post(url, json={}, timeout=120).is_success
     except (StopIteration, httpx.TransportError):
         return False
 

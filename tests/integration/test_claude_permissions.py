@@ -8,7 +8,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("claude_agent_sdk")
@@ -21,7 +20,7 @@ from athanore.models import AgentResult, EventKind
 from tests.claude.endpoint import bash, say
 from tests.claude.rig import ClaudeRig, bundled_cli, claude_rig
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 TOO_MANY = QuestionClosedError("The run has asked 20 questions.")
 FAKE_CLI = Path(__file__).parent.parent / "claude" / "fake_cli.py"
@@ -124,14 +123,14 @@ def test_the_agent_waits_for_a_person_and_its_time_stands_still(
     with running(app, prefect_api) as it:
 
         def asked() -> list[dict[str, Any]]:
-            return httpx.get(f"{it.api_url}/questions", timeout=120).json()
+            return LOCAL.get(f"{it.api_url}/questions", timeout=120).json()
 
         wait_until("it asks", asked)
         begun = monotonic()
         wait_until("its time would be up", lambda: monotonic() - begun > 9)
         (question,) = asked()
         url = f"{it.api_url}/questions/{question['id']}/answer"
-        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
+        LOCAL.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
         it.in_queue(task, "Done" if answer == "allow" else "Failed")
         run = it.prefect.ended(task)
     assert it.prefect.labels(run["id"])["athanore.start"] == 1

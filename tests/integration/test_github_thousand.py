@@ -17,7 +17,6 @@ from collections import Counter
 from datetime import timedelta
 from statistics import median, quantiles
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult
@@ -26,7 +25,7 @@ from athanore.queue_adapters.tracker.picture import MAX_AGE
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from tests.github.described import Description
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 LABELS = [f"agent:{queue}" for queue in ("Todo", "In Progress", "Done")]
 ISSUES = 1_000
@@ -152,7 +151,7 @@ def test_a_webhook_starts_an_agent(prefect_api: str, monkeypatch: pytest.MonkeyP
                     "X-Hub-Signature-256": f"sha256={digest}",
                 }
                 sent = time.monotonic()
-                answer = httpx.post(
+                answer = LOCAL.post(
                     f"{it.api_url}/webhooks/github", content=body, headers=headers, timeout=30
                 )
                 assert (answer.status_code, answer.json()["polled"]) == (202, ["Todo"])

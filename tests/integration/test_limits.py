@@ -7,13 +7,12 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -99,7 +98,7 @@ def test_twenty_dispatches_at_once_beside_a_poll_give_one_agent(prefect_api: str
 
         def by_hand(_: int) -> str:
             body = {"parameters": {"task_id": task.id}, "state": {"type": "SCHEDULED"}}
-            answer = httpx.post(
+            answer = LOCAL.post(
                 f"{prefect_api}/deployments/{deployment}/create_flow_run", json=body, timeout=60
             )
             return answer.json()["id"]
@@ -132,9 +131,9 @@ def test_a_limit_changed_in_prefect_takes_effect_and_loses_no_run(prefect_api: s
     with running(app, prefect_api) as it:
         wait_until("all have runs", lambda: all(it.prefect.runs(t) for t in tasks))
         wait_until("one works", lambda: sum(agent.now.values()) == 1)
-        httpx.patch(pool, json={"concurrency_limit": 3}, timeout=120).raise_for_status()
+        LOCAL.patch(pool, json={"concurrency_limit": 3}, timeout=120).raise_for_status()
         wait_until("three work", lambda: sum(agent.now.values()) == 3)
-        httpx.patch(pool, json={"concurrency_limit": 1}, timeout=120).raise_for_status()
+        LOCAL.patch(pool, json={"concurrency_limit": 1}, timeout=120).raise_for_status()
         assert sum(agent.now.values()) == 3, "agents at work are left alone"
         agent.go.set()
         for task_id in tasks:
@@ -165,7 +164,7 @@ def test_a_task_that_awaits_its_retry_leaves_its_slot_to_others(prefect_api: str
             "it awaits its retry",
             lambda: it.prefect.run(first.id)["state_name"] == "AwaitingRetry",
         )
-        other = httpx.post(
+        other = LOCAL.post(
             f"{it.api_url}/tasks", json={"queue_name": "Urgent", "name": "other"}, timeout=120
         ).json()["id"]
         it.in_queue(other, "Done")

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
@@ -19,7 +18,7 @@ from athanore.agent_adapters.base import AgentJob
 from tests import postgres
 from tests.harness import app_name, prompt, running
 from tests.postgres import SQLITE
-from tests.support import free_port, prefect_server, wait_until
+from tests.support import LOCAL, free_port, prefect_server, wait_until
 
 
 class Waits:
@@ -43,7 +42,7 @@ class Waits:
         return AgentResult(AgentOutcome.SUCCEEDED)
 
     def _move(self, job: AgentJob) -> None:
-        httpx.post(
+        LOCAL.post(
             f"{job.env['ATHANORE_API_URL']}/tasks/{job.task.id}/move",
             json={"target_queue": "Review"},
             headers={"Authorization": f"Bearer {job.env['ATHANORE_TOKEN']}"},

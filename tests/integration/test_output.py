@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import httpx
 from pydantic import BaseModel
 
 from athanore import AgentDispatcher, MemoryAdapter, Task
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 AGENT = r"""
 import json, os, pathlib, sys, urllib.error, urllib.request
@@ -83,11 +82,11 @@ def test_a_result_is_asked_for_checked_and_decides_where_the_task_goes(
         first, second = it.comments(reviewed.id)
         (held,) = it.comments(audited.id)
         assert it.place(audited.id) == "In Progress"
-        result = httpx.get(f"{it.api_url}/tasks/{reviewed.id}/result", timeout=60).json()["result"]
+        result = LOCAL.get(f"{it.api_url}/tasks/{reviewed.id}/result", timeout=60).json()["result"]
         mended.touch()
 
         def resumed() -> bool:
-            httpx.post(f"{it.api_url}/routes/Audit/resume", json={}, timeout=60).raise_for_status()
+            LOCAL.post(f"{it.api_url}/routes/Audit/resume", json={}, timeout=60).raise_for_status()
             return it.place(audited.id) == "Done"
 
         wait_until("it goes on", resumed)

@@ -13,7 +13,7 @@ import pytest
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.runtime.registry import registry
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 AGENT = r"""
 import json, os, pathlib, sys, urllib.request
@@ -35,7 +35,7 @@ if os.environ["ATHANORE_TASK_NAME"] == "Ask":
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return LOCAL.get(url).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -68,7 +68,7 @@ def test_an_agent_ends_with_a_question_and_goes_on_with_the_answer(
 
         wait_until("the run is suspended", suspended)
         it.in_queue(asks, "Waiting")
-        other = httpx.post(
+        other = LOCAL.post(
             f"{it.api_url}/tasks", json={"queue_name": "Todo", "name": "Other"}, timeout=60
         )
         it.in_queue(other.json()["id"], "Done")  # there is one slot, and it is free
@@ -79,11 +79,11 @@ def test_an_agent_ends_with_a_question_and_goes_on_with_the_answer(
 
         wait_until("the second app is there", is_back)
         wait_until("its API is there", lambda: answers(f"{it.api_url}/status"))
-        (question,) = httpx.get(f"{it.api_url}/questions", timeout=60).json()
+        (question,) = LOCAL.get(f"{it.api_url}/questions", timeout=60).json()
         assert (question["task_id"], question["question"]) == (asks, "Which colour?")
         said: dict[str, Any] = {"answer": "red", "by": "eve"}
         answer = f"{it.api_url}/questions/{question['id']}/answer"
-        assert httpx.post(answer, json=said, timeout=60).status_code == 200
+        assert LOCAL.post(answer, json=said, timeout=60).status_code == 200
         run = it.prefect.ended(asks)
         it.in_queue(asks, "Done")
         assert "Painted red" in it.comments(asks)

@@ -8,7 +8,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("acp")
@@ -16,7 +15,7 @@ pytest.importorskip("acp")
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.agent_adapters.acp import AcpAgentAdapter
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 AGENT = Path(__file__).parent.parent / "agents" / "acp_agent.py"
 
@@ -36,7 +35,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
     with running(app, prefect_api) as it:
 
         def asked() -> list[dict[str, Any]]:
-            return httpx.get(f"{it.api_url}/questions", timeout=120).json()
+            return LOCAL.get(f"{it.api_url}/questions", timeout=120).json()
 
         wait_until("it asks", asked)
         begun = monotonic()
@@ -45,7 +44,7 @@ def test_a_permission_is_a_question_to_people(prefect_api: str, answer: str) -> 
         assert question["question"] == "May the agent use this tool? rm -rf build"
         assert question["choices"] == ["allow", "deny"]
         url = f"{it.api_url}/questions/{question['id']}/answer"
-        httpx.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
+        LOCAL.post(url, json={"answer": answer, "by": "eve"}, timeout=120).raise_for_status()
         it.in_queue(task, "Done" if answer == "allow" else "Failed")
         assert answer == "allow" or "permission denied: rm -rf build" in it.comments(task)[-1]
         run = it.prefect.ended(task)

@@ -22,7 +22,7 @@ from athanore.deployments.prefect_yaml import apps_in, prefect_yaml
 from athanore.errors import ConfigurationError
 from athanore.runtime import apps
 from tests.harness import Prefect, app_name
-from tests.support import clean_environment, free_port, stop_group, wait_until
+from tests.support import LOCAL, clean_environment, free_port, stop_group, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = "deployments/example_app.py:dispatcher"
@@ -86,9 +86,9 @@ class Site:
         agents = {"flow_runs": {"tags": {"all_": [f"app:{app}", "agent-run"]}}}
         for kind, body in (("deployments", deployments), ("flow_runs", agents)):
             url = f"{self.prefect_api}/{kind}/bulk_delete"
-            httpx.post(url, json=body, timeout=120).raise_for_status()
+            LOCAL.post(url, json=body, timeout=120).raise_for_status()
         for kind in ("agents", "polls"):
-            httpx.delete(f"{self.prefect_api}/work_pools/{app}-{kind}", timeout=120)
+            LOCAL.delete(f"{self.prefect_api}/work_pools/{app}-{kind}", timeout=120)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_two_workers_share_a_board(site: Site) -> None:
         ids = ["1", "2"]
         for number in range(4):
             body = {"queue_name": "Todo", "name": f"Task {number}"}
-            ids.append(httpx.post(f"{url}/tasks", json=body, timeout=60).json()["id"])
+            ids.append(LOCAL.post(f"{url}/tasks", json=body, timeout=60).json()["id"])
         site.done(*ids)
         prefect = Prefect(site.prefect_api, "example")
         version = plan(apps.load(str(site.folder / EXAMPLE)), EXAMPLE).version
@@ -240,6 +240,6 @@ def test_prefects_process_worker_runs_the_same_flows(site: Site) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return LOCAL.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False

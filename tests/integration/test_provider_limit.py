@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from athanore.models import AgentEvent, EventKind, Fault, FaultKind
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 class Metered:
@@ -66,16 +65,16 @@ def test_all_routes_of_the_account_wait_and_go_on_by_themselves(prefect_api: str
     with running(app_of(agent, board, name, slots=1), prefect_api) as it:
         wait_until("it is told on the task", lambda: it.comments(first))
         assert paused(it) == ["Todo", "Later"]
-        five, seven = httpx.get(f"{it.api_url}/status", timeout=120).json()["provider_limits"]
+        five, seven = LOCAL.get(f"{it.api_url}/status", timeout=120).json()["provider_limits"]
         assert (five["kind"], five["reached"], five["used"]) == ("5-hour", True, None)
         assert (seven["kind"], seven["reached"], seven["used"]) == ("7-day", False, 0.93)
         assert five["account"] == seven["account"] and name not in five["account"]
         assert five["seen_by"] == {"app": name, "route": "Todo", "host": socket.gethostname()}
-        told = httpx.get(f"{it.api_url}/metrics", timeout=120).text
+        told = LOCAL.get(f"{it.api_url}/metrics", timeout=120).text
         which = f'account="{five["account"]}",kind='
         assert f'athanore_provider_limit_reached{{{which}"5-hour"}} 1.0' in told
         assert f'athanore_provider_limit_used_ratio{{{which}"7-day"}} 0.93' in told
-        assert httpx.get(f"{it.api_url}/overview", timeout=120).json()["provider_limits"][1] == {
+        assert LOCAL.get(f"{it.api_url}/overview", timeout=120).json()["provider_limits"][1] == {
             k: v for k, v in seven.items() if k != "says"
         }
         for queue in ("Todo", "Later"):
@@ -130,5 +129,5 @@ def test_the_fallback_agent_takes_over_until_the_reset(prefect_api: str) -> None
 
 def paused(it: Running) -> list[str]:
     """The routes that wait for their provider, as `/status` says."""
-    routes = httpx.get(f"{it.api_url}/status", timeout=120).json()["paused_routes"] or ()
+    routes = LOCAL.get(f"{it.api_url}/status", timeout=120).json()["paused_routes"] or ()
     return [r["name"] for r in routes if (r["reason"] or "").startswith("Provider limit (5-hour)")]

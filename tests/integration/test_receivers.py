@@ -11,7 +11,6 @@ from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast, override
 
-import httpx
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -19,7 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.services.people import notices
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
@@ -121,7 +120,7 @@ def test_a_question_a_dead_letter_and_what_is_done_are_told(
         wait_until("both channels have begun", both_begin)
         names = ("Ask", "Fail", "Work")
         bodies = [{"queue_name": "Todo", "name": name} for name in names]
-        ids = [httpx.post(f"{it.api_url}/tasks", json=b, timeout=60).json()["id"] for b in bodies]
+        ids = [LOCAL.post(f"{it.api_url}/tasks", json=b, timeout=60).json()["id"] for b in bodies]
 
         def kinds() -> set[str]:
             return {said["type"].removeprefix("athanore.agent.") for said in receiver.signed}

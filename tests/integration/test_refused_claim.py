@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.errors import BoardError
 from tests.harness import app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 pytestmark = [pytest.mark.nightly, pytest.mark.smoke]
 
@@ -42,7 +41,7 @@ def test_a_task_whose_claim_is_refused_twice_is_held_until_it_changes(prefect_ap
     with running(app, prefect_api) as it:
 
         def status() -> dict[str, Any]:
-            return httpx.get(f"{it.api_url}/status", timeout=120).json()
+            return LOCAL.get(f"{it.api_url}/status", timeout=120).json()
 
         wait_until("it needs a person", lambda: status()["needs_person"])
         (matter,) = status()["needs_person"]

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -18,7 +17,7 @@ from athanore.models import AgentEvent, EventKind
 from athanore.runs.capacity import pausing
 from athanore.runs.connection.transports import prefect_client
 from tests.harness import Prefect, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 class Fails:
@@ -261,7 +260,7 @@ def test_a_route_whose_tasks_all_fail_alike_pauses_itself(prefect_api: str) -> N
         assert queue["is_paused"]
         assert "failed alike" in queue["description"]
         assert "It tries again at" in queue["description"]
-        (stopped,) = httpx.get(f"{it.api_url}/status", timeout=60).json()["paused_routes"]
+        (stopped,) = LOCAL.get(f"{it.api_url}/status", timeout=60).json()["paused_routes"]
         assert (stopped["queue_name"], stopped["reason"]) == ("Todo", queue["description"])
         agent.may_end.clear()
         with temporary_settings({PREFECT_API_URL: prefect_api}):

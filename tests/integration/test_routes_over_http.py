@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from athanore.runtime.registry import registry
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 SECRET = "hunter2-hunter2"
 AGENT = """
@@ -44,7 +43,7 @@ def app(folder: Path, name: str, program: str = "", done_queue: str = "Triage") 
 
 
 def call(it: Running, method: str, path: str, body: Any = None) -> Any:
-    answer = httpx.request(method, it.api_url + path, json=body, timeout=150)
+    answer = LOCAL.request(method, it.api_url + path, json=body, timeout=150)
     assert answer.is_success, answer.text
     return answer.json()
 
@@ -92,7 +91,7 @@ def test_it_works_like_any_other(
         known = it.dispatcher
         wait_until("it is up", lambda: any(a.dispatcher is known for a in registry.all()))
         # Until the task API is there the page's own server answers 503 on its socket.
-        wait_until("it answers", lambda: httpx.get(f"{it.api_url}/routes", timeout=120).is_success)
+        wait_until("it answers", lambda: LOCAL.get(f"{it.api_url}/routes", timeout=120).is_success)
         assert call(it, "GET", "/routes/Triage")["prompt"] == route["prompt"]
         call(it, "PATCH", "/routes/Triage", {"max_concurrent": 1, "env": {"GATE": str(gate)}})
         at_work = create(it, "Triage", "at work")
@@ -159,7 +158,7 @@ def test_a_chatty_agent_is_coalesced(prefect_api: str, tmp_path: Path) -> None:
             page = it.prefect.post("/events/filter", {"filter": query, "limit": 50})
             events = list(page["events"])
             while page["next_page"]:
-                page = httpx.get(page["next_page"], timeout=120).json()
+                page = LOCAL.get(page["next_page"], timeout=120).json()
                 events += page["events"]
             lines = sum(len(e["payload"]["lines"]) for e in events)
             return events if lines >= 3000 else None

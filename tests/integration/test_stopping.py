@@ -10,7 +10,7 @@ import pytest
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter
 from athanore.agent_adapters.base import AgentJob
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 class Hangs:
@@ -189,7 +189,7 @@ def test_a_person_who_moves_a_task_through_an_open_api_stops_its_agent(prefect_a
 
 def move(it: Running, task_id: str, token: str | None = None) -> httpx.Response:
     """Move a task through the task API, as its agent or as anybody."""
-    return httpx.post(
+    return LOCAL.post(
         f"{it.api_url}/tasks/{task_id}/move",
         json={"target_queue": "Elsewhere"},
         headers={} if token is None else {"Authorization": f"Bearer {token}"},

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from typing import Any
 
-import httpx
 import pytest
 
 from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, names
@@ -16,7 +15,7 @@ from athanore.errors import TaskBusyError
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.services import dead_letters, runs
 from tests.harness import Running, app_name, prompt, running
-from tests.support import wait_until
+from tests.support import LOCAL, wait_until
 
 
 class Scripted:
@@ -120,7 +119,7 @@ def test_the_agent_of_a_deleted_run_is_stopped_and_its_task_returned(prefect_api
     dispatcher, task_id = make(agent)
     with running(dispatcher, prefect_api) as it:
         run_id = at_work(it, agent, task_id)
-        httpx.delete(f"{it.prefect.url}/flow_runs/{run_id}", timeout=120).raise_for_status()
+        LOCAL.delete(f"{it.prefect.url}/flow_runs/{run_id}", timeout=120).raise_for_status()
         wait_until("the agent is being stopped", lambda: agent.stopped)
         try:  # Prefect knows of nobody who works on the task; this process does.
             for again in ("dispatch", "requeue"):
@@ -173,7 +172,7 @@ def test_a_run_that_is_given_to_another_stops_its_agent_without_a_word(prefect_a
         pool = f"/work_pools/{names.agents_pool(it.dispatcher.name)}/workers/filter"
         workers = {worker["name"] for worker in it.prefect.post(pool, {})}
         assert it.prefect.labels(run_id)["athanore.worker"] in workers
-        httpx.patch(
+        LOCAL.patch(
             f"{it.prefect.url}/flow_runs/{run_id}/labels",
             json={"athanore.process": "another-host:1:1", "athanore.worker": "another"},
             timeout=120,

@@ -185,7 +185,7 @@ def test_any_texts_on_all_ways(prefect_api: str, tmp_path: Path) -> None:
     with echoing(prefect_api, tmp_path) as it:
 
         @settings(
-            max_examples=10,
+            max_examples=5,  # on each database
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
             database=None,
