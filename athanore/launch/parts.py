@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("athanore")
 
+_LOST_POLLS_EVERY = 30.0
+"""Seconds; what is lost is known after some minutes."""
+
 _PREFECT_INTERVAL = timedelta(seconds=3)
 
 
@@ -157,14 +160,35 @@ async def _api(dispatcher: AgentDispatcher, reference: str, stop: Stop) -> None:
             logger.info("Prefect: %s", ui_url(prefect_api), extra={"action": "started"})
             logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
             serving = asyncio.create_task(serve_api(app, api_socket))
+            looking = asyncio.create_task(_look_for_lost_polls(app))
             stopping = asyncio.create_task(stop.requested())
             with noted(dispatcher, reference, api_socket, prefect_api):
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            looking.cancel()
             serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.gather(serving, looking, return_exceptions=True)
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 raise error
+
+
+async def _look_for_lost_polls(app: App) -> None:
+    """End polls of lost workers; runs until cancelled.
+
+    Prefect's own workers look after nothing: with them only polls do, and a lost poll keeps those
+    of its route away.
+    """
+    from athanore.flows.sweeping.sweep import end_lost_polls
+    from athanore.runs.connection.transports import prefect_client
+
+    while True:
+        await asyncio.sleep(_LOST_POLLS_EVERY)
+        try:
+            with prefect_errors():
+                async with prefect_client() as client:
+                    await end_lost_polls(client, app)
+        except Exception as exc:
+            logger.debug("Lost polls are looked for later: %s", exc)
 
 
 async def _claim_or_later(app: App) -> None:

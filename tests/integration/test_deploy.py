@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,11 +21,14 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, ConfigurationEr
 from athanore.agent_adapters.base import AgentJob
 from athanore.deployments import Deployed, deploy
 from athanore.deployments.plan import plan
+from athanore.flows.sweeping.sweep import end_lost_polls
 from athanore.runs import store
 from athanore.runs.capacity import pausing
 from athanore.runs.connection.clock import Clock
 from athanore.runs.dispatching import Dispatching
 from athanore.runs.prefect_store import PrefectRunStore
+from athanore.runtime.apps import App
+from athanore.runtime.margins import Margins
 from athanore.runtime.routes.route_registry import deployments_of
 from athanore.runtime.versions import app_version
 from tests.harness import app_name, running
@@ -354,6 +358,27 @@ async def test_polls_of_a_process_worker_do_not_pile_up(prefect_api: str) -> Non
 
         assert await offered("poll-route") == ["Pending", "Cancelled"]
         assert await offered("run-agent") == ["Pending", "Pending"]
+
+
+async def test_a_lost_poll_of_a_process_worker_does_not_keep_the_next_ones_away(
+    prefect_api: str,
+) -> None:
+    name = app_name("deploy")
+    dispatcher = app(name, "Todo")
+    async with connected(prefect_api, name) as client:
+        ids = (await put(client, dispatcher, pool_type="process")).ids
+
+        async def offered() -> str | None:
+            run = await client.create_flow_run_from_deployment(ids[f"poll-route/{name}:Todo"])
+            await client.set_flow_run_state(run.id, Pending())
+            return (await client.read_flow_run(run.id)).state_name
+
+        assert [await offered(), await offered()] == ["Pending", "Cancelled"]
+        await end_lost_polls(client, App("run.py:dispatcher", dispatcher))
+        assert await offered() == "Cancelled", "it may be at work still"
+        margins = replace(Margins(), starting=timedelta(0))
+        await end_lost_polls(client, App("run.py:dispatcher", dispatcher, margins=margins))
+        assert await offered() == "Pending"
 
 
 async def test_a_run_of_a_process_pool_says_nothing_of_its_process(prefect_api: str) -> None:

@@ -229,11 +229,19 @@ async def _look_at_owed(prefect: RunStore, app: App, routes: Routes) -> None:
 
 
 async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
-    """End polls that say that they run, and whose worker is gone."""
+    """Put right what is left of pauses, and of polls and scheduled work whose worker is gone."""
     for name in routes:
         with suppress(DispatchError):
             since = app.clock.now() - app.margins.pausing
             await pausing.forget_old_mark(prefect, app.name, name, since)
+    await end_lost_polls(prefect, app)
+
+
+async def end_lost_polls(prefect: RunStore, app: App) -> None:
+    """End polls that say that they run, and whose worker is gone; have scheduled work go on.
+
+    Where Prefect lets one poll of a route run at a time, a lost one keeps all others away.
+    """
     polls = await store.find_polls(prefect, app.name, None, _BUSY)
     tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
     query = RunQuery(tags=tags, states=_BUSY)
