@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
 from typing import Any
 
 from athanore.errors import AthanoreError
@@ -15,31 +16,40 @@ _PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
 
-async def kept_up(what: str, work: Callable[[], Awaitable[object]], pause: float = _PAUSE) -> None:
+async def kept_up(
+    what: str,
+    work: Callable[[], Awaitable[object]],
+    pause: float = _PAUSE,
+    now: Callable[[], float] = monotonic,
+) -> None:
     """Do something until it returns, and again after an error, which is logged.
 
     Args:
         what: what it does, for the log: `The watch for stalls`.
-        pause: seconds before it is done again; they double each time, up to a minute.
+        pause: seconds before it is done again; they double each time, up to a minute, and are the
+            first ones again when it has gone well for longer than that.
+        now: the time in seconds, for tests.
     """
+    first = pause
     while True:
+        began = now()
         try:
             await work()
             return
-        except AthanoreError as exc:
-            logger.warning(
-                "%s failed (%s); again in %g s.",
-                what,
-                exc,
-                pause,
-                extra={"action": "background_task_failed"},
-            )
-        except Exception:
-            logger.exception(
-                "%s failed; again in %g s.", what, pause, extra={"action": "background_task_failed"}
-            )
+        except Exception as exc:
+            if now() - began > _LONGEST_PAUSE:
+                pause = first
+            _tell(what, exc, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _tell(what: str, error: Exception, pause: float) -> None:
+    extra = {"action": "background_task_failed"}
+    if isinstance(error, AthanoreError):
+        logger.warning("%s failed (%s); again in %g s.", what, error, pause, extra=extra)
+    else:
+        logger.error("%s failed; again in %g s.", what, pause, exc_info=error, extra=extra)
 
 
 def tell_failure(task: asyncio.Task[Any]) -> None:

@@ -27,6 +27,23 @@ async def test_work_that_fails_is_logged_and_done_again(caplog: pytest.LogCaptur
     assert second == "The watch for stalls failed (away); again in 0 s."
 
 
+async def test_a_rare_error_is_not_paid_for_with_the_pause_of_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    took = [0.0, 0.0, 3600.0, 0.0]  # seconds until each error
+    clock = [0.0]
+
+    async def work() -> None:
+        if took:
+            clock[0] += took.pop(0)
+            raise PrefectUnavailableError("away")
+
+    async with asyncio.timeout(60):
+        await kept_up("The watch", work, pause=0.001, now=lambda: clock[0])
+    pauses = [line.partition("again in ")[2] for line in caplog.messages]
+    assert pauses == ["0.001 s.", "0.002 s.", "0.001 s.", "0.002 s."]
+
+
 async def test_work_that_is_cancelled_ends() -> None:
     work = asyncio.create_task(kept_up("It", asyncio.Event().wait, pause=0))
     await asyncio.sleep(0)
