@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
@@ -46,6 +46,9 @@ from athanore.services.status.reasons import Known
 
 _CREATED_TOGETHER = 10
 """How many runs are created in one request: it is one transaction, and others wait for it."""
+
+_LOOKED_AT_TOGETHER = 100
+"""For how many ready tasks runs are looked up before the first of theirs are created."""
 
 
 @flow(name=names.POLL_FLOW, persist_result=False)
@@ -129,14 +132,18 @@ class _Poll:
             self.notes += owned.held.values()
             if not self.app.noted.is_swept:  # a stock worker, which has no timer for that
                 await look_once(client, self.app)
-            active = await runs.make_way(client, self.app, ready)
-            if left := await runs.cancel_left_behind(client, self.app, route, active):
-                self.notes.append(f"{left} cancelled: their tasks have left the queue")
             holds = Holds(self.app, routes)
             holds.has_read(in_queue)
             await holds.look_at_labels(client)
-            due = [t for t in ready if t.id not in active]
-            await self._dispatch(client, due, holds)
+            active: dict[str, FlowRun] = {}
+            for start in range(0, len(ready), _LOOKED_AT_TOGETHER):
+                some = ready[start : start + _LOOKED_AT_TOGETHER]
+                active |= await runs.make_way(client, self.app, some)
+                due = [t for t in some if t.id not in active]
+                await self._dispatch(client, due, holds, behind=len(ready) - start - len(some))
+            left = await runs.cancel_left_behind(client, self.app, route, active, self.created)
+            if left:
+                self.notes.append(f"{left} cancelled: their tasks have left the queue")
             self.notes += holds.remarks
             if self.created:
                 await self._tell(client, ready, routes)
@@ -203,8 +210,14 @@ class _Poll:
             self.log,
         )
 
-    async def _dispatch(self, client: PrefectRunStore, due: list[Task], holds: Holds) -> None:
-        """Create the runs, in the board's order, some at a time: the first agents start at once."""
+    async def _dispatch(
+        self, client: PrefectRunStore, due: list[Task], holds: Holds, behind: int
+    ) -> None:
+        """Create the runs, in the board's order, some at a time: the first agents start at once.
+
+        Args:
+            behind: how many tasks come after these.
+        """
         recovery = Recovery(client, self.app, self.route, self.log)
         finished = await store.last_finished_runs(client, self.app.name, [t.id for t in due])
         wanted: list[Dispatch] = []
@@ -220,7 +233,7 @@ class _Poll:
                 continue
             holds.starts(self.route, task)
             visit = str(last.id) if last else store.FIRST_VISIT
-            at = now - timedelta(milliseconds=len(due) - place)
+            at = now - timedelta(milliseconds=behind + len(due) - place)
             wanted.append(Dispatch(task, visit, at))
         self.notes += recovery.notes
         for some in batched(wanted, _CREATED_TOGETHER, strict=False):

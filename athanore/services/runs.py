@@ -7,7 +7,7 @@ of the route whose queue it is in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -170,23 +170,29 @@ async def make_way(prefect: RunStore, app: App, tasks: Sequence[Task]) -> dict[s
 
 
 async def cancel_left_behind(
-    prefect: RunStore, app: App, route: Route, held: Mapping[str, FlowRun]
+    prefect: RunStore,
+    app: App,
+    route: Route,
+    held: Mapping[str, FlowRun],
+    created: Collection[str] = (),
 ) -> int:
     """Cancel waiting runs of a route whose tasks have left its queue; return how many.
 
     Args:
         held: the runs that hold the tasks in the queue, as `make_way` has found them.
+        created: the tasks in the queue that were given a run since.
     """
     mine = [
         r
         for r in held.values()
         if r.state_type in store.NOT_TAKEN and store.route_name(r) in route.names
     ]
-    if await store.count_waiting(prefect, app.name, route.name) <= len(mine):
+    if await store.count_waiting(prefect, app.name, route.name) <= len(mine) + len(created):
         return 0
     waiting = await store.find_runs(prefect, app.name, store.NOT_TAKEN, route=route.name)
     routes = await app.routes.read(prefect)
-    suspects = [r for r in waiting if names.task_of(r.tags) not in held]
+    known = {*held, *created}
+    suspects = [r for r in waiting if names.task_of(r.tags) not in known]
     cancelled = 0
     for run in suspects[:_LEFT_AT_ONCE]:
         task_id = names.task_of(run.tags)
