@@ -101,6 +101,19 @@ def test_a_webhook_without_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) 
         notices.channels(_app())
 
 
+class Pager:
+    """A notification block, as users write them."""
+
+    def notify(self, body: str, subject: str | None = None) -> None: ...
+
+
+def test_blocks_of_one_class_are_told_apart() -> None:
+    """Prefect keeps by the name how far a channel came, so the first one's stays as it was."""
+    first, second = Pager(), Pager()
+    app = _app(notify=[first, "slack-webhook/team", second, first, "slack-webhook/team"])
+    assert [c.name for c in notices.channels(app)] == ["Pager", "slack-webhook/team", "Pager 2"]
+
+
 @pytest.mark.parametrize("name", ["URL", "SECRET"])
 def test_agents_do_not_inherit_the_webhook(name: str) -> None:
     assert is_secret(f"ATHANORE_NOTIFY_WEBHOOK_{name}")

@@ -116,14 +116,25 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlockChannel:
-    """A notification block of Prefect: one by its name, as `slack-webhook/team`, or a block."""
+    """A notification block of Prefect: one by its name, as `slack-webhook/team`, or a block.
+
+    Attributes:
+        number: which one it is of the blocks of its class.
+    """
 
     block: object
+    number: int = 1
 
     @property
     def name(self) -> str:
-        """The name of the block, or its class."""
-        return self.block if isinstance(self.block, str) else type(self.block).__name__
+        """The name of the block, or its class, with a number from the second one on.
+
+        Prefect keeps under it how far the channel came, so the first one has no number.
+        """
+        if isinstance(self.block, str):
+            return self.block
+        kind = type(self.block).__name__
+        return kind if self.number == 1 else f"{kind} {self.number}"
 
     async def send(self, message: Message) -> None:
         """Have the block notify."""
@@ -180,13 +191,18 @@ def signature(secret: str, identity: str, sent: str, body: bytes) -> str:
 
 
 def channels(app: App) -> list[Channel]:
-    """Whom the app tells: the blocks of `notify=`, and the webhook of the settings.
+    """Whom the app tells: the blocks of `notify=`, each once, and the webhook of the settings.
 
     Raises:
         ConfigurationError: the webhook has no secret.
     """
     settings = app.dispatcher.settings
-    found: list[Channel] = [BlockChannel(block) for block in app.dispatcher.notify]
+    found: list[Channel] = []
+    blocks: list[object] = []
+    for block in app.dispatcher.notify:
+        if block not in blocks:
+            blocks.append(block)
+            found.append(BlockChannel(block, sum(type(b) is type(block) for b in blocks)))
     if settings.notify_webhook_url is not None:
         if settings.notify_webhook_secret is None:
             raise ConfigurationError(NO_SECRET)
