@@ -12,7 +12,12 @@ from prefect.exceptions import Abort
 from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.errors import ConfigurationError, DispatchError, TaskNotFoundError
+from athanore.errors import (
+    ConfigurationError,
+    DispatchError,
+    QuestionClosedError,
+    TaskNotFoundError,
+)
 from athanore.launch.prefect import prefect_access
 from athanore.models import Task
 from athanore.processes import identity
@@ -75,6 +80,16 @@ async def test_what_a_task_is_called_is_understood_and_an_unknown_one_is_said_so
     monkeypatch.setattr(site.board, "get_task", get_task)
     done = await approvals.reject(access(site), site.app, "ENG-12", "eve", "not now")
     assert (done.task_id, approvals.is_yes(done)) == (site.task_id, False)
+
+
+async def test_what_is_asked_in_place_of_what_was_shown_is_not_answered() -> None:
+    site = await gated()
+    parts = (access(site), site.app, site.task_id, "eve")
+    with pytest.raises(QuestionClosedError, match=f"another approval .* {site.question.id}: May"):
+        await approvals.approve(*parts, "feedbeef00")
+    with pytest.raises(QuestionClosedError, match="another approval"):
+        await approvals.reject(*parts, "no", "feedbeef00")
+    assert (await approvals.approve(*parts, site.question.id)).id == site.question.id
 
 
 @pytest.mark.parametrize("target", [None, "Elsewhere"])

@@ -294,6 +294,7 @@ def view(question: Question) -> QuestionView:
         answered_by=shown(question) and ending.by if ending is not None else "",
         reason="" if ending is None else ending.reason,
         is_approval=question.is_approval,
+        commit=question.commit,
     )
 
 

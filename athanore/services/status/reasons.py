@@ -248,7 +248,8 @@ def _asks(known: Known, task_id: str, route: str, run: FlowRun, question_id: str
         return Explanation(route, "Its question is answered: it goes on in a moment.")
     reason = _open_question(known, question)
     if question.is_approval:
-        commands = (command("approve", task_id), command("reject", task_id))
+        which = question.in_commands
+        commands = (command("approve", which), command("reject", which))
         return Explanation(route, reason, None, commands)
     commands = (f"athanore answer {question.id} TEXT", command("cancel", task_id))
     return Explanation(route, reason, question.expires_at, commands)
