@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, AsJson, Connected, user, with_app
-from athanore.cli.output import print_json, print_table, say
+from athanore.cli.output import print_json, print_table, say, warn
 from athanore.cli.tasks.typed import typed_task
 from athanore.errors import ConfigurationError, DispatchError, NotFoundError
 from athanore.launch.terminal.display import ago
@@ -82,17 +82,25 @@ def approve(
         bool, Parameter(name="--all", negative="", help="All tasks that wait for an approval.")
     ] = False,
     app: AppOption = None,
-) -> None:
+) -> int:
     """Say yes to tasks that wait for an approval (`approve_before`)."""
     if bool(tasks) is all_:
         raise ConfigurationError("Name tasks, or say --all.")
 
     there = _approvals(app)
     named = [q.id for q in there] if all_ else tasks
+    refused = 0
     for name in named:
-        _decide(name, "approve", there, app=app)
+        try:
+            _decide(name, "approve", there, app=app)
+        except (DispatchError, NotFoundError) as exc:
+            if len(named) == 1:
+                raise
+            refused += 1
+            warn(str(exc))
     if not named:
         say("No task waits for an approval.")
+    return 1 if refused else 0
 
 
 def reject(

@@ -60,6 +60,19 @@ def test_what_was_shown_is_answered_and_named(
     assert said == "Approved: 7 (May 7 start?)\nRejected: 7 (May 7 start?)\n"
 
 
+@pytest.mark.parametrize("all_", [False, True])
+def test_one_that_is_refused_does_not_keep_the_others_from_being_approved(
+    all_: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Board(monkeypatch, "7", "8", "9")
+    board.refused = "7"
+    assert people.approve(*(() if all_ else ("7", "8", "9")), all_=all_) == 1
+    assert [question for _, question in board.sent] == ["beef000008", "beef000009"]
+    assert capsys.readouterr().err == "Task '7' waits for no approval.\n"
+    with pytest.raises(DispatchError, match="no approval"):
+        people.approve("7")
+
+
 def test_an_approval_that_is_open_no_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Board(monkeypatch, "7")
     monkeypatch.setattr("athanore.cli.tasks.typed.find_at_work", lambda _: None)
