@@ -105,6 +105,13 @@ async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
     assert any("by eve: no (not this week)" in text for text in site.comments)
 
 
+async def test_a_no_on_prefects_page_is_told_on_the_card() -> None:
+    site = await gated(rejected_queue="Elsewhere")
+    await site.client.resume(site.run.id, {"answer": "no", "by": "eve"})
+    assert (await site.begins()).name == StateName.REJECTED
+    assert f"Answer to question {site.question.id} by eve: no" in site.comments
+
+
 def app(monkeypatch: pytest.MonkeyPatch, auth: str, **options: Any) -> AgentDispatcher:
     monkeypatch.setenv("ATHANORE_API_AUTH", auth)
     monkeypatch.setenv("ATHANORE_API_KEY", "operators-key-of-the-test")
