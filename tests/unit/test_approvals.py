@@ -25,6 +25,7 @@ from athanore.runs.kept import questions
 from athanore.runs.records.record import Holder
 from athanore.runs.states import StateName
 from athanore.services.people import approvals
+from athanore.services.status import dry_run
 from tests.asking_site import Asking
 from tests.harness import prompt
 from tests.memory_store import no_events
@@ -103,6 +104,15 @@ async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
     assert state.message == "Not approved by eve: not this week"
     assert site.place == (target or "In Progress")
     assert any("by eve: no (not this week)" in text for text in site.comments)
+
+
+async def test_a_dry_run_counts_no_agent_that_waits_for_an_approval() -> None:
+    site = Site(approve_before="start")
+    (planned,) = await dry_run.plan(site.app)
+    assert (planned.route, planned.starts) == (site.route.name, False)
+    assert "wait for an approval" in planned.says
+    (planned,) = await dry_run.plan(Site().app)
+    assert planned.starts
 
 
 async def test_a_no_on_prefects_page_is_told_on_the_card() -> None:
