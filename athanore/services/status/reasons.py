@@ -223,6 +223,10 @@ def _waits(known: Known, task_id: str, run: FlowRun) -> Explanation:
     line = _line(known, run, own)
     if refused and line == _TAKEN_SOON:
         return Explanation(name, refused, due, (command("cancel", task_id),))
+    full = None if machinery is None else machinery.full.get(name)
+    if full is not None and line == _TAKEN_SOON:
+        reason = f"{full}; it is {_place(known, run)}."
+        return Explanation(name, reason, None, ("athanore workers",))
     return Explanation(name, line)
 
 
@@ -271,9 +275,14 @@ def _line(known: Known, run: FlowRun, route_limit: int | None) -> str:
         busy = f"{_all(limit)} of the app {'is' if limit == 1 else 'are'} at work"
     else:
         return _TAKEN_SOON
+    return f"{busy}; it is {_place(known, run)}."
+
+
+def _place(known: Known, run: FlowRun) -> str:
     place = known.places.get(run.id)
-    where = f"after {known.in_line[name]} others" if place is None else f"number {place}"
-    return f"{busy}; it is {where} in the line of its route."
+    others = known.in_line[store.route_name(run)]
+    where = f"after {others} others" if place is None else f"number {place}"
+    return f"{where} in the line of its route"
 
 
 def _all(limit: int) -> str:
