@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import json
 import threading
 from collections.abc import Generator
@@ -18,6 +20,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.secrets.environment import is_secret
 from athanore.services.people import notices
 from athanore.services.people.notices import Message, WebhookChannel
+from athanore.worker.duties import notifying
 from athanore.worker.duties.notifying import Delivery
 from tests.harness import app_name
 from tests.memory_store import MemoryRunStore
@@ -104,7 +107,11 @@ def test_a_webhook_without_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) 
 class Pager:
     """A notification block, as users write them."""
 
-    def notify(self, body: str, subject: str | None = None) -> None: ...
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def notify(self, body: str, subject: str | None = None) -> None:
+        self.told.append(body)
 
 
 def test_blocks_of_one_class_are_told_apart() -> None:
@@ -248,6 +255,33 @@ async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> No
     site.passes(90)
     await first.look()
     assert len(site.sent) == 1
+
+
+async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
+    site = Site()
+    client: Any = site
+    first, second = Pager(), Pager()
+    site.app.dispatcher.notify = (first,)
+    work = asyncio.create_task(notifying.keep_delivering(client, site.app))
+    numbers = itertools.count(1)
+
+    async def hears(pager: Pager) -> None:
+        async with asyncio.timeout(30):
+            while not pager.told:
+                site.passes(61)
+                site.happens(DEAD, next(numbers))
+                await asyncio.sleep(0.05)
+
+    await hears(first)
+    site.app.dispatcher.notify = (second,)
+    await hears(second)
+    first.told.clear()
+    second.told.clear()
+    await hears(second)
+    assert not first.told
+    work.cancel()
+    await asyncio.wait([work])
 
 
 async def test_secrets_are_replaced_and_texts_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,5 +139,23 @@ class Delivery:
         await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
 
 
+async def keep_delivering(client: PrefectRunStore, app: App) -> None:
+    """Deliver to all channels of an app until cancelled, also to those of code taken over later."""
+    at_work: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            there = {channel.name: channel for channel in notices.channels(app)}
+            for name, (channel, task) in list(at_work.items()):
+                if there.get(name) != channel:
+                    task.cancel()
+                    await asyncio.wait([task])
+                    del at_work[name]
+            for name, channel in there.items():
+                if name not in at_work:
+                    task = group.create_task(Delivery(client, app, channel).keep())
+                    at_work[name] = (channel, task)
+            await asyncio.sleep(LOOK_EVERY)
+
+
 def _end(event: Happened) -> str:
     return event.id[-12:]
