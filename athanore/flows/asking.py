@@ -45,7 +45,7 @@ async def before_agent(
         return await suspend(prefect, app, route, run_log, gate, handle, {}, log)
     if gate is not None and not approvals.is_yes(gate):
         await run_log.goes_on()
-        gate = await prefect_answers.take(prefect, app, gate)
+        gate = await prefect_answers.take(prefect, app, run_log.run, gate)
         try:
             return await rejected(app, route, run_log, gate, log)
         except BoardError as exc:
@@ -61,7 +61,7 @@ async def before_agent(
     await run_log.goes_on()
     if question is None or question.ending is None:
         return None
-    await prefect_answers.take(prefect, app, question)
+    await prefect_answers.take(prefect, app, run_log.run, question)
     await questions.unlist(prefect, question.id)
     if question.fate is not Fate.EXPIRED:
         return None

@@ -221,6 +221,50 @@ async def test_a_question_is_told_with_its_words() -> None:
     assert site.sent[0].subject.endswith(": question: Todo")
 
 
+def question(site: Site, kind: str, number: int, question_id: str, **told: str) -> None:
+    """A question is asked, or has an end."""
+    site.happens(f"athanore.agent.{kind}", number)
+    site.heard[-1]["payload"] = {"question_id": question_id, **told}
+    site.heard[-1]["resource"] = {"prefect.resource.name": "Fix it", "athanore.task-id": "7"}
+
+
+async def test_who_was_told_of_a_question_is_told_that_nobody_has_to_answer_it() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    for number in range(3):
+        question(site, "asked", number, f"q{number}", question=f"Which one, {number}?")
+    await delivery.look()
+    site.passes(5)
+    question(site, "answered", 3, "q0", answer="red", by="eve")
+    question(site, "expired", 4, "q1", reason="nobody has answered in time")
+    question(site, "withdrawn", 5, "q2", reason="the task was moved to 'Done'")
+    await delivery.look()
+    assert [(m.subject.partition(": ")[2], m.body) for m in site.sent[1:]] == [
+        ("question answered: Fix it", "Fix it (7): eve: red"),
+        ("question expired: Fix it", "Fix it (7): nobody has answered in time"),
+        ("question withdrawn: Fix it", "Fix it (7): the task was moved to 'Done'"),
+    ]
+
+
+async def test_a_question_that_has_ended_before_it_was_told_is_not_told() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    question(site, "asked", 1, "q1", question="Which one?")
+    await delivery.look()
+    site.passes(5)  # within the minute in which questions are gathered
+    question(site, "asked", 2, "q2", question="Which other one?")
+    question(site, "answered", 3, "q2", answer="blue", by="bob")
+    for _ in range(3):
+        await delivery.look()
+        site.passes(61)
+    await site.delivery("another").look()
+    assert [m.event for m in site.sent] == ["athanore.agent.asked"]
+
+
 async def test_what_an_agent_is_done_with_is_told_with_where_its_task_is() -> None:
     site = Site()
     delivery = site.delivery()

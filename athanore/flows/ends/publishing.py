@@ -127,7 +127,7 @@ async def _gate(
     if gate.ending is None:
         await run_log.keep()
         raise ApprovalNeededError(gate, await _taken_back(app, route, run_log, task, say))
-    gate = await prefect_answers.take(prefect, app, gate)
+    gate = await prefect_answers.take(prefect, app, run_log.run, gate)
     await questions.unlist(prefect, gate.id)
     if waited and task.queue_name == waited == route.waiting_queue:
         await app.board.move(task.id, route.in_progress_queue, followed=False)

@@ -77,7 +77,7 @@ async def _look_at(prefect: RunStore, app: App, listed: Listed, places: Mapping[
     elif run.state_type in store.FINISHED:
         await _ended(prefect, app, run, question)
     elif question.ending is not None:
-        await prefect_answers.take(prefect, app, question)
+        await prefect_answers.take(prefect, app, run, question)
         if questions.waits_for(run) == question.id:
             await questions.resume(prefect, run, question)
             app.local_runs.wake()
@@ -133,7 +133,7 @@ async def _ended(prefect: RunStore, app: App, run: FlowRun, question: Question) 
         why = f"the run has ended as {run.state_name}" + (f" ({said.rstrip('.')})" if said else "")
         await use_cases.withdraw(prefect, app, question, why)
     else:
-        await prefect_answers.take(prefect, app, question)
+        await prefect_answers.take(prefect, app, run, question)
     record = record_of(run)
     cancelled = run.state_type is StateType.CANCELLED
     nobodys = run.state_name in (StateName.QUESTION_WITHDRAWN, StateName.SUPERSEDED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prefect.client.schemas.objects import FlowRun
+
 from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Question
 from athanore.runs.port import RunStore
@@ -11,10 +13,11 @@ from athanore.runtime.apps import App
 from athanore.services.people import questions as use_cases
 
 
-async def take(prefect: RunStore, app: App, question: Question) -> Question:
+async def take(prefect: RunStore, app: App, run: FlowRun, question: Question) -> Question:
     """Note the end that a question has, and tell everybody, unless that was done before.
 
     Args:
+        run: whose question it is.
         question: one with an end; by Prefect's page, if it is not noted.
     """
     ending = question.ending
@@ -27,5 +30,5 @@ async def take(prefect: RunStore, app: App, question: Question) -> Question:
     if not await questions.end(prefect, question, ended):
         return question
     question = replace(question, ending=ended)
-    await use_cases.tell(app, question)
+    await use_cases.tell(app, question, run.name)
     return question

@@ -312,7 +312,7 @@ async def _end(prefect: RunStore, app: App, question: Question, ending: Ending) 
     except ObjectNotFound:
         await questions.unlist(prefect, question.id)
         raise QuestionNotFoundError(question.id, []) from None
-    await tell(app, ended)
+    await tell(app, ended, run.name)
     # What is left undone now, the sweep does: it looks at what is listed.
     if ending.fate is not Fate.WITHDRAWN and questions.waits_for(run) == question.id:
         await questions.resume(prefect, run, ended)
@@ -323,7 +323,7 @@ async def _end(prefect: RunStore, app: App, question: Question, ending: Ending) 
     return ended
 
 
-async def tell(app: App, question: Question) -> None:
+async def tell(app: App, question: Question, task_name: str) -> None:
     """Say what became of a question: by an event, and on the card."""
     ending = question.ending
     assert ending is not None
@@ -338,7 +338,7 @@ async def tell(app: App, question: Question) -> None:
         data |= {"reason": ending.reason}
         verb = "has expired" if ending.fate is Fate.EXPIRED else "is withdrawn"
         text = f"Question {question.id} {verb}: {ending.reason}."
-    app.announcer.announce(question.task_id, kind, data, question.run_id)
+    app.announcer.announce(question.task_id, kind, data, question.run_id, task_name)
     await say_on_card(app, question, text)
 
 

@@ -116,6 +116,10 @@ class Delivery:
         # What happened before anybody was to be told is not told.
         events = [e for e in events if e.at > state.begun]
         new = [e for e in events if _end(e) not in state.done]
+        if needless := notices.needless(new):
+            state.done += [_end(e) for e in needless]
+            await self._note(state, now)
+            new = [e for e in new if e not in needless]
         due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
         sent = 0
         for message in notices.messages(self._app, due):
