@@ -11,7 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -153,10 +153,14 @@ async def of_task(known: Known, task: Task, holds: Holds, *, whole: bool) -> Exp
     if route is None:
         return Explanation(None, nobody_takes(task, known.routes))
     holds.has_seen([*known.runs.working, *known.runs.line])
-    if (hold := await holds.of(route, task)) is not None:
-        blockers = tuple(command("explain", b) for b in hold.blockers)
-        return Explanation(route.name, hold.reason, None, (command("dispatch", task.id), *blockers))
-    return _will_be_seen(known, task, route)
+    hold = await holds.of(route, task)
+    unread = holds.unread_blockers(route, task)
+    if hold is None:
+        seen = _will_be_seen(known, task, route)
+        return replace(seen, reason=seen.reason + unread)
+    blockers = tuple(command("explain", b) for b in hold.blockers)
+    commands = (command("dispatch", task.id), *blockers)
+    return Explanation(route.name, hold.reason + unread, None, commands)
 
 
 def of_run(known: Known, task_id: str, run: FlowRun) -> Explanation:
