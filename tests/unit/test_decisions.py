@@ -23,8 +23,11 @@ class Board:
         self.there = tuple(asked(task_id) for task_id in task_ids)
         self.refused = ""
         self.sent: list[tuple[str, str]] = []
-        monkeypatch.setattr(people, "from_app", lambda *_: self.there)
+        monkeypatch.setattr(people, "from_app", self.read)
         monkeypatch.setattr(people, "order", self.order)
+
+    def read(self, *_: object) -> tuple[QuestionView, ...]:
+        return self.there
 
     def order(self, _: str | None, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         task_id, verb = path.split("/")[2:]
@@ -35,6 +38,10 @@ class Board:
             raise TaskNotFoundError(task_id, {})
         self.sent.append((verb, body["question"]))
         return {"task_id": task_id, "question": found.question}
+
+
+def nobody(_: str | None) -> None:
+    """No app runs here."""
 
 
 def asked(task_id: str) -> QuestionView:
@@ -75,7 +82,7 @@ def test_one_that_is_refused_does_not_keep_the_others_from_being_approved(
 
 def test_an_approval_that_is_open_no_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Board(monkeypatch, "7")
-    monkeypatch.setattr("athanore.cli.tasks.typed.find_at_work", lambda _: None)
+    monkeypatch.setattr("athanore.cli.tasks.typed.find_at_work", nobody)
     with pytest.raises(DispatchError, match="something else is asked by now"):
         people.approve("beef000008")
     with pytest.raises(NotFoundError, match="'8'"):

@@ -186,8 +186,8 @@ async def test_a_task_that_is_due_waits_for_room_on_the_workers(
             )
         )
         if said is not None:  # else it is a worker of Prefect's own
-            labels = ("linux",) if said is AT_LIMIT else ()
-            entry = WorkerEntry(name, name, "host", now, **{"labels": labels} | said)
+            here: dict[str, Any] = {"labels": ("linux",) if said is AT_LIMIT else ()}
+            entry = WorkerEntry(name, name, "host", now, **here | said)
             client: Any = site.client
             await fleet.announce(client, site.app.name, entry)
     await site.run(Scheduled())

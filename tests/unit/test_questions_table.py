@@ -141,9 +141,11 @@ async def test_an_answer_on_prefects_page_is_told_once_as_every_other(
     monkeypatch.setenv("ATHANORE_API_KEY", "key-of-the-operators")
     site = await Asking.made()
     told: list[tuple[EventKind, object]] = []
-    monkeypatch.setattr(
-        site.app.announcer, "announce", lambda _, kind, data, *__: told.append((kind, data))
-    )
+
+    def announce(_: str, kind: EventKind, data: object, *__: object) -> None:
+        told.append((kind, data))
+
+    monkeypatch.setattr(site.app.announcer, "announce", announce)
     said = {"answer": "red, key-of-the-operators\x1b", "by": "bob"}
     await site.client.resume(site.run.id, said)
     if swept:
