@@ -27,7 +27,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.runtime.leases.verdict import judge
-from athanore.services.people import approvals
+from athanore.services.people import approvals, prefect_answers
 
 
 async def before_agent(
@@ -45,6 +45,7 @@ async def before_agent(
         return await suspend(prefect, app, route, run_log, gate, handle, {}, log)
     if gate is not None and not approvals.is_yes(gate):
         await run_log.goes_on()
+        gate = await prefect_answers.take(prefect, app, run_log.run, gate)
         try:
             return await rejected(app, route, run_log, gate, log)
         except BoardError as exc:
@@ -60,7 +61,7 @@ async def before_agent(
     await run_log.goes_on()
     if question is None or question.ending is None:
         return None
-    await questions.end(prefect, question, question.ending)  # said on Prefect's page only
+    await prefect_answers.take(prefect, app, run_log.run, question)
     await questions.unlist(prefect, question.id)
     if question.fate is not Fate.EXPIRED:
         return None

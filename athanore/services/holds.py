@@ -53,6 +53,7 @@ class Holds:
         busy: how many runs count for each limited label; None where that was not looked at.
         reads: what is not known is read from the board; else all open tasks are known.
         remarks: what could not be read, in sentences.
+        unread: why a task could not be read, by its id.
     """
 
     app: App
@@ -61,6 +62,7 @@ class Holds:
     reads: bool = True
     known: dict[str, Task | None] = field(default_factory=dict[str, Task | None])
     remarks: list[str] = field(default_factory=list[str])
+    unread: dict[str, str] = field(default_factory=dict[str, str])
 
     def has_read(self, tasks: Iterable[Task]) -> None:
         """Take tasks that were just read from the board."""
@@ -105,6 +107,16 @@ class Holds:
             reason += f" They block each other: {' -> '.join(circle)}."
         return Hold(reason, tuple(b.id for b in open_))
 
+    def unread_blockers(self, route: Route, task: Task) -> str:
+        """Say in sentences which blockers of a task that was looked at could not be read."""
+        named = blockers_of(task) if route.respect_blockers else []
+        return "".join(
+            f" Task {blocker!r} is to end before it, cannot be read, and holds nothing: "
+            f"{self.unread[blocker].rstrip('.')}."
+            for blocker in named
+            if blocker in self.unread
+        )
+
     async def _circle(self, route: Route, task: Task) -> list[str]:
         """The way from a task over what blocks it back to itself; empty if there is none."""
         ways = [[task.id]]
@@ -132,6 +144,7 @@ class Holds:
                 self.known[task_id] = None
             except BoardError as exc:
                 self.known[task_id] = None
+                self.unread[task_id] = str(exc)
                 self.remarks.append(f"task {task_id!r}, which blocks {task.id!r}: {exc}")
         return self.known[task_id]
 

@@ -21,7 +21,7 @@ from athanore.models import AgentOutcome, Task
 from athanore.workspaces.base import FoundWorkspace, Workspace, WorkspaceRequest
 from athanore.workspaces.hooks import Hooks
 from athanore.workspaces.places import Place, Record, acquire, is_held, places
-from athanore.workspaces.preparation import Preparation
+from athanore.workspaces.preparation import Preparation, split_commands
 from athanore.workspaces.room import Room
 
 
@@ -130,6 +130,16 @@ class TaskFolders(ABC):
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
             return self._room.too_little_free(there) or self._room.too_much_taken(self.measured)
         return f"the folder {str(self.folders)!r} cannot be made: {there} may not be written"
+
+    def programs(self) -> dict[str, list[str]]:
+        """The programs that are run in folders, by the argument that names them."""
+        given = {
+            "setup": self._setup,
+            "before_run": self._before_run,
+            "after_run": self._after_run,
+            "before_remove": self._before_remove,
+        }
+        return {name: [words[0] for words in split_commands(name, g)] for name, g in given.items()}
 
     @property
     def _room(self) -> Room:

@@ -123,4 +123,8 @@ def test_a_persons_key_answers_questions_and_approves_nothing(guarded: Api) -> N
     assert (listed["id"], listed["state"]) == (gate.id, "pending")
     path = f"/tasks/{task_id}/approve"
     guarded.post(path, {}, 403, headers=bearer(token))
+    other = {"question": "aaaaaaaaaa"}
+    refusal = guarded.post(path, other, 409, headers=bearer(OPERATOR))
+    assert "waits for another approval by now" in refusal["detail"]
+    guarded.post(f"/tasks/{task_id}/reject", other, 409, headers=bearer(OPERATOR))
     assert guarded.post(path, {"by": "eve"}, 200, headers=bearer(OPERATOR))["answer"] == "yes"

@@ -60,7 +60,7 @@ def test_a_changed_app_is_taken_over_while_an_agent_works(
         assert "is not taken over: " in broken.err and "SyntaxError" in broken.err
         assert it.dispatcher.routes["Todo"].retry.max_retries == 0
 
-        later = RUN.format(name=name).replace("max_retries=0", "max_retries=2")
+        later = RUN.format(name=name).replace("max_retries=0", "max_retries=2, notify=['a/b']")
         later = later[: later.index('@dispatcher.route("Review"')]
         later += '@dispatcher.route("Next", args=["-c", "exit 0"], done_queue="Done")\n'
         later += "def following(task_id, task_name):\n    return 'next'\n"
@@ -68,6 +68,7 @@ def test_a_changed_app_is_taken_over_while_an_agent_works(
         done = cli.ok("reload")
         assert "route 'Todo': max_retries 0 -> 2" in done.out
         assert "route 'Next' is new" in done.out
+        assert "notify nobody -> a/b" in done.out
         assert "route 'Review' is missing: held until a deploy removes it" in done.out
         assert it.prefect.working(at_work)["id"] == first["id"], "its agent works on"
 

@@ -12,7 +12,12 @@ from prefect.exceptions import Abort
 from prefect.states import Pending, Running
 
 from athanore import AgentDispatcher, MemoryAdapter
-from athanore.errors import ConfigurationError, DispatchError, TaskNotFoundError
+from athanore.errors import (
+    ConfigurationError,
+    DispatchError,
+    QuestionClosedError,
+    TaskNotFoundError,
+)
 from athanore.launch.prefect import prefect_access
 from athanore.models import Task
 from athanore.processes import identity
@@ -20,6 +25,7 @@ from athanore.runs.kept import questions
 from athanore.runs.records.record import Holder
 from athanore.runs.states import StateName
 from athanore.services.people import approvals
+from athanore.services.status import dry_run
 from tests.asking_site import Asking
 from tests.harness import prompt
 from tests.memory_store import no_events
@@ -77,6 +83,16 @@ async def test_what_a_task_is_called_is_understood_and_an_unknown_one_is_said_so
     assert (done.task_id, approvals.is_yes(done)) == (site.task_id, False)
 
 
+async def test_what_is_asked_in_place_of_what_was_shown_is_not_answered() -> None:
+    site = await gated()
+    parts = (access(site), site.app, site.task_id, "eve")
+    with pytest.raises(QuestionClosedError, match=f"another approval .* {site.question.id}: May"):
+        await approvals.approve(*parts, "feedbeef00")
+    with pytest.raises(QuestionClosedError, match="another approval"):
+        await approvals.reject(*parts, "no", "feedbeef00")
+    assert (await approvals.approve(*parts, site.question.id)).id == site.question.id
+
+
 @pytest.mark.parametrize("target", [None, "Elsewhere"])
 async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
     target: str | None,
@@ -88,6 +104,22 @@ async def test_a_task_that_is_not_approved_is_put_aside_with_the_reason(
     assert state.message == "Not approved by eve: not this week"
     assert site.place == (target or "In Progress")
     assert any("by eve: no (not this week)" in text for text in site.comments)
+
+
+async def test_a_dry_run_counts_no_agent_that_waits_for_an_approval() -> None:
+    site = Site(approve_before="start")
+    (planned,) = await dry_run.plan(site.app)
+    assert (planned.route, planned.starts) == (site.route.name, False)
+    assert "wait for an approval" in planned.says
+    (planned,) = await dry_run.plan(Site().app)
+    assert planned.starts
+
+
+async def test_a_no_on_prefects_page_is_told_on_the_card() -> None:
+    site = await gated(rejected_queue="Elsewhere")
+    await site.client.resume(site.run.id, {"answer": "no", "by": "eve"})
+    assert (await site.begins()).name == StateName.REJECTED
+    assert f"Answer to question {site.question.id} by eve: no" in site.comments
 
 
 def app(monkeypatch: pytest.MonkeyPatch, auth: str, **options: Any) -> AgentDispatcher:

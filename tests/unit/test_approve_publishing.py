@@ -12,7 +12,7 @@ from prefect.exceptions import Abort
 from prefect.states import Pending, Running
 
 from athanore import AgentOutcome, AgentResult, DirectoryWorkspace, GitWorkspace
-from athanore.errors import RouteError
+from athanore.errors import QuestionClosedError, RouteError
 from athanore.flows import asking
 from athanore.flows.attempts import answers
 from athanore.flows.ends.outcome import Conclusion
@@ -186,6 +186,10 @@ async def test_after_a_no_with_words_an_agent_goes_on_with_them_on_the_same_bran
     newest = await site.agent_commits("test.txt")
     assert await site.ends() is None
     assert site.question.id != first.id
+    for shown in (first.id, first.commit, first.commit[:10]):
+        with pytest.raises(QuestionClosedError, match=f"question {site.question.id}: May the"):
+            await approvals.approve(access(site), site.app, site.task_id, "eve", shown)
+    assert f"athanore approve {site.question.id} (or athanore reject)" in site.comments[-1]
     assert "- Write one.txt\n- Write test.txt" in site.question.text
     await site.yes()
     await site.goes_on()

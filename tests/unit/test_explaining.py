@@ -16,9 +16,19 @@ from prefect.client.schemas.objects import (
     WorkPool,
 )
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running, Suspended
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Cancelling,
+    Pending,
+    Running,
+    Scheduled,
+    Suspended,
+)
 
 from athanore import AgentDispatcher, MemoryAdapter, Task, names
+from athanore.runs.capacity import fleet
+from athanore.runs.capacity.fleet import WorkerEntry
 from athanore.runtime.apps import App
 from athanore.services.holds import Holds
 from athanore.services.status import reasons
@@ -137,6 +147,57 @@ async def test_a_task_without_a_run_is_found_by_the_next_poll(
         assert seen.until is not None
         assert timedelta(0) < seen.until - datetime.now(UTC) <= timedelta(minutes=5)
     assert seen.commands[0].startswith(command)
+
+
+MEMORY = "100 MB of memory are free, below min_free_memory=500"
+DISK = "100 MB of the disk are free at /tmp, below min_free_disk=500"
+AT_LIMIT = {"limit": 2, "agents": 2}
+
+
+@pytest.mark.parametrize(
+    ("workers", "reason"),
+    [
+        ([AT_LIMIT], "Worker w0 has its 2 agents at work (--limit)"),
+        ([{"limit": 1, "agents": 1}], "Worker w0 has its one agent at work (--limit)"),
+        ([{"full": MEMORY}], "Worker w0 starts no more agents: it is short of memory (min_free_"),
+        ([{"full": DISK}], "short of disk space (min_free_disk)"),
+        ([AT_LIMIT, {"full": MEMORY}], "All 2 workers that take it are full"),
+        ([AT_LIMIT, {"limit": 2, "agents": 1}], ""),
+        ([AT_LIMIT, {"labels": ("macos",)}], "Worker w0 has its 2 agents at work"),
+        ([AT_LIMIT, None], ""),
+    ],
+)
+async def test_a_task_that_is_due_waits_for_room_on_the_workers(
+    workers: list[dict[str, Any] | None], reason: str
+) -> None:
+    site = Site(**({"host": "linux"} if {"labels": ("macos",)} in workers else {}))
+    pool = names.agents_pool(site.app.name)
+    site.client.pools[pool] = WorkPool(name=pool, type="athanore", default_queue_id=uuid4())
+    now = datetime.now(UTC)
+    for number, said in enumerate(workers):
+        name = f"w{number}"
+        there = site.client.workers_of.setdefault(pool, [])
+        there.append(
+            Worker(
+                name=name,
+                work_pool_id=uuid4(),
+                last_heartbeat_time=now,
+                status=WorkerStatus.ONLINE,
+            )
+        )
+        if said is not None:  # else it is a worker of Prefect's own
+            here: dict[str, Any] = {"labels": ("linux",) if said is AT_LIMIT else ()}
+            entry = WorkerEntry(name, name, "host", now, **here | said)
+            client: Any = site.client
+            await fleet.announce(client, site.app.name, entry)
+    await site.run(Scheduled())
+    seen = await site.why()
+    if not reason:
+        assert seen.reason == "Its run is due: a worker takes it in a moment."
+        return
+    assert reason in seen.reason
+    assert seen.reason.endswith("; it is number 1 in the line of its route.")
+    assert seen.commands == ("athanore workers",)
 
 
 async def test_a_retry_says_when_and_why() -> None:

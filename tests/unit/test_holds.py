@@ -14,6 +14,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import KnownRoute, Routes
 from athanore.services import runs
 from athanore.services.holds import Hold, Holds, blockers_of
+from athanore.services.status.explaining import explain
 from tests.harness import app_name, prompt
 from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
 
@@ -106,6 +107,25 @@ async def test_a_blocker_that_is_gone_or_cannot_be_read_holds_nothing() -> None:
     site = Site({"1": ("Todo", "Blocked by: #98, #99")})
     assert await site.hold("1") is None
     assert site.holds.remarks == ["task '99', which blocks '1': The board answered 500."]
+
+
+@pytest.mark.parametrize(
+    ("places", "held"),
+    [
+        ({"1": ("Todo", "Blocked by: #99")}, ""),
+        ({"1": ("Todo", "Blocked by: #2, #99"), "2": ("Todo", "")}, "It is blocked by task 2"),
+    ],
+)
+async def test_a_blocker_that_cannot_be_read_is_among_the_reasons(
+    places: Mapping[str, tuple[str, str]], held: str
+) -> None:
+    site = Site(places)
+    seen = await explain(MemoryRunStore(), site.app, site.board.get_task("1"))
+    assert held in seen.reason
+    assert seen.reason.endswith(
+        ". Task '99' is to end before it, cannot be read, and holds nothing: The board answered "
+        "500."
+    )
 
 
 async def test_a_circle_is_named() -> None:

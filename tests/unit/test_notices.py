@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import json
 import threading
 from collections.abc import Generator
@@ -18,6 +20,7 @@ from athanore.runtime.apps import App
 from athanore.runtime.secrets.environment import is_secret
 from athanore.services.people import notices
 from athanore.services.people.notices import Message, WebhookChannel
+from athanore.worker.duties import notifying
 from athanore.worker.duties.notifying import Delivery
 from tests.harness import app_name
 from tests.memory_store import MemoryRunStore
@@ -99,6 +102,23 @@ def test_a_webhook_without_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ATHANORE_NOTIFY_WEBHOOK_URL", "http://127.0.0.1:1/hook")
     with pytest.raises(ConfigurationError, match="ATHANORE_NOTIFY_WEBHOOK_SECRET"):
         notices.channels(_app())
+
+
+class Pager:
+    """A notification block, as users write them."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def notify(self, body: str, subject: str | None = None) -> None:
+        self.told.append(body)
+
+
+def test_blocks_of_one_class_are_told_apart() -> None:
+    """Prefect keeps by the name how far a channel came, so the first one's stays as it was."""
+    first, second = Pager(), Pager()
+    app = _app(notify=[first, "slack-webhook/team", second, first, "slack-webhook/team"])
+    assert [c.name for c in notices.channels(app)] == ["Pager", "slack-webhook/team", "Pager 2"]
 
 
 @pytest.mark.parametrize("name", ["URL", "SECRET"])
@@ -201,6 +221,50 @@ async def test_a_question_is_told_with_its_words() -> None:
     assert site.sent[0].subject.endswith(": question: Todo")
 
 
+def question(site: Site, kind: str, number: int, question_id: str, **told: str) -> None:
+    """A question is asked, or has an end."""
+    site.happens(f"athanore.agent.{kind}", number)
+    site.heard[-1]["payload"] = {"question_id": question_id, **told}
+    site.heard[-1]["resource"] = {"prefect.resource.name": "Fix it", "athanore.task-id": "7"}
+
+
+async def test_who_was_told_of_a_question_is_told_that_nobody_has_to_answer_it() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    for number in range(3):
+        question(site, "asked", number, f"q{number}", question=f"Which one, {number}?")
+    await delivery.look()
+    site.passes(5)
+    question(site, "answered", 3, "q0", answer="red", by="eve")
+    question(site, "expired", 4, "q1", reason="nobody has answered in time")
+    question(site, "withdrawn", 5, "q2", reason="the task was moved to 'Done'")
+    await delivery.look()
+    assert [(m.subject.partition(": ")[2], m.body) for m in site.sent[1:]] == [
+        ("question answered: Fix it", "Fix it (7): eve: red"),
+        ("question expired: Fix it", "Fix it (7): nobody has answered in time"),
+        ("question withdrawn: Fix it", "Fix it (7): the task was moved to 'Done'"),
+    ]
+
+
+async def test_a_question_that_has_ended_before_it_was_told_is_not_told() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    question(site, "asked", 1, "q1", question="Which one?")
+    await delivery.look()
+    site.passes(5)  # within the minute in which questions are gathered
+    question(site, "asked", 2, "q2", question="Which other one?")
+    question(site, "answered", 3, "q2", answer="blue", by="bob")
+    for _ in range(3):
+        await delivery.look()
+        site.passes(61)
+    await site.delivery("another").look()
+    assert [m.event for m in site.sent] == ["athanore.agent.asked"]
+
+
 async def test_what_an_agent_is_done_with_is_told_with_where_its_task_is() -> None:
     site = Site()
     delivery = site.delivery()
@@ -235,6 +299,33 @@ async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> No
     site.passes(90)
     await first.look()
     assert len(site.sent) == 1
+
+
+async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
+    site = Site()
+    client: Any = site
+    first, second = Pager(), Pager()
+    site.app.dispatcher.notify = (first,)
+    work = asyncio.create_task(notifying.keep_delivering(client, site.app))
+    numbers = itertools.count(1)
+
+    async def hears(pager: Pager) -> None:
+        async with asyncio.timeout(30):
+            while not pager.told:
+                site.passes(61)
+                site.happens(DEAD, next(numbers))
+                await asyncio.sleep(0.05)
+
+    await hears(first)
+    site.app.dispatcher.notify = (second,)
+    await hears(second)
+    first.told.clear()
+    second.told.clear()
+    await hears(second)
+    assert not first.told
+    work.cancel()
+    await asyncio.wait([work])
 
 
 async def test_secrets_are_replaced_and_texts_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:

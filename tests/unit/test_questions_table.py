@@ -26,6 +26,7 @@ from athanore.errors import (
 )
 from athanore.flows import asking
 from athanore.flows.attempts import answers
+from athanore.models import EventKind
 from athanore.runs import clearing
 from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Fate
@@ -131,6 +132,32 @@ async def _(site: Asking) -> None:
     assert await site.begins() is None
     (kept,) = await questions.of_run(site.client, site.run.id)
     assert kept.ending is not None and (kept.ending.answer, kept.ending.by) == ("red", "bob")
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_an_answer_on_prefects_page_is_told_once_as_every_other(
+    swept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATHANORE_API_KEY", "key-of-the-operators")
+    site = await Asking.made()
+    told: list[tuple[EventKind, object]] = []
+
+    def announce(_: str, kind: EventKind, data: object, *__: object) -> None:
+        told.append((kind, data))
+
+    monkeypatch.setattr(site.app.announcer, "announce", announce)
+    said = {"answer": "red, key-of-the-operators\x1b", "by": "bob"}
+    await site.client.resume(site.run.id, said)
+    if swept:
+        await site.sweep()
+    assert await site.begins() is None
+    ((kind, data),) = told
+    assert kind is EventKind.ANSWERED
+    assert data == {"question_id": site.question.id, "answer": "red, [redacted]", "by": "bob"}
+    assert site.comments[-1] == f"Answer to question {site.question.id} by bob: red, [redacted]"
+    assert len(site.comments) == 2
+    (kept,) = await questions.of_run(site.client, site.run.id)
+    assert kept.ending is not None and kept.ending.answer == "red, [redacted]"
 
 
 @row("suspended", "where it waits", "somebody resumes it without an answer", "pending", "waits on")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from athanore import AgentDispatcher, JsonFileAdapter
+from athanore import AgentDispatcher, DirectoryWorkspace, JsonFileAdapter
 from athanore.cli.context import find_app
 from athanore.launch.inspection.findings import Level
 from athanore.launch.inspection.validation import validate
+from tests import harness
 from tests.harness import prompt
 
 
-def app(command: str = "true", **options: str | list[str]) -> AgentDispatcher:
+def app(command: str = "true", **options: Any) -> AgentDispatcher:
     dispatcher = AgentDispatcher(command, name="v", queue_backend=JsonFileAdapter("no/board.json"))
-    dispatcher.route("Todo", **options)(prompt)  # pyright: ignore[reportArgumentType]
+    dispatcher.route("Todo", **options)(prompt)
     return dispatcher
 
 
@@ -39,6 +41,32 @@ def test_an_app_that_is_right_has_no_fault_though_its_board_is_nowhere() -> None
 def test_a_fault_is_told_with_its_route_and_value(dispatcher: AgentDispatcher, says: str) -> None:
     (fault,) = faults(dispatcher)
     assert says in fault
+
+
+def test_the_programs_of_a_workspace_are_looked_at() -> None:
+    """What follows the first command of `setup` may be there thanks to it."""
+    setup = ["no-such-setup", "true", "./own", "made-by-setup"]
+    space = DirectoryWorkspace("folders", setup=setup, before_run="no-such-hook -q")
+    found = validate("run.py", lambda _: app(workspace=space))
+    told = {f.says.partition("'Todo': ")[2]: f.level for f in found if f.what == "workspace"}
+    assert told == {
+        "'no-such-setup' of its workspace's setup= is not found on PATH.": Level.FAIL,
+        "'made-by-setup' of its workspace's setup= is not found on PATH.": Level.WARN,
+        "'no-such-hook' of its workspace's before_run= is not found on PATH.": Level.WARN,
+    }
+    (fault,) = faults(app(workspace=DirectoryWorkspace("folders", after_run="no-such-hook")))
+    assert "'no-such-hook' of its workspace's after_run=" in fault
+
+
+@pytest.mark.parametrize("options", [{"command": "no-such"}, {"check": ["no-such"]}])
+def test_a_fault_of_a_route_is_told_with_the_line_of_its_function(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(harness.__file__)
+    monkeypatch.chdir(file.parent)
+    line = prompt.__code__.co_firstlineno
+    (fault,) = faults(app(**options))
+    assert fault.startswith(f"{file.name}, line {line}: Route 'Todo': ")
 
 
 @pytest.mark.parametrize(

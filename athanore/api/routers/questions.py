@@ -137,6 +137,12 @@ class ApprovalRequest(RequestModel):
     """Who says yes."""
 
     by: Words = Field(default="", max_length=100, description="Who approves, for people.")
+    question: str = Field(
+        default="",
+        max_length=64,
+        description="The id of the question that was shown, or the commit that it is about: if the "
+        "task waits for another one by now, that is not answered.",
+    )
 
 
 class RejectionRequest(ApprovalRequest):
@@ -153,11 +159,11 @@ async def approve_task(
 
     An agent starts on it, or what was committed for it is published.
 
-    For operators. 409: the task waits for none.
+    For operators. 409: the task waits for none, or for another one than `question`.
     """
     refuse_agents(caller)
-    who = _name(caller, body.by)
-    return _changed(service, await approvals.approve(service.prefect, service.app, task_id, who))
+    parts = (service.prefect, service.app, task_id, _name(caller, body.by))
+    return _changed(service, await approvals.approve(*parts, body.question))
 
 
 @router.post("/tasks/{task_id:id}/reject", responses=documented(403, 404, 409))
@@ -169,13 +175,11 @@ async def reject_task(
     Of one that was to be published, and without a `rejected_queue`, an agent is told the `reason`
     and goes on.
 
-    For operators. 409: the task waits for none.
+    For operators. 409: the task waits for none, or for another one than `question`.
     """
     refuse_agents(caller)
-    who = _name(caller, body.by)
-    return _changed(
-        service, await approvals.reject(service.prefect, service.app, task_id, who, body.reason)
-    )
+    parts = (service.prefect, service.app, task_id, _name(caller, body.by))
+    return _changed(service, await approvals.reject(*parts, body.reason, body.question))
 
 
 def _name(caller: Caller, by: str) -> str:

@@ -27,7 +27,7 @@ from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import watched
-from athanore.services.people import approvals
+from athanore.services.people import approvals, prefect_answers
 from athanore.services.pull_requests import publishing
 
 
@@ -127,7 +127,7 @@ async def _gate(
     if gate.ending is None:
         await run_log.keep()
         raise ApprovalNeededError(gate, await _taken_back(app, route, run_log, task, say))
-    await questions.end(prefect, gate, gate.ending)  # said on Prefect's page only
+    gate = await prefect_answers.take(prefect, app, run_log.run, gate)
     await questions.unlist(prefect, gate.id)
     if waited and task.queue_name == waited == route.waiting_queue:
         await app.board.move(task.id, route.in_progress_queue, followed=False)

@@ -26,7 +26,7 @@ from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import StopReason
-from athanore.services.people import comment_answers
+from athanore.services.people import comment_answers, prefect_answers
 from athanore.services.people import questions as use_cases
 
 logger = logging.getLogger("athanore.worker")
@@ -77,6 +77,7 @@ async def _look_at(prefect: RunStore, app: App, listed: Listed, places: Mapping[
     elif run.state_type in store.FINISHED:
         await _ended(prefect, app, run, question)
     elif question.ending is not None:
+        await prefect_answers.take(prefect, app, run, question)
         if questions.waits_for(run) == question.id:
             await questions.resume(prefect, run, question)
             app.local_runs.wake()
@@ -131,6 +132,8 @@ async def _ended(prefect: RunStore, app: App, run: FlowRun, question: Question) 
     if question.ending is None:
         why = f"the run has ended as {run.state_name}" + (f" ({said.rstrip('.')})" if said else "")
         await use_cases.withdraw(prefect, app, question, why)
+    else:
+        await prefect_answers.take(prefect, app, run, question)
     record = record_of(run)
     cancelled = run.state_type is StateType.CANCELLED
     nobodys = run.state_name in (StateName.QUESTION_WITHDRAWN, StateName.SUPERSEDED)

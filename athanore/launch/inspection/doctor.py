@@ -22,7 +22,7 @@ from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch.inspection.agent_files import files_with_keys
 from athanore.launch.inspection.checks import board_place, check_agent, circles, look_at_board
-from athanore.launch.inspection.findings import Finding, Level, failed
+from athanore.launch.inspection.findings import Finding, Level, at_route, failed
 from athanore.launch.inspection.mcp_extra import mcp_findings
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
@@ -123,7 +123,7 @@ def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
         try:
             check_agent(dispatcher, route)
         except ConfigurationError as exc:
-            yield failed("agent", exc)
+            yield at_route(failed("agent", exc), route)
         else:
             yield Finding("agent", Level.OK, f"{route.name!r}: {route.describe()}")
     for way in circles(dispatcher.routes.values()):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from athanore.errors import AthanoreError
+from athanore.routing.routes import Route
 
 
 class Level(StrEnum):
@@ -30,3 +33,19 @@ def failed(what: str, error: AthanoreError) -> Finding:
     """A finding from an error, whose message says what to mend after its first part."""
     says, _, mend = " ".join(str(error).split()).partition("; ")
     return Finding(what, Level.FAIL, says, mend[:1].upper() + mend[1:])
+
+
+def at_route(finding: Finding, route: Route) -> Finding:
+    """A finding with the place of the function that its route decorates, where that is known."""
+    code = getattr(inspect.unwrap(route.prompt), "__code__", None)
+    if code is None:
+        return finding
+    return replace(
+        finding, says=f"{place(Path(code.co_filename), code.co_firstlineno)}{finding.says}"
+    )
+
+
+def place(file: Path, line: int) -> str:
+    """A line of a file, to begin a message with."""
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    return f"{shown}, line {line}: "

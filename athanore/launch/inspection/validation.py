@@ -6,15 +6,16 @@ import os
 import shlex
 import shutil
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError
 from athanore.launch.inspection.doctor import agent_findings, app_finding, security
-from athanore.launch.inspection.findings import Finding, Level, failed
+from athanore.launch.inspection.findings import Finding, Level, at_route, failed, place
 from athanore.routing.routes import Route
+from athanore.workspaces.folders import TaskFolders
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -35,7 +36,7 @@ def validate(reference: str, load: Callable[[str], AgentDispatcher]) -> list[Fin
     return [
         app_finding(reference, dispatcher),
         *agent_findings(dispatcher),
-        *_check_findings(dispatcher),
+        *_program_findings(dispatcher),
         security(dispatcher),
     ]
 
@@ -47,26 +48,39 @@ def _placed(finding: Finding, error: AthanoreError) -> Finding:
     own = [f for f in own if Path(f.filename).is_file() and "importlib" not in f.filename]
     if error.__cause__ is not None or not own or own[-1].lineno is None:
         return finding  # it says its place itself, or has none
-    place = Path(own[-1].filename)
-    shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
-    return replace(finding, says=f"{shown}, line {own[-1].lineno}: {finding.says}")
+    where = place(Path(own[-1].filename), own[-1].lineno)
+    return replace(finding, says=f"{where}{finding.says}")
 
 
-def _check_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
-    """Look at what routes do with the work of their agents."""
+def _program_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
+    """Look at what is run in the folders of tasks, before agents and after them."""
     for route in dispatcher.routes.values():
-        for program in _missing_programs(route):
-            yield Finding(
-                "check",
-                Level.FAIL,
-                f"Route {route.name!r}: {program!r} of its check= is not found on PATH.",
-                "Install it, or give its path. What only the task's folder has is named by a path "
-                "that begins with ./",
-            )
+        checks = [shlex.split(command)[0] for command in route.check]
+        for program in _missing(route, checks):
+            yield _not_found(route, "check", Level.FAIL, f"{program!r} of its check=")
+        hooks = route.workspace.programs() if isinstance(route.workspace, TaskFolders) else {}
+        first = next(iter(hooks.get("setup", ())), None)
+        for hook, programs in hooks.items():
+            for program in _missing(route, programs):
+                # What is run after the first command of setup may be there thanks to it.
+                level = Level.FAIL if first in (None, program) else Level.WARN
+                said = f"{program!r} of its workspace's {hook}="
+                yield _not_found(route, "workspace", level, said)
 
 
-def _missing_programs(route: Route) -> list[str]:
-    """The programs of a route's checks that are not there, as far as that can be seen before."""
+def _not_found(route: Route, what: str, level: Level, said: str) -> Finding:
+    finding = Finding(
+        what,
+        level,
+        f"Route {route.name!r}: {said} is not found on PATH.",
+        "Install it, or give its path. What only the task's folder has is named by a path "
+        "that begins with ./",
+    )
+    return at_route(finding, route)
+
+
+def _missing(route: Route, programs: Iterable[str]) -> list[str]:
+    """The programs that are not there, as far as that can be seen before."""
     path = route.env.get("PATH", os.environ.get("PATH"))
-    programs = [shlex.split(command)[0] for command in route.check]
-    return [p for p in programs if "/" not in p and shutil.which(p, path=path) is None]
+    named = dict.fromkeys(programs)
+    return [p for p in named if "/" not in p and shutil.which(p, path=path) is None]

@@ -24,6 +24,7 @@ from athanore.runs.connection.transports import prefect_client
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.versions import described
+from athanore.services.people.notices import channels
 from athanore.settings import Settings
 
 logger = logging.getLogger("athanore")
@@ -119,10 +120,12 @@ class Reloader:
                 ) from exc
             before = dict(app.dispatcher.routes)
             settings, said = self._settings(newer)
-            held = _held(before, newer)
+            held, told = _held(before, newer), _told(app)
             app.dispatcher.take_over(newer, held, settings)
             app.code_changed()
             said += code.differences(before, app.dispatcher.routes)
+            if (now_told := _told(app)) != told:
+                said.append(f"notify {told} -> {now_told}")
             said += await self._deploy(held)
             self._code = self._seen = now
             self._renew()
@@ -205,6 +208,11 @@ async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> l
             logger.info("Route %r goes on.", name, extra={"action": "route_back"})
             found.append(name)
     return found
+
+
+def _told(app: App) -> str:
+    """Whom the app tells, by the names of the channels."""
+    return ", ".join(channel.name for channel in channels(app)) or "nobody"
 
 
 def _held(before: dict[str, Route], newer: AgentDispatcher) -> list[Route]:

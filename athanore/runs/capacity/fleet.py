@@ -54,6 +54,11 @@ class WorkerEntry:
     clock_offset: float = 0.0
     full: str = ""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another agent, unless it is drained."""
+        return not self.full and (self.limit is None or self.agents < self.limit)
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:

@@ -102,6 +102,14 @@ class Question:
         """What has become of it."""
         return Fate.PENDING if self.ending is None else self.ending.fate
 
+    @property
+    def in_commands(self) -> str:
+        """What commands name that decide on an approval: its task, or a question by itself.
+
+        The latter where a commit is to be published, so that a yes is one to this commit.
+        """
+        return self.id if self.commit else self.task_id
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:

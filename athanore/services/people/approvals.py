@@ -10,7 +10,7 @@ import shlex
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.errors import DispatchError
+from athanore.errors import DispatchError, QuestionClosedError
 from athanore.models import EventKind, Task
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
@@ -27,6 +27,7 @@ from athanore.workspaces.base import Shown
 YES, NO = "yes", "no"
 CHOICES = (YES, NO)
 
+_SHORTEST_COMMIT = 7
 _LONGEST = 2500
 _COMMITS = 10
 
@@ -94,7 +95,7 @@ async def _asked(
     if await questions.keep(prefect, app.name, question):
         data = {"question_id": question.id, "question": question.text}
         app.announcer.announce(task_id, EventKind.ASKED, data, run.id, run.name)
-        how = f"athanore approve {shlex.quote(task_id)} (or athanore reject)"
+        how = f"athanore approve {shlex.quote(question.in_commands)} (or athanore reject)"
         said = f"Waits for an approval: {how}"
         await use_cases.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
     return question
@@ -123,26 +124,33 @@ async def waiting(prefect: RunStore, app: App) -> list[Question]:
     return [q for q in await use_cases.open_questions(prefect, app) if q.is_approval]
 
 
-async def approve(access: PrefectAccess, app: App, task_id: str, by: str) -> Question:
+async def approve(
+    access: PrefectAccess, app: App, task_id: str, by: str, shown: str = ""
+) -> Question:
     """Let the agent of a task start, or what it has committed be published.
+
+    Args:
+        shown: the id of the question that the person has seen, or the commit that it is about;
+            "" if that is not known.
 
     Raises:
         TaskNotFoundError: no task has this id; the message names the open tasks.
+        QuestionClosedError: the task waits for another approval by now than for the one `shown`.
         DispatchError: the task waits for no approval.
     """
-    question = await _of_task(access, app, task_id)
+    question = await _of_task(access, app, task_id, shown)
     async with access.client() as prefect:
         return await use_cases.answer(prefect, app, question, YES, by)
 
 
-async def reject(access: PrefectAccess, app: App, task_id: str, by: str, words: str) -> Question:
+async def reject(
+    access: PrefectAccess, app: App, task_id: str, by: str, words: str, shown: str = ""
+) -> Question:
     """Have no agent start on a task, or nothing be published; why is said on its card.
 
-    Raises:
-        TaskNotFoundError: no task has this id; the message names the open tasks.
-        DispatchError: the task waits for no approval.
+    Args and errors are those of `approve`.
     """
-    question = await _of_task(access, app, task_id)
+    question = await _of_task(access, app, task_id, shown)
     async with access.client() as prefect:
         return await use_cases.answer(prefect, app, question, NO, by, words)
 
@@ -162,7 +170,7 @@ def refusal(question: Question) -> str:
     return f"Not approved by {ending.by or 'nobody'}{why}"
 
 
-async def _of_task(access: PrefectAccess, app: App, task_id: str) -> Question:
+async def _of_task(access: PrefectAccess, app: App, task_id: str, shown: str) -> Question:
     async with access.client() as prefect:
         there = {q.task_id: q for q in await waiting(prefect, app)}
     if task_id not in there:  # the board may know a task that people call so
@@ -171,4 +179,12 @@ async def _of_task(access: PrefectAccess, app: App, task_id: str) -> Question:
         raise DispatchError(
             f"Task {task_id!r} waits for no approval; `athanore questions` lists all."
         )
-    return there[task_id]
+    question = there[task_id]
+    is_commit = len(shown) >= _SHORTEST_COMMIT and question.commit.startswith(shown)
+    if shown and shown != question.id and not is_commit:
+        raise QuestionClosedError(
+            f"Task {task_id!r} waits for another approval by now than the one that was shown "
+            f"({shown}). It is question {question.id}: {use_cases.first_line(question)} "
+            "`athanore questions` shows it."
+        )
+    return question

@@ -33,9 +33,17 @@ from athanore.runtime.apps import App
 from athanore.settings import NO_SECRET
 from athanore.texts import cut
 
+_ASKED = f"{PREFIX}{EventKind.ASKED}"
+_ENDS_OF_QUESTIONS: Mapping[str, tuple[str, str]] = {
+    f"{PREFIX}{EventKind.ANSWERED}": ("question answered", "questions are answered"),
+    f"{PREFIX}{EventKind.EXPIRED}": ("question expired", "questions have expired"),
+    f"{PREFIX}{EventKind.WITHDRAWN}": ("question withdrawn", "questions were withdrawn"),
+}
+
 TOLD: Mapping[str, tuple[str, str]] = {
     f"{PREFIX}{EventKind.DEAD_LETTERED}": ("task given up", "tasks were given up"),
-    f"{PREFIX}{EventKind.ASKED}": ("question", "questions are open"),
+    _ASKED: ("question", "questions are open"),
+    **_ENDS_OF_QUESTIONS,
     f"{PREFIX}{EventKind.FINISHED}": ("agent done", "agents are done"),
     ROUTE_PAUSED: ("route paused", "routes are paused"),
     WORKER_LOST: ("worker lost", "workers were lost"),
@@ -67,6 +75,7 @@ class Happened:
     subject: str
     task_id: str | None
     text: str
+    question_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +125,25 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlockChannel:
-    """A notification block of Prefect: one by its name, as `slack-webhook/team`, or a block."""
+    """A notification block of Prefect: one by its name, as `slack-webhook/team`, or a block.
+
+    Attributes:
+        number: which one it is of the blocks of its class.
+    """
 
     block: object
+    number: int = 1
 
     @property
     def name(self) -> str:
-        """The name of the block, or its class."""
-        return self.block if isinstance(self.block, str) else type(self.block).__name__
+        """The name of the block, or its class, with a number from the second one on.
+
+        Prefect keeps under it how far the channel came, so the first one has no number.
+        """
+        if isinstance(self.block, str):
+            return self.block
+        kind = type(self.block).__name__
+        return kind if self.number == 1 else f"{kind} {self.number}"
 
     async def send(self, message: Message) -> None:
         """Have the block notify."""
@@ -180,13 +200,18 @@ def signature(secret: str, identity: str, sent: str, body: bytes) -> str:
 
 
 def channels(app: App) -> list[Channel]:
-    """Whom the app tells: the blocks of `notify=`, and the webhook of the settings.
+    """Whom the app tells: the blocks of `notify=`, each once, and the webhook of the settings.
 
     Raises:
         ConfigurationError: the webhook has no secret.
     """
     settings = app.dispatcher.settings
-    found: list[Channel] = [BlockChannel(block) for block in app.dispatcher.notify]
+    found: list[Channel] = []
+    blocks: list[object] = []
+    for block in app.dispatcher.notify:
+        if block not in blocks:
+            blocks.append(block)
+            found.append(BlockChannel(block, sum(type(b) is type(block) for b in blocks)))
     if settings.notify_webhook_url is not None:
         if settings.notify_webhook_secret is None:
             raise ConfigurationError(NO_SECRET)
@@ -229,14 +254,28 @@ async def happened(client: PrefectRunStore, app: str, since: datetime) -> list[H
 def _read(event: Mapping[str, Any]) -> Happened:
     resource = cast(Mapping[str, Any], event["resource"])
     payload = cast(Mapping[str, Any], event.get("payload") or {})
+    text = str(next((payload[k] for k in _WORDS if payload.get(k)), ""))
+    if "answer" in payload:
+        text = f"{payload.get('by') or 'somebody'}: {payload['answer']}"
     return Happened(
         id=str(event["id"]),
         event=str(event["event"]),
         at=datetime.fromisoformat(event["occurred"]),
         subject=str(resource.get("prefect.resource.name") or "task"),
         task_id=resource.get("athanore.task-id"),
-        text=str(next((payload[k] for k in _WORDS if payload.get(k)), "")),
+        text=text,
+        question_id=str(payload.get("question_id") or ""),
     )
+
+
+def needless(events: Sequence[Happened]) -> list[Happened]:
+    """The questions among events that have ended before anybody was told of them; with their ends.
+
+    Nobody has to hear of these: there is nothing to answer any more.
+    """
+    asked = {e.question_id for e in events if e.event == _ASKED}
+    over = asked & {e.question_id for e in events if e.event in _ENDS_OF_QUESTIONS}
+    return [e for e in events if e.question_id and e.question_id in over]
 
 
 def messages(app: App, events: Sequence[Happened]) -> list[Message]:

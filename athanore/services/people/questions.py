@@ -47,8 +47,8 @@ MOST = 20
 """How many questions one run may ask."""
 
 _LONGEST_QUESTION = 2000
-_LONGEST_ANSWER = 4000
-_LONGEST_NAME = 100
+LONGEST_ANSWER = 4000
+LONGEST_NAME = 100
 _LOOK = 2.0
 
 
@@ -76,7 +76,7 @@ async def ask(
     """
     answer_forms.check(asked.choices, asked.schema)
     text = cleaned(app, asked.text, _LONGEST_QUESTION)
-    choices = tuple(cleaned(app, c, _LONGEST_NAME) for c in asked.choices)
+    choices = tuple(cleaned(app, c, LONGEST_NAME) for c in asked.choices)
     question_id = questions.id_of(run.id, text, choices, asked.schema)
     async with access.client() as prefect:
         there = await questions.of_run(prefect, run.id)
@@ -178,7 +178,7 @@ async def answer(
     if question.expires_at is not None and now >= question.expires_at:
         raise closed(await expire(prefect, app, question))
     fitting = answer_forms.fitting(question, _cleaned_answer(app, said))
-    who, why = cleaned(app, by, _LONGEST_NAME), cleaned(app, words, _LONGEST_ANSWER)
+    who, why = cleaned(app, by, LONGEST_NAME), cleaned(app, words, LONGEST_ANSWER)
     ending = Ending(fate=Fate.ANSWERED, at=now, answer=fitting, by=who, reason=why)
     return await _end(prefect, app, question, ending)
 
@@ -268,7 +268,7 @@ def shown(question: Question) -> str:
     """The answer in a line; "" where there is none."""
     if question.ending is None or question.ending.fate is not Fate.ANSWERED:
         return ""
-    return cut(questions.in_words(question.ending.answer), _LONGEST_ANSWER)
+    return cut(questions.in_words(question.ending.answer), LONGEST_ANSWER)
 
 
 def first_line(question: Question) -> str:
@@ -294,6 +294,7 @@ def view(question: Question) -> QuestionView:
         answered_by=shown(question) and ending.by if ending is not None else "",
         reason="" if ending is None else ending.reason,
         is_approval=question.is_approval,
+        commit=question.commit,
     )
 
 
@@ -311,7 +312,7 @@ async def _end(prefect: RunStore, app: App, question: Question, ending: Ending) 
     except ObjectNotFound:
         await questions.unlist(prefect, question.id)
         raise QuestionNotFoundError(question.id, []) from None
-    await _tell(app, ended)
+    await tell(app, ended, run.name)
     # What is left undone now, the sweep does: it looks at what is listed.
     if ending.fate is not Fate.WITHDRAWN and questions.waits_for(run) == question.id:
         await questions.resume(prefect, run, ended)
@@ -322,7 +323,8 @@ async def _end(prefect: RunStore, app: App, question: Question, ending: Ending) 
     return ended
 
 
-async def _tell(app: App, question: Question) -> None:
+async def tell(app: App, question: Question, task_name: str) -> None:
+    """Say what became of a question: by an event, and on the card."""
     ending = question.ending
     assert ending is not None
     data: dict[str, str] = {"question_id": question.id}
@@ -336,7 +338,7 @@ async def _tell(app: App, question: Question) -> None:
         data |= {"reason": ending.reason}
         verb = "has expired" if ending.fate is Fate.EXPIRED else "is withdrawn"
         text = f"Question {question.id} {verb}: {ending.reason}."
-    app.announcer.announce(question.task_id, kind, data, question.run_id)
+    app.announcer.announce(question.task_id, kind, data, question.run_id, task_name)
     await say_on_card(app, question, text)
 
 
@@ -372,9 +374,9 @@ def _moment(at: datetime) -> str:
 def _cleaned_answer(app: App, said: Any) -> Any:
     """An answer without secrets and control characters, and cut."""
     if isinstance(said, str):
-        return cleaned(app, said, _LONGEST_ANSWER)
-    if len(json.dumps(said)) > _LONGEST_ANSWER:
-        raise InvalidAnswerError(f"An answer has at most {_LONGEST_ANSWER} characters of JSON.")
+        return cleaned(app, said, LONGEST_ANSWER)
+    if len(json.dumps(said)) > LONGEST_ANSWER:
+        raise InvalidAnswerError(f"An answer has at most {LONGEST_ANSWER} characters of JSON.")
     return app.redactor.value(said)
 
 

@@ -111,7 +111,7 @@ class QuestionView:
 
     `answer` is a text, or what `answer_schema` asks for; `default` is the answer after
     `expires_at`. `reason` says why there is no answer. Of an approval (`is_approval`) the run
-    itself asks, and only operators answer.
+    itself asks, and only operators answer; `commit` is what is to be published, if anything.
     """
 
     id: str
@@ -128,6 +128,7 @@ class QuestionView:
     answered_by: str
     reason: str
     is_approval: bool
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ from athanore.services.holds import Holds
 from athanore.services.owners import owner_of
 from athanore.services.status.reasons import nobody_takes
 
+_GATE = (
+    'It would be claimed, and wait for an approval (approve_before="start"): no agent starts '
+    "before an operator says yes."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -70,7 +75,9 @@ async def plan(app: App) -> list[Planned]:
     waits: list[Planned] = []
     for route in ranked(k.route for k in routes.values()):
         for task in mine.get(route.name, ()):
-            if route.max_concurrent is not None and busy[route.name] >= route.max_concurrent:
+            if route.approve_before == "start":
+                why = _GATE
+            elif route.max_concurrent is not None and busy[route.name] >= route.max_concurrent:
                 why = _taken(route.max_concurrent, "route")
             elif busy.total() >= slots:
                 why = _taken(slots, "app")

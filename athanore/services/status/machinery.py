@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.runs.capacity import pausing
-from athanore.runs.capacity.fleet import Fleet, living, read_fleet
+from athanore.runs.capacity.fleet import Fleet, WorkerEntry, living, read_fleet
 from athanore.runs.capacity.pausing import OwnPause
 from athanore.runs.kept import pulls
 from athanore.runs.kept.pulls import OpenPull
@@ -45,7 +45,8 @@ class Machinery:
     `pause_reasons` says why a route paused itself, `pause_ends` when it tries again, where that is
     known. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
-    takes its tasks although some live. `provider_limits`: usage limits that are reached or near.
+    takes its tasks although some live, `full` why none of those that do takes another one now.
+    `provider_limits`: usage limits that are reached or near.
     `asked` is what agents have asked, and nobody has answered.
     `held` are the runs that wait because a function of the app's code failed on their tasks, or the
     board has refused their claims.
@@ -65,6 +66,7 @@ class Machinery:
     held: tuple[FlowRun, ...] = ()
     given_up: tuple[OpenPull, ...] = ()
     pause_ends: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    full: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -87,6 +89,7 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         pause_ends={r: p.until for r, p in pool.own_pauses.items() if p.until is not None},
         pool_is_paused=pool.is_paused,
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
+        full=_full(routes, pool),
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
         asked=tuple(await open_questions(prefect, app)),
         held=await _held(prefect, app),
@@ -134,6 +137,35 @@ class _Pool:
     paused_queues: frozenset[str] = frozenset()
     own_pauses: Mapping[str, OwnPause] = field(default_factory=dict[str, OwnPause])
     fleet: Fleet = field(default_factory=Fleet)
+
+
+def _full(routes: Routes, pool: _Pool) -> dict[str, str]:
+    """Why all workers that take the tasks of a route take no more at present, by its name."""
+    if len(pool.workers) > len(pool.fleet.workers):
+        return {}  # a stock worker has said nothing of itself
+    there = [w for w in pool.fleet.workers.values() if w.name not in pool.fleet.drains]
+    found: dict[str, str] = {}
+    for name, known in routes.items():
+        takers = [w for w in there if known.route.is_for_host(w.labels)]
+        if len(takers) == 1 and not takers[0].has_room:
+            found[name] = _why_full(takers[0])
+        elif takers and not any(w.has_room for w in takers):
+            found[name] = (
+                f"All {len(takers)} workers that take it are full: at their own limits, or short "
+                "of memory or disk space"
+            )
+    return found
+
+
+def _why_full(worker: WorkerEntry) -> str:
+    """Without the free bytes, which change all the time; `athanore workers` has them."""
+    if not worker.full:
+        agents = "one agent" if worker.limit == 1 else f"{worker.limit} agents"
+        return f"Worker {worker.name} has its {agents} at work (--limit)"
+    kind, setting = "memory", "min_free_memory"
+    if "min_free_disk" in worker.full:
+        kind, setting = "disk space", "min_free_disk"
+    return f"Worker {worker.name} starts no more agents: it is short of {kind} ({setting})"
 
 
 def _paused(route: str, poll: DeploymentResponse | None, pool: _Pool) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
 def _asked(question: Question) -> NeedsPerson:
     if question.is_approval:
         says = f"Task {question.task_id!r} waits for an approval: {first_line(question)}"
-        mend = f"athanore approve {shlex.quote(question.task_id)} (or athanore reject)"
+        mend = f"athanore approve {shlex.quote(question.in_commands)} (or athanore reject)"
         return NeedsPerson(Kind.QUESTION, says, mend, question.task_id)
     says = f"The agent of task {question.task_id!r} asks: {cut(question.text, 300)}"
     if question.choices:

@@ -11,7 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -153,10 +153,14 @@ async def of_task(known: Known, task: Task, holds: Holds, *, whole: bool) -> Exp
     if route is None:
         return Explanation(None, nobody_takes(task, known.routes))
     holds.has_seen([*known.runs.working, *known.runs.line])
-    if (hold := await holds.of(route, task)) is not None:
-        blockers = tuple(command("explain", b) for b in hold.blockers)
-        return Explanation(route.name, hold.reason, None, (command("dispatch", task.id), *blockers))
-    return _will_be_seen(known, task, route)
+    hold = await holds.of(route, task)
+    unread = holds.unread_blockers(route, task)
+    if hold is None:
+        seen = _will_be_seen(known, task, route)
+        return replace(seen, reason=seen.reason + unread)
+    blockers = tuple(command("explain", b) for b in hold.blockers)
+    commands = (command("dispatch", task.id), *blockers)
+    return Explanation(route.name, hold.reason + unread, None, commands)
 
 
 def of_run(known: Known, task_id: str, run: FlowRun) -> Explanation:
@@ -223,6 +227,10 @@ def _waits(known: Known, task_id: str, run: FlowRun) -> Explanation:
     line = _line(known, run, own)
     if refused and line == _TAKEN_SOON:
         return Explanation(name, refused, due, (command("cancel", task_id),))
+    full = None if machinery is None else machinery.full.get(name)
+    if full is not None and line == _TAKEN_SOON:
+        reason = f"{full}; it is {_place(known, run)}."
+        return Explanation(name, reason, None, ("athanore workers",))
     return Explanation(name, line)
 
 
@@ -248,7 +256,8 @@ def _asks(known: Known, task_id: str, route: str, run: FlowRun, question_id: str
         return Explanation(route, "Its question is answered: it goes on in a moment.")
     reason = _open_question(known, question)
     if question.is_approval:
-        commands = (command("approve", task_id), command("reject", task_id))
+        which = question.in_commands
+        commands = (command("approve", which), command("reject", which))
         return Explanation(route, reason, None, commands)
     commands = (f"athanore answer {question.id} TEXT", command("cancel", task_id))
     return Explanation(route, reason, question.expires_at, commands)
@@ -270,9 +279,14 @@ def _line(known: Known, run: FlowRun, route_limit: int | None) -> str:
         busy = f"{_all(limit)} of the app {'is' if limit == 1 else 'are'} at work"
     else:
         return _TAKEN_SOON
+    return f"{busy}; it is {_place(known, run)}."
+
+
+def _place(known: Known, run: FlowRun) -> str:
     place = known.places.get(run.id)
-    where = f"after {known.in_line[name]} others" if place is None else f"number {place}"
-    return f"{busy}; it is {where} in the line of its route."
+    others = known.in_line[store.route_name(run)]
+    where = f"after {others} others" if place is None else f"number {place}"
+    return f"{where} in the line of its route"
 
 
 def _all(limit: int) -> str:

@@ -11,10 +11,9 @@ from athanore.flows.sweeping.sweep import Sweep
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.leases.lease_keeper import KnownRuns
-from athanore.services.people.notices import channels
 from athanore.worker.cancellation import watch_cancellations
 from athanore.worker.duties.board_watch import BoardWatch
-from athanore.worker.duties.notifying import Delivery
+from athanore.worker.duties.notifying import keep_delivering
 from athanore.worker.duties.pull_watch import watch_pulls
 from athanore.worker.duties.tidying import tidy
 from athanore.worker.poll_runs.polls import forget_empty_polls
@@ -44,9 +43,7 @@ async def beside_polls(
         work[f"The look after runs of {app.name!r}"] = sweep.sweep
         work[f"The look at pull requests of {app.name!r}"] = partial(watch_pulls, client, app)
         work[f"The watch of the board of {app.name!r}"] = watch.watch
-        for channel in channels(app):
-            deliver = Delivery(client, app, channel).keep
-            work[f"The messages of {app.name!r} to {channel.name}"] = deliver
+        work[f"The messages of {app.name!r}"] = partial(keep_delivering, client, app)
     return work
 
 

@@ -116,6 +116,10 @@ class Delivery:
         # What happened before anybody was to be told is not told.
         events = [e for e in events if e.at > state.begun]
         new = [e for e in events if _end(e) not in state.done]
+        if needless := notices.needless(new):
+            state.done += [_end(e) for e in needless]
+            await self._note(state, now)
+            new = [e for e in new if e not in needless]
         due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
         sent = 0
         for message in notices.messages(self._app, due):
@@ -137,6 +141,24 @@ class Delivery:
     async def _note(self, state: _State, now: datetime) -> None:
         state.by, state.until = self._worker, now + _LEASE
         await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
+
+
+async def keep_delivering(client: PrefectRunStore, app: App) -> None:
+    """Deliver to all channels of an app until cancelled, also to those of code taken over later."""
+    at_work: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            there = {channel.name: channel for channel in notices.channels(app)}
+            for name, (channel, task) in list(at_work.items()):
+                if there.get(name) != channel:
+                    task.cancel()
+                    await asyncio.wait([task])
+                    del at_work[name]
+            for name, channel in there.items():
+                if name not in at_work:
+                    task = group.create_task(Delivery(client, app, channel).keep())
+                    at_work[name] = (channel, task)
+            await asyncio.sleep(LOOK_EVERY)
 
 
 def _end(event: Happened) -> str:

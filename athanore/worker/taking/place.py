@@ -271,11 +271,7 @@ class Place:
             for worker in alive
             if (other := others.get(worker.name)) is not None and other.name not in known.drains
         )
-        return tuple(
-            other
-            for other in self.living
-            if not other.full and (other.limit is None or other.agents < other.limit)
-        )
+        return tuple(other for other in self.living if other.has_room)
 
     async def who_lives(self, client: PrefectRunStore) -> tuple[WorkerEntry, ...]:
         """The others that live and take runs, asked just now."""

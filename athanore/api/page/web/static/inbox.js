@@ -94,7 +94,7 @@ async function approveAll() {
   for (const question of those) {
     try {
       const path = `/tasks/${encodeURIComponent(question.task_id)}/approve`;
-      await request("POST", path, { body: { by: "the board page" } });
+      await request("POST", path, { body: { question: question.id, by: "the board page" } });
     } catch (refusal) {
       refused.push(`“${nameOf(question)}”: ${refusal.message}`);
     }
@@ -152,8 +152,10 @@ function formOf(question) {
     label.htmlFor = reason.id;
     const choices = make("div", "actions");
     choices.append(
-      button("Approve", "primary", () => order(`${task}/approve`, {})),
-      button("Reject", "", () => order(`${task}/reject`, { reason: reason.value })),
+      button("Approve", "primary", () => order(`${task}/approve`, { question: question.id })),
+      button("Reject", "", () =>
+        order(`${task}/reject`, { question: question.id, reason: reason.value }),
+      ),
     );
     form.append(label, reason, error, choices);
     form.addEventListener("submit", (event) => event.preventDefault());
