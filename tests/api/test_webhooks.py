@@ -153,8 +153,12 @@ def test_a_signed_delivery_of_github_has_its_queue_polled(
                 401,
                 "signature-wrong",
             )
+            assert "tasks are: '1' (a)." in api.get("/tasks/999", 404)["detail"]
+            github.issue("b", "agent:Todo")
             first, again = send(), send()
             assert (first.status_code, first.json()) == (202, {"polled": ["Todo"], "looked": False})
+            # What is shown of the board is not from before the change either.
+            assert "tasks are: '1' (a), '2' (b)." in api.get("/tasks/999", 404)["detail"]
             assert (again.status_code, again.json()) == (202, {"polled": [], "looked": False})
             assert {queue for _, queue in polls(api)} == {"Todo"}
         adapter.close()
