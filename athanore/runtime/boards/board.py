@@ -237,7 +237,12 @@ def _storable(task: Task) -> Task:
         labels=tuple(map(storable, task.labels)),
         assignees=tuple(map(storable, task.assignees)),
         comments=tuple(
-            replace(c, text=storable(c.text), author=c.author and storable(c.author))
+            replace(
+                c,
+                text=storable(c.text),
+                author=c.author and storable(c.author),
+                id=c.id and storable(c.id),
+            )
             for c in task.comments
         ),
         tasks=tuple(replace(item, name=storable(item.name)) for item in task.tasks),
