@@ -88,7 +88,8 @@ def test_its_token_is_kept_from_agents_and_answers(hooked: Api) -> None:
 
 def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) -> None:
     before = polls(hooked)
-    own = event(planka.bot, planka.card("Todo", "x"))
+    task = hooked.board.create_task("P.B.Todo", "x")
+    own = event(planka.bot, planka.state.tables["cards"][task.id])
     other = event(planka.admin, planka.card("Done", "x"))
     nothing: dict[str, object] = {"polled": [], "looked": False}
     for body in (own, other, {}, {"data": 1}):

@@ -45,10 +45,30 @@ def test_a_new_card_affects_its_list_and_a_list_itself(
 def test_our_own_changes_and_other_lists_affect_nothing(
     planka: Server, adapter: PlankaAdapter
 ) -> None:
-    own = payload("cardCreate", planka.bot, planka.card("Todo", "x"))
-    assert adapter.affected_queues(own, WATCHED) == []
+    card = adapter.create_task(TODO, "x")
+    row = planka.state.tables["cards"][card.id]
+    created, before = payload("cardCreate", planka.bot, dict(row)), dict(row)
+    assert adapter.affected_queues(created, WATCHED) == []
+    adapter.move_task(card.id, DONE)
+    moved = payload("cardUpdate", planka.bot, row, before)
+    assert adapter.affected_queues(moved, WATCHED) == []
+    deleted = payload("cardDelete", planka.admin, row)
+    assert adapter.affected_queues(deleted, WATCHED) == [DONE]
     other = payload("cardCreate", planka.admin, planka.card("In Progress", "y"))
     assert adapter.affected_queues(other, WATCHED) == []
+
+
+def test_a_change_of_the_person_whose_key_it_is_counts(
+    planka: Server, adapter: PlankaAdapter
+) -> None:
+    new = payload("cardCreate", planka.bot, planka.card("Todo", "x"))
+    assert adapter.affected_queues(new, WATCHED) == [TODO]
+    card = adapter.create_task(TODO, "y")
+    row = planka.state.tables["cards"][card.id]
+    before = dict(row)
+    planka.state.touch(row, listId=planka.list("Done")["id"])
+    moved = payload("cardUpdate", planka.bot, row, before)
+    assert adapter.affected_queues(moved, WATCHED) == [TODO, DONE]
 
 
 @pytest.mark.parametrize(
