@@ -25,12 +25,12 @@ from athanore.testing.doubles.github import server as github
 from athanore.testing.doubles.gitlab import server as gitlab
 from athanore.testing.doubles.jira import server as jira
 from athanore.testing.doubles.linear import server as linear
+from athanore.testing.doubles.planka.server import BOT_KEY, planka_double
 from tests import postgres
 from tests.acceptance.system import System
 from tests.github.described import Description as OfGitHub
 from tests.gitlab.described import Description as OfGitLab
 from tests.jira.described import Description as OfJira
-from tests.planka.server import BOT_KEY, planka_server
 from tests.support import wait_until
 
 OF_WORKERS = {"ATHANORE_WORKER_LOST_AFTER": "20", "ATHANORE_WORKER_LIMIT": "1"}
@@ -169,12 +169,12 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double:
-        double.board(lists=QUEUES)
+    with planka_double(lists=()) as double:
+        double.add_board("P", "B", lists=QUEUES)
         yield Site(
             "athanore.queue_adapters.planka",
             f"PlankaBackend({double.url!r}, token={BOT_KEY!r})",
-            lambda: closing(double.adapter()),
+            lambda: closing(double.board().create_adapter()),
             double.refuse_for,
             lambda: _robbed(double),
             prefix="P.B.",

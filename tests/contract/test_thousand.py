@@ -20,7 +20,7 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import jira_double
 from athanore.testing.doubles.linear import linear_double
-from tests.planka.server import planka_server
+from athanore.testing.doubles.planka.server import planka_double
 
 ISSUES = 1_000
 QUEUES = ("Todo", "In Progress", "Done")
@@ -110,8 +110,8 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double, closing(double.adapter()) as adapter:
-        double.board(lists=QUEUES)
+    with planka_double(lists=()) as double, closing(double.board().create_adapter()) as adapter:
+        double.add_board("P", "B", lists=QUEUES)
         for n in range(ISSUES):
             double.card("Todo", f"card {n}", n + 1)
         yield Site(
