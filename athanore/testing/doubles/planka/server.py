@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -18,6 +17,7 @@ from athanore.queue_adapters.planka.backend import PlankaBackend
 from athanore.testing.doubles.planka.app import make_app
 from athanore.testing.doubles.planka.state import Row, State
 from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded
 
 ADMIN_KEY: Final = "admin-key-1234567890"
 BOT_KEY: Final = "bot-key-1234567890"
@@ -180,9 +180,7 @@ class PlankaDouble:
         values = {"name": name, "position": position}
         return self.state.add_card(self.admin, self.list(in_list), values)
 
-    def delivery(
-        self, event: str, item: Row, secret: str, before: Row | None = None
-    ) -> tuple[dict[str, str], bytes]:
+    def delivery(self, event: str, item: Row, secret: str, before: Row | None = None) -> Delivery:
         """A webhook's delivery as Planka sends it for a change of the admin's: headers and body.
 
         Args:
@@ -195,7 +193,7 @@ class PlankaDouble:
         if before is not None:
             told["prevData"] = {"item": before, "included": {}}
         headers = {"content-type": "application/json", "authorization": f"Bearer {secret}"}
-        return headers, json.dumps(told).encode()
+        return headers, encoded(told)
 
 
 @contextmanager
