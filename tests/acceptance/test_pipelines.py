@@ -28,9 +28,6 @@ from athanore.testing.doubles.linear import server as linear
 from athanore.testing.doubles.planka.server import BOT_KEY, planka_double
 from tests import postgres
 from tests.acceptance.system import System
-from tests.github.described import Description as OfGitHub
-from tests.gitlab.described import Description as OfGitLab
-from tests.jira.described import Description as OfJira
 from tests.support import wait_until
 
 OF_WORKERS = {"ATHANORE_WORKER_LOST_AFTER": "20", "ATHANORE_WORKER_LIMIT": "1"}
@@ -98,7 +95,7 @@ class Site:
 @contextmanager
 def on_github() -> Generator[Site]:
     labels = [f"agent:{queue}" for queue in QUEUES]
-    with github.github_double(labels=labels, check=OfGitHub().check) as double:
+    with github.github_double(labels=labels) as double:
         yield Site(
             "athanore",
             f"GitHubBoard({double.repository!r}, url={double.url!r}, token={github.TOKEN!r})",
@@ -111,7 +108,7 @@ def on_github() -> Generator[Site]:
 
 @contextmanager
 def on_a_github_project() -> Generator[Site]:
-    with github.github_double(check=OfGitHub().check, project=("octo-org", 5)) as double:
+    with github.github_double(project=("octo-org", 5)) as double:
         double.project.start_anew([*QUEUES])
         yield Site(
             "athanore",
@@ -127,7 +124,7 @@ def on_a_github_project() -> Generator[Site]:
 @contextmanager
 def on_gitlab() -> Generator[Site]:
     labels = [f"agent::{queue}" for queue in QUEUES]
-    with gitlab.gitlab_double(labels=labels, check=OfGitLab().check) as double:
+    with gitlab.gitlab_double(labels=labels) as double:
         yield Site(
             "athanore",
             f"GitLabBoard({double.state.path!r}, url={double.url!r}, token={gitlab.TOKEN!r})",
@@ -140,7 +137,7 @@ def on_gitlab() -> Generator[Site]:
 
 @contextmanager
 def on_jira() -> Generator[Site]:
-    with jira.jira_double(statuses=QUEUES, check=OfJira().check) as double:
+    with jira.jira_double(statuses=QUEUES) as double:
         yield Site(
             "athanore",
             f"JiraBoard({double.url!r}, {double.state.key!r}, email={jira.EMAIL!r}, "

@@ -13,14 +13,13 @@ from athanore.queue_adapters.base import QueueAdapter
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import BOT, PERSON
 from athanore.testing.queue_contract import QueueAdapterContract
-from tests.github.described import Description
 
 QUEUES = ["Todo", "In Progress", "Done"]
 
 
 @pytest.fixture(scope="module")
 def github() -> Iterator[GitHubDouble]:
-    with github_double(check=Description().check, project=("octo-org", 5)) as github:
+    with github_double(project=("octo-org", 5)) as github:
         yield github
 
 

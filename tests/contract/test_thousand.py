@@ -55,7 +55,7 @@ class Site:
 
 @contextmanager
 def on_github() -> Generator[Site]:
-    with github_double() as double, closing(double.board().create_adapter()) as adapter:
+    with github_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             row = double.issue(f"issue {n}", "agent:Todo")
             row["created_at"] = row["updated_at"] = f"{LONG_AGO}Z"
@@ -69,7 +69,7 @@ def on_github() -> Generator[Site]:
 
 @contextmanager
 def on_a_github_project() -> Generator[Site]:
-    with github_double(project=("octo-org", 5)) as double:
+    with github_double(check=None, project=("octo-org", 5)) as double:
         double.project.start_anew([*QUEUES])
         for n in range(ISSUES):
             double.project.add(double.issue(f"issue {n}"), "Todo")
@@ -83,7 +83,7 @@ def on_a_github_project() -> Generator[Site]:
 
 @contextmanager
 def on_gitlab() -> Generator[Site]:
-    with gitlab_double() as double, closing(double.board().create_adapter()) as adapter:
+    with gitlab_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             row = double.issue(f"issue {n}", "agent::Todo")
             row["created_at"] = row["updated_at"] = f"{LONG_AGO}.000Z"
@@ -92,7 +92,7 @@ def on_gitlab() -> Generator[Site]:
 
 @contextmanager
 def on_jira() -> Generator[Site]:
-    with jira_double() as double, closing(double.board().create_adapter()) as adapter:
+    with jira_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             double.issue(f"issue {n}", "Todo")["fields"]["updated"] = f"{LONG_AGO}.000+0000"
         yield Site(adapter, double.log, lambda: double.issue("one more", "Todo"))

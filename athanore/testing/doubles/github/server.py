@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 from athanore.forges.github import GitHubForge
@@ -21,6 +21,7 @@ from athanore.testing.doubles.github.app import (
     Wire,
     make_app,
 )
+from athanore.testing.doubles.github.described import described
 from athanore.testing.doubles.github.project import ProjectTables
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import Account, Row, State
@@ -257,7 +258,7 @@ def github_double(
     repository: str = "octo-org/website",
     labels: Iterable[str] = ("agent:Todo", "agent:In Progress", "agent:Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
     project: tuple[str, int] | None = None,
     others: Iterable[str] = (),
 ) -> Generator[GitHubDouble]:
@@ -268,7 +269,9 @@ def github_double(
 
     Args:
         labels: of the repository.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
         project: owner and number of a project over the issues, which has no columns yet; what is
             asked of it is executed on GitHub's published schema.
         others: further repositories, as `owner/name`: with the same labels, and their issues may
@@ -276,7 +279,9 @@ def github_double(
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
-    wire = Wire(state=state, pulls=Pulls(state), check=check)
+    wire = Wire(
+        state=state, pulls=Pulls(state), check=described() if check == "described" else check
+    )
     for name in others:
         own, _, called = name.partition("/")
         wire.others[name.lower()] = State(own, called)

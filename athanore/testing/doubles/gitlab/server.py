@@ -23,6 +23,7 @@ from athanore.forges.gitlab import GitLabForge
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
 from athanore.queue_adapters.gitlab.webhook import SIGNING
 from athanore.testing.doubles.gitlab import merge_endpoints
+from athanore.testing.doubles.gitlab.described import described
 from athanore.testing.doubles.gitlab.endpoints import ENDPOINTS
 from athanore.testing.doubles.gitlab.merges import Merges
 from athanore.testing.doubles.gitlab.state import Account, State
@@ -178,7 +179,7 @@ def gitlab_double(
     project: str = "octo-group/website",
     labels: Iterable[str] = ("agent::Todo", "agent::In Progress", "agent::Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
 ) -> Generator[GitLabDouble]:
     """Run a double on a free port of this machine: GitLab Free, unless `state.tier` says else.
 
@@ -186,7 +187,9 @@ def gitlab_double(
 
     Args:
         labels: of the project.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
     """
     state = State(project)
     wire = Wire[Limit]()
@@ -211,7 +214,8 @@ def gitlab_double(
 
     merges = Merges(state)
     handlers = {**merge_endpoints.endpoints(merges), **ENDPOINTS}
-    api = Rest(state, PREFIX, handlers, admit, finish, check)
+    checked = described() if check == "described" else check
+    api = Rest(state, PREFIX, handlers, admit, finish, checked)
     with served(api.app(wire), "GitLab") as url:
         state.site = url
         double = GitLabDouble(url, state, wire, merges)

@@ -16,6 +16,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from athanore.queue_adapters.jira.backend import JiraBoard
+from athanore.testing.doubles.jira.described import described
 from athanore.testing.doubles.jira.endpoints import ENDPOINTS
 from athanore.testing.doubles.jira.state import Account, State
 from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
@@ -146,13 +147,15 @@ def jira_double(
     project: str = "ENG",
     statuses: Iterable[str] = ("Todo", "In Progress", "Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
 ) -> Generator[JiraDouble]:
     """Run a double on a free port of this machine: Jira Cloud, until `start_anew` says else.
 
     Args:
         statuses: of the project; new issues begin in the first one.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
     """
     state = State(project)
     wire = Wire[Limit]()
@@ -182,7 +185,8 @@ def jira_double(
                 response.headers[f"x-ratelimit-{name}"] = str(value)
         return response
 
-    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)
+    checked = described() if check == "described" else check
+    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, checked)
     with served(api.app(wire), "Jira") as url:
         state.site = url
         double = JiraDouble(url, state, wire)
