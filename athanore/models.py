@@ -16,12 +16,15 @@ class Comment:
     `author_may_write` is True where the board vouches that its author may write to it, and False
     where they may not or nobody knows; see `VouchesForAuthors`. Boards that have to ask for it do
     so only where the text begins with `/`, as commands to us do.
+
+    `id` is the board's own, by which it is told from others of the board; None where it has none.
     """
 
     text: str
     author: str | None = None
     created_at: datetime | None = None
     author_may_write: bool = False
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,7 @@ MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "latency": agents.latency,
     "edit": agents.behind_our_back,
     "database": told.database,
-    "webhook": told.webhook,
+    "webhook": partial(told.webhook, "linear"),
     "idle": idle.idle,
     "many": idle.many,
     "kept": stays.kept,
@@ -47,6 +48,7 @@ EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "fleet": fleet.fleet,
     "hour": stays.hour,
     "requests": dispatching.requests,  # part of `dispatch`, too
+    **{f"webhook-{kind}": partial(told.webhook, kind) for kind in told.TRACKERS},
 }
 
 

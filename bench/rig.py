@@ -306,20 +306,20 @@ class Rig:
         slots: int,
         server: str | None,
         home: Path | None = None,
-        linear: Mapping[str, str] | None = None,
+        tracker: Mapping[str, str] | None = None,
         sql: str | None = None,
     ) -> tuple[dict[str, str], Board]:
         """The environment of an app of its own, and its board.
 
         Args:
             server: the API of the Prefect server; None has the app start one of its own.
-            linear, sql: another board than the file.
+            tracker, sql: another board than the file.
         """
         queues = [*(r.queue for r in routes), "In Progress", DONE, "Backlog"]
         board = Board(self.folder / f"{name}.json", queues)
         options = {
             "name": name, "slots": slots, "board": str(board.path), "done": DONE,
-            "linear": linear, "sql": sql,
+            "tracker": tracker, "sql": sql,
             "routes": [
                 {"queue": r.queue, "command": r.command, "prompt": r.prompt, "interval": r.interval}
                 for r in routes
@@ -338,7 +338,7 @@ class Rig:
         *routes: RouteOptions,
         slots: int | None = None,
         sqlite: bool = False,
-        linear: Mapping[str, str] | None = None,
+        tracker: Mapping[str, str] | None = None,
         sql: str | None = None,
         more: Mapping[str, str] | None = None,
     ) -> Generator[App]:
@@ -347,7 +347,7 @@ class Rig:
         Args:
             slots: how many agents may work at once.
             sqlite: let it start its own Prefect server, on SQLite; else it uses `server`.
-            linear, sql: another board than a file, which then is empty.
+            tracker, sql: another board than a file, which then is empty.
             more: further variables.
         """
         name = self.name(prefix)
@@ -359,7 +359,7 @@ class Rig:
             slots=slots or self.sizes.slots,
             server=server,
             home=home,
-            linear=linear,
+            tracker=tracker,
             sql=sql,
         )
         env |= more or {}

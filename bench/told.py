@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import httpx
 import sqlalchemy as sa
 
 from athanore.queue_adapters.sql import SqlBoard
-from athanore.testing.doubles.linear import linear_double
-from athanore.testing.doubles.linear.server import TOKEN
+from athanore.testing.doubles.github import server as github
+from athanore.testing.doubles.gitlab import server as gitlab
+from athanore.testing.doubles.jira import server as jira
+from athanore.testing.doubles.linear import server as linear
+from athanore.testing.doubles.planka import server as planka
+from athanore.testing.doubles.signing import Delivery
 from bench.agents import FirstLines
 from bench.rig import DONE, Rig, RouteOptions, settle
 from bench.table import Row, percentile
@@ -19,40 +25,109 @@ from tests import postgres
 _SECRET = "secret-of-the-webhook"
 
 
-def webhook(rig: Rig) -> Iterator[Row]:
-    """From a signed delivery of a double of Linear to the agent's first line."""
+@dataclass(frozen=True)
+class Tracker:
+    """A double, and what its webhook tells.
+
+    Attributes:
+        board: what the board of the app is given.
+        tell: makes a task in the queue Todo; returns its id, and the delivery that tells of it.
+    """
+
+    board: Mapping[str, str]
+    tell: Callable[[str], tuple[str, Delivery]]
+
+
+@contextmanager
+def _github() -> Generator[Tracker]:
+    with github.github_double() as double:
+
+        def tell(name: str) -> tuple[str, Delivery]:
+            number = double.issue(name, "agent:Todo")["number"]
+            return str(number), double.delivery(number, _SECRET, label="agent:Todo")
+
+        token = github.TOKEN
+        yield Tracker({"repository": double.repository, "url": double.url, "token": token}, tell)
+
+
+@contextmanager
+def _gitlab() -> Generator[Tracker]:
+    with gitlab.gitlab_double() as double:
+
+        def tell(name: str) -> tuple[str, Delivery]:
+            iid = double.issue(name, "agent::Todo")["iid"]
+            return str(iid), double.delivery(iid, _SECRET)
+
+        token = gitlab.TOKEN
+        yield Tracker({"project": double.state.path, "url": double.url, "token": token}, tell)
+
+
+@contextmanager
+def _jira() -> Generator[Tracker]:
+    with jira.jira_double() as double:
+
+        def tell(name: str) -> tuple[str, Delivery]:
+            key = double.issue(name, "Todo")["key"]
+            return key, double.delivery(key, _SECRET)
+
+        account = {"email": jira.EMAIL, "token": jira.TOKEN}
+        yield Tracker({"url": double.url, "project": double.state.key, **account}, tell)
+
+
+@contextmanager
+def _linear() -> Generator[Tracker]:
+    with linear.linear_double() as double:
+
+        def tell(name: str) -> tuple[str, Delivery]:
+            row = double.issue(name, "Todo")
+            return row["id"], double.issue_delivery(row["id"], _SECRET, "Backlog")
+
+        url = f"{double.url}/graphql"
+        yield Tracker({"team": double.state.key, "url": url, "token": linear.TOKEN}, tell)
+
+
+@contextmanager
+def _planka() -> Generator[Tracker]:
+    with planka.planka_double() as double:
+
+        def tell(name: str) -> tuple[str, Delivery]:
+            row = double.card("Todo", name)
+            return row["id"], double.delivery("cardCreate", row, _SECRET)
+
+        yield Tracker({"url": double.url, "token": planka.BOT_KEY}, tell)
+
+
+TRACKERS: dict[str, Callable[[], AbstractContextManager[Tracker]]] = {
+    "github": _github,
+    "gitlab": _gitlab,
+    "jira": _jira,
+    "linear": _linear,
+    "planka": _planka,
+}
+
+
+def webhook(kind: str, rig: Rig) -> Iterator[Row]:
+    """From a delivery of the double of a tracker to the agent's first line."""
     lines = FirstLines(rig)
     route = RouteOptions(command=lines.command, interval=3600)
+    more = {"ATHANORE_WEBHOOK_TOKEN": _SECRET}
     with (
-        linear_double() as linear,
-        rig.app(
-            "webhook",
-            route,
-            linear={"url": f"{linear.url}/graphql", "token": TOKEN},
-            more={"ATHANORE_WEBHOOK_TOKEN": _SECRET},
-        ) as app,
+        TRACKERS[kind]() as tracker,
+        rig.app("webhook", route, tracker={"kind": kind, **tracker.board}, more=more) as app,
         httpx.Client(base_url=app.api_url, timeout=30, trust_env=False) as api,
     ):
 
         def told(number: int) -> tuple[float, str]:
-            row = linear.issue(f"Issue {number}", "Backlog")
-            before = {"stateId": row["state"]["id"]}
-            linear.move(row["id"], "Todo")
-            now = linear.state.issue(row["id"])
-            data = {
-                "id": now["id"], "teamId": now["team"]["id"], "stateId": now["state"]["id"],
-                "updatedAt": now["updatedAt"],
-            }  # fmt: skip
-            headers, body = linear.delivery("Issue", data, _SECRET, before)
+            task_id, (headers, body) = tracker.tell(f"Issue {number}")
             began = time.time()
-            api.post("/webhooks/linear", headers=headers, content=body).raise_for_status()
-            return began, str(now["id"])
+            api.post(f"/webhooks/{kind}", headers=headers, content=body).raise_for_status()
+            return began, task_id
 
         waits = _waits(rig, lines, told)
     yield _row(
-        "webhook",
-        "from the delivery of a webhook (a double of Linear) to the agent's first line, "
-        "poll_interval 3600",
+        f"webhook-{kind}",
+        f"from the delivery of a webhook (a double of {kind.capitalize()}) to the agent's first "
+        "line, poll_interval 3600",
         waits,
         aim=3.0,
     )

@@ -15,8 +15,6 @@ from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.gitlab import GitLabDouble, gitlab_double
 from athanore.testing.doubles.gitlab.merges import Merges
 from athanore.testing.doubles.wire import Wire
-from tests.github.described import Description
-from tests.gitlab.described import Description as OfGitLab
 
 LOG = "collected 3 items\nE assert 1 == 2\n"
 
@@ -80,7 +78,7 @@ class OnGitHub(Hosting):
     @classmethod
     @contextmanager
     def served(cls, repository: Path) -> Generator[Hosting]:
-        with github_double(check=Description().check) as double:
+        with github_double() as double:
             yield cls(double, repository)
             assert double.wire.violations == []
 
@@ -106,7 +104,7 @@ class OnGitLab(Hosting):
     @classmethod
     @contextmanager
     def served(cls, repository: Path) -> Generator[Hosting]:
-        with gitlab_double(check=OfGitLab().check) as double:
+        with gitlab_double() as double:
             yield cls(double, repository)
             assert double.wire.violations == []
 

@@ -40,6 +40,9 @@ class CommentModel(BaseModel):
     created_at: datetime | None = Field(
         default=None, description="When; null where the board has no time."
     )
+    id: str | None = Field(
+        default=None, description="The board's id of it; null where the board has none."
+    )
 
 
 class SeenByModel(BaseModel):
@@ -356,7 +359,9 @@ def listed(task: models.Task, why: Explanation | None) -> ListedTaskModel:
 
 def comment_of(comment: models.Comment) -> CommentModel:
     """A comment for an answer."""
-    return CommentModel(text=comment.text, author=comment.author, created_at=comment.created_at)
+    return CommentModel(
+        text=comment.text, author=comment.author, created_at=comment.created_at, id=comment.id
+    )
 
 
 def queue_of(queue: models.Queue) -> QueueModel:

@@ -113,14 +113,14 @@ class Service:
         """Read a task to show it, once for all who ask at the same time.
 
         A board that has no change stamp is remote, and asked every 2 s at most, unless something
-        was written through this process since.
+        was written through this process since, or a webhook has told of a change.
 
         Raises:
             TaskNotFoundError: as `task`; that is never remembered.
         """
         if self.board.has_stamp:
             return await self.task(task_id)
-        return await self._shown.get((task_id, self.board.writes))
+        return await self._shown.get((task_id, self.board.changes))
 
     async def _read_costs(self, key: tuple[By, int]) -> Report:
         async with self.prefect.client() as client:

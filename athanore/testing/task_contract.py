@@ -210,7 +210,10 @@ class TaskContract:
         task = adapter.create_task(self.queue_name("Todo"), "talk")
         for text in texts:
             adapter.add_comment(task.id, text)
-        assert self.same_texts(texts_of(adapter.get_task(task.id)), texts)
+        read = adapter.get_task(task.id)
+        assert self.same_texts(texts_of(read), texts)
+        ids = [comment.id for comment in read.comments if comment.id is not None]
+        assert len(set(ids)) == len(ids), "two comments have one id"
 
     def test_long_comment_comes_back_as_it_is(self, adapter: QueueAdapter) -> None:
         task = adapter.create_task(self.queue_name("Todo"), "talk")

@@ -2,9 +2,9 @@
 
 BENCH_APP holds a JSON object: `name`, `slots`, `board` (a file), `done` (a queue) and `routes`, a
 list of objects with `queue`, `command`, `prompt` and `interval` (seconds); instead of the file, the
-board may be `linear` (the url and the token of a double) or `sql` (an address). BENCH_LOG names a
-file for the requests that are sent to Prefect and for the pauses of its client; BENCH_POLLED one
-that the first poll writes the time to.
+board may be `tracker` (its kind, and what its board is given) or `sql` (an address). BENCH_LOG
+names a file for the requests that are sent to Prefect and for the pauses of its client;
+BENCH_POLLED one that the first poll writes the time to.
 """
 
 import json
@@ -15,11 +15,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import override
 
-from athanore import AgentDispatcher, JsonFileAdapter, LinearBoard, Task
+from athanore import (
+    AgentDispatcher,
+    GitHubBoard,
+    GitLabBoard,
+    JiraBoard,
+    JsonFileAdapter,
+    LinearBoard,
+    Task,
+)
 from athanore.queue_adapters.base import QueueAdapter, QueueBackend
+from athanore.queue_adapters.planka import PlankaBackend
 from athanore.queue_adapters.sql import SqlBoard
 
 OPTIONS = json.loads(os.environ["BENCH_APP"])
+TRACKERS: dict[str, Callable[..., QueueBackend]] = {
+    "github": GitHubBoard,
+    "gitlab": GitLabBoard,
+    "jira": JiraBoard,
+    "linear": LinearBoard,
+    "planka": PlankaBackend,
+}
 
 
 class Board(JsonFileAdapter):
@@ -48,8 +64,8 @@ def watch_requests(path: str) -> None:
 
 def chosen_board() -> QueueAdapter | QueueBackend:
     """The board that is to be measured."""
-    if (linear := OPTIONS["linear"]) is not None:
-        return LinearBoard("ENG", **linear)
+    if (tracker := OPTIONS["tracker"]) is not None:
+        return TRACKERS[tracker.pop("kind")](**tracker)
     return SqlBoard(OPTIONS["sql"]) if OPTIONS["sql"] else Board(OPTIONS["board"])
 
 

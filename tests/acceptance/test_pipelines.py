@@ -25,12 +25,9 @@ from athanore.testing.doubles.github import server as github
 from athanore.testing.doubles.gitlab import server as gitlab
 from athanore.testing.doubles.jira import server as jira
 from athanore.testing.doubles.linear import server as linear
+from athanore.testing.doubles.planka.server import BOT_KEY, planka_double
 from tests import postgres
 from tests.acceptance.system import System
-from tests.github.described import Description as OfGitHub
-from tests.gitlab.described import Description as OfGitLab
-from tests.jira.described import Description as OfJira
-from tests.planka.server import BOT_KEY, planka_server
 from tests.support import wait_until
 
 OF_WORKERS = {"ATHANORE_WORKER_LOST_AFTER": "20", "ATHANORE_WORKER_LIMIT": "1"}
@@ -98,7 +95,7 @@ class Site:
 @contextmanager
 def on_github() -> Generator[Site]:
     labels = [f"agent:{queue}" for queue in QUEUES]
-    with github.github_double(labels=labels, check=OfGitHub().check) as double:
+    with github.github_double(labels=labels) as double:
         yield Site(
             "athanore",
             f"GitHubBoard({double.repository!r}, url={double.url!r}, token={github.TOKEN!r})",
@@ -111,7 +108,7 @@ def on_github() -> Generator[Site]:
 
 @contextmanager
 def on_a_github_project() -> Generator[Site]:
-    with github.github_double(check=OfGitHub().check, project=("octo-org", 5)) as double:
+    with github.github_double(project=("octo-org", 5)) as double:
         double.project.start_anew([*QUEUES])
         yield Site(
             "athanore",
@@ -127,7 +124,7 @@ def on_a_github_project() -> Generator[Site]:
 @contextmanager
 def on_gitlab() -> Generator[Site]:
     labels = [f"agent::{queue}" for queue in QUEUES]
-    with gitlab.gitlab_double(labels=labels, check=OfGitLab().check) as double:
+    with gitlab.gitlab_double(labels=labels) as double:
         yield Site(
             "athanore",
             f"GitLabBoard({double.state.path!r}, url={double.url!r}, token={gitlab.TOKEN!r})",
@@ -140,7 +137,7 @@ def on_gitlab() -> Generator[Site]:
 
 @contextmanager
 def on_jira() -> Generator[Site]:
-    with jira.jira_double(statuses=QUEUES, check=OfJira().check) as double:
+    with jira.jira_double(statuses=QUEUES) as double:
         yield Site(
             "athanore",
             f"JiraBoard({double.url!r}, {double.state.key!r}, email={jira.EMAIL!r}, "
@@ -169,12 +166,12 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double:
-        double.board(lists=QUEUES)
+    with planka_double(lists=()) as double:
+        double.add_board("P", "B", lists=QUEUES)
         yield Site(
             "athanore.queue_adapters.planka",
             f"PlankaBackend({double.url!r}, token={BOT_KEY!r})",
-            lambda: closing(double.adapter()),
+            lambda: closing(double.board().create_adapter()),
             double.refuse_for,
             lambda: _robbed(double),
             prefix="P.B.",
@@ -319,46 +316,53 @@ def agents_of(system: System) -> Counter[int]:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("board", ["github", "github-project"])
-def test_two_workers_share_a_pipeline_and_each_is_killed(board: str, tmp_path: Path) -> None:
-    with BOARDS[board]() as site, site.adapter() as adapter:
-        guarded = 'if __name__ == "__main__":\n    dispatcher.run()'
-        script = site.script().replace("dispatcher.run()", guarded)
-        system = System(tmp_path / "site", script)
-        (system.folder / "agent.py").write_text(AGENT.replace("sleep(1)", "sleep(3)"))
-        (system.folder / "starts.txt").touch()
-        tasks = [adapter.create_task("Todo", f"Task {n}").id for n in range(TASKS)]
-        try:
-            system.start(**OF_WORKERS)
-            second = Worker(system, "second.log")
-            assert system.process is not None
-            both = {system.process.pid, second.process.pid}
-            wait_until("both workers have agents", lambda: both <= agents_of(system).keys(), 120)
-            second.end(signal.SIGKILL)
-            site.limit(3)
-            count = len(begun(system))
-            wait_until("it goes on without it", lambda: len(begun(system)) >= count + 2, 300)
-            third = Worker(system, "third.log")
-            wait_until("the next one helps", lambda: third.process.pid in agents_of(system), 120)
-            system.signal(signal.SIGKILL)
-            system.wait()
-            system.start(**OF_WORKERS)
-            if (give_back := site.rob()) is not None:
-                said = "nothing is dispatched until"
-                wait_until("it is noticed", lambda: said in system.log.read_text(), 120)
-                give_back()
-            for task in tasks:
-                wait_until(
-                    f"{task} is done", lambda t=task: adapter.get_task(t).queue_name == "Done", 600
-                )
-            assert third.end(signal.SIGTERM) == 0
-            system.signal(signal.SIGTERM)
-            assert system.wait() == 0
-            counts = Counter(begun(system))
-            assert set(counts) == {f"{task} {stage}" for task in tasks for stage in STAGES}
-            # One agent of each that was killed, and perhaps that of the other, is started again.
-            assert sum(counts.values()) <= len(counts) + 4, counts
-            assert site.violations() == []
-            assert system.processes() == []
-        finally:
-            system.kill()
+def test_two_workers_share_a_pipeline_and_each_is_killed(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = 'if __name__ == "__main__":\n    dispatcher.run()'
+    system = System(tmp_path / "site", site.script().replace("dispatcher.run()", guarded))
+    monkeypatch.chdir(system.folder)
+    (system.folder / "agent.py").write_text(AGENT.replace("sleep(1)", "sleep(3)"))
+    (system.folder / "starts.txt").touch()
+    try:
+        with site.adapter() as board:
+            if isinstance(board, SqlBoard):
+                board.prepare(QUEUES)
+            tasks = [board.create_task(f"{site.prefix}Todo", f"Task {n}").id for n in range(TASKS)]
+            share(site, system, board, tasks)
+        counts = Counter(begun(system))
+        assert set(counts) == {f"{task} {site.prefix}{stage}" for task in tasks for stage in STAGES}
+        # One agent of each that was killed, and perhaps that of the other, is started again.
+        assert sum(counts.values()) <= len(counts) + 4, counts
+        assert site.violations() == []
+        assert system.processes() == []
+    finally:
+        system.kill()
+
+
+def share(site: Site, system: System, board: QueueAdapter, tasks: Sequence[str]) -> None:
+    """Have two workers do all, while each is killed once and the tracker refuses."""
+    done = f"{site.prefix}Done"
+    system.start(**OF_WORKERS)
+    second = Worker(system, "second.log")
+    assert system.process is not None
+    both = {system.process.pid, second.process.pid}
+    wait_until("both workers have agents", lambda: both <= agents_of(system).keys(), 120)
+    second.end(signal.SIGKILL)
+    site.limit(3)
+    count = len(begun(system))
+    wait_until("it goes on without it", lambda: len(begun(system)) >= count + 2, 300)
+    third = Worker(system, "third.log")
+    wait_until("the next one helps", lambda: third.process.pid in agents_of(system), 120)
+    system.signal(signal.SIGKILL)
+    system.wait()
+    system.start(**OF_WORKERS)
+    if (give_back := site.rob()) is not None:
+        said = "nothing is dispatched until"
+        wait_until("it is noticed", lambda: said in system.log.read_text(), 120)
+        give_back()
+    for task in tasks:
+        wait_until(f"{task} is done", lambda t=task: board.get_task(t).queue_name == done, 600)
+    assert third.end(signal.SIGTERM) == 0
+    system.signal(signal.SIGTERM)
+    assert system.wait() == 0

@@ -21,11 +21,11 @@ from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.secrets.environment import is_secret
 from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.linear import linear_double
+from athanore.testing.doubles.planka.server import PlankaDouble, planka_double
+from athanore.testing.doubles.planka.state import Row
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
 from tests.harness import prompt
-from tests.planka.server import Server, planka_server
-from tests.planka.state import Row
 from tests.repositories import Repository, git
 from tests.support import wait_until
 
@@ -34,17 +34,19 @@ PATH = "/webhooks/planka"
 
 
 @pytest.fixture
-def planka() -> Iterator[Server]:
-    with planka_server() as server:
-        server.board(lists=("Todo", "In Progress", "Review", "Done"))
+def planka() -> Iterator[PlankaDouble]:
+    with planka_double(lists=()) as server:
+        server.add_board("P", "B", lists=("Todo", "In Progress", "Review", "Done"))
         yield server
 
 
 @pytest.fixture
-def hooked(planka: Server, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def hooked(
+    planka: PlankaDouble, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Api]:
     """The API of an app on Planka, with webhooks."""
     monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", TOKEN)
-    adapter = planka.adapter()
+    adapter = planka.board().create_adapter()
     app = AgentDispatcher(
         name="webhooks", queue_backend=adapter, command="true", poll_interval=timedelta(days=30)
     )
@@ -70,7 +72,7 @@ def polls(api: Api) -> set[tuple[str, str]]:
     return found
 
 
-def test_a_persons_change_has_its_queue_polled(hooked: Api, planka: Server) -> None:
+def test_a_persons_change_has_its_queue_polled(hooked: Api, planka: PlankaDouble) -> None:
     before = polls(hooked)
     body = event(planka.admin, planka.card("Todo", "x"))
     for _ in range(5):
@@ -86,9 +88,10 @@ def test_its_token_is_kept_from_agents_and_answers(hooked: Api) -> None:
     assert hooked.get(f"/tasks/{task_id}")["name"] == "see [redacted]"
 
 
-def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) -> None:
+def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: PlankaDouble) -> None:
     before = polls(hooked)
-    own = event(planka.bot, planka.card("Todo", "x"))
+    task = hooked.board.create_task("P.B.Todo", "x")
+    own = event(planka.bot, planka.state.tables["cards"][task.id])
     other = event(planka.admin, planka.card("Done", "x"))
     nothing: dict[str, object] = {"polled": [], "looked": False}
     for body in (own, other, {}, {"data": 1}):
@@ -98,14 +101,16 @@ def test_our_own_changes_and_nonsense_poll_nothing(hooked: Api, planka: Server) 
 
 
 @pytest.mark.parametrize("headers", [{}, bearer("wrong"), {"Authorization": f"Basic {TOKEN}"}])
-def test_a_foreign_caller_is_refused(hooked: Api, planka: Server, headers: dict[str, str]) -> None:
+def test_a_foreign_caller_is_refused(
+    hooked: Api, planka: PlankaDouble, headers: dict[str, str]
+) -> None:
     before = polls(hooked)
     body = event(planka.admin, planka.card("Todo", "x"))
     hooked.post(PATH, body, 401, headers=headers)
     assert polls(hooked) == before
 
 
-def test_a_board_that_does_not_answer_is_said_so(hooked: Api, planka: Server) -> None:
+def test_a_board_that_does_not_answer_is_said_so(hooked: Api, planka: PlankaDouble) -> None:
     body = event(planka.admin, planka.card("Todo", "x"))
     planka.fail("GET", "/api/boards/", 502, times=9)
     problem = hooked.post(PATH, body, 503, headers=bearer(TOKEN))
@@ -153,8 +158,12 @@ def test_a_signed_delivery_of_github_has_its_queue_polled(
                 401,
                 "signature-wrong",
             )
+            assert "tasks are: '1' (a)." in api.get("/tasks/999", 404)["detail"]
+            github.issue("b", "agent:Todo")
             first, again = send(), send()
             assert (first.status_code, first.json()) == (202, {"polled": ["Todo"], "looked": False})
+            # What is shown of the board is not from before the change either.
+            assert "tasks are: '1' (a), '2' (b)." in api.get("/tasks/999", 404)["detail"]
             assert (again.status_code, again.json()) == (202, {"polled": [], "looked": False})
             assert {queue for _, queue in polls(api)} == {"Todo"}
         adapter.close()

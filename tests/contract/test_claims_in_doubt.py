@@ -27,7 +27,7 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import jira_double
 from athanore.testing.doubles.linear import linear_double
-from tests.planka.server import planka_server
+from athanore.testing.doubles.planka.server import planka_double
 
 _MOST_REQUESTS = 40
 
@@ -99,8 +99,8 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double, closing(double.adapter()) as adapter:
-        double.board(lists=("Todo", "In Progress"))
+    with planka_double(lists=()) as double, closing(double.board().create_adapter()) as adapter:
+        double.add_board("P", "B", lists=("Todo", "In Progress"))
         names = {row["id"]: f"P.B.{row['name']}" for row in double.state.rows("lists")}
         yield Site(
             adapter,

@@ -15,15 +15,10 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import jira_double
 from athanore.testing.doubles.linear import linear_double
+from athanore.testing.doubles.planka.server import planka_double
 from athanore.testing.doubles.wire import Kind
-from tests.planka import server
-from tests.planka.server import planka_server
 
 TEXT = "Half of it works. @octocat"
-
-
-_PLANKAS: dict[str, server.Kind] = {"lost": "failed", "cut": "lost", "page": "page"}
-"""What the double of Planka calls the kinds of faults."""
 
 
 @dataclass(frozen=True)
@@ -129,18 +124,14 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double, closing(double.adapter()) as adapter:
-        double.board(lists=("Todo", "Done"))
+    with planka_double(lists=()) as double, closing(double.board().create_adapter()) as adapter:
+        double.add_board("P", "B", lists=("Todo", "Done"))
         task = double.card("Todo", "Fix crash")["id"]
-
-        def fail(kind: Kind, times: int) -> None:
-            here: server.Kind = kind if isinstance(kind, int) else _PLANKAS[kind]
-            double.fail("POST", "/comments", here, times)
 
         yield Site(
             adapter,
             task,
-            fail,
+            lambda kind, times: double.fail("POST", "/comments", kind, times),
             lambda: double.fail("GET", "/comments", "page"),
             lambda: len(double.state.rows("comments")),
         )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from types import SimpleNamespace
@@ -30,18 +27,10 @@ QUEUES = ["Todo", "In Progress", "Done"]
 type Deliver = Callable[[], list[str]]
 
 
-def _signed(header: str, payload: object, **more: str) -> tuple[dict[str, str], bytes]:
-    body = json.dumps(payload).encode()
-    digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-    return {header: f"sha256={digest}", **more}, body
-
-
 @contextmanager
 def on_github() -> Generator[Deliver]:
     with github_double() as double, closing(double.board().create_adapter()) as adapter:
-        row = double.issue("a", "agent:Todo")
-        payload = {"issue": row, "repository": {"full_name": double.repository}}
-        told = _signed("x-hub-signature-256", payload, **{"x-github-event": "issues"})
+        told = double.delivery(double.issue("a", "agent:Todo")["number"], SECRET)
         yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
 
 
@@ -50,44 +39,30 @@ def on_a_github_project() -> Generator[Deliver]:
     with github_double(project=("octo-org", 5)) as double:
         double.project.start_anew(QUEUES)
         with closing(double.project_board().create_adapter()) as adapter:
-            todo = {"name": "Todo", "id": double.project.columns[0]["id"]}
-            payload = {
-                "projects_v2_item": {"project_node_id": double.project.id, "content_node_id": "x"},
-                "changes": {"field_value": {"from": None, "to": todo}},
-            }
-            more = {"x-github-event": "projects_v2_item"}
-            told = _signed("x-hub-signature-256", payload, **more)
+            row = double.issue("a")
+            double.project.add(row, "Todo")
+            told = double.card_delivery(row, SECRET)
             yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
 
 
 @contextmanager
 def on_gitlab() -> Generator[Deliver]:
     with gitlab_double() as double, closing(double.board().create_adapter()) as adapter:
-        row = double.issue("a", "agent::Todo")
-        payload = {
-            "object_kind": "issue",
-            "project": {"path_with_namespace": double.state.path},
-            "object_attributes": {**row, "updated_at": "2026-11-20 10:00:00 UTC"},
-            "labels": [{"title": name} for name in row["labels"]],
-        }
-        headers = {"x-gitlab-token": SECRET, "idempotency-key": "one"}
-        body = json.dumps(payload).encode()
-        yield lambda: adapter.queues_of_delivery(headers, body, SECRET, QUEUES)
+        told = double.delivery(double.issue("a", "agent::Todo")["iid"], SECRET)
+        yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
 
 
 @contextmanager
 def on_jira() -> Generator[Deliver]:
     with jira_double() as double, closing(double.board().create_adapter()) as adapter:
-        told = _signed("x-hub-signature", {"issue": double.issue("a", "Todo")})
+        told = double.delivery(double.issue("a", "Todo")["key"], SECRET)
         yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
 
 
 @contextmanager
 def on_linear() -> Generator[Deliver]:
     with linear_double() as double, closing(double.board().create_adapter()) as adapter:
-        row = double.issue("a", "Todo")
-        data = {"id": row["id"], "teamId": row["team"]["id"], "stateId": row["state"]["id"]}
-        told = double.delivery("Issue", {**data, "updatedAt": row["updatedAt"]}, SECRET)
+        told = double.issue_delivery(double.issue("a", "Todo")["id"], SECRET)
         yield lambda: adapter.queues_of_delivery(*told, SECRET, QUEUES)
 
 

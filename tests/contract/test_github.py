@@ -24,7 +24,6 @@ from athanore.queue_adapters.github.credentials import PersonalToken
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import BOT, PERSON
 from athanore.testing.queue_contract import QueueAdapterContract
-from tests.github.described import Description
 
 QUEUES = ("Todo", "In Progress", "Done")
 
@@ -42,7 +41,7 @@ class GitHubContract(QueueAdapterContract):
 
 @pytest.fixture(scope="module")
 def github() -> Iterator[GitHubDouble]:
-    with github_double(check=Description().check) as github:
+    with github_double() as github:
         yield github
 
 
@@ -71,7 +70,7 @@ class TestSeveralRepositories(GitHubContract):
     def adapter(self) -> Iterator[QueueAdapter]:
         labels = [f"agent:{queue}" for queue in QUEUES]
         others = ["octo-org/api"]
-        with github_double(labels=labels, others=others, check=Description().check) as github:
+        with github_double(labels=labels, others=others) as github:
             adapter = github.board(*others).create_adapter()
             yield adapter
             adapter.close()

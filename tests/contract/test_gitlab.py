@@ -22,7 +22,6 @@ from athanore.queue_adapters.gitlab.client import GitLabClient
 from athanore.testing.doubles.gitlab import GitLabDouble, gitlab_double
 from athanore.testing.doubles.gitlab.server import BOT, PERSON
 from athanore.testing.queue_contract import QueueAdapterContract
-from tests.gitlab.described import Description
 
 QUEUES = ("Todo", "In Progress", "Done")
 
@@ -39,7 +38,7 @@ class GitLabContract(QueueAdapterContract):
 
 @pytest.fixture(scope="module")
 def gitlab() -> Iterator[GitLabDouble]:
-    with gitlab_double(check=Description().check) as gitlab:
+    with gitlab_double() as gitlab:
         yield gitlab
 
 

@@ -22,7 +22,6 @@ from athanore.queue_adapters.tracker.answers import MissingError
 from athanore.testing.doubles.jira import JiraDouble, jira_double
 from athanore.testing.doubles.jira.server import BOT, PERSON
 from athanore.testing.queue_contract import QueueAdapterContract
-from tests.jira.described import Description
 from tests.support import wait_until
 
 QUEUES = ("Todo", "In Progress", "Done")
@@ -58,7 +57,7 @@ class JiraDoubleContract(JiraContract):
 
 @pytest.fixture(scope="module")
 def jira() -> Iterator[JiraDouble]:
-    with jira_double(check=Description().check) as jira:
+    with jira_double() as jira:
         yield jira
 
 

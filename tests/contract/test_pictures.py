@@ -16,7 +16,7 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import jira_double
 from athanore.testing.doubles.linear import linear_double
-from tests.planka.server import ADMIN_KEY, planka_server
+from athanore.testing.doubles.planka.server import ADMIN_KEY, planka_double
 from tests.planka.site import fresh_board, site_with_users
 
 QUEUES = ("Todo", "In Progress", "Done")
@@ -56,7 +56,7 @@ def on_linear() -> Generator[QueueBackend]:
 @contextmanager
 def on_planka() -> Generator[QueueBackend]:
     with (
-        planka_server() as server,
+        planka_double(lists=()) as server,
         site_with_users(server.url, ADMIN_KEY, ()) as site,
         fresh_board(site, "P", "B", QUEUES, ()) as board,
     ):

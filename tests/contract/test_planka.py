@@ -13,8 +13,8 @@ import pytest
 
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.queue_adapters.planka.backend import PlankaBackend
+from athanore.testing.doubles.planka.server import ADMIN_KEY, planka_double
 from athanore.testing.queue_contract import QueueAdapterContract
-from tests.planka.server import ADMIN_KEY, planka_server
 from tests.planka.site import Site, fresh_board, site_with_users
 
 PROJECT, BOARD = "Athanore v1.0 contract", "Main"
@@ -23,7 +23,7 @@ USERS = ("Ada of Athanore", "Grace of Athanore")
 
 @pytest.fixture(scope="module")
 def double_site() -> Iterator[Site]:
-    with planka_server() as server, site_with_users(server.url, ADMIN_KEY, USERS) as site:
+    with planka_double(lists=()) as server, site_with_users(server.url, ADMIN_KEY, USERS) as site:
         yield site
 
 

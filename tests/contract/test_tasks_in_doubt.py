@@ -16,12 +16,8 @@ from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import JiraDouble, jira_double
 from athanore.testing.doubles.linear import linear_double
+from athanore.testing.doubles.planka.server import planka_double
 from athanore.testing.doubles.wire import Kind
-from tests.planka import server
-from tests.planka.server import planka_server
-
-_PLANKAS: dict[str, server.Kind] = {"lost": "failed", "cut": "lost", "page": "page"}
-"""What the double of Planka calls the kinds of faults."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +117,13 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double, closing(double.adapter()) as adapter:
-        double.board(lists=("Todo", "Done"))
-
-        def fail(kind: Kind, times: int) -> None:
-            here: server.Kind = kind if isinstance(kind, int) else _PLANKAS[kind]
-            double.fail("POST", "/cards", here, times)
+    with planka_double(lists=()) as double, closing(double.board().create_adapter()) as adapter:
+        double.add_board("P", "B", lists=("Todo", "Done"))
 
         yield Site(
             adapter,
             "P.B.Todo",
-            fail,
+            lambda kind, times: double.fail("POST", "/cards", kind, times),
             lambda: double.fail("GET", "/boards/", "page"),
             lambda: len(double.state.rows("cards")),
             repeats=False,

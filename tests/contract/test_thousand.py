@@ -20,7 +20,7 @@ from athanore.testing.doubles.github import github_double
 from athanore.testing.doubles.gitlab import gitlab_double
 from athanore.testing.doubles.jira import jira_double
 from athanore.testing.doubles.linear import linear_double
-from tests.planka.server import planka_server
+from athanore.testing.doubles.planka.server import planka_double
 
 ISSUES = 1_000
 QUEUES = ("Todo", "In Progress", "Done")
@@ -55,7 +55,7 @@ class Site:
 
 @contextmanager
 def on_github() -> Generator[Site]:
-    with github_double() as double, closing(double.board().create_adapter()) as adapter:
+    with github_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             row = double.issue(f"issue {n}", "agent:Todo")
             row["created_at"] = row["updated_at"] = f"{LONG_AGO}Z"
@@ -69,7 +69,7 @@ def on_github() -> Generator[Site]:
 
 @contextmanager
 def on_a_github_project() -> Generator[Site]:
-    with github_double(project=("octo-org", 5)) as double:
+    with github_double(check=None, project=("octo-org", 5)) as double:
         double.project.start_anew([*QUEUES])
         for n in range(ISSUES):
             double.project.add(double.issue(f"issue {n}"), "Todo")
@@ -83,7 +83,7 @@ def on_a_github_project() -> Generator[Site]:
 
 @contextmanager
 def on_gitlab() -> Generator[Site]:
-    with gitlab_double() as double, closing(double.board().create_adapter()) as adapter:
+    with gitlab_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             row = double.issue(f"issue {n}", "agent::Todo")
             row["created_at"] = row["updated_at"] = f"{LONG_AGO}.000Z"
@@ -92,7 +92,7 @@ def on_gitlab() -> Generator[Site]:
 
 @contextmanager
 def on_jira() -> Generator[Site]:
-    with jira_double() as double, closing(double.board().create_adapter()) as adapter:
+    with jira_double(check=None) as double, closing(double.board().create_adapter()) as adapter:
         for n in range(ISSUES):
             double.issue(f"issue {n}", "Todo")["fields"]["updated"] = f"{LONG_AGO}.000+0000"
         yield Site(adapter, double.log, lambda: double.issue("one more", "Todo"))
@@ -110,8 +110,8 @@ def on_linear() -> Generator[Site]:
 
 @contextmanager
 def on_planka() -> Generator[Site]:
-    with planka_server() as double, closing(double.adapter()) as adapter:
-        double.board(lists=QUEUES)
+    with planka_double(lists=()) as double, closing(double.board().create_adapter()) as adapter:
+        double.add_board("P", "B", lists=QUEUES)
         for n in range(ISSUES):
             double.card("Todo", f"card {n}", n + 1)
         yield Site(

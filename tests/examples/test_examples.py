@@ -28,10 +28,10 @@ from athanore.testing.doubles.jira.server import TOKEN as JIRA_TOKEN
 from athanore.testing.doubles.linear import linear_double
 from athanore.testing.doubles.linear.server import STATES
 from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
+from athanore.testing.doubles.planka.server import BOT_KEY, planka_double
 from examples.custom_adapter.sqlite_adapter import SqliteAdapter
 from examples.issue_to_pull_request.offline import make_repository
 from tests.harness import app_name, running
-from tests.planka.server import BOT_KEY, planka_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,8 +210,8 @@ def test_planka_and_claude(
         stand_in = ModuleType(claude)
         vars(stand_in)["ClaudeAgentAdapter"] = lambda **_: agent  # pyright: ignore[reportUnknownLambdaType]
         monkeypatch.setitem(sys.modules, claude, stand_in)
-    with planka_server() as server:
-        server.board("Website", "Work", ("Todo", "In Progress", "Done", "Failed"))
+    with planka_double(lists=()) as server:
+        server.add_board("Website", "Work", ("Todo", "In Progress", "Done", "Failed"))
         card = server.card("Todo", "Make it blue")
         monkeypatch.setenv("PLANKA_URL", server.url)
         monkeypatch.setenv("PLANKA_TOKEN", BOT_KEY)

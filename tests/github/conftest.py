@@ -17,7 +17,6 @@ from athanore.queue_adapters.github.relations import Relations
 from athanore.queue_adapters.tracker.labels import Family
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import TOKEN
-from tests.github.described import Description
 
 QUEUES = ("agent:Todo", "agent:In Progress", "agent:Done")
 
@@ -30,7 +29,7 @@ def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[GitHubDouble]:
-    with github_double(check=Description().check) as github:
+    with github_double() as github:
         yield github
 
 

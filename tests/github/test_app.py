@@ -21,7 +21,6 @@ from athanore.runtime.secrets.redaction import Redactor
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import TOKEN
 from tests.github.conftest import Clock
-from tests.github.described import Description
 from tests.harness import prompt
 
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
@@ -229,7 +228,7 @@ def test_a_forge_pushes_as_the_app(github: GitHubDouble) -> None:
 
 
 def test_a_project_is_worked_on_as_the_app_of_its_organization() -> None:
-    with github_double(check=Description().check, project=("octo-org", 5)) as github:
+    with github_double(project=("octo-org", 5)) as github:
         github.project.start_anew([TODO, DONE])
         options = {"token": None, "app": github.app(), "repository": None}
         board = github.project_board(**options)

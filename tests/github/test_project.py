@@ -26,7 +26,6 @@ from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import PERSON
 from athanore.testing.doubles.github.state import Row
 from athanore.testing.doubles.wire import Kind
-from tests.github.described import Description
 
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
 SECRET = "secret-of-the-webhook"
@@ -36,8 +35,7 @@ REPO = "/repos/octo-org/website"
 @pytest.fixture(scope="module")
 def double() -> Iterator[GitHubDouble]:
     others = ["octo-org/api", "friend/tools"]
-    check = Description().check
-    with github_double(check=check, project=("octo-org", 5), others=others) as github:
+    with github_double(project=("octo-org", 5), others=others) as github:
         yield github
 
 

@@ -21,7 +21,6 @@ from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.server import PERSON, TOKEN
 from athanore.testing.doubles.github.state import State
 from tests.github.conftest import QUEUES
-from tests.github.described import Description
 from tests.github.test_webhook import SECRET, signed
 
 TODO, PROGRESS, DONE = "Todo", "In Progress", "Done"
@@ -31,7 +30,7 @@ MARK = "agent:Todo"
 
 @pytest.fixture(scope="module")
 def double() -> Iterator[GitHubDouble]:
-    with github_double(check=Description().check, others=[API, TOOLS]) as github:
+    with github_double(others=[API, TOOLS]) as github:
         yield github
 
 

@@ -21,6 +21,18 @@ RECORDED: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("deliveries.json").read_text(encoding="utf-8")
 )
 QUEUES = ["Todo", "In Progress", "Done"]
+REPOSITORIES = ("Codertocat/Hello-World", "octo-org/octo-repo", "Octocoders/Hello-World")
+LABELS: dict[str, set[str]] = {
+    "issues labeled": {"bug"},
+    "issues unlabeled": {"bug"},
+    "issues assigned": {"bug"},
+    "issues opened": {"bug"},
+    "issues reopened": {"bug"},
+    "issues transferred": set(),
+    "issue_comment created": {"bug"},
+    "label edited": {":bug: Bugfix"},
+}
+"""Which labels the recorded deliveries concern that are of a repository's issues."""
 
 
 def low(headers: dict[str, str]) -> dict[str, str]:
@@ -34,14 +46,26 @@ def signed(event: str, payload: object, secret: str = SECRET) -> tuple[dict[str,
     return {"x-github-event": event, "x-hub-signature-256": f"sha256={digest}"}, body
 
 
-@pytest.mark.parametrize("delivery", RECORDED, ids=lambda d: d["headers"]["X-GitHub-Event"])
+def kind_of(delivery: dict[str, Any]) -> str:
+    """The event of a recorded delivery, and what was done."""
+    event = delivery["headers"]["X-GitHub-Event"]
+    return f"{event} {json.loads(delivery['body']).get('action', '')}".strip()
+
+
+def test_of_each_kind_of_delivery_one_is_recorded() -> None:
+    assert LABELS.keys() < {kind_of(delivery) for delivery in RECORDED}
+
+
+@pytest.mark.parametrize("delivery", RECORDED, ids=kind_of)
 def test_a_recorded_delivery_is_genuine_and_counts_once(delivery: dict[str, Any]) -> None:
     headers, body = low(delivery["headers"]), delivery["body"].encode()
-    deliveries = Deliveries("Codertocat/Hello-World")
+    expected = LABELS.get(kind_of(delivery))
+    named = json.loads(body).get("repository", {}).get("full_name", REPOSITORIES[0])
+    assert named in REPOSITORIES
+    deliveries = Deliveries(named)
     read = deliveries.read(headers, body, delivery["secret"])
-    assert read is not None
-    expected = {":bug: Bugfix"} if headers["x-github-event"] == "label" else {"bug"}
-    assert expected <= read.labels
+    assert (None if read is None else read.labels) == expected
+    assert read is None or read.renames is (headers["x-github-event"] == "label")
     other_id = {**headers, "x-github-delivery": "another"}
     assert deliveries.read(other_id, body, delivery["secret"]) is None, "it comes again"
     for forged in (body + b" ", b""):

@@ -8,7 +8,6 @@ import pytest
 
 from athanore.queue_adapters.gitlab.adapter import GitLabAdapter
 from athanore.testing.doubles.gitlab import GitLabDouble, gitlab_double
-from tests.gitlab.described import Description
 
 QUEUES = ("agent::Todo", "agent::In Progress", "agent::Done")
 
@@ -21,7 +20,7 @@ def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[GitLabDouble]:
-    with gitlab_double(check=Description().check) as gitlab:
+    with gitlab_double() as gitlab:
         yield gitlab
 
 

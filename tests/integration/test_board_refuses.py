@@ -13,8 +13,8 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult, MemoryAdapter, 
 from athanore.agent_adapters.base import AgentJob
 from athanore.errors import BoardNotWritableError
 from athanore.runtime.margins import Margins
+from athanore.testing.doubles.planka.server import BOT_KEY, PlankaDouble, planka_double
 from tests.harness import app_name, prompt, running
-from tests.planka.server import BOT_KEY, Server, planka_server
 from tests.support import wait_until
 
 TODO, PROGRESS, DONE, FAILED = (f"P.B.{name}" for name in ("Todo", "In Progress", "Done", "Failed"))
@@ -34,7 +34,7 @@ class Agent:
         return work(job) if work else AgentResult(AgentOutcome.SUCCEEDED)
 
 
-def is_in(planka: Server, card_id: str, name: str) -> None:
+def is_in(planka: PlankaDouble, card_id: str, name: str) -> None:
     """Wait until a card is in a list; the double's tables tell, so that no fault is used up."""
     card = planka.state.tables["cards"][card_id]
     wait_until(f"{card['name']} is in {name}", lambda: card["listId"] == planka.list(name)["id"])
@@ -52,16 +52,16 @@ def fails(job: AgentJob) -> AgentResult:
 @pytest.mark.postgres
 def test_lost_answers_and_refused_texts(prefect_api: str) -> None:
     agent = Agent()
-    with planka_server() as planka:
-        planka.board(lists=LISTS)
-        adapter = planka.adapter()
+    with planka_double(lists=()) as planka:
+        planka.add_board("P", "B", lists=LISTS)
+        adapter = planka.board().create_adapter()
         app = AgentDispatcher(
             name=app_name("lost"), queue_backend=adapter, default_agent=agent, api_port=0,
             poll_interval=2, max_concurrent_agents=1, max_retries=1, dead_letter_queue=FAILED,
         )  # fmt: skip
         app.route(TODO, in_progress_queue=PROGRESS, done_queue=DONE, retry_delay=0)(prompt)
         claimed = planka.card("Todo", "claim", 1)["id"]
-        planka.fail("PATCH", f"/cards/{claimed}", "lost")
+        planka.fail("PATCH", f"/cards/{claimed}", "cut")
         planka.fail("PATCH", f"/cards/{claimed}", 503, times=2)
         planka.state.before_membership = lambda: (
             planka.fail("GET", f"/cards/{claimed}", 503, times=3)
@@ -97,9 +97,9 @@ def test_an_access_that_is_taken_away_in_mid_run(
     prefect_api: str,
 ) -> None:
     agent = Agent()
-    with planka_server() as planka:
-        board = planka.board(lists=LISTS)
-        adapter = planka.adapter()
+    with planka_double(lists=()) as planka:
+        board = planka.add_board("P", "B", lists=LISTS)
+        adapter = planka.board().create_adapter()
 
         def revoked(job: AgentJob) -> AgentResult:
             del planka.state.keys[BOT_KEY]

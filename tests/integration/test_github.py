@@ -12,7 +12,6 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult
 from athanore.agent_adapters.base import AgentJob
 from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import GitHubDouble, github_double
-from tests.github.described import Description
 from tests.harness import app_name, prompt, running
 from tests.support import wait_until
 
@@ -49,7 +48,7 @@ def test_a_pipeline_goes_on_by_itself_after_a_limit_and_a_revoked_token(
     prefect_api: str,
 ) -> None:
     labels = [f"agent:{queue}" for queue in QUEUES]
-    with github_double(labels=labels, check=Description().check) as github:
+    with github_double(labels=labels) as github:
         numbers = [github.issue(f"issue {n}", "bug", "agent:Todo")["number"] for n in range(TASKS)]
         agents = Agents(github)
         app = AgentDispatcher(

@@ -23,7 +23,6 @@ from athanore import AgentDispatcher, AgentOutcome, AgentResult
 from athanore.agent_adapters.base import AgentJob
 from athanore.queue_adapters.tracker.picture import MAX_AGE
 from athanore.testing.doubles.github import GitHubDouble, github_double
-from tests.github.described import Description
 from tests.harness import Running, app_name, prompt, running
 from tests.support import LOCAL, wait_until
 
@@ -80,7 +79,7 @@ def by_kind(log: list[str]) -> Counter[str]:
 @pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_a_thousand_issues_in_a_queue(prefect_api: str) -> None:
-    with github_double(labels=LABELS, check=Description().check) as github:
+    with github_double(labels=LABELS) as github:
         for n in range(ISSUES):
             row = github.issue(f"issue {n}", "agent:Todo")
             # Of long ago: what has changed in the last minute is read again and again.
@@ -133,7 +132,7 @@ def test_a_thousand_issues_in_a_queue(prefect_api: str) -> None:
 @pytest.mark.timeout(900)
 def test_a_webhook_starts_an_agent(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATHANORE_WEBHOOK_TOKEN", SECRET)
-    with github_double(labels=LABELS, check=Description().check) as github:
+    with github_double(labels=LABELS) as github:
         agents = Agents()
         agents.gate.set()
         app = app_on(github, agents, 4, timedelta(hours=1))

@@ -13,7 +13,6 @@ from athanore.runtime.margins import Margins
 from athanore.testing.doubles.github import GitHubDouble, github_double
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.server import PERSON
-from tests.github.described import Description
 from tests.harness import app_name, running
 from tests.repositories import ALONE, Repository, git
 from tests.support import wait_until
@@ -79,7 +78,7 @@ def comments(github: GitHubDouble, repository: str) -> list[str]:
 
 
 def test_each_issue_is_published_in_its_repository(prefect_api: str, tmp_path: Path) -> None:
-    with github_double(labels=LABELS, others=[OTHER], check=Description().check) as github:
+    with github_double(labels=LABELS, others=[OTHER]) as github:
         repositories = {name: Repository(tmp_path / f"{name}.git") for name in ("website", "api")}
         for name, repository in repositories.items():
             repository.add("README.md", name)

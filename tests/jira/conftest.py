@@ -8,7 +8,6 @@ import pytest
 
 from athanore.queue_adapters.jira.adapter import JiraAdapter
 from athanore.testing.doubles.jira import JiraDouble, jira_double
-from tests.jira.described import Description
 
 QUEUES = ("Todo", "In Progress", "Done")
 
@@ -21,7 +20,7 @@ def no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[JiraDouble]:
-    with jira_double(check=Description().check) as jira:
+    with jira_double() as jira:
         yield jira
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from athanore.queue_adapters.planka.backend import PlankaAdapter
 from athanore.queue_adapters.tracker import looking
-from tests.planka.server import Server, planka_server
+from athanore.testing.doubles.planka.server import PlankaDouble, planka_double
 
 
 @pytest.fixture(autouse=True)
@@ -24,16 +24,16 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def planka() -> Iterator[Server]:
+def planka() -> Iterator[PlankaDouble]:
     """A server with one board `P.B`: Todo, In Progress and Done; the bot is its editor."""
-    with planka_server() as server:
-        server.board(lists=("Todo", "In Progress", "Done"))
+    with planka_double(lists=()) as server:
+        server.add_board("P", "B", lists=("Todo", "In Progress", "Done"))
         yield server
 
 
 @pytest.fixture
-def adapter(planka: Server) -> Iterator[PlankaAdapter]:
+def adapter(planka: PlankaDouble) -> Iterator[PlankaAdapter]:
     """The bot's adapter."""
-    adapter = planka.adapter()
+    adapter = planka.board().create_adapter()
     yield adapter
     adapter.close()

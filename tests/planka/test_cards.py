@@ -14,14 +14,14 @@ from athanore.models import ChecklistItem
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.planka import adapter as planka_adapter
 from athanore.queue_adapters.planka.backend import PlankaAdapter
-from tests.planka.server import BOT_KEY, Server
+from athanore.testing.doubles.planka.server import BOT_KEY, PlankaDouble
 from tests.planka.site import Site, post
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 
 
 def test_closed_archived_and_trashed_cards_are_not_ready(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     planka.state.touch(planka.list("Done"), type="closed")
     cards = {name: planka.card("Todo", name) for name in ("open", "done", "archived", "trashed")}
@@ -39,7 +39,9 @@ def test_closed_archived_and_trashed_cards_are_not_ready(
     assert [task.name for task in adapter.get_ready_tasks([TODO])] == ["open", "trashed"]
 
 
-def test_a_task_says_who_made_its_card_and_when(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_task_says_who_made_its_card_and_when(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card = planka.card("Todo", "a")
     (task,) = adapter.get_ready_tasks([TODO])
     assert task.author == adapter.get_task(card["id"]).author == planka.admin["name"]
@@ -47,14 +49,14 @@ def test_a_task_says_who_made_its_card_and_when(planka: Server, adapter: PlankaA
 
 
 def test_a_card_that_is_closed_in_an_open_list_is_not_ready(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     planka.state.touch(planka.card("Todo", "x"), isClosed=True)
     assert adapter.get_ready_tasks([TODO]) == []
 
 
 def test_the_order_is_the_boards_and_equal_positions_go_by_id(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     for name, position in (("third", 9.5), ("first", 1), ("second", 9.25), ("fourth", 9.5)):
         planka.card("Todo", name, position)
@@ -65,7 +67,7 @@ def test_the_order_is_the_boards_and_equal_positions_go_by_id(
 
 
 def test_a_card_that_makes_no_sense_does_not_hide_the_others(
-    planka: Server, adapter: PlankaAdapter, caplog: pytest.LogCaptureFixture
+    planka: PlankaDouble, adapter: PlankaAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
     planka.card("Todo", "good")
     planka.state.touch(planka.card("Todo", "bad"), name=None)
@@ -73,7 +75,9 @@ def test_a_card_that_makes_no_sense_does_not_hide_the_others(
     assert "left out" in caplog.text
 
 
-def test_comments_come_in_time_order_beyond_a_page(planka: Server, adapter: PlankaAdapter) -> None:
+def test_comments_come_in_time_order_beyond_a_page(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "x")["id"]
     texts = [f"comment {n}" for n in range(123)]
     with Site(planka.url, BOT_KEY).client() as client:
@@ -88,7 +92,9 @@ def test_comments_come_in_time_order_beyond_a_page(planka: Server, adapter: Plan
     assert len([line for line in planka.log if line.endswith("/comments")]) == 3
 
 
-def test_checklists_come_in_the_order_of_the_card(planka: Server, adapter: PlankaAdapter) -> None:
+def test_checklists_come_in_the_order_of_the_card(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "x")["id"]
     with Site(planka.url, BOT_KEY).client() as client:
         later = post(client, f"cards/{card_id}/task-lists", name="later", position=2)["id"]
@@ -108,7 +114,7 @@ def test_checklists_come_in_the_order_of_the_card(planka: Server, adapter: Plank
 
 
 def test_users_go_by_any_of_their_names_and_are_shown_by_one(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "x")["id"]
     for name in ("Lab Admin", "labadmin", planka.admin["id"]):
@@ -116,7 +122,9 @@ def test_users_go_by_any_of_their_names_and_are_shown_by_one(
         assert adapter.update_task(card_id, assignees=[]).assignees == ()
 
 
-def test_users_who_share_a_name_are_told_apart(planka: Server, adapter: PlankaAdapter) -> None:
+def test_users_who_share_a_name_are_told_apart(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "x")["id"]
     planka.admin["name"] = "Robot"
     task = adapter.update_task(card_id, assignees=["labadmin", "bot"])
@@ -128,7 +136,7 @@ def test_users_who_share_a_name_are_told_apart(planka: Server, adapter: PlankaAd
     assert claimed.assignees == ("bot",)
 
 
-def test_labels_may_lack_a_name_or_share_one(planka: Server, adapter: PlankaAdapter) -> None:
+def test_labels_may_lack_a_name_or_share_one(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     (board,) = planka.state.rows("boards")
     rows = [
         {"position": 3, "name": "bug", "color": "gun-metal"},
@@ -144,7 +152,7 @@ def test_labels_may_lack_a_name_or_share_one(planka: Server, adapter: PlankaAdap
     assert [row["labelId"] for row in planka.state.rows("cardLabels")] == [labels[0]["id"]]
 
 
-def test_a_label_of_a_moment_ago_is_known(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_label_of_a_moment_ago_is_known(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     card_id = planka.card("Todo", "x")["id"]
     adapter.get_ready_tasks([TODO])
     (board,) = planka.state.rows("boards")
@@ -155,8 +163,8 @@ def test_a_label_of_a_moment_ago_is_known(planka: Server, adapter: PlankaAdapter
     assert adapter.get_task(card_id).labels == ("new",)
 
 
-def test_a_card_can_move_to_another_board(planka: Server, adapter: PlankaAdapter) -> None:
-    planka.board("Q", "C", ("Elsewhere",))
+def test_a_card_can_move_to_another_board(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
+    planka.add_board("Q", "C", ("Elsewhere",))
     card_id = planka.card("Todo", "x")["id"]
     adapter.move_task(card_id, "Q.C.Elsewhere")
     assert adapter.get_ready_tasks([TODO]) == []
@@ -164,7 +172,7 @@ def test_a_card_can_move_to_another_board(planka: Server, adapter: PlankaAdapter
 
 
 def test_a_move_believes_no_old_read_that_the_card_is_there(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "x")
     adapter.get_ready_tasks([TODO])
@@ -174,7 +182,7 @@ def test_a_move_believes_no_old_read_that_the_card_is_there(
 
 
 def test_the_user_is_added_at_a_claim_and_others_stay(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "x")["id"]
     adapter.update_task(card_id, assignees=["Lab Admin"])
@@ -183,8 +191,8 @@ def test_the_user_is_added_at_a_claim_and_others_stay(
     assert adapter.get_task(card_id) == task
 
 
-def test_of_claims_by_several_processes_one_wins(planka: Server) -> None:
-    adapters = [planka.adapter() for _ in range(6)]
+def test_of_claims_by_several_processes_one_wins(planka: PlankaDouble) -> None:
+    adapters = [planka.board().create_adapter() for _ in range(6)]
     for n in range(5):
         card_id = planka.card("Todo", f"card {n}")["id"]
         barrier = Barrier(len(adapters))
@@ -207,9 +215,9 @@ def test_of_claims_by_several_processes_one_wins(planka: Server) -> None:
 
 
 def test_a_claim_waits_for_one_that_is_between_its_two_writes(
-    planka: Server, adapter: PlankaAdapter, monkeypatch: pytest.MonkeyPatch
+    planka: PlankaDouble, adapter: PlankaAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = planka.adapter()
+    other = planka.board().create_adapter()
     card_id = planka.card("Todo", "x")["id"]
     other.update_task(card_id, assignees=["Robot"])  # the first write of its claim
 
@@ -223,7 +231,7 @@ def test_a_claim_waits_for_one_that_is_between_its_two_writes(
 
 
 def test_a_list_that_gets_a_card_while_it_is_deleted_says_so(
-    planka: Server, adapter: PlankaAdapter, caplog: pytest.LogCaptureFixture
+    planka: PlankaDouble, adapter: PlankaAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
     planka.state.before_delete = lambda: planka.card("Done", "late")
     adapter.delete_queue(DONE)

@@ -25,16 +25,16 @@ from athanore.errors import (
 from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
-from tests.planka.server import (
+from athanore.testing.doubles.planka.server import (
     PASSWORD,
     SLOW,
     STRANGER_KEY,
     Fault,
     Kind,
-    Server,
-    planka_server,
+    PlankaDouble,
+    planka_double,
 )
-from tests.planka.state import Row
+from athanore.testing.doubles.planka.state import Row
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 
@@ -42,18 +42,18 @@ TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 # --- passing trouble ---
 
 
-@pytest.mark.parametrize("kind", [502, 503, 504, "lost"])
+@pytest.mark.parametrize("kind", [502, 503, 504, "cut"])
 def test_a_read_that_fails_in_passing_is_repeated(
-    planka: Server, adapter: PlankaAdapter, kind: int
+    planka: PlankaDouble, adapter: PlankaAdapter, kind: int
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("GET", "/boards/", kind, times=2)
     assert [task.id for task in adapter.get_ready_tasks([TODO])] == [card["id"]]
 
 
-@pytest.mark.parametrize("kind", [503, "lost"])
+@pytest.mark.parametrize("kind", [503, "cut"])
 def test_a_move_that_fails_in_passing_is_repeated(
-    planka: Server, adapter: PlankaAdapter, kind: int
+    planka: PlankaDouble, adapter: PlankaAdapter, kind: int
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("PATCH", "/cards/", kind, times=2)
@@ -61,14 +61,16 @@ def test_a_move_that_fails_in_passing_is_repeated(
     assert card["listId"] == planka.list("Done")["id"]
 
 
-def test_trouble_that_stays_is_unavailable(planka: Server, adapter: PlankaAdapter) -> None:
+def test_trouble_that_stays_is_unavailable(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     planka.fail("GET", "/projects", 503, times=3)
     with pytest.raises(BoardUnavailableError, match="503"):
         adapter.get_ready_tasks([TODO])
     assert adapter.get_ready_tasks([TODO]) == []
 
 
-def test_within_a_limit_of_a_proxy_nothing_is_asked(planka: Server, adapter: PlankaAdapter) -> None:
+def test_within_a_limit_of_a_proxy_nothing_is_asked(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "a")["id"]
     planka.refuse_for(300)
     with pytest.raises(BoardUnavailableError) as caught:
@@ -86,9 +88,9 @@ def test_within_a_limit_of_a_proxy_nothing_is_asked(planka: Server, adapter: Pla
 
 
 @pytest.fixture
-def hasty(planka: Server) -> Iterator[PlankaAdapter]:
+def hasty(planka: PlankaDouble) -> Iterator[PlankaAdapter]:
     """An adapter that waits for a slow answer less long than that takes."""
-    adapter = planka.adapter(timeout=timedelta(seconds=SLOW / 2))
+    adapter = planka.board(timeout=timedelta(seconds=SLOW / 2)).create_adapter()
     yield adapter
     adapter.close()
 
@@ -97,12 +99,12 @@ def claim(adapter: PlankaAdapter, card: Row) -> Task:
     return claim_task(adapter, card["id"], source_queue=TODO, target_queue=PROGRESS)
 
 
-LOST: tuple[Kind, ...] = ("lost", "slow", "failed")
+LOST: tuple[Kind, ...] = ("cut", "slow", "lost")
 
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_comment_whose_answer_was_lost_is_looked_for(
-    planka: Server, hasty: PlankaAdapter, how: Kind
+    planka: PlankaDouble, hasty: PlankaAdapter, how: Kind
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
     planka.fail("POST", "/comments", how)
@@ -111,7 +113,7 @@ def test_a_comment_whose_answer_was_lost_is_looked_for(
 
 
 def test_a_comment_that_did_not_arrive_is_written_once_more(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
     planka.fail("POST", "/comments", 504, times=3)
@@ -123,7 +125,7 @@ def test_a_comment_that_did_not_arrive_is_written_once_more(
 
 
 def test_an_older_comment_of_the_same_words_is_not_the_one_in_doubt(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
     adapter.add_comment(card_id, "hello")
@@ -137,7 +139,7 @@ def test_an_older_comment_of_the_same_words_is_not_the_one_in_doubt(
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_claim_whose_move_lost_its_answers_has_succeeded(
-    planka: Server, hasty: PlankaAdapter, how: Kind
+    planka: PlankaDouble, hasty: PlankaAdapter, how: Kind
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("PATCH", "/cards/", how, times=1)
@@ -148,10 +150,10 @@ def test_a_claim_whose_move_lost_its_answers_has_succeeded(
 
 
 def test_a_claim_that_cannot_be_looked_into_is_in_doubt_and_can_be_taken_up_again(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
-    planka.fail("PATCH", "/cards/", "lost", times=1)
+    planka.fail("PATCH", "/cards/", "cut", times=1)
     planka.fail("PATCH", "/cards/", 503, times=2)
     planka.state.before_membership = lambda: planka.fail("GET", "/cards/", 503, times=3)
     with pytest.raises(AnswerLostError):
@@ -164,7 +166,7 @@ def test_a_claim_that_cannot_be_looked_into_is_in_doubt_and_can_be_taken_up_agai
 
 @pytest.mark.parametrize("how", LOST)
 def test_a_claim_whose_assignment_lost_its_answer_has_succeeded(
-    planka: Server, hasty: PlankaAdapter, how: Kind
+    planka: PlankaDouble, hasty: PlankaAdapter, how: Kind
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("POST", "/card-memberships", how)
@@ -173,7 +175,7 @@ def test_a_claim_whose_assignment_lost_its_answer_has_succeeded(
 
 
 def test_a_claim_whose_assignment_was_not_made_is_tried_again_later(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("POST", "/card-memberships", 504)
@@ -182,7 +184,7 @@ def test_a_claim_whose_assignment_was_not_made_is_tried_again_later(
     assert claim(adapter, card).queue_name == PROGRESS
 
 
-def test_all_other_writes_are_read_back_too(planka: Server, adapter: PlankaAdapter) -> None:
+def test_all_other_writes_are_read_back_too(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     board_id = planka.list("Todo")["boardId"]
     planka.state.add("labels", boardId=board_id, name="bug", color="red", position=1)
     for method, path, times in (
@@ -190,7 +192,7 @@ def test_all_other_writes_are_read_back_too(planka: Server, adapter: PlankaAdapt
         ("POST", "/card-memberships", 1), ("POST", "/lists", 1), ("PATCH", "/lists/", 3),
         ("DELETE", "/lists/", 1),
     ):  # fmt: skip
-        planka.wire.faults.append(Fault(method, path, "lost", times))
+        planka.wire.faults.append(Fault(method, path, "cut", times))
     task = adapter.create_task(TODO, "a", "words")
     changed = adapter.update_task(task.id, name="b", labels=["bug"], assignees=["Robot"])
     assert (changed.name, changed.description) == ("b", "words")
@@ -207,7 +209,7 @@ def test_all_other_writes_are_read_back_too(planka: Server, adapter: PlankaAdapt
     ("status", "sure"), [(503, True), (500, False), (502, False), (504, False)]
 )
 def test_a_create_that_a_gateway_refuses_is_not_repeated(
-    planka: Server, adapter: PlankaAdapter, status: int, sure: bool
+    planka: PlankaDouble, adapter: PlankaAdapter, status: int, sure: bool
 ) -> None:
     planka.fail("POST", "/cards", status)
     with pytest.raises(BoardError) as caught:
@@ -228,7 +230,7 @@ def test_a_server_that_is_down_is_unavailable() -> None:
         adapter.close()
 
 
-def test_a_page_of_a_proxy_is_unavailable(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_page_of_a_proxy_is_unavailable(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     planka.fail("GET", "/projects", "page")
     with pytest.raises(BoardUnavailableError, match="Planka 2"):
         adapter.list_queues()
@@ -237,17 +239,19 @@ def test_a_page_of_a_proxy_is_unavailable(planka: Server, adapter: PlankaAdapter
 # --- credentials, membership, version ---
 
 
-def test_a_wrong_key_says_what_to_do(planka: Server) -> None:
-    adapter = planka.adapter(token="wrong")
+def test_a_wrong_key_says_what_to_do(planka: PlankaDouble) -> None:
+    adapter = planka.board(token="wrong").create_adapter()
     for call in (lambda: adapter.prepare([TODO]), lambda: adapter.get_ready_tasks([TODO])):
         with pytest.raises(BoardAccessError, match="PLANKA_TOKEN"):
             call()
     adapter.close()
 
 
-def test_user_name_and_password_work_and_an_expired_session_is_renewed(planka: Server) -> None:
+def test_user_name_and_password_work_and_an_expired_session_is_renewed(
+    planka: PlankaDouble,
+) -> None:
     card_id = planka.card("Todo", "a")["id"]
-    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    adapter = planka.board(token=None, username="bot", password=PASSWORD).create_adapter()
     adapter.prepare([TODO])
     assert adapter.user == "Robot"
     planka.state.sessions.clear()
@@ -257,26 +261,26 @@ def test_user_name_and_password_work_and_an_expired_session_is_renewed(planka: S
     adapter.close()
 
 
-def test_a_wrong_password_is_an_error_of_access(planka: Server) -> None:
-    adapter = planka.adapter(token=None, username="bot", password="wrong")
+def test_a_wrong_password_is_an_error_of_access(planka: PlankaDouble) -> None:
+    adapter = planka.board(token=None, username="bot", password="wrong").create_adapter()
     with pytest.raises(BoardAccessError, match="Invalid credentials"):
         adapter.prepare([TODO])
     adapter.close()
 
 
 def test_terms_that_nobody_accepted_are_an_error_and_are_not_printed(
-    planka: Server, capsys: pytest.CaptureFixture[str]
+    planka: PlankaDouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planka.state.terms_not_accepted.add("bot")
-    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    adapter = planka.board(token=None, username="bot", password=PASSWORD).create_adapter()
     with pytest.raises(BoardAccessError, match="accept the terms"):
         adapter.prepare([TODO])
     assert capsys.readouterr().out == ""
     adapter.close()
 
 
-def test_a_user_without_any_board_is_told_so(planka: Server) -> None:
-    adapter = planka.adapter(token=STRANGER_KEY)
+def test_a_user_without_any_board_is_told_so(planka: PlankaDouble) -> None:
+    adapter = planka.board(token=STRANGER_KEY).create_adapter()
     with pytest.raises(BoardAccessError, match=r"'Stranger'.*editor"):
         adapter.prepare([TODO])
     with pytest.raises(QueueNotFoundError, match="editor of the board"):
@@ -285,15 +289,15 @@ def test_a_user_without_any_board_is_told_so(planka: Server) -> None:
 
 
 def test_a_board_that_the_user_may_not_see_is_an_error_of_access(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
-    planka.board("Other", "B", ("Todo",), role="")
+    planka.add_board("Other", "B", ("Todo",), role="")
     with pytest.raises(BoardAccessError, match=r"'Other\.B\.Todo'.*'P\.B'"):
         adapter.prepare([TODO, "Other.B.Todo"])
 
 
-def test_a_viewer_is_told_to_become_an_editor(planka: Server, adapter: PlankaAdapter) -> None:
-    planka.board("P", "Seen", ("Only seen",), role="viewer")
+def test_a_viewer_is_told_to_become_an_editor(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
+    planka.add_board("P", "Seen", ("Only seen",), role="viewer")
     card_id = planka.card("Only seen", "a")["id"]
     for call in (
         lambda: adapter.prepare(["P.Seen.Only seen"]),
@@ -305,7 +309,7 @@ def test_a_viewer_is_told_to_become_an_editor(planka: Server, adapter: PlankaAda
 
 
 def test_a_board_that_cannot_be_seen_any_more_does_not_make_its_cards_gone(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
     (board,) = planka.state.rows("boards")
@@ -325,10 +329,10 @@ def test_a_board_that_cannot_be_seen_any_more_does_not_make_its_cards_gone(
         adapter.get_task("123")
 
 
-def test_an_admin_who_is_no_member_may_read_and_is_told_to_become_one(planka: Server) -> None:
+def test_an_admin_who_is_no_member_may_read_and_is_told_to_become_one(planka: PlankaDouble) -> None:
     card_id = planka.card("Todo", "a")["id"]
     planka.state.remove("boardMemberships", lambda row: row["userId"] != planka.admin["id"])
-    adapter = planka.adapter(token="admin-key-1234567890")
+    adapter = planka.board(token="admin-key-1234567890").create_adapter()
     assert adapter.get_task(card_id).name == "a"
     for call in (
         lambda: adapter.add_comment(card_id, "x"),
@@ -343,15 +347,15 @@ def test_an_admin_who_is_no_member_may_read_and_is_told_to_become_one(planka: Se
 
 @pytest.mark.parametrize("version", ["1.26.3", "3.0.0"])
 def test_another_major_version_is_refused(version: str) -> None:
-    with planka_server(version) as server:
-        server.board(lists=("Todo",))
-        adapter = server.adapter()
+    with planka_double(version, lists=()) as server:
+        server.add_board("P", "B", lists=("Todo",))
+        adapter = server.board().create_adapter()
         with pytest.raises(ConfigurationError, match=version):
             adapter.prepare([TODO])
         adapter.close()
 
 
-def test_what_is_no_planka_at_all_is_refused(planka: Server, adapter: PlankaAdapter) -> None:
+def test_what_is_no_planka_at_all_is_refused(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     planka.fail("GET", "/bootstrap", "page")
     with pytest.raises(ConfigurationError, match="address"):
         adapter.prepare([TODO])
@@ -360,7 +364,9 @@ def test_what_is_no_planka_at_all_is_refused(planka: Server, adapter: PlankaAdap
 # --- what cannot be done ---
 
 
-def test_values_that_planka_cannot_take_are_invalid(planka: Server, adapter: PlankaAdapter) -> None:
+def test_values_that_planka_cannot_take_are_invalid(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "a")["id"]
     with pytest.raises(InvalidTaskError, match=r"'nobody'.*'Robot'"):
         adapter.update_task(card_id, name="changed", assignees=["nobody"])
@@ -373,7 +379,7 @@ def test_values_that_planka_cannot_take_are_invalid(planka: Server, adapter: Pla
 
 @pytest.mark.parametrize("task_id", ["abc", "../users/me", "1/comments", "", "9" * 19, "0", "1?x"])
 def test_what_can_be_no_id_is_not_found_and_never_sent(
-    planka: Server, adapter: PlankaAdapter, task_id: str
+    planka: PlankaDouble, adapter: PlankaAdapter, task_id: str
 ) -> None:
     for call in (
         lambda: adapter.get_task(task_id),
@@ -387,7 +393,7 @@ def test_what_can_be_no_id_is_not_found_and_never_sent(
 
 
 def test_a_list_that_was_deleted_a_moment_ago_is_not_found(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
     adapter.get_ready_tasks([TODO])
@@ -401,7 +407,7 @@ def test_a_list_that_was_deleted_a_moment_ago_is_not_found(
 
 
 def test_a_claim_that_cannot_move_the_card_takes_the_assignment_back(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("PATCH", "/cards/", 503, times=3)
@@ -412,7 +418,7 @@ def test_a_claim_that_cannot_move_the_card_takes_the_assignment_back(
 
 
 def test_a_claim_that_another_process_wins_by_a_hair_changes_nothing(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
     task = adapter.get_task(card["id"])  # reads what the race is about
@@ -425,13 +431,15 @@ def test_a_claim_that_another_process_wins_by_a_hair_changes_nothing(
     assert card["listId"] == planka.list("Todo")["id"]
 
 
-def test_a_status_that_means_nothing_here_is_told(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_status_that_means_nothing_here_is_told(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     planka.fail("GET", "/projects", 418)
     with pytest.raises(BoardError, match="refused GET with status 418"):
         adapter.list_queues()
 
 
-def test_an_answer_that_takes_too_long_is_unavailable(planka: Server) -> None:
+def test_an_answer_that_takes_too_long_is_unavailable(planka: PlankaDouble) -> None:
     with closing(socket.socket()) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()  # takes connections, and never answers
@@ -452,8 +460,8 @@ def test_an_answer_that_takes_too_long_is_unavailable(planka: Server) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "forgotten"])
-def test_a_session_does_not_outlive_its_adapter(planka: Server, how: str) -> None:
-    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+def test_a_session_does_not_outlive_its_adapter(planka: PlankaDouble, how: str) -> None:
+    adapter = planka.board(token=None, username="bot", password=PASSWORD).create_adapter()
     adapter.prepare([TODO])
     assert planka.state.sessions
     if how == "closed":
@@ -464,17 +472,17 @@ def test_a_session_does_not_outlive_its_adapter(planka: Server, how: str) -> Non
 
 
 def test_signing_out_of_a_planka_that_is_gone_is_no_error() -> None:
-    with planka_server() as planka:
-        planka.board(lists=("Todo",))
-        adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    with planka_double(lists=()) as planka:
+        planka.add_board("P", "B", lists=("Todo",))
+        adapter = planka.board(token=None, username="bot", password=PASSWORD).create_adapter()
         adapter.prepare([TODO])
     adapter.close()
 
 
 @pytest.mark.parametrize("status", [404, 301, 429, 418])
-def test_only_a_refusal_is_called_a_wrong_password(planka: Server, status: int) -> None:
+def test_only_a_refusal_is_called_a_wrong_password(planka: PlankaDouble, status: int) -> None:
     planka.fail("POST", "/access-tokens", status, times=3)
-    adapter = planka.adapter(token=None, username="bot", password=PASSWORD)
+    adapter = planka.board(token=None, username="bot", password=PASSWORD).create_adapter()
     with pytest.raises(AthanoreError) as caught:
         adapter.list_queues()
     adapter.close()
@@ -490,7 +498,7 @@ def test_what_can_be_no_key_is_refused_and_not_shown(token: str) -> None:
 
 
 def test_a_proxy_that_does_not_know_the_path_is_not_a_missing_card(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card = planka.card("Todo", "a")
     planka.fail("GET", "/cards/", 404)

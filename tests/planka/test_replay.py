@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.planka.server import ADMIN_KEY, STRANGER_KEY, planka_server
+from athanore.testing.doubles.planka.server import ADMIN_KEY, STRANGER_KEY, planka_double
 
 RECORDINGS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("recordings.json").read_text("utf-8")
@@ -60,7 +60,7 @@ class Translation:
 
 def test_every_recorded_exchange_is_what_the_double_answers() -> None:
     translation = Translation()
-    with planka_server() as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with planka_double(lists=()) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         for recording in RECORDINGS:
             request, response = recording["request"], recording["response"]
             body = request["json"]

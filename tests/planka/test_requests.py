@@ -11,7 +11,7 @@ import pytest
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.planka import queues as boards
 from athanore.queue_adapters.planka.backend import PlankaAdapter
-from tests.planka.server import Server
+from athanore.testing.doubles.planka.server import PlankaDouble
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 
@@ -22,12 +22,12 @@ def no_board_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boards, "BOARD_MAX_AGE", timedelta(hours=1))
 
 
-def board_reads(planka: Server) -> list[str]:
+def board_reads(planka: PlankaDouble) -> list[str]:
     return [line for line in planka.log if line.startswith("GET /api/boards/")]
 
 
 def test_many_lists_polled_by_many_threads_cost_one_board_request(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     planka.card("Todo", "a")
     queues = [[TODO], [PROGRESS], [DONE], [TODO, DONE]] * 4
@@ -45,7 +45,7 @@ def test_many_lists_polled_by_many_threads_cost_one_board_request(
 
 
 def test_polling_a_thousand_cards_costs_no_request_for_any_of_them(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     for n in range(1_000):
         planka.card("Todo", f"card {n}", position=65536 * (n + 1))
@@ -55,7 +55,9 @@ def test_polling_a_thousand_cards_costs_no_request_for_any_of_them(
     assert len(planka.log) == 3
 
 
-def test_a_move_and_a_comment_cost_one_request_each(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_move_and_a_comment_cost_one_request_each(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
     card_id = planka.card("Todo", "a")["id"]
     adapter.get_ready_tasks([TODO])
     planka.log.clear()
@@ -69,7 +71,7 @@ def test_a_move_and_a_comment_cost_one_request_each(planka: Server, adapter: Pla
     ]
 
 
-def test_our_own_writes_are_seen_at_once(planka: Server, adapter: PlankaAdapter) -> None:
+def test_our_own_writes_are_seen_at_once(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     first = planka.card("Todo", "a")["id"]
     assert [task.id for task in adapter.get_ready_tasks([TODO])] == [first]
     second = adapter.create_task(TODO, "b").id
@@ -80,7 +82,7 @@ def test_our_own_writes_are_seen_at_once(planka: Server, adapter: PlankaAdapter)
 
 
 def test_a_claim_is_one_read_one_assignment_and_one_move(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     card_id = planka.card("Todo", "a")["id"]
     adapter.get_ready_tasks([TODO])

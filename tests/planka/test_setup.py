@@ -11,15 +11,17 @@ from athanore import AgentDispatcher, ConfigurationError
 from athanore.launch.inspection.checks import check_app
 from athanore.launch.inspection.doctor import board_finding
 from athanore.launch.inspection.findings import Level
-from tests.planka.server import Server
+from athanore.testing.doubles.planka.server import PlankaDouble
 
 
 def prompt(task_id: str, task_name: str) -> str:
     return ""
 
 
-def app(planka: Server, queue_name: str, boards: list[str] | None, **route: Any) -> AgentDispatcher:
-    adapter = planka.adapter(boards=boards)
+def app(
+    planka: PlankaDouble, queue_name: str, boards: list[str] | None, **route: Any
+) -> AgentDispatcher:
+    adapter = planka.board(boards=boards).create_adapter()
     dispatcher = AgentDispatcher(command=sys.executable, queue_backend=adapter)
     dispatcher.route(queue_name, **route)(prompt)
     return dispatcher
@@ -51,11 +53,11 @@ SHORT = {"in_progress_queue": "In Progress", "done_queue": "Done"}
     ],
 )
 def test_a_start_and_the_examination_agree(
-    planka: Server, queue: str, boards: list[str] | None, route: dict[str, str], refused: str
+    planka: PlankaDouble, queue: str, boards: list[str] | None, route: dict[str, str], refused: str
 ) -> None:
     board = planka.list("Todo")["boardId"]
     planka.state.add_list(board, "closed", "Closed", 9)
-    planka.board("P", "Other", ("Todo 2",))
+    planka.add_board("P", "Other", ("Todo 2",))
     known = {"{list}": planka.list("Todo")["id"], "{board}": board}
     for mark, value in known.items():
         queue = queue.replace(mark, value)

@@ -6,7 +6,7 @@ import pytest
 
 from athanore.queue_adapters.planka.backend import PlankaAdapter
 from athanore.queue_adapters.planka.texts import TEXTS
-from tests.planka.server import Server
+from athanore.testing.doubles.planka.server import PlankaDouble
 
 TODO = "P.B.Todo"
 WRITTEN = [
@@ -19,7 +19,7 @@ WRITTEN = [
 
 @pytest.mark.parametrize("text", WRITTEN)
 def test_a_text_comes_back_as_it_was_and_notifies_nobody(
-    planka: Server, adapter: PlankaAdapter, text: str
+    planka: PlankaDouble, adapter: PlankaAdapter, text: str
 ) -> None:
     assert TEXTS.read(TEXTS.body(text)) == (text, None)
     task = adapter.create_task(TODO, "a", text)
@@ -31,7 +31,7 @@ def test_a_text_comes_back_as_it_was_and_notifies_nobody(
     assert planka.state.mentioned == []
 
 
-def test_the_double_notifies_whom_a_person_mentions(planka: Server) -> None:
+def test_the_double_notifies_whom_a_person_mentions(planka: PlankaDouble) -> None:
     card = planka.card("Todo", "a")
     planka.state.add_comment(planka.admin, card, f"`@[Robot]({planka.bot['id']})`")
     assert planka.state.mentioned == [planka.bot["id"]]
@@ -47,7 +47,7 @@ def test_long_and_odd_texts_reach_the_board(adapter: PlankaAdapter) -> None:
     assert now.comments[0].text.startswith("nul: \ufffd, alone: \ufffd eee")
 
 
-def test_a_task_names_the_page_of_its_card(planka: Server, adapter: PlankaAdapter) -> None:
+def test_a_task_names_the_page_of_its_card(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     card_id = planka.card("Todo", "a")["id"]
     page = f"{planka.url}/cards/{card_id}"
     assert [t.url for t in (adapter.get_task(card_id), *adapter.get_ready_tasks([TODO]))] == [

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from athanore.queue_adapters.planka.backend import PlankaAdapter
-from tests.planka.server import Server
-from tests.planka.state import Row
+from athanore.testing.doubles.planka.server import PlankaDouble
+from athanore.testing.doubles.planka.state import Row
 
 TODO, PROGRESS, DONE = "P.B.Todo", "P.B.In Progress", "P.B.Done"
 WATCHED = [TODO, DONE, "P.B.Missing"]
@@ -21,7 +21,7 @@ def payload(event: str, user: Row, item: Row, before: Row | None = None) -> dict
 
 
 def test_a_card_that_a_person_moves_affects_both_lists(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     adapter.get_ready_tasks([TODO, DONE])
     before = dict(planka.card("Todo", "x"))
@@ -34,7 +34,7 @@ def test_a_card_that_a_person_moves_affects_both_lists(
 
 
 def test_a_new_card_affects_its_list_and_a_list_itself(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     event = payload("cardCreate", planka.admin, planka.card("Todo", "x"))
     assert adapter.affected_queues(event, WATCHED) == [TODO]
@@ -43,12 +43,32 @@ def test_a_new_card_affects_its_list_and_a_list_itself(
 
 
 def test_our_own_changes_and_other_lists_affect_nothing(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
-    own = payload("cardCreate", planka.bot, planka.card("Todo", "x"))
-    assert adapter.affected_queues(own, WATCHED) == []
+    card = adapter.create_task(TODO, "x")
+    row = planka.state.tables["cards"][card.id]
+    created, before = payload("cardCreate", planka.bot, dict(row)), dict(row)
+    assert adapter.affected_queues(created, WATCHED) == []
+    adapter.move_task(card.id, DONE)
+    moved = payload("cardUpdate", planka.bot, row, before)
+    assert adapter.affected_queues(moved, WATCHED) == []
+    deleted = payload("cardDelete", planka.admin, row)
+    assert adapter.affected_queues(deleted, WATCHED) == [DONE]
     other = payload("cardCreate", planka.admin, planka.card("In Progress", "y"))
     assert adapter.affected_queues(other, WATCHED) == []
+
+
+def test_a_change_of_the_person_whose_key_it_is_counts(
+    planka: PlankaDouble, adapter: PlankaAdapter
+) -> None:
+    new = payload("cardCreate", planka.bot, planka.card("Todo", "x"))
+    assert adapter.affected_queues(new, WATCHED) == [TODO]
+    card = adapter.create_task(TODO, "y")
+    row = planka.state.tables["cards"][card.id]
+    before = dict(row)
+    planka.state.touch(row, listId=planka.list("Done")["id"])
+    moved = payload("cardUpdate", planka.bot, row, before)
+    assert adapter.affected_queues(moved, WATCHED) == [TODO, DONE]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +81,7 @@ def test_a_payload_that_makes_no_sense_affects_nothing(
     assert adapter.affected_queues(nonsense, WATCHED) == []
 
 
-def test_what_nobody_watches_costs_no_request(planka: Server, adapter: PlankaAdapter) -> None:
+def test_what_nobody_watches_costs_no_request(planka: PlankaDouble, adapter: PlankaAdapter) -> None:
     adapter.prepare([TODO, DONE])
     adapter.affected_queues(payload("cardCreate", planka.admin, planka.card("Todo", "x")), WATCHED)
     before = len(planka.log)
@@ -72,7 +92,7 @@ def test_what_nobody_watches_costs_no_request(planka: Server, adapter: PlankaAda
 
 
 def test_a_list_that_takes_the_name_of_a_watched_one_is_watched(
-    planka: Server, adapter: PlankaAdapter
+    planka: PlankaDouble, adapter: PlankaAdapter
 ) -> None:
     adapter.prepare([TODO])
     old, new = planka.list("Todo"), planka.list("Done")

@@ -50,6 +50,32 @@ async def test_a_board_without_stamps_is_read_as_often_as_is_asked_for() -> None
     assert adapter.reads == 2
 
 
+async def test_what_is_written_through_this_process_is_seen_at_once() -> None:
+    adapter = Counting(stamps=False)
+    board = Board(adapter)
+    view = BoardView(board, set())
+    assert (await view.read(max_age=1000)).tasks == []
+    task = await board.create("Todo", "New")
+    assert [t.id for t in (await view.read(max_age=1000)).tasks] == [task.id]
+    await board.move(task.id, "Done")
+    assert [t.queue_name for t in (await view.read(max_age=1000)).tasks] == ["Done"]
+    await view.read(max_age=1000)
+    assert adapter.reads == 3
+
+
+async def test_what_a_webhook_has_told_of_is_seen_at_once() -> None:
+    adapter = Counting(stamps=False)
+    board = Board(adapter)
+    view = BoardView(board, set())
+    await view.read(max_age=1000)
+    task = adapter.create_task("Todo", "New")  # by somebody else
+    await board.told_of_change()
+    assert [t.id for t in (await view.read(max_age=1000)).tasks] == [task.id]
+    adapter.move_task(task.id, "Done")
+    await board.ready_tasks(["Todo"], newer_than="2026-01-01T11:00:01+00:00")
+    assert [t.queue_name for t in (await view.read(max_age=1000)).tasks] == ["Done"]
+
+
 async def test_who_looks_at_once_shares_one_reading() -> None:
     adapter = Counting(stamps=False)
     view = BoardView(Board(adapter), set())

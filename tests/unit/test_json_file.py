@@ -136,7 +136,7 @@ def test_comments_are_objects_and_plain_ones_are_kept(path: Path) -> None:
     assert set(new) == {"text", "author", "created_at"}
     first, second, third = board.get_task("1").comments
     assert first == Comment("plain")
-    assert second == Comment("rich", "grace", datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert second == Comment("rich", "grace", datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), id="9")
     assert (third.text, third.author) == ("new", "ada")
     assert third.created_at is not None
     assert before < third.created_at < datetime.now(UTC) + timedelta(seconds=1)

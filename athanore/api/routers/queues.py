@@ -25,7 +25,7 @@ async def list_queues(service: ServiceDep) -> list[QueueModel]:
 async def create_queue(body: QueueRequest, service: ManagedDep, response: Response) -> QueueModel:
     """Create an empty queue after the others."""
     adapter = service.board.adapter
-    created = await service.board.call(partial(adapter.create_queue, body.name))
+    created = await service.board.write(partial(adapter.create_queue, body.name))
     response.headers["Location"] = f"/queues/{quote(created.name, safe='')}"
     return queue_of(created)
 
@@ -43,7 +43,7 @@ async def rename_queue(queue_name: str, body: QueueRequest, service: ManagedDep)
     if body.name != queue_name:
         await _refuse_if_used(service, queue_name, "renamed")
     rename = partial(service.board.adapter.update_queue, queue_name, new_name=body.name)
-    return queue_of(await service.board.call(rename))
+    return queue_of(await service.board.write(rename))
 
 
 @router.delete(
@@ -55,7 +55,7 @@ async def delete_queue(queue_name: str, service: ManagedDep) -> None:
     """Delete an empty queue. 409: a route uses it, or it holds tasks (`task_count`)."""
     await service.board.queue(queue_name)
     await _refuse_if_used(service, queue_name, "deleted")
-    await service.board.call(partial(service.board.adapter.delete_queue, queue_name))
+    await service.board.write(partial(service.board.adapter.delete_queue, queue_name))
 
 
 async def _refuse_if_used(service: Service, queue_name: str, verb: str) -> None:

@@ -91,6 +91,7 @@ async def planka(
         raise Problem(404, "no-webhooks", "The board of this app is not a Planka board.")
     routes = await service.runs.routes()
     affected = await service.board.call(partial(adapter.affected_queues, payload, watched(routes)))
+    await service.board.told_of_change()
     return await _poll(service, routes, affected)
 
 
@@ -135,6 +136,7 @@ async def signed(
         if forges:  # it is the forge's, and the board is at another place
             return WebhookAnswer(polled=[])
         raise
+    await service.board.told_of_change()
     return await _poll(service, routes, affected)
 
 

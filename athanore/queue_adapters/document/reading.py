@@ -80,6 +80,7 @@ def comment_of(raw: object) -> Comment:
         text=text_of(fields.get("text")),
         author=text_of(fields.get("author")) or None,
         created_at=time_of(fields.get("created_at")),
+        id=id_of(fields) or None,
     )
 
 

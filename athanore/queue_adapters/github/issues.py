@@ -154,4 +154,5 @@ def comment(row: Json) -> tuple[Comment, str | None]:
     user = cast("Json", row.get("user") or {})
     vouched = row.get("author_association") in _MAY_WRITE and user.get("type") == "User"
     at = datetime.fromisoformat(row["created_at"])
-    return Comment(text, user.get("login"), at, vouched and mark is None), mark
+    may_write = vouched and mark is None
+    return Comment(text, user.get("login"), at, may_write, str(row["id"])), mark

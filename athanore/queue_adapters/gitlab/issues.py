@@ -119,7 +119,8 @@ def comment(row: Json) -> tuple[Comment, str | None]:
     """Read one note, and its mark if it is one of ours."""
     text, mark = TEXTS.read(row.get("body"))
     author = mapping(row.get("author")).get("username")
-    return Comment(text, author, datetime.fromisoformat(row["created_at"])), mark
+    at = datetime.fromisoformat(row["created_at"])
+    return Comment(text, author, at, id=str(row["id"])), mark
 
 
 def author_id(row: Json) -> str | None:

@@ -129,7 +129,8 @@ def name_of(user: object) -> str | None:
 def comment(row: Json) -> Comment:
     """Read one comment."""
     at = datetime.fromisoformat(row["created"])
-    return Comment(texts.read(row.get("body")), name_of(row.get("author")), at)
+    author = name_of(row.get("author"))
+    return Comment(texts.read(row.get("body")), author, at, id=str(row["id"]))
 
 
 def author_key(row: Json) -> str | None:

@@ -154,7 +154,7 @@ def comments(rows: Sequence[Json]) -> list[Comment]:
     found = [(datetime.fromisoformat(row["createdAt"]), row) for row in rows]
     found.sort(key=lambda one: one[0])
     return [
-        Comment(TEXTS.read(row["body"])[0], _author(row), at, _may_write(row))
+        Comment(TEXTS.read(row["body"])[0], _author(row), at, _may_write(row), row["id"])
         for at, row in found
         if row["quotedText"] is None
     ]

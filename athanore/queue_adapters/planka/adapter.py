@@ -333,15 +333,16 @@ class PlankaAdapter:
     def affected_queues(self, payload: object, queue_names: Sequence[str]) -> list[str]:
         """Say which of the queues a webhook's payload may have changed; none if it was us.
 
-        Their boards are read anew by the next poll. A payload that makes no sense affects none. A
-        card in a list that nobody watches costs no request.
+        Our own change is told by what was written, not by who: the key may be a person's. Their
+        boards are read anew by the next poll. A payload that makes no sense affects none. A card
+        in a list that nobody watches costs no request.
 
         Raises:
             BoardUnavailableError: Planka did not answer.
         """
         change = read_change(payload)
         boards = change.boards
-        if not boards or change.user_id == self._account.id:
+        if not boards or (change.written is not None and self._cards.own.is_own(change.written)):
             return []
         if not change.is_of_a_card:  # a list itself may have another name now
             for board_id in boards:

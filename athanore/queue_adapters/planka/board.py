@@ -218,6 +218,7 @@ def parse_comments(newest_first: Sequence[Json], users: Iterable[Json]) -> tuple
             TEXTS.read(row["text"])[0],
             names.get(row["userId"] or ""),
             datetime.fromisoformat(row["createdAt"]),
+            id=str(row["id"]),
         )
         for row in reversed(newest_first)
     )

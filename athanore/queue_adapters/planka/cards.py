@@ -23,7 +23,9 @@ from athanore.queue_adapters.planka.board import Board, Details, parse_comments
 from athanore.queue_adapters.planka.client import ConflictError, Json, MissingError, PlankaClient
 from athanore.queue_adapters.planka.queues import Place, Queues, is_id
 from athanore.queue_adapters.planka.texts import TEXTS
+from athanore.queue_adapters.planka.webhook import CardRow
 from athanore.queue_adapters.tracker.looking import Writes, look
+from athanore.queue_adapters.tracker.picture import OwnWrites
 
 _SLACK: Final = timedelta(minutes=1)
 """How much older than its sending a comment may seem: two clocks of Planka's may differ."""
@@ -33,6 +35,9 @@ class Cards:
     """The calls that concern one card; `queues` is told of every change.
 
     Where the answer to a write is lost, the card is read: a write that was done has succeeded.
+
+    Attributes:
+        own: the cards that were written a moment ago.
     """
 
     def __init__(self, client: PlankaClient, queues: Queues, account: Account) -> None:
@@ -40,6 +45,7 @@ class Cards:
         self._client = client
         self._queues = queues
         self._writes = Writes()
+        self.own = OwnWrites[CardRow](time.monotonic)
 
     @contextmanager
     def about(self, task_id: str, queue_name: str = "") -> Generator[None]:
@@ -145,6 +151,7 @@ class Cards:
             tries=1,
         )
         self._queues.update(place.board.id, lambda board: board.with_card(card))
+        self.own.wrote(CardRow(card))
         return card
 
     def _created(self, place: Place, body: Json, known: Collection[str]) -> Json | None:
@@ -173,6 +180,11 @@ class Cards:
 
     def _set(self, task_id: str, **values: Any) -> Json:
         """Set fields of a card, and return it as it is then."""
+        card = self._write_fields(task_id, values)
+        self.own.wrote(CardRow(card))
+        return card
+
+    def _write_fields(self, task_id: str, values: Json) -> Json:
         try:
             return self._client.write("PATCH", f"cards/{task_id}", values)["item"]
         except AnswerLostError as lost:

@@ -26,7 +26,7 @@ def whole(connection: sa.Connection, task_id: str) -> Task:
     row = connection.execute(query).one_or_none()
     if row is None:
         raise TaskNotFoundError(task_id)
-    columns = (_comment.c.text, _comment.c.author, _comment.c.created_at)
+    columns = (_comment.c.number, _comment.c.text, _comment.c.author, _comment.c.created_at)
     comments = sa.select(*columns).where(_comment.c.task == row.number).order_by(_comment.c.number)
     found = [rows.comment_of(*comment) for comment in connection.execute(comments)]
     return rows.task_of(row, found, rows.checklist_of(row.checklist))

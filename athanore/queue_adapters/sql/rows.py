@@ -87,9 +87,9 @@ def task_of(
     )
 
 
-def comment_of(text: str, author: str | None, created_at: str | None) -> Comment:
+def comment_of(number: int, text: str, author: str | None, created_at: str | None) -> Comment:
     """A comment from its row."""
-    return Comment(text, author or None, time_of(created_at))
+    return Comment(text, author or None, time_of(created_at), id=str(number))
 
 
 def checklist_of(text: str) -> list[ChecklistItem]:

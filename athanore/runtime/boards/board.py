@@ -45,14 +45,14 @@ class Board:
 
     Attributes:
         own_changes: where tasks were put through this object.
-        writes: how many changes have ended that were made through this object; a picture of before
-            the last one may be outdated.
+        changes: how many changes have ended that were made through this object, and of how many a
+            webhook has told; a picture of before the last one may be outdated.
     """
 
     def __init__(self, adapter: QueueAdapter) -> None:
         self.adapter = adapter
         self.own_changes = OwnChanges()
-        self.writes = 0
+        self.changes = 0
         self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
         self._looked_since: LRUCache[str, bool] = LRUCache(_REMEMBERED)
 
@@ -67,11 +67,19 @@ class Board:
                 await seen_through(work)
             raise
 
-    async def _write[T](self, function: Callable[[], T]) -> T:
+    async def write[T](self, function: Callable[[], T]) -> T:
+        """Run a function of the adapter that changes the board."""
         try:
             return await self.call(function)
         finally:
-            self.writes += 1
+            self.changes += 1
+
+    async def told_of_change(self) -> None:
+        """Have what was read before answer nobody, because a webhook has told of a change."""
+        adapter = self.adapter
+        if isinstance(adapter, KeepsPicture):
+            await self.call(adapter.forget_picture)
+        self.changes += 1
 
     async def ready_tasks(self, queue_names: Sequence[str], *, newer_than: str = "") -> list[Task]:
         """See `QueueAdapter.get_ready_tasks`.
@@ -81,12 +89,10 @@ class Board:
                 board anew, and those after it may share that. It is no time to compare with: the
                 clock that it is from is another process's.
         """
-        adapter = self.adapter
         if newer_than and newer_than not in self._looked_since:
             self._looked_since[newer_than] = True
-            if isinstance(adapter, KeepsPicture):
-                await self.call(adapter.forget_picture)
-        tasks = await self.call(partial(adapter.get_ready_tasks, queue_names))
+            await self.told_of_change()
+        tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
         # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
         return [_storable(task) for task in tasks if is_storable(task.id)]
 
@@ -115,7 +121,7 @@ class Board:
     async def claim(self, task_id: str, source_queue: str, target_queue: str) -> Task:
         """See `athanore.queue_adapters.base.claim_task`."""
         with self._noted(task_id, target_queue):
-            claimed = await self._write(
+            claimed = await self.write(
                 partial(
                     base.claim_task,
                     self.adapter,
@@ -134,11 +140,11 @@ class Board:
                 person had moved it.
         """
         with self._noted(task_id, target_queue if followed else None):
-            await self._write(partial(self.adapter.move_task, task_id, target_queue))
+            await self.write(partial(self.adapter.move_task, task_id, target_queue))
 
     async def comment(self, task_id: str, text: str) -> None:
         """See `QueueAdapter.add_comment`."""
-        await self._write(partial(self.adapter.add_comment, task_id, storable(text)))
+        await self.write(partial(self.adapter.add_comment, task_id, storable(text)))
 
     async def update(
         self,
@@ -150,7 +156,7 @@ class Board:
         labels: Sequence[str] | None = None,
     ) -> Task:
         """See `QueueAdapter.update_task`."""
-        changed = await self._write(
+        changed = await self.write(
             partial(
                 self.adapter.update_task,
                 task_id,
@@ -205,7 +211,7 @@ class Board:
     async def create(self, queue_name: str, name: str, description: str = "") -> Task:
         """See `QueueAdapter.create_task`."""
         texts = (storable(name), storable(description))
-        created = await self._write(partial(self.adapter.create_task, queue_name, *texts))
+        created = await self.write(partial(self.adapter.create_task, queue_name, *texts))
         self.own_changes.note(created.id, queue_name)
         return created
 
@@ -231,7 +237,12 @@ def _storable(task: Task) -> Task:
         labels=tuple(map(storable, task.labels)),
         assignees=tuple(map(storable, task.assignees)),
         comments=tuple(
-            replace(c, text=storable(c.text), author=c.author and storable(c.author))
+            replace(
+                c,
+                text=storable(c.text),
+                author=c.author and storable(c.author),
+                id=c.id and storable(c.id),
+            )
             for c in task.comments
         ),
         tasks=tuple(replace(item, name=storable(item.name)) for item in task.tasks),

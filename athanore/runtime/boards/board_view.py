@@ -27,7 +27,9 @@ class Picture:
 class BoardView:
     """Reads the board when somebody looks, one reading at a time.
 
-    A board that tells that it has not changed (`SupportsChangeStamp`) is not read again.
+    A board that tells that it has not changed (`SupportsChangeStamp`) is not read again. Of others
+    a picture lasts until it is too old, something is written through this process, or a webhook
+    tells of a change.
 
     Args:
         preferred: of a board with more than 40 queues only these are read.
@@ -40,6 +42,7 @@ class BoardView:
         self._picture = Picture([], [])
         self._stamp: Hashable | None = None
         self._read_at: float | None = None
+        self._changes = 0
 
     async def read(self, max_age: float = 0.0) -> Picture:
         """Return a picture of the board that was true at most so many seconds ago.
@@ -50,16 +53,17 @@ class BoardView:
             BoardError: the board cannot be read; `last` has what it was.
         """
         async with self._lock:
-            now = monotonic()
-            # Before the reading: what changes meanwhile makes another stamp.
+            # Before the reading: what changes meanwhile makes it outdated.
+            now, changes = monotonic(), self._board.changes
             stamp = await self._board.change_stamp()
             if stamp is not None:
                 is_true = stamp == self._stamp
             else:
-                is_true = self._read_at is not None and now - self._read_at < max_age
+                is_young = self._read_at is not None and now - self._read_at < max_age
+                is_true = is_young and changes == self._changes
             if not is_true:
                 self._picture = await self._read()
-                self._stamp, self._read_at = stamp, now
+                self._stamp, self._read_at, self._changes = stamp, now, changes
             return self._picture
 
     @property

@@ -255,7 +255,7 @@ def _models() -> ModuleType:
 def _task(data: dict[str, Any]) -> Any:
     models = _models()
     comments = [
-        models.Comment(c["text"], c["author"], _time(c["created_at"])) for c in data["comments"]
+        models.Comment(**{**c, "created_at": _time(c["created_at"])}) for c in data["comments"]
     ]
     items = [models.ChecklistItem(**item) for item in data["tasks"]]
     lists = {k: tuple(data[k]) for k in ("labels", "assignees")}

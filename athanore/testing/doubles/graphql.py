@@ -48,8 +48,8 @@ class Schema:
             from graphql import build_schema
         except ModuleNotFoundError as exc:
             raise ModuleNotFoundError(
-                "This double executes GraphQL, for which a package is missing: "
-                'pip install "graphql-core>=3.3,<4"',
+                "This double executes GraphQL, for which a package of the extra `testing` is "
+                'missing: pip install "./athanore[testing]" beside your clone.',
                 name=exc.name,
             ) from exc
         text = path.read_text(encoding="utf-8")

@@ -8,15 +8,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 
 @contextmanager
-def served(app: FastAPI, name: str) -> Generator[str]:
+def served(app: ASGIApp, name: str, *, dates: bool = False) -> Generator[str]:
     """Serve an application, and give its address.
 
     Args:
         name: what it is a double of, for messages.
+        dates: whether answers say when they were made, if the application does not.
     """
     config = uvicorn.Config(
         app,
@@ -25,7 +26,7 @@ def served(app: FastAPI, name: str) -> Generator[str]:
         lifespan="off",
         ws="none",
         log_level="critical",
-        date_header=False,
+        date_header=dates,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name=f"{name.lower()}-double")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+from uuid import uuid4
 
 from athanore.forges.github import GitHubForge
 from athanore.queue_adapters.github.access.app import GitHubApp
@@ -20,10 +21,12 @@ from athanore.testing.doubles.github.app import (
     Wire,
     make_app,
 )
+from athanore.testing.doubles.github.described import described
 from athanore.testing.doubles.github.project import ProjectTables
 from athanore.testing.doubles.github.pulls import Pulls
 from athanore.testing.doubles.github.state import Account, Row, State
 from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded, hex_digest
 from athanore.testing.doubles.wire import Fault, Kind
 
 TOKEN: Final = "github_pat_of_the_double"
@@ -188,13 +191,74 @@ class GitHubDouble:
         with self.wire.lock:
             self.state.accounts[token] = account
 
+    def delivery(
+        self,
+        number: int,
+        secret: str,
+        action: str = "labeled",
+        *,
+        event: str = "issues",
+        label: str | None = None,
+    ) -> Delivery:
+        """A webhook's delivery about an issue as it is now, as GitHub sends it.
+
+        Args:
+            secret: of the webhook; it signs the body.
+            action: what a person has done.
+            event: `issues` or `issue_comment`.
+            label: that was put on, or taken off.
+        """
+        with self.wire.lock:
+            told: Row = {"action": action, "issue": self.state.issue(number)}
+            if label is not None:
+                told["label"] = self.state.label(label) or {"name": label}
+            return self._signed(event, {**told, "repository": self._named()}, secret)
+
+    def card_delivery(self, row: Row, secret: str, before: str | None = None) -> Delivery:
+        """A delivery of the organization's webhook about a card of the project as it is now.
+
+        Args:
+            row: the card's issue.
+            before: the column from which a person has moved it.
+        """
+        with self.wire.lock:
+            columns = {column["name"]: column for column in self.project.columns}
+            now = self.project.column(row)
+            change = {
+                "field_node_id": self.project.field_id,
+                "field_type": "single_select",
+                "field_name": "Status",
+                "project_number": self.project.number,
+                "from": None if before is None else columns[before],
+                "to": None if now is None else columns[now],
+            }
+            item = {
+                "project_node_id": self.project.id,
+                "content_node_id": row["node_id"],
+                "content_type": "Issue",
+            }
+            told: Row = {"projects_v2_item": item, "changes": {"field_value": change}}
+            return self._signed("projects_v2_item", {"action": "edited", **told}, secret)
+
+    def _named(self) -> Row:
+        return {"name": self.state.repo, "full_name": self.repository}
+
+    def _signed(self, event: str, payload: Row, secret: str) -> Delivery:
+        body = encoded({**payload, "sender": {"login": PERSON, "type": "User"}})
+        return {
+            "content-type": "application/json",
+            "x-github-event": event,
+            "x-github-delivery": str(uuid4()),
+            "x-hub-signature-256": f"sha256={hex_digest(secret, body)}",
+        }, body
+
 
 @contextmanager
 def github_double(
     repository: str = "octo-org/website",
     labels: Iterable[str] = ("agent:Todo", "agent:In Progress", "agent:Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
     project: tuple[str, int] | None = None,
     others: Iterable[str] = (),
 ) -> Generator[GitHubDouble]:
@@ -205,7 +269,9 @@ def github_double(
 
     Args:
         labels: of the repository.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
         project: owner and number of a project over the issues, which has no columns yet; what is
             asked of it is executed on GitHub's published schema.
         others: further repositories, as `owner/name`: with the same labels, and their issues may
@@ -213,7 +279,9 @@ def github_double(
     """
     owner, _, repo = repository.partition("/")
     state = State(owner, repo)
-    wire = Wire(state=state, pulls=Pulls(state), check=check)
+    wire = Wire(
+        state=state, pulls=Pulls(state), check=described() if check == "described" else check
+    )
     for name in others:
         own, _, called = name.partition("/")
         wire.others[name.lower()] = State(own, called)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import math
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -9,20 +12,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 from fastapi import Request
 from fastapi.responses import Response
 
 from athanore.forges.gitlab import GitLabForge
 from athanore.queue_adapters.gitlab.backend import GitLabBoard
+from athanore.queue_adapters.gitlab.webhook import SIGNING
 from athanore.testing.doubles.gitlab import merge_endpoints
+from athanore.testing.doubles.gitlab.described import described
 from athanore.testing.doubles.gitlab.endpoints import ENDPOINTS
 from athanore.testing.doubles.gitlab.merges import Merges
 from athanore.testing.doubles.gitlab.state import Account, State
 from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
 from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded
 from athanore.testing.doubles.wire import Fault, Kind, Wire
 
 TOKEN: Final = "glpat-of-the-double"
@@ -126,13 +133,53 @@ class GitLabDouble:
         with self.wire.lock:
             self.state.accounts[token] = account
 
+    def delivery(self, iid: int, secret: str, before: Iterable[str] | None = None) -> Delivery:
+        """A webhook's delivery about an issue as it is now, as GitLab sends it.
+
+        Args:
+            secret: of the webhook; a signing token (`whsec_...`) signs it, another is sent along.
+            before: the labels that it had before a person changed them.
+        """
+        with self.wire.lock:
+            row = self.state.issue(iid)
+            labels, now = [{"title": name} for name in row["labels"]], self.state.now()
+            told: Row = {
+                "object_kind": "issue",
+                "event_type": "issue",
+                "project": {"id": self.state.number, "path_with_namespace": self.state.path},
+                "object_attributes": {
+                    **row,
+                    "labels": labels,
+                    "action": "open" if before is None else "update",
+                    "updated_at": f"{now:%Y-%m-%d %H:%M:%S} UTC",
+                },
+                "labels": labels,
+            }
+        if before is not None:
+            previous = [{"title": name} for name in before]
+            told["changes"] = {"labels": {"previous": previous, "current": labels}}
+        body, delivery_id = encoded(told), str(uuid4())
+        headers = {
+            "content-type": "application/json",
+            "x-gitlab-event": "Issue Hook",
+            "idempotency-key": delivery_id,
+            "webhook-id": delivery_id,
+        }
+        if not secret.startswith(SIGNING):
+            return {**headers, "x-gitlab-token": secret}, body
+        sent = str(int(time()))
+        key = base64.b64decode(secret.removeprefix(SIGNING))
+        digest = hmac.new(key, f"{delivery_id}.{sent}.".encode() + body, hashlib.sha256).digest()
+        signature = f"v1,{base64.b64encode(digest).decode()}"
+        return {**headers, "webhook-timestamp": sent, "webhook-signature": signature}, body
+
 
 @contextmanager
 def gitlab_double(
     project: str = "octo-group/website",
     labels: Iterable[str] = ("agent::Todo", "agent::In Progress", "agent::Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
 ) -> Generator[GitLabDouble]:
     """Run a double on a free port of this machine: GitLab Free, unless `state.tier` says else.
 
@@ -140,7 +187,9 @@ def gitlab_double(
 
     Args:
         labels: of the project.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
     """
     state = State(project)
     wire = Wire[Limit]()
@@ -165,7 +214,8 @@ def gitlab_double(
 
     merges = Merges(state)
     handlers = {**merge_endpoints.endpoints(merges), **ENDPOINTS}
-    api = Rest(state, PREFIX, handlers, admit, finish, check)
+    checked = described() if check == "described" else check
+    api = Rest(state, PREFIX, handlers, admit, finish, checked)
     with served(api.app(wire), "GitLab") as url:
         state.site = url
         double = GitLabDouble(url, state, wire, merges)

@@ -8,17 +8,20 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 from fastapi import Request
 from fastapi.responses import Response
 
 from athanore.queue_adapters.jira.backend import JiraBoard
+from athanore.testing.doubles.jira.described import described
 from athanore.testing.doubles.jira.endpoints import ENDPOINTS
 from athanore.testing.doubles.jira.state import Account, State
 from athanore.testing.doubles.rest import Check, RefusalError, Rest, Row
 from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded, hex_digest
 from athanore.testing.doubles.wire import Fault, Kind, Wire
 
 TOKEN: Final = "token-of-the-double"
@@ -105,19 +108,54 @@ class JiraDouble:
         with self.wire.lock:
             self.state.accounts[token] = account
 
+    def delivery(self, key: str, secret: str, before: str | None = None) -> Delivery:
+        """A webhook's delivery about an issue as it is now, as Jira sends it.
+
+        Args:
+            secret: of the webhook; it signs the body.
+            before: the status from which a person has moved it; None if it is new.
+        """
+        with self.wire.lock:
+            row = self.state.issue(key)
+            now = row["fields"]["status"]
+            old = None if before is None else self.state.statuses[before]
+            moved = {
+                "field": "status",
+                "fieldtype": "jira",
+                "fieldId": "status",
+                "from": old and old["id"],
+                "fromString": old and old["name"],
+                "to": now["id"],
+                "toString": now["name"],
+            }
+            told: Row = {
+                "timestamp": int(time() * 1000),
+                "webhookEvent": "jira:issue_created" if old is None else "jira:issue_updated",
+                "issue": row,
+                "changelog": {"id": self.state.new_id(), "items": [moved]},
+            }
+            body = encoded(told)
+        return {
+            "content-type": "application/json; charset=UTF-8",
+            "x-atlassian-webhook-identifier": str(uuid4()),
+            "x-hub-signature": f"sha256={hex_digest(secret, body)}",
+        }, body
+
 
 @contextmanager
 def jira_double(
     project: str = "ENG",
     statuses: Iterable[str] = ("Todo", "In Progress", "Done"),
     *,
-    check: Check | None = None,
+    check: Check | Literal["described"] | None = "described",
 ) -> Generator[JiraDouble]:
     """Run a double on a free port of this machine: Jira Cloud, until `start_anew` says else.
 
     Args:
         statuses: of the project; new issues begin in the first one.
-        check: looks at each exchange; what it raises is kept in `wire.violations`.
+        check: looks at each exchange; what it raises is kept in `wire.violations`. By default it
+            is held to the tracker's own description of its API, if the packages of the extra
+            `testing` are there.
     """
     state = State(project)
     wire = Wire[Limit]()
@@ -147,7 +185,8 @@ def jira_double(
                 response.headers[f"x-ratelimit-{name}"] = str(value)
         return response
 
-    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, check)
+    checked = described() if check == "described" else check
+    api = Rest(state, PREFIX, ENDPOINTS, admit, finish, checked)
     with served(api.app(wire), "Jira") as url:
         state.site = url
         double = JiraDouble(url, state, wire)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -17,6 +14,7 @@ from athanore.queue_adapters.linear.backend import LinearBoard
 from athanore.testing.doubles.linear.app import Limit, Wire, make_app
 from athanore.testing.doubles.linear.state import Account, Row, State
 from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded, hex_digest
 from athanore.testing.doubles.wire import Fault, Kind
 
 TOKEN: Final = "lin_api_of_the_double"
@@ -114,7 +112,7 @@ class LinearDouble:
 
     def delivery(
         self, kind: str, data: Row, secret: str, before: Row | None = None, *, age: float = 0.0
-    ) -> tuple[dict[str, str], bytes]:
+    ) -> Delivery:
         """A webhook's delivery as Linear sends it: headers and body.
 
         Args:
@@ -129,14 +127,27 @@ class LinearDouble:
             "updatedFrom": before or {},
             "webhookTimestamp": sent,
         }
-        body = json.dumps(told).encode()
-        digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        body = encoded(told)
         return {
-            "linear-signature": digest,
+            "content-type": "application/json",
+            "linear-signature": hex_digest(secret, body),
             "linear-event": kind,
             "linear-delivery": str(uuid4()),
             "linear-timestamp": str(sent),
         }, body
+
+    def issue_delivery(self, issue: str, secret: str, before: str | None = None) -> Delivery:
+        """A webhook's delivery about an issue as it is now.
+
+        Args:
+            before: the state from which a person has moved it.
+        """
+        with self.wire.lock:
+            row = self.state.issue(issue)
+            states = {"id": row["id"], "teamId": row["team"]["id"], "stateId": row["state"]["id"]}
+            data = {**states, "updatedAt": row["updatedAt"]}
+            was = {} if before is None else {"stateId": self.state.state(before)["id"]}
+        return self.delivery("Issue", data, secret, was)
 
 
 @contextmanager

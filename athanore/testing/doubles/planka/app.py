@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from tests.planka.double import Double, Handler
-from tests.planka.state import Invalid, Refusal, Row, State
+from athanore.testing.doubles.planka.actions import Double, Handler
+from athanore.testing.doubles.planka.state import Invalid, Refusal, Row, State
 
 
 def make_app(state: State, version: str = "2.1.1") -> FastAPI:

@@ -7,15 +7,11 @@ description types lists as objects, and counts as texts.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from jsonschema import Draft202012Validator
-
-from athanore.testing.doubles.rest import Exchange
-
-type Json = dict[str, Any]
+from athanore.testing.doubles.rest import Check, Exchange
+from athanore.testing.doubles.schemas import Json, Schemas, are_checked
 
 _FILE = Path(__file__).with_name("api.json")
 _SHAPES = {
@@ -44,7 +40,8 @@ class Description:
     """Checks exchanges against the description; `check` is what the double takes."""
 
     def __init__(self) -> None:
-        document: Json = json.loads(_FILE.read_text(encoding="utf-8"))
+        self._schemas = Schemas(_FILE)
+        document = self._schemas.document
         self._requests: Json = document["requests"]
         self._shapes: Json = document["shapes"]
         self._entities: dict[str, list[str]] = document["entities"]
@@ -59,7 +56,7 @@ class Description:
                 known = described["query"].get(name, {}).get("enum", [value])
                 assert value in known, f"{name}={value} is none of {known}"
             if exchange.body is not None:
-                Draft202012Validator(described["body"]).validate(exchange.body)  # pyright: ignore[reportUnknownMemberType]
+                self._schemas.validate(described["body"], exchange.body)
         if exchange.status == 204 or isinstance(exchange.answer, str):
             return
         if exchange.status >= 400:
@@ -80,4 +77,9 @@ class Description:
 
     def _validate(self, shape: str, value: object) -> None:
         schema = {"$defs": self._shapes["$defs"], "$ref": f"#/$defs/{shape}"}
-        Draft202012Validator(schema).validate(value)  # pyright: ignore[reportUnknownMemberType]
+        self._schemas.validate(schema, value)
+
+
+def described() -> Check | None:
+    """The check that exchanges are as GitLab describes them; None without its packages."""
+    return Description().check if are_checked() else None

@@ -1,11 +1,11 @@
-"""What a Planka 2.1 server does, and answers in the shapes of `recordings.json`."""
+"""What a Planka 2.1 server does, and answers in the shapes that a real one did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.planka.state import (
+from athanore.testing.doubles.planka.state import (
     Refusal,
     Row,
     State,

@@ -1,46 +1,47 @@
-"""Runs the double as a real HTTP server in a thread, counts requests, and breaks on demand."""
+"""Runs the double as a real HTTP server in a thread, and lets a test look and interfere."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Final, Literal
 
-import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from athanore.queue_adapters.planka.backend import PlankaAdapter, PlankaBackend
-from tests.planka.app import make_app
-from tests.planka.state import Row, State
-from tests.support import wait_until
+from athanore.queue_adapters.planka.backend import PlankaBackend
+from athanore.testing.doubles.planka.app import make_app
+from athanore.testing.doubles.planka.state import Row, State
+from athanore.testing.doubles.serving import served
+from athanore.testing.doubles.signing import Delivery, encoded
 
-ADMIN_KEY = "admin-key-1234567890"
-BOT_KEY = "bot-key-1234567890"
-STRANGER_KEY = "stranger-key-1234567890"
-PASSWORD = "correct horse"
+ADMIN_KEY: Final = "admin-key-1234567890"
+BOT_KEY: Final = "bot-key-1234567890"
+STRANGER_KEY: Final = "stranger-key-1234567890"
+PASSWORD: Final = "correct horse"
+LISTS: Final = ("Todo", "In Progress", "Done")
 
-type Kind = Literal["lost", "slow", "failed", "page"] | int
+type Kind = Literal["lost", "cut", "page", "slow"] | int
 
-SLOW = 4.0
+SLOW: Final = 4.0
 """Seconds that a slow answer takes; what is asked for is done at once."""
 
 
-_STATUS = {"page": 200, "failed": 500}
+_STATUS: Final = {"page": 200, "lost": 500}
 
 
 @dataclass
 class Fault:
     """What to do to the next requests.
 
-    A status: a gateway's error page, and nothing is done. `page`: a proxy's page, with status 200.
-    `lost`: it is done, and the answer breaks off. `slow`: it is done, and the answer comes late.
-    `failed`: it is done, and something after that is not, so that the answer is an error (500).
+    A status: a gateway's error page, and nothing is done. `page`: it is not done either, and a
+    proxy's page comes, with status 200. `lost`: it is done, and something after that is not, so
+    that the answer is an error (500). `cut`: it is done, and the answer breaks off. `slow`: it is
+    done, and the answer comes late.
     """
 
     method: str
@@ -82,11 +83,11 @@ class Wire:
 
             await self.app(scope, receive, late)
             return
-        if fault.kind == "lost":
+        if fault.kind == "cut":
             await self.app(scope, receive, _nowhere)
             await _start(send, 200, length=1000)
             return  # with less than was announced: the server then cuts the connection
-        if fault.kind == "failed":
+        if fault.kind == "lost":
             await self.app(scope, receive, _nowhere)
         page = b"<html>a proxy's page</html>"
         status = fault.kind if isinstance(fault.kind, int) else _STATUS[fault.kind]
@@ -104,8 +105,8 @@ async def _start(send: Send, status: int, length: int, *more: tuple[bytes, bytes
 
 
 @dataclass
-class Server:
-    """A running double."""
+class PlankaDouble:
+    """A running double of Planka."""
 
     url: str
     state: State
@@ -138,8 +139,16 @@ class Server:
         """Let requests pass again."""
         self.wire.faults.clear()
 
-    def board(
-        self, project: str = "P", name: str = "B", lists: tuple[str, ...] = (), role: str = "editor"
+    def board(self, **options: Any) -> PlankaBackend:
+        """What a user would write for this server; quick to repeat a read."""
+        defaults: dict[str, Any] = {
+            "token": BOT_KEY,
+            "retry_delays": (timedelta(seconds=0.01),) * 2,
+        }
+        return PlankaBackend(self.url, **(defaults | options))
+
+    def add_board(
+        self, project: str, name: str, lists: Sequence[str] = (), role: str = "editor"
     ) -> Row:
         """Add a board of the admin's, with active lists, and the bot as a member."""
         projects = self.state.rows("projects", name=project)
@@ -171,15 +180,35 @@ class Server:
         values = {"name": name, "position": position}
         return self.state.add_card(self.admin, self.list(in_list), values)
 
-    def adapter(self, **options: object) -> PlankaAdapter:
-        """An adapter of the bot's, quick to repeat; close it."""
-        values = {"token": BOT_KEY, "retry_delays": (timedelta(seconds=0.01),) * 2} | options
-        return PlankaBackend(self.url, **values).create_adapter()  # pyright: ignore[reportArgumentType]
+    def delivery(self, event: str, item: Row, secret: str, before: Row | None = None) -> Delivery:
+        """A webhook's delivery as Planka sends it for a change of the admin's: headers and body.
+
+        Args:
+            event: such as `cardUpdate`.
+            item: the row as it is now.
+            secret: the access token of the webhook, which Planka sends along.
+            before: the row before the change.
+        """
+        told: Row = {"event": event, "data": {"item": item, "included": {}}, "user": self.admin}
+        if before is not None:
+            told["prevData"] = {"item": before, "included": {}}
+        headers = {"content-type": "application/json", "authorization": f"Bearer {secret}"}
+        return headers, encoded(told)
 
 
 @contextmanager
-def planka_server(version: str = "2.1.1") -> Generator[Server]:
-    """Run a double with an admin, a bot and a stranger on a free port."""
+def planka_double(
+    version: str = "2.1.1", *, lists: Sequence[str] = LISTS
+) -> Generator[PlankaDouble]:
+    """Run a double on a free port of this machine.
+
+    It has an admin, a stranger, and a bot whose key `board()` uses.
+
+    Args:
+        version: of Planka.
+        lists: of the board `Website.Work`, of which the bot is an editor; without any there is no
+            board.
+    """
     state = State()
     admin = state.add_user(
         "labadmin", "Lab Admin", "admin", key=ADMIN_KEY, password=PASSWORD, email="admin@lab.test"
@@ -187,16 +216,9 @@ def planka_server(version: str = "2.1.1") -> Generator[Server]:
     bot = state.add_user("bot", "Robot", "boardUser", key=BOT_KEY, password=PASSWORD)
     state.add_user("out", "Stranger", "boardUser", key=STRANGER_KEY, password=PASSWORD)
     wire = Wire(make_app(state, version))
-    config = uvicorn.Config(
-        wire, host="127.0.0.1", port=0, lifespan="off", ws="none", log_level="critical"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until("the double answers", lambda: server.started or not thread.is_alive())
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Server(f"http://127.0.0.1:{port}", state, wire, admin, bot)
-    finally:
-        server.should_exit = True
-        thread.join(30)
+    # Its adapter goes by the server's clock.
+    with served(wire, "Planka", dates=True) as url:
+        double = PlankaDouble(url, state, wire, admin, bot)
+        if lists:
+            double.add_board("Website", "Work", lists)
+        yield double
