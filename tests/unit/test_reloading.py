@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import logging
 import os
+import re
+import stat
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from athanore.errors import ConfigurationError
-from athanore.launch.renewal import code
+from athanore.launch.renewal import code, reloading
 from athanore.runtime import apps
+from athanore.runtime.apps import App
 
 RUN = """
 from athanore import AgentDispatcher, MemoryAdapter
@@ -34,7 +41,7 @@ def script(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "run.py"
     sys.path[:] = path
     for name in set(sys.modules) - before:
-        if name in ("words", "athanore_app_run"):
+        if name in ("words", "athanore_app_run", "prompts", "prompts.x"):
             del sys.modules[name]
 
 
@@ -111,15 +118,87 @@ def test_it_is_not_taken_over_by_itself_where_agents_can_write_it(
         code.check_auto(file)
     code.check_auto(file, insecurely=True)
     assert "gets the worker's rights" in caplog.text
-    nobody = os.geteuid() + 4711
+    writable = _written_by_agents(monkeypatch)
+    writable.add(tmp_path)
+    with pytest.raises(ConfigurationError, match="can be written by the user"):
+        code.check_auto(file)
+    writable.clear()
+    code.check_auto(file)
+
+
+def _written_by_agents(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """What can be written by agents that run as another user: nothing, until it is added."""
+    nobody, writable = os.geteuid() + 4711, set[Path]()
     monkeypatch.setattr(os, "geteuid", lambda: nobody)
-    writable = [tmp_path]
 
     def access(path: Path, _: int) -> bool:
         return path in writable
 
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(ConfigurationError, match="can be written by the user"):
-        code.check_auto(file)
-    writable.clear()
-    code.check_auto(file)
+    return writable
+
+
+def _import_from_below(script: Path, *, imports: bool = True) -> Path:
+    below = script.parent / "prompts"
+    below.mkdir()
+    (below / "x.py").write_text("")
+    if imports:
+        script.write_text("import prompts.x\n" + RUN)
+    return below
+
+
+@pytest.mark.parametrize(
+    "place", ["prompts/x.py", "prompts", "words.py", "..", "prompts/__pycache__"]
+)
+def test_all_code_that_is_taken_over_is_looked_at(
+    script: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    below = _import_from_below(script)
+    apps.load(f"{script}:dispatcher")
+    (below / "__pycache__").mkdir(exist_ok=True)
+    writable = _written_by_agents(monkeypatch)
+    code.check_auto(script)
+    path = Path(os.path.normpath(script.parent / place))
+    writable.add(path)
+    with pytest.raises(ConfigurationError, match=re.escape(f"{path} can be written by the user")):
+        code.check_auto(script)
+
+
+def test_a_sticky_folder_above_is_nothing_that_agents_can_exchange(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = script.parent.parent
+    mode = above.stat().st_mode
+    above.chmod(mode | stat.S_ISVTX)
+    writable = _written_by_agents(monkeypatch)
+    writable.add(above)
+    try:
+        code.check_auto(script)
+    finally:
+        above.chmod(mode)
+
+
+async def test_a_module_that_was_imported_later_is_not_taken_over_by_itself(
+    script: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    monkeypatch.setattr(reloading, "_LOOK", timedelta(milliseconds=10))
+    writable = _written_by_agents(monkeypatch)
+    below = _import_from_below(script, imports=False)
+    writable.add(below)
+    reference = f"{script}:dispatcher"
+    app = App(reference, apps.load(reference))
+    app.dispatcher.settings = app.dispatcher.settings.model_copy(update={"reload": "auto"})
+    code.check_auto(app.file)
+    reloader = reloading.Reloader(app, lambda: None)
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        importlib.import_module("prompts.x")
+        (below / "x.py").write_text("raise SystemExit('an agent wrote this')")
+        async with asyncio.timeout(60):
+            while "Press r" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        watching.cancel()
+    assert f"{below} can be written by the user" in caplog.text
+    assert "is not taken over" not in caplog.text

@@ -80,7 +80,7 @@ class Reloader:
     async def _changed(self, now: dict[Path, str]) -> None:
         lines = [self._app.redactor.text(line) for line in code.changed_lines(self._code, now)]
         listed = "".join(f"\n    {line}" for line in lines)
-        is_auto = self._app.dispatcher.settings.reload != "ask"
+        is_auto = self._is_auto()
         logger.info(
             "%s has changed. %s%s",
             self._app.file.name,
@@ -92,6 +92,17 @@ class Reloader:
         )
         if is_auto:
             await self.by_key()
+
+    def _is_auto(self) -> bool:
+        """Whether code is taken over by itself; not where agents can change it meanwhile."""
+        wanted = self._app.dispatcher.settings.reload
+        if wanted == "auto":
+            try:
+                code.check_auto(self._app.file)
+            except ConfigurationError as exc:
+                logger.error("%s", exc, extra={"action": "reload_failed"})
+                return False
+        return wanted != "ask"
 
     async def by_key(self) -> None:
         """Take the code over as it is now, and log what comes of it."""
