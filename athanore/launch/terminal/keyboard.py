@@ -99,7 +99,7 @@ class Keys:
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
         """What belongs to each key."""
-        return {"o": self._open, "p": self._switch, "q": self._end, "r": self._renew}
+        return {"o": self._open, "p": self._switch, "q": self._stop.by_person, "r": self._renew}
 
     def _renew(self) -> None:
         if self._reload is None:
@@ -111,11 +111,6 @@ class Keys:
 
     def _open(self) -> None:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._url)
-
-    def _end(self) -> None:
-        if not self._stop.is_requested:
-            logger.info("Stopping ...", extra={"action": "stopping"})
-        self._stop.request()
 
     def _switch(self) -> None:
         if self._app is None:
