@@ -9,14 +9,20 @@ import os
 import re
 import termios
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.launch.stopping import Stop
 from athanore.launch.terminal import keyboard
 from athanore.launch.terminal.ending import shut_down
+from athanore.runs.capacity import pausing
+from athanore.runs.connection import telling
 from athanore.runtime.apps import App
+from tests.harness import prompt
+from tests.memory_store import MemoryRunStore, deploy_in_memory
 
 
 class Busy:
@@ -131,3 +137,41 @@ async def test_keys_before_prefect_is_there_are_done_as_soon_as_it_is(
     await asyncio.wait_for(reloaded.wait(), 60)
     once.actions["q"]()
     assert stop.is_requested
+
+
+async def test_a_pause_that_prefect_does_not_hear_is_said_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    app = App("run.py:dispatcher", AgentDispatcher("true", queue_backend=MemoryAdapter(["Todo"])))
+    app.dispatcher.route("Todo")(prompt)
+    keys = keyboard.Keys("http://x", Stop())
+    keys.actions["p"]()
+    away: dict[Any, Any] = {
+        PREFECT_API_URL: "http://127.0.0.1:1/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
+    with temporary_settings(away):
+        await keys.ready(app, asyncio.Event().wait)
+    said = _said(caplog)[-1]
+    assert said.startswith("Not all routes are paused: Prefect does not answer any more")
+    assert said.endswith("Press p to try it again.")
+
+    class Site(MemoryRunStore):
+        """One that can be opened."""
+
+        async def __aenter__(self) -> Site:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+    site = Site()
+    monkeypatch.setattr(telling, "telling_client", lambda: site)
+    deploy_in_memory(site, app.name, "Todo")
+    for parts, says in ((("polls", "agents"), "All routes are paused"), ((), "All routes go on")):
+        keys.actions["p"]()
+        async with asyncio.timeout(60):
+            while says not in _said(caplog)[-1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await pausing.paused_parts(site, app.name, "Todo") == parts
