@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import io
 import json
 import logging
@@ -26,6 +27,7 @@ from rich.console import Console
 from athanore import logs
 from athanore.cli import output
 from athanore.launch.terminal import display
+from athanore.launch.terminal.ending import LastLine
 from athanore.models import Quota
 from athanore.services.showing.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
 from athanore.services.status.overview import said_last
@@ -203,6 +205,21 @@ def on_terminal(thing: Any, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=True)
     console.print(thing)
     return [line.rstrip() for line in escape_sequences.sub("", text_of(console)).splitlines()]
+
+
+async def test_the_live_view_says_in_one_line_what_the_end_waits_for() -> None:
+    console = Console(file=io.StringIO(), width=40, height=20, no_color=True, force_terminal=True)
+    line = LastLine("Waiting for 2 agents, 23 s more at most: Fix it, Add it")
+    nothing: Any = None
+    showing = asyncio.create_task(display.show_live(console, nothing, nothing, line=line))
+    async with asyncio.timeout(60):
+        while "Prefect does not tell" not in text_of(console):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    showing.cancel()
+    await asyncio.wait([showing])
+    drawn = text_of(console)
+    assert "Waiting for 2 agents, 23 s more at most…" in drawn
+    assert "Add it" not in drawn
 
 
 escape_sequences = re.compile(r"\x1b\[[0-9;]*m")

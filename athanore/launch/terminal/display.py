@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from athanore.errors import reason
+from athanore.launch.terminal.ending import LastLine
 from athanore.launch.terminal.tables import FittedTable
 from athanore.runs.states import PrefectState, StateName
 from athanore.services.showing.views import origin
@@ -174,7 +175,12 @@ def _needs_person(matters: Sequence[NeedsPerson]) -> Text:
 
 
 async def show_live(
-    screen: Console, client: PrefectRunStore, app: App, *, has_workers: bool = False
+    screen: Console,
+    client: PrefectRunStore,
+    app: App,
+    *,
+    has_workers: bool = False,
+    line: LastLine | None = None,
 ) -> None:
     """Show how an app is doing until cancelled; what is printed meanwhile appears above.
 
@@ -182,6 +188,7 @@ async def show_live(
 
     Args:
         has_workers: this process has the app's workers, of which Prefect may not know yet.
+        line: is shown above, as far as it fits, while it says something.
     """
     import asyncio
 
@@ -191,6 +198,13 @@ async def show_live(
     trouble = ""
 
     def draw() -> RenderableType:
+        if line is None or not line.text:
+            return draw_app()
+        first = text((line.text, "bold"))
+        first.no_wrap, first.overflow = True, "ellipsis"
+        return Group(first, draw_app())
+
+    def draw_app() -> RenderableType:
         if seen is None:
             return text((trouble, "yellow"))
         rows = max(3, screen.height // 2 - len(seen.routes))
