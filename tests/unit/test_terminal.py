@@ -208,9 +208,7 @@ UUID_ID = "5f0c2d8e-3a1b-4c6d-9e8f-0123456789ab"
 
 @pytest.mark.parametrize("task_id", ["12", UUID_ID])
 @pytest.mark.parametrize("route", ["Review", "a reviewer of everything"])
-def test_a_narrow_screen_shows_task_queue_state_and_time_and_cuts_the_rest(
-    task_id: str, route: str
-) -> None:
+def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said(task_id: str, route: str) -> None:
     lines = on_terminal(display.overview_view(one_run(task_id, route)))
     (row,) = [line for line in lines if task_id in line]
     assert len(row) <= 80
