@@ -82,7 +82,7 @@ class Reloader:
                 self._seen = now
                 if now != self._code:
                     await self._changed(now)
-            if self._owed is not None:
+            if self._is_owing:
                 await self._catch_up()
 
     async def _changed(self, now: dict[Path, str]) -> None:
@@ -206,6 +206,10 @@ class Reloader:
         self._owed = None
         return said
 
+    @property
+    def _is_owing(self) -> bool:
+        return self._owed is not None
+
     async def _catch_up(self) -> None:
         """Tell Prefect what it could not be told before, if it is back."""
         async with self._one_at_a_time:
@@ -216,7 +220,7 @@ class Reloader:
             except AthanoreError as exc:
                 logger.error("%s", exc, extra={"action": "reload_failed"})
                 return
-            if self._owed is None:
+            if not self._is_owing:
                 logger.info(
                     "Prefect is back, and has version %s of %s: %s.",
                     self._app.version,
