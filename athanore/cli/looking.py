@@ -104,6 +104,7 @@ def tasks(
             for t in seen
         ),
         cut=("labels", "waits for", "name"),
+        keep=("task", "queue", "run", "time"),
     )
 
 

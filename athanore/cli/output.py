@@ -52,11 +52,12 @@ def print_table(
     title: str = "",
     *,
     cut: Sequence[str] = (),
+    keep: Sequence[str] = (),
     wraps: str | None = None,
 ) -> None:
     """Print rows under headings; see `athanore.launch.terminal.display.table`."""
     out = console()
     if title:
         out.print(text((title, "bold")))
-    shown = table(columns, rows, cut=cut, wraps=wraps)
+    shown = table(columns, rows, cut=cut, keep=keep, wraps=wraps)
     out.print(shown if shown.row_count else text(("  none\n", "dim")))

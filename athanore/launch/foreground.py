@@ -31,7 +31,7 @@ from athanore.launch.serving import Note, noted
 from athanore.launch.sockets import listen_for
 from athanore.launch.stopping import Stop, in_foreground
 from athanore.launch.terminal import keyboard
-from athanore.launch.terminal.ending import shut_down
+from athanore.launch.terminal.ending import LastLine, shut_down
 from athanore.launch.unsent import send_the_rest
 from athanore.logs import calm_prefect, configure_logging
 from athanore.runtime.margins import Margins
@@ -300,12 +300,13 @@ async def _serve_app(
     ]
     if prefect.watch is not None:
         services.append(prefect.watch())
+    line = None
     if screen is not None:
-        services.append(_show(screen, app))
+        services.append(_show(screen, app, line := LastLine()))
     await started.keys.ready(app, reloader.by_key)
     took = time.time() - began_at()
     logger.info("Ready in %.1f s.%s", took, started.hint, extra={"action": "started"})
-    await work(app, stop, *services)
+    await work(app, stop, *services, line=line)
 
 
 async def _serve_instead(started: Started, app: App, api_socket: socket.socket) -> None:
@@ -317,13 +318,13 @@ async def _serve_instead(started: Started, app: App, api_socket: socket.socket) 
     await serve_api(app, api_socket)
 
 
-async def _show(screen: Console, app: App) -> None:
+async def _show(screen: Console, app: App, line: LastLine) -> None:
     from athanore.launch.terminal.display import show_live
     from athanore.runs.connection.transports import prefect_client
 
     try:
         async with prefect_client() as client:
-            await show_live(screen, client, app, has_workers=True)
+            await show_live(screen, client, app, has_workers=True, line=line)
     except OSError as exc:
         if exc.errno != errno.EIO:
             raise
@@ -353,10 +354,15 @@ def tell_routes(routes: Routes, schedules: Iterable[Schedule]) -> None:
         )
 
 
-async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> None:
+async def work(
+    app: App, stop: Stop, *services: Coroutine[Any, Any, None], line: LastLine | None = None
+) -> None:
     """Run the app's two workers, and services beside them, until asked to stop or one ends.
 
     At a stop running agents may finish within `shutdown_grace`.
+
+    Args:
+        line: see `shut_down`.
     """
     from athanore import names
     from athanore.worker import AthanoreWorker
@@ -378,7 +384,7 @@ async def work(app: App, stop: Stop, *services: Coroutine[Any, Any, None]) -> No
     finally:
         stopping.cancel()
         grace = timedelta(seconds=app.dispatcher.settings.shutdown_grace)
-        await shut_down(workers, started, stop, grace)
+        await shut_down(workers, started, stop, grace, line)
         for task in beside:
             task.cancel()
         results = await asyncio.gather(*beside, *started, return_exceptions=True)

@@ -53,6 +53,15 @@ class Stop:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(self._apply)
 
+    def by_person(self) -> None:
+        """A person wants it to stop (Ctrl-C, a key); one that was to begin anew stops for good."""
+        if self.for_good():
+            logger.info("It does not begin anew, but stops.", extra={"action": "stopping"})
+            return
+        if not self.is_requested:
+            logger.info("Stopping ...", extra={"action": "stopping"})
+        self.request()
+
     def request_again(self, *, at_once: bool) -> None:
         """Ask to stop, and to begin anew then; one that stops for good goes on with that."""
         if not self.is_requested:
@@ -126,13 +135,8 @@ def in_foreground(
     def on_signal(number: int, _: FrameType | None) -> None:
         if number in (AGAIN, AGAIN_AT_ONCE):
             stop.wish(at_once=number == AGAIN_AT_ONCE)
-            return
-        if stop.for_good():
-            logger.info("It does not begin anew, but stops.", extra={"action": "stopping"})
-            return
-        if not stop.is_requested:
-            logger.info("Stopping ...", extra={"action": "stopping"})
-        stop.request()
+        else:
+            stop.by_person()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=lambda: context.run(target), name="athanore")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("athanore")
 
 _WITHIN = timedelta(seconds=5)
+_SOON = 1.0
+"""Seconds after which it is said what is waited for."""
 _TRIES, _PAUSE = 5, 0.2
 
 
@@ -45,7 +47,7 @@ async def send_the_rest(
     # Not by `drain_all`, which leaves out those that are being drained already.
     drains = [asyncio.ensure_future(d) for s in ours if inspect.isawaitable(d := s.drain())]
     if drains:
-        await asyncio.wait(drains, timeout=within.total_seconds())
+        await _wait(drains, within.total_seconds())
     left = sum(_let_go(service._queue) for service in ours)  # pyright: ignore[reportPrivateUsage]
     await asyncio.gather(*(_end(service) for service in ours))
     if left:
@@ -55,6 +57,18 @@ async def send_the_rest(
             extra={"action": "unsent"},
         )
     return left
+
+
+async def _wait(drains: Sequence[asyncio.Future[Any]], seconds: float) -> None:
+    soon = min(_SOON, seconds)
+    _, late = await asyncio.wait(drains, timeout=soon)
+    if late and seconds > soon:
+        logger.info(
+            "Waiting for Prefect to take the last log lines and events, %.0f s more at most.",
+            seconds - soon,
+            extra={"action": "stopping"},
+        )
+        await asyncio.wait(late, timeout=seconds - soon)
 
 
 async def _end(service: QueueService[Any]) -> None:

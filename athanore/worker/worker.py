@@ -233,9 +233,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         return not self._runs
 
     @property
-    def agent_count(self) -> int:
-        """How many agent runs are at work here."""
-        return 0 if self._polls_only else len(self._runs)
+    def agents(self) -> list[str]:
+        """The names of the agent runs that are at work here."""
+        return [] if self._polls_only else self._held.names()
 
     def stop_agents(self) -> None:
         """Cut the grace period of a drain short."""

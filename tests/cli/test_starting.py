@@ -23,12 +23,15 @@ from athanore.testing.doubles.jira.server import EMAIL
 from athanore.testing.doubles.jira.server import TOKEN as JIRA_TOKEN
 from athanore.testing.doubles.linear import linear_double
 from athanore.testing.doubles.linear.server import TOKEN as LINEAR_KEY
+from athanore.testing.doubles.planka.server import BOT_KEY, planka_double
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.harness import Prefect, app_name
 from tests.support import LOCAL, clean_environment, free_port, wait_until
 
 pytestmark = pytest.mark.timeout(900)
+
+USUAL = (".env.example", ".gitignore", "AGENTS.md", "agent.py")
 
 
 def environment(folder: Path, prefect_api: str) -> dict[str, str]:
@@ -62,7 +65,7 @@ def test_init_makes_an_app_that_works_at_once(
     assert out.rstrip().endswith("cd demo && python run.py")
     demo = tmp_path / "demo"
     before = {path.name: path.read_bytes() for path in demo.iterdir()}
-    assert sorted(before) == [".gitignore", "agent.py", "board.json", "run.py"]
+    assert sorted(before) == [*USUAL, "board.json", "run.py"]
 
     again = cli("init", "demo")
     assert again.code == 2
@@ -124,7 +127,7 @@ def test_init_for_github_makes_an_app_that_says_what_is_missing(
     assert "cp .env.example .env" in out
     folder = tmp_path / "issues"
     there = sorted(p.name for p in folder.iterdir())
-    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
+    assert there == [*USUAL, "run.py"]
     monkeypatch.chdir(folder)
 
     def board() -> str:
@@ -174,7 +177,7 @@ def test_init_for_gitlab_makes_an_app_that_says_what_is_missing(
     assert "the project into run.py" in cli.ok("init", "issues", "--board", "gitlab").out
     folder = tmp_path / "issues"
     there = sorted(p.name for p in folder.iterdir())
-    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
+    assert there == [*USUAL, "run.py"]
     monkeypatch.chdir(folder)
     with gitlab_double("octo-group/website", ["agent::Todo", "agent::In Progress"]) as gitlab:
         script = folder / "run.py"
@@ -200,7 +203,7 @@ def test_init_for_linear_makes_an_app_that_says_what_is_missing(
     cli.ok("init", "issues", "--board", "linear")
     folder = tmp_path / "issues"
     there = sorted(p.name for p in folder.iterdir())
-    assert there == [".env.example", ".gitignore", "agent.py", "run.py"]
+    assert there == [*USUAL, "run.py"]
     monkeypatch.chdir(folder)
     with linear_double() as linear:
         script = folder / "run.py"
@@ -216,6 +219,29 @@ def test_init_for_linear_makes_an_app_that_says_what_is_missing(
         assert cli.ok("show", "eng-1", "--json").json["id"] == issue["id"]
         cli.ok("comment", "ENG-1", "Seen.")
         assert linear.comments("ENG-1") == ["Seen."]
+
+
+def test_init_for_planka_makes_an_app_that_says_what_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PLANKA_TOKEN", "PLANKA_USER", "PLANKA_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    assert "which lists to make" in cli.ok("init", "cards", "--board", "planka").out
+    folder = tmp_path / "cards"
+    assert sorted(p.name for p in folder.iterdir()) == [*USUAL, "run.py"]
+    monkeypatch.chdir(folder)
+    with planka_double() as planka:
+        script = folder / "run.py"
+        text = script.read_text().replace("https://planka.example.com", planka.url)
+        script.write_text(text.replace("PROJECT.BOARD", "Website.Work"))
+        assert "PLANKA_TOKEN" in findings(cli("doctor", "--json"))["board"][1]
+        env = (folder / ".env.example").read_text()
+        (folder / ".env").write_text(env.replace("TOKEN=\n", f"TOKEN={BOT_KEY}\n"))
+        assert "'Failed'" in findings(cli("doctor", "--json"))["board"][1]
+        board = planka.state.rows("boards")[0]
+        planka.state.add_list(board["id"], "active", "Failed", 4 * 65536)
+        assert findings(cli("doctor", "--json"))["board"][0] == "ok"
 
 
 @pytest.mark.nightly
@@ -250,7 +276,7 @@ def test_init_for_a_database_makes_an_app_whose_board_is_made_at_the_start(
     out = cli.ok("init", "tasks", "--board", "sql").out
     assert 'athanore create Todo "Say hello"' in out
     folder = tmp_path / "tasks"
-    assert sorted(p.name for p in folder.iterdir()) == [".gitignore", "agent.py", "run.py"]
+    assert sorted(p.name for p in folder.iterdir()) == [*USUAL, "run.py"]
     monkeypatch.chdir(folder)
     level, says = findings(cli("doctor", "--json"))["board"]
     assert (level, says.strip()) == ("ok", f"{folder / 'board.db'} is made at the first start")

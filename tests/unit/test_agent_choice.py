@@ -25,13 +25,14 @@ def test_the_script_has_the_agent_and_nothing_of_the_other(
     files = with_agent(FILES[board], agent)
     script = files["run.py"].replace("name=NAME", 'name="x"')
     compile(script, "run.py", "exec")
-    assert f'default_agent=CliAgentAdapter("{agent}"),' in script
+    assert f'default_agent=CliAgentAdapter("{agent}"' in script
     assert "agent.py" not in script and "shlex" not in script and "command=" not in script
     assert "task.description" in script
     assert ("import Path" in script) is ("HERE /" in script)
     assert {"AGENTS.md", ".gitignore"} <= set(files) and "agent.py" not in files
     own = with_agent(FILES[board], "own")
-    assert own == {**FILES[board], ".gitignore": files[".gitignore"]}
+    assert own == {**FILES[board], **{name: files[name] for name in (".gitignore", "AGENTS.md")}}
+    assert ".env.example" in own
 
 
 def test_the_app_is_one() -> None:
@@ -42,6 +43,17 @@ def test_the_app_is_one() -> None:
     task = Task(id="1", name="Fix it", queue_name="Todo", description="It breaks")
     said = space["work"]("1", "Fix it", task)
     assert said.startswith("Work on task 1: Fix it.\n\nIt breaks\n\n")
+
+
+def test_claude_may_run_the_tests_and_curl_and_the_script_says_so() -> None:
+    script = with_agent(FILES["json"], "claude")["run.py"]
+    assert "with Bash run every command as you do, without asking" in script
+    space: dict[str, Any] = {"__file__": "run.py", "__name__": "run"}
+    exec(compile(script.replace("name=NAME", 'name="x"'), "run.py", "exec"), space)
+    dispatcher = space["dispatcher"]
+    assert isinstance(dispatcher, AgentDispatcher)
+    options = vars(dispatcher.default_agent)
+    assert any("--allowedTools=Bash" in str(value) for value in options.values())
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -9,21 +9,27 @@ import os
 import re
 import termios
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from athanore import AgentDispatcher, MemoryAdapter
 from athanore.launch.stopping import Stop
 from athanore.launch.terminal import keyboard
-from athanore.launch.terminal.ending import shut_down
+from athanore.launch.terminal.ending import LastLine, shut_down
+from athanore.runs.capacity import pausing
+from athanore.runs.connection import telling
 from athanore.runtime.apps import App
+from tests.harness import prompt
+from tests.memory_store import MemoryRunStore, deploy_in_memory
 
 
 class Busy:
     """A worker whose agents work until they are stopped, or for so long."""
 
-    def __init__(self, agents: int, seconds: float) -> None:
-        self.agent_count = agents
+    def __init__(self, agents: list[str], seconds: float) -> None:
+        self.agents = agents
         self._seconds = seconds
         self._stopped = asyncio.Event()
 
@@ -32,11 +38,22 @@ class Busy:
         limit = min(self._seconds, grace.total_seconds())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), limit)
-        self.agent_count = 0
+        self.agents = []
 
     def stop_agents(self) -> None:
         """Stop them."""
         self._stopped.set()
+
+
+class Deaf(Busy):
+    """One whose agents do not hear that they are to stop."""
+
+    def stop_agents(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Let them end."""
+        super().stop_agents()
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -46,9 +63,9 @@ def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_it_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="athanore")
     started = [asyncio.create_task(asyncio.sleep(600))]
-    busy = Busy(2, 600)
+    busy = Busy(["Fix it", "Add\nit"], 600)
     ending = asyncio.create_task(
-        shut_down([busy, Busy(0, 0)], started, Stop(), timedelta(seconds=900), said_every=0.1)
+        shut_down([busy, Busy([], 0)], started, Stop(), timedelta(seconds=900), said_every=0.1)
     )
     async with asyncio.timeout(60):
         while len(_said(caplog)) < 3:  # noqa: ASYNC110
@@ -57,9 +74,34 @@ async def test_it_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> No
     await asyncio.wait_for(ending, 60)
     said = _said(caplog)
     assert said[0] == "2 agents may finish within 900 s (Ctrl-C again: stop now)."
-    waiting = [re.fullmatch(r"Waiting for 2 agents, (\d+) s more at most\.", s) for s in said[1:]]
+    says = r"Waiting for 2 agents, (\d+) s more at most: Fix it, Add it"
+    waiting = [re.fullmatch(says, s) for s in said[1:]]
     assert all(found and 800 < int(found[1]) <= 900 for found in waiting), said
     assert started[0].cancelled()
+
+
+async def test_a_live_view_is_told_each_second(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    stop, line = Stop(), LastLine()
+    stop.bind()
+    deaf = Deaf(["Fix it"], 600)
+    work = asyncio.create_task(asyncio.sleep(600))
+    ending = asyncio.create_task(shut_down([deaf], [work], stop, timedelta(seconds=900), line))
+    shown: list[str] = []
+    async with asyncio.timeout(60):
+        while len(shown) < 3:
+            if line.text and line.text not in shown:
+                shown.append(line.text)
+            await asyncio.sleep(0.01)
+        assert re.fullmatch(r"Waiting for 1 agent, 8\d\d s more at most: Fix it", shown[-1])
+        stop.request()
+        stop.request()
+        while line.text != "Stopping 1 agent: Fix it":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    deaf.end()
+    await asyncio.wait_for(ending, 60)
+    assert line.text == ""
+    assert len(_said(caplog)) == 1, "the live view says the rest"
 
 
 async def test_who_asks_twice_waits_no_more(caplog: pytest.LogCaptureFixture) -> None:
@@ -67,7 +109,9 @@ async def test_who_asks_twice_waits_no_more(caplog: pytest.LogCaptureFixture) ->
     stop = Stop()
     stop.bind()
     ending = asyncio.create_task(
-        shut_down([Busy(1, 600)], [asyncio.create_task(asyncio.sleep(600))], stop, timedelta(60))
+        shut_down(
+            [Busy(["Fix it"], 600)], [asyncio.create_task(asyncio.sleep(600))], stop, timedelta(60)
+        )
     )
     await asyncio.sleep(0)
     stop.request()
@@ -131,3 +175,45 @@ async def test_keys_before_prefect_is_there_are_done_as_soon_as_it_is(
     await asyncio.wait_for(reloaded.wait(), 60)
     once.actions["q"]()
     assert stop.is_requested
+
+
+async def _nothing() -> None:
+    """Reload nothing."""
+
+
+async def test_a_pause_that_prefect_does_not_hear_is_said_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    app = App("run.py:dispatcher", AgentDispatcher("true", queue_backend=MemoryAdapter(["Todo"])))
+    app.dispatcher.route("Todo")(prompt)
+    keys = keyboard.Keys("http://x", Stop())
+    keys.actions["p"]()
+    away: dict[Any, Any] = {
+        PREFECT_API_URL: "http://127.0.0.1:1/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
+    with temporary_settings(away):
+        await keys.ready(app, _nothing)
+    said = _said(caplog)[-1]
+    assert said.startswith("Not all routes are paused: Prefect does not answer any more")
+    assert said.endswith("Press p to try it again.")
+
+    class Site(MemoryRunStore):
+        """One that can be opened."""
+
+        async def __aenter__(self) -> Site:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+    site = Site()
+    monkeypatch.setattr(telling, "telling_client", lambda: site)
+    deploy_in_memory(site, app.name, "Todo")
+    for parts, says in ((("polls", "agents"), "All routes are paused"), ((), "All routes go on")):
+        keys.actions["p"]()
+        async with asyncio.timeout(60):
+            while says not in _said(caplog)[-1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert await pausing.paused_parts(site, app.name, "Todo") == parts

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
 from athanore.errors import PrefectUnavailableError
+from athanore.launch.prefect import own_prefect
 from athanore.launch.prefect.own_prefect import OwnPrefect
 
 URL = "http://127.0.0.1:4200/api"
@@ -73,3 +75,25 @@ async def test_a_server_that_dies_again_and_again_is_given_up() -> None:
     finally:
         await own.stop()
     assert len(processes.started) == 3
+
+
+async def test_its_end_is_waited_for_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(own_prefect, "_SOON", 0.1)
+    monkeypatch.setattr(own_prefect, "_STOP_TIMEOUT", 1.1)
+    ready = tmp_path / "ready"
+    processes = Processes()
+    processes.program = (
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"
+    )
+    own = OwnPrefect(URL, processes.spawn, processes.answers)
+    await own.start()
+    try:
+        await until(ready.exists)
+    finally:
+        await own.stop()
+    assert caplog.messages == ["Waiting for the Prefect server to end, 1 s more at most."]
+    assert processes.started[0].poll() == -9

@@ -10,6 +10,7 @@ import pytest
 from athanore.launch.renewal.restarting import Restarter
 from athanore.launch.serving import find_serving, serving
 from athanore.launch.stopping import Stop
+from athanore.launch.terminal import keyboard
 
 RUN = """
 from athanore import AgentDispatcher, MemoryAdapter
@@ -40,6 +41,19 @@ async def test_one_that_stops_for_good_does_not_begin_anew() -> None:
     stop.request_again(at_once=True)
     await asyncio.wait_for(stop.at_once(), 60)
     assert stop.is_again
+
+
+async def test_the_key_q_stops_for_good_and_leaves_the_agents_their_time() -> None:
+    stop = Stop()
+    stop.bind()
+    press = keyboard.Keys("http://x", stop).actions["q"]
+    stop.request_again(at_once=False)
+    press()
+    assert not stop.is_again
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stop.at_once(), 0.1)
+    press()
+    await asyncio.wait_for(stop.at_once(), 60)
 
 
 async def test_code_that_cannot_be_started_stops_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import io
 import json
 import logging
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import uuid4
@@ -26,8 +27,10 @@ from rich.console import Console
 from athanore import logs
 from athanore.cli import output
 from athanore.launch.terminal import display
+from athanore.launch.terminal.ending import LastLine
 from athanore.models import Quota
 from athanore.services.showing.views import NotStarted, Overview, ProviderLimit, RouteView, RunView
+from athanore.services.status import overview as overviews
 from athanore.services.status.overview import said_last
 from athanore.texts import shown
 
@@ -181,21 +184,82 @@ def test_a_long_cell_is_cut_and_says_so() -> None:
     assert "149700 more cut" in drawn
 
 
-def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said() -> None:
-    now, long = datetime.now(UTC), "on and on " * 30
+def one_run(task_id: str, route: str = "Review", **fields: object) -> Overview:
+    long = "on and on " * 30
+    values = {"state": "AwaitingRetry", "since": datetime.now(UTC), "due": datetime.now(UTC)}
     run = filled(
-        RunView, task_id="12", name=long, route="Review", state="AwaitingRetry", attempt=2,
-        since=now, due=now, message=long, last_line=long, url="",
+        RunView, task_id=task_id, name=long, route=route, attempt=2, message=long, last_line=long,
+        url="", **values | fields,
     )  # fmt: skip
-    overview = filled(
-        Overview, working=1, limit=None, routes=(), runs=(run,), dead_letters=(), board_error=None,
-        not_started=(),
+    known = filled(
+        RouteView, name=route, queue_name="Review", tasks=1, waiting=1, working=1, retrying=0,
+        deployed=True, paused=(), changed=(), source="code",
+    )  # fmt: skip
+    return filled(
+        Overview, working=1, limit=None, routes=(known,), runs=(run,), dead_letters=(),
+        board_error=None, not_started=(),
         workers=("here",), app="lab", ui_url="", needs_person=(), board_quotas=(),
         provider_limits=(),
     )  # fmt: skip
-    (row,) = [line for line in on_terminal(display.overview_view(overview)) if "12" in line]
-    for part in ("Review", "AwaitingRetry, attempt 2", " now ", "on "):
-        assert part in row
+
+
+UUID_ID = "5f0c2d8e-3a1b-4c6d-9e8f-0123456789ab"
+
+
+@pytest.mark.parametrize("task_id", ["12", UUID_ID])
+@pytest.mark.parametrize("route", ["Review", "a reviewer of everything"])
+def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said(task_id: str, route: str) -> None:
+    lines = on_terminal(display.overview_view(one_run(task_id, route)))
+    (row,) = [line for line in lines if task_id in line]
+    assert len(row) <= 80
+    for part in (" Review ", "AwaitingRetry, attempt 2", " now", *(["on "] * (task_id == "12"))):
+        assert part in f"{row} "
+
+
+async def test_times_stand_still_while_prefect_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=600)
+    seen = one_run("12", state="Running", since=began, due=None)
+    answers = asyncio.Queue[Overview | Exception]()
+
+    async def answer(*_: object) -> Overview:
+        if isinstance(found := await answers.get(), Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(overviews, "overview", answer)
+    for name, value in (("_LOOK_EVERY", 0.01), ("_PATIENCE", 0.1), ("_REDRAWN_A_SECOND", 50)):
+        monkeypatch.setattr(display, name, value)
+    ago = iter(range(10, 10_000))
+
+    def passed(_: datetime | None) -> str:
+        return f"{next(ago)} min"
+
+    monkeypatch.setattr(display, "ago", passed)
+    console = Console(file=io.StringIO(), width=80, height=30, no_color=True, force_terminal=True)
+    nothing: Any = None
+    showing = asyncio.create_task(display.show_live(console, nothing, nothing))
+
+    async def drawn(says: str) -> str:
+        before = len(text_of(console))
+        async with asyncio.timeout(60):
+            while says not in text_of(console)[before:]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return text_of(console)[before:]
+
+    try:
+        answers.put_nowait(seen)
+        await drawn("12 min")
+        await drawn("Prefect does not tell how it is now: no answer in 0.1 s")
+        answers.put_nowait(ConnectionError("refused"))
+        await drawn("Prefect does not tell how it is now: refused")
+        still = await drawn("This is of ") + await drawn("This is of ")
+        assert len(set(re.findall(r"\d+ min", still))) == 1
+        answers.put_nowait(seen)
+        await drawn("Running")
+        assert len(set(re.findall(r"\d+ min", await drawn("Running") + await drawn("Running")))) > 1
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
 
 
 def on_terminal(thing: Any, width: int = 80) -> list[str]:
@@ -203,6 +267,21 @@ def on_terminal(thing: Any, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=True)
     console.print(thing)
     return [line.rstrip() for line in escape_sequences.sub("", text_of(console)).splitlines()]
+
+
+async def test_the_live_view_says_in_one_line_what_the_end_waits_for() -> None:
+    console = Console(file=io.StringIO(), width=40, height=20, no_color=True, force_terminal=True)
+    line = LastLine("Waiting for 2 agents, 23 s more at most: Fix it, Add it")
+    nothing: Any = None
+    showing = asyncio.create_task(display.show_live(console, nothing, nothing, line=line))
+    async with asyncio.timeout(60):
+        while "Prefect does not tell" not in text_of(console):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    showing.cancel()
+    await asyncio.wait([showing])
+    drawn = text_of(console)
+    assert "Waiting for 2 agents, 23 s more at most…" in drawn
+    assert "Add it" not in drawn
 
 
 escape_sequences = re.compile(r"\x1b\[[0-9;]*m")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prefect._internal.concurrency.services import QueueService
 
+from athanore.launch import unsent
 from athanore.launch.unsent import send_the_rest
 
 
@@ -62,3 +63,19 @@ async def test_what_a_server_that_is_away_does_not_take_is_let_go(
     async with asyncio.timeout(10):
         await exiting
     assert said.heard == []
+
+
+async def test_who_waits_for_prefect_is_told(
+    said: Said, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="athanore")
+    monkeypatch.setattr(unsent, "_SOON", 0.1)
+    said.send("a line")
+    await asyncio.to_thread(said.begun.wait)
+    sending = asyncio.create_task(send_the_rest((Said,), timedelta(seconds=60.1)))
+    async with asyncio.timeout(60):
+        while "last log lines and events, 60 s more at most" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    said.there.set()
+    assert await asyncio.wait_for(sending, 60) == 0
+    assert said.heard == ["a line"]

@@ -26,6 +26,18 @@ _MOCK = """\
         [sys.executable, "-m", "athanore.agent_adapters.mock_agent", "--pace", "2"]
     ),
 """
+_MAY_BY_MODE = """\
+    # What it may do is its mode=, in its own words; see the page on agents.
+"""
+_MAY: Mapping[str, str] = MappingProxyType(
+    {
+        "claude": """\
+    # It may edit files, and with Bash run every command as you do, without asking: it needs that to
+    # run tests, and to call the task API with curl. Without Bash it can only read and edit.
+"""
+    }
+)
+_OPTIONS: Mapping[str, str] = MappingProxyType({"claude": ', extra_args=["--allowedTools=Bash"]'})
 _SECOND_TASK = (
     'are enough."\n      }\n',
     'are enough."\n      },\n'
@@ -58,13 +70,13 @@ def with_agent(files: Mapping[str, str], agent: AgentKind) -> Mapping[str, str]:
     Args:
         files: the contents by name; see `athanore.cli.setup.templates.FILES`.
     """
+    always = {"AGENTS.md": _AGENTS_MD, ".gitignore": _GITIGNORE}
     if agent == "own":
-        return {**files, ".gitignore": _GITIGNORE}
+        return {**files, **always}
     if agent == "mock":
-        return {**_with_mock(files), ".gitignore": _GITIGNORE}
+        return {**_with_mock(files), **always}
     others = {name: text for name, text in files.items() if name not in ("agent.py", "run.py")}
-    script = _with_agent(files["run.py"], agent)
-    return {"run.py": script, **others, "AGENTS.md": _AGENTS_MD, ".gitignore": _GITIGNORE}
+    return {"run.py": _with_agent(files["run.py"], agent), **others, **always}
 
 
 def _with_mock(files: Mapping[str, str]) -> Mapping[str, str]:
@@ -89,10 +101,9 @@ def _without_unused(script: str) -> str:
 
 def _with_agent(script: str, agent: AgentKind) -> str:
     chosen = (
-        f"    # `{agent}` works on a task, and has to be installed and signed in. What it may do "
-        "is its\n"
-        "    # mode=, in its own words; see the page on agents.\n"
-        f'    default_agent=CliAgentAdapter("{agent}"),\n'
+        f"    # `{agent}` works on a task, and has to be installed and signed in.\n"
+        f"{_MAY.get(agent, _MAY_BY_MODE)}"
+        f'    default_agent=CliAgentAdapter("{agent}"{_OPTIONS.get(agent, "")}),\n'
     )
     script = _COMMAND.sub(lambda _: chosen, script, count=1)
     script = script.replace("import shlex\n", "", 1).replace("import sys\n", "", 1)

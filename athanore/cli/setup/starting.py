@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from athanore.launch.inspection.findings import Finding
 
 _MAY_BE_THERE: Final[Mapping[str, str]] = MappingProxyType(
-    {".gitignore": ": let it name .env, __pycache__/ and .board.json.*", "AGENTS.md": ""}
+    {
+        ".gitignore": ": let it name .env, __pycache__/ and .board.json.*",
+        "AGENTS.md": "",
+        ".env.example": "",
+    }
 )
 """Files that a repository may have already, and what is said of them then."""
 
@@ -56,7 +60,7 @@ def init(
 
     With `--board github` the board is a repository's issues, with `--board github-project` those in
     a project, with `--board gitlab` or `--board jira` a project's, with `--board linear` a
-    team's; and .env.example says what to set.
+    team's, with `--board planka` a board's cards; and .env.example says what to set.
     With `--board sql` it is in a database, which the first start makes. `--agent claude` and the
     like start that agent with what it needs for its work; it has to be installed and signed in.
     `--agent mock` only pretends to work, and needs nothing.
@@ -146,7 +150,7 @@ def _tell_next(folder: Path, board: BoardKind, agent: AgentKind) -> None:
         say("While it runs, from a second terminal in its folder:")
         say('  athanore create Todo "Say hello"', "bold")
     place = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    if ".env.example" in FILES[board]:
+    if board in TO_FILL_IN:
         say(f"\nFirst:\n  {place}cp .env.example .env")
         say(TO_FILL_IN[board])
         place = ""

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-type BoardKind = Literal["json", "github", "github-project", "gitlab", "jira", "linear", "sql"]
+from athanore.cli.setup.env_examples import (
+    APP_ENV,
+    GITHUB_ENV,
+    GITLAB_ENV,
+    JIRA_ENV,
+    LINEAR_ENV,
+    PLANKA_ENV,
+    PROJECT_ENV,
+)
+
+type BoardKind = Literal[
+    "json", "github", "github-project", "gitlab", "jira", "linear", "planka", "sql"
+]
 
 _SCRIPT = '''\
 """An Athanore app: every {which} gets an agent.
@@ -219,6 +231,30 @@ from athanore import AgentDispatcher, LinearBoard""",
     ),
 )
 
+_PLANKA_SCRIPT = _SCRIPT.format(
+    task="card",
+    a_task="a card",
+    which="card in the list Todo of a board on Planka",
+    usage="""\
+    cp .env.example .env    and write the key into it, once
+    athanore doctor         what is missing: the key, lists
+    python run.py           starts everything; Ctrl-C stops it
+    athanore status         how it is going, from a second terminal""",
+    imports="""\
+import shlex
+import sys
+from pathlib import Path
+
+from athanore import AgentDispatcher
+from athanore.queue_adapters.planka import PlankaBackend""",
+    board="""\
+    # The server, and the board, as its project and it are called. With several boards the queues
+    # below are called "PROJECT.BOARD.Todo" and so on. The key comes from .env or the environment.
+    queue_backend=PlankaBackend(url="https://planka.example.com", boards=["PROJECT.BOARD"]),
+    poll_interval=15,  # seconds between two looks, of which each is one request for a board""",
+    queues="# Its queues are lists of the board. Make Failed as well, or name another one above.\n",
+)
+
 _BOARD = """\
 {
   "queues": {
@@ -281,72 +317,23 @@ task = call(task_url)
 call(f"{task_url}/comments", {"comment": f"Hello! I have read {task['name']!r}."})
 '''
 
-_GITHUB_ENV = """\
-# Copy this file to .env, which belongs into .gitignore, and fill it in.
-
-# A fine-grained token for the one repository, with the permission "Issues: read and write":
-# https://github.com/settings/personal-access-tokens/new
-ATHANORE_GITHUB_TOKEN=
-
-# Or a GitHub App instead of that token, with the same permission: docs/boards.md says how.
-# In the key the line breaks may be written as \\n.
-# ATHANORE_GITHUB_APP_ID=
-# ATHANORE_GITHUB_APP_KEY=
-
-# Agents do not get that token. If they are to use gh or git, set GITHUB_TOKEN in the environment
-# in which run.py starts, to a token of their own.
-"""
-
-_PROJECT_ENV = """\
-# Copy this file to .env, which belongs into .gitignore, and fill it in.
-
-# A fine-grained token with the permissions "Issues: read and write" for the repositories, and
-# "Projects: read and write" for the organization; for a project of your own a classic token with
-# the scopes repo and project: https://github.com/settings/tokens
-ATHANORE_GITHUB_TOKEN=
-"""
-
-_GITLAB_ENV = """\
-# Copy this file to .env, which belongs into .gitignore, and fill it in.
-
-# An access token with the scope "api", of the project (Settings, Access tokens; role Reporter or
-# Planner), or of an account that is a member:
-# https://gitlab.com/-/user_settings/personal_access_tokens
-ATHANORE_GITLAB_TOKEN=
-
-# Agents do not get that token. If they are to use glab or git, set GITLAB_TOKEN in the environment
-# in which run.py starts, to a token of their own.
-"""
-
-_JIRA_ENV = """\
-# Copy this file to .env, which belongs into .gitignore, and fill it in.
-
-# Jira Cloud: the account's email, and an API token of it:
-# https://id.atlassian.com/manage-profile/security/api-tokens
-# Data Center: no email, and a personal access token (Profile, Personal access tokens).
-ATHANORE_JIRA_EMAIL=
-ATHANORE_JIRA_TOKEN=
-"""
-
-_LINEAR_ENV = """\
-# Copy this file to .env, which belongs into .gitignore, and fill it in.
-
-# A key of the user whom the agents act as, with the permissions Read and Write for the team
-# (Linear: Settings, Account, Security & access).
-ATHANORE_LINEAR_API_KEY=
-"""
-
 _AGENT_FILE = {"agent.py": _AGENT}
 
 FILES: Final[Mapping[BoardKind, Mapping[str, str]]] = MappingProxyType(
     {
-        "json": {"run.py": _JSON_SCRIPT, "board.json": _BOARD, **_AGENT_FILE},
-        "sql": {"run.py": _SQL_SCRIPT, **_AGENT_FILE},
-        "github": {"run.py": _GITHUB_SCRIPT, ".env.example": _GITHUB_ENV, **_AGENT_FILE},
-        "github-project": {"run.py": _PROJECT_SCRIPT, ".env.example": _PROJECT_ENV, **_AGENT_FILE},
-        "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": _GITLAB_ENV, **_AGENT_FILE},
-        "jira": {"run.py": _JIRA_SCRIPT, ".env.example": _JIRA_ENV, **_AGENT_FILE},
-        "linear": {"run.py": _LINEAR_SCRIPT, ".env.example": _LINEAR_ENV, **_AGENT_FILE},
+        "json": {
+            "run.py": _JSON_SCRIPT,
+            "board.json": _BOARD,
+            ".env.example": APP_ENV,
+            **_AGENT_FILE,
+        },
+        "sql": {"run.py": _SQL_SCRIPT, ".env.example": APP_ENV, **_AGENT_FILE},
+        "github": {"run.py": _GITHUB_SCRIPT, ".env.example": GITHUB_ENV, **_AGENT_FILE},
+        "github-project": {"run.py": _PROJECT_SCRIPT, ".env.example": PROJECT_ENV, **_AGENT_FILE},
+        "gitlab": {"run.py": _GITLAB_SCRIPT, ".env.example": GITLAB_ENV, **_AGENT_FILE},
+        "jira": {"run.py": _JIRA_SCRIPT, ".env.example": JIRA_ENV, **_AGENT_FILE},
+        "linear": {"run.py": _LINEAR_SCRIPT, ".env.example": LINEAR_ENV, **_AGENT_FILE},
+        "planka": {"run.py": _PLANKA_SCRIPT, ".env.example": PLANKA_ENV, **_AGENT_FILE},
     }
 )
 """The contents of the files by their names; `NAME` stands for the app's."""
@@ -360,12 +347,13 @@ BOARDS: Final[Mapping[BoardKind, str]] = MappingProxyType(
         "gitlab": "the issues of a project on GitLab",
         "jira": "a project on Jira",
         "linear": "a team on Linear",
+        "planka": "a board on Planka",
     }
 )
 """What the boards are, for people."""
 
 WHAT: Final = MappingProxyType(
-    {"run.py": "the app", "board.json": "the tasks", ".env.example": "the token"}
+    {"run.py": "the app", "board.json": "the tasks", ".env.example": "credentials"}
 )
 """What the files are, for people."""
 
@@ -381,6 +369,8 @@ TO_FILL_IN: Final[Mapping[BoardKind, str]] = MappingProxyType(
         "`athanore doctor` says which statuses are missing.",
         "linear": "Write a key into .env, and the team into run.py; `athanore doctor` says which "
         "statuses to make.",
+        "planka": "Write a key into .env, and the server and the board into run.py; "
+        "`athanore doctor` says which lists to make.",
     }
 )
 """What is to be written into the files of a tracker's board."""

@@ -21,6 +21,8 @@ logger = logging.getLogger("athanore")
 
 _START_TIMEOUT = 300.0
 _STOP_TIMEOUT = 10.0
+_SOON = 1.0
+"""Seconds after which it is said that the server's end is waited for."""
 _SAY_EVERY = 15.0
 _LOOK_EVERY = 0.5
 _DEATHS = 3
@@ -111,7 +113,11 @@ class OwnPrefect:
             self._relay.is_over = True  # what it is interrupted in is no news
         if self._process is not None:
             loop = asyncio.get_running_loop()
-            await seen_through(loop.run_in_executor(None, _stop, self._process))
+            timer = loop.call_later(_SOON, _say_what_is_awaited)
+            try:
+                await seen_through(loop.run_in_executor(None, _stop, self._process))
+            finally:
+                timer.cancel()
         default_reaper().release(self._family)
 
     async def _until_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -170,6 +176,14 @@ class _Relay:
                         text,
                         extra={"action": "prefect_said"},
                     )
+
+
+def _say_what_is_awaited() -> None:
+    logger.info(
+        "Waiting for the Prefect server to end, %g s more at most.",
+        _STOP_TIMEOUT - _SOON,
+        extra={"action": "stopping"},
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import logging
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -26,9 +27,12 @@ _SHOWN_LINES = 12
 
 def read_code(file: Path) -> dict[Path, str]:
     """The texts of the app's file, and of the modules beside it that it has imported."""
-    folder = file.parent
-    found = {file, *(Path(m.__file__) for m in _beside(folder).values() if m.__file__)}
-    return {path: _text(path) for path in sorted(found)}
+    return {path: _text(path) for path in _files(file)}
+
+
+def _files(file: Path) -> list[Path]:
+    found = {file, *(Path(m.__file__) for m in _beside(file.parent).values() if m.__file__)}
+    return sorted(found)
 
 
 def changed_lines(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[str]:
@@ -44,9 +48,13 @@ def changed_lines(before: Mapping[Path, str], now: Mapping[Path, str]) -> list[s
 
 
 def check_auto(file: Path, *, insecurely: bool = False) -> None:
-    """Refuse to have a changed file taken over by itself where agents can change it.
+    """Refuse to have changed code taken over by itself where agents can change it.
+
+    Ask again before each time: the code may have imported another module since, and its files may
+    have another owner.
 
     Args:
+        file: the app's; the modules beside it and below are its code, too.
         insecurely: the user has accepted that they can; it is only said.
 
     Raises:
@@ -66,19 +74,38 @@ def check_auto(file: Path, *, insecurely: bool = False) -> None:
         raise ConfigurationError(
             f"reload='auto' is refused: {why}, and what they write there would get the worker's "
             "rights. Leave it out, and take changes over by the key r or `athanore reload`; run "
-            "the app as a user that can write neither the file nor its folder; or, where you trust "
-            "your agents with that, say reload='auto-insecurely'."
+            "the app as a user that can write neither its code nor the folders in which that is; "
+            "or, where you trust your agents with that, say reload='auto-insecurely'."
         )
 
 
 def _writable(file: Path) -> str | None:
-    """Say why agents, which run as this process's user, can write a file; None if they cannot."""
-    for path in (file, file.parent):
-        if os.stat(path).st_uid == os.geteuid():
+    """Say why agents, which run as this process's user, can change the code; None if they cannot.
+
+    Who can write a folder can put another file, or another folder, in the place of what is in it.
+    In one that is sticky, such as /tmp, they can do that with their own only; but beside the code
+    they could put a module there that it imports.
+    """
+    code = _files(file)
+    places = {place for path in code for place in _places(path)}
+    beside = {folder for path in code for folder in (path.parent, path.resolve().parent)}
+    for path in sorted(places):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            continue  # its folder is looked at, too
+        if found.st_uid == os.geteuid():
             return f"{path} belongs to the user that agents run as"
-        if os.access(path, os.W_OK):
+        is_sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        if (path in beside or not is_sticky) and os.access(path, os.W_OK):
             return f"{path} can be written by the user that agents run as"
     return None
+
+
+def _places(path: Path) -> set[Path]:
+    """A file of code, what Python keeps of it compiled, and all folders above, links followed."""
+    found = {path, path.resolve(), Path(importlib.util.cache_from_source(path))}
+    return {place for each in found for place in (each, *each.parents)}
 
 
 def load_anew(reference: str, file: Path) -> AgentDispatcher:

@@ -1,7 +1,8 @@
 """Taking over a changed run.py while agents work: announced, and done when somebody says so.
 
 A changed file is only read, not run, until then: agents may be able to write it, and what is in it
-has the worker's rights. What was started keeps the route that it was started with.
+has the worker's rights. What was started keeps the route that it was started with. Where Prefect is
+away, the code is taken over all the same, and Prefect is told of it when it is back.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 
 from athanore.deployments import deploy, planned, poll_now
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError
+from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
 from athanore.launch.inspection.checks import check_app
+from athanore.launch.prefect.prefect_probe import trouble_at
+from athanore.launch.prefect.prefect_server import prefect_errors
 from athanore.launch.renewal import code
 from athanore.routing.routes import Route
 from athanore.runs.capacity import pausing
-from athanore.runs.connection.transports import prefect_client
+from athanore.runs.connection.telling import telling_client
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.versions import described
@@ -30,6 +33,8 @@ from athanore.settings import Settings
 logger = logging.getLogger("athanore")
 
 _LOOK = timedelta(seconds=1)
+_PATIENCE = 3.0
+"""Seconds that Prefect may take to say that it is there."""
 _AT_START = (
     "api_host",
     "api_port",
@@ -64,9 +69,10 @@ class Reloader:
         self._code = code.read_code(app.file)
         self._seen = self._code
         self._one_at_a_time = asyncio.Lock()
+        self._owed: list[Route] | None = None  # Prefect does not know the code yet; those to hold
 
     async def watch(self) -> None:
-        """Announce a changed file, or take it over, until cancelled."""
+        """Announce a changed file, or take it over, until cancelled; tell Prefect what is owed."""
         pending = self._code
         while True:
             await asyncio.sleep(_LOOK.total_seconds())
@@ -77,11 +83,13 @@ class Reloader:
                 self._seen = now
                 if now != self._code:
                     await self._changed(now)
+            if self._is_owing:
+                await self._catch_up()
 
     async def _changed(self, now: dict[Path, str]) -> None:
         lines = [self._app.redactor.text(line) for line in code.changed_lines(self._code, now)]
         listed = "".join(f"\n    {line}" for line in lines)
-        is_auto = self._app.dispatcher.settings.reload != "ask"
+        is_auto = self._is_auto()
         logger.info(
             "%s has changed. %s%s",
             self._app.file.name,
@@ -93,6 +101,17 @@ class Reloader:
         )
         if is_auto:
             await self.by_key()
+
+    def _is_auto(self) -> bool:
+        """Whether code is taken over by itself; not where agents can change it meanwhile."""
+        wanted = self._app.dispatcher.settings.reload
+        if wanted == "auto":
+            try:
+                code.check_auto(self._app.file)
+            except ConfigurationError as exc:
+                logger.error("%s", exc, extra={"action": "reload_failed"})
+                return False
+        return wanted != "ask"
 
     async def by_key(self) -> None:
         """Take the code over as it is now, and log what comes of it."""
@@ -123,12 +142,12 @@ class Reloader:
             held, told = _held(before, newer), _told(app)
             app.dispatcher.take_over(newer, held, settings)
             app.code_changed()
+            self._code = self._seen = now
+            self._renew()
             said += code.differences(before, app.dispatcher.routes)
             if (now_told := _told(app)) != told:
                 said.append(f"notify {told} -> {now_told}")
-            said += await self._deploy(held)
-            self._code = self._seen = now
-            self._renew()
+            said += await self._deploy_or_later(held)
             said = [app.redactor.text(line) for line in said]
             logger.info(
                 "%s is taken over as version %s: %s.",
@@ -171,25 +190,81 @@ class Reloader:
         ]
         return settings, said + [f"{name} counts from the next start on" for name in wait]
 
-    async def _deploy(self, held: list[Route]) -> list[str]:
-        """Bring Prefect in line; hold the routes that are missing, let others go on."""
-        app = self._app
-        async with prefect_client() as client:
-            await deploy(client, await planned(client, app.dispatcher, app.reference))
-            routes = await app.routes.read(client, fresh=True)
-            for route in held:
-                reason = (
-                    f"Route {route.name!r} is not in {app.file.name} any more. Put it back and "
-                    "reload, or remove it with `athanore deploy`."
+    async def _deploy_or_later(self, held: list[Route]) -> list[str]:
+        """Bring Prefect in line; one that is away is told when it is back."""
+        try:
+            said = await self._deploy(held)
+        except PrefectUnavailableError as exc:
+            if self._owed is None:
+                logger.warning(
+                    "Prefect is told what has changed as soon as it answers. %s",
+                    exc,
+                    extra={"action": "reload_waits"},
                 )
-                named = (client, app.name, route.name)
-                await pausing.pause(*named, was=route.was, reason=reason, is_missing=True)
-            here = [name for name in routes if name not in {route.name for route in held}]
-            back = await let_go_on(client, app, here)
-            await poll_now(client, app.name, here)
+            self._owed = held
+            return ["Prefect does not answer, and is told what has changed when it does"]
+        except AthanoreError:
+            self._owed = None
+            raise
+        self._owed = None
+        return said
+
+    @property
+    def _is_owing(self) -> bool:
+        return self._owed is not None
+
+    async def _catch_up(self) -> None:
+        """Tell Prefect what it could not be told before, if it is back."""
+        async with self._one_at_a_time:
+            if (held := self._owed) is None:
+                return
+            try:
+                said = await self._deploy_or_later(held)
+            except AthanoreError as exc:
+                logger.error("%s", exc, extra={"action": "reload_failed"})
+                return
+            if not self._is_owing:
+                logger.info(
+                    "Prefect is back, and has version %s of %s: %s.",
+                    self._app.version,
+                    self._app.file.name,
+                    self._app.redactor.text("; ".join(said)) or "all routes are deployed",
+                    extra={"action": "reloaded"},
+                )
+
+    async def _deploy(self, held: list[Route]) -> list[str]:
+        """Bring Prefect in line; hold the routes that are missing, let others go on.
+
+        Raises:
+            PrefectUnavailableError: it is away. Asked first, because its client tries for a minute.
+        """
+        with prefect_errors():
+            async with telling_client() as client:
+                if (trouble := await trouble_at(client.address.rstrip("/"), _PATIENCE)) is not None:
+                    raise PrefectUnavailableError(trouble.says)
+                return await self._bring_in_line(client, held)
+
+    async def _bring_in_line(self, client: PrefectRunStore, held: list[Route]) -> list[str]:
+        app = self._app
+        await deploy(client, await planned(client, app.dispatcher, app.reference))
+        routes = await app.routes.read(client, fresh=True)
+        for route in held:
+            await self._hold(client, route)
+        here = [name for name in routes if name not in {route.name for route in held}]
+        back = await let_go_on(client, app, here)
+        await poll_now(client, app.name, here)
         app.local_runs.wake()
         said = [f"route {name!r} is back, and goes on" for name in back]
         return said + [f"route {r.name!r} is missing: held until a deploy removes it" for r in held]
+
+    async def _hold(self, client: PrefectRunStore, route: Route) -> None:
+        app = self._app
+        reason = (
+            f"Route {route.name!r} is not in {app.file.name} any more. Put it back and reload, or "
+            "remove it with `athanore deploy`."
+        )
+        named = (client, app.name, route.name)
+        await pausing.pause(*named, was=route.was, reason=reason, is_missing=True)
 
 
 async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from athanore.errors import reason
+from athanore.launch.terminal.ending import LastLine
 from athanore.launch.terminal.tables import FittedTable
 from athanore.runs.states import PrefectState, StateName
 from athanore.services.showing.views import origin
@@ -33,6 +34,8 @@ type Cell = str | Text | int | None
 _MAX_CELL = 300
 _SHOWN_MATTERS = 10
 _LOOK_EVERY = 3.0
+_PATIENCE = 10.0
+"""Seconds after which an answer that is still to come is missed."""
 _REDRAWN_A_SECOND = 2
 
 
@@ -47,12 +50,14 @@ def table(
     rows: Iterable[Sequence[Cell]],
     *,
     cut: Sequence[str] = (),
+    keep: Sequence[str] = (),
     wraps: str | None = None,
 ) -> FittedTable:
     """Rows under headings; texts are taken as they are, never as markup; very long ones are cut.
 
     Args:
         cut: see `FittedTable`.
+        keep: see `FittedTable`.
         wraps: see `FittedTable`; the cells of other columns are brought onto one line.
     """
 
@@ -63,7 +68,7 @@ def table(
         return text(words if column == wraps else " ".join(words.split()))
 
     found = [[drawn(*cell) for cell in zip(columns, row, strict=True)] for row in rows]
-    return FittedTable(columns, found, cut=cut, wraps=wraps)
+    return FittedTable(columns, found, cut=cut, keep=keep, wraps=wraps)
 
 
 def _cell(value: str | int | None) -> str:
@@ -131,10 +136,12 @@ def overview_view(
         parts.append(table(("schedule", "queue", "next"), map(_schedule_row, seen.schedules)))
     if seen.runs or seen.not_started:
         order = sorted(seen.runs, key=_rank)
-        columns = ("task", "name", "route", "state", "time", "says")
-        lines = [*map(_run_row, order), *map(_not_started_row, seen.not_started)]
-        # On a narrow screen what is said and the name are cut, and not the state.
-        parts.append(table(columns, lines[:rows], cut=("says", "name")))
+        queues = {route.name: route.queue_name for route in seen.routes}
+        columns = ("task", "name", "queue", "route", "state", "time", "says")
+        lines = [_run_row(run, queues.get(run.route, "")) for run in order]
+        lines += map(_not_started_row, seen.not_started)
+        kept = ("task", "queue", "state", "time")
+        parts.append(table(columns, lines[:rows], cut=("says", "name"), keep=kept))
         if rows is not None and len(lines) > rows:
             parts.append(
                 text((f"and {len(lines) - rows} more; `athanore status --json` has all", "dim"))
@@ -174,40 +181,83 @@ def _needs_person(matters: Sequence[NeedsPerson]) -> Text:
 
 
 async def show_live(
-    screen: Console, client: PrefectRunStore, app: App, *, has_workers: bool = False
+    screen: Console,
+    client: PrefectRunStore,
+    app: App,
+    *,
+    has_workers: bool = False,
+    line: LastLine | None = None,
 ) -> None:
     """Show how an app is doing until cancelled; what is printed meanwhile appears above.
 
-    The picture is read every 3 s; times go on in between.
+    The picture is read every 3 s; times go on in between, and not while Prefect is away.
 
     Args:
         has_workers: this process has the app's workers, of which Prefect may not know yet.
+        line: is shown above, as far as it fits, while it says something.
     """
     import asyncio
 
     from athanore.services.status.overview import overview
 
-    seen: Overview | None = None
-    trouble = ""
-
-    def draw() -> RenderableType:
-        if seen is None:
-            return text((trouble, "yellow"))
-        rows = max(3, screen.height // 2 - len(seen.routes))
-        view = overview_view(seen, rows, "starting") if has_workers else overview_view(seen, rows)
-        return Group("", view, text((trouble, "yellow"))) if trouble else Group("", view)
-
+    picture = _Picture(screen, line or LastLine(), has_workers=has_workers)
+    loop = asyncio.get_running_loop()
     with Live(
-        console=screen, get_renderable=draw, refresh_per_second=_REDRAWN_A_SECOND, transient=True
+        console=screen,
+        get_renderable=picture.draw,
+        refresh_per_second=_REDRAWN_A_SECOND,
+        transient=True,
     ):
         while True:
+            slow = loop.call_later(_PATIENCE, picture.freeze, f"no answer in {_PATIENCE:g} s")
             try:
-                seen, trouble = await overview(client, app), ""
+                picture.see(await overview(client, app))
             except Exception as exc:  # a view must not end what it shows
-                trouble = f"Prefect does not tell how it is now: {reason(exc)}"
+                picture.freeze(reason(exc))
+            finally:
+                slow.cancel()
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # a library kept it to itself
             await asyncio.sleep(_LOOK_EVERY)
+
+
+class _Picture:
+    """An app as it was seen last; its times stand still while it is not known how it is now."""
+
+    def __init__(self, screen: Console, line: LastLine, *, has_workers: bool) -> None:
+        self._screen = screen
+        self._line = line
+        self._has_workers = has_workers
+        self._seen: Overview | None = None
+        self._frozen: RenderableType | None = None
+        self._trouble = ""
+
+    def see(self, seen: Overview) -> None:
+        self._seen, self._frozen, self._trouble = seen, None, ""
+
+    def freeze(self, why: str) -> None:
+        if self._seen is not None and self._frozen is None:
+            at = f"{datetime.now().astimezone():%H:%M:%S}"
+            self._frozen = Group(self._view(self._seen), text((f"This is of {at}.", "yellow")))
+        self._trouble = f"Prefect does not tell how it is now: {why}"
+
+    def draw(self) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._line.text:
+            line = text((self._line.text, "bold"))
+            line.no_wrap, line.overflow = True, "ellipsis"
+            parts.append(line)
+        if self._seen is not None:
+            parts += ["", self._view(self._seen) if self._frozen is None else self._frozen]
+        if self._trouble:
+            parts.append(text((self._trouble, "yellow")))
+        return Group(*parts)
+
+    def _view(self, seen: Overview) -> RenderableType:
+        rows = max(3, self._screen.height // 2 - len(seen.routes))
+        if self._has_workers:
+            return overview_view(seen, rows, "starting")
+        return overview_view(seen, rows)
 
 
 def _rank(run: RunView) -> int:
@@ -244,15 +294,23 @@ def _schedule_row(schedule: ScheduleView) -> tuple[Cell, ...]:
 def _not_started_row(task: NotStarted) -> tuple[Cell, ...]:
     waits = " ".join(waits_for(task.waits_for, task.until).split())
     said = text((cut(waits, _MAX_CELL), "dim"))
-    return task.task_id, task.task_name, task.route or "", text(("no run yet", "dim")), "", said
+    queue, route = task.queue_name, task.route or ""
+    state = text(("no run yet", "dim"))
+    return task.task_id, task.task_name, queue, _if_other(route, queue), state, "", said
 
 
-def _run_row(run: RunView) -> tuple[Cell, ...]:
+def _if_other(route: str, queue: str) -> str:
+    """The name of a route, where it is not that of its queue."""
+    return "" if route == queue else route
+
+
+def _run_row(run: RunView, queue: str) -> tuple[Cell, ...]:
     said = waits_for(run.waits_for, run.until) if run.waits_for else run.last_line
     return (
         run.task_id,
         run.name,
-        run.route,
+        queue,
+        _if_other(run.route, queue),
         run_state(run),
         run_time(run),
         text((cut(" ".join(said.split()), _MAX_CELL), "dim")),

@@ -17,6 +17,7 @@ from athanore.errors import AthanoreError
 
 if TYPE_CHECKING:
     from athanore.launch.stopping import Stop
+    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
 
 logger = logging.getLogger("athanore")
@@ -87,6 +88,7 @@ class Keys:
         self._reload: Callable[[], Awaitable[None]] | None = None
         self._reloading: asyncio.Future[None] | None = None
         self._paused: list[str] = []
+        self._is_paused = False
         self._switching: asyncio.Task[None] | None = None
         self._to_pause = False
 
@@ -99,7 +101,7 @@ class Keys:
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
         """What belongs to each key."""
-        return {"o": self._open, "p": self._switch, "q": self._end, "r": self._renew}
+        return {"o": self._open, "p": self._switch, "q": self._stop.by_person, "r": self._renew}
 
     def _renew(self) -> None:
         if self._reload is None:
@@ -111,11 +113,6 @@ class Keys:
 
     def _open(self) -> None:
         asyncio.get_running_loop().run_in_executor(None, webbrowser.open, self._url)
-
-    def _end(self) -> None:
-        if not self._stop.is_requested:
-            logger.info("Stopping ...", extra={"action": "stopping"})
-        self._stop.request()
 
     def _switch(self) -> None:
         if self._app is None:
@@ -129,23 +126,39 @@ class Keys:
             self._switching = asyncio.create_task(self._pause_or_resume(self._app))
 
     async def _pause_or_resume(self, app: App) -> None:
-        from athanore.runs.connection.transports import prefect_client
-        from athanore.services.routes import pause, resume
+        from athanore.launch.prefect.prefect_server import prefect_errors
+        from athanore.runs.connection.telling import telling_client
 
         try:
-            async with prefect_client() as client:
-                if self._paused:
-                    while self._paused:
-                        await resume(client, app, self._paused[-1])
-                        self._paused.pop()
-                    logger.info("All routes go on.", extra={"action": "keys_resumed"})
-                    return
-                for name in await app.routes.read(client):
-                    await pause(client, app, name)
-                    self._paused.append(name)
-            logger.info(
-                "All routes are paused: no agent starts, running agents finish. p lets them go on.",
-                extra={"action": "keys_paused"},
-            )
+            with prefect_errors():
+                async with telling_client() as client:
+                    await (self._resume if self._is_paused else self._pause)(client, app)
         except AthanoreError as exc:
-            logger.warning("%s", exc, extra={"action": "keys_failed"})
+            logger.warning(
+                "%s: %s Press p to try it again.",
+                "Not all routes go on" if self._is_paused else "Not all routes are paused",
+                exc,
+                extra={"action": "keys_failed"},
+            )
+
+    async def _pause(self, client: PrefectRunStore, app: App) -> None:
+        from athanore.services.routes import pause
+
+        for name in await app.routes.read(client):
+            if name not in self._paused:
+                await pause(client, app, name)
+                self._paused.append(name)
+        self._is_paused = True
+        logger.info(
+            "All routes are paused: no agent starts, running agents finish. p lets them go on.",
+            extra={"action": "keys_paused"},
+        )
+
+    async def _resume(self, client: PrefectRunStore, app: App) -> None:
+        from athanore.services.routes import resume
+
+        while self._paused:
+            await resume(client, app, self._paused[-1])
+            self._paused.pop()
+        self._is_paused = False
+        logger.info("All routes go on.", extra={"action": "keys_resumed"})

@@ -14,6 +14,8 @@ _GAP = 2
 _EDGES = 2
 _LEAST, _LEAST_OF_LAST = 12, 16
 """A column that would be narrower than this says nothing any more; the last that is cut, a name."""
+_FEW = 6
+"""A column that would be narrower than this is left out, where others are kept."""
 _WRAPPED = 40
 """So much a column that wraps is given before others are cut."""
 
@@ -23,11 +25,12 @@ class FittedTable:
 
     On a screen, columns in which nothing stands are left out, and longer cells end in an ellipsis:
     first those of the columns that may be cut, in their order, down to a few characters; then these
-    columns are left out, but for the last one of them; then the widest are cut. Elsewhere all is
-    written out.
+    columns are left out, but for the last one of them; then those that are not kept are cut
+    further, and left out; then the widest are cut. Elsewhere all is written out.
 
     Args:
         cut: the columns that may be cut first.
+        keep: the columns that are cut only where no others are left.
         wraps: the column that has to be read whole: it takes as many lines as it needs, and has
             what the others leave.
     """
@@ -38,11 +41,13 @@ class FittedTable:
         rows: Sequence[Sequence[Text]],
         *,
         cut: Sequence[str] = (),
+        keep: Sequence[str] = (),
         wraps: str | None = None,
     ) -> None:
         self._columns = columns
         self._rows = rows
         self._cut = cut
+        self._keep = keep
         self._wraps = wraps
         self._widths = [
             max([cell_len(c), *(_width(row[n]) for row in rows)]) for n, c in enumerate(columns)
@@ -79,6 +84,8 @@ class FittedTable:
         for number in cut[:-1]:
             if _room(shown.values()) > room:
                 del shown[number]
+        if self._keep:
+            self._leave_out(shown, cut, room)
         while _room(shown.values()) > room and max(shown.values()) > 1:
             shown[max(shown, key=lambda n: shown[n])] -= 1
         # What is left is for those that were cut, the last of them first.
@@ -86,6 +93,17 @@ class FittedTable:
             spare = max(0, room - _room(shown.values()))
             shown[number] = min(self._widths[number], shown[number] + spare)
         return shown
+
+    def _leave_out(self, shown: dict[int, int], cut: Sequence[int], room: int) -> None:
+        """Cut columns that are not kept, or leave them out; those that may be cut come last."""
+        others = [n for n in shown if self._columns[n] not in self._keep]
+        for number in sorted(others, key=lambda n: n in cut):
+            if (lack := _room(shown.values()) - room) <= 0:
+                return
+            if shown[number] - lack >= _FEW:
+                shown[number] -= lack
+            else:
+                del shown[number]
 
     def _drawn(self, widths: dict[int, int]) -> Table:
         gap = (0, _GAP - 1, 0, 0)
