@@ -203,6 +203,26 @@ def test_two_workers_share_a_board(site: Site) -> None:
         assert [p.wait(120) for p in (*workers, api)] == [0, 0, 0]
 
 
+@pytest.mark.nightly
+def test_prefect_deploy_has_one_poll_of_a_route_at_a_time_in_process_pools(site: Site) -> None:
+    option = ("--pool-type", "process")
+    site.run("athanore", "prefect-yaml", EXAMPLE, *option, "-o", "prefect.yaml")
+    said = site.run("athanore", "pools", *option)
+    assert "starts a Python process for every poll and every agent" in " ".join(said.split())
+    site.run("prefect", "--no-prompt", "deploy", "--all")
+    prefect = Prefect(site.prefect_api, "example")
+    tags = {"deployments": {"tags": {"all_": ["app:example"]}}}
+    limits = {
+        (d["name"], "poll_route" in d["entrypoint"]): (
+            (d["global_concurrency_limit"] or {}).get("limit"),
+            (d["concurrency_options"] or {}).get("collision_strategy"),
+        )
+        for d in prefect.post("/deployments/filter", tags)
+    }
+    assert {limit for (_, polls), limit in limits.items() if polls} == {(1, "CANCEL_NEW")}
+    assert {limit for (_, polls), limit in limits.items() if not polls} == {(None, None)}
+
+
 STOCK = """\
 from athanore import AgentDispatcher, JsonFileAdapter
 
