@@ -1,6 +1,6 @@
 """`make bench`: what Athanore costs, measured on real parts, in one table.
 
-make bench ARGS="--only dispatch --only idle"   some rows
+make bench ARGS="--only dispatch,idle"          some rows
 make bench ARGS="--only fleet"                    1,000 agents over ten workers, and lines to there
 make bench ARGS="--json figures.json"             the numbers as well
 """
@@ -22,7 +22,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import agents, board, crowd, dispatching, fleet, growth, idle, stays, task_api, told
+from bench import (
+    agents,
+    board,
+    commands,
+    crowd,
+    dispatching,
+    fleet,
+    growth,
+    idle,
+    starting,
+    stays,
+    task_api,
+    told,
+)
 from bench.rig import TINY, Rig, Sizes
 from bench.table import Row, save, show
 
@@ -38,7 +51,8 @@ MEASURES: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "kept": stays.kept,
     "late": idle.late,
     "board": board.board,
-    "start": idle.start,
+    "start": starting.start,
+    "cli": commands.commands,
     "api": task_api.requests,
     "events": task_api.events,
     "crowd": crowd.crowd,
@@ -47,6 +61,7 @@ EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "growth": growth.growth,
     "fleet": fleet.fleet,
     "hour": stays.hour,
+    "thousand": agents.a_thousand,
     "requests": dispatching.requests,  # part of `dispatch`, too
     **{f"webhook-{kind}": partial(told.webhook, kind) for kind in told.TRACKERS},
 }
@@ -103,6 +118,15 @@ def main() -> int:
     return int(bool(failed) or any(r.met is False for r in rows))
 
 
+def _parts(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in MEASURES and name not in EXTRA:
+            known = ", ".join([*MEASURES, *EXTRA])
+            raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {known})")
+    return names
+
+
 def _agents_and_workers(text: str) -> tuple[int, int]:
     agents, _, workers = text.partition("x")
     return int(agents), int(workers)
@@ -111,8 +135,10 @@ def _agents_and_workers(text: str) -> tuple[int, int]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=[*MEASURES, *EXTRA], help="may be repeated"
-    )
+        "--only", action="extend", type=_parts, metavar="PART,...",
+        help=f"some of {', '.join(MEASURES)}; and what is no part of the table: "
+        f"{', '.join(EXTRA)}; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the bench itself")
     parser.add_argument(

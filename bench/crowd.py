@@ -10,7 +10,7 @@ from statistics import median
 import httpx
 
 from bench.agents import FirstLines
-from bench.rig import App, Rig, RouteOptions, settle
+from bench.rig import App, Rig, RouteOptions, cpu_seconds_of, settle
 from bench.table import Row
 from tests.support import wait_until
 
@@ -41,39 +41,66 @@ def crowd(rig: Rig) -> Iterator[Row]:
             {"first_seconds": first, "all_seconds": made},
         )
         settle(rig.sizes.settle_seconds)
-        yield _page(app, count)
+        for cards in (count, min(rig.sizes.cards, count)):
+            if cards < count:
+                _leave(app, cards)
+            yield _page(rig, app)
 
 
-def _page(app: App, count: int) -> Row:
-    """What the app and its server spend on the board page, which asks once a second."""
+def _leave(app: App, cards: int) -> None:
+    """Take tasks from the board until so many are left; their runs wait on.
+
+    The route is paused, so that no poll sees that they are gone.
+    """
+    with httpx.Client(base_url=app.api_url, timeout=120, trust_env=False) as api:
+        api.post("/routes/Todo/pause", json={}).raise_for_status()
+    app.board.keep(cards)
+
+
+def _page(rig: Rig, app: App) -> Row:
+    """What the app and the server spend on the board page, which asks once a second."""
+
+    def spent() -> tuple[float, float]:
+        return cpu_seconds_of(app.process), rig.server_cpu_seconds()
+
     with httpx.Client(base_url=app.api_url, timeout=120, trust_env=False) as page:
 
-        def refreshes(number: int, path: str) -> tuple[float, float, list[float]]:
-            cpu, log, times = app.process.cpu_times(), _lines(app), list[float]()
+        def refreshes(number: int, path: str) -> tuple[float, float, float, list[float]]:
+            before, log, times = spent(), _lines(app), list[float]()
             began = time.monotonic()
             for turn in range(number):
                 sent = time.monotonic()
                 page.get(path).raise_for_status()
                 times.append(time.monotonic() - sent)
                 settle(max(0.0, began + (turn + 1) * _EVERY - time.monotonic()))
-            now = app.process.cpu_times()
-            spent = now.user + now.system - cpu.user - cpu.system
-            return spent / number, (_lines(app) - log) / number, times
+            ours, servers = (now - then for now, then in zip(spent(), before, strict=True))
+            return ours / number, servers / number, (_lines(app) - log) / number, times
 
-        first = refreshes(1, "/board")[2][0]
-        beside = refreshes(_REFRESHES, "/health")
+        first = refreshes(1, "/board")[3][0]
+        beside = refreshes(_REFRESHES, "/static/icon.svg")  # what else goes on meanwhile
         board = refreshes(_REFRESHES, "/board")
         shown = len(page.get("/board").json()["cards"])
-    cpu, requests = board[0] - beside[0], board[1] - beside[1]
+    waiting = app.prefect.count(state={"type": {"any_": ["SCHEDULED"]}})
+    ours, server, requests = board[0] - beside[0], board[1] - beside[1], board[2] - beside[2]
+    cpu = ours + server
     return Row(
         "crowd",
-        f"the board page with {count:,} tasks and as many waiting runs, asked every {_EVERY:g} s "
-        f"({shown:,} cards shown)",
-        "below 20 ms of CPU a refresh",
-        f"{cpu * 1000:.0f} ms of CPU and {requests:.1f} requests to Prefect a refresh; an answer "
-        f"takes {median(board[2]) * 1000:.0f} ms, the first {first:.2f} s",
-        cpu < 0.02,
-        {"cpu_seconds": cpu, "requests": requests, "answers": board[2], "first": first},
+        f"the board page with {shown:,} cards and {waiting:,} waiting runs, asked every "
+        f"{_EVERY:g} s; app and Prefect server",
+        "below 20 ms of CPU a refresh with 1,000 cards",
+        f"{cpu * 1000:.0f} ms of CPU (the server's {server * 1000:.0f} ms among them) and "
+        f"{requests:.1f} requests to Prefect a refresh; an answer takes "
+        f"{median(board[3]) * 1000:.0f} ms, the first {first:.2f} s",
+        cpu < 0.02 if shown <= rig.sizes.cards else None,
+        {
+            "cards": shown,
+            "waiting_runs": waiting,
+            "cpu_seconds": cpu,
+            "server_cpu_seconds": server,
+            "requests": requests,
+            "answers": board[3],
+            "first": first,
+        },
     )
 
 

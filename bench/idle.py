@@ -1,21 +1,20 @@
-"""What is spent while nothing is ready, how the start goes, and what an outage leaves behind."""
+"""What is spent while nothing is ready, and what an outage leaves behind."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from statistics import median
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-from bench.rig import APP, App, Prefect, Rig, RouteOptions, athanore, settle
+from bench.rig import APP, App, Prefect, Rig, RouteOptions, athanore, cpu_seconds_of, settle
 from bench.stays import database_bytes
 from bench.table import Row
 from tests.support import wait_until
@@ -26,15 +25,24 @@ _DAY = 86_400
 
 def idle(rig: Rig) -> Iterator[Row]:
     """CPU and growth of the database with nothing ready, on the embedded SQLite."""
-    count = rig.sizes.idle_routes
-    share, figures = idle_share(rig, count)
+    count, home = rig.sizes.idle_routes, rig.new_home(rig.name("home"))
+    share, figures = idle_share(rig, count, home=home)
     yield Row(
         "idle",
         f"idle: {count} routes polled every {_INTERVAL:g} s, nothing ready; server + worker + API",
-        "below 0.4 of one core, aim 0.25",
-        f"{share:.2f} of one core",
-        share < 0.4,
+        "below 0.08 of one core",
+        f"{share:.3f} of one core",
+        share < 0.08,
         figures,
+    )
+    alone, bare = _server_share(rig, home), _server_share(rig, rig.new_home(rig.name("bare")))
+    yield Row(
+        "idle",
+        "beside it: the same server and schedules without a worker; the bare server",
+        "",
+        f"{alone:.3f} and {bare:.3f} of one core",
+        None,
+        {"without_a_worker": alone, "bare_server": bare},
     )
     yield Row(
         "idle",
@@ -59,19 +67,35 @@ def many(rig: Rig) -> Iterator[Row]:
     )
 
 
-def idle_share(rig: Rig, routes: int, interval: float = _INTERVAL) -> tuple[float, dict[str, Any]]:
-    """The share of one core that so many idle routes take, on SQLite."""
-    options = [RouteOptions(f"Queue {i}", interval=interval) for i in range(routes)]
-    with rig.app("idle", *options, sqlite=True) as app:
+def _server_share(rig: Rig, home: Path) -> float:
+    """The share of one core that a Prefect server takes with a database and without a worker."""
+    with rig.serve(home.name, None) as (_, process):
         settle(rig.sizes.idle_seconds / 2)
-        polls, size = app.prefect.count("poll", **_ENDED), database_bytes(rig.sqlite_home)
+        began, cpu = time.monotonic(), cpu_seconds_of(process)
+        settle(rig.sizes.idle_seconds)
+        return (cpu_seconds_of(process) - cpu) / (time.monotonic() - began)
+
+
+def idle_share(
+    rig: Rig, routes: int, interval: float = _INTERVAL, home: Path | None = None
+) -> tuple[float, dict[str, Any]]:
+    """The share of one core that so many idle routes take, on SQLite.
+
+    Args:
+        home: the PREFECT_HOME of the server; else one of its own, without others' schedules.
+    """
+    options = [RouteOptions(f"Queue {i}", interval=interval) for i in range(routes)]
+    home = home or rig.new_home(rig.name("home"))
+    with rig.app("idle", *options, sqlite=True, home=home) as app:
+        settle(rig.sizes.idle_seconds / 2)
+        polls, size = app.prefect.count("poll", **_ENDED), database_bytes(home)
         began, cpu = time.monotonic(), app.cpu_seconds()
         by_process = _cpu_by_process(app)
         settle(rig.sizes.idle_seconds)
         cpu, wall = app.cpu_seconds() - cpu, time.monotonic() - began
         now = _cpu_by_process(app)
         ended = app.prefect.count("poll", **_ENDED) - polls
-        grown = database_bytes(rig.sqlite_home) - size
+        grown = database_bytes(home) - size
     shares = {k: round((now[k] - by_process.get(k, 0)) / wall, 3) for k in now}
     per_poll = grown / max(1, ended)
     return cpu / wall, {
@@ -95,41 +119,6 @@ def _cpu_by_process(app: App) -> dict[str, float]:
         what = "worker and API" if process.pid == app.process.pid else what
         found[what] = found.get(what, 0) + times.user + times.system
     return found
-
-
-def start(rig: Rig) -> Iterator[Row]:
-    """From `athanore up` to the first poll, beside the start of the Prefect server alone."""
-    times: list[float] = []
-    servers: list[float] = []
-    home = rig.sqlite_home
-    for _ in range(rig.sizes.starts):
-        began = time.time()
-        with rig.serve("sqlite", None):
-            servers.append(time.time() - began)
-        name = rig.name("start")
-        env, _ = rig.app_environment(name, [RouteOptions()], slots=3, server=None, home=home)
-        polled = rig.folder / f"{name}.polled"
-        began = time.time()
-        with rig.process([athanore(), "up", APP], env | {"BENCH_POLLED": str(polled)}, name):
-            text = wait_until("the first poll", lambda p=polled: p.exists() and p.read_text(), 180)
-            times.append(float(text or 0) - began)
-    env = rig.environment(rig.folder / "client")
-    prefect = [_run_seconds("import prefect.flows", env) for _ in range(rig.sizes.starts)]
-    yield Row(
-        "start",
-        "start: `athanore up` until its first poll, embedded SQLite, warm database",
-        "stated; nothing avoidable in it",
-        f"{median(times):.1f} s; of that the Prefect server alone {median(servers):.1f} s "
-        f"(`import prefect.flows`: {median(prefect):.1f} s)",
-        None,
-        {"seconds": times, "server_seconds": servers, "import_seconds": prefect},
-    )
-
-
-def _run_seconds(code: str, env: dict[str, str]) -> float:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
-    return time.monotonic() - began
 
 
 def late(rig: Rig) -> Iterator[Row]:

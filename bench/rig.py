@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ class Sizes:
     sqlite_rounds: int = 1
     counted_tasks: int = 20
     agents: int = 100
+    thousand: int = 1_000
     latencies: int = 24
     changes: int = 20
     idle_routes: int = 10
@@ -60,6 +62,7 @@ class Sizes:
     settle_seconds: float = 8
     hour_seconds: float = 5_400
     crowd: int = 10_000
+    cards: int = 1_000
     many_routes: int = 100
     commands: int = 5
     fleet: tuple[tuple[int, int], ...] = ((100, 1), (300, 3), (1000, 10))
@@ -71,7 +74,7 @@ TINY = Sizes(
     tasks=3, slots=2, stock_tasks=1, rounds=1, sqlite_rounds=1, counted_tasks=2, agents=3,
     latencies=2, changes=2, idle_routes=2, idle_seconds=2, late_seconds=60, boards=(10, 20),
     claims=2, starts=1, reads=8, comments=4, lines=3, growth=(1, 2), kept_tasks=2,
-    settle_seconds=2, hour_seconds=10, crowd=30, many_routes=4, commands=1,
+    settle_seconds=2, hour_seconds=10, crowd=30, many_routes=4, commands=1, thousand=4, cards=10,
     fleet=((4, 1), (8, 2)), fleet_killed=1, fleet_seconds=5,
 )  # fmt: skip
 
@@ -147,6 +150,13 @@ class Board:
         self._write(board)
         return ids
 
+    def keep(self, count: int) -> None:
+        """Have so many tasks at most on the board: those at work, and the first ones of Todo."""
+        board = json.loads(self.path.read_bytes())
+        at_work = len(board["queues"]["In Progress"])
+        board["queues"]["Todo"] = board["queues"]["Todo"][: max(0, count - at_work)]
+        self._write(board)
+
     def in_queue(self, queue: str) -> int:
         """How many tasks are in a queue."""
         return len(json.loads(self.path.read_bytes())["queues"][queue])
@@ -166,17 +176,11 @@ class App:
     board: Board
     api_url: str
     log: Path
+    env: dict[str, str]
 
     def cpu_seconds(self) -> float:
         """CPU time so far of the app and all that it started and that still lives."""
-        total = 0.0
-        for process in [self.process, *self.process.children(recursive=True)]:
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += times.user + times.system
-        return total
+        return cpu_seconds_of(self.process)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +238,23 @@ class Rig:
         """CPU time so far of `server`; 0 if it is not ours."""
         if self._server_process is None:
             return 0.0
-        times = [p.cpu_times() for p in self._server_process.children(recursive=True)]
-        return sum(t.user + t.system for t in times)
+        return cpu_seconds_of(self._server_process)
 
     @cached_property
     def sqlite_home(self) -> Path:
         """A PREFECT_HOME whose SQLite database exists already."""
+        return self.new_home("sqlite")
+
+    def new_home(self, name: str) -> Path:
+        """A PREFECT_HOME with a SQLite database in which nothing is yet."""
+        return Path(shutil.copytree(self._empty_home, self.folder / name))
+
+    @cached_property
+    def _empty_home(self) -> Path:
         self.say("making a Prefect database in SQLite")
-        with self.serve("sqlite", None):
+        with self.serve("empty", None):
             pass
-        return self.folder / "sqlite"
+        return self.folder / "empty"
 
     @contextmanager
     def serve(self, home: str, database: str | None) -> Generator[tuple[str, psutil.Process]]:
@@ -338,6 +349,7 @@ class Rig:
         *routes: RouteOptions,
         slots: int | None = None,
         sqlite: bool = False,
+        home: Path | None = None,
         tracker: Mapping[str, str] | None = None,
         sql: str | None = None,
         more: Mapping[str, str] | None = None,
@@ -347,12 +359,14 @@ class Rig:
         Args:
             slots: how many agents may work at once.
             sqlite: let it start its own Prefect server, on SQLite; else it uses `server`.
+            home: the PREFECT_HOME of that server; by default `sqlite_home`.
             tracker, sql: another board than a file, which then is empty.
             more: further variables.
         """
         name = self.name(prefix)
         server = None if sqlite else self.server
-        home = self.sqlite_home if sqlite else None
+        if sqlite:
+            home = home or self.sqlite_home
         env, board = self.app_environment(
             name,
             list(routes) or [RouteOptions()],
@@ -373,7 +387,7 @@ class Rig:
             )
             yield App(
                 psutil.Process(process.pid), prefect, board,
-                f"http://127.0.0.1:{env['ATHANORE_API_PORT']}", Path(env["BENCH_LOG"]),
+                f"http://127.0.0.1:{env['ATHANORE_API_PORT']}", Path(env["BENCH_LOG"]), env,
             )  # fmt: skip
         if not sqlite:
             tags = {"all_": [f"app:{name}"]}
@@ -397,6 +411,18 @@ class Rig:
             return self._http.get(f"{url}/health").status_code == 200
         except httpx.HTTPError:
             return False
+
+
+def cpu_seconds_of(first: psutil.Process) -> float:
+    """CPU time so far of a process and all that it started and that still lives."""
+    total = 0.0
+    for process in [first, *first.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
 
 
 def athanore() -> str:

@@ -93,11 +93,11 @@ def kept(rig: Rig) -> Iterator[Row]:
         f"kept in the database for one finished task with {_OUTPUT // 1000} kB of output "
         f"({count} tasks, SQLite), when the events are gone that are kept for an hour; beside a "
         "run of the floor, which keeps no output",
-        "",
+        "at most 1.5 times the floor",
         f"{ours / 1000:.0f} kB, the floor {theirs / 1000:.0f} kB ({ours / theirs:.1f} times); "
         f"in the first hour {now / 1000:.0f} and {floor_now / 1000:.0f} kB, after a week "
         f"{ours_week / 1000:.0f} and {theirs_week / 1000:.0f} kB",
-        None,
+        ours <= 1.5 * theirs,
         {
             "task": ours, "floor": theirs, "task_first_hour": now, "floor_first_hour": floor_now,
             "task_after_a_week": ours_week, "floor_after_a_week": theirs_week,

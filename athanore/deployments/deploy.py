@@ -12,7 +12,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import PrefectHTTPStatusError
@@ -21,7 +21,7 @@ from prefect.utilities.callables import parameter_schema
 from athanore import names
 from athanore.deployments import removal
 from athanore.deployments.plan import Cron, DeploymentPlan, Plan, plan
-from athanore.deployments.pools import PROCESS_TYPE, make_pools
+from athanore.deployments.pools import IF_ONE_RUNS, PROCESS_TYPE, is_limited, make_pools
 from athanore.deployments.renaming import take_over
 from athanore.dispatcher import AgentDispatcher
 from athanore.flows.create_task import create_task
@@ -34,12 +34,6 @@ logger = logging.getLogger("athanore.deployments")
 
 _SCHEDULED_AT_ONCE = 3
 """Polls of a new deployment; Prefect's scheduler, which looks every few seconds, adds the rest."""
-
-_IF_ONE_RUNS = ConcurrencyLimitStrategy.CANCEL_NEW
-"""What becomes of a poll that falls due for a process worker while another poll of its route runs.
-
-Such a poll may take longer than its interval, and those that wait would become ever more.
-"""
 
 _FLOWS: dict[str, Flow[..., Any]] = {
     names.POLL_FLOW: poll_route,
@@ -180,7 +174,7 @@ def _matches(
         and there.version == wanted.version
         and there.work_pool_name == wanted.pool
         and there.work_queue_name == (wanted.queue or "default")
-        and _is_limited(there) == _to_be_limited(wanted, steps)
+        and _is_limited(there) == is_limited(wanted, is_process=bool(steps))
         and [_times(s.schedule) for s in there.schedules] == _wanted_times(wanted)
     )
 
@@ -190,12 +184,7 @@ def _is_limited(there: DeploymentResponse) -> bool:
     options = there.concurrency_options
     if limit is None or options is None:
         return False
-    return limit.limit == 1 and options.collision_strategy is _IF_ONE_RUNS
-
-
-def _to_be_limited(wanted: DeploymentPlan, steps: list[dict[str, Any]]) -> bool:
-    """Tell whether its runs are polls that each need a process, as `steps` say."""
-    return wanted.interval is not None and bool(steps)
+    return limit.limit == 1 and options.collision_strategy is IF_ONE_RUNS
 
 
 def _times(schedule: object) -> timedelta | Cron | None:
@@ -229,7 +218,7 @@ async def _put(
         same = [s for s in kept if _times(s) == times]
         schedule = same[0] if same else _schedule_of(times)
         schedules.append(DeploymentScheduleCreate(schedule=schedule, active=not paused))
-    limited = _to_be_limited(wanted, steps)
+    limited = is_limited(wanted, is_process=bool(steps))
     deployment_id = await client.create_deployment(
         flow_id=flow.id,
         name=wanted.name,
@@ -241,7 +230,7 @@ async def _put(
         work_queue_name=wanted.queue,
         concurrency_limit=1 if limited else None,
         concurrency_options=(
-            ConcurrencyOptions(collision_strategy=_IF_ONE_RUNS) if limited else None
+            ConcurrencyOptions(collision_strategy=IF_ONE_RUNS) if limited else None
         ),
         tags=list(wanted.tags),
         entrypoint=wanted.entrypoint,

@@ -99,7 +99,7 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
             name=names.slug(route.name),
             priority=rank,
             concurrency_limit=route.max_concurrent,
-            description=queue_description(route.name),
+            description=queue_description(route.name, route.host),
         )
         for rank, route in enumerate(ranked, start=1)
     )

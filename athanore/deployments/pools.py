@@ -6,16 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import WorkPool, WorkQueue
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, WorkPool, WorkQueue
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from athanore.deployments.plan import PoolPlan, QueuePlan
+from athanore.deployments.plan import DeploymentPlan, PoolPlan, QueuePlan
 from athanore.errors import ConfigurationError
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import APP_VARIABLE
 
 WORKER_TYPE = "athanore"
 PROCESS_TYPE = "process"
+
+IF_ONE_RUNS = ConcurrencyLimitStrategy.CANCEL_NEW
+"""What becomes of a poll that falls due for a process worker while another poll of its route runs.
+
+Such a poll may take longer than its interval, and those that wait would become ever more.
+"""
 
 # Prefect checks each new run against it. Its default for workers offers variables that a coroutine
 # has no use for, and costs a third of the creation.
@@ -45,6 +51,11 @@ def job_template(pool_type: str, app: str) -> dict[str, Any] | None:
             "variables": {"type": "object", "properties": {}, "additionalProperties": False},
         }
     return None
+
+
+def is_limited(deployment: DeploymentPlan, *, is_process: bool) -> bool:
+    """Tell whether one run of a deployment at a time is allowed: of polls that need processes."""
+    return is_process and deployment.interval is not None
 
 
 async def make_pools(

@@ -1,7 +1,8 @@
 """`prefect.yaml`: writing it from an app, and finding the apps that one names.
 
-The file holds what `prefect deploy --all` makes. Limits, queue priorities and pool types have no
-place in it; `athanore pools` makes those, from the app that its deployments name.
+The file holds what `prefect deploy --all` makes. Limits of pools and queues, queue priorities and
+pool types have no place in it; `athanore pools` makes those, from the app that its deployments
+name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import yaml
 
 from athanore import names
 from athanore.deployments.plan import DeploymentPlan, Plan
+from athanore.deployments.pools import IF_ONE_RUNS, PROCESS_TYPE, is_limited
 from athanore.errors import ConfigurationError
 
 FILE_NAME = "prefect.yaml"
@@ -27,32 +29,39 @@ _HEAD = """\
 # The deployments of {reference}, for `prefect deploy --all`.
 # Written by `athanore prefect-yaml`; when the app changes, write it again:
 #
-#   athanore prefect-yaml {reference} -o prefect.yaml
+#   athanore prefect-yaml {reference}{option} -o prefect.yaml
 #
 # Work pools come first, because this file cannot say their limits and priorities:
 #
-#   athanore pools
+#   athanore pools{option}
 #   prefect deploy --all
 #
 """
 
 
-def prefect_yaml(plan: Plan, reference: str, *, file_entrypoints: bool = True) -> str:
+def prefect_yaml(
+    plan: Plan, reference: str, *, file_entrypoints: bool = True, pool_type: str | None = None
+) -> str:
     """Write the `prefect.yaml` of an app.
 
     Args:
         file_entrypoints: name the flows by their files in `flows/`, which a person can open; else
             by their modules, which every installation of Athanore has.
+        pool_type: of the work pools. In pools of processes one poll of a route runs at a time.
 
     Raises:
         ConfigurationError: a queue's name would be taken for a template of Prefect's.
     """
     content = {
         "name": plan.app,
-        "deployments": [_deployment(d, file_entrypoints) for d in plan.deployments],
+        "deployments": [
+            _deployment(d, file_entrypoints, is_process=pool_type == PROCESS_TYPE)
+            for d in plan.deployments
+        ],
     }
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return _HEAD.format(reference=reference) + text
+    option = "" if pool_type is None else f" --pool-type {pool_type}"
+    return _HEAD.format(reference=reference, option=option) + text
 
 
 def apps_in(path: Path) -> list[str]:
@@ -88,7 +97,9 @@ def _items(value: object, key: str) -> list[object]:
     return cast(list[object], found) if isinstance(found, list) else []
 
 
-def _deployment(plan: DeploymentPlan, file_entrypoints: bool) -> dict[str, Any]:
+def _deployment(
+    plan: DeploymentPlan, file_entrypoints: bool, *, is_process: bool
+) -> dict[str, Any]:
     if any("{{" in str(value) for value in plan.parameters.values()):
         name = plan.parameters.get("queue_name", plan.name)
         raise ConfigurationError(
@@ -110,6 +121,8 @@ def _deployment(plan: DeploymentPlan, file_entrypoints: bool) -> dict[str, Any]:
     if plan.interval is not None:
         seconds = plan.interval.total_seconds()
         content["schedules"] = [{"interval": int(seconds) if seconds == int(seconds) else seconds}]
+    if is_limited(plan, is_process=is_process):
+        content["concurrency_limit"] = {"limit": 1, "collision_strategy": IF_ONE_RUNS.value}
     if plan.cron is not None:
         content["schedules"] = [{"cron": plan.cron.cron, "timezone": plan.cron.time_zone}]
     return content

@@ -114,8 +114,10 @@ class _Poll:
     async def resume_route(self) -> None:
         """Let a route go on that paused itself and was to try again now."""
         async with store.prefect_client() as client:
-            now, was = self.app.clock.now(), self.route.was
-            if await pausing.resume_by_itself(client, self.app.name, self.route.name, now, was=was):
+            route, now = self.route, self.app.clock.now()
+            if await pausing.resume_by_itself(
+                client, self.app.name, route.name, now, was=route.was, host=route.host
+            ):
                 self.notes.append("resumed by itself")
 
     async def perform(self) -> State[None]:

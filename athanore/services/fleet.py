@@ -22,10 +22,14 @@ from athanore.services.showing.views import WorkerView
 async def workers(prefect: RunStore, app: App) -> list[WorkerView]:
     """List an app's workers by name: those that live, and those that went without a word."""
     known = await fleet.read_fleet(prefect, app.name)
-    alive = {w.name: w for w in await fleet.living(prefect, names.agents_pool(app.name))}
+    pool = names.agents_pool(app.name)
+    alive = {w.name: w for w in await fleet.living(prefect, pool)}
     counts = _agents(await store.find_runs(prefect, app.name, store.WORKING))
     views: list[WorkerView] = []
     entries = {e.pool_name: e for e in known.workers.values()}
+    heard = {name: w.last_heartbeat_time for name, w in alive.items()}
+    if not heard.keys() >= entries.keys():  # of those that are lost Prefect knows it, too
+        heard |= {w.name: w.last_heartbeat_time for w in await prefect.workers(pool)}
     for pool_name in sorted({*alive, *entries}):
         entry, worker = entries.get(pool_name), alive.get(pool_name)
         name = names.short_worker_name(pool_name, app.name)
@@ -53,7 +57,7 @@ async def workers(prefect: RunStore, app: App) -> list[WorkerView]:
                 limit=entry.limit if entry else None,
                 version=entry.version if entry else "",
                 started_at=entry.started_at if entry else None,
-                last_seen=worker.last_heartbeat_time if worker else None,
+                last_seen=heard.get(pool_name),
                 clock_offset=entry.clock_offset if entry else 0.0,
                 state=state,
                 says=says,

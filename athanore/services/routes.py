@@ -21,7 +21,7 @@ async def pause(prefect: RunStore, app: App, name: str) -> Route:
         DispatchError: the route is not deployed.
     """
     route = find_route(await app.routes.read(prefect), name).route
-    await pausing.pause(prefect, app.name, route.name, was=route.was)
+    await pausing.pause(prefect, app.name, route.name, was=route.was, host=route.host)
     return route
 
 
@@ -36,6 +36,6 @@ async def resume(prefect: RunStore, app: App, name: str) -> Route:
     route = find_route(await app.routes.read(prefect), name).route
     if account := await pausing.account_waited_for(prefect, app.name, route.name):
         await limits.forget(prefect, account)  # a person knows better
-    await pausing.resume(prefect, app.name, route.name, was=route.was)
+    await pausing.resume(prefect, app.name, route.name, was=route.was, host=route.host)
     app.local_runs.wake()
     return route

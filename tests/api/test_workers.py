@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -21,7 +21,8 @@ def worker(api: Api) -> WorkerEntry:
     app = api.app
     pool = names.agents_pool(app.name)
     started = app.clock.now() - timedelta(minutes=5)
-    entry = WorkerEntry("mac-1-ab", f"mac-1-ab {pool}", "mac", started, ("macos",), 4)
+    name, labels = "mac-1-ab", ("macos", "big")
+    entry = WorkerEntry(name, f"{name} {pool}", "mac", started, labels, 4, version="3f2c")
 
     async def announce() -> None:
         async with PrefectRunStore(api.prefect.url) as client:
@@ -39,7 +40,7 @@ def test_a_worker_is_drained_by_its_host_or_the_beginning_of_its_name(
         (found,) = [w for w in api.get("/workers") if w["name"] == worker.name]
         (in_status,) = [w for w in api.get("/status")["workers"] if w["name"] == worker.name]
         assert {**in_status, "last_seen": None} == {**found, "last_seen": None}
-        assert (found["host"], found["labels"], found["limit"]) == ("mac", ["macos"], 4)
+        assert (found["host"], found["labels"], found["limit"]) == ("mac", ["macos", "big"], 4)
         return found["state"], found["says"]
 
     assert seen() == ("ready", "")
@@ -72,6 +73,11 @@ def test_prometheus_reads_how_full_a_worker_is(api: Api, worker: WorkerEntry) ->
     assert f"athanore_worker_agent_limit{who} 4.0" in text
     assert f"athanore_worker_clock_offset_seconds{who} 0.0" in text
     assert f'athanore_worker_state{{host="mac",state="ready",worker="{worker.name}"}} 1.0' in text
+    info = f'{{host="mac",labels="macos,big",version="3f2c",worker="{worker.name}"}}'
+    assert f"athanore_worker_info{info} 1.0" in text
+    (seen,) = [w["last_seen"] for w in api.get("/workers") if w["name"] == worker.name]
+    told = float(text.partition(f"athanore_worker_last_seen_seconds{who} ")[2].split()[0])
+    assert abs(told - datetime.fromisoformat(seen).timestamp()) < 60
     api.post(f"/workers/{worker.name}/drain", {}, 200)
     text = api.http.get("/metrics").text
     assert f'athanore_worker_state{{host="mac",state="drained",worker="{worker.name}"}} 1.0' in text

@@ -311,6 +311,7 @@ def test_without_prefect_the_board_is_shown_and_says_so(tmp_path: Path, page: Pa
         page.goto(api.url)
         expect(page.locator(".card")).to_contain_text("Finished already")
         expect(page.locator("#notices")).to_contain_text("What agents do is not known")
+        expect(page.locator("#link-text")).to_have_text("Prefect is away")
         api.board.create_task("Todo", "Added meanwhile")
         expect(page.locator(".cards").first).to_contain_text("Added meanwhile")
 

@@ -91,6 +91,8 @@ def test_a_command_beside_the_app_imports_neither_prefect_nor_the_app(api: Api) 
             ["create", "Todo", "Another"],
             ["move", task, "Backlog"],
             ["dispatch", task, "--queue", "Todo"],
+            ["logs", task],
+            ["routes"],
             ["workers"],
             ["costs"],
         ):

@@ -203,6 +203,24 @@ def test_two_workers_share_a_board(site: Site) -> None:
         assert [p.wait(120) for p in (*workers, api)] == [0, 0, 0]
 
 
+@pytest.mark.nightly
+def test_prefect_deploy_has_one_poll_of_a_route_at_a_time_in_process_pools(site: Site) -> None:
+    option = ("--pool-type", "process")
+    site.run("athanore", "prefect-yaml", EXAMPLE, *option, "-o", "prefect.yaml")
+    said = site.run("athanore", "pools", *option)
+    assert "starts a Python process for every poll and every agent" in " ".join(said.split())
+    site.run("prefect", "--no-prompt", "deploy", "--all")
+    prefect = Prefect(site.prefect_api, "example")
+    tags = {"deployments": {"tags": {"all_": ["app:example"]}}}
+    found: list[dict[str, Any]] = prefect.post("/deployments/filter", tags)
+    polls = [d for d in found if "poll_route" in d["entrypoint"]]
+    assert len(polls) == 3
+    for poll in polls:
+        assert poll["global_concurrency_limit"]["limit"] == 1
+        assert poll["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert [d["name"] for d in found if d not in polls and d["global_concurrency_limit"]] == []
+
+
 STOCK = """\
 from athanore import AgentDispatcher, JsonFileAdapter
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import athanore
+from athanore.models import EventKind
 
 STATIC = Path(athanore.__file__).parent / "api/page/web/static"
 MODULES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
@@ -45,6 +46,12 @@ def test_modules_are_short_and_set_texts_only_as_text() -> None:
         assert len(text.splitlines()) <= 400, name
         assert re.findall(ways, text) == [], name
         assert re.findall(r"https?://", text) == [], name
+
+
+def test_the_transcript_tells_each_kind_of_event() -> None:
+    told = set(re.findall(r'case "([\w-]+)":', MODULES["words.js"]))
+    heads = {EventKind.CLAIMED, EventKind.STARTED}  # the chapter's heading says the first
+    assert told == {str(kind) for kind in EventKind} - heads
 
 
 def test_rules_of_modules_hold() -> None:

@@ -19,7 +19,19 @@ test("progress and costs replace what was said before", () => {
 
 test("long values are cut, and why a task was given up is told", () => {
   assert.ok(lines("tool-use", { name: "x", input: { a: "b".repeat(9000) } })[0].text.length < 420);
+  const whole = linesOf({ kind: "tool-use", data: { name: "x", input: "b".repeat(9000) } }, { whole: true });
+  assert.equal(whole[0].text.length, 9004);
   assert.equal(lines("dead-lettered", { queue: "Failed", reason: "exit code 1" })[0].text, "Given up, in Failed: exit code 1");
   assert.equal(endOf({ kind: "dead-lettered" }), "given up");
   assert.equal(endOf({ kind: "output" }), null);
+});
+
+test("questions and what becomes of them are told", () => {
+  const said = (kind, data) => lines(kind, { question_id: "7f3a", ...data }).map((line) => line.text);
+  assert.deepEqual(said("asked", { question: "Which database?" }), ["Asks: Which database?"]);
+  assert.deepEqual(said("answered", { answer: "PostgreSQL", by: "Ada" }), ["Answer by Ada: PostgreSQL"]);
+  const expired = said("expired", { reason: "nobody has answered in time" });
+  assert.deepEqual(expired, ["Question 7f3a has expired: nobody has answered in time"]);
+  const withdrawn = said("withdrawn", { reason: "its run has ended" });
+  assert.deepEqual(withdrawn, ["Question 7f3a was withdrawn: its run has ended"]);
 });

@@ -90,7 +90,9 @@ def test_without_a_task_it_has_to_follow(capsys: pytest.CaptureFixture[str]) -> 
         ("failed", {"message": "exit code 3"}, ["exit code 3"]),
         ("dead-lettered", {"reason": "given up", "queue": "Failed"}, ["given up"]),
         ("cost", {"cost_usd": 1.0}, []),
-        ("asked", {"text": "Which?"}, ["asks: Which?"]),
+        ("asked", {"question_id": "7f", "question": "Which?"}, ["asks: Which?"]),
+        ("answered", {"answer": "This.", "by": "Ada"}, ["is answered by Ada: This."]),
+        ("expired", {"reason": "nobody has answered in time"}, ["nobody has answered in time"]),
     ],
 )
 def test_what_an_event_says(kind: str, data: dict[str, Any], said: list[str]) -> None:

@@ -57,6 +57,13 @@ class Hosts:
         assert isinstance(found, list)
         return found
 
+    def silent(self, since: timedelta) -> Worker:
+        """The first worker is heard of no more."""
+        first = self._living[0]
+        assert first.last_heartbeat_time is not None
+        first.last_heartbeat_time -= since
+        return first
+
     async def go_on(self) -> None:
         """What hosts do: a worker that is to leave ends, and its service manager starts it."""
         while True:
@@ -81,6 +88,16 @@ class Hosts:
             )  # fmt: skip
         finally:
             others.cancel()
+
+
+async def test_of_a_worker_that_is_lost_its_last_sign_of_life_is_told() -> None:
+    hosts = Hosts()
+    for host in ("mac", "box"):
+        await hosts.start(host)
+    lost = hosts.silent(timedelta(minutes=5))
+    box, mac = await fleet.workers(hosts.site.client, hosts.site.app)
+    assert (box.state, mac.state) == ("ready", "lost")
+    assert mac.last_seen == lost.last_heartbeat_time
 
 
 async def test_one_worker_after_the_other_ends_and_comes_back() -> None:

@@ -51,6 +51,14 @@ class Metrics:
         self.worker_clock = self._gauge(
             "worker_clock_offset_seconds", "How far its clock is ahead.", "worker", "host"
         )
+        self.worker_seen = self._gauge(
+            "worker_last_seen_seconds", "Its last heartbeat, in Unix time.", "worker", "host"
+        )
+        self.worker_info = self._gauge(
+            "worker_info",
+            "1; its labels, with commas between them, and the version of its code.",
+            *("worker", "host", "labels", "version"),
+        )
         self.needs_person = self._gauge("needs_person", "What waits for a person.", "kind")
         self.limited = self._gauge(
             "provider_limit_reached",
@@ -144,13 +152,17 @@ class Metrics:
 
     def show_workers(self, workers: Iterable[WorkerView]) -> None:
         """Set the gauges of the workers; of those that have ended there are none."""
-        for gauge in (self.worker_agents, self.worker_limit, self.worker_state, self.worker_clock):
+        of_workers = (self.worker_agents, self.worker_limit, self.worker_state)
+        for gauge in (*of_workers, self.worker_clock, self.worker_seen, self.worker_info):
             gauge.clear()
         for worker in workers:
             who = (worker.name, worker.host)
             self.worker_agents.labels(*who).set(worker.agents)
             self.worker_state.labels(*who, worker.state).set(1)
             self.worker_clock.labels(*who).set(worker.clock_offset)
+            self.worker_info.labels(*who, ",".join(worker.labels), worker.version).set(1)
+            if worker.last_seen is not None:
+                self.worker_seen.labels(*who).set(worker.last_seen.timestamp())
             if worker.limit is not None:
                 self.worker_limit.labels(*who).set(worker.limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -120,6 +121,7 @@ def prefect_yaml(
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Write to this file.")
     ] = None,
+    pool_type: PoolType = None,
 ) -> None:
     """Write an app's deployments as a prefect.yaml, for `prefect deploy --all`.
 
@@ -133,7 +135,7 @@ def prefect_yaml(
     from athanore.deployments.plan import plan
 
     files = Path("flows/run_agent.py").is_file() and Path("flows/poll_route.py").is_file()
-    text = prefect_yaml(plan(dispatcher, name), name, file_entrypoints=files)
+    text = prefect_yaml(plan(dispatcher, name), name, file_entrypoints=files, pool_type=pool_type)
     if output is None:
         import sys
 
@@ -214,21 +216,36 @@ async def _warn_of_process_pools(client: PrefectRunStore, plan: Plan) -> None:
 
     pools = [await client.read_work_pool(p.name) for p in plan.pools]
     found = [p.name for p in pools if p.type == PROCESS_TYPE]
-    often = [d.interval for d in plan.deployments if d.interval and d.interval < _SELDOM]
-    if names.polls_pool(plan.app) in found and often:
-        warn(
-            f"A worker of type {PROCESS_TYPE} starts a Python process for every poll and every "
-            f"agent, which takes a core for some seconds, and {len(often)} routes are polled every "
-            f"{min(often).total_seconds():g} s. Set poll_interval to "
-            f"{_SELDOM.total_seconds():g} s or more, or use `athanore worker`, which needs no "
-            "process for a poll."
-        )
+    if found:
+        warn(what_processes_cost(plan, found))
     if found and await is_open(str(client.api_url).rstrip("/")):
         warn(
             f"Prefect answers without credentials, and a worker of type {PROCESS_TYPE} starts what "
             f"its work pool ({', '.join(found)}) says: everybody who reaches Prefect can change "
             f"the pool and so run any command. To close it, {HOW_TO_CLOSE}."
         )
+
+
+def what_processes_cost(plan: Plan, pools: Sequence[str]) -> str:
+    """What it costs that some pools of an app are of Prefect's process workers."""
+    polls = [d.interval for d in plan.deployments if d.interval is not None]
+    has_polls, has_agents = (p(plan.app) in pools for p in (names.polls_pool, names.agents_pool))
+    whose = " and ".join(
+        kind for kind, is_so in (("every poll", has_polls), ("every agent", has_agents)) if is_so
+    )
+    said = (
+        f"A worker of type process starts a Python process for {whose}, which takes a core for "
+        "some seconds, and 100 MB of memory while it runs."
+    )
+    if has_polls and polls:
+        a_day = sum(timedelta(days=1) / interval for interval in polls)
+        said += (
+            f" The routes are polled {a_day:,.0f} times a day. An interval that is shorter than "
+            "a poll takes is not kept: of each route one poll runs at a time."
+        )
+        if min(polls) < _SELDOM:
+            said += f" Set poll_interval to {_SELDOM.total_seconds():g} s or more."
+    return f"{said} `athanore worker` needs no such process."
 
 
 def _tell(changes: list[str]) -> None:

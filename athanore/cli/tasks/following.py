@@ -68,7 +68,9 @@ def lines_of(kind: str, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif kind == EventKind.COMMENT:
         yield f"comments: {data.get('text')}", ""
     elif kind == EventKind.ASKED:
-        yield f"asks: {data.get('text')}", "bold yellow"
+        yield f"asks: {data.get('question')}", "bold yellow"
+    elif kind == EventKind.ANSWERED:
+        yield f"is answered by {data.get('by')}: {data.get('answer')}", ""
     elif said := data.get("message") or data.get("reason"):
         yield str(said), "bold red" if kind in _BAD else "bold"
 

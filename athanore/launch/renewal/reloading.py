@@ -278,8 +278,8 @@ async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> l
     found: list[str] = []
     for name in set(here) & set(await pausing.missing(client, app.name)):
         route, now = app.dispatcher.routes.get(name), app.clock.now()
-        was = route.was if route else ()
-        if await pausing.let_found_go_on(client, app.name, name, now, was=was):
+        was, host = (route.was, route.host) if route else ((), None)
+        if await pausing.let_found_go_on(client, app.name, name, now, was=was, host=host):
             logger.info("Route %r goes on.", name, extra={"action": "route_back"})
             found.append(name)
     return found

@@ -34,9 +34,14 @@ _EARLY: Final = timedelta(minutes=1)
 """So much before a pause is over the poll that ends it may begin."""
 
 
-def queue_description(route: str) -> str:
-    """What a route's work queue says of itself while the route is not paused."""
-    return f"Tasks of {route!r}; served in order of priority."
+def queue_description(route: str, host: str | None = None) -> str:
+    """What a route's work queue says of itself while the route is not paused.
+
+    Args:
+        host: the label of the hosts on which the route's agents run; None for any.
+    """
+    where = "" if host is None else f", on hosts with the label {host!r} only"
+    return f"Tasks of {route!r}; served in order of priority{where}."
 
 
 async def pause(
@@ -49,6 +54,7 @@ async def pause(
     resume_at: datetime | None = None,
     account: str = "",
     is_missing: bool = False,
+    host: str | None = None,
 ) -> None:
     """Pause a route; safe to repeat.
 
@@ -60,6 +66,7 @@ async def pause(
         account: whose limit at a provider pauses it; the reason says until when.
         is_missing: it is paused because the code has it no more; see `missing`. That replaces its
             own pause, which would end by itself.
+        host: see `queue_description`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -95,7 +102,7 @@ async def pause(
         await prefect.create(switches.poll, again_then)
     await prefect.pause_polls(switches)
     if switches.queue is not None:
-        description = shown or queue_description(route)
+        description = shown or queue_description(route, host)
         await prefect.switch_agents(switches.queue, paused=True, description=description)
     await switch_former(prefect, app, was, paused=True)
     if reason:
@@ -109,7 +116,13 @@ async def pause(
 
 
 async def resume_by_itself(
-    prefect: RunStore, app: str, route: str, now: datetime, *, was: Iterable[str] = ()
+    prefect: RunStore,
+    app: str,
+    route: str,
+    now: datetime,
+    *,
+    was: Iterable[str] = (),
+    host: str | None = None,
 ) -> bool:
     """Resume a route that paused itself, if that pause is over, and say whether it did.
 
@@ -119,6 +132,7 @@ async def resume_by_itself(
     Args:
         now: by Prefect's clock.
         was: see `pause`.
+        host: see `queue_description`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -129,12 +143,18 @@ async def resume_by_itself(
         return False
     if not _is_over(mark, now):
         return False
-    await resume(prefect, app, route, was=was)
+    await resume(prefect, app, route, was=was, host=host)
     return True
 
 
 async def let_found_go_on(
-    prefect: RunStore, app: str, route: str, now: datetime, *, was: Iterable[str] = ()
+    prefect: RunStore,
+    app: str,
+    route: str,
+    now: datetime,
+    *,
+    was: Iterable[str] = (),
+    host: str | None = None,
 ) -> bool:
     """Resume a route that was paused because its code had it no more, and say whether it did.
 
@@ -143,6 +163,7 @@ async def let_found_go_on(
     Args:
         now: by Prefect's clock.
         was: see `pause`.
+        host: see `queue_description`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -154,15 +175,18 @@ async def let_found_go_on(
     if mark.get("was_own") and not _is_over(mark, now):
         await _mark(prefect, app, mark | {"is_missing": False})
         return False
-    await resume(prefect, app, route, was=was)
+    await resume(prefect, app, route, was=was, host=host)
     return True
 
 
-async def resume(prefect: RunStore, app: str, route: str, *, was: Iterable[str] = ()) -> None:
+async def resume(
+    prefect: RunStore, app: str, route: str, *, was: Iterable[str] = (), host: str | None = None
+) -> None:
     """Let a route go on, whichever way it was paused; safe to repeat.
 
     Args:
         was: see `pause`.
+        host: see `queue_description`.
 
     Raises:
         DispatchError: the route is not deployed.
@@ -170,7 +194,7 @@ async def resume(prefect: RunStore, app: str, route: str, *, was: Iterable[str] 
     switches = await _switches(prefect, app, route)
     await prefect.resume_polls(switches)
     if switches.queue is not None:
-        description = queue_description(route)
+        description = queue_description(route, host)
         await prefect.switch_agents(switches.queue, paused=False, description=description)
     await switch_former(prefect, app, was, paused=False)
     await forget_mark(prefect, app, route)

@@ -5,7 +5,7 @@ import { endOf, linesOf } from "./words.js";
 
 const MOST_LINES = 5000;
 
-let chapters = []; // {element, title, end, body, ofRun, replaceable}
+let chapters = []; // {element, title, end, body, runId, time, replaceable, said, saidAt}
 let count = 0;
 
 // Begins anew, for another task.
@@ -19,7 +19,8 @@ function begin(title, runId, at) {
   const element = make("details", "chapter");
   const summary = make("summary");
   const time = at ? moment.format(new Date(at)) : "";
-  const chapter = { element, title, end: make("span", "chapter-end"), body: make("div"), runId, time, replaceable: {} };
+  const parts = { element, end: make("span", "chapter-end"), body: make("div"), replaceable: {} };
+  const chapter = { ...parts, title, runId, time, said: [], saidAt: {} };
   summary.append(make("strong", "", title), " ", make("span", "quiet", time), " ", chapter.end);
   summary.addEventListener("click", () => (chapter.touched = true));
   element.append(summary, chapter.body);
@@ -66,6 +67,7 @@ export function addEvent(event) {
     setText(chapter.end, end);
     chapter.end.dataset.end = event.kind;
   }
+  for (const line of linesOf(event, { whole: true })) keep(chapter, line);
   for (const line of lines) {
     const element = show(line, event.at);
     const earlier = line.replaces && chapter.replaceable[line.replaces];
@@ -79,6 +81,15 @@ export function addEvent(event) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
+// Keeps what a line says, for the download: the page itself shows only the last of many lines.
+function keep({ said, saidAt }, { text, replaces }) {
+  if (replaces) {
+    delete said[saidAt[replaces]];
+    saidAt[replaces] = said.length;
+  }
+  said.push(text);
+}
+
 function trim(log) {
   if (count <= MOST_LINES) return;
   for (const { body } of chapters) {
@@ -88,7 +99,7 @@ function trim(log) {
     }
   }
   if (!log.querySelector(":scope > .earlier")) {
-    log.prepend(make("p", "earlier none", `Only the last ${MOST_LINES} lines are kept here; Prefect has all of them.`));
+    log.prepend(make("p", "earlier none", `Only the last ${MOST_LINES} lines are shown here; the download has all of them.`));
   }
 }
 
@@ -114,7 +125,7 @@ export function transcriptText() {
   return chapters
     .map((c) => {
       const end = c.end.textContent ? ` (${c.end.textContent})` : "";
-      const lines = [...c.body.children].map((line) => line.textContent.trimStart());
+      const lines = c.said.filter(() => true); // without those that were replaced
       return [`== ${c.title}, ${c.time}${end}`, ...lines, ""].join("\n");
     })
     .join("\n");

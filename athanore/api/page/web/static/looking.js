@@ -2,6 +2,7 @@
 import { Refusal, request } from "./calls.js";
 import { say } from "./dialogs.js";
 import { $, setText } from "./elements.js";
+import { linkOf } from "./linked.js";
 import { page } from "./state.js";
 import { setClock } from "./times.js";
 
@@ -59,9 +60,8 @@ async function lookOnce() {
       etag = response.headers.get("etag");
       show(next);
     }
-    const starting = page.board?.starting;
-    link(starting ? "connecting" : "live", starting ? "Starting" : "Live");
-    return starting ? LOOK_SOON : LOOK_EVERY;
+    link(...linkOf(page.board));
+    return page.board.starting ? LOOK_SOON : LOOK_EVERY;
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) link("lost", "Locked");
     else link("lost", "No answer");

@@ -6,7 +6,10 @@ import { untilShown, whileShown } from "./shown.js";
 import { page } from "./state.js";
 import { events } from "./stream.js";
 
-const REFRESHING = new Set(["comment", "moved", "claimed", "retrying", "finished", "failed", "cancelled", "dead-lettered"]);
+const REFRESHING = new Set([
+  "comment", "moved", "claimed", "retrying", "finished", "failed", "cancelled", "dead-lettered",
+  "asked", "answered", "expired", "withdrawn", // a comment tells of each
+]);
 
 let stream = null;
 let refresh = 0;

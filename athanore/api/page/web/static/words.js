@@ -2,8 +2,10 @@
 
 const MOST = 400;
 
-function short(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value ?? "");
+const inFull = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? ""));
+
+function cut(value) {
+  const text = inFull(value);
   return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }
 
@@ -16,7 +18,9 @@ function used({ cost_usd: cost, input_tokens: read, output_tokens: written }) {
 }
 
 // The lines of an event: {kind: "" | "stderr" | "tool" | "mark-line", mood, text, percent, replaces}.
-export function linesOf({ kind, data }) {
+// Long values are cut, but not where they are asked for whole.
+export function linesOf({ kind, data }, { whole = false } = {}) {
+  const short = whole ? inFull : cut;
   const mark = (text, mood = "", more = {}) => (text ? [{ kind: "mark-line", mood, text, ...more }] : []);
   switch (kind) {
     case "output":
@@ -34,6 +38,14 @@ export function linesOf({ kind, data }) {
     }
     case "comment":
       return mark(`Comment: ${short(data.text)}`);
+    case "asked":
+      return mark(`Asks: ${data.question}`, "waits");
+    case "answered":
+      return mark(`Answer by ${data.by}: ${data.answer}`);
+    case "expired":
+      return mark(`Question ${data.question_id} has expired: ${data.reason}`, "bad");
+    case "withdrawn":
+      return mark(`Question ${data.question_id} was withdrawn: ${data.reason}`);
     case "moved":
       return mark(`Moved from ${data.from_queue} to ${data.to_queue}`);
     case "finished":
