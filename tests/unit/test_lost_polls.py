@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, StateType, Worker
+from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkerStatus
 from prefect.states import Pending, Running
 
 from athanore import names
@@ -53,7 +53,8 @@ class Hosts(Site):
             self.beats += beats
             at = BEAT + timedelta(seconds=self.beats)
             for pool in self.client.pools:
-                worker = Worker(name=FAR.worker, work_pool_id=uuid4(), last_heartbeat_time=at)
+                worker = Worker(name=FAR.worker, work_pool_id=uuid4(), status=WorkerStatus.ONLINE)
+                worker.last_heartbeat_time = at
                 self.client.workers_of[pool] = [worker]
             await self.sweep()
 

@@ -9,16 +9,17 @@ import os
 import re
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from athanore.errors import ConfigurationError
+from athanore.errors import AthanoreError, ConfigurationError
 from athanore.launch.renewal import code, reloading
 from athanore.routing.routes import Route
 from athanore.runs.prefect_store import PrefectRunStore
@@ -170,6 +171,35 @@ def test_all_code_that_is_taken_over_is_looked_at(
         code.check_auto(script)
 
 
+def test_each_link_on_the_way_to_the_code_is_looked_at(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can write the folder of a link can point it elsewhere."""
+    agents, link = tmp_path / "agents", tmp_path / "link"
+    agents.mkdir()
+    (agents / "current").symlink_to(script.parent)
+    link.symlink_to("agents/current")
+    writable = _written_by_agents(monkeypatch)
+    code.check_auto(link / script.name)
+    writable.add(agents)
+    with pytest.raises(ConfigurationError, match=re.escape(f"{agents} can be written by the")):
+        code.check_auto(link / script.name)
+
+
+def test_what_cannot_be_reached_is_no_reason(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python may keep what it compiled in a folder that is closed to us."""
+    _written_by_agents(monkeypatch)
+    look = os.stat
+
+    def refused(path: Path) -> os.stat_result:
+        if str(path).endswith(".pyc"):
+            raise PermissionError(path)
+        return look(path)
+
+    monkeypatch.setattr(os, "stat", refused)
+    code.check_auto(script)
+
+
 def test_a_sticky_folder_above_is_nothing_that_agents_can_exchange(
     script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,17 +240,29 @@ class Told(reloading.Reloader):
     """One that notes whom it has held, and what it has told Prefect, which may break off."""
 
     told: Sequence[list[str]] = ()
-    breaks_off = False
+    breaks_off: Exception | None = None
 
     async def _bring_in_line(self, client: PrefectRunStore, held: list[Route]) -> list[str]:
-        if self.breaks_off:
-            raise httpx.ReadError("Prefect went away")
+        if self.breaks_off is not None:
+            raise self.breaks_off
         self.told = [*self.told, [route.name for route in held]]
         return []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadError("Prefect went away"),
+        AthanoreError("Prefect refuses: 500"),
+        ObjectNotFound(RuntimeError("404")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 async def test_prefect_that_is_away_is_told_when_it_is_back(
-    script: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    script: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     caplog.set_level(logging.INFO, logger="athanore")
     monkeypatch.setattr(reloading, "_LOOK", timedelta(milliseconds=10))
@@ -236,13 +278,13 @@ async def test_prefect_that_is_away_is_told_when_it_is_back(
             assert "Prefect does not answer, and is told what has changed when" in caplog.text
 
             monkeypatch.setattr(reloading, "trouble_at", _none)
-            reloader.breaks_off = True
+            reloader.breaks_off = error
             for _ in range(2):
                 await reloader.by_key()
-            assert caplog.text.count("as soon as it answers") == 1
+            assert caplog.text.count("as soon as it answers") == 2, "each reason is said once"
             assert not watching.done() and not reloader.told
 
-            reloader.breaks_off = False
+            reloader.breaks_off = None
             async with asyncio.timeout(60):
                 while "Prefect is back, and has version" not in caplog.text:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
@@ -250,7 +292,7 @@ async def test_prefect_that_is_away_is_told_when_it_is_back(
 
 
 @asynccontextmanager
-async def _watching(reloader: reloading.Reloader) -> AsyncIterator[asyncio.Task[None]]:
+async def _watching(reloader: reloading.Reloader) -> AsyncGenerator[asyncio.Task[None]]:
     watching = asyncio.create_task(reloader.watch())
     try:
         yield watching

@@ -108,10 +108,6 @@ def _defaults() -> dict[str, str]:
         ),
         # A task that waits for a slot is not late. To mark a run costs as much as to start it.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "60",
-        # In memory, as by default, a restart forgets who holds a deployment's only slot.
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-            "prefect.server.concurrency.lease_storage.filesystem"
-        ),
         # Prefect's five are fewer than the requests of eight agents: it would connect all the time.
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
     }

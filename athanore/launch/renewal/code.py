@@ -92,8 +92,8 @@ def _writable(file: Path) -> str | None:
     for path in sorted(places):
         try:
             found = os.stat(path)
-        except FileNotFoundError:
-            continue  # its folder is looked at, too
+        except OSError:
+            continue  # it is not there, or we cannot reach it; its folders are looked at, too
         if found.st_uid == os.geteuid():
             return f"{path} belongs to the user that agents run as"
         is_sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
@@ -104,8 +104,19 @@ def _writable(file: Path) -> str | None:
 
 def _places(path: Path) -> set[Path]:
     """A file of code, what Python keeps of it compiled, and all folders above, links followed."""
-    found = {path, path.resolve(), Path(importlib.util.cache_from_source(path))}
+    found = {path.resolve(), Path(importlib.util.cache_from_source(path))}
+    while path not in found:  # each link of a chain may be pointed elsewhere
+        found.add(path)
+        path = _next_link(path)
     return {place for each in found for place in (each, *each.parents)}
+
+
+def _next_link(path: Path) -> Path:
+    """Follow the first link in a path, once; the path itself if there is none."""
+    for place in (*reversed(path.parents), path):
+        if place.is_symlink():
+            return place.parent / place.readlink() / path.relative_to(place)
+    return path
 
 
 def load_anew(reference: str, file: Path) -> AgentDispatcher:

@@ -10,13 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 
 from athanore.deployments import deploy, planned, poll_now
 from athanore.dispatcher import AgentDispatcher
-from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError
+from athanore.errors import (
+    AthanoreError,
+    ConfigurationError,
+    DispatchError,
+    PrefectUnavailableError,
+    reason,
+)
 from athanore.launch.inspection.checks import check_app
 from athanore.launch.prefect.prefect_probe import trouble_at
 from athanore.launch.prefect.prefect_server import prefect_errors
@@ -33,6 +41,7 @@ from athanore.settings import Settings
 logger = logging.getLogger("athanore")
 
 _LOOK = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(seconds=30)
 _PATIENCE = 3.0
 """Seconds that Prefect may take to say that it is there."""
 _AT_START = (
@@ -56,6 +65,23 @@ _AT_START = (
 """Settings that count from the start of a process to its end."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """That Prefect does not know the code yet.
+
+    Attributes:
+        held: the routes to hold.
+        why: what Prefect, or its absence, said last.
+        pause: from the last try to the next one.
+        due: when that is, in seconds of a clock that nobody can set.
+    """
+
+    held: list[Route]
+    why: str
+    pause: timedelta
+    due: float
+
+
 class Reloader:
     """Looks whether the code of an app has changed, and takes it over.
 
@@ -69,7 +95,7 @@ class Reloader:
         self._code = code.read_code(app.file)
         self._seen = self._code
         self._one_at_a_time = asyncio.Lock()
-        self._owed: list[Route] | None = None  # Prefect does not know the code yet; those to hold
+        self._owed: _Owed | None = None
 
     async def watch(self) -> None:
         """Announce a changed file, or take it over, until cancelled; tell Prefect what is owed."""
@@ -83,7 +109,7 @@ class Reloader:
                 self._seen = now
                 if now != self._code:
                     await self._changed(now)
-            if self._is_owing:
+            if self._owed is not None and monotonic() >= self._owed.due:
                 await self._catch_up()
 
     async def _changed(self, now: dict[Path, str]) -> None:
@@ -191,39 +217,30 @@ class Reloader:
         return settings, said + [f"{name} counts from the next start on" for name in wait]
 
     async def _deploy_or_later(self, held: list[Route]) -> list[str]:
-        """Bring Prefect in line; one that is away is told when it is back."""
+        """Bring Prefect in line; one that is away, or fails, is told later, until it has heard."""
         try:
             said = await self._deploy(held)
-        except PrefectUnavailableError as exc:
-            if self._owed is None:
+        except Exception as exc:
+            before, why = self._owed, reason(exc)
+            pause = _LOOK if before is None else min(2 * before.pause, _LONGEST_PAUSE)
+            self._owed = _Owed(held, why, pause, monotonic() + pause.total_seconds())
+            if before is None or before.why != why:
                 logger.warning(
                     "Prefect is told what has changed as soon as it answers. %s",
-                    exc,
+                    why,
                     extra={"action": "reload_waits"},
                 )
-            self._owed = held
             return ["Prefect does not answer, and is told what has changed when it does"]
-        except AthanoreError:
-            self._owed = None
-            raise
         self._owed = None
         return said
-
-    @property
-    def _is_owing(self) -> bool:
-        return self._owed is not None
 
     async def _catch_up(self) -> None:
         """Tell Prefect what it could not be told before, if it is back."""
         async with self._one_at_a_time:
-            if (held := self._owed) is None:
+            if self._owed is None:
                 return
-            try:
-                said = await self._deploy_or_later(held)
-            except AthanoreError as exc:
-                logger.error("%s", exc, extra={"action": "reload_failed"})
-                return
-            if not self._is_owing:
+            said = await self._deploy_or_later(self._owed.held)
+            if self._owed is None:
                 logger.info(
                     "Prefect is back, and has version %s of %s: %s.",
                     self._app.version,
@@ -249,7 +266,8 @@ class Reloader:
         await deploy(client, await planned(client, app.dispatcher, app.reference))
         routes = await app.routes.read(client, fresh=True)
         for route in held:
-            await self._hold(client, route)
+            with suppress(DispatchError):  # this Prefect does not know the route
+                await self._hold(client, route)
         here = [name for name in routes if name not in {route.name for route in held}]
         back = await let_go_on(client, app, here)
         await poll_now(client, app.name, here)
@@ -259,12 +277,12 @@ class Reloader:
 
     async def _hold(self, client: PrefectRunStore, route: Route) -> None:
         app = self._app
-        reason = (
+        why = (
             f"Route {route.name!r} is not in {app.file.name} any more. Put it back and reload, or "
             "remove it with `athanore deploy`."
         )
         named = (client, app.name, route.name)
-        await pausing.pause(*named, was=route.was, reason=reason, is_missing=True)
+        await pausing.pause(*named, was=route.was, reason=why, is_missing=True)
 
 
 async def let_go_on(client: PrefectRunStore, app: App, here: Iterable[str]) -> list[str]:

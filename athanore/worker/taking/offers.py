@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import httpx
 from cachetools import TTLCache
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
@@ -56,7 +55,7 @@ class Offers:
             offered = await _due(client, pool, served, clock.now() + ahead, limit)
         except PrefectHTTPStatusError as exc:
             # A queue that we asked for is gone: its route was removed since we knew it.
-            gone = exc.response.status_code == httpx.codes.NOT_FOUND
+            gone = exc.response.status_code == 404
             if not gone or queues or self._existing.pop(pool, None) is None:
                 raise
             served = await self._served_queues(client, pool)
