@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from weakref import finalize
 
@@ -22,6 +22,7 @@ from athanore.errors import reason as said_by
 from athanore.http_client import accounts
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
+from athanore.http_client.dates import header_date
 from athanore.http_client.proxies import by_way_of, proxy_for
 from athanore.http_client.retries import NOT_SENT, READ, RetryingTransport, may_be_done
 from athanore.models import Quota
@@ -86,6 +87,7 @@ class HttpClient:
         self._limited = limited
         self._quota = quota
         self._unclear = unclear
+        self._ahead = timedelta(0)
         self._writes = threading.Lock()
         self._http = httpx.Client(
             base_url=url,
@@ -139,6 +141,8 @@ class HttpClient:
         with nullcontext() if reads else self._writes:
             self.rate_limit.check()  # it may have been refused while this thread waited its turn
             response = self._sent(request)
+        if (told := header_date(response.headers.get("date"))) is not None:
+            self._ahead = told - datetime.now(UTC)
         self.quotas.note(self._quota(response))
         if (limited := self._limited(response)) is not None:
             self.rate_limit.refused(limited.wait)
@@ -161,6 +165,10 @@ class HttpClient:
             self._check_own(following)
             response = self.send("GET", following)
             yield response
+
+    def now(self) -> datetime:
+        """What time it is by the server's clock, to a second, as its last answer told."""
+        return datetime.now(UTC) + self._ahead
 
     def close(self) -> None:
         """Close the connections."""
