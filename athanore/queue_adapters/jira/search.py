@@ -9,14 +9,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from cachetools import LRUCache
+
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.jira.client import JiraClient
-from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Issue, parse
-from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
+from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Claim, Issue, claim_of, parse
+from athanore.queue_adapters.tracker.answers import Json, MissingError, mapping, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 200
+_SINGLY: Final = 50
+"""Issues that one reading reads one by one at most; the others follow with the next ones."""
+
 _RECONCILED: Final = 50
 """Of so many own writes Jira Cloud is told, whose search then knows them."""
 
@@ -36,6 +41,8 @@ class Search:
         self._kind = Cache(self._load_kind, timedelta(days=365))
         self._lock = threading.Lock()
         self._watched: frozenset[str] = frozenset()
+        self._between: frozenset[str] = frozenset()
+        self._claims: LRUCache[tuple[str, str], Claim | None] = LRUCache(10_000)
         self._written: deque[int] = deque(maxlen=_RECONCILED)
 
     @property
@@ -49,12 +56,16 @@ class Search:
         with self._lock:
             return self._watched
 
-    def watch(self, statuses: Iterable[str]) -> bool:
-        """Have issues with these statuses in the picture, too; True if they were not yet."""
+    def watch(self, statuses: Iterable[str], between: frozenset[str] = frozenset()) -> bool:
+        """Have issues with these statuses in the picture, too; True if they were not yet.
+
+        Args:
+            between: further ones, in which claims may have left issues on their way.
+        """
         with self._lock:
-            watched = self._watched | frozenset(statuses)
+            watched = self._watched | frozenset(statuses) | between
             changes = watched != self._watched
-            self._watched = watched
+            self._watched, self._between = watched, between
         return changes
 
     def wrote(self, issue: Issue) -> None:
@@ -96,11 +107,37 @@ class Search:
 
     def _reading(self, jql: str, order: str) -> Reading[Issue]:
         at = datetime.now(UTC)
-        issues = [
-            replace(issue, is_open=issue.status in self._watched)
-            for issue in self._parsed(self.rows(jql, order))
-        ]
+        found = list(self._parsed(self.rows(jql, order)))
+        if not self.is_cloud:
+            found = self._with_claims(found)
+        issues = [replace(issue, is_open=issue.status in self._watched) for issue in found]
         return Reading(issues, None, len(issues) < _PAGE, at)
+
+    def _with_claims(self, issues: Iterable[Issue]) -> list[Issue]:
+        """The issues with the claims that have left some on their way.
+
+        The search of Data Center tells no properties, so that issues which may be on their way are
+        read one by one, as often as they change.
+        """
+        found: list[Issue] = []
+        left = _SINGLY
+        for issue in issues:
+            key = issue.id, issue.updated_at
+            if issue.status not in self._between:
+                found.append(issue)
+                continue
+            if key not in self._claims and left:
+                left -= 1
+                self._claims[key] = self._claim_on(issue)
+            found.append(replace(issue, claim=self._claims.get(key)))
+        return found
+
+    def _claim_on(self, issue: Issue) -> Claim | None:
+        try:
+            found = self._client.get(f"api/2/issue/{issue.id}/properties/{CLAIM}")
+        except MissingError:
+            return None
+        return claim_of(mapping(found).get("value"))
 
     def _cloud_rows(self, query: Json) -> Iterator[Json]:
         with self._lock:

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from athanore.testing.doubles.rest import RefusalError, Row
@@ -71,6 +71,7 @@ class State:
     properties: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
     outsiders: set[str] = field(default_factory=set[str])
     is_visible: bool = True
+    ahead: timedelta = timedelta(0)
     _last_id: int = 10_000
     _lagging: list[Row] | None = None
 
@@ -89,7 +90,7 @@ class State:
         )
         for table in tables:
             table.clear()
-        self.is_visible, self._lagging = True, None
+        self.is_visible, self._lagging, self.ahead = True, None, timedelta(0)
         self.deployment, self.bucket = "Cloud", None
 
     def new_id(self) -> str:
@@ -97,9 +98,13 @@ class State:
         self._last_id += 1
         return str(self._last_id)
 
+    def now(self) -> datetime:
+        """What Jira's clock says: `ahead` of ours."""
+        return datetime.now(UTC) + self.ahead
+
     def time(self) -> str:
         """Now, as Jira writes it."""
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
 
     def add_user(self, name: str) -> Row:
         """Have a user."""
