@@ -107,6 +107,27 @@ def test_issues_of_several_repositories_are_tasks_in_the_order_of_the_project(
             adapter.get_task(wrong)
 
 
+def test_a_token_that_loses_the_project_or_the_repository_deletes_no_task(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    other = github.wire.others["octo-org/api"]
+    api = other.add_issue("octocat", "api")
+    github.project.add(api, TODO)
+    card(github, "a")
+    assert adapter.get_task("api-1").name == "api"
+    for state, task in ((github.state, "website-1"), (other, "api-1")):
+        state.is_visible = False
+        with pytest.raises(BoardAccessError, match="cannot see the issues of"):
+            adapter.get_task(task)
+        state.is_visible = True
+    with pytest.raises(TaskNotFoundError):
+        adapter.get_task("website-99")
+    github.project.is_visible = False
+    for read in (lambda: adapter.get_task("website-1"), lambda: adapter.get_ready_tasks([TODO])):
+        with pytest.raises(BoardAccessError, match="cannot see the project 5 of 'octo-org'"):
+            read()
+
+
 def test_a_poll_is_one_request_and_a_claim_five(
     github: GitHubDouble, adapter: GitHubProjectAdapter
 ) -> None:

@@ -200,7 +200,10 @@ class Project:
         columns = self.columns()
         variables = {"project": columns.id, "field": self.field}
         rows = self._graphql.nodes(_ITEMS, variables, ("node", "items"), passing_over=HIDDEN)
-        found = [item for row in rows if (item := self._item(row["content"], row)) is not None]
+        try:
+            found = [item for row in rows if (item := self._item(row["content"], row)) is not None]
+        except MissingError as exc:
+            raise self._invisible(str(exc)) from exc
         return Reading(found, None, True, datetime.now(UTC))
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Item]:
@@ -223,6 +226,8 @@ class Project:
             (one for one in cards if one and mapping(one["project"]).get("id") == project), None
         )
         item = self._item(row, card)
+        if item is None and row:
+            raise BoardUnavailableError(f"The issue {issue} of {repository} cannot be read.")
         if item is None:
             raise MissingError(f"{repository} has no issue {issue} that can be read")
         return item
