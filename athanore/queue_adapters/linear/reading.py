@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from athanore.errors import BoardUnavailableError, TaskNotFoundError
+from athanore.errors import BoardUnavailableError
 from athanore.models import Comment
 from athanore.queue_adapters.linear import documents
 from athanore.queue_adapters.linear.client import LinearClient
 from athanore.queue_adapters.linear.issues import CLOSED, Issue, comments, is_id, parse
 from athanore.queue_adapters.linear.team import Team
-from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
+from athanore.queue_adapters.tracker.answers import Json, pass_over
+from athanore.queue_adapters.tracker.checks import about
 from athanore.queue_adapters.tracker.picture import Clock, Picture, Reading
 
 _PAGE: Final = 100
@@ -32,11 +34,15 @@ class Lists:
         self._now = now
         self._newest = datetime.fromisoformat("1970-01-01T00:00:00.000Z")
         self._known_since = now()
+        self._has_issues = False
 
     def whole(self, mark: str | None) -> Reading[Issue]:
         """Read the open issues; `mark` is None, because Linear has no ETag."""
         wanted = {"state": {"type": {"nin": sorted(CLOSED)}}}
         asked_at, found = self._now(), self._read(wanted, archived=False)
+        if self._has_issues and not found:  # also where the user has lost the team
+            self._team.facts(anew=True)
+        self._has_issues = bool(found)
         return Reading(found, None, len(found) <= _PAGE, self._at(asked_at, found))
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
@@ -79,6 +85,7 @@ class Issues:
 
         Raises:
             TaskNotFoundError: there is none, or it was deleted.
+            BoardAccessError: the key's user does not see the team any more.
         """
         return self._found(task_id, documents.ISSUE)[0]
 
@@ -104,13 +111,13 @@ class Issues:
         self.picture.wrote(issue)
         return issue
 
+    def about(self, task_id: str) -> AbstractContextManager[None]:
+        """Say why Linear does not find something of an issue: it, or the whole team."""
+        return about(task_id, is_id, lambda: self._team.facts(anew=True))
+
     def _found(self, task_id: str, document: str) -> tuple[Issue, Json]:
-        if not is_id(task_id):
-            raise TaskNotFoundError(task_id)
-        try:
+        with self.about(task_id):
             row: Json = self._client.read(document, id=task_id)["issue"]
-        except MissingError as exc:
-            raise TaskNotFoundError(task_id) from exc
         issue = read(row)
         own = self.picture.own(issue.id)
         return (own if own is not None and own.updated_at > issue.updated_at else issue), row
