@@ -23,6 +23,7 @@ from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github import GitHubProjectBoard
 from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
 from athanore.testing.doubles.github import GitHubDouble, github_double
+from athanore.testing.doubles.github.app import Limit
 from athanore.testing.doubles.github.server import PERSON
 from athanore.testing.doubles.github.state import Row
 from athanore.testing.doubles.wire import Kind
@@ -226,6 +227,38 @@ def test_within_a_limit_nothing_is_asked(
             adapter.get_ready_tasks([TODO])
         assert caught.value.retry_after is not None
     assert github.log == ["POST /graphql Columns"]
+
+
+@pytest.mark.parametrize("kind", ["secondary", "silent"])
+def test_a_secondary_limit_that_graphql_tells_is_one_of_rest_as_well(
+    github: GitHubDouble, adapter: GitHubProjectAdapter, kind: Limit
+) -> None:
+    card(github, "a")
+    task = adapter.get_task("website-1")
+    assert task.comments == ()
+    github.refuse_for(120, kind)
+    github.log.clear()
+    with pytest.raises(BoardUnavailableError) as caught:
+        adapter.move_task("website-1", PROGRESS)
+    wait = caught.value.retry_after
+    assert wait is not None
+    assert 50 < wait.total_seconds() <= 120
+    assert github.log == ["POST /graphql Item"]
+    with pytest.raises(BoardUnavailableError, match="rate limit"):
+        adapter.add_comment("website-1", "Half of it works.")
+    assert github.log == ["POST /graphql Item"]
+
+
+def test_the_limit_of_an_hour_of_graphql_is_none_of_rest(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    card(github, "a")
+    assert adapter.get_task("website-1").name == "a"
+    github.refuse_for(120)
+    with pytest.raises(BoardUnavailableError):
+        adapter.get_task("website-1")
+    github.wire.limit = None
+    adapter.add_comment("website-1", "Half of it works.")
 
 
 def test_a_blocker_that_the_token_may_not_see_hides_no_column(
