@@ -126,6 +126,7 @@ class JiraAdapter:
                 f"add it to the workflow in the project's settings, or name another queue. There "
                 f"are: {', '.join(map(repr, found))}."
             )
+        self._project.search.check_order()
 
     def board_identity(self) -> BoardIdentity:
         """Tell the board by its site and project."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,13 +15,24 @@ from cachetools import LRUCache
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.jira.client import JiraClient
 from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Claim, Issue, claim_of, parse
-from athanore.queue_adapters.tracker.answers import Json, MissingError, mapping, pass_over
+from athanore.queue_adapters.tracker.answers import (
+    Json,
+    MissingError,
+    RefusedValueError,
+    mapping,
+    pass_over,
+)
 from athanore.queue_adapters.tracker.picture import Reading
+
+logger = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 200
 _SINGLY: Final = 50
 """Issues that one reading reads one by one at most; the others follow with the next ones."""
+
+_RANKED: Final = "Rank ASC"
+_MADE: Final = "created ASC"
 
 _RECONCILED: Final = 50
 """Of so many own writes Jira Cloud is told, whose search then knows them."""
@@ -43,6 +55,7 @@ class Search:
         self._watched: frozenset[str] = frozenset()
         self._between: frozenset[str] = frozenset()
         self._claims: LRUCache[tuple[str, str], Claim | None] = LRUCache(10_000)
+        self._order = _RANKED
         self._written: deque[int] = deque(maxlen=_RECONCILED)
 
     @property
@@ -76,10 +89,35 @@ class Search:
             self._written.append(issue.number)
 
     def whole(self, mark: str | None) -> Reading[Issue]:
-        """The issues in the watched statuses by rank; of done ones those of the last 30 days."""
+        """The issues in the watched statuses in order; of done ones those of the last 30 days."""
         watched = ", ".join(sorted(self._watched)) or "0"
-        recent = "(statusCategory != Done OR updated >= -30d)"
-        return self._reading(f"status in ({watched}) AND {recent}", "Rank ASC")
+        jql = f"status in ({watched}) AND (statusCategory != Done OR updated >= -30d)"
+        return self._in_order(lambda order: self._reading(jql, order))
+
+    def check_order(self) -> None:
+        """Find out whether this Jira has ranks; it is logged if not."""
+        self._in_order(lambda order: next(self.rows("created >= -1m", order), None))
+
+    def _in_order[T](self, read: Callable[[str], T]) -> T:
+        """Read in the order of ranks; in that of their making where Jira has none.
+
+        Ranks are of Jira Software. Without it a search that asks for them is refused, in words of
+        the account's language.
+        """
+        order = self._order
+        try:
+            return read(order)
+        except RefusedValueError:
+            if order == _MADE:
+                raise
+        found = read(_MADE)
+        self._order = _MADE
+        logger.warning(
+            "This Jira has no ranks, which come with Jira Software: the tasks of a queue come in "
+            "the order in which their issues were made.",
+            extra={"action": "jira_no_ranks"},
+        )
+        return found
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
         """What has changed since a moment, in whatever status it is now."""

@@ -54,6 +54,7 @@ class State:
 
     Attributes:
         outsiders: names of users to whom no issue may be assigned.
+        has_ranks: whether there is Jira Software, which ranks issues.
     """
 
     key: str
@@ -71,6 +72,7 @@ class State:
     properties: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
     outsiders: set[str] = field(default_factory=set[str])
     is_visible: bool = True
+    has_ranks: bool = True
     ahead: timedelta = timedelta(0)
     _last_id: int = 10_000
     _lagging: list[Row] | None = None
@@ -91,6 +93,7 @@ class State:
         for table in tables:
             table.clear()
         self.is_visible, self._lagging, self.ahead = True, None, timedelta(0)
+        self.has_ranks = True
         self.deployment, self.bucket = "Cloud", None
 
     def new_id(self) -> str:
