@@ -20,7 +20,7 @@ from athanore.queue_adapters.jira import claims, moves
 from athanore.queue_adapters.jira.adapter import JiraAdapter
 from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.jira import JiraDouble
-from athanore.testing.doubles.jira.server import BOT
+from athanore.testing.doubles.jira.server import BOT, PERSON
 from athanore.testing.doubles.wire import Kind
 from athanore.testing.queue_contract import at_once
 
@@ -209,6 +209,22 @@ def test_moves_and_comments_survive_lost_answers(
             adapter.create_task(TODO, "another")
     assert adapter.create_task(TODO, "another").id == "ENG-2"
     assert len(jira.state.issues) == 2
+
+
+def test_a_comment_whose_answer_is_lost_is_there_once_though_jira_rewrites_its_text(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    row = jira.issue("Fix crash", TODO)
+    for number in range(25):
+        early = jira.state.add_comment(row, BOT, f"Part {number} works.")
+        early["created"] = "2026-01-01T00:00:00.000+0000"
+    for _ in range(5):
+        jira.state.add_comment(row, PERSON, "Half of it works.")
+    jira.state.rewrites = lambda text: f"{text.strip()} "
+    jira.fail("POST", "/comment", "lost")
+    adapter.add_comment("ENG-1", "Half of it works.")
+    assert len(jira.state.comments["ENG-1"]) == 31
+    assert sum("GET /comment/" in line for line in jira.log) == 1, "of others' none is asked"
 
 
 def test_a_new_issue_is_found_that_the_search_of_the_board_does_not_have(jira: JiraDouble) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -54,6 +54,7 @@ class State:
 
     Attributes:
         outsiders: names of users to whom no issue may be assigned.
+        rewrites: what becomes of the text of a new comment, as Cloud stores it.
         has_ranks: whether there is Jira Software, which ranks issues.
     """
 
@@ -73,6 +74,7 @@ class State:
     outsiders: set[str] = field(default_factory=set[str])
     is_visible: bool = True
     has_ranks: bool = True
+    rewrites: Callable[[str], str] = str
     ahead: timedelta = timedelta(0)
     _last_id: int = 10_000
     _lagging: list[Row] | None = None
@@ -93,7 +95,7 @@ class State:
         for table in tables:
             table.clear()
         self.is_visible, self._lagging, self.ahead = True, None, timedelta(0)
-        self.has_ranks = True
+        self.has_ranks, self.rewrites = True, str
         self.deployment, self.bucket = "Cloud", None
 
     def new_id(self) -> str:
@@ -256,7 +258,7 @@ class State:
             "self": f"{row['self']}/comment/{number}",
             "author": self.users[author],
             "updateAuthor": self.users[author],
-            "body": text,
+            "body": self.rewrites(text),
             "created": self.time(),
             "updated": self.time(),
         }
