@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts, up_to_last
+from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts, nowhere, up_to_last
 
 _FENCE = re.compile(r"^```([\w+#.-]*)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"^\{code(?::([\w+#.-]+))?\}\n(.*?)\n\{code\}$", re.MULTILINE | re.DOTALL)
 _FENCE_END = re.compile(r"\n```$", re.MULTILINE)
 _CODE_END = re.compile(r"\n\{code\}$", re.MULTILINE)
-_NOTHING = re.compile(r"(\Z\A)")
 
-_MACRO = Breaking(re.compile(r"(\{)(?=[a-z])"), re.compile(rf"(\{{){SPACE}"), spared=_NOTHING)
-_PERSON = Breaking(re.compile(r"(\[)(?=~)"), re.compile(rf"(\[){SPACE}"), spared=_NOTHING)
+_MACRO = Breaking(re.compile(r"(\{)(?=[a-z])"), re.compile(rf"(\{{){SPACE}"), spared=nowhere)
+_PERSON = Breaking(re.compile(r"(\[)(?=~)"), re.compile(rf"(\[){SPACE}"), spared=nowhere)
 
 TEXTS: Final = Texts(longest_title=255, longest_text=32_000, breakings=(_MACRO, _PERSON))
 """32,767 characters are taken; the rest is for what the blocks of code need."""
