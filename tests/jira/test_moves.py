@@ -296,3 +296,15 @@ def test_texts_are_wiki_markup_there_and_markdown_here(
     assert (now.description, now.comments[0].text) == (text, text)
     adapter.add_comment(task.id, "nul \x00 " + "x" * 40_000)
     assert adapter.get_task(task.id).comments[1].text.endswith("more cut]")
+
+
+@pytest.mark.parametrize("part", ["```py\nx\n```\n", "{", "{x [~a] ", "🚀 ", "长 text. "])
+def test_a_text_fits_as_jira_has_it_however_it_grows(
+    jira: JiraDouble, adapter: JiraAdapter, part: str
+) -> None:
+    task = adapter.create_task(TODO, "a", part * 6_000)
+    adapter.add_comment(task.id, part * (32_800 // len(part)))
+    texts = jira.state.issue(task.id)["fields"]["description"], jira.state.comments[task.id][0]
+    for text in (texts[0], texts[1]["body"]):
+        assert len(text.encode("utf-16-le")) // 2 <= 32_767
+    assert adapter.get_task(task.id).description.startswith(part * 1_500)

@@ -155,9 +155,11 @@ class Texts:
     def body(self, text: str, mark: str | None = None) -> str:
         """A description or a comment, with a mark at its end if there is one."""
         end = f"\n\n<!-- athanore:{mark} -->" if mark else ""
-        harmless = self.harmless(text)
-        room = self.longest_text - len(end)
-        return (harmless if len(harmless) <= room else cut(harmless, room - _REMARK)) + end
+        return self.fitting(self.harmless(text), self.longest_text - len(end)) + end
+
+    def fitting(self, text: str, room: int) -> str:
+        """The text if it has so much room; else cut, with a remark."""
+        return text if len(text) <= room else cut(text, max(room - _REMARK, 0))
 
     def read(self, text: str | None) -> tuple[str, str | None]:
         """A description or a comment as it was before `body`, and its mark."""
