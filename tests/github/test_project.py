@@ -274,6 +274,19 @@ def test_a_blocker_that_the_token_may_not_see_hides_no_column(
         adapter.get_task("website-99")
 
 
+def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    blocked = card(github, "blocked")
+    for n in range(25):
+        blocker = github.issue(f"blocker {n}")
+        github.block(blocked, blocker)
+        if n < 24:
+            github.state.set_fields(blocker, {"state": "closed"})
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task.blocked_by == adapter.get_task(task.id).blocked_by == ("website-26",)
+
+
 def test_a_webhook_of_the_organization_names_both_columns(
     github: GitHubDouble, adapter: GitHubProjectAdapter
 ) -> None:

@@ -21,7 +21,7 @@ from athanore.queue_adapters.github.relations import (
     BLOCKED_BY,
     HIDDEN,
     SUB_ISSUES,
-    blockers_in,
+    Blockers,
     parts_in,
     tell_hidden,
     told_hidden,
@@ -161,6 +161,7 @@ class Project:
         self.quotas = graphql.quotas
         self._graphql = graphql
         self._cache = Cache(self._load, MAX_AGE)
+        self._blockers = Blockers(graphql)
         self._told = told_hidden()
 
     def close(self) -> None:
@@ -285,7 +286,7 @@ class Project:
                 issue,
                 None if card is None else str(card["id"]),
                 mapping((card or {}).get("fieldValueByName")).get("optionId"),
-                tuple(self.ids.of(o.repository, o.number) for o in blockers_in(content)),
+                tuple(self.ids.of(o.repository, o.number) for o in self._blockers.of(content)),
                 parts_in(content),
                 not (card and card["isArchived"]),
             )
