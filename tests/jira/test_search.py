@@ -86,6 +86,28 @@ def test_a_search_that_is_refused_for_another_reason_is_an_error(jira: JiraDoubl
     adapter.close()
 
 
+def test_what_leaves_between_two_pages_of_a_data_center_hides_no_issue(
+    jira: JiraDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    jira.start_anew(TODO, PROGRESS, DONE, deployment="Server")
+    adapter = jira.board().create_adapter()
+    rows = [jira.issue(f"issue {n}", TODO) for n in range(150)]
+    for row in rows:
+        row["fields"]["updated"] = "2026-01-01T00:00:00.000+0000"
+
+    def move() -> None:
+        rows[0]["fields"]["status"] = jira.state.statuses[DONE]
+        jira.state.touch(rows[0])
+
+    pages = "POST /search"
+    jira.wire.before[pages] = lambda: jira.wire.before.update({pages: move})
+    assert len(adapter.get_ready_tasks([TODO])) == 149
+    assert len(adapter.get_ready_tasks([TODO])) == 149
+    assert rows[100]["key"] in {task.id for task in adapter.get_ready_tasks([TODO])}
+    adapter.close()
+
+
 def test_a_task_says_who_made_it_how_urgent_it_is_and_when(
     jira: JiraDouble, adapter: JiraAdapter
 ) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cachetools import LRUCache
@@ -122,7 +122,7 @@ class Search:
     def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
         """What has changed since a moment, in whatever status it is now."""
         # Relative, because a time in JQL is in the account's time zone.
-        minutes = max(int((datetime.now(UTC) - moment).total_seconds() // 60), 0) + 2
+        minutes = max(int((self._client.now() - moment).total_seconds() // 60), 0) + 2
         return self._reading(f"updated >= -{minutes}m", "updated DESC")
 
     def rows(self, jql: str, order: str = "created DESC", *, whole: bool = False) -> Iterator[Json]:
@@ -144,7 +144,7 @@ class Search:
         return int(self._client.ask("api/2/search", body)["total"])
 
     def _reading(self, jql: str, order: str) -> Reading[Issue]:
-        at = datetime.now(UTC)
+        at = self._client.now()
         found = list(self._parsed(self.rows(jql, order)))
         if not self.is_cloud:
             found = self._with_claims(found)
