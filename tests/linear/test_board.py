@@ -60,9 +60,10 @@ def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
 ) -> None:
     monkeypatch.setattr(picture, "MAX_AGE", 0)
     blocked = linear.issue("blocked")
-    for n in range(130):
-        last = linear.issue(f"blocker {n}", DONE if n < 129 else PROGRESS)
-        linear.state.block(last, blocked)
+    blockers = [linear.issue(f"blocker {n}", DONE) for n in range(129)]
+    blockers.append(last := linear.issue("the last one", PROGRESS))
+    for blocker in blockers:
+        linear.state.block(blocker, blocked)
     for _ in range(3):
         (task,) = adapter.get_ready_tasks([TODO])
         assert task.blocked_by == (last["id"],)
