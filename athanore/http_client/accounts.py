@@ -36,7 +36,7 @@ class Accounts:
 
         Args:
             server: what the server is called in messages.
-            url: the address whose requests are counted together.
+            url: the address whose requests are counted together, or what else names it.
             credential: who asks, of which a digest is kept; "" for an account that nobody else
                 uses.
         """

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 from weakref import finalize
 
 import httpx
@@ -22,6 +23,7 @@ from athanore.errors import reason as said_by
 from athanore.http_client import accounts
 from athanore.http_client.addresses import without_login
 from athanore.http_client.certificates import refused_certificate
+from athanore.http_client.dates import header_date
 from athanore.http_client.proxies import by_way_of, proxy_for
 from athanore.http_client.retries import NOT_SENT, READ, RetryingTransport, may_be_done
 from athanore.models import Quota
@@ -36,9 +38,15 @@ type Parameters = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """What a server says that refuses further requests; `wait` is None where it does not say."""
+    """What a server says that refuses further requests.
+
+    Attributes:
+        wait: how long that lasts; None where it does not say.
+        is_of_host: whether it refuses the account on all of its host, and not at this address only.
+    """
 
     wait: timedelta | None
+    is_of_host: bool = False
 
 
 class HttpClient:
@@ -81,11 +89,13 @@ class HttpClient:
         self.url = without_login(url)
         told = account or next((headers[name] for name in _CREDENTIALS if name in headers), "")
         self._account = accounts.of_this_process.at(server, url, told)
+        self._host = accounts.of_this_process.at(server, f"all of {urlsplit(url).netloc}", told)
         self.rate_limit = self._account.rate_limit
         self.quotas = self._account.quotas
         self._limited = limited
         self._quota = quota
         self._unclear = unclear
+        self._ahead = timedelta(0)
         self._writes = threading.Lock()
         self._http = httpx.Client(
             base_url=url,
@@ -126,7 +136,7 @@ class HttpClient:
             AnswerLostError: there was no answer, or a server's error, and a write may be done.
         """
         reads = method == "GET" if reads is None else reads
-        self.rate_limit.check()
+        self._check_limits()
         request = self._http.build_request(
             method,
             path,
@@ -137,17 +147,21 @@ class HttpClient:
             timeout=timeout.total_seconds() if timeout else httpx.USE_CLIENT_DEFAULT,
         )
         with nullcontext() if reads else self._writes:
-            self.rate_limit.check()  # it may have been refused while this thread waited its turn
+            self._check_limits()  # it may have been refused while this thread waited its turn
             response = self._sent(request)
+        if (told := header_date(response.headers.get("date"))) is not None:
+            self._ahead = told - datetime.now(UTC)
         self.quotas.note(self._quota(response))
         if (limited := self._limited(response)) is not None:
-            self.rate_limit.refused(limited.wait)
-            self.rate_limit.check()
+            account = self._host if limited.is_of_host else self._account
+            account.rate_limit.refused(limited.wait)
+            self._check_limits()
         if response.status_code >= 500:
             status = response.status_code
             raise self._trouble(response.request, f"status {status}", status in self._unclear)
         if not reads and response.is_success:
             self.rate_limit.accepted()
+            self._host.rate_limit.accepted()
         return response
 
     def pages(self, path: str, params: Parameters | None = None) -> Iterator[httpx.Response]:
@@ -162,9 +176,17 @@ class HttpClient:
             response = self.send("GET", following)
             yield response
 
+    def now(self) -> datetime:
+        """What time it is by the server's clock, to a second, as its last answer told."""
+        return datetime.now(UTC) + self._ahead
+
     def close(self) -> None:
         """Close the connections."""
         self._end()
+
+    def _check_limits(self) -> None:
+        self.rate_limit.check()
+        self._host.rate_limit.check()
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a request. The one place where errors of httpx become Athanore's."""

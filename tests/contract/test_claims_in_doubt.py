@@ -19,6 +19,7 @@ from athanore.http_client.cache import Cache
 from athanore.http_client.client import HttpClient
 from athanore.queue_adapters.base import QueueAdapter, claim_task
 from athanore.queue_adapters.gitlab import claims
+from athanore.queue_adapters.jira import claims as jira_claims
 from athanore.queue_adapters.jira import moves
 from athanore.queue_adapters.linear import adapter as linear_adapter
 from athanore.queue_adapters.planka import adapter as planka_adapter
@@ -146,6 +147,7 @@ def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(looking, "LOOKS", (0.0,))
     monkeypatch.setattr(claims, "LOOKS", ())
     monkeypatch.setattr(moves, "LOOKS", ())
+    monkeypatch.setattr(jira_claims, "SETTLES", 0.0)
     monkeypatch.setattr(linear_adapter, "CLAIM_SETTLES", 0.0)
     monkeypatch.setattr(planka_adapter, "_CLAIM_SETTLES", 0.0)
     load = Cache[Any, Any].get

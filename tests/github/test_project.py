@@ -23,6 +23,7 @@ from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.github import GitHubProjectBoard
 from athanore.queue_adapters.github.projects.adapter import GitHubProjectAdapter
 from athanore.testing.doubles.github import GitHubDouble, github_double
+from athanore.testing.doubles.github.app import Limit
 from athanore.testing.doubles.github.server import PERSON
 from athanore.testing.doubles.github.state import Row
 from athanore.testing.doubles.wire import Kind
@@ -103,6 +104,27 @@ def test_issues_of_several_repositories_are_tasks_in_the_order_of_the_project(
     for wrong in ("website-99", "nowhere-1", "website", "../x-1"):
         with pytest.raises(TaskNotFoundError):
             adapter.get_task(wrong)
+
+
+def test_a_token_that_loses_the_project_or_the_repository_deletes_no_task(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    other = github.wire.others["octo-org/api"]
+    api = other.add_issue("octocat", "api")
+    github.project.add(api, TODO)
+    card(github, "a")
+    assert adapter.get_task("api-1").name == "api"
+    for state, task in ((github.state, "website-1"), (other, "api-1")):
+        state.is_visible = False
+        with pytest.raises(BoardAccessError, match="cannot see the issues of"):
+            adapter.get_task(task)
+        state.is_visible = True
+    with pytest.raises(TaskNotFoundError):
+        adapter.get_task("website-99")
+    github.project.is_visible = False
+    for read in (lambda: adapter.get_task("website-1"), lambda: adapter.get_ready_tasks([TODO])):
+        with pytest.raises(BoardAccessError, match="cannot see the project 5 of 'octo-org'"):
+            read()
 
 
 def test_a_poll_is_one_request_and_a_claim_five(
@@ -205,6 +227,38 @@ def test_within_a_limit_nothing_is_asked(
     assert github.log == ["POST /graphql Columns"]
 
 
+@pytest.mark.parametrize("kind", ["secondary", "silent"])
+def test_a_secondary_limit_that_graphql_tells_is_one_of_rest_as_well(
+    github: GitHubDouble, adapter: GitHubProjectAdapter, kind: Limit
+) -> None:
+    card(github, "a")
+    task = adapter.get_task("website-1")
+    assert task.comments == ()
+    github.refuse_for(120, kind)
+    github.log.clear()
+    with pytest.raises(BoardUnavailableError) as caught:
+        adapter.move_task("website-1", PROGRESS)
+    wait = caught.value.retry_after
+    assert wait is not None
+    assert 50 < wait.total_seconds() <= 120
+    assert github.log == ["POST /graphql Item"]
+    with pytest.raises(BoardUnavailableError, match="rate limit"):
+        adapter.add_comment("website-1", "Half of it works.")
+    assert github.log == ["POST /graphql Item"]
+
+
+def test_the_limit_of_an_hour_of_graphql_is_none_of_rest(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    card(github, "a")
+    assert adapter.get_task("website-1").name == "a"
+    github.refuse_for(120)
+    with pytest.raises(BoardUnavailableError):
+        adapter.get_task("website-1")
+    github.wire.limit = None
+    adapter.add_comment("website-1", "Half of it works.")
+
+
 def test_a_blocker_that_the_token_may_not_see_hides_no_column(
     github: GitHubDouble, adapter: GitHubProjectAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,6 +270,19 @@ def test_a_blocker_that_the_token_may_not_see_hides_no_column(
     assert [r.getMessage() for r in caplog.records if blocked["html_url"] in r.getMessage()] != []
     with pytest.raises(TaskNotFoundError):
         adapter.get_task("website-99")
+
+
+def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    blocked = card(github, "blocked")
+    for n in range(25):
+        blocker = github.issue(f"blocker {n}")
+        github.block(blocked, blocker)
+        if n < 24:
+            github.state.set_fields(blocker, {"state": "closed"})
+    (task,) = adapter.get_ready_tasks([TODO])
+    assert task.blocked_by == adapter.get_task(task.id).blocked_by == ("website-26",)
 
 
 def test_a_webhook_of_the_organization_names_both_columns(

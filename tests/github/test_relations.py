@@ -38,6 +38,39 @@ def test_the_issues_that_block_one_are_known_until_they_are_closed(
     assert "POST /graphql" not in str(github.log), "the lists tell that there are none"
 
 
+def blocked_by_many(github: GitHubDouble) -> None:
+    """The issue 1 is blocked by 140, of which only the last one is open."""
+    blocked = github.issue("blocked", "agent:Todo")
+    for n in range(140):
+        blocker = github.issue(f"blocker {n}")
+        github.block(blocked, blocker)
+        if n < 139:
+            github.state.set_fields(blocker, {"state": "closed"})
+
+
+def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
+    github: GitHubDouble, timed: GitHubAdapter, clock: Clock
+) -> None:
+    blocked_by_many(github)
+    for _ in range(3):
+        clock.forward(LATER)
+        assert [task.blocked_by for task in timed.get_ready_tasks([TODO])] == [("141",)]
+    assert timed.get_task("1").blocked_by == ("141",)
+    assert github.log.count("POST /graphql AllBlockers") == 2, "one for each 100"
+
+
+def test_that_all_who_block_an_issue_are_hidden_is_not_asked_with_each_poll(
+    github: GitHubDouble, timed: GitHubAdapter, clock: Clock
+) -> None:
+    secret, blocked = github.issue("secret"), github.issue("blocked", "agent:Todo")
+    github.block(blocked, secret)
+    github.state.hidden.add(secret["node_id"])
+    for _ in range(3):
+        clock.forward(LATER)
+        assert [task.blocked_by for task in timed.get_ready_tasks([TODO])] == [()]
+    assert github.log.count("POST /graphql Blockers") == 1
+
+
 def test_sub_issues_come_after_the_checklist_of_the_text(
     github: GitHubDouble, adapter: GitHubAdapter
 ) -> None:

@@ -81,6 +81,29 @@ def test_a_thousand_issues_are_ten_requests_once_and_then_one_a_poll(
     assert github.wire.counted == counted, "nothing has changed any more"
 
 
+@pytest.mark.parametrize("what", ["an issue", "a pull request"])
+def test_what_is_closed_between_two_pages_hides_no_issue(
+    github: GitHubDouble, timed: GitHubAdapter, clock: Clock, what: str
+) -> None:
+    github.state.ahead = timedelta(hours=-1)
+    first = github.issue("a") if what == "an issue" else github.pull_request("a")
+    for n in range(150):
+        github.issue(f"issue {n}", "agent:Todo")
+    github.state.ahead = timedelta(0)
+    pages = f"GET {REPO}/issues"
+
+    def close() -> None:
+        github.state.set_fields(first, {"state": "closed"})
+
+    github.wire.before[pages] = lambda: github.wire.before.update({pages: close})
+    assert len(timed.get_ready_tasks([TODO])) == 149
+    for _ in range(2):
+        clock.forward(LATER)
+        github.log.clear()
+        assert len(timed.get_ready_tasks([TODO])) == 150
+    assert len(github.log) <= 2, "it is read whole once more, and not again"
+
+
 def test_in_a_large_repository_what_changes_no_time_is_seen_after_ten_minutes(
     github: GitHubDouble, timed: GitHubAdapter, clock: Clock
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from athanore.queue_adapters.github.adapter import GitHubAdapter
@@ -39,6 +41,47 @@ def test_people_are_not_notified_and_issues_not_closed() -> None:
     assert third == TEXTS[2], "neither code nor an address is a mention"
     assert "\n@dataclass\nclass A: ...  # fixes #1\n" in fourth
     assert "@grace" not in fourth
+
+
+NOTIFIES = [
+    "Begin with ``` and end. @octocat",
+    "```x``` @octocat\n```",
+    "a ~~~ b\n\n@octocat",
+    "````\n```\n````\n@octocat",
+    "```\n~~~\n```\n@octocat\n~~~",
+    "`` ` `` @octocat `x`",
+    "`a\nb` @octocat `c`",
+    "A stray ` here.\n\n@octocat `x`",
+    r"\`@octocat\`",
+    "x `a` @octocat `b`",
+]
+MEANS_CODE = [
+    "```\n@octocat",
+    "  ~~~~ py\n@octocat\n~~~\n@octocat\n~~~~",
+    "> ```\n> @octocat\n> ```",
+    "`` @octocat ` ``",
+    "`@octocat\nand` more",
+    "````\n```\n@octocat\n````",
+]
+
+
+@pytest.mark.parametrize("text", NOTIFIES)
+def test_what_is_no_code_notifies_nobody(text: str) -> None:
+    assert "@octocat" not in GITHUB.body(text)
+    assert GITHUB.read(GITHUB.body(text))[0] == text
+
+
+@pytest.mark.parametrize("text", MEANS_CODE)
+def test_code_stays_as_it_was_written(text: str) -> None:
+    assert GITHUB.body(text) == text
+
+
+@pytest.mark.parametrize("part", ["`", "```\n", "~~~x\n", "`a", "\\", "``\n\n", "`" * 9, "```` `"])
+def test_odd_texts_are_read_in_no_time(part: str) -> None:
+    began = time.process_time()
+    GITHUB.body(part * (60_000 // len(part)))
+    GITHUB.body("".join("`" * n + " " for n in range(300)))
+    assert time.process_time() - began < 5
 
 
 def test_a_text_that_is_too_long_is_cut_with_a_remark() -> None:

@@ -95,6 +95,16 @@ def test_a_process_that_died_in_its_claim_is_in_the_way_for_a_minute(
     assert adapter.get_task("1").queue_name == TODO
 
 
+def test_the_age_of_an_emoji_is_by_gitlabs_clock(
+    gitlab: GitLabDouble, adapter: GitLabAdapter, issue: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "LOOKS", (0.0, 0.0))
+    gitlab.state.ahead = timedelta(minutes=-10)
+    gitlab.state.add_award(gitlab.state.issue(issue), BOT, claims.EMOJI)
+    with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
+        claim(adapter)
+
+
 @pytest.mark.parametrize("kind", ["lost", "cut", 500])
 def test_claims_and_moves_survive_lost_answers(
     gitlab: GitLabDouble, adapter: GitLabAdapter, issue: int, kind: Kind

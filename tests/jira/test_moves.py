@@ -16,11 +16,11 @@ from athanore.errors import (
 )
 from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
-from athanore.queue_adapters.jira import moves
+from athanore.queue_adapters.jira import claims, moves
 from athanore.queue_adapters.jira.adapter import JiraAdapter
 from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.jira import JiraDouble
-from athanore.testing.doubles.jira.server import BOT
+from athanore.testing.doubles.jira.server import BOT, PERSON
 from athanore.testing.doubles.wire import Kind
 from athanore.testing.queue_contract import at_once
 
@@ -107,12 +107,90 @@ def test_a_process_that_died_in_its_claim_is_in_the_way_for_a_minute(
     monkeypatch.setattr(moves, "LOOKS", (0.0, 0.0))
     jira.issue("Fix crash", TODO)
     at = datetime.now(UTC)
-    jira.state.properties["ENG-1", moves.CLAIM] = {"at": at.isoformat()}
+    jira.state.properties["ENG-1", claims.CLAIM] = {"at": at.isoformat()}
     with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
         claim(adapter)
-    old = at - moves.LEFT_BEHIND - timedelta(seconds=1)
-    jira.state.properties["ENG-1", moves.CLAIM] = {"at": old.isoformat()}
+    old = at - claims.LEFT_BEHIND - timedelta(seconds=1)
+    jira.state.properties["ENG-1", claims.CLAIM] = {"at": old.isoformat()}
     assert claim(adapter).queue_name == PROGRESS
+
+
+def put_by_another(jira: JiraDouble) -> None:
+    at = jira.state.now().isoformat()
+    jira.state.properties["ENG-1", claims.CLAIM] = {"id": "another's", "at": at}
+
+
+def test_a_property_that_comes_over_ours_has_the_issue(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes have seen that one was left behind, and the other one writes last."""
+    monkeypatch.setattr(moves, "LOOKS", ())
+    jira.issue("Fix crash", TODO)
+    old = datetime.now(UTC) - claims.LEFT_BEHIND * 2
+    jira.state.properties["ENG-1", claims.CLAIM] = {"id": "dead", "at": old.isoformat()}
+    jira.wire.before["GET /issue/ENG-1/comment"] = lambda: put_by_another(jira)
+    with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
+        claim(adapter)
+    assert jira.status("ENG-1") == TODO
+    assert jira.state.properties["ENG-1", claims.CLAIM]["id"] == "another's"
+
+
+def test_a_claim_waits_for_those_who_have_looked_when_it_did(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(claims.time, "sleep", slept.append)
+    jira.issue("Fix crash", TODO)
+    claim(adapter)
+    assert 0.2 < sum(slept) <= claims.SETTLES
+    keys = {key for line in jira.log if "properties" in line for key in [line.split()[0]]}
+    assert keys == {"GET", "PUT", "DELETE"}
+
+
+def test_the_age_of_a_property_is_by_jiras_clock(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "LOOKS", ())
+    jira.state.ahead = timedelta(minutes=-5)
+    jira.issue("Fix crash", TODO)
+    put_by_another(jira)
+    with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
+        claim(adapter)
+    jira.state.properties.clear()
+    found: dict[str, str] = {}
+    jira.wire.before["POST /issue/ENG-1/transitions"] = lambda: found.update(
+        jira.state.properties["ENG-1", claims.CLAIM]
+    )
+    claim(adapter)
+    assert abs(datetime.fromisoformat(found["at"]) - jira.state.now()) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("workflow", ["global", "one way"])
+def test_a_claim_whose_answer_is_lost_is_ours_only_where_nobody_else_can_have_made_it(
+    jira: JiraDouble, adapter: JiraAdapter, workflow: str
+) -> None:
+    if workflow == "one way":
+        jira.state.transitions.clear()
+        jira.state.allow(PROGRESS, TODO)
+    jira.issue("Fix crash", TODO)
+    jira.fail("POST", "/transitions", "lost")
+    if workflow == "global":
+        assert claim(adapter).queue_name == PROGRESS
+        return
+    with pytest.raises(AnswerLostError):
+        claim(adapter)
+    assert jira.status("ENG-1") == PROGRESS
+
+
+def test_an_issue_that_a_person_moved_while_an_answer_was_lost_is_not_claimed(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    row = jira.issue("Fix crash", TODO)
+    jira.fail("POST", "/transitions", 500)
+    in_the_moment(jira, lambda: row["fields"].update(status=jira.state.statuses[DONE]))
+    with pytest.raises(TaskMovedError) as caught:
+        claim(adapter)
+    assert (caught.value.actual, jira.status("ENG-1"), jira.state.properties) == (DONE, DONE, {})
 
 
 @pytest.mark.parametrize("kind", ["lost", "cut", 500])
@@ -131,6 +209,22 @@ def test_moves_and_comments_survive_lost_answers(
             adapter.create_task(TODO, "another")
     assert adapter.create_task(TODO, "another").id == "ENG-2"
     assert len(jira.state.issues) == 2
+
+
+def test_a_comment_whose_answer_is_lost_is_there_once_though_jira_rewrites_its_text(
+    jira: JiraDouble, adapter: JiraAdapter
+) -> None:
+    row = jira.issue("Fix crash", TODO)
+    for number in range(25):
+        early = jira.state.add_comment(row, BOT, f"Part {number} works.")
+        early["created"] = "2026-01-01T00:00:00.000+0000"
+    for _ in range(5):
+        jira.state.add_comment(row, PERSON, "Half of it works.")
+    jira.state.rewrites = lambda text: f"{text.strip()} "
+    jira.fail("POST", "/comment", "lost")
+    adapter.add_comment("ENG-1", "Half of it works.")
+    assert len(jira.state.comments["ENG-1"]) == 31
+    assert sum("GET /comment/" in line for line in jira.log) == 1, "of others' none is asked"
 
 
 def test_a_new_issue_is_found_that_the_search_of_the_board_does_not_have(jira: JiraDouble) -> None:
@@ -202,3 +296,15 @@ def test_texts_are_wiki_markup_there_and_markdown_here(
     assert (now.description, now.comments[0].text) == (text, text)
     adapter.add_comment(task.id, "nul \x00 " + "x" * 40_000)
     assert adapter.get_task(task.id).comments[1].text.endswith("more cut]")
+
+
+@pytest.mark.parametrize("part", ["```py\nx\n```\n", "{", "{x [~a] ", "🚀 ", "长 text. "])
+def test_a_text_fits_as_jira_has_it_however_it_grows(
+    jira: JiraDouble, adapter: JiraAdapter, part: str
+) -> None:
+    task = adapter.create_task(TODO, "a", part * 6_000)
+    adapter.add_comment(task.id, part * (32_800 // len(part)))
+    texts = jira.state.issue(task.id)["fields"]["description"], jira.state.comments[task.id][0]
+    for text in (texts[0], texts[1]["body"]):
+        assert len(text.encode("utf-16-le")) // 2 <= 32_767
+    assert adapter.get_task(task.id).description.startswith(part * 1_500)

@@ -14,6 +14,7 @@ import pytest
 from athanore.errors import (
     BoardAccessError,
     BoardUnavailableError,
+    InvalidTaskError,
     TaskNotFoundError,
     WebhookRefusedError,
 )
@@ -51,6 +52,60 @@ def test_a_poll_is_one_request_and_a_thousand_issues_are_ten(
     jira.log.clear()
     assert len(adapter.get_ready_tasks([TODO])) == 1_000
     assert jira.log == ["POST /search/jql"]
+
+
+def test_a_jira_without_ranks_is_read_in_the_order_of_its_issues_making(
+    jira: JiraDouble, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    jira.state.has_ranks = False
+    for name in "ab":
+        jira.issue(name, TODO)
+    for prepared in (True, False):
+        caplog.clear()
+        adapter = jira.board().create_adapter()
+        if prepared:
+            adapter.prepare([TODO])
+            assert "has no ranks" in caplog.text
+            caplog.clear()
+        for _ in range(2):
+            assert [task.name for task in adapter.get_ready_tasks([TODO])] == ["a", "b"]
+        assert caplog.text.count("has no ranks") == (not prepared)
+        jira.log.clear()
+        adapter.get_ready_tasks([TODO])
+        assert jira.log == ["POST /search/jql"]
+        adapter.close()
+
+
+def test_a_search_that_is_refused_for_another_reason_is_an_error(jira: JiraDouble) -> None:
+    adapter = jira.board(jql="nonsense").create_adapter()
+    jira.fail("POST", "/search", 400, 2)
+    with pytest.raises(InvalidTaskError):
+        adapter.get_ready_tasks([TODO])
+    assert adapter.get_ready_tasks([TODO]) == []
+    adapter.close()
+
+
+def test_what_leaves_between_two_pages_of_a_data_center_hides_no_issue(
+    jira: JiraDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    jira.start_anew(TODO, PROGRESS, DONE, deployment="Server")
+    adapter = jira.board().create_adapter()
+    rows = [jira.issue(f"issue {n}", TODO) for n in range(150)]
+    for row in rows:
+        row["fields"]["updated"] = "2026-01-01T00:00:00.000+0000"
+
+    def move() -> None:
+        rows[0]["fields"]["status"] = jira.state.statuses[DONE]
+        jira.state.touch(rows[0])
+
+    pages = "POST /search"
+    jira.wire.before[pages] = lambda: jira.wire.before.update({pages: move})
+    assert len(adapter.get_ready_tasks([TODO])) == 149
+    assert len(adapter.get_ready_tasks([TODO])) == 149
+    assert rows[100]["key"] in {task.id for task in adapter.get_ready_tasks([TODO])}
+    adapter.close()
 
 
 def test_a_task_says_who_made_it_how_urgent_it_is_and_when(

@@ -24,6 +24,11 @@ SITE = "https://example.atlassian.net"
         (lambda: JiraBoard("jira", "ENG", token="t"), "must be an address like"),
         (lambda: JiraBoard(SITE, "ENG"), "needs a token.*ATHANORE_JIRA_TOKEN"),
         (lambda: JiraBoard(SITE, "ENG", token="a b"), "has blanks"),
+        (lambda: JiraBoard(SITE, "ENG", token="t", via={"A": "A"}), r"circle \('A' from 'A'\)"),
+        (
+            lambda: JiraBoard(SITE, "ENG", token="t", via={"D": "C", "C": "B", "B": "C"}),
+            r"circle \('C' from 'B' from 'C'\)",
+        ),
     ],
 )
 def test_a_mistake_in_the_code_is_told(make: Callable[[], JiraBoard], says: str) -> None:

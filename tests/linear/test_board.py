@@ -18,6 +18,7 @@ from athanore.errors import (
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.linear import LinearBoard
 from athanore.queue_adapters.linear.adapter import LinearAdapter
+from athanore.queue_adapters.tracker import picture
 from athanore.queue_adapters.tracker.picture import MAX_AGE, OWN_COUNTS
 from athanore.testing.doubles.linear import LinearDouble
 from athanore.testing.doubles.linear.server import PERSON
@@ -52,6 +53,22 @@ def test_an_issue_is_a_task_with_all_that_linear_knows_of_it(
     renamed = adapter.update_task(first["id"], name="ENG-1 Fix the crash")
     assert renamed.name == "ENG-1 Fix the crash"
     assert linear.state.issue("ENG-1")["title"] == "Fix the crash"
+
+
+def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
+    linear: LinearDouble, adapter: LinearAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    blocked = linear.issue("blocked")
+    blockers = [linear.issue(f"blocker {n}", DONE) for n in range(129)]
+    blockers.append(last := linear.issue("the last one", PROGRESS))
+    for blocker in blockers:
+        linear.state.block(blocker, blocked)
+    for _ in range(3):
+        (task,) = adapter.get_ready_tasks([TODO])
+        assert task.blocked_by == (last["id"],)
+    assert adapter.get_task(blocked["id"]).blocked_by == (last["id"],)
+    assert linear.log.count("Relations") == 2, "one for each 100"
 
 
 def test_closed_archived_and_snoozed_issues_are_not_ready(

@@ -11,9 +11,10 @@ from athanore.errors import (
     BoardAccessError,
     BoardUnavailableError,
     TaskMovedError,
+    TaskNotFoundError,
 )
 from athanore.queue_adapters.linear.adapter import LinearAdapter
-from athanore.queue_adapters.tracker import looking
+from athanore.queue_adapters.tracker import looking, picture
 from athanore.testing.doubles.linear import LinearDouble
 from athanore.testing.doubles.linear.app import Limit
 from athanore.testing.doubles.wire import Kind
@@ -142,3 +143,25 @@ def test_the_rest_of_a_team_is_not_in_doubt_when_a_write_is(
     with pytest.raises(AnswerLostError):
         adapter.add_comment("ENG-1", "hello")
     assert linear.comments("ENG-1") == []
+
+
+def test_a_user_who_loses_the_team_deletes_no_task(
+    linear: LinearDouble, adapter: LinearAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture, "MAX_AGE", 0)
+    task_id = linear.issue("a")["id"]
+    assert len(adapter.get_ready_tasks([TODO])) == 1
+    with pytest.raises(TaskNotFoundError):
+        adapter.get_task("ENG-99")
+    linear.state.is_visible = False
+    for use in (
+        lambda: adapter.get_ready_tasks([TODO]),
+        lambda: adapter.get_task(task_id),
+        lambda: adapter.add_comment(task_id, "Half of it works."),
+        lambda: adapter.move_task(task_id, REVIEW),
+    ):
+        linear.state.is_visible = True
+        assert adapter.board_identity()
+        linear.state.is_visible = False
+        with pytest.raises(BoardAccessError, match="no team with the key 'ENG'"):
+            use()

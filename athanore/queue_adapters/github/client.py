@@ -127,13 +127,13 @@ def limit_in(response: httpx.Response) -> Limited | None:
     """Tell whether an answer is a refusal because of a rate limit, and how long that lasts.
 
     GitHub has a primary limit, which counts requests in an hour and says when it begins anew, and
-    secondary ones, which say so or do not.
+    secondary ones, which say so or do not. Those are for REST and GraphQL together.
     """
     if response.status_code not in (403, 429):
         return None
     headers = response.headers
-    if (seconds := answers.number(headers.get("retry-after"))) is not None:
-        return Limited(timedelta(seconds=min(max(seconds, 1), _LONGEST_WAIT)))
+    if (wait := told_wait(response)) is not None:
+        return Limited(wait, is_of_host=True)
     reset = answers.number(headers.get("x-ratelimit-reset"))
     if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
         left = (
@@ -141,8 +141,14 @@ def limit_in(response: httpx.Response) -> Limited | None:
         )  # by GitHub's clock, whatever ours says
         return Limited(timedelta(seconds=min(max(left, 1), _LONGEST_WAIT)))
     if response.status_code == 429 or "rate limit" in said(response).lower():
-        return Limited(None)
+        return Limited(None, is_of_host=True)
     return None
+
+
+def told_wait(response: httpx.Response) -> timedelta | None:
+    """For how long an answer asks to be left alone; None if it does not say."""
+    seconds = answers.number(response.headers.get("retry-after"))
+    return None if seconds is None else timedelta(seconds=min(max(seconds, 1), _LONGEST_WAIT))
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

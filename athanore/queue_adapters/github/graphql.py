@@ -10,7 +10,7 @@ from athanore.errors import BoardAccessError, BoardError, BoardUnavailableError
 from athanore.http_client.client import HttpClient, Limited
 from athanore.http_client.graphql import GraphQL, Refusal, refusals_in
 from athanore.http_client.patience import Patience
-from athanore.queue_adapters.github.client import limit_in, quotas_in
+from athanore.queue_adapters.github.client import limit_in, quotas_in, told_wait
 from athanore.queue_adapters.github.credentials import Credential
 from athanore.queue_adapters.tracker.answers import (
     MissingError,
@@ -78,10 +78,15 @@ def _translated(refusal: Refusal) -> BoardError:
 
 
 def _limit_in(response: httpx.Response) -> Limited | None:
-    """As `limit_in`; GraphQL tells the limit of an hour with status 200."""
-    if response.status_code != 200 or b"RATE_LIMITED" not in response.content:
+    """As `limit_in`; GraphQL tells limits with status 200, a secondary one by its words alone."""
+    if response.status_code != 200:
         return limit_in(response)
-    if all(refusal.code != "RATE_LIMITED" for refusal in refusals_in(response)):
+    if b"errors" not in response.content:
+        return None
+    refusals = [one for one in refusals_in(response) if not one.is_of_an_element]
+    if any("secondary rate limit" in one.message.lower() for one in refusals):
+        return Limited(told_wait(response), is_of_host=True)
+    if all(one.code != "RATE_LIMITED" for one in refusals):
         return None
     reset = number(response.headers.get("x-ratelimit-reset"))
     if reset is None:

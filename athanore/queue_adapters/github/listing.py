@@ -12,6 +12,7 @@ from datetime import datetime
 from athanore.http_client.client import Parameters
 from athanore.queue_adapters.github.client import GitHubClient
 from athanore.queue_adapters.github.issues import Issue, is_pull_request, parse
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, pass_over
 from athanore.queue_adapters.tracker.picture import Reading
 
@@ -37,7 +38,8 @@ class Issues:
         if listing is None:
             return None
         is_small = listing.etag is not None
-        return Reading(list(_parsed(listing.rows)), listing.etag, is_small, listing.at)
+        cards = list(_parsed(listing.rows))
+        return Reading(cards, listing.etag, is_small, listing.at, list(_closed(listing.rows)))
 
 
 class LabelNames:
@@ -57,6 +59,12 @@ class LabelNames:
             in_order = sorted(changed.rows, key=lambda row: int(row["id"]))
             self._names = [str(row["name"]) for row in in_order]
         return self._names
+
+
+def _closed(rows: Iterable[Json]) -> Iterable[datetime]:
+    """When the pull requests of a list that are closed were changed last."""
+    closed = (row for row in rows if is_pull_request(row) and row.get("state") == "closed")
+    return (at for row in closed if (at := time_of(row.get("updated_at"))) is not None)
 
 
 def _parsed(rows: Iterable[Json]) -> Iterable[Issue]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from typing import Final, cast
@@ -28,7 +28,10 @@ REMEMBERED: Final = 600.0
 _AT_ONCE: Final = 100
 """Issues in one request: what GitHub gives of a list at most."""
 
-BLOCKED_BY: Final = "blockedBy(first: 20) { nodes { number state repository { nameWithOwner } } }"
+_BLOCKER: Final = "nodes { number state repository { nameWithOwner } }"
+
+BLOCKED_BY: Final = f"blockedBy(first: 20) {{ {_BLOCKER} pageInfo {{ hasNextPage }} }}"
+"""Of an issue with an `id`; see `Blockers` for what does not fit."""
 
 SUB_ISSUES: Final = (
     "subIssues(first: 100) { nodes { number title state repository { nameWithOwner } } }"
@@ -44,8 +47,17 @@ query Blockers($ids: [ID!]!) {{
 
 _RELATIONS: Final = f"""
 query Relations($id: ID!) {{
-  node(id: $id) {{ ... on Issue {{ url {BLOCKED_BY} {SUB_ISSUES} }} }}
+  node(id: $id) {{ ... on Issue {{ id url {BLOCKED_BY} {SUB_ISSUES} }} }}
 }}"""
+
+_ALL: Final = f"""
+query AllBlockers($id: ID!, $after: String) {{
+  node(id: $id) {{ ... on Issue {{ blockedBy(first: 100, after: $after) {{
+    {_BLOCKER} pageInfo {{ hasNextPage endCursor }} }} }} }}
+}}"""
+
+_ALL_REMEMBERED: Final = 60.0
+"""Seconds for which is known who blocks an issue that is blocked by many."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,6 +79,28 @@ class Related:
     parts: tuple[ChecklistItem, ...] = ()
 
 
+class Blockers:
+    """Tells who blocks an issue, also where only closed ones of many fit the answer about it."""
+
+    def __init__(self, graphql: GitHubGraphQL, now: Callable[[], float] = time.monotonic) -> None:
+        self._graphql = graphql
+        self._known: TTLCache[str, tuple[Reference, ...]] = TTLCache(1_000, _ALL_REMEMBERED, now)
+
+    def of(self, row: Json) -> tuple[Reference, ...]:
+        """The open issues that block one, of which `BLOCKED_BY` was asked."""
+        found = blockers_in(row)
+        page = mapping(mapping(row.get("blockedBy")).get("pageInfo"))
+        if found or not page.get("hasNextPage"):
+            return found
+        node = str(row["id"])
+        known = self._known.get(node)
+        if known is None:
+            path = ("node", "blockedBy")
+            rows = self._graphql.nodes(_ALL, {"id": node}, path, passing_over=HIDDEN)
+            known = self._known[node] = tuple(_open(rows))
+        return known
+
+
 class Relations:
     """Reads who the related issues are; safe to use from many threads.
 
@@ -81,6 +115,7 @@ class Relations:
             10_000, REMEMBERED, now
         )
 
+        self._blockers = Blockers(graphql, now)
         self._told = told_hidden()
         self.quotas = graphql.quotas
         self.close = graphql.close
@@ -88,13 +123,14 @@ class Relations:
     def blockers(self, issues: Iterable[Issue]) -> Mapping[str, Sequence[Reference]]:
         """The open issues that block some issues, by the id of the blocked one for GraphQL."""
         keys = {issue.node_id: _key(issue) for issue in issues if issue.blocked_by}
-        found = {node: known for node, key in keys.items() if (known := self._known.get(key))}
+        known = {node: self._known.get(key) for node, key in keys.items()}
+        found = {node: blockers for node, blockers in known.items() if blockers is not None}
         for some in batched((n for n in keys if n not in found), _AT_ONCE, strict=False):
             told = self._graphql.read(_BLOCKERS, {"ids": some}, passing_over=HIDDEN)
             for row in told["nodes"]:
                 if row:
                     tell_hidden(row, self._told)
-                    blockers = self._known[keys[row["id"]]] = blockers_in(row)
+                    blockers = self._known[keys[row["id"]]] = self._blockers.of(row)
                     found[row["id"]] = blockers
         return found
 
@@ -105,7 +141,7 @@ class Relations:
         told = self._graphql.read(_RELATIONS, {"id": issue.node_id}, passing_over=HIDDEN)
         row: Json = told["node"] or {}
         tell_hidden(row, self._told)
-        return Related(blockers_in(row), parts_in(row))
+        return Related(self._blockers.of(row), parts_in(row))
 
 
 def told_hidden() -> LRUCache[str, bool]:
@@ -129,9 +165,12 @@ def tell_hidden(row: Json, told: LRUCache[str, bool]) -> None:
 
 
 def blockers_in(row: Json) -> tuple[Reference, ...]:
-    """The open issues that block one."""
-    rows = _nodes(row, "blockedBy")
-    return tuple(_reference(other) for other in rows if other["state"] == "OPEN")
+    """The open issues that block one, of those that fit the answer about it."""
+    return tuple(_open(_nodes(row, "blockedBy")))
+
+
+def _open(rows: Iterable[Json]) -> Iterator[Reference]:
+    return (_reference(other) for other in rows if other["state"] == "OPEN")
 
 
 def parts_in(row: Json) -> tuple[ChecklistItem, ...]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from athanore.errors import (
@@ -95,7 +95,7 @@ class Claims:
         path = self._project.award(task_id)
         for rows in self._project.client.pages(path):
             for row in rows:
-                age = datetime.now(UTC) - datetime.fromisoformat(row["created_at"])
+                age = self._project.client.now() - datetime.fromisoformat(row["created_at"])
                 ours = row.get("name") == EMOJI and row["user"]["id"] == self._me()
                 if ours and age > LEFT_BEHIND:
                     self._take_back(task_id, int(row["id"]))

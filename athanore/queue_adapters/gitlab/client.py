@@ -87,6 +87,10 @@ class GitLabClient:
         """
         return answers.content(_checked(self._http.send(method, path, body=body)), "GitLab")
 
+    def now(self) -> datetime:
+        """What time it is by GitLab's clock."""
+        return self._http.now()
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

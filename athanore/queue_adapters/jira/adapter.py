@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 from athanore.errors import (
@@ -38,6 +38,9 @@ from athanore.queue_adapters.tracker.label_board import missing
 from athanore.queue_adapters.tracker.tokens import variables_with
 
 logger = logging.getLogger(__name__)
+
+_TIDIED_AT_ONCE: Final = 5
+"""Issues at most from which one poll takes what a claim has left behind."""
 
 
 class JiraAdapter:
@@ -123,6 +126,7 @@ class JiraAdapter:
                 f"add it to the workflow in the project's settings, or name another queue. There "
                 f"are: {', '.join(map(repr, found))}."
             )
+        self._project.search.check_order()
 
     def board_identity(self) -> BoardIdentity:
         """Tell the board by its site and project."""
@@ -137,10 +141,13 @@ class JiraAdapter:
         """Return the issues of the queues, with checklists and without comments."""
         if not queue_names:
             return []
-        if self._project.search.watch(self._statuses(queue_names)):
+        if self._project.search.watch(self._statuses(queue_names), self._moves.between()):
             self._project.picture.forget()
         by_queue: dict[str, list[Task]] = {name: [] for name in queue_names}
+        left = _TIDIED_AT_ONCE
         for issue in self._project.picture.cards():
+            if left and self._moves.tidy(issue):
+                left -= 1
             queue = self._place(issue)
             if queue in by_queue:
                 by_queue[queue].append(issue.task(queue))
@@ -234,12 +241,12 @@ class JiraAdapter:
         self._statuses([source_queue, target_queue])
         issue = self._project.issue(task_id)
         self._check(issue, source_queue)
-        with self._moves.alone(issue, target_queue):
-            issue = self._project.issue(task_id)
-            self._check(issue, source_queue)
+        with self._moves.alone(issue, target_queue) as turn:
             comments = self._project.comments(issue)  # after the move nothing may fail
             me = self._project.me if assignee else None
-            claimed = self._moves.move(issue, target_queue)
+            issue = self._moves.sure(issue, turn)
+            self._check(issue, source_queue)
+            claimed = self._moves.move(issue, target_queue, turn)
             self._wrote(claimed)
         if me is not None and claimed.assignee is None:
             claimed = self._assigned(claimed, me)
@@ -351,6 +358,7 @@ class JiraAdapter:
             raise TaskMovedError(issue.id, expected=source_queue, actual=actual)
 
     def _whole(self, issue: Issue) -> Task:
+        self._moves.tidy(issue)
         comments: list[Comment] = self._project.comments(issue)
         return issue.task(self._place(issue), comments)
 

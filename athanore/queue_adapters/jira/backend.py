@@ -27,7 +27,7 @@ class JiraBoard:
         project: its key, such as `ENG`.
         jql: what narrows the board, such as `labels = agent`: other issues are no tasks of it.
         via: by queue, the queue through which an issue goes there where no transition leads
-            directly: `{"Done": "In Review"}`.
+            directly: `{"Done": "In Review"}`. The issues in that queue are read as well.
         fields: by queue, values that a transition there asks for:
             `{"Done": {"resolution": {"name": "Done"}}}`.
         issue_type: the type of the issues that are created.
@@ -57,7 +57,7 @@ class JiraBoard:
         """Make the adapter; no request is sent yet.
 
         Raises:
-            ConfigurationError: the address, the project or the token make no sense.
+            ConfigurationError: the address, the project, `via` or the token make no sense.
         """
         from athanore.http_client.addresses import read_address
         from athanore.queue_adapters.jira.account import credentials_of_the_environment
@@ -70,6 +70,7 @@ class JiraBoard:
             raise ConfigurationError(
                 f'JiraBoard: project={self.project!r} is no key of a project, such as "ENG".'
             )
+        _check_ways(self.via)
         site = read_address(self.url, "JiraBoard: url", "https://example.atlassian.net")
         email, token = credentials_of_the_environment()
         token, email = self.token or token, self.email or email
@@ -96,3 +97,21 @@ class JiraBoard:
             issue_type=self.issue_type,
             assigns=self.assign,
         )
+
+
+def _check_ways(via: Mapping[str, str]) -> None:
+    """Refuse ways that lead back to where they began.
+
+    Raises:
+        ConfigurationError: one does.
+    """
+    for queue in via:
+        way = [queue]
+        while (before := via.get(way[-1])) is not None:
+            if before in way:
+                circle = " from ".join(map(repr, [*way[way.index(before) :], before]))
+                raise ConfigurationError(
+                    f"JiraBoard: via={dict(via)!r} leads in a circle ({circle}); name for each "
+                    "queue one that an issue can come from, and leave out the first one's."
+                )
+            way.append(before)

@@ -73,6 +73,10 @@ class JiraClient:
         said = answers.content(response, "Jira") if response.content else None
         return response.status_code, said
 
+    def now(self) -> datetime:
+        """What time it is by Jira's clock."""
+        return self._http.now()
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 from athanore.models import Comment, Task
@@ -34,12 +34,32 @@ CLAIM: Final = "athanore.claim"
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """The property of a claim that has not come to its end.
+
+    Attributes:
+        id: whose claim it is.
+        at: when it was made, by Jira's clock; None if that cannot be read.
+        source: the queue where it began; None unless it goes by several steps.
+        target: the queue where it is to end; None unless it goes by several steps.
+    """
+
+    id: str
+    at: datetime | None
+    source: str | None = None
+    target: str | None = None
+
+    def is_older(self, age: timedelta, now: datetime) -> bool:
+        """Tell whether it was made so long ago."""
+        return self.at is None or now - self.at > age
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
     """One issue as it was read; `updated_at` is as Jira writes it, and sorts as text.
 
     `status` is the id of a status. `is_open` is whether that is one of the board's watched ones.
-    `claim` is the source and the target queue of a claim whose property is on the issue, if it was
-    asked for.
+    `claim` is that whose property is on the issue, if it was asked for.
     """
 
     id: str
@@ -57,7 +77,7 @@ class Issue:
     author: str | None = None
     priority: str | None = None
     created_at: str = ""
-    claim: tuple[str, str] | None = None
+    claim: Claim | None = None
 
     def looks_like(self, other: object) -> bool:
         """Tell whether another state of the issue differs in nothing that we write."""
@@ -116,7 +136,7 @@ def parse(row: Json, site: str) -> Issue:
         author=name_of(fields.get("creator")),
         priority=mapping(fields.get("priority")).get("name"),
         created_at=str(fields.get("created") or ""),
-        claim=_claim(mapping(mapping(row.get("properties")).get(CLAIM))),
+        claim=claim_of(mapping(row.get("properties")).get(CLAIM)),
     )
 
 
@@ -141,10 +161,16 @@ def author_key(row: Json) -> str | None:
     return author.get("accountId") or author.get("name")
 
 
-def _claim(value: Json) -> tuple[str, str] | None:
-    """The queues of a claim that has not come to its end; claims of earlier versions tell none."""
-    source, target = value.get("from"), value.get("to")
-    return (source, target) if isinstance(source, str) and isinstance(target, str) else None
+def claim_of(value: object) -> Claim | None:
+    """Read the property of a claim; None if there is none."""
+    if value is None:
+        return None
+    row = mapping(value)
+    at = time_of(str(row.get("at") or ""))
+    source, target = row.get("from"), row.get("to")
+    if not isinstance(source, str) or not isinstance(target, str):
+        source = target = None
+    return Claim(str(row.get("id") or ""), at, source, target)
 
 
 def _blockers(links: Iterable[Json]) -> Iterable[str]:

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from athanore.errors import (
     AnswerLostError,
@@ -19,18 +18,13 @@ from athanore.errors import (
     InvalidTaskError,
     TaskMovedError,
 )
-from athanore.queue_adapters.jira.issues import CLAIM, Issue
+from athanore.queue_adapters.jira.claims import LOOKS, Claims, Turn, taken
+from athanore.queue_adapters.jira.issues import Issue
 from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.lost_answers import still_lost, written
-from athanore.queue_adapters.tracker.answers import Json, MissingError, RefusedValueError, mapping
+from athanore.queue_adapters.tracker.answers import Json, RefusedValueError, mapping
 
 logger = logging.getLogger(__name__)
-
-LEFT_BEHIND: Final = timedelta(minutes=1)
-"""The age of a claim's property whose process did not live to remove it."""
-
-LOOKS: Final = (0.3, 0.7, 1.5)
-"""Seconds before each look whether another process has claimed the issue."""
 
 
 class Moves:
@@ -54,67 +48,105 @@ class Moves:
         self._via = via
         self._fields = fields
         self._lock = threading.Lock()
-        self._halfway: set[str] = set()
+        self._claims = Claims(project)
 
     def place(self, issue: Issue) -> str:
         """The queue of an issue: its status; the source, if a claim has left it on its way.
 
-        From there the next claim takes it on. Nobody else would: the queue in between need not be
-        watched, and a route that does watch it is not to have the issue.
+        From there the next claim takes it on. Nobody else would: a route that watches the queue in
+        between is not to have the issue.
         """
+        claim = issue.claim
+        if claim is not None and claim.source is not None and self._is_on_its_way(issue):
+            return claim.source
+        return self._status_of(issue)
+
+    def between(self) -> frozenset[str]:
+        """The ids of the statuses in which a claim may leave an issue on its way."""
+        return frozenset(one for queue in self._via.values() for one in self._statuses(queue))
+
+    def tidy(self, issue: Issue) -> bool:
+        """Remove the property of a claim that was left behind, where it means nothing any more.
+
+        Else it would mean something again when a person puts the issue into a queue in between.
+        True if that took a request.
+        """
+        claim = issue.claim
+        if claim is None or self._is_on_its_way(issue):
+            return False
+        if claim.source == self._status_of(issue):
+            return False  # the next claim takes it over
+        return self._claims.tidy(issue)
+
+    def _is_on_its_way(self, issue: Issue) -> bool:
+        claim = issue.claim
+        if claim is None or claim.target is None:
+            return False
         here = self._status_of(issue)
-        if issue.claim is not None:
-            source, target = issue.claim
-            if here != source and here in self._way_to(target):
-                return source
-        return here
+        return here != claim.source and here in self._way_to(claim.target)[1:]
 
-    def _way_to(self, queue: str) -> set[str]:
-        """The queues that an issue may be in on its way to another."""
-        found: set[str] = set()
-        while (queue := self._via.get(queue, "")) and queue not in found:
-            found.add(queue)
-        return found
+    def _way_to(self, queue: str) -> list[str]:
+        """A queue, and those that lead to it; the last one is to be reached first."""
+        way = [queue]
+        while (queue := self._via.get(queue, "")) and queue not in way:
+            way.append(queue)
+        return way
 
-    def move(self, issue: Issue, queue: str) -> Issue:
-        """Take an issue to a queue, by one transition, or by two if `via` says which way.
+    def move(self, issue: Issue, queue: str, turn: Turn | None = None) -> Issue:
+        """Take an issue to a queue, by one transition, or by several if `via` says which way.
+
+        Args:
+            turn: the claim of which this is the move.
 
         Raises:
             InvalidTaskError: no transition leads there, or one asks for values that are not set.
             TaskMovedError: somebody else has moved the issue meanwhile.
+            AnswerLostError: it may be there, or is on its way.
         """
-        if issue.status in self._statuses(queue):
-            return issue
-        offered = self._offered(issue)
-        step = self._find(offered, queue)
-        between = self._via.get(queue)
-        if step is None and between is not None and between != self._status_of(issue):
-            issue = self._gone_to(issue, between)
+        turn = turn or Turn(is_sure=True)
+        way = self._way_to(queue)
+        has_gone = False
+        for _ in way:
+            if issue.status in self._statuses(queue):
+                break
             try:
-                offered = self._offered(issue)
-                return self._done(issue, self._found(issue, offered, queue), queue)
-            except TaskMovedError:
-                self._halfway.discard(issue.id)  # a person has taken it from there
-                raise
+                issue, reached = self._hop(issue, way, turn)
             except (BoardUnavailableError, BoardAccessError) as exc:
+                if not has_gone:
+                    raise
                 raise AnswerLostError(
-                    f"Task {issue.id!r} is in {between!r}, on its way to {queue!r}: {exc}"
+                    f"Task {issue.id!r} is in {issue.place!r}, on its way to {queue!r}: {exc}"
                 ) from exc
-        return self._done(issue, self._found(issue, offered, queue), queue)
+            if reached == queue:
+                break
+            has_gone = True
+        else:
+            if issue.status not in self._statuses(queue):
+                raise InvalidTaskError(
+                    f"Task {issue.id!r} is in {issue.place!r}, and does not come to {queue!r}: "
+                    "rules of Jira's move it away on its way."
+                )
+        return issue
 
-    def _gone_to(self, issue: Issue, between: str) -> Issue:
-        """Take the first of two steps; a claim that fails from then on is to be found again."""
-        self._halfway.add(issue.id)
+    def _hop(self, issue: Issue, way: list[str], turn: Turn) -> tuple[Issue, str]:
+        """Take an issue as far on its way as one transition leads, and tell where that is."""
+        offered = self._offered(issue)
+        here = self._status_of(issue)
+        ahead = way[: way.index(here)] if here in way else way
+        reached = next((q for q in ahead if self._find(offered, q) is not None), ahead[-1])
+        step = self._found(issue, offered, reached)
+        before = turn.is_between
+        turn.is_between = before or reached != way[0]
         try:
-            return self.move(issue, between)
+            return self._done(issue, step, reached, turn), reached
         except AnswerLostError:
             raise  # it may be there
         except BoardError:
-            self._halfway.discard(issue.id)
+            turn.is_between = before
             raise
 
     @contextmanager
-    def alone(self, issue: Issue, queue: str) -> Generator[None]:
+    def alone(self, issue: Issue, queue: str) -> Generator[Turn]:
         """Keep other claims of an issue away, where the transition itself does not.
 
         A transition that is not global is offered from its own status only: of two, Jira refuses
@@ -126,77 +158,56 @@ class Moves:
         """
         with self._lock:
             step = self._find(self._offered(issue), queue)
-            guards = step is None or step.get("isGlobal") is not False
-            if guards:
-                self._take(issue, queue)
+            source = self.place(issue)
+            is_between = source != self._status_of(issue)
+            turn = Turn()
+            if step is None or step.get("isGlobal") is not False:
+                ends = {"from": source, "to": queue} if step is None or is_between else {}
+                turn = self._take(issue, ends)
+            turn.is_between = is_between
             try:
-                yield
-            except BaseException:
-                is_between = self.place(issue) != self._status_of(issue)
-                if guards and not is_between and issue.id not in self._halfway:
-                    self._give_back(issue)
+                yield turn
+            except BaseException as exc:
+                # A person, or another process, may have taken it from there.
+                if turn.is_between and not isinstance(exc, TaskMovedError):
+                    self._claims.leave(issue.id, turn)
+                elif turn.id is not None:
+                    self._claims.give_back(issue.id, turn)
                 raise
-            if guards or issue.claim is not None:
-                self._give_back(issue)
+            if turn.id is not None or issue.claim is not None:
+                self._claims.give_back(issue.id, turn)
+
+    def sure(self, issue: Issue, turn: Turn) -> Issue:
+        """Read an issue again, in a claim that nobody else can have made together with this one.
+
+        Raises:
+            BoardUnavailableError: another process has the issue.
+        """
+        self._claims.settle(turn)
+        now = self._project.issue(issue.id)
+        self._claims.check(now, turn)
+        return now
 
     def without_claim(self, issue: Issue) -> Issue:
         """Forget that a claim has left an issue on its way: it was moved since."""
         if issue.claim is not None:
-            self._give_back(issue)
+            self._claims.remove(issue.id)
         return replace(issue, claim=None)
 
-    def _take(self, issue: Issue, queue: str) -> None:
-        if issue.claim is not None and issue.id in self._halfway:
-            return  # the property is our own
-        path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
+    def _take(self, issue: Issue, values: Json) -> Turn:
         for wait in (*LOOKS, None):
-            if self._is_free(path):
-                at = datetime.now(UTC).isoformat()
-                value = {"at": at, "from": self.place(issue), "to": queue}
-                try:
-                    status, _ = self._project.client.write("PUT", path, value)
-                except AnswerLostError as lost:  # which claims nothing yet
-                    raise BoardUnavailableError(str(lost)) from lost
-                if status == 201:
-                    return
+            if (turn := self._claims.take(issue, values)) is not None:
+                return turn
             self._check_unmoved(issue)
             if wait is not None:
                 time.sleep(wait)
-        raise BoardUnavailableError(
-            f"Another process is claiming task {issue.id!r}: the property {CLAIM!r} is on the "
-            "issue. It counts for a minute."
-        )
-
-    def _is_free(self, path: str) -> bool:
-        try:
-            said = mapping(self._project.client.get(path).get("value")).get("at")
-            age = datetime.now(UTC) - datetime.fromisoformat(str(said))
-        except MissingError:
-            return True
-        except ValueError:
-            age = LEFT_BEHIND * 2
-        if age > LEFT_BEHIND:
-            self._project.client.write("DELETE", path)
-            return True
-        return False
-
-    def _give_back(self, issue: Issue) -> None:
-        self._halfway.discard(issue.id)
-        path = f"{self._project.of(issue.id)}/properties/{CLAIM}"
-        try:
-            self._project.client.write("DELETE", path)
-        except BoardError as exc:
-            logger.info(
-                "The property %r was not taken off task %r: %s",
-                CLAIM,
-                issue.id,
-                exc,
-                extra={"action": "jira_claim_left"},
-            )
+        raise taken(issue.id)
 
     def _check_unmoved(self, issue: Issue) -> None:
         """Raise `TaskMovedError` if somebody else has moved an issue since it was read."""
-        now = self._project.issue(issue.id)
+        self._check_same(issue, self._project.issue(issue.id))
+
+    def _check_same(self, issue: Issue, now: Issue) -> None:
         if now.status != issue.status:
             raise TaskMovedError(issue.id, expected=issue.place, actual=self.place(now))
 
@@ -238,13 +249,15 @@ class Moves:
             and name not in self._fields.get(queue, {})
         ]
 
-    def _done(self, issue: Issue, step: Json, queue: str) -> Issue:
+    def _done(self, issue: Issue, step: Json, queue: str, turn: Turn) -> Issue:
         if asked := self._asked(step, queue):
             raise InvalidTaskError(
                 f"Jira's transition {step.get('name')!r} of {issue.id} to {queue!r} asks for "
                 f"{', '.join(map(repr, asked))}; set it: JiraBoard(fields={{{queue!r}: "
                 f"{{{asked[0]!r}: ...}}}})."
             )
+        if turn.is_over:
+            raise taken(issue.id)
         on_screen = mapping(step.get("fields"))
         values = {k: v for k, v in self._fields.get(queue, {}).items() if k in on_screen}
         body: Json = {"transition": {"id": str(step["id"])}}
@@ -255,9 +268,7 @@ class Moves:
             try:
                 self._project.client.write("POST", path, body)
             except AnswerLostError as lost:
-                with still_lost(lost):
-                    if self._project.issue(issue.id).status == issue.status:
-                        self._project.client.write("POST", path, body)
+                self._look_after(lost, issue, queue, turn, path, body)
             except RefusedValueError:
                 self._check_unmoved(issue)
                 raise
@@ -275,3 +286,22 @@ class Moves:
                 extra={"action": "jira_moved_on"},
             )
         return now
+
+    def _look_after(
+        self, lost: AnswerLostError, issue: Issue, queue: str, turn: Turn, path: str, body: Json
+    ) -> None:
+        """See what became of a transition whose answer was lost, and make it if it is not made.
+
+        Raises:
+            TaskMovedError: the issue is somewhere else; somebody has moved it there.
+            AnswerLostError: it is there, and nobody can tell by whose transition.
+        """
+        with still_lost(lost):
+            now = self._project.issue(issue.id)
+            if now.status == issue.status:
+                self._project.client.write("POST", path, body)
+                return
+        if now.status not in self._statuses(queue):
+            self._check_same(issue, now)
+        if not turn.is_sure:
+            raise lost

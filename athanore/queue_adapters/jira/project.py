@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -31,6 +31,7 @@ from athanore.queue_adapters.jira.issues import (
 )
 from athanore.queue_adapters.jira.search import Search
 from athanore.queue_adapters.lost_answers import still_lost, written
+from athanore.queue_adapters.times import time_of
 from athanore.queue_adapters.tracker.answers import Json, MissingError
 from athanore.queue_adapters.tracker.authors import Authors
 from athanore.queue_adapters.tracker.checks import about
@@ -40,6 +41,11 @@ from athanore.queue_adapters.tracker.texts import new_mark
 
 MARK: Final = "athanore"
 """The property of a comment or an issue of ours by which it is found again; it is not shown."""
+
+_NEWEST: Final = 20
+"""Comments among which one is looked for whose answer was lost."""
+
+_LOOK_BACK: Final = timedelta(minutes=1)
 
 _SEARCHED: Final = {"accountId": "accountId", "name": "username"}
 """By which parameter the assignable users are searched, by how the site names them."""
@@ -169,18 +175,23 @@ class Project:
         path = f"{self.of(task_id)}/comment"
         written = texts.written(text)
 
-        def send(mark: str) -> None:
-            properties = [{"key": MARK, "value": {"id": mark}}]
+        def marked() -> tuple[str, datetime]:
+            return new_mark(), self.client.now() - _LOOK_BACK
+
+        def send(mark: tuple[str, datetime]) -> None:
+            properties = [{"key": MARK, "value": {"id": mark[0]}}]
             self.client.write("POST", path, {"body": written, "properties": properties})
 
-        def find(mark: str) -> bool | None:
-            newest = {"orderBy": "-created", "startAt": 0, "maxResults": 20}
+        def find(mark: tuple[str, datetime]) -> bool | None:
+            newest = {"orderBy": "-created", "startAt": 0, "maxResults": _NEWEST}
             rows: list[Json] = self.client.get(path, newest)["comments"]
-            same = (row for row in rows if row.get("body") == written)
-            return any(self._has_mark(f"api/2/comment/{row['id']}", mark) for row in same) or None
+            ours = [row for row in rows if self._may_be_ours(row, mark[1])]
+            ours.sort(key=lambda row: row.get("body") != written)  # Cloud may rewrite a text
+            paths = (f"api/2/comment/{row['id']}" for row in ours)
+            return any(self._has_mark(path, mark[0]) for path in paths) or None
 
         with self.about(task_id):
-            self._writes.comment(task_id, text, new_mark, send, find)
+            self._writes.comment(task_id, text, marked, send, find)
 
     def set_fields(
         self, issue: Issue, body: Json, is_done: Callable[[Issue], bool], path: str = ""
@@ -212,6 +223,13 @@ class Project:
             return parse(row, self.site)
         except (KeyError, TypeError, ValueError) as exc:
             raise BoardUnavailableError(f"An issue of Jira cannot be read: {exc!r}.") from exc
+
+    def _may_be_ours(self, row: Json, since: datetime) -> bool:
+        """Whether the account may have written a comment since a time."""
+        at = time_of(row.get("created"))
+        author = author_key(row)
+        is_ours = author is None or author in self.me.reference.values()
+        return is_ours and (at is None or at >= since)
 
     def _has_mark(self, path: str, mark: str) -> bool:
         try:

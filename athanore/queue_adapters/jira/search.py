@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
+
+from cachetools import LRUCache
 
 from athanore.http_client.cache import Cache
 from athanore.queue_adapters.jira.client import JiraClient
-from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Issue, parse
-from athanore.queue_adapters.tracker.answers import Json, MissingError, pass_over
+from athanore.queue_adapters.jira.issues import CLAIM, FIELDS, Claim, Issue, claim_of, parse
+from athanore.queue_adapters.tracker.answers import (
+    Json,
+    MissingError,
+    RefusedValueError,
+    mapping,
+    pass_over,
+)
 from athanore.queue_adapters.tracker.picture import Reading
+
+logger = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 200
+_SINGLY: Final = 50
+"""Issues that one reading reads one by one at most; the others follow with the next ones."""
+
+_RANKED: Final = "Rank ASC"
+_MADE: Final = "created ASC"
+
 _RECONCILED: Final = 50
 """Of so many own writes Jira Cloud is told, whose search then knows them."""
 
@@ -36,6 +53,9 @@ class Search:
         self._kind = Cache(self._load_kind, timedelta(days=365))
         self._lock = threading.Lock()
         self._watched: frozenset[str] = frozenset()
+        self._between: frozenset[str] = frozenset()
+        self._claims: LRUCache[tuple[str, str], Claim | None] = LRUCache(10_000)
+        self._order = _RANKED
         self._written: deque[int] = deque(maxlen=_RECONCILED)
 
     @property
@@ -49,12 +69,16 @@ class Search:
         with self._lock:
             return self._watched
 
-    def watch(self, statuses: Iterable[str]) -> bool:
-        """Have issues with these statuses in the picture, too; True if they were not yet."""
+    def watch(self, statuses: Iterable[str], between: frozenset[str] = frozenset()) -> bool:
+        """Have issues with these statuses in the picture, too; True if they were not yet.
+
+        Args:
+            between: further ones, in which claims may have left issues on their way.
+        """
         with self._lock:
-            watched = self._watched | frozenset(statuses)
+            watched = self._watched | frozenset(statuses) | between
             changes = watched != self._watched
-            self._watched = watched
+            self._watched, self._between = watched, between
         return changes
 
     def wrote(self, issue: Issue) -> None:
@@ -65,15 +89,40 @@ class Search:
             self._written.append(issue.number)
 
     def whole(self, mark: str | None) -> Reading[Issue]:
-        """The issues in the watched statuses by rank; of done ones those of the last 30 days."""
+        """The issues in the watched statuses in order; of done ones those of the last 30 days."""
         watched = ", ".join(sorted(self._watched)) or "0"
-        recent = "(statusCategory != Done OR updated >= -30d)"
-        return self._reading(f"status in ({watched}) AND {recent}", "Rank ASC")
+        jql = f"status in ({watched}) AND (statusCategory != Done OR updated >= -30d)"
+        return self._in_order(lambda order: self._reading(jql, order))
+
+    def check_order(self) -> None:
+        """Find out whether this Jira has ranks; it is logged if not."""
+        self._in_order(lambda order: next(self.rows("created >= -1m", order), None))
+
+    def _in_order[T](self, read: Callable[[str], T]) -> T:
+        """Read in the order of ranks; in that of their making where Jira has none.
+
+        Ranks are of Jira Software. Without it a search that asks for them is refused, in words of
+        the account's language.
+        """
+        order = self._order
+        try:
+            return read(order)
+        except RefusedValueError:
+            if order == _MADE:
+                raise
+        found = read(_MADE)
+        self._order = _MADE
+        logger.warning(
+            "This Jira has no ranks, which come with Jira Software: the tasks of a queue come in "
+            "the order in which their issues were made.",
+            extra={"action": "jira_no_ranks"},
+        )
+        return found
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Issue]:
         """What has changed since a moment, in whatever status it is now."""
         # Relative, because a time in JQL is in the account's time zone.
-        minutes = max(int((datetime.now(UTC) - moment).total_seconds() // 60), 0) + 2
+        minutes = max(int((self._client.now() - moment).total_seconds() // 60), 0) + 2
         return self._reading(f"updated >= -{minutes}m", "updated DESC")
 
     def rows(self, jql: str, order: str = "created DESC", *, whole: bool = False) -> Iterator[Json]:
@@ -95,12 +144,38 @@ class Search:
         return int(self._client.ask("api/2/search", body)["total"])
 
     def _reading(self, jql: str, order: str) -> Reading[Issue]:
-        at = datetime.now(UTC)
-        issues = [
-            replace(issue, is_open=issue.status in self._watched)
-            for issue in self._parsed(self.rows(jql, order))
-        ]
+        at = self._client.now()
+        found = list(self._parsed(self.rows(jql, order)))
+        if not self.is_cloud:
+            found = self._with_claims(found)
+        issues = [replace(issue, is_open=issue.status in self._watched) for issue in found]
         return Reading(issues, None, len(issues) < _PAGE, at)
+
+    def _with_claims(self, issues: Iterable[Issue]) -> list[Issue]:
+        """The issues with the claims that have left some on their way.
+
+        The search of Data Center tells no properties, so that issues which may be on their way are
+        read one by one, as often as they change.
+        """
+        found: list[Issue] = []
+        left = _SINGLY
+        for issue in issues:
+            key = issue.id, issue.updated_at
+            if issue.status not in self._between:
+                found.append(issue)
+                continue
+            if key not in self._claims and left:
+                left -= 1
+                self._claims[key] = self._claim_on(issue)
+            found.append(replace(issue, claim=self._claims.get(key)))
+        return found
+
+    def _claim_on(self, issue: Issue) -> Claim | None:
+        try:
+            found = self._client.get(f"api/2/issue/{issue.id}/properties/{CLAIM}")
+        except MissingError:
+            return None
+        return claim_of(mapping(found).get("value"))
 
     def _cloud_rows(self, query: Json) -> Iterator[Json]:
         with self._lock:

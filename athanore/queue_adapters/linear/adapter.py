@@ -180,10 +180,8 @@ class LinearAdapter(LinearQueues):
                 if not self._comment_is_there(comment_id):
                     raise
 
-        try:
+        with self._issues.about(task_id):
             self._writes.comment(task_id, text, lambda: str(uuid4()), send, self._comment_is_there)
-        except MissingError as exc:
-            raise TaskNotFoundError(task_id) from exc
 
     def update_task(
         self,
@@ -261,7 +259,8 @@ class LinearAdapter(LinearQueues):
             answer: Json = {}
             now: Issue | None = None
             try:
-                answer = self._client.write(documents.UPDATE, id=issue.id, input=values)
+                with self._issues.about(task_id):
+                    answer = self._client.write(documents.UPDATE, id=issue.id, input=values)
             except AnswerLostError as lost:
                 now = self._now(issue, lost)
                 if now.sort_order != values["sortOrder"]:
@@ -337,9 +336,8 @@ class LinearAdapter(LinearQueues):
         """Change an issue, once more if the answer was lost and a look tells that it is not."""
         write = lambda: self._client.write(documents.UPDATE, id=issue.id, input=values)  # noqa: E731
         try:
-            return self._issues.written(write())
-        except MissingError as exc:
-            raise TaskNotFoundError(issue.id) from exc
+            with self._issues.about(issue.id):
+                return self._issues.written(write())
         except AnswerLostError as lost:
             now = self._now(issue, lost)
             if "sortOrder" in values and now.sort_order == values["sortOrder"]:

@@ -10,7 +10,8 @@ fragment Card on Issue {
   archivedAt trashed snoozedUntilAt labelIds
   team { id } state { id type } assignee { id displayName } delegate { id displayName }
   creator { displayName }
-  inverseRelations(first: 20) { nodes { type issue { id state { type } } } }
+  inverseRelations(first: 20) {
+    nodes { type issue { id state { type } } } pageInfo { hasNextPage } }
 }"""
 
 _COMMENTS: Final = """{
@@ -53,6 +54,12 @@ COMMENTS: Final = f"""
 query Comments($id: String!, $after: String) {{
   issue(id: $id) {{ comments(first: 100, after: $after) {_COMMENTS} }}
 }}"""
+
+RELATIONS: Final = """
+query Relations($id: String!, $after: String) {
+  issue(id: $id) { inverseRelations(first: 100, after: $after) {
+    nodes { type issue { id state { type } } } pageInfo { hasNextPage endCursor } } }
+}"""
 
 COMMENT: Final = "query Comment($id: String!) { comment(id: $id) { id } }"
 

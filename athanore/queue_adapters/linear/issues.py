@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final
 
 from athanore.models import Comment, Task
 from athanore.queue_adapters.times import time_of
@@ -118,7 +118,6 @@ def parse(row: Json) -> Issue:
         KeyError, TypeError, ValueError: it is none.
     """
     people = [person for person in (row["assignee"], row["delegate"]) if person]
-    relations = cast("list[Json]", row["inverseRelations"]["nodes"])
     snoozed = row["snoozedUntilAt"]
     is_kept = not row["archivedAt"] and not row["trashed"]
     return Issue(
@@ -132,11 +131,7 @@ def parse(row: Json) -> Issue:
         tuple(map(str, row["labelIds"])),
         tuple(str(person["displayName"]) for person in people),
         row["assignee"] and str(row["assignee"]["id"]),
-        tuple(
-            str(relation["issue"]["id"])
-            for relation in relations
-            if relation["type"] == "blocks" and relation["issue"]["state"]["type"] not in CLOSED
-        ),
+        blockers_in(row["inverseRelations"]["nodes"]),
         float(row["sortOrder"]),
         str(row["updatedAt"]),
         is_kept
@@ -146,6 +141,15 @@ def parse(row: Json) -> Issue:
         mapping(row["creator"]).get("displayName"),
         None if row["priorityLabel"] == _NO_PRIORITY else str(row["priorityLabel"]),
         str(row["createdAt"]),
+    )
+
+
+def blockers_in(relations: Iterable[Json]) -> tuple[str, ...]:
+    """The ids of the issues that block one, and are not closed."""
+    return tuple(
+        str(relation["issue"]["id"])
+        for relation in relations
+        if relation["type"] == "blocks" and relation["issue"]["state"]["type"] not in CLOSED
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts
+from athanore.queue_adapters.tracker.texts import SPACE, Breaking, Texts, nowhere
 
 _MENTIONS: Final = Breaking(
     re.compile(r"(@)(?=\[)"),
     re.compile(rf"(@){SPACE}(?=\[)"),
-    spared=re.compile(r"((?!))"),  # Planka looks into code as well
+    spared=nowhere,  # Planka looks into code as well
 )
 """`@[ada](1234)` notifies the user 1234; a plain `@ada` means nothing."""
 

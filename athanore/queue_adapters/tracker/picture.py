@@ -4,6 +4,9 @@ A board that fits one answer is read whole each time, with the mark (ETag) of th
 the tracker has such. Of a larger one only what has changed since is asked for, in the same way, and
 the whole every ten minutes: what is deleted, transferred, or has lost a deleted label may change no
 time of its own.
+
+What is closed while the whole is read moves the rows behind it to an earlier page, which may have
+been read: one is missing then. The changes tell of it, and the whole is read once more.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from athanore.queue_adapters.times import time_of
+
 logger = logging.getLogger(__name__)
 
 MAX_AGE: Final = 1.5
@@ -26,6 +31,9 @@ WHOLE_EVERY: Final = 600.0
 
 OWN_COUNTS: Final = 10.0
 """Seconds for which what we have written is true, whatever a list says: lists lag."""
+
+TELLS_LATE: Final = 10.0
+"""Seconds after which a list of changes tells what was changed before."""
 
 OVERLAP: Final = timedelta(minutes=1)
 """Changes may appear in a list in another order than their times."""
@@ -61,13 +69,16 @@ class Reading[C: Card]:
         cards: whole readings tell those that are open, others those that have changed.
         mark: what tells an unchanged list at the next reading; None if there is no such thing.
         is_small: whether the next reading is to be whole as well.
-        at: when it was made, by the tracker's clock.
+        at: when it was begun, by the tracker's clock.
+        left: when rows that are no cards have left the list of the open ones, as a list of changes
+            tells it; of cards it is known.
     """
 
     cards: Sequence[C]
     mark: str | None
     is_small: bool
     at: datetime
+    left: Sequence[datetime] = ()
 
 
 class Source[C: Card](Protocol):
@@ -148,6 +159,7 @@ class Picture[C: Card]:
         self._read_at = self._whole_at = float("-inf")
         self._since: datetime | None = None
         self._mark: str | None = None
+        self._paged: tuple[datetime, datetime] | None = None
 
     def cards(self) -> list[C]:
         """The open tasks, in the board's order.
@@ -211,18 +223,20 @@ class Picture[C: Card]:
         if self._since is None or now - self._whole_at >= WHOLE_EVERY:
             self._read_whole(now)
         else:
-            self._read_changes(self._since)
+            self._read_changes(self._since, now)
 
     def _read_whole(self, now: float) -> None:
         reading = self._source.whole(self._mark if self._since is None else None)
         if reading is None:
             return
         self._listed = {card.id: card for card in reading.cards}
+        is_second = self._whole_at == float("-inf") and self._since is not None
+        self._paged = None if reading.is_small or is_second else self._time_of(reading, now)
         self._whole_at = now
         self._mark = reading.mark if reading.is_small else None
         self._since = None if reading.is_small else reading.at - OVERLAP
 
-    def _read_changes(self, since: datetime) -> None:
+    def _read_changes(self, since: datetime, now: float) -> None:
         reading = self._source.since(since, self._mark)
         if reading is None:
             return
@@ -235,5 +249,24 @@ class Picture[C: Card]:
             else:
                 self._listed.pop(card.id, None)
         self._mark = reading.mark
+        if self._has_lost_some(reading):
+            self._whole_at = float("-inf")
+            self._read_whole(now)
+            return
+        if self._paged is not None and now - self._whole_at > TELLS_LATE:
+            self._paged = None
         if not reading.is_small:  # that many changes are not to be read again and again
             self._since = reading.at - OVERLAP
+
+    def _time_of(self, reading: Reading[C], began: float) -> tuple[datetime, datetime]:
+        """When a reading was made, by the tracker's clock, which may tell whole seconds."""
+        second = timedelta(seconds=1)
+        return reading.at - second, reading.at + timedelta(seconds=self._now() - began) + second
+
+    def _has_lost_some(self, reading: Reading[C]) -> bool:
+        """Tell whether something has left the list while the whole of it was read, page by page."""
+        if self._paged is None:
+            return False
+        begun, ended = self._paged
+        gone = [time_of(card.updated_at) for card in reading.cards if not card.is_open]
+        return any(at is not None and begun <= at <= ended for at in [*gone, *reading.left])

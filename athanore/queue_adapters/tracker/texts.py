@@ -9,8 +9,9 @@ marks and these spaces go out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 from uuid import uuid4
 
@@ -22,13 +23,20 @@ SPACE: Final = "\u200b"
 MENTION: Final = re.compile(r"(?<![\w@/.])(@)(?=[A-Za-z0-9])")
 """The beginning of a name that would be notified."""
 
-CODE: Final = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
-"""Code in Markdown, where nobody is notified."""
+_FENCE = re.compile(r"^ {0,3}(`{3,}+(?=[^`\n]*$)|~{3,}+).*$", re.MULTILINE)
+_FENCE_END = re.compile(r"^ {0,3}(`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
+_BLANK = re.compile(r"\n[ \t]*(?=\n)")
+_BACK_QUOTES = re.compile(r"`+")
 
 _REMARK: Final = 40
 """Characters that the remark of a cut may take."""
 
 _MARK: Final = re.compile(r"\n{0,2}<!-- athanore:([0-9a-f]{32}) -->\s*\Z")
+
+
+def nowhere(_text: str) -> Iterable[tuple[int, int]]:
+    """What is spared where a pattern means something everywhere."""
+    return ()
 
 
 def up_to_last(end: re.Pattern[str], text: str) -> tuple[str, str]:
@@ -43,6 +51,47 @@ def up_to_last(end: re.Pattern[str], text: str) -> tuple[str, str]:
     return text[:last], text[last:]
 
 
+def code_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where the code in a text of Markdown begins and ends: there nobody is notified.
+
+    A fence counts at the beginning of a line only, and up to one of its kind, or to the end of the
+    text. Anywhere else as many back-quotes end what back-quotes have begun, in one paragraph.
+    """
+    after = 0
+    while (begun := _FENCE.search(text, after)) is not None:
+        yield from _quoted(text, after, begun.start())
+        mark = begun[1]
+        ends = (e for e in _FENCE_END.finditer(text, begun.end()) if e[1].startswith(mark))
+        end = next(ends, None)
+        after = len(text) if end is None else end.end()
+        yield begun.start(), after
+    yield from _quoted(text, after, len(text))
+
+
+def _quoted(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The code between back-quotes in a part of a text."""
+    blanks = (found.end() for found in _BLANK.finditer(text, start, end))
+    for begin, stop in pairwise([start, *blanks, end]):
+        runs = [found.span() for found in _BACK_QUOTES.finditer(text, begin, stop)]
+        waiting: dict[int, list[int]] = {}
+        for n, (first, last) in reversed(list(enumerate(runs))):
+            waiting.setdefault(last - first, []).append(n)
+        at = 0
+        for n, (first, last) in enumerate(runs):
+            opening = first + _is_escaped(text, first)
+            closing = waiting.get(last - opening, [])
+            while closing and closing[-1] <= n:
+                closing.pop()
+            if n >= at and opening < last and closing:
+                at = closing[-1] + 1
+                yield opening, runs[closing[-1]][1]
+
+
+def _is_escaped(text: str, place: int) -> bool:
+    before = text[:place] if place < 32 else text[place - 32 : place]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
 @dataclass(frozen=True, slots=True)
 class Breaking:
     """What is broken in a text, and where it is left alone.
@@ -50,22 +99,24 @@ class Breaking:
     Attributes:
         pattern: what is broken; the space is put behind its group 1.
         undone: what `read` looks for: such a group 1, with the space behind it.
-        spared: where the pattern means nothing, in one group.
-        end: what all that is spared ends with; None if it may go on to the end of the text.
+        spared: where the pattern means nothing, from the beginning to the end of a text.
     """
 
     pattern: re.Pattern[str]
     undone: re.Pattern[str]
-    spared: re.Pattern[str] = CODE
-    end: re.Pattern[str] | None = None
+    spared: Callable[[str], Iterable[tuple[int, int]]] = code_in
 
     def broken(self, text: str) -> str:
         """The text with each occurrence broken."""
-        text, rest = (text, "") if self.end is None else up_to_last(self.end, text)
-        parts = self.spared.split(text)
-        parts[-1] += rest
-        parts[::2] = [self.pattern.sub(rf"\1{SPACE}", part) for part in parts[::2]]
-        return "".join(parts)
+        parts: list[str] = []
+        last = 0
+        for start, end in self.spared(text):
+            parts += (self._without(text[last:start]), text[start:end])
+            last = end
+        return "".join([*parts, self._without(text[last:])])
+
+    def _without(self, part: str) -> str:
+        return self.pattern.sub(rf"\1{SPACE}", part)
 
     def mended(self, text: str) -> str:
         """The text as it was before."""
@@ -104,9 +155,11 @@ class Texts:
     def body(self, text: str, mark: str | None = None) -> str:
         """A description or a comment, with a mark at its end if there is one."""
         end = f"\n\n<!-- athanore:{mark} -->" if mark else ""
-        harmless = self.harmless(text)
-        room = self.longest_text - len(end)
-        return (harmless if len(harmless) <= room else cut(harmless, room - _REMARK)) + end
+        return self.fitting(self.harmless(text), self.longest_text - len(end)) + end
+
+    def fitting(self, text: str, room: int) -> str:
+        """The text if it has so much room; else cut, with a remark."""
+        return text if len(text) <= room else cut(text, max(room - _REMARK, 0))
 
     def read(self, text: str | None) -> tuple[str, str | None]:
         """A description or a comment as it was before `body`, and its mark."""

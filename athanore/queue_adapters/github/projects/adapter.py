@@ -61,6 +61,7 @@ class GitHubProjectAdapter(ProjectQueues):
         self._closes = frozenset(closes)
         self._assigns = assigns
         self._repositories: dict[str, Repository] = {}
+        self._visited: set[str] = set()
         self._account = (
             Account(client, self._of(repository), assigns=assigns) if repository else None
         )
@@ -289,9 +290,25 @@ class GitHubProjectAdapter(ProjectQueues):
     def _item(self, task_id: str) -> Item:
         repository, number = self._project.ids.read(task_id)
         try:
-            return self._project.item(repository, number)
+            item = self._project.item(repository, number)
         except MissingError as exc:
+            self._check_visible(repository)
             raise TaskNotFoundError(task_id) from exc
+        if item.card is None:  # also where the token does not see the project any more
+            self._project.columns(anew=True)
+        self._visited.add(repository)
+        return item
+
+    def _check_visible(self, repository: str) -> None:
+        """Make sure that the account sees the project, and a repository whose issues are in it.
+
+        Raises:
+            BoardAccessError: it does not; GitHub then says of everything there that it is missing.
+        """
+        self._project.columns(anew=True)
+        listed = {item.repository for item in self._picture.cards()}
+        if repository in {self._home, *self._visited, *listed}:
+            self._of(repository).check_visible()
 
     def _comments(self, item: Item) -> list[Comment]:
         with _about(item.id):
@@ -305,6 +322,9 @@ class GitHubProjectAdapter(ProjectQueues):
             self._picture.expire()
             self._project.columns(anew=True)
             return self._put_into(item, self._project.option(queue))
+        except MissingError as exc:
+            self._check_visible(item.repository)
+            raise TaskNotFoundError(item.id) from exc
 
     def _put_into(self, item: Item, option: str) -> Item:
         card = item.card or self._again(lambda: self._project.add(item.content_id))

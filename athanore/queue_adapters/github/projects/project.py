@@ -21,7 +21,7 @@ from athanore.queue_adapters.github.relations import (
     BLOCKED_BY,
     HIDDEN,
     SUB_ISSUES,
-    blockers_in,
+    Blockers,
     parts_in,
     tell_hidden,
     told_hidden,
@@ -161,6 +161,7 @@ class Project:
         self.quotas = graphql.quotas
         self._graphql = graphql
         self._cache = Cache(self._load, MAX_AGE)
+        self._blockers = Blockers(graphql)
         self._told = told_hidden()
 
     def close(self) -> None:
@@ -200,7 +201,10 @@ class Project:
         columns = self.columns()
         variables = {"project": columns.id, "field": self.field}
         rows = self._graphql.nodes(_ITEMS, variables, ("node", "items"), passing_over=HIDDEN)
-        found = [item for row in rows if (item := self._item(row["content"], row)) is not None]
+        try:
+            found = [item for row in rows if (item := self._item(row["content"], row)) is not None]
+        except MissingError as exc:
+            raise self._invisible(str(exc)) from exc
         return Reading(found, None, True, datetime.now(UTC))
 
     def since(self, moment: datetime, mark: str | None) -> Reading[Item]:
@@ -223,6 +227,8 @@ class Project:
             (one for one in cards if one and mapping(one["project"]).get("id") == project), None
         )
         item = self._item(row, card)
+        if item is None and row:
+            raise BoardUnavailableError(f"The issue {issue} of {repository} cannot be read.")
         if item is None:
             raise MissingError(f"{repository} has no issue {issue} that can be read")
         return item
@@ -280,7 +286,7 @@ class Project:
                 issue,
                 None if card is None else str(card["id"]),
                 mapping((card or {}).get("fieldValueByName")).get("optionId"),
-                tuple(self.ids.of(o.repository, o.number) for o in blockers_in(content)),
+                tuple(self.ids.of(o.repository, o.number) for o in self._blockers.of(content)),
                 parts_in(content),
                 not (card and card["isArchived"]),
             )

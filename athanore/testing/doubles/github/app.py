@@ -132,6 +132,10 @@ def _graphql_answer(wire: Wire, schema: Schema, request: Request, body: Row) -> 
         told = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
         return _finish(wire, JSONResponse(told))
     try:
+        _check_limit(wire)
+    except RefusalError as exc:  # without a type, and as a success
+        return _finish(wire, JSONResponse({"errors": [exc.body]}, headers=exc.headers))
+    try:
         _account(wire, request)
     except RefusalError as exc:
         return JSONResponse(exc.body, exc.status)

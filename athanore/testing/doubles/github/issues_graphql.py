@@ -44,7 +44,7 @@ class IssueTables:
 
     def _repository(self, name: str) -> Json:
         state = next((s for n, s in self.repositories.items() if n.lower() == name.lower()), None)
-        if state is None:
+        if state is None or not state.is_visible:
             raise refused(f"Could not resolve to a Repository with the name '{name}'.", "NOT_FOUND")
         return {"state": state}
 

@@ -19,6 +19,7 @@ class ProjectTables:
     Attributes:
         repositories: the tables of the repositories whose issues may be cards, by `owner/name`.
         may_write: whether the account may change the project.
+        is_visible: whether it may see it.
     """
 
     owner: str
@@ -27,6 +28,7 @@ class ProjectTables:
     columns: list[Row] = field(default_factory=list[Row])
     cards: list[Row] = field(default_factory=list[Row])
     may_write: bool = True
+    is_visible: bool = True
     id: str = "PVT_kwDOAAAABM4AAAE"
     field_id: str = "PVTSSF_lADOAAAABM4AAAEzgAB"
     _last: int = 0
@@ -38,7 +40,7 @@ class ProjectTables:
     def start_anew(self, columns: list[str]) -> None:
         """Empty the project, and give it columns."""
         self.cards.clear()
-        self.may_write = True
+        self.may_write = self.is_visible = True
         self.columns = [
             {"id": hashlib.sha256(name.encode()).hexdigest()[:8], "name": name} for name in columns
         ]
@@ -71,9 +73,7 @@ class ProjectTables:
         return {
             "Query.repositoryOwner": lambda _, a: self._owner(str(a["login"])),
             "Query.node": lambda _, a: self._node(str(a["id"])),
-            "Organization.projectV2": lambda _, a: (
-                self._project() if a["number"] == self.number else None
-            ),
+            "Organization.projectV2": lambda _, a: self._numbered(int(a["number"])),
             "ProjectV2.field": lambda _, a: self._field(str(a["name"])),
             "ProjectV2.items": lambda _, a: self._items(a),
             "ProjectV2Item.fieldValueByName": lambda card, a: self._value(card),
@@ -84,10 +84,22 @@ class ProjectTables:
         }
 
     def _node(self, node_id: str) -> Json | None:
+        if node_id == self.id and not self.is_visible:
+            raise refused(f"Could not resolve to a node with the id '{node_id}'.", "NOT_FOUND")
         return self._project() if node_id == self.id else self._issues.node(node_id)
 
+    def _numbered(self, number: int) -> Json:
+        if number != self.number or not self.is_visible:
+            said = f"Could not resolve to a ProjectV2 with the number {number}."
+            raise refused(said, "NOT_FOUND")
+        return self._project()
+
     def _cards(self, issue: Json) -> Json:
-        cards = [card for card in self.cards if card["content"]["node_id"] == issue["id"]]
+        cards = [
+            card
+            for card in self.cards
+            if card["content"]["node_id"] == issue["id"] and self.is_visible
+        ]
         return connection(cards, 50, None)
 
     def _owner(self, login: str) -> Json | None:

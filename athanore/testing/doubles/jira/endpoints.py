@@ -80,6 +80,8 @@ def _found(call: Call, jql: str) -> list[Row]:
         return []
     if f'project = "{state.key}"' not in jql:
         raise refused("Unbounded JQL queries are not allowed here.")
+    if "ORDER BY Rank" in jql and not state.has_ranks:
+        raise refused("Field 'Rank' does not exist or you do not have permission to view it.")
     own = cast("list[object]", call.fields.get("reconcileIssues") or [])
     rows = {row["id"]: row for row in state.listed()}
     rows |= {row["id"]: row for row in state.issues.values() if int(row["id"]) in own}

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import format_datetime
 from time import monotonic, time
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -177,6 +178,7 @@ def jira_double(
         return account
 
     def finish(response: Response) -> Response:
+        response.headers["date"] = format_datetime(state.now(), usegmt=True)
         if state.deployment == "Server" and state.bucket is not None:
             limit, left = state.bucket
             state.bucket = limit, max(left - 1, 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from athanore.testing.doubles.rest import RefusalError, Row
@@ -54,6 +54,8 @@ class State:
 
     Attributes:
         outsiders: names of users to whom no issue may be assigned.
+        rewrites: what becomes of the text of a new comment, as Cloud stores it.
+        has_ranks: whether there is Jira Software, which ranks issues.
     """
 
     key: str
@@ -71,6 +73,9 @@ class State:
     properties: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
     outsiders: set[str] = field(default_factory=set[str])
     is_visible: bool = True
+    has_ranks: bool = True
+    rewrites: Callable[[str], str] = str
+    ahead: timedelta = timedelta(0)
     _last_id: int = 10_000
     _lagging: list[Row] | None = None
 
@@ -89,7 +94,8 @@ class State:
         )
         for table in tables:
             table.clear()
-        self.is_visible, self._lagging = True, None
+        self.is_visible, self._lagging, self.ahead = True, None, timedelta(0)
+        self.has_ranks, self.rewrites = True, str
         self.deployment, self.bucket = "Cloud", None
 
     def new_id(self) -> str:
@@ -97,9 +103,13 @@ class State:
         self._last_id += 1
         return str(self._last_id)
 
+    def now(self) -> datetime:
+        """What Jira's clock says: `ahead` of ours."""
+        return datetime.now(UTC) + self.ahead
+
     def time(self) -> str:
         """Now, as Jira writes it."""
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+        return self.now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
 
     def add_user(self, name: str) -> Row:
         """Have a user."""
@@ -248,7 +258,7 @@ class State:
             "self": f"{row['self']}/comment/{number}",
             "author": self.users[author],
             "updateAuthor": self.users[author],
-            "body": text,
+            "body": self.rewrites(text),
             "created": self.time(),
             "updated": self.time(),
         }

@@ -15,8 +15,8 @@ def resolvers(state: State) -> dict[str, Resolver]:
     """The fields of a workspace on these tables."""
     return {
         "Query.viewer": lambda _, __: state.user(state.me),
-        "Query.teams": lambda _, a: _page(_fitting([state.team], a), a),
-        "Query.issue": lambda _, a: state.read(a["id"]),
+        "Query.teams": lambda _, a: _page(_fitting([state.team] * state.is_visible, a), a),
+        "Query.issue": lambda _, a: _issue(state, a["id"]),
         "Query.issues": lambda _, a: _page(_issues(state, a), a),
         "Query.issueLabels": lambda _, a: _page(list(state.labels.values()), a),
         "Query.comment": lambda _, a: _comment(state, a["id"]),
@@ -48,8 +48,14 @@ def _fitting(rows: list[Row], arguments: Mapping[str, Any]) -> list[Row]:
     return [row for row in rows if _fits(row, arguments.get("filter") or {})]
 
 
+def _issue(state: State, text: str) -> Row:
+    if not state.is_visible:
+        raise not_found("Issue")
+    return state.read(text)
+
+
 def _issues(state: State, arguments: Mapping[str, Any]) -> list[Row]:
-    rows = state.listed()
+    rows = state.listed() if state.is_visible else []
     if not arguments.get("includeArchived"):
         rows = _alive(rows)
     rows = _fitting(rows, arguments)

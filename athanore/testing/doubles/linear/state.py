@@ -62,6 +62,7 @@ class State:
     relations: list[Row] = field(default_factory=list[Row])
     team: Row = field(default_factory=dict[str, Any])
     ahead: timedelta = timedelta(0)
+    is_visible: bool = True
     me: str = ""
     _last_number: int = 0
     _last_time: datetime = _LONG_AGO
@@ -80,6 +81,7 @@ class State:
         ):
             table.clear()
         self._lagging, self._last_number, self.ahead = None, 0, timedelta(0)
+        self.is_visible = True
         self.team = {"id": str(uuid4()), "key": self.key, "name": "Engineering"}
 
     def now(self) -> datetime:
@@ -153,7 +155,7 @@ class State:
         found = self.issues.get(text) or next(
             (row for row in self.issues.values() if row["identifier"] == text.upper()), None
         )
-        if found is None:
+        if found is None or not self.is_visible:
             raise not_found("Issue")
         return found
 
