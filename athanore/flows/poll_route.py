@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from datetime import timedelta
 from itertools import batched
 from typing import Any
@@ -136,16 +136,18 @@ class _Poll:
                 await look_once(client, self.app)
             holds = Holds(self.app, routes)
             holds.has_read(in_queue)
-            await holds.look_at_labels(client)
             active: dict[str, FlowRun] = {}
-            for start in range(0, len(ready), _LOOKED_AT_TOGETHER):
-                some = ready[start : start + _LOOKED_AT_TOGETHER]
+            behind = len(ready)
+            # What is cancelled gives its label back, so where labels are limited that comes first.
+            limited = any(known.route.label_limits for known in routes.values())
+            for some in _parts(ready, len(ready) if limited else _LOOKED_AT_TOGETHER):
+                behind -= len(some)
                 active |= await runs.make_way(client, self.app, some)
+                if not behind:
+                    await self._cancel_left_behind(client, active)
+                    await holds.look_at_labels(client)
                 due = [t for t in some if t.id not in active]
-                await self._dispatch(client, due, holds, behind=len(ready) - start - len(some))
-            left = await runs.cancel_left_behind(client, self.app, route, active, self.created)
-            if left:
-                self.notes.append(f"{left} cancelled: their tasks have left the queue")
+                await self._dispatch(client, due, holds, behind)
             self.notes += holds.remarks
             if self.created:
                 await self._tell(client, ready, routes)
@@ -164,6 +166,13 @@ class _Poll:
             return Completed(message=message)
         self.app.whole_polls.found_nothing(route.name, stamp, routes)
         return Completed(name=StateName.NOTHING_READY, message=message)
+
+    async def _cancel_left_behind(
+        self, client: PrefectRunStore, active: Mapping[str, FlowRun]
+    ) -> None:
+        where = (client, self.app, self.route)
+        if left := await runs.cancel_left_behind(*where, active, self.created):
+            self.notes.append(f"{left} cancelled: their tasks have left the queue")
 
     async def _stamp(self) -> Hashable | None:
         if isinstance(self.app.board.adapter, HasStampInterval):
@@ -249,6 +258,11 @@ class _Poll:
                 self.created |= created
                 self.notes += refused
                 self.app.local_runs.wake()
+
+
+def _parts(tasks: list[Task], size: int) -> list[list[Task]]:
+    """Tasks in parts of so many; one part without any if there are none."""
+    return [tasks[i : i + size] for i in range(0, len(tasks), max(size, 1))] or [[]]
 
 
 def _board_is_away(

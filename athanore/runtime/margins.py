@@ -13,6 +13,9 @@ class Margins:
     starting: timedelta = timedelta(seconds=60)
     """Between two requests of a healthy run: Pending to Running, Running to the claim."""
 
+    polling: timedelta = timedelta(minutes=15)
+    """A poll, or the making of scheduled work, whose worker says nothing of itself."""
+
     noting: timedelta = timedelta(seconds=5)
     """A start that is younger has most likely just not noted itself; looking closer costs a
     request."""

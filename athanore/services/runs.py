@@ -187,7 +187,7 @@ async def cancel_left_behind(
         for r in held.values()
         if r.state_type in store.NOT_TAKEN and store.route_name(r) in route.names
     ]
-    if await store.count_waiting(prefect, app.name, route.name) <= len(mine) + len(created):
+    if await store.count_waiting(prefect, app.name, route.name) <= len(mine):
         return 0
     waiting = await store.find_runs(prefect, app.name, store.NOT_TAKEN, route=route.name)
     routes = await app.routes.read(prefect)

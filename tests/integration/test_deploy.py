@@ -376,7 +376,7 @@ async def test_a_lost_poll_of_a_process_worker_does_not_keep_the_next_ones_away(
         assert [await offered(), await offered()] == ["Pending", "Cancelled"]
         await end_lost_polls(client, App("run.py:dispatcher", dispatcher))
         assert await offered() == "Cancelled", "it may be at work still"
-        margins = replace(Margins(), starting=timedelta(0))
+        margins = replace(Margins(), polling=timedelta(0))
         await end_lost_polls(client, App("run.py:dispatcher", dispatcher, margins=margins))
         assert await offered() == "Pending"
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from athanore import names
 from athanore.processes import identity
 from athanore.runs.port import RunStore
 from athanore.runs.records.record import Holder, holder_of
 from athanore.runtime.apps import App
-from athanore.runtime.leases.liveness import WorkerKey
 
 
 class LostWorkers:
@@ -55,21 +55,22 @@ class LostWorkers:
         if local_runs.is_held(run.id) or local_runs.is_running(run.id):
             return False
         age = self.age_of(run)
-        if holder is None:
-            return age > 2 * self._app.margins.starting  # a stock worker's, which says nothing
+        if holder is None:  # a stock worker's, which says nothing; nor do polls there ever
+            is_agent = names.AGENT_TAG in run.tags
+            return age > (2 * self._app.margins.starting if is_agent else self._app.margins.polling)
         if holder.process == identity.process():
             return age > self._app.margins.starting  # ours, and we know nothing of it
         gone = identity.is_gone(holder.process)
         if gone is not None:
             return gone
         # A stock worker's process on another host has no heartbeat that we could miss.
-        return bool(holder.worker) and self._app.liveness.is_lost(_heartbeat_key(run, holder))
+        return bool(holder.worker) and self._app.liveness.is_lost((self._pool(run), holder.worker))
 
     def _is_unknown(self, run: FlowRun, holder: Holder | None) -> bool:
         """Tell whether a worker on another host was never seen: its silence proves nothing."""
         if holder is None or not holder.worker or identity.is_gone(holder.process) is not None:
             return False
-        return not self._app.liveness.has_seen(_heartbeat_key(run, holder))
+        return not self._app.liveness.has_seen((self._pool(run), holder.worker))
 
     async def _observe_workers(self, held: Sequence[tuple[FlowRun, Holder | None]]) -> None:
         """Look at the workers' heartbeats, if any run is on a host that we cannot look into."""
@@ -78,11 +79,11 @@ class LostWorkers:
             for run, holder in held
             if holder is not None and holder.worker and identity.is_gone(holder.process) is None
         ]
-        for pool in {run.work_pool_name for run, _ in far if run.work_pool_name}:
+        for pool in {self._pool(run) for run, _ in far}:
             workers = await self._prefect.workers(pool)
             beats = {worker.name: worker.last_heartbeat_time for worker in workers}
             self._app.liveness.observe(pool, beats)
 
-
-def _heartbeat_key(run: FlowRun, holder: Holder) -> WorkerKey:
-    return run.work_pool_name or "", holder.worker
+    def _pool(self, run: FlowRun) -> str:
+        """The pool of a run; one whose work queue somebody has deleted is in none any more."""
+        return run.work_pool_name or names.agents_pool(self._app.name)

@@ -235,29 +235,30 @@ async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
             since = app.clock.now() - app.margins.pausing
             await pausing.forget_old_mark(prefect, app.name, name, since)
     await end_lost_polls(prefect, app)
+    tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
+    query = RunQuery(tags=tags, states=_BUSY)
+    scheduled = await prefect.find(query) if app.dispatcher.schedules else []
+    for run, _ in await LostWorkers(prefect, app).find_lost(scheduled):
+        if await _is_as_it_was(prefect, run):
+            await scheduling.let_lost_go_on(prefect, run, app.clock.now())
 
 
 async def end_lost_polls(prefect: RunStore, app: App) -> None:
-    """End polls that say that they run, and whose worker is gone; have scheduled work go on.
+    """End polls that say that they run, and whose worker is gone.
 
     Where Prefect lets one poll of a route run at a time, a lost one keeps all others away.
     """
     polls = await store.find_polls(prefect, app.name, None, _BUSY)
-    tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
-    query = RunQuery(tags=tags, states=_BUSY)
-    scheduled = await prefect.find(query) if app.dispatcher.schedules else []
-    found = await LostWorkers(prefect, app).find_lost([*polls, *scheduled])
-    lost = {run.id for run, _ in found}
-    for poll in polls:
-        if poll.id not in lost:
-            continue
-        now = await prefect.read_run(poll.id)
-        if now.state is not None and poll.state is not None and now.state.id == poll.state.id:
+    for poll, _ in await LostWorkers(prefect, app).find_lost(polls):
+        if await _is_as_it_was(prefect, poll):
             crashed = Crashed(message="The worker was lost during this poll.")
             await prefect.propose(poll.id, crashed)
-    for run in scheduled:
-        if run.id in lost:
-            await scheduling.let_lost_go_on(prefect, run, app.clock.now())
+
+
+async def _is_as_it_was(prefect: RunStore, run: FlowRun) -> bool:
+    """Tell whether a run is in the state in which it was found: others may have seen to it."""
+    now = await prefect.read_run(run.id)
+    return now.state is not None and run.state is not None and now.state.id == run.state.id
 
 
 @contextmanager

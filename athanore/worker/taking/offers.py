@@ -25,6 +25,9 @@ _DEFAULT_QUEUE = "default"
 _REMEMBERED = timedelta(seconds=30)
 """For so long it is remembered which work queues there are."""
 
+_READ_AT_MOST_EVERY = timedelta(seconds=3)
+"""How soon they are read again when that of a route is missing: it may just be deployed."""
+
 
 class Offers:
     """Asks for them.
@@ -39,6 +42,7 @@ class Offers:
         self._polls_only = polls_only
         self._flow_names: dict[UUID, str] = {}
         self._existing: TTLCache[str, frozenset[str]] = TTLCache(10, _REMEMBERED.total_seconds())
+        self._just_read: TTLCache[str, bool] = TTLCache(10, _READ_AT_MOST_EVERY.total_seconds())
 
     async def due(
         self, client: PrefectRunStore, pool: str, queues: list[str], limit: int = PAGE
@@ -78,9 +82,14 @@ class Offers:
             return []
         # Prefect offers nothing at all where one of the queues that it is asked for is not there:
         # that of a former name, of a route that was removed, or that is not deployed yet.
-        if (existing := self._existing.get(pool)) is None:
+        current = {names.slug(route.name) for route in routes}
+        existing = self._existing.get(pool)
+        if existing is None or (
+            not existing >= current & set(served) and pool not in self._just_read
+        ):
             existing = frozenset(queue.name for queue in await client.work_queues(pool))
             self._existing[pool] = existing
+            self._just_read[pool] = True
         return [name for name in served if name in existing or name == _DEFAULT_QUEUE]
 
     async def agents_among(self, client: PrefectRunStore, runs: Sequence[FlowRun]) -> list[FlowRun]:
