@@ -234,13 +234,17 @@ class Reloader:
         self._owed = None
         return said
 
+    @property
+    def _is_owing(self) -> bool:
+        return self._owed is not None
+
     async def _catch_up(self) -> None:
         """Tell Prefect what it could not be told before, if it is back."""
         async with self._one_at_a_time:
             if self._owed is None:
                 return
             said = await self._deploy_or_later(self._owed.held)
-            if self._owed is None:
+            if not self._is_owing:
                 logger.info(
                     "Prefect is back, and has version %s of %s: %s.",
                     self._app.version,
