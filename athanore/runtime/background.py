@@ -45,11 +45,22 @@ async def kept_up(
 
 
 def _tell(what: str, error: Exception, pause: float) -> None:
-    extra = {"action": "background_task_failed"}
     if isinstance(error, AthanoreError):
-        logger.warning("%s failed (%s); again in %g s.", what, error, pause, extra=extra)
+        logger.warning(
+            "%s failed (%s); again in %g s.",
+            what,
+            error,
+            pause,
+            extra={"action": "background_task_failed"},
+        )
     else:
-        logger.error("%s failed; again in %g s.", what, pause, exc_info=error, extra=extra)
+        logger.error(
+            "%s failed; again in %g s.",
+            what,
+            pause,
+            exc_info=error,
+            extra={"action": "background_task_failed"},
+        )
 
 
 def tell_failure(task: asyncio.Task[Any]) -> None:
