@@ -1,7 +1,7 @@
 """What the rules use of Prefect, in memory: runs, their states and labels, queues, variables.
 
 A double of Prefect, for tests of rules that need hundreds of cases in a second. It has the oddities
-of the real one: `tests/contract/test_run_store.py` holds both to the same.
+of the real one: `tests/contract/test_run_store*.py` hold both to the same.
 """
 
 from __future__ import annotations

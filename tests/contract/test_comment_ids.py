@@ -8,12 +8,12 @@ import pytest
 
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.queue_adapters.sql.board import SqlBoard
-from tests.contract.test_pictures import SITES
+from tests.contract.sites import SITES
 
 
-def ids_of(adapter: QueueAdapter) -> list[str | None]:
+def ids_of(adapter: QueueAdapter, queue: str = "Todo") -> list[str | None]:
     """The ids of two comments of the same words, as they are read twice."""
-    task = adapter.create_task("Todo", "talk")
+    task = adapter.create_task(queue, "talk")
     for _ in range(2):
         adapter.add_comment(task.id, "same")
     first, again = (adapter.get_task(task.id).comments for _ in range(2))
@@ -22,10 +22,10 @@ def ids_of(adapter: QueueAdapter) -> list[str | None]:
     return [c.id for c in first]
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_each_comment_of_a_tracker_has_an_id_of_its_own(site: str) -> None:
-    with SITES[site]() as backend:
-        one, other = ids_of(backend.create_adapter())
+@pytest.mark.parametrize("board", SITES)
+def test_each_comment_of_a_tracker_has_an_id_of_its_own(board: str) -> None:
+    with SITES[board]() as site:
+        one, other = ids_of(site.adapter, f"{site.prefix}Todo")
     assert one and other and one != other
 
 

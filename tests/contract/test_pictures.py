@@ -3,92 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing
 
 import pytest
 
-from athanore.queue_adapters.base import QueueAdapter, QueueBackend
 from athanore.queue_adapters.freshness import KeepsPicture
-from athanore.queue_adapters.planka.backend import PlankaBackend
 from athanore.runtime.boards.board import Board
 from athanore.testing.doubles.github import github_double
-from athanore.testing.doubles.gitlab import gitlab_double
-from athanore.testing.doubles.jira import jira_double
-from athanore.testing.doubles.linear import linear_double
-from athanore.testing.doubles.planka.server import ADMIN_KEY, planka_double
-from tests.planka.site import fresh_board, site_with_users
+from tests.contract.sites import SITES
 
-QUEUES = ("Todo", "In Progress", "Done")
+BOARDS = ("github", "github-project", "gitlab", "jira", "linear", "planka")
 
 
-@contextmanager
-def on_github() -> Generator[QueueBackend]:
-    with github_double() as double:
-        yield double.board()
+@pytest.mark.parametrize("board", BOARDS)
+def test_what_another_process_has_changed_is_seen_after_a_webhook_told_it(board: str) -> None:
+    with SITES[board]() as site, closing(site.another()) as other:
+        worker, todo = site.adapter, f"{site.prefix}Todo"
 
+        def names() -> list[str]:
+            return [task.name.split()[-1] for task in worker.get_ready_tasks([todo])]
 
-@contextmanager
-def on_a_github_project() -> Generator[QueueBackend]:
-    with github_double(project=("octo-org", 5)) as double:
-        double.project.start_anew([*QUEUES])
-        yield double.project_board()
-
-
-@contextmanager
-def on_gitlab() -> Generator[QueueBackend]:
-    with gitlab_double() as double:
-        yield double.board()
-
-
-@contextmanager
-def on_jira() -> Generator[QueueBackend]:
-    with jira_double(statuses=QUEUES) as double:
-        yield double.board()
-
-
-@contextmanager
-def on_linear() -> Generator[QueueBackend]:
-    with linear_double() as double:
-        yield double.board()
-
-
-@contextmanager
-def on_planka() -> Generator[QueueBackend]:
-    with (
-        planka_double(lists=()) as server,
-        site_with_users(server.url, ADMIN_KEY, ()) as site,
-        fresh_board(site, "P", "B", QUEUES, ()) as board,
-    ):
-        yield PlankaBackend(site.url, token=site.token, boards=[board])
-
-
-SITES: dict[str, Callable[[], AbstractContextManager[QueueBackend]]] = {
-    "github": on_github,
-    "github-project": on_a_github_project,
-    "gitlab": on_gitlab,
-    "jira": on_jira,
-    "linear": on_linear,
-    "planka": on_planka,
-}
-
-
-def names(adapter: QueueAdapter) -> list[str]:
-    return [task.name.split()[-1] for task in adapter.get_ready_tasks(["Todo"])]
-
-
-@pytest.mark.parametrize("site", SITES)
-def test_what_another_process_has_changed_is_seen_after_a_webhook_told_it(site: str) -> None:
-    with SITES[site]() as backend:
-        worker, other = backend.create_adapter(), backend.create_adapter()
         assert isinstance(worker, KeepsPicture)
-        assert names(worker) == []
-        other.create_task("Todo", "new")
+        assert names() == []
+        other.create_task(todo, "new")
         worker.forget_picture()  # it would last for a moment
-        assert names(worker) == ["new"]
-        worker.create_task("Todo", "own")
+        assert names() == ["new"]
+        worker.create_task(todo, "own")
         worker.forget_picture()
-        assert sorted(names(worker)) == ["new", "own"]
+        assert sorted(names()) == ["new", "own"]
 
 
 def test_of_the_polls_that_one_delivery_asks_for_the_first_reads_the_board() -> None:

@@ -1,22 +1,22 @@
 """What our rules rely on in Prefect, and its oddities: the same of Prefect and of its double.
 
 Prefect is asked on the server that `athanore up` starts, on the newest and the oldest version.
+Pauses are in `test_run_store_pauses.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.events import Event, Resource
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import (
     AwaitingConcurrencySlot,
@@ -32,131 +32,29 @@ from prefect.states import (
     Suspended,
 )
 
-from athanore import AgentDispatcher, MemoryAdapter, names
-from athanore.deployments import deploy
-from athanore.deployments.plan import plan
+from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
-from athanore.routing.routes import RetryPolicy, Route
+from athanore.routing.routes import RetryPolicy
 from athanore.runs import clearing, store
-from athanore.runs.capacity import label_caps, limits, pausing
+from athanore.runs.capacity import label_caps, limits
 from athanore.runs.capacity.slots import Slots
-from athanore.runs.connection.clock import Clock
-from athanore.runs.dispatching import Dispatch, Dispatching
+from athanore.runs.dispatching import Dispatch
 from athanore.runs.kept import keys, questions
 from athanore.runs.kept.questions import Question
 from athanore.runs.port import NewRun, RunQuery
-from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records.outputs import hand_in, handed_in
 from athanore.runs.records.own_moves import has_moved_itself, note_move
 from athanore.runs.records.record import record_of
 from athanore.runs.records.run_log import RunLog
 from athanore.runs.states import StateName
-from athanore.runtime.apps import App
-from athanore.runtime.routes.route_registry import deployments_of
 from athanore.services import runs
-from tests.harness import app_name, prompt
-from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
+from tests.contract.store_place import Place, no_events, place
+from tests.harness import app_name
 
-__all__ = ["no_events"]
+__all__ = ["no_events", "place"]
 
 pytestmark = pytest.mark.smoke
-
-
-class Place:
-    """An app with one deployed route, on a Prefect that may be real."""
-
-    def __init__(self, client: MemoryRunStore | PrefectRunStore, name: str) -> None:
-        self.client = client
-        self.app = name
-        self.dispatching = Dispatching(name, Clock())
-        self.dispatcher = AgentDispatcher(
-            "true", queue_backend=MemoryAdapter(["Todo", "Next"]), name=name
-        )
-        self.dispatcher.route("Todo")(prompt)
-        self.dispatcher.route("Next")(prompt)
-
-    @property
-    def route(self) -> Route:
-        return self.dispatcher.routes["Todo"]
-
-    async def deployed(self) -> None:
-        for route in self.dispatcher.routes.values():
-            if isinstance(self.client, MemoryRunStore):
-                deploy_in_memory(self.client, self.app, route.name, route.queue_name)
-        if not isinstance(self.client, MemoryRunStore):
-            await deploy(self.client, plan(self.dispatcher, "run.py:dispatcher"))
-
-    async def with_routes(self, queue: str, **options: Mapping[str, Any]) -> App:
-        """Another app of this name on a board of its own; `options` of its routes, by name."""
-        board = MemoryAdapter([queue, "In Progress", "Done"])
-        self.dispatcher = AgentDispatcher("true", queue_backend=board, name=self.app)
-        for name, said in options.items():
-            self.dispatcher.route(queue, name=name, **said)(prompt)
-        await self.deployed()
-        return App("run.py:dispatcher", self.dispatcher)
-
-    async def limited(self, queue: UUID | None, limit: int) -> None:
-        """Have a route's work queue let so many work at once."""
-        assert queue is not None
-        if isinstance(self.client, MemoryRunStore):
-            self.client.queues[queue].concurrency_limit = limit
-        else:
-            await self.client.update_work_queue(queue, concurrency_limit=limit)
-
-    async def came(self, event: str, resource: str) -> None:
-        """Have an event come in, as of a program whose clock is wrong."""
-        if isinstance(self.client, MemoryRunStore):
-            self.client.events[event, resource] = datetime.now(UTC)
-            return
-        sent = Event(
-            event=event,
-            resource=Resource({"prefect.resource.id": resource}),
-            occurred=cast(Any, datetime.now(UTC) - timedelta(hours=3)),
-        )
-        await self.client.request("POST", cast(Any, "/events"), json=[sent.model_dump(mode="json")])
-
-    async def removed(self) -> None:
-        if not isinstance(self.client, MemoryRunStore):
-            for deployment in (await deployments_of(self.client, self.app)).values():
-                await self.client.delete_deployment(deployment.id)
-
-    async def dispatched(self, task: str = "1", queue: str = "Todo") -> FlowRun:
-        route = self.dispatcher.routes[queue]
-        return await self.dispatching.dispatch(self.client, route, Task(task, "Fix it", "", queue))
-
-    async def put(self, run: FlowRun, state: State[Any], *, force: bool = False) -> bool:
-        """Propose or impose a state; True if the run has it."""
-        if force:
-            await self.client.impose(run.id, state)
-            return True
-        return (await self.client.propose(run.id, state)).accepted
-
-    async def at_work(self, task: str = "1") -> FlowRun:
-        run = await self.dispatched(task)
-        assert await self.put(run, Pending())
-        assert await self.put(run, Running())
-        return await self.now(run)
-
-    async def now(self, run: FlowRun) -> FlowRun:
-        return await self.client.read_run(run.id)
-
-    async def found(self, *states: StateType, **wanted: Any) -> list[FlowRun]:
-        return await store.find_runs(self.client, self.app, states, **wanted)
-
-
-@pytest.fixture(params=["memory", "prefect"])
-async def place(request: pytest.FixtureRequest) -> AsyncGenerator[Place]:
-    if request.param == "memory":
-        place = Place(MemoryRunStore(), app_name("store"))
-        await place.deployed()
-        yield place
-        return
-    async with PrefectRunStore(request.getfixturevalue("prefect_api")) as client:
-        place = Place(client, app_name("store"))
-        await place.deployed()
-        yield place
-        await place.removed()
 
 
 def new_run(name: str = "Fix it", key: str | None = None, **more: Any) -> NewRun:
@@ -553,95 +451,6 @@ async def when_known[T](ask: Callable[[], Awaitable[T | None]]) -> T:
             return found
         await asyncio.sleep(0.1)
     raise AssertionError("the event did not come")
-
-
-async def test_a_route_is_paused_and_resumed(place: Place) -> None:
-    client, app = place.client, place.app
-    assert await pausing.paused_parts(client, app, "Todo") == ()
-    for _ in range(2):
-        await pausing.pause(client, app, "Todo")
-        assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
-    now = datetime.now(UTC)
-    assert not await pausing.resume_by_itself(client, app, "Todo", now), "a person paused it"
-    await pausing.resume(client, app, "Todo")
-    assert await pausing.paused_parts(client, app, "Todo") == ()
-    assert await pausing.paused_parts(client, app, "Next") == ()
-    with pytest.raises(DispatchError):
-        await pausing.pause(client, app, "Nowhere")
-
-
-async def test_a_route_that_paused_itself_resumes_by_itself(place: Place) -> None:
-    client, app = place.client, place.app
-    soon = datetime.now(UTC) + timedelta(hours=1)
-    await pausing.pause(client, app, "Todo", reason="no key", resume_at=soon, account="me")
-    await pausing.pause(client, app, "Todo", reason="another", account="you")
-    assert await pausing.account_waited_for(client, app, "Todo") == "me"
-    polls = await store.find_polls(client, app, "Todo", [StateType.SCHEDULED])
-    assert [p.parameters[pausing.RESUME] for p in polls if pausing.RESUME in p.parameters] == [True]
-    early = soon - timedelta(minutes=5)
-    assert not await pausing.resume_by_itself(client, app, "Todo", early), "of an earlier pause"
-    assert await pausing.resume_by_itself(client, app, "Todo", soon)
-    assert await pausing.paused_parts(client, app, "Todo") == ()
-    assert await pausing.account_waited_for(client, app, "Todo") == ""
-    await pausing.pause(client, app, "Todo")
-    assert not await pausing.resume_by_itself(client, app, "Todo", soon), "a person has paused it"
-    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
-
-
-async def test_a_pause_without_an_end_is_not_ended_by_the_poll_of_an_earlier_one(
-    place: Place,
-) -> None:
-    client, app = place.client, place.app
-    soon = datetime.now(UTC) + timedelta(hours=1)
-    await pausing.pause(client, app, "Todo", reason="a limit", resume_at=soon)
-    await pausing.resume(client, app, "Todo")
-    await pausing.pause(client, app, "Todo", reason="it fails", resume_at=None)
-    assert not await pausing.resume_by_itself(client, app, "Todo", soon)
-    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
-
-
-async def test_a_route_that_its_code_has_no_more_does_not_resume_by_itself(place: Place) -> None:
-    client, app = place.client, place.app
-    soon = datetime.now(UTC) + timedelta(hours=1)
-    await pausing.pause(client, app, "Todo", reason="a limit", resume_at=soon)
-    await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
-    assert await pausing.missing(client, app) == ["Todo"]
-    assert not await pausing.resume_by_itself(client, app, "Todo", soon)
-
-
-@pytest.mark.parametrize("until", [None, timedelta(hours=1), timedelta(hours=-1)])
-async def test_a_route_that_is_back_in_its_code_waits_as_it_did_before(
-    place: Place, until: timedelta | None
-) -> None:
-    client, app, now = place.client, place.app, datetime.now(UTC)
-    at = None if until is None else now + until
-    await pausing.pause(client, app, "Todo", reason="it fails", resume_at=at)
-    await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
-    is_over = until is not None and until < timedelta(0)
-    assert await pausing.let_found_go_on(client, app, "Todo", now) is is_over
-    assert await pausing.missing(client, app) == []
-    paused = ("polls", "agents")
-    assert await pausing.paused_parts(client, app, "Todo") == (() if is_over else paused)
-    await pausing.resume(client, app, "Todo")
-    for _ in range(2):  # two reloads without it
-        await pausing.pause(client, app, "Todo", reason="It is gone.", is_missing=True)
-    assert await pausing.let_found_go_on(client, app, "Todo", now)
-
-
-async def test_runs_under_a_former_name_wait_while_their_route_has_paused_itself(
-    place: Place,
-) -> None:
-    client, app = place.client, place.app
-    soon = datetime.now(UTC) + timedelta(hours=1)
-
-    async def paused() -> tuple[bool, bool]:
-        now = (await client.switches(app, "Todo"), await client.switches(app, "Next"))
-        return now[0].agents_paused, now[1].agents_paused
-
-    await pausing.pause(client, app, "Todo", was=["Next"], reason="a limit", resume_at=soon)
-    assert await paused() == (True, True)
-    assert await pausing.resume_by_itself(client, app, "Todo", soon, was=["Next"])
-    assert await paused() == (False, False)
 
 
 async def test_the_routes_of_an_app_are_found(place: Place) -> None:
