@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, override
 
 import pytest
+from prefect.blocks.notifications import NotificationBlock
+from pydantic import SecretStr
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.queue_adapters.gitlab.webhook import Deliveries
@@ -121,6 +123,29 @@ def test_blocks_of_one_class_are_told_apart() -> None:
     assert [c.name for c in notices.channels(app)] == ["Pager", "slack-webhook/team", "Pager 2"]
 
 
+class Bell(NotificationBlock):
+    """A notification block with fields of Prefect's kind."""
+
+    url: SecretStr
+
+    @override
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        return
+
+
+def test_the_place_of_a_block_is_that_of_its_fields_and_not_of_its_position() -> None:
+    one, two, three = (Bell(url=SecretStr(f"https://bell.example/{n}")) for n in "123")
+    before = notices.channels(_app(notify=[one, two, three]))
+    assert [c.name for c in before] == ["Bell", "Bell 2", "Bell 3"]
+    assert before[0].key == "Bell"
+    assert len({c.key for c in before}) == 3
+    after = notices.channels(_app(notify=[two, Bell(url=three.url)]))
+    assert [c.name for c in after] == ["Bell", "Bell 2"]
+    assert after[1].key == before[2].key
+    assert after[0].digest == before[1].digest != before[0].digest
+    assert "example" not in "".join(c.key for c in before)
+
+
 @pytest.mark.parametrize("name", ["URL", "SECRET"])
 def test_agents_do_not_inherit_the_webhook(name: str) -> None:
     assert is_secret(f"ATHANORE_NOTIFY_WEBHOOK_{name}")
@@ -129,7 +154,8 @@ def test_agents_do_not_inherit_the_webhook(name: str) -> None:
 class Site(MemoryRunStore):
     """Prefect in memory, with a history of events, and a channel that keeps what it is sent."""
 
-    name = "the channel"
+    name = key = "the channel"
+    digest = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,6 +325,37 @@ async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> No
     site.passes(90)
     await first.look()
     assert len(site.sent) == 1
+
+
+async def test_a_block_that_becomes_the_first_is_not_told_what_the_former_one_missed() -> None:
+    site = Site()
+    site.digest = "dead"
+    site.away = True
+    await site.delivery().look()
+    site.passes(5)
+    site.happens(DEAD, 1)
+    with pytest.raises(OSError, match="away"):
+        await site.delivery().look()
+    site.digest, site.away = "good", False
+    site.passes(5)
+    await site.delivery().look()
+    assert site.sent == []
+    site.passes(5)
+    site.happens(DEAD, 2)
+    await site.delivery().look()
+    assert [m.task_ids for m in site.sent] == [("2",)]
+
+
+async def test_what_an_earlier_version_kept_of_a_channel_goes_on() -> None:
+    site = Site()
+    await site.delivery().look()
+    site.passes(5)
+    site.happens(DEAD, 1)
+    (kept,) = site.kept.values()
+    del kept.value["block"]
+    site.digest = "good"
+    await site.delivery().look()
+    assert [m.task_ids for m in site.sent] == [("1",)]
 
 
 async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,8 @@ class _State:
     begun: datetime
     since: datetime
     done: list[str]
+    block: str
+    """Which block it is of; "" when an earlier version wrote it, or it is no block's."""
 
     @classmethod
     def read(cls, value: Any, now: datetime) -> _State:
@@ -52,9 +54,11 @@ class _State:
             until = datetime.fromisoformat(value["until"])
             begun = datetime.fromisoformat(value["begun"])
             since = datetime.fromisoformat(value["since"])
-            return cls(str(value["by"]), until, begun, since, [str(i) for i in value["done"]])
+            done = [str(i) for i in value["done"]]
+            block = str(value.get("block") or "")
+            return cls(str(value["by"]), until, begun, since, done, block)
         except (KeyError, TypeError, ValueError):
-            return cls("", now, now, now, [])
+            return cls("", now, now, now, [], "")
 
     def value(self) -> dict[str, Any]:
         return {
@@ -63,6 +67,7 @@ class _State:
             "begun": self.begun.isoformat(),
             "since": self.since.isoformat(),
             "done": self.done[-_REMEMBERED:],
+            "block": self.block,
         }
 
 
@@ -80,7 +85,7 @@ class Delivery:
         self._app = app
         self._channel = channel
         self._worker = worker or worker_name()
-        self._name = notices.kept_under(app.name, channel.name)
+        self._name = notices.kept_under(app.name, channel.key)
         self._sent: dict[str, datetime] = {}
         self._failures = 0
 
@@ -109,6 +114,9 @@ class Delivery:
         state = _State.read(None if kept is None else kept.value, now)
         if state.by not in ("", self._worker) and state.until > now:
             return 0
+        if state.block not in ("", self._channel.digest):
+            # Another block was the first of its class, and what it was told says nothing of this.
+            kept, state = None, _State.read(None, now)
         if kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
             await self._note(state, now)
         since = max(state.since, now - _OLDEST)
@@ -139,7 +147,7 @@ class Delivery:
         return sent
 
     async def _note(self, state: _State, now: datetime) -> None:
-        state.by, state.until = self._worker, now + _LEASE
+        state.by, state.until, state.block = self._worker, now + _LEASE, self._channel.digest
         await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
 
 
@@ -148,16 +156,16 @@ async def keep_delivering(client: PrefectRunStore, app: App) -> None:
     at_work: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
     async with asyncio.TaskGroup() as group:
         while True:
-            there = {channel.name: channel for channel in notices.channels(app)}
-            for name, (channel, task) in list(at_work.items()):
-                if there.get(name) != channel:
+            there = {channel.key: channel for channel in notices.channels(app)}
+            for key, (channel, task) in list(at_work.items()):
+                if there.get(key) != channel:
                     task.cancel()
                     await asyncio.wait([task])
-                    del at_work[name]
-            for name, channel in there.items():
-                if name not in at_work:
+                    del at_work[key]
+            for key, channel in there.items():
+                if key not in at_work:
                     task = group.create_task(Delivery(client, app, channel).keep())
-                    at_work[name] = (channel, task)
+                    at_work[key] = (channel, task)
             await asyncio.sleep(LOOK_EVERY)
 
 
