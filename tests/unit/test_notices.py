@@ -364,7 +364,7 @@ async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPa
     client: Any = site
     first, second = Pager(), Pager()
     site.app.dispatcher.notify = (first,)
-    work = asyncio.create_task(notifying.keep_delivering(client, site.app))
+    work = asyncio.create_task(notifying.keep_delivering(client, site.app, "one"))
     numbers = itertools.count(1)
 
     async def hears(pager: Pager) -> None:
@@ -381,6 +381,42 @@ async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPa
     second.told.clear()
     await hears(second)
     assert not first.told
+    work.cancel()
+    await asyncio.wait([work])
+
+
+async def test_whom_newer_code_tells_otherwise_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a process delivers next does not wait until what it delivered before counts as lost."""
+    monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
+    site = Site()
+    client: Any = site
+    first, second = Pager(), Pager()
+    site.app.dispatcher.notify = (first,)
+    numbers = itertools.count(1)
+
+    async def hears(pager: Pager) -> None:
+        before = site.now
+        async with asyncio.timeout(30):
+            while not pager.told and site.now - before < timedelta(seconds=30):
+                site.passes(0.1)
+                site.happens(DEAD, next(numbers))
+                await asyncio.sleep(0.05)
+        assert pager.told
+
+    def begins() -> asyncio.Task[None]:
+        return asyncio.create_task(notifying.keep_delivering(client, site.app, "one"))
+
+    work = begins()
+    await hears(first)
+    site.app.dispatcher.notify = (second,)
+    await hears(second)
+    work.cancel()
+    await asyncio.wait([work])
+    second.told.clear()
+    work = begins()
+    await hears(second)
     work.cancel()
     await asyncio.wait([work])
 

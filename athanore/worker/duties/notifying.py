@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from athanore.errors import reason
-from athanore.names import worker_name
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.people import notices
@@ -75,16 +74,15 @@ class Delivery:
     """Delivers what happens in an app to one channel.
 
     Args:
-        worker: who delivers.
+        worker: who delivers; the same for whatever this process delivers later, as nobody else
+            delivers for a minute.
     """
 
-    def __init__(
-        self, client: PrefectRunStore, app: App, channel: Channel, worker: str | None = None
-    ) -> None:
+    def __init__(self, client: PrefectRunStore, app: App, channel: Channel, worker: str) -> None:
         self._client = client
         self._app = app
         self._channel = channel
-        self._worker = worker or worker_name()
+        self._worker = worker
         self._name = notices.kept_under(app.name, channel.key)
         self._sent: dict[str, datetime] = {}
         self._failures = 0
@@ -151,8 +149,12 @@ class Delivery:
         await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
 
 
-async def keep_delivering(client: PrefectRunStore, app: App) -> None:
-    """Deliver to all channels of an app until cancelled, also to those of code taken over later."""
+async def keep_delivering(client: PrefectRunStore, app: App, worker: str) -> None:
+    """Deliver to all channels of an app until cancelled, also to those of code taken over later.
+
+    Args:
+        worker: who delivers.
+    """
     at_work: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
     async with asyncio.TaskGroup() as group:
         while True:
@@ -164,7 +166,7 @@ async def keep_delivering(client: PrefectRunStore, app: App) -> None:
                     del at_work[key]
             for key, channel in there.items():
                 if key not in at_work:
-                    task = group.create_task(Delivery(client, app, channel).keep())
+                    task = group.create_task(Delivery(client, app, channel, worker).keep())
                     at_work[key] = (channel, task)
             await asyncio.sleep(LOOK_EVERY)
 
