@@ -358,6 +358,23 @@ async def test_what_an_earlier_version_kept_of_a_channel_goes_on() -> None:
     assert [m.task_ids for m in site.sent] == [("1",)]
 
 
+async def test_what_a_newer_version_tells_besides_is_told_from_then_on() -> None:
+    site = Site()
+    await site.delivery().look()
+    (kept,) = site.kept.values()
+    del kept.value["kinds"], kept.value["later"]
+    site.passes(5)
+    site.happens("athanore.agent.answered", 1)
+    site.happens(DEAD, 2)
+    site.passes(5)
+    await site.delivery().look()
+    site.passes(5)
+    site.happens("athanore.agent.answered", 3)
+    await site.delivery().look()
+    assert [m.task_ids or m.event for m in site.sent] == [("2",), "athanore.agent.answered"]
+    assert site.sent[1].id.endswith("3")
+
+
 async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
     site = Site()

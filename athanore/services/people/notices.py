@@ -51,6 +51,9 @@ TOLD: Mapping[str, tuple[str, str]] = {
 }
 """The events that are told: what one is called, and several. Others may be added here."""
 
+TOLD_AT_FIRST = frozenset(TOLD) - frozenset(_ENDS_OF_QUESTIONS)
+"""What the versions told that did not keep which kinds they tell."""
+
 TEST = "athanore.test"
 """The event of a message that says only that messages arrive."""
 

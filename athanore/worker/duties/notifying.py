@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,6 +48,10 @@ class _State:
     block: str
     """Which block it is of; "" when an earlier version wrote it, or it is no block's."""
 
+    kinds: frozenset[str]
+    later: dict[str, datetime]
+    """Since when the kinds are told that a newer version has added."""
+
     @classmethod
     def read(cls, value: Any, now: datetime) -> _State:
         try:
@@ -55,9 +60,23 @@ class _State:
             since = datetime.fromisoformat(value["since"])
             done = [str(i) for i in value["done"]]
             block = str(value.get("block") or "")
-            return cls(str(value["by"]), until, begun, since, done, block)
-        except (KeyError, TypeError, ValueError):
-            return cls("", now, now, now, [], "")
+            kinds = frozenset(str(k) for k in value.get("kinds", notices.TOLD_AT_FIRST))
+            later = {k: datetime.fromisoformat(at) for k, at in value.get("later", {}).items()}
+            return cls(str(value["by"]), until, begun, since, done, block, kinds, later)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return cls("", now, now, now, [], "", frozenset(notices.TOLD), {})
+
+    def tell(self, kinds: Collection[str], now: datetime) -> bool:
+        """Have these kinds told: new ones from now on. Returns whether that changes anything."""
+        changed = self.kinds != frozenset(kinds)
+        recent = {k: at for k, at in self.later.items() if k in kinds and at > now - _OLDEST}
+        self.later = recent | dict.fromkeys(set(kinds) - self.kinds, now)
+        self.kinds = frozenset(kinds)
+        return changed
+
+    def tells(self, event: Happened) -> bool:
+        """Whether the event happened since anybody was to be told of such."""
+        return event.at > max(self.begun, self.later.get(event.event, self.begun))
 
     def value(self) -> dict[str, Any]:
         return {
@@ -67,6 +86,8 @@ class _State:
             "since": self.since.isoformat(),
             "done": self.done[-_REMEMBERED:],
             "block": self.block,
+            "kinds": sorted(self.kinds),
+            "later": {kind: at.isoformat() for kind, at in self.later.items()},
         }
 
 
@@ -115,12 +136,12 @@ class Delivery:
         if state.block not in ("", self._channel.digest):
             # Another block was the first of its class, and what it was told says nothing of this.
             kept, state = None, _State.read(None, now)
-        if kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
+        changed = state.tell(notices.TOLD, now)
+        if changed or kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
             await self._note(state, now)
         since = max(state.since, now - _OLDEST)
         events = await notices.happened(self._client, self._app.name, since - _LATE)
-        # What happened before anybody was to be told is not told.
-        events = [e for e in events if e.at > state.begun]
+        events = [e for e in events if state.tells(e)]
         new = [e for e in events if _end(e) not in state.done]
         if needless := notices.needless(new):
             state.done += [_end(e) for e in needless]
