@@ -182,7 +182,7 @@ class Site(MemoryRunStore):
 
     async def request(self, method: str, path: str, **given: Any) -> Any:
         since = datetime.fromisoformat(given["json"]["filter"]["occurred"]["since"])
-        found = [e for e in self.heard if datetime.fromisoformat(e["occurred"]) >= since]
+        found = [e for e in self.heard if datetime.fromisoformat(e["occurred"]) >= since][:1000]
 
         class Answer:
             @staticmethod
@@ -373,6 +373,46 @@ async def test_what_a_newer_version_tells_besides_is_told_from_then_on() -> None
     await site.delivery().look()
     assert [m.task_ids or m.event for m in site.sent] == [("2",), "athanore.agent.answered"]
     assert site.sent[1].id.endswith("3")
+
+
+@pytest.mark.parametrize("apart", [0.01, 1])
+async def test_what_was_told_of_a_flood_is_not_told_again_while_another_kind_is_held(
+    apart: float,
+) -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    site.happens(PAUSED, 1)
+    await delivery.look()
+    site.passes(1)
+    for number in range(1000, 1251):
+        site.passes(apart)
+        site.happens(DEAD, number)
+    site.happens(PAUSED, 2000)
+    for _ in range(4):
+        await delivery.look()
+        site.passes(5)
+    assert sum(m.count for m in site.sent if m.event == DEAD) == 251
+    for _ in range(20):
+        site.passes(20)
+        await delivery.look()
+    assert sum(m.count for m in site.sent) == 253
+
+
+async def test_kinds_that_are_held_in_turn_keep_nothing_from_being_told() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    for number in range(1, 1500):
+        site.passes(15)
+        site.happens(DEAD if number % 2 else PAUSED, number, f"reason {number}")
+        await delivery.look()
+        (kept,) = site.kept.values()
+        assert len(json.dumps(kept.value)) < 4900, "Prefect keeps no longer values than 5,000"
+    site.passes(61)
+    await delivery.look()
+    assert sum(m.count for m in site.sent) == 1499
 
 
 async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

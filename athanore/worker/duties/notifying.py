@@ -78,6 +78,33 @@ class _State:
         """Whether the event happened since anybody was to be told of such."""
         return event.at > max(self.begun, self.later.get(event.event, self.begun))
 
+    def advance(self, events: Collection[Happened], new: Collection[Happened]) -> bool:
+        """Note up to when all is done, so that the ends of what follows are few enough to be kept.
+
+        Args:
+            events: what was read, the oldest first.
+            new: what of it is not handled yet.
+
+        Returns:
+            Whether `since` has moved.
+        """
+        left = {_end(e) for e in new}
+        handled = [e for e in events if _end(e) not in left]
+        first = min((e.at for e in new), default=None)
+        before = [e.at for e in handled if first is None or e.at < first]
+        if len(events) <= _REMEMBERED // 2 or not before:
+            return False
+        since = max(before)
+        again = [e for e in handled if e.at >= since - _LATE]
+        if len(again) > _REMEMBERED:  # what arrives late among these cannot be told from them
+            since = again[-_REMEMBERED - 1].at + timedelta(microseconds=1) + _LATE
+            since = since if first is None else min(since, first + _LATE)
+        moved, self.since = since > self.since, max(since, self.since)
+        known = {_end(e) for e in handled}
+        later = [_end(e) for e in handled if e.at >= self.since - _LATE]
+        self.done = [end for end in self.done if end not in known] + later
+        return moved
+
     def value(self) -> dict[str, Any]:
         return {
             "by": self.by,
@@ -148,21 +175,21 @@ class Delivery:
             await self._note(state, now)
             new = [e for e in new if e not in needless]
         due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
+        held = [e for e in new if e not in due]
+        if held and sum(e.at >= held[0].at for e in events) - len(held) > _REMEMBERED:
+            due = new  # the ends of so many that follow could not be kept
         sent = 0
         for message in notices.messages(self._app, due):
             await self._channel.send(message)
             self._sent[message.event] = now
-            state.done += [_end(e) for e in due if e.event == message.event]
+            told = [e for e in due if e.event == message.event]
+            state.done += [_end(e) for e in told]
+            new = [e for e in new if e.event != message.event or e not in told]
+            state.advance(events, new)
             await self._note(state, now)
             sent += 1
-        handled = {e.id for e in due} | {e.id for e in events} - {e.id for e in new}
-        if not events:
-            state.since = max(state.since, now - _LATE)
-        elif len(handled) == len(events):
-            state.since = max(state.since, max(e.at for e in events))
-            if len(events) > _REMEMBERED:  # more than can be told from what follows
-                state.since += _LATE
-                await self._note(state, now)
+        if state.advance(events, new):
+            await self._note(state, now)
         return sent
 
     async def _note(self, state: _State, now: datetime) -> None:
