@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, override
 
 import pytest
+from prefect.blocks.notifications import NotificationBlock
+from pydantic import SecretStr
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.queue_adapters.gitlab.webhook import Deliveries
@@ -121,6 +123,29 @@ def test_blocks_of_one_class_are_told_apart() -> None:
     assert [c.name for c in notices.channels(app)] == ["Pager", "slack-webhook/team", "Pager 2"]
 
 
+class Bell(NotificationBlock):
+    """A notification block with fields of Prefect's kind."""
+
+    url: SecretStr
+
+    @override
+    async def notify(self, body: str, subject: str | None = None) -> None:
+        return
+
+
+def test_the_place_of_a_block_is_that_of_its_fields_and_not_of_its_position() -> None:
+    one, two, three = (Bell(url=SecretStr(f"https://bell.example/{n}")) for n in "123")
+    before = notices.channels(_app(notify=[one, two, three]))
+    assert [c.name for c in before] == ["Bell", "Bell 2", "Bell 3"]
+    assert before[0].key == "Bell"
+    assert len({c.key for c in before}) == 3
+    after = notices.channels(_app(notify=[two, Bell(url=three.url)]))
+    assert [c.name for c in after] == ["Bell", "Bell 2"]
+    assert after[1].key == before[2].key
+    assert after[0].digest == before[1].digest != before[0].digest
+    assert "example" not in "".join(c.key for c in before)
+
+
 @pytest.mark.parametrize("name", ["URL", "SECRET"])
 def test_agents_do_not_inherit_the_webhook(name: str) -> None:
     assert is_secret(f"ATHANORE_NOTIFY_WEBHOOK_{name}")
@@ -129,7 +154,8 @@ def test_agents_do_not_inherit_the_webhook(name: str) -> None:
 class Site(MemoryRunStore):
     """Prefect in memory, with a history of events, and a channel that keeps what it is sent."""
 
-    name = "the channel"
+    name = key = "the channel"
+    digest = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +182,7 @@ class Site(MemoryRunStore):
 
     async def request(self, method: str, path: str, **given: Any) -> Any:
         since = datetime.fromisoformat(given["json"]["filter"]["occurred"]["since"])
-        found = [e for e in self.heard if datetime.fromisoformat(e["occurred"]) >= since]
+        found = [e for e in self.heard if datetime.fromisoformat(e["occurred"]) >= since][:1000]
 
         class Answer:
             @staticmethod
@@ -301,13 +327,101 @@ async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> No
     assert len(site.sent) == 1
 
 
+async def test_a_block_that_becomes_the_first_is_not_told_what_the_former_one_missed() -> None:
+    site = Site()
+    site.digest = "dead"
+    site.away = True
+    await site.delivery().look()
+    site.passes(5)
+    site.happens(DEAD, 1)
+    with pytest.raises(OSError, match="away"):
+        await site.delivery().look()
+    site.digest, site.away = "good", False
+    site.passes(5)
+    await site.delivery().look()
+    assert site.sent == []
+    site.passes(5)
+    site.happens(DEAD, 2)
+    await site.delivery().look()
+    assert [m.task_ids for m in site.sent] == [("2",)]
+
+
+async def test_what_an_earlier_version_kept_of_a_channel_goes_on() -> None:
+    site = Site()
+    await site.delivery().look()
+    site.passes(5)
+    site.happens(DEAD, 1)
+    (kept,) = site.kept.values()
+    del kept.value["block"]
+    site.digest = "good"
+    await site.delivery().look()
+    assert [m.task_ids for m in site.sent] == [("1",)]
+
+
+async def test_what_a_newer_version_tells_besides_is_told_from_then_on() -> None:
+    site = Site()
+    await site.delivery().look()
+    (kept,) = site.kept.values()
+    del kept.value["kinds"], kept.value["later"]
+    site.passes(5)
+    site.happens("athanore.agent.answered", 1)
+    site.happens(DEAD, 2)
+    site.passes(5)
+    await site.delivery().look()
+    site.passes(5)
+    site.happens("athanore.agent.answered", 3)
+    await site.delivery().look()
+    assert [m.task_ids or m.event for m in site.sent] == [("2",), "athanore.agent.answered"]
+    assert site.sent[1].id.endswith("3")
+
+
+@pytest.mark.parametrize("apart", [0.01, 1])
+async def test_what_was_told_of_a_flood_is_not_told_again_while_another_kind_is_held(
+    apart: float,
+) -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(1)
+    site.happens(PAUSED, 1)
+    await delivery.look()
+    site.passes(1)
+    for number in range(1000, 1251):
+        site.passes(apart)
+        site.happens(DEAD, number)
+    site.happens(PAUSED, 2000)
+    for _ in range(4):
+        await delivery.look()
+        site.passes(5)
+    assert sum(m.count for m in site.sent if m.event == DEAD) == 251
+    for _ in range(20):
+        site.passes(20)
+        await delivery.look()
+    assert sum(m.count for m in site.sent) == 253
+
+
+async def test_kinds_that_are_held_in_turn_keep_nothing_from_being_told() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    for number in range(1, 1500):
+        site.passes(15)
+        site.happens(DEAD if number % 2 else PAUSED, number, f"reason {number}")
+        await delivery.look()
+        (kept,) = site.kept.values()
+        assert len(json.dumps(kept.value)) < 4900, "Prefect keeps no longer values than 5,000"
+    site.passes(61)
+    await delivery.look()
+    assert sum(m.count for m in site.sent) == 1499
+
+
 async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
     site = Site()
     client: Any = site
     first, second = Pager(), Pager()
     site.app.dispatcher.notify = (first,)
-    work = asyncio.create_task(notifying.keep_delivering(client, site.app))
+    work = asyncio.create_task(notifying.keep_delivering(client, site.app, "one"))
     numbers = itertools.count(1)
 
     async def hears(pager: Pager) -> None:
@@ -324,6 +438,42 @@ async def test_whom_the_reloaded_code_tells_is_told(monkeypatch: pytest.MonkeyPa
     second.told.clear()
     await hears(second)
     assert not first.told
+    work.cancel()
+    await asyncio.wait([work])
+
+
+async def test_whom_newer_code_tells_otherwise_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a process delivers next does not wait until what it delivered before counts as lost."""
+    monkeypatch.setattr(notifying, "LOOK_EVERY", 0.01)
+    site = Site()
+    client: Any = site
+    first, second = Pager(), Pager()
+    site.app.dispatcher.notify = (first,)
+    numbers = itertools.count(1)
+
+    async def hears(pager: Pager) -> None:
+        before = site.now
+        async with asyncio.timeout(30):
+            while not pager.told and site.now - before < timedelta(seconds=30):
+                site.passes(0.1)
+                site.happens(DEAD, next(numbers))
+                await asyncio.sleep(0.05)
+        assert pager.told
+
+    def begins() -> asyncio.Task[None]:
+        return asyncio.create_task(notifying.keep_delivering(client, site.app, "one"))
+
+    work = begins()
+    await hears(first)
+    site.app.dispatcher.notify = (second,)
+    await hears(second)
+    work.cancel()
+    await asyncio.wait([work])
+    second.told.clear()
+    work = begins()
+    await hears(second)
     work.cancel()
     await asyncio.wait([work])
 

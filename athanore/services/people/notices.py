@@ -51,6 +51,9 @@ TOLD: Mapping[str, tuple[str, str]] = {
 }
 """The events that are told: what one is called, and several. Others may be added here."""
 
+TOLD_AT_FIRST = frozenset(TOLD) - frozenset(_ENDS_OF_QUESTIONS)
+"""What the versions told that did not keep which kinds they tell."""
+
 TEST = "athanore.test"
 """The event of a message that says only that messages arrive."""
 
@@ -118,6 +121,16 @@ class Channel(Protocol):
         """Names it in logs; without credentials."""
         ...
 
+    @property
+    def key(self) -> str:
+        """Prefect keeps under it how far the channel came."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Tells blocks of one class apart by what they are made of; "" of other channels."""
+        ...
+
     async def send(self, message: Message) -> None:
         """Deliver a message. Raises whatever keeps it from being delivered."""
         ...
@@ -136,14 +149,32 @@ class BlockChannel:
 
     @property
     def name(self) -> str:
-        """The name of the block, or its class, with a number from the second one on.
-
-        Prefect keeps under it how far the channel came, so the first one has no number.
-        """
+        """The name of the block, or its class, with a number from the second one on."""
         if isinstance(self.block, str):
             return self.block
         kind = type(self.block).__name__
         return kind if self.number == 1 else f"{kind} {self.number}"
+
+    @property
+    def key(self) -> str:
+        """The class of the first block; of others also a digest, which stays when one moves up."""
+        if self.number == 1 or not self.digest:
+            return self.name
+        return f"{type(self.block).__name__} {self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """Of the fields that the block was given; "" of what is no block with fields."""
+        if not isinstance(self.block, Block):
+            return ""
+        given = self.block.model_fields_set
+        try:
+            every = self.block.model_dump(mode="json", context={"include_secrets": True})
+        except ValueError:  # a field that cannot be written as JSON
+            return ""
+        fields = {name: value for name, value in every.items() if name in given}
+        written = json.dumps(fields, sort_keys=True, default=str)
+        return hashlib.sha256(written.encode()).hexdigest()[:16]
 
     async def send(self, message: Message) -> None:
         """Have the block notify."""
@@ -169,6 +200,16 @@ class WebhookChannel:
     def name(self) -> str:
         """Where it is, without what may be secret in its address."""
         return f"webhook at {httpx.URL(self.url).host}"
+
+    @property
+    def key(self) -> str:
+        """The name: there is one webhook."""
+        return self.name
+
+    @property
+    def digest(self) -> str:
+        """Nothing: there is one webhook."""
+        return ""
 
     async def send(self, message: Message) -> None:
         """Post the message; an answer other than 2xx is an error, redirects too."""
@@ -328,7 +369,7 @@ def test_message(app: App, by: str) -> Message:
 
 
 def kept_under(app: str, channel: str) -> str:
-    """The name of what Prefect keeps of a channel."""
+    """The name of what Prefect keeps of a channel with a key."""
     return f"athanore-notify-{hashlib.sha256(f'{app}\0{channel}'.encode()).hexdigest()[:32]}"
 
 

@@ -36,6 +36,7 @@ async def beside_polls(
             watch_arrivals, client, pool, lambda _: wake(), names.WEBHOOK_POLL
         ),
     }
+    worker = names.worker_name()
     for app in apps:
         sweep = Sweep(client, app)
         watch = BoardWatch(client, app, woken=wake, taken=sweep.soon)
@@ -43,7 +44,7 @@ async def beside_polls(
         work[f"The look after runs of {app.name!r}"] = sweep.sweep
         work[f"The look at pull requests of {app.name!r}"] = partial(watch_pulls, client, app)
         work[f"The watch of the board of {app.name!r}"] = watch.watch
-        work[f"The messages of {app.name!r}"] = partial(keep_delivering, client, app)
+        work[f"The messages of {app.name!r}"] = partial(keep_delivering, client, app, worker)
     return work
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from athanore.errors import reason
-from athanore.names import worker_name
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.people import notices
@@ -45,6 +45,12 @@ class _State:
     begun: datetime
     since: datetime
     done: list[str]
+    block: str
+    """Which block it is of; "" when an earlier version wrote it, or it is no block's."""
+
+    kinds: frozenset[str]
+    later: dict[str, datetime]
+    """Since when the kinds are told that a newer version has added."""
 
     @classmethod
     def read(cls, value: Any, now: datetime) -> _State:
@@ -52,9 +58,52 @@ class _State:
             until = datetime.fromisoformat(value["until"])
             begun = datetime.fromisoformat(value["begun"])
             since = datetime.fromisoformat(value["since"])
-            return cls(str(value["by"]), until, begun, since, [str(i) for i in value["done"]])
-        except (KeyError, TypeError, ValueError):
-            return cls("", now, now, now, [])
+            done = [str(i) for i in value["done"]]
+            block = str(value.get("block") or "")
+            kinds = frozenset(str(k) for k in value.get("kinds", notices.TOLD_AT_FIRST))
+            later = {k: datetime.fromisoformat(at) for k, at in value.get("later", {}).items()}
+            return cls(str(value["by"]), until, begun, since, done, block, kinds, later)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return cls("", now, now, now, [], "", frozenset(notices.TOLD), {})
+
+    def tell(self, kinds: Collection[str], now: datetime) -> bool:
+        """Have these kinds told: new ones from now on. Returns whether that changes anything."""
+        changed = self.kinds != frozenset(kinds)
+        recent = {k: at for k, at in self.later.items() if k in kinds and at > now - _OLDEST}
+        self.later = recent | dict.fromkeys(set(kinds) - self.kinds, now)
+        self.kinds = frozenset(kinds)
+        return changed
+
+    def tells(self, event: Happened) -> bool:
+        """Whether the event happened since anybody was to be told of such."""
+        return event.at > max(self.begun, self.later.get(event.event, self.begun))
+
+    def advance(self, events: Collection[Happened], new: Collection[Happened]) -> bool:
+        """Note up to when all is done, so that the ends of what follows are few enough to be kept.
+
+        Args:
+            events: what was read, the oldest first.
+            new: what of it is not handled yet.
+
+        Returns:
+            Whether `since` has moved.
+        """
+        left = {_end(e) for e in new}
+        handled = [e for e in events if _end(e) not in left]
+        first = min((e.at for e in new), default=None)
+        before = [e.at for e in handled if first is None or e.at < first]
+        if len(events) <= _REMEMBERED // 2 or not before:
+            return False
+        since = max(before)
+        again = [e for e in handled if e.at >= since - _LATE]
+        if len(again) > _REMEMBERED:  # what arrives late among these cannot be told from them
+            since = again[-_REMEMBERED - 1].at + timedelta(microseconds=1) + _LATE
+            since = since if first is None else min(since, first + _LATE)
+        moved, self.since = since > self.since, max(since, self.since)
+        known = {_end(e) for e in handled}
+        later = [_end(e) for e in handled if e.at >= self.since - _LATE]
+        self.done = [end for end in self.done if end not in known] + later
+        return moved
 
     def value(self) -> dict[str, Any]:
         return {
@@ -63,6 +112,9 @@ class _State:
             "begun": self.begun.isoformat(),
             "since": self.since.isoformat(),
             "done": self.done[-_REMEMBERED:],
+            "block": self.block,
+            "kinds": sorted(self.kinds),
+            "later": {kind: at.isoformat() for kind, at in self.later.items()},
         }
 
 
@@ -70,17 +122,16 @@ class Delivery:
     """Delivers what happens in an app to one channel.
 
     Args:
-        worker: who delivers.
+        worker: who delivers; the same for whatever this process delivers later, as nobody else
+            delivers for a minute.
     """
 
-    def __init__(
-        self, client: PrefectRunStore, app: App, channel: Channel, worker: str | None = None
-    ) -> None:
+    def __init__(self, client: PrefectRunStore, app: App, channel: Channel, worker: str) -> None:
         self._client = client
         self._app = app
         self._channel = channel
-        self._worker = worker or worker_name()
-        self._name = notices.kept_under(app.name, channel.name)
+        self._worker = worker
+        self._name = notices.kept_under(app.name, channel.key)
         self._sent: dict[str, datetime] = {}
         self._failures = 0
 
@@ -109,55 +160,62 @@ class Delivery:
         state = _State.read(None if kept is None else kept.value, now)
         if state.by not in ("", self._worker) and state.until > now:
             return 0
-        if kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
+        if state.block not in ("", self._channel.digest):
+            # Another block was the first of its class, and what it was told says nothing of this.
+            kept, state = None, _State.read(None, now)
+        changed = state.tell(notices.TOLD, now)
+        if changed or kept is None or state.by != self._worker or state.until < now + _LEASE / 2:
             await self._note(state, now)
         since = max(state.since, now - _OLDEST)
         events = await notices.happened(self._client, self._app.name, since - _LATE)
-        # What happened before anybody was to be told is not told.
-        events = [e for e in events if e.at > state.begun]
+        events = [e for e in events if state.tells(e)]
         new = [e for e in events if _end(e) not in state.done]
         if needless := notices.needless(new):
             state.done += [_end(e) for e in needless]
             await self._note(state, now)
             new = [e for e in new if e not in needless]
         due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
+        held = [e for e in new if e not in due]
+        if held and sum(e.at >= held[0].at for e in events) - len(held) > _REMEMBERED:
+            due = new  # the ends of so many that follow could not be kept
         sent = 0
         for message in notices.messages(self._app, due):
             await self._channel.send(message)
             self._sent[message.event] = now
-            state.done += [_end(e) for e in due if e.event == message.event]
+            told = [e for e in due if e.event == message.event]
+            state.done += [_end(e) for e in told]
+            new = [e for e in new if e.event != message.event or e not in told]
+            state.advance(events, new)
             await self._note(state, now)
             sent += 1
-        handled = {e.id for e in due} | {e.id for e in events} - {e.id for e in new}
-        if not events:
-            state.since = max(state.since, now - _LATE)
-        elif len(handled) == len(events):
-            state.since = max(state.since, max(e.at for e in events))
-            if len(events) > _REMEMBERED:  # more than can be told from what follows
-                state.since += _LATE
-                await self._note(state, now)
+        if state.advance(events, new):
+            await self._note(state, now)
         return sent
 
     async def _note(self, state: _State, now: datetime) -> None:
-        state.by, state.until = self._worker, now + _LEASE
+        state.by, state.until, state.block = self._worker, now + _LEASE, self._channel.digest
         await self._client.keep(self._name, state.value(), notices.tags(self._app.name))
 
 
-async def keep_delivering(client: PrefectRunStore, app: App) -> None:
-    """Deliver to all channels of an app until cancelled, also to those of code taken over later."""
+async def keep_delivering(client: PrefectRunStore, app: App, worker: str) -> None:
+    """Deliver to all channels of an app until cancelled, also to those of code taken over later.
+
+    Args:
+        worker: who delivers.
+    """
     at_work: dict[str, tuple[Channel, asyncio.Task[None]]] = {}
     async with asyncio.TaskGroup() as group:
         while True:
-            there = {channel.name: channel for channel in notices.channels(app)}
-            for name, (channel, task) in list(at_work.items()):
-                if there.get(name) != channel:
+            there = {channel.key: channel for channel in notices.channels(app)}
+            for key, (channel, task) in list(at_work.items()):
+                if there.get(key) != channel:
                     task.cancel()
                     await asyncio.wait([task])
-                    del at_work[name]
-            for name, channel in there.items():
-                if name not in at_work:
-                    task = group.create_task(Delivery(client, app, channel).keep())
-                    at_work[name] = (channel, task)
+                    del at_work[key]
+            for key, channel in there.items():
+                if key not in at_work:
+                    task = group.create_task(Delivery(client, app, channel, worker).keep())
+                    at_work[key] = (channel, task)
             await asyncio.sleep(LOOK_EVERY)
 
 
