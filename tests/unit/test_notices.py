@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, override
 
 import pytest
-from prefect.blocks.notifications import NotificationBlock
+from prefect.blocks.abstract import NotificationBlock
 from pydantic import SecretStr
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
