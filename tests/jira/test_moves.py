@@ -80,12 +80,12 @@ def test_a_person_who_moves_the_issue_in_the_same_moment_wins_where_it_is_not_gl
     assert not any("properties" in line for line in one_way.log), "the transition is the guard"
 
 
-@pytest.mark.parametrize("workflow", ["global", "one way"])
+@pytest.mark.parametrize("workflow", ["global", "one way", "looped"])
 def test_of_claims_of_several_processes_at_once_one_wins(jira: JiraDouble, workflow: str) -> None:
     jira.issue("Fix crash", TODO)
-    if workflow == "one way":
+    if workflow != "global":
         jira.state.transitions.clear()
-        jira.state.allow(PROGRESS, TODO)
+        jira.state.allow(PROGRESS, TODO, is_looped=workflow == "looped")
     adapters = [jira.board().create_adapter() for _ in range(5)]
 
     def attempt(adapter: JiraAdapter) -> Task | None:

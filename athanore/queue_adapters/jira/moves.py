@@ -150,7 +150,9 @@ class Moves:
         """Keep other claims of an issue away, where the transition itself does not.
 
         A transition that is not global is offered from its own status only: of two, Jira refuses
-        the second one. The property stays on an issue that is left between two steps: see `place`.
+        the second one, unless it leads back to where it came from as well. An issue on its way may
+        be that of a claim that is alive. The property stays on an issue that is left between two
+        steps: see `place`.
 
         Raises:
             TaskMovedError: another process has claimed the issue.
@@ -161,7 +163,7 @@ class Moves:
             source = self.place(issue)
             is_between = source != self._status_of(issue)
             turn = Turn()
-            if step is None or step.get("isGlobal") is not False:
+            if is_between or step is None or _can_be_made_twice(step):
                 ends = {"from": source, "to": queue} if step is None or is_between else {}
                 turn = self._take(issue, ends)
             turn.is_between = is_between
@@ -305,3 +307,8 @@ class Moves:
             self._check_same(issue, now)
         if not turn.is_sure:
             raise lost
+
+
+def _can_be_made_twice(step: Json) -> bool:
+    """Whether a transition may be offered in its own target, where a second claim would find it."""
+    return step.get("isGlobal") is not False or step.get("looped") is True
