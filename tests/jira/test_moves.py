@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -145,6 +147,17 @@ def test_a_claim_waits_for_those_who_have_looked_when_it_did(
     assert 0.2 < sum(slept) <= claims.SETTLES
     keys = {key for line in jira.log if "properties" in line for key in [line.split()[0]]}
     assert keys == {"GET", "PUT", "DELETE"}
+
+
+def test_claims_of_several_issues_wait_at_the_same_time(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settling = threading.Barrier(3)
+    monkeypatch.setattr(claims.Claims, "settle", lambda *_: settling.wait(10))
+    ids = [jira.issue(name, TODO)["key"] for name in "abc"]
+    claim_of = partial(claim_task, adapter, source_queue=TODO, target_queue=PROGRESS)
+    claimed = at_once([partial(claim_of, task_id) for task_id in ids])
+    assert [task.queue_name for task in claimed] == [PROGRESS] * 3
 
 
 def test_the_age_of_a_property_is_by_jiras_clock(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from athanore.errors import (
     AnswerLostError,
@@ -48,6 +49,7 @@ class Moves:
         self._via = via
         self._fields = fields
         self._lock = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._claims = Claims(project)
 
     def place(self, issue: Issue) -> str:
@@ -158,7 +160,7 @@ class Moves:
             TaskMovedError: another process has claimed the issue.
             BoardUnavailableError: another process has been at it for some seconds.
         """
-        with self._lock:
+        with self._lock_of(issue):
             step = self._find(self._offered(issue), queue)
             source = self.place(issue)
             is_between = source != self._status_of(issue)
@@ -178,6 +180,11 @@ class Moves:
                 raise
             if turn.id is not None or issue.claim is not None:
                 self._claims.give_back(issue.id, turn)
+
+    def _lock_of(self, issue: Issue) -> threading.Lock:
+        """The lock of an issue, while somebody has it: claims of others are not to wait for one."""
+        with self._lock:
+            return self._locks.setdefault(issue.id, threading.Lock())
 
     def sure(self, issue: Issue, turn: Turn) -> Issue:
         """Read an issue again, in a claim that nobody else can have made together with this one.
