@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -20,6 +21,7 @@ from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.jira import claims, moves
 from athanore.queue_adapters.jira.adapter import JiraAdapter
+from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.jira import JiraDouble
 from athanore.testing.doubles.jira.server import BOT, PERSON
@@ -193,6 +195,21 @@ def test_a_claim_whose_answer_is_lost_is_ours_only_where_nobody_else_can_have_ma
     with pytest.raises(AnswerLostError):
         claim(adapter)
     assert jira.status("ENG-1") == PROGRESS
+
+
+def test_a_lost_answer_stays_lost_if_the_statuses_cannot_be_read_then(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = jira.issue("Fix crash", TODO)
+    jira.fail("POST", "/transitions", "lost")
+
+    def statuses(*_: object, **__: object) -> NoReturn:
+        raise BoardUnavailableError("Jira is away.")
+
+    in_the_moment(jira, lambda: monkeypatch.setattr(Project, "statuses", statuses))
+    with pytest.raises(AnswerLostError):
+        claim(adapter)
+    assert row["fields"]["status"]["name"] == PROGRESS
 
 
 def test_an_issue_that_a_person_moved_while_an_answer_was_lost_is_not_claimed(

@@ -214,9 +214,7 @@ class Moves:
 
     def _check_unmoved(self, issue: Issue) -> None:
         """Raise `TaskMovedError` if somebody else has moved an issue since it was read."""
-        self._check_same(issue, self._project.issue(issue.id))
-
-    def _check_same(self, issue: Issue, now: Issue) -> None:
+        now = self._project.issue(issue.id)
         if now.status != issue.status:
             raise TaskMovedError(issue.id, expected=issue.place, actual=self.place(now))
 
@@ -310,8 +308,9 @@ class Moves:
             if now.status == issue.status:
                 self._project.client.write("POST", path, body)
                 return
-        if now.status not in self._statuses(queue):
-            self._check_same(issue, now)
+            is_there, place = now.status in self._statuses(queue), self.place(now)
+        if not is_there:
+            raise TaskMovedError(issue.id, expected=issue.place, actual=place)
         if not turn.is_sure:
             raise lost
 
