@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -165,6 +166,27 @@ def test_a_person_who_takes_the_issue_from_between_has_it(
     with pytest.raises(TaskMovedError):
         claim(adapters[0])
     assert (two_steps.status("ENG-1"), two_steps.state.properties) == (DONE, {})
+
+
+def test_in_a_workflow_that_leads_to_and_fro_two_queues_may_be_on_the_way_to_each_other(
+    jira: JiraDouble,
+) -> None:
+    jira.state.transitions.clear()
+    jira.state.add_status(BETWEEN)
+    line = (TODO, BETWEEN, PROGRESS, DONE)
+    for before, after in pairwise(line):
+        jira.state.allow(after, before)
+        jira.state.allow(before, after)
+    jira.issue("Fix crash", TODO)
+    adapter = jira.board(via={PROGRESS: BETWEEN, BETWEEN: PROGRESS}).create_adapter()
+    assert claim(adapter).queue_name == PROGRESS
+    adapter.move_task("ENG-1", DONE)
+    adapter.move_task("ENG-1", BETWEEN)
+    assert jira.status("ENG-1") == BETWEEN
+    left = {"id": "dead", "at": OLD, "from": TODO, "to": BETWEEN}
+    jira.state.properties["ENG-1", CLAIM] = left
+    assert adapter.get_task("ENG-1").queue_name == BETWEEN, "what is at its end is not on its way"
+    adapter.close()
 
 
 def test_an_issue_that_is_in_that_queue_by_right_is_there(
