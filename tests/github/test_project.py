@@ -293,7 +293,10 @@ def test_an_issue_of_many_blockers_that_is_deleted_while_the_project_is_read_hid
         blocker = github.issue(f"blocker {n}")
         github.block(blocked, blocker)
         github.state.set_fields(blocker, {"state": "closed"})
-    gone = lambda: github.state.issues.pop(blocked["number"])  # noqa: E731
+
+    def gone() -> None:
+        del github.state.issues[blocked["number"]]
+
     github.wire.before["POST /graphql AllBlockers"] = gone
     names = [task.name for task in adapter.get_ready_tasks([TODO])]
     assert other["title"] in names

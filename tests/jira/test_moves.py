@@ -155,7 +155,11 @@ def test_claims_of_several_issues_wait_at_the_same_time(
     jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settling = threading.Barrier(3)
-    monkeypatch.setattr(claims.Claims, "settle", lambda *_: settling.wait(10))
+
+    def settle(*_: object) -> None:
+        settling.wait(10)
+
+    monkeypatch.setattr(claims.Claims, "settle", settle)
     ids = [jira.issue(name, TODO)["key"] for name in "abc"]
     claim_of = partial(claim_task, adapter, source_queue=TODO, target_queue=PROGRESS)
     claimed = at_once([partial(claim_of, task_id) for task_id in ids])

@@ -25,12 +25,15 @@ def test_what_was_written_is_kept_no_longer_than_it_counts() -> None:
     time = 0.0
     own = OwnWrites[Written](lambda: time)
     alive: WeakSet[Written] = WeakSet()
-    for number in range(100):
-        card = Written(str(number))
+
+    def write(task_id: str) -> None:
+        card = Written(task_id)
         alive.add(card)
         own.wrote(card)
         assert own.is_own(card)
+
+    for number in range(100):
+        write(str(number))
         time += OWN_COUNTS / 5
-    del card
     gc.collect()
     assert len(alive) == 5
