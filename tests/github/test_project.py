@@ -285,6 +285,24 @@ def test_an_open_issue_that_blocks_one_behind_many_closed_ones_is_found(
     assert task.blocked_by == adapter.get_task(task.id).blocked_by == ("website-26",)
 
 
+def test_an_issue_of_many_blockers_that_is_deleted_while_the_project_is_read_hides_no_other(
+    github: GitHubDouble, adapter: GitHubProjectAdapter
+) -> None:
+    blocked, other = card(github, "blocked"), card(github, "other")
+    for n in range(21):
+        blocker = github.issue(f"blocker {n}")
+        github.block(blocked, blocker)
+        github.state.set_fields(blocker, {"state": "closed"})
+
+    def gone() -> None:
+        del github.state.issues[blocked["number"]]
+
+    github.wire.before["POST /graphql AllBlockers"] = gone
+    names = [task.name for task in adapter.get_ready_tasks([TODO])]
+    assert other["title"] in names
+    assert blocked["number"] not in github.state.issues, "it was deleted right before the look"
+
+
 def test_a_webhook_of_the_organization_names_both_columns(
     github: GitHubDouble, adapter: GitHubProjectAdapter
 ) -> None:

@@ -54,6 +54,17 @@ NOTIFIES = [
     "A stray ` here.\n\n@octocat `x`",
     r"\`@octocat\`",
     "x `a` @octocat `b`",
+    "- a stray ` here\n- @octocat, ask ` there",
+    "1. a stray ` here\n2. @octocat, ask ` there",
+    "A stray ` here\n# @octocat, ask ` there",
+    "# A stray ` here\n@octocat, ask ` there",
+    "A stray ` here\n> @octocat, ask ` there",
+    "> A stray ` here\n>\n> @octocat, ask ` there",
+    "> A stray ` here\n> > @octocat, ask ` there",
+    "| a ` |\n| --- |\n| @octocat ` |",
+    "a ` | b\n--- | ---\n@octocat ` | c",
+    "In `2\n3. parts` @octocat `x`",
+    "Of `this\n#12 and` @octocat `x`",
 ]
 MEANS_CODE = [
     "```\n@octocat",
@@ -61,6 +72,9 @@ MEANS_CODE = [
     "> ```\n> @octocat\n> ```",
     "`` @octocat ` ``",
     "`@octocat\nand` more",
+    "- `@octocat`\n- `a` and `@octocat`\n# `@octocat`",
+    "- stray ` here\n- ``@octocat``",
+    "> one `@octocat\n> and` more",
     "````\n```\n@octocat\n````",
 ]
 

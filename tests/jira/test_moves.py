@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +21,7 @@ from athanore.models import Task
 from athanore.queue_adapters.base import claim_task
 from athanore.queue_adapters.jira import claims, moves
 from athanore.queue_adapters.jira.adapter import JiraAdapter
+from athanore.queue_adapters.jira.project import Project
 from athanore.queue_adapters.tracker import looking
 from athanore.testing.doubles.jira import JiraDouble
 from athanore.testing.doubles.jira.server import BOT, PERSON
@@ -80,12 +84,12 @@ def test_a_person_who_moves_the_issue_in_the_same_moment_wins_where_it_is_not_gl
     assert not any("properties" in line for line in one_way.log), "the transition is the guard"
 
 
-@pytest.mark.parametrize("workflow", ["global", "one way"])
+@pytest.mark.parametrize("workflow", ["global", "one way", "looped"])
 def test_of_claims_of_several_processes_at_once_one_wins(jira: JiraDouble, workflow: str) -> None:
     jira.issue("Fix crash", TODO)
-    if workflow == "one way":
+    if workflow != "global":
         jira.state.transitions.clear()
-        jira.state.allow(PROGRESS, TODO)
+        jira.state.allow(PROGRESS, TODO, is_looped=workflow == "looped")
     adapters = [jira.board().create_adapter() for _ in range(5)]
 
     def attempt(adapter: JiraAdapter) -> Task | None:
@@ -147,6 +151,21 @@ def test_a_claim_waits_for_those_who_have_looked_when_it_did(
     assert keys == {"GET", "PUT", "DELETE"}
 
 
+def test_claims_of_several_issues_wait_at_the_same_time(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settling = threading.Barrier(3)
+
+    def settle(*_: object) -> None:
+        settling.wait(10)
+
+    monkeypatch.setattr(claims.Claims, "settle", settle)
+    ids = [jira.issue(name, TODO)["key"] for name in "abc"]
+    claim_of = partial(claim_task, adapter, source_queue=TODO, target_queue=PROGRESS)
+    claimed = at_once([partial(claim_of, task_id) for task_id in ids])
+    assert [task.queue_name for task in claimed] == [PROGRESS] * 3
+
+
 def test_the_age_of_a_property_is_by_jiras_clock(
     jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +199,21 @@ def test_a_claim_whose_answer_is_lost_is_ours_only_where_nobody_else_can_have_ma
     with pytest.raises(AnswerLostError):
         claim(adapter)
     assert jira.status("ENG-1") == PROGRESS
+
+
+def test_a_lost_answer_stays_lost_if_the_statuses_cannot_be_read_then(
+    jira: JiraDouble, adapter: JiraAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = jira.issue("Fix crash", TODO)
+    jira.fail("POST", "/transitions", "lost")
+
+    def statuses(*_: object, **__: object) -> NoReturn:
+        raise BoardUnavailableError("Jira is away.")
+
+    in_the_moment(jira, lambda: monkeypatch.setattr(Project, "statuses", statuses))
+    with pytest.raises(AnswerLostError):
+        claim(adapter)
+    assert row["fields"]["status"]["name"] == PROGRESS
 
 
 def test_an_issue_that_a_person_moved_while_an_answer_was_lost_is_not_claimed(

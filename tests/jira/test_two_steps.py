@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -104,10 +105,25 @@ def test_the_claim_of_a_process_that_died_between_is_taken_on_by_another(
     two_steps: JiraDouble, adapters: tuple[JiraAdapter, JiraAdapter]
 ) -> None:
     left_between(two_steps, adapters[0])
+    two_steps.state.properties["ENG-1", CLAIM]["at"] = OLD
     assert claim(adapters[1]).queue_name == PROGRESS
     assert two_steps.state.properties == {}
     with pytest.raises(TaskMovedError):
         claim(adapters[0])
+
+
+def test_an_issue_between_the_steps_of_a_claim_that_is_alive_is_not_claimed(
+    two_steps: JiraDouble, adapters: tuple[JiraAdapter, JiraAdapter]
+) -> None:
+    state = two_steps.state
+    now = datetime.now(UTC).isoformat()
+    alive = {"id": "another's", "at": now, "from": TODO, "to": PROGRESS}
+    state.properties["ENG-1", CLAIM] = alive
+    state.issue("ENG-1")["fields"]["status"] = state.statuses[BETWEEN]
+    with pytest.raises(BoardUnavailableError, match="Another process is claiming"):
+        claim(adapters[0])
+    assert two_steps.status("ENG-1") == BETWEEN
+    assert state.properties == {("ENG-1", CLAIM): alive}
 
 
 def test_a_claim_that_fails_again_between_is_remembered_still(
@@ -152,6 +168,27 @@ def test_a_person_who_takes_the_issue_from_between_has_it(
     assert (two_steps.status("ENG-1"), two_steps.state.properties) == (DONE, {})
 
 
+def test_in_a_workflow_that_leads_to_and_fro_two_queues_may_be_on_the_way_to_each_other(
+    jira: JiraDouble,
+) -> None:
+    jira.state.transitions.clear()
+    jira.state.add_status(BETWEEN)
+    line = (TODO, BETWEEN, PROGRESS, DONE)
+    for before, after in pairwise(line):
+        jira.state.allow(after, before)
+        jira.state.allow(before, after)
+    jira.issue("Fix crash", TODO)
+    adapter = jira.board(via={PROGRESS: BETWEEN, BETWEEN: PROGRESS}).create_adapter()
+    assert claim(adapter).queue_name == PROGRESS
+    adapter.move_task("ENG-1", DONE)
+    adapter.move_task("ENG-1", BETWEEN)
+    assert jira.status("ENG-1") == BETWEEN
+    left = {"id": "dead", "at": OLD, "from": TODO, "to": BETWEEN}
+    jira.state.properties["ENG-1", CLAIM] = left
+    assert adapter.get_task("ENG-1").queue_name == BETWEEN, "what is at its end is not on its way"
+    adapter.close()
+
+
 def test_an_issue_that_is_in_that_queue_by_right_is_there(
     two_steps: JiraDouble, adapters: tuple[JiraAdapter, JiraAdapter]
 ) -> None:
@@ -178,6 +215,7 @@ def test_data_center_tells_no_properties_in_lists_and_is_asked_for_them_once(
         seen = {task.id: task.queue_name for task in other.get_ready_tasks([TODO, BETWEEN])}
         assert seen == {"ENG-1": TODO, "ENG-2": BETWEEN}
     assert sum("properties" in line for line in two_steps.log) == 2
+    state.properties["ENG-1", CLAIM]["at"] = OLD
     assert claim(other).queue_name == PROGRESS
     for one in (adapter, other):
         one.close()

@@ -18,7 +18,7 @@ from cachetools import LRUCache, TTLCache
 from athanore.models import ChecklistItem
 from athanore.queue_adapters.github.graphql import GitHubGraphQL
 from athanore.queue_adapters.github.issues import Issue
-from athanore.queue_adapters.tracker.answers import Json, mapping
+from athanore.queue_adapters.tracker.answers import Json, MissingError, mapping
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,10 @@ class Blockers:
         if known is None:
             path = ("node", "blockedBy")
             rows = self._graphql.nodes(_ALL, {"id": node}, path, passing_over=HIDDEN)
-            known = self._known[node] = tuple(_open(rows))
+            try:
+                known = self._known[node] = tuple(_open(rows))
+            except MissingError:  # it was deleted meanwhile
+                return found
         return known
 
 

@@ -8,6 +8,7 @@ issue. The property is removed only by its owner, in good time, so that it is ne
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,10 +67,11 @@ class Turn:
 
 
 class Claims:
-    """The properties by which processes keep their claims apart; one claim at a time."""
+    """The properties by which processes keep claims apart; of one issue one claim at a time."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._lock = threading.Lock()
         self._left: LRUCache[str, str] = LRUCache(_REMEMBERED)  # by issue, of our ended claims
         self._tidied: LRUCache[tuple[str, str], bool] = LRUCache(_REMEMBERED)
 
@@ -125,12 +127,14 @@ class Claims:
             self.leave(issue_id, turn)
             _tell(issue_id, exc)
         else:
-            self._left.pop(issue_id, None)
+            with self._lock:
+                self._left.pop(issue_id, None)
 
     def leave(self, issue_id: str, turn: Turn) -> None:
         """Remember that a property is of a claim of ours that has ended."""
         if turn.id is not None:
-            self._left[issue_id] = turn.id
+            with self._lock:
+                self._left[issue_id] = turn.id
 
     def tidy(self, issue: Issue) -> bool:
         """Remove a property that was left behind, and means nothing; True if Jira was asked.
@@ -140,8 +144,9 @@ class Claims:
         claim = issue.claim
         if claim is None or not claim.is_older(LEFT_BEHIND, self._project.client.now()):
             return False
-        if (issue.id, claim.id) in self._tidied:
-            return False
+        with self._lock:
+            if (issue.id, claim.id) in self._tidied:
+                return False
         path = self._path(issue.id)
         try:
             if self._read(path) == claim:  # the issue may have been read some time ago
@@ -153,7 +158,8 @@ class Claims:
             pass
         except BoardError as exc:
             _tell(issue.id, exc)
-        self._tidied[issue.id, claim.id] = True
+        with self._lock:
+            self._tidied[issue.id, claim.id] = True
         return True
 
     def remove(self, issue_id: str) -> None:
@@ -170,7 +176,8 @@ class Claims:
             return None
 
     def _may_replace(self, issue_id: str, claim: Claim) -> bool:
-        is_ours = claim.id != "" and self._left.get(issue_id) == claim.id
+        with self._lock:
+            is_ours = claim.id != "" and self._left.get(issue_id) == claim.id
         return is_ours or claim.is_older(LEFT_BEHIND, self._project.client.now())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from athanore.errors import (
     AnswerLostError,
@@ -48,6 +49,7 @@ class Moves:
         self._via = via
         self._fields = fields
         self._lock = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._claims = Claims(project)
 
     def place(self, issue: Issue) -> str:
@@ -150,18 +152,20 @@ class Moves:
         """Keep other claims of an issue away, where the transition itself does not.
 
         A transition that is not global is offered from its own status only: of two, Jira refuses
-        the second one. The property stays on an issue that is left between two steps: see `place`.
+        the second one, unless it leads back to where it came from as well. An issue on its way may
+        be that of a claim that is alive. The property stays on an issue that is left between two
+        steps: see `place`.
 
         Raises:
             TaskMovedError: another process has claimed the issue.
             BoardUnavailableError: another process has been at it for some seconds.
         """
-        with self._lock:
+        with self._lock_of(issue):
             step = self._find(self._offered(issue), queue)
             source = self.place(issue)
             is_between = source != self._status_of(issue)
             turn = Turn()
-            if step is None or step.get("isGlobal") is not False:
+            if is_between or step is None or _can_be_made_twice(step):
                 ends = {"from": source, "to": queue} if step is None or is_between else {}
                 turn = self._take(issue, ends)
             turn.is_between = is_between
@@ -176,6 +180,11 @@ class Moves:
                 raise
             if turn.id is not None or issue.claim is not None:
                 self._claims.give_back(issue.id, turn)
+
+    def _lock_of(self, issue: Issue) -> threading.Lock:
+        """The lock of an issue, while somebody has it: claims of others are not to wait for one."""
+        with self._lock:
+            return self._locks.setdefault(issue.id, threading.Lock())
 
     def sure(self, issue: Issue, turn: Turn) -> Issue:
         """Read an issue again, in a claim that nobody else can have made together with this one.
@@ -205,9 +214,7 @@ class Moves:
 
     def _check_unmoved(self, issue: Issue) -> None:
         """Raise `TaskMovedError` if somebody else has moved an issue since it was read."""
-        self._check_same(issue, self._project.issue(issue.id))
-
-    def _check_same(self, issue: Issue, now: Issue) -> None:
+        now = self._project.issue(issue.id)
         if now.status != issue.status:
             raise TaskMovedError(issue.id, expected=issue.place, actual=self.place(now))
 
@@ -301,7 +308,13 @@ class Moves:
             if now.status == issue.status:
                 self._project.client.write("POST", path, body)
                 return
-        if now.status not in self._statuses(queue):
-            self._check_same(issue, now)
+            is_there, place = now.status in self._statuses(queue), self.place(now)
+        if not is_there:
+            raise TaskMovedError(issue.id, expected=issue.place, actual=place)
         if not turn.is_sure:
             raise lost
+
+
+def _can_be_made_twice(step: Json) -> bool:
+    """Whether a transition may be offered in its own target, where a second claim would find it."""
+    return step.get("isGlobal") is not False or step.get("looped") is True

@@ -103,8 +103,10 @@ class OwnWrites[C: Card]:
 
     def wrote(self, card: C) -> None:
         """Note what we have written, or read of one task right after."""
+        now = self._now()
         with self._lock:
-            self._own[card.id] = (card, self._now() + OWN_COUNTS)
+            self._drop_old(now)
+            self._own[card.id] = (card, now + OWN_COUNTS)
 
     def of(self, card_id: str) -> C | None:
         """What we have just written of a task."""
@@ -121,8 +123,11 @@ class OwnWrites[C: Card]:
         """What has been written and still counts."""
         now = self._now()
         with self._lock:
-            self._own = {task_id: own for task_id, own in self._own.items() if own[1] > now}
+            self._drop_old(now)
             return [card for card, _ in self._own.values()]
+
+    def _drop_old(self, now: float) -> None:
+        self._own = {task_id: own for task_id, own in self._own.items() if own[1] > now}
 
     def forget(self) -> None:
         """Believe the lists."""

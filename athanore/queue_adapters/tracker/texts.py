@@ -9,6 +9,7 @@ marks and these spaces go out.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,9 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}+(?=[^`\n]*$)|~{3,}+).*$", re.MULTILINE)
 _FENCE_END = re.compile(r"^ {0,3}(`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
 _BLANK = re.compile(r"\n[ \t]*(?=\n)")
 _BACK_QUOTES = re.compile(r"`+")
+
+_LINE = re.compile(r"((?:[ \t]*+>)*+)[ \t]*+([-+*=_#<~]|\d{1,9}[.)]|(?=\n|\Z))?([^\n]*)\n?")
+"""The signs of quotes that a line begins with, that of a list, a heading or so, and the rest."""
 
 _REMARK: Final = 40
 """Characters that the remark of a cut may take."""
@@ -55,7 +59,7 @@ def code_in(text: str) -> Iterator[tuple[int, int]]:
     """Where the code in a text of Markdown begins and ends: there nobody is notified.
 
     A fence counts at the beginning of a line only, and up to one of its kind, or to the end of the
-    text. Anywhere else as many back-quotes end what back-quotes have begun, in one paragraph.
+    text. Anywhere else as many back-quotes end what back-quotes have begun, in one block.
     """
     after = 0
     while (begun := _FENCE.search(text, after)) is not None:
@@ -72,19 +76,43 @@ def _quoted(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The code between back-quotes in a part of a text."""
     blanks = (found.end() for found in _BLANK.finditer(text, start, end))
     for begin, stop in pairwise([start, *blanks, end]):
-        runs = [found.span() for found in _BACK_QUOTES.finditer(text, begin, stop)]
-        waiting: dict[int, list[int]] = {}
-        for n, (first, last) in reversed(list(enumerate(runs))):
-            waiting.setdefault(last - first, []).append(n)
-        at = 0
-        for n, (first, last) in enumerate(runs):
-            opening = first + _is_escaped(text, first)
-            closing = waiting.get(last - opening, [])
-            while closing and closing[-1] <= n:
-                closing.pop()
-            if n >= at and opening < last and closing:
-                at = closing[-1] + 1
-                yield opening, runs[closing[-1]][1]
+        yield from _quoted_in_paragraph(text, begin, stop)
+
+
+def _quoted_in_paragraph(text: str, begin: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The code between back-quotes in what has no blank line.
+
+    Where another block may lie between two that fit each other, nothing behind is taken for code.
+    """
+    blocks = list(_blocks(text, begin, stop))
+    runs = [found.span() for found in _BACK_QUOTES.finditer(text, begin, stop)]
+    waiting: dict[int, list[int]] = {}
+    for n, (first, last) in reversed(list(enumerate(runs))):
+        waiting.setdefault(last - first, []).append(n)
+    at = 0
+    for n, (first, last) in enumerate(runs):
+        opening = first + _is_escaped(text, first)
+        closing = waiting.get(last - opening, [])
+        while closing and closing[-1] <= n:
+            closing.pop()
+        if n >= at and opening < last and closing:
+            at = closing[-1] + 1
+            close = runs[closing[-1]]
+            if bisect_right(blocks, opening) != bisect_right(blocks, close[0]):
+                return
+            yield opening, close[1]
+
+
+def _blocks(text: str, begin: int, stop: int) -> Iterator[int]:
+    """Where another block of Markdown may begin without a blank line before it."""
+    depth, ends = 0, False
+    while begin < stop and (line := _LINE.match(text, begin, stop)) is not None:
+        quotes, mark, rest = line[1].count(">"), line[2], line[3]
+        is_row = "|" in rest
+        if ends or is_row or mark is not None or quotes > depth:
+            yield begin
+        depth, ends = quotes, is_row or mark == "#"
+        begin = line.end()
 
 
 def _is_escaped(text: str, place: int) -> bool:

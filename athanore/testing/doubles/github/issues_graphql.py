@@ -24,7 +24,7 @@ class IssueTables:
     def resolvers(self) -> dict[str, Resolver]:
         """What answers for issues and repositories, by `Type.field`."""
         return {
-            "Query.node": lambda _, a: self.node(str(a["id"])),
+            "Query.node": lambda _, a: self.found(str(a["id"])),
             "Query.nodes": lambda _, a: [
                 self.node(str(one)) or _missing(str(one)) for one in a["ids"]
             ],
@@ -33,6 +33,12 @@ class IssueTables:
             "Issue.blockedBy": lambda issue, a: self._linked(issue, "blockers", a),
             "Issue.subIssues": lambda issue, a: self._linked(issue, "parts", a),
         }
+
+    def found(self, node_id: str) -> Json:
+        """The issue that is called so; GitHub refuses the whole field where there is none."""
+        if (found := self.node(node_id)) is None:
+            raise _missing(node_id)
+        return found
 
     def node(self, node_id: str) -> Json | None:
         """The issue that is called so in GraphQL."""

@@ -86,7 +86,7 @@ class ProjectTables:
     def _node(self, node_id: str) -> Json | None:
         if node_id == self.id and not self.is_visible:
             raise refused(f"Could not resolve to a node with the id '{node_id}'.", "NOT_FOUND")
-        return self._project() if node_id == self.id else self._issues.node(node_id)
+        return self._project() if node_id == self.id else self._issues.found(node_id)
 
     def _numbered(self, number: int) -> Json:
         if number != self.number or not self.is_visible:

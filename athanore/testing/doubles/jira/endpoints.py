@@ -178,7 +178,7 @@ def list_transitions(call: Call) -> Answer:
             "isInitial": False,
             "isConditional": False,
             "isAvailable": True,
-            "looped": False,
+            "looped": one.is_looped,
             "fields": {name: field | more for name in one.required},
         }
         for one in call.state.offered(row)

@@ -40,12 +40,20 @@ class Account:
 
 @dataclass
 class Transition:
-    """An edge of the workflow: `source` is a status by name, None where it is global."""
+    """An edge of the workflow: `source` is a status by name, None where it is global.
+
+    One that is looped leads from its target to itself as well.
+    """
 
     number: int
     target: str
     source: str | None = None
     required: tuple[str, ...] = ()
+    is_looped: bool = False
+
+    def leads_from(self, status: str) -> bool:
+        """Whether an issue in a status is offered it."""
+        return self.source in (None, status) or (self.is_looped and self.target == status)
 
 
 @dataclass
@@ -140,15 +148,17 @@ class State:
         self.statuses[name] = row
         return row
 
-    def allow(self, target: str, source: str | None = None, *required: str) -> None:
+    def allow(
+        self, target: str, source: str | None = None, *required: str, is_looped: bool = False
+    ) -> None:
         """Have a transition, which asks for fields if some are named."""
         number = len(self.transitions) + 11
-        self.transitions.append(Transition(number, target, source, required))
+        self.transitions.append(Transition(number, target, source, required, is_looped))
 
     def offered(self, issue: Row) -> list[Transition]:
         """The transitions of an issue as it is now."""
         here = issue["fields"]["status"]["name"]
-        return [one for one in self.transitions if one.source in (None, here)]
+        return [one for one in self.transitions if one.leads_from(here)]
 
     # --- issues ---
 
