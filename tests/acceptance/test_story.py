@@ -93,9 +93,7 @@ def _first_start(system: System, story: Story) -> None:
     story.agents = system.get("/agents").json()
     story.pages = {
         "API docs": system.get("/docs").status_code,
-        "Prefect UI": LOCAL.get(
-            story.status["prefect"]["ui_url"], trust_env=False, timeout=60
-        ).status_code,
+        "Prefect UI": LOCAL.get(story.status["prefect"]["ui_url"], timeout=60).status_code,
     }
     for number in range(1, 6):
         (system.folder / f"go-{number}").touch()
