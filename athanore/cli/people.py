@@ -165,7 +165,7 @@ def _decide_on(
     done = order(app, f"/tasks/{in_path(task)}/{verb}", body)
     told = None if done is None else (str(done["task_id"]), str(done["question"]))
     task_id, text = told or with_app(app, action)
-    said = "Approved" if verb == "approve" else "Rejected"
+    said = f"{verb.removesuffix('e')}ed".capitalize()
     say(f"{said}: {task_id} ({text.partition('\n')[0]})")
 
 

@@ -17,6 +17,8 @@ def test_the_wheel_holds_only_the_package(wheel: Path) -> None:
     assert beside == {
         "athanore/agent_adapters/cli/opencode_waits.js",
         *(f"{doubles}/{of}/schema.graphql" for of in ("github", "linear")),
+        *(f"{doubles}/{of}/openapi.json" for of in ("github", "jira")),
+        f"{doubles}/gitlab/api.json",
     }
     assert {n.rsplit("/", 1)[1] for n in others} >= {"board.html", "board.css", "board.js"}
 

@@ -67,7 +67,7 @@ def test_what_is_wrong_is_asked_again_and_what_is_said_is_not_asked(
     assert "'claude' is not on the PATH yet" in out
     assert out.rstrip().endswith("cd 'x y' && python run.py")
     script = (tmp_path / "x y" / "run.py").read_text()
-    assert 'name="lab"' in script and 'CliAgentAdapter("claude")' in script
+    assert 'name="lab"' in script and 'CliAgentAdapter("claude"' in script
 
 
 def test_who_ends_the_input_has_nothing_written(answers: Answers, tmp_path: Path) -> None:

@@ -65,6 +65,11 @@ def board(tmp_path: Path) -> Generator[SqlBoard]:
     board.close()
 
 
+def bare(task: Task) -> Task:
+    """A task without the ids of its comments, which each board gives itself."""
+    return replace(task, comments=tuple(replace(one, id=None) for one in task.comments))
+
+
 def test_board_goes_to_a_database_and_back(file: Path, board: SqlBoard, tmp_path: Path) -> None:
     assert import_board(board, file) == Copied(queues=3, tasks=5)
     original = JsonFileAdapter(file)
@@ -73,12 +78,12 @@ def test_board_goes_to_a_database_and_back(file: Path, board: SqlBoard, tmp_path
     assert board.get_ready_tasks(QUEUES) == ready
     assert (ready[0].author, ready[0].priority) == ("eve", "High")
     for task in ready:
-        assert board.get_task(task.id) == original.get_task(task.id)
+        assert bare(board.get_task(task.id)) == bare(original.get_task(task.id))
     back = tmp_path / "back.json"
     assert export_board(board, back) == Copied(queues=3, tasks=5)
     copy = JsonFileAdapter(back)
     for task in ready:
-        assert copy.get_task(task.id) == original.get_task(task.id)
+        assert bare(copy.get_task(task.id)) == bare(original.get_task(task.id))
     data = json.loads(back.read_text())
     assert list(data["queues"]) == QUEUES
     assert data["queues"]["Todo"][0]["due"] == "friday"

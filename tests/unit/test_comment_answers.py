@@ -190,7 +190,7 @@ def test_github_vouches_for_who_may_write(
 ) -> None:
     user = {"login": "eve", "type": kind}
     row: Any = {
-        "body": body, "user": user, "created_at": "2026-01-01T00:00:00Z",
+        "id": 7, "body": body, "user": user, "created_at": "2026-01-01T00:00:00Z",
         "author_association": association,
     }  # fmt: skip
     assert github_comment(row)[0].author_may_write is may
