@@ -210,6 +210,9 @@ UUID_ID = "5f0c2d8e-3a1b-4c6d-9e8f-0123456789ab"
 @pytest.mark.parametrize("route", ["Review", "a reviewer of everything"])
 def test_a_narrow_screen_shows_the_state_and_cuts_what_is_said(task_id: str, route: str) -> None:
     lines = on_terminal(display.overview_view(one_run(task_id, route)))
+    (head,) = [line for line in lines if " state " in line]
+    if (route, task_id) != ("a reviewer of everything", UUID_ID):  # for which there is no room
+        assert (" route " in head) is (route != "Review"), "a column is there if it says something"
     (row,) = [line for line in lines if task_id in line]
     assert len(row) <= 80
     for part in (" Review ", "AwaitingRetry, attempt 2", " now", *(["on "] * (task_id == "12"))):

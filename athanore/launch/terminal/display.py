@@ -140,6 +140,7 @@ def overview_view(
         columns = ("task", "name", "queue", "route", "state", "time", "says")
         lines = [_run_row(run, queues.get(run.route, "")) for run in order]
         lines += map(_not_started_row, seen.not_started)
+        columns, lines = _without_empty("route", columns, lines)
         kept = ("task", "queue", "state", "time")
         parts.append(table(columns, lines[:rows], cut=("says", "name"), keep=kept))
         if rows is not None and len(lines) > rows:
@@ -297,6 +298,16 @@ def _not_started_row(task: NotStarted) -> tuple[Cell, ...]:
     queue, route = task.queue_name, task.route or ""
     state = text(("no run yet", "dim"))
     return task.task_id, task.task_name, queue, _if_other(route, queue), state, "", said
+
+
+def _without_empty(
+    name: str, columns: tuple[str, ...], lines: list[tuple[Cell, ...]]
+) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """Columns and lines without a column that says nothing in any line."""
+    at = columns.index(name)
+    if any(line[at] for line in lines):
+        return columns, lines
+    return columns[:at] + columns[at + 1 :], [line[:at] + line[at + 1 :] for line in lines]
 
 
 def _if_other(route: str, queue: str) -> str:
