@@ -81,7 +81,7 @@ class Site:
         wait_until(f"{tasks} are done", lambda: set(tasks) <= set(self.queues()["Done"]), 150)
 
     def forget(self, app: str) -> None:
-        """Delete an app's deployments, pools and agent runs: the next test has the same names."""
+        """Delete all that Prefect has of an app: the next test has the same names, another board."""
         deployments = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
         agents = {"flow_runs": {"tags": {"all_": [f"app:{app}", "agent-run"]}}}
         for kind, body in (("deployments", deployments), ("flow_runs", agents)):
@@ -89,6 +89,10 @@ class Site:
             LOCAL.post(url, json=body, timeout=120).raise_for_status()
         for kind in ("agents", "polls"):
             LOCAL.delete(f"{self.prefect_api}/work_pools/{app}-{kind}", timeout=120)
+        variables = LOCAL.post(f"{self.prefect_api}/variables/filter", json={}, timeout=120).json()
+        for one in variables:
+            if one["name"].startswith("athanore_app_") and one["value"]["name"] == app:
+                LOCAL.delete(f"{self.prefect_api}/variables/{one['id']}", timeout=120)
 
 
 @pytest.fixture
@@ -178,7 +182,7 @@ def test_prefect_deploy_all_and_prefects_own_commands(site: Site) -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_two_workers_share_a_board(site: Site) -> None:
-    site.run("athanore", "deploy", "--new-board", EXAMPLE)
+    site.run("athanore", "deploy", EXAMPLE)
     assert "nothing to change" in site.run("athanore", "deploy", EXAMPLE)
     with ExitStack() as stack:
         api = stack.enter_context(site.started("athanore", "api", EXAMPLE))
