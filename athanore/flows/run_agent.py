@@ -323,7 +323,7 @@ class _Visit:
             parts = (self.app, self.route, self.run_log, self.handle, self.log)
             return await letting_go.stopped(*parts, unsure=unsure, usage=usage or {})
         if unsure and not await letting_go.is_ours(self.run_log):
-            raise Abort("Prefect was away for so long that the run was taken over.")
+            await letting_go.not_counted(self.app, self.route, self.run_log, self.log)
         state = await self.conclusion.ended(result)
         await provider_limits.passed(self.client, self.app, self.route, self.run, result)
         if self.run_log.is_deleted:

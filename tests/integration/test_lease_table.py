@@ -271,11 +271,19 @@ def test_prefect_is_away_for_longer_than_a_lease(tmp_path: Path) -> None:
     assert fleet.comments("1") == ["Worker was cut off from Prefect; returned to queue, attempt 1."]
 
 
+def save(database: Path, backup: Path) -> list[tuple[str, str]]:
+    """Copy Prefect's database while the server runs; returns the runs and their states in it."""
+    with closing(sqlite3.connect(database)) as db, closing(sqlite3.connect(backup)) as copy:
+        db.backup(copy)
+    with closing(sqlite3.connect(backup)) as copy:
+        return copy.execute("SELECT name, state_name FROM flow_run ORDER BY name").fetchall()
+
+
 def test_prefect_is_restored_from_a_backup(tmp_path: Path) -> None:
     """Task 1 was at work when the backup was made, 2 waited, and 3 was found later."""
     hosts.require()
     port, home = free_port(), tmp_path / "prefect"
-    fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", 60, "1", "2", "3")
+    fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", 180, "1", "2")
     backup = tmp_path / "backup.db"
     with ExitStack() as stack:
         made = stack.enter_context(hosts.hosts("a", "b", "c", SPARE))
@@ -286,14 +294,14 @@ def test_prefect_is_restored_from_a_backup(tmp_path: Path) -> None:
             stack.enter_context(fleet.worker(made[0]))
             wait_until("a is at work", lambda: fleet.works("1", "a"))
             fleet.athanore("dispatch", "2")
-            with (
-                closing(sqlite3.connect(home / "prefect.db")) as db,
-                closing(sqlite3.connect(backup)) as copy,
-            ):
-                db.backup(copy)
+            saved = save(home / "prefect.db", backup)
+            assert [(name, state) for name, state in saved if name.startswith("Task")] == [
+                ("Task 1", "Running"),
+                ("Task 2", "Scheduled"),
+            ]
             stack.enter_context(fleet.worker(made[1]))
             wait_until("b is at work", lambda: fleet.works("2", "b"))
-            fleet.athanore("dispatch", "3")
+            assert fleet.board.create_task("Todo", "Task 3").id == "3"
             stack.enter_context(fleet.worker(made[2]))
             wait_until("c is at work", lambda: fleet.works("3", "c"))
             stack.enter_context(fleet.worker(made[3], limit=3))

@@ -6,6 +6,7 @@ The rules are played on a clock of their own: a host that has an agent, and anot
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
@@ -238,18 +239,26 @@ class Restored(Site):
         """What the host hears of its run."""
         return verdict.judge(start, self.client.runs.get(self.run.id))
 
-    async def stopped(self, start: Start) -> None:
-        """The host stops its agent, as it has heard it is to, and sees to the task."""
-        said = await self.heard(start)
-        assert said is not None
+    def book(self, start: Start) -> RunLog:
+        """What the host knows of its run."""
         book = RunLog(self.client, self.run, self.route.retry)
         book.start = start
+        return book
+
+    async def stopped(self, start: Start, *, was_cut_off: bool = False) -> None:
+        """The host stops its agent, as it has heard it is to, and sees to the task.
+
+        Args:
+            was_cut_off: its lease was over before it heard of anything.
+        """
+        said = (StopReason.CUT_OFF, "") if was_cut_off else await self.heard(start)
+        assert said is not None
         handle = RunControl(self.run.id, self.task_id, self.run)
         handle.start = start
         handle.stop(*said)
-        parts = (self.app, self.route, book, handle, LOG)
+        parts = (self.app, self.route, self.book(start), handle, LOG)
         with pytest.raises(BaseException, match="The agent was stopped"):
-            await letting_go.stopped(*parts, unsure=False, usage={})
+            await letting_go.stopped(*parts, unsure=was_cut_off, usage={})
 
     async def others_look(self) -> None:
         """What other hosts do meanwhile gives nobody an agent."""
@@ -291,6 +300,44 @@ async def waiting(site: Restored) -> None:
     site.restore()
     await site.others_look()
     await site.stopped(start)
+
+
+@backup("the backup is from before this start", WITHIN, RETURNED)
+async def the_host_was_cut_off(site: Restored) -> None:
+    run = await site.dispatched()
+    site.save()
+    start = await site.start(run)
+    site.restore()
+    await site.others_look()
+    await site.stopped(start, was_cut_off=True)
+
+
+@backup("the backup is from before this start", WITHIN, RETURNED)
+async def the_agent_has_ended_meanwhile(site: Restored) -> None:
+    run = await site.dispatched()
+    site.save()
+    start = await site.start(run)
+    site.restore()
+    await site.others_look()
+    book = site.book(start)
+    assert not await letting_go.is_ours(book)
+    with pytest.raises(BaseException, match="does not count: its run was scheduled anew"):
+        await letting_go.not_counted(site.app, site.route, book, LOG)
+
+
+@backup("the backup is from before this start", WITHIN, RETURNED)
+async def another_host_is_looking_at_the_task(site: Restored) -> None:
+    run = await site.dispatched()
+    site.save()
+    start = await site.start(run)
+    site.restore()
+    run = await site.put(run, Pending(), Running())
+    await site.noted(run, Holder("near-1", identity.process()))
+    stopping = asyncio.create_task(site.stopped(start, was_cut_off=True))
+    await asyncio.sleep(0.1)
+    assert site.place == "In Progress", "the other may have an agent, for all that is known"
+    await site.put(run, Cancelled(name=StateName.NOTHING_TO_DO))
+    await stopping
 
 
 @backup("the backup is from before this start", WITHIN, RETURNED)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, ObjectNotFound
@@ -23,6 +24,9 @@ from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 from athanore.runtime.leases import verdict
 from athanore.runtime.leases.local_runs import RunControl, StopReason
+
+_LOOKS = 20
+_LOOK_EVERY = 0.5  # seconds
 
 _NOT_OURS = frozenset(
     {StopReason.TAKEN_OVER, StopReason.SUSPENDED, StopReason.ENDED, StopReason.DELETED}
@@ -69,7 +73,7 @@ async def stopped(
     assert reason is not None, "nobody has stopped it"
     unsure = unsure or reason is StopReason.CUT_OFF
     if unsure and reason not in _NOT_OURS and not await is_ours(book):
-        reason, message = StopReason.TAKEN_OVER, "its run was taken over"
+        reason, message = await _why_not_ours(book)
     if reason not in _NOT_OURS:
         await book.spent(usage)
         conclusion = Conclusion(app, route, book, handle.task_id, log)
@@ -77,6 +81,22 @@ async def stopped(
     log.warning("The agent was stopped: %s.", message, extra={"action": "agent_stopped"})
     await _let_go(app, route, book, reason, message, log)
     raise Abort(f"The agent was stopped: {message}.")
+
+
+async def not_counted(app: App, route: Route, book: RunLog, log: Log) -> NoReturn:
+    """See to the task of an agent that ended while Prefect was away, and whose run is not its own.
+
+    Raises:
+        Abort: the state is not ours to set.
+    """
+    reason, message = await _why_not_ours(book)
+    log.warning(
+        "What the agent came to does not count: %s.",
+        message,
+        extra={"action": "result_not_counted"},
+    )
+    await _let_go(app, route, book, reason, message, log)
+    raise Abort(f"What the agent came to does not count: {message}.")
 
 
 async def run_deleted(app: App, route: Route, book: RunLog, state: State[Any], log: Log) -> None:
@@ -90,6 +110,16 @@ async def run_deleted(app: App, route: Route, book: RunLog, state: State[Any], l
     raise Abort("The run was deleted in Prefect; its task has been seen to.")
 
 
+async def _why_not_ours(book: RunLog) -> verdict.Verdict:
+    """What a worker that was cut off would have heard of its run."""
+    try:
+        now: FlowRun | None = await book.prefect.read_run(book.run.id)
+    except ObjectNotFound:
+        now = None
+    found = None if book.start is None else verdict.judge(book.start, now)
+    return found or (StopReason.TAKEN_OVER, "its run was taken over")
+
+
 async def _let_go(
     app: App, route: Route, book: RunLog, reason: StopReason, message: str, log: Log
 ) -> None:
@@ -99,7 +129,7 @@ async def _let_go(
         await conclusion.stopped(reason, message)
         return
     try:
-        now = await book.prefect.read_run(book.run.id)
+        now = await _after_a_look(book)
     except ObjectNotFound:
         book.is_deleted = True
         await conclusion.stopped(StopReason.DELETED, "its run was deleted in Prefect")
@@ -117,6 +147,22 @@ async def _let_go(
         await conclusion.stopped(reason, message)
         await _make_resumable(book.prefect, now)
     await book.leave()
+
+
+async def _after_a_look(book: RunLog) -> FlowRun:
+    """The run as it is now; where Prefect was restored, once another start has looked at its task.
+
+    That one does not know that this start has claimed the task, and finds nothing to do.
+
+    Raises:
+        ObjectNotFound: it is deleted.
+    """
+    for _ in range(_LOOKS):
+        now = await book.prefect.read_run(book.run.id)
+        if book.start is None or not verdict.may_find_nothing(book.start, now):
+            break
+        await asyncio.sleep(_LOOK_EVERY)
+    return now
 
 
 async def _return(app: App, route: Route, book: RunLog, task_id: str, log: Log) -> None:

@@ -76,6 +76,16 @@ def has_forgotten(start: Start, now: FlowRun) -> bool:
     return is_earlier and record.starts < start.number
 
 
+def may_find_nothing(start: Start, now: FlowRun) -> bool:
+    """Tell whether another start has the number of this one, and is at work.
+
+    Numbers come twice only after a restore from a backup.
+    """
+    record = record_of(now)
+    is_at_work = now.state_type in (StateType.PENDING, StateType.RUNNING)
+    return is_at_work and record.starts == start.number and record.start_id != start.id
+
+
 def _cancelling(run: FlowRun) -> Verdict:
     state = run.state
     moved = state is not None and state.name == StateName.MOVED_AWAY
