@@ -158,3 +158,22 @@ def test_questions_are_answered_on_the_page(tmp_path: Path, prefect_api: str, pa
                  for c in api.board.get_task(t.id).comments]  # fmt: skip
         assert f"Answer to question {first} by the board page: Red, please" in texts
         assert f"Answer to question {second} by the board page: Keep it" in texts
+
+
+def test_what_is_asked_meanwhile_takes_the_focus_from_nobody(
+    tmp_path: Path, prefect_api: str, page: Page
+) -> None:
+    with served(dispatcher(tmp_path, "inbox", managed=True), prefect_api) as api:
+        asked(api, "Paint the shed")
+        page.goto(api.url)
+        expect(page.get_by_role("button", name="1 question")).to_be_visible()
+        page.keyboard.press("i")
+        inbox = page.get_by_role("dialog", name="Questions of agents")
+        field = inbox.get_by_label("Your answer")
+        tab_to(page, field)
+        page.keyboard.type("Re")
+        asked(api, "Paint the fence")
+        expect(inbox.get_by_role("listitem")).to_have_count(2)
+        page.keyboard.type("d")
+        expect(field.first).to_have_value("Red")
+        expect(field.first).to_be_focused()

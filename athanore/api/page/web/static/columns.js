@@ -1,7 +1,7 @@
 // The columns: the queues of the board.
 import { showCard } from "./cards.js";
 import { ask } from "./dialogs.js";
-import { $, make, setText } from "./elements.js";
+import { $, arrange, make, setText } from "./elements.js";
 import { act } from "./looking.js";
 import { page } from "./state.js";
 import { isPaused, switches, watchNote } from "./watching.js";
@@ -22,8 +22,8 @@ export function showColumns(queues, byQueue) {
     main.querySelector(".blank")?.remove();
     for (const queue of queues) {
       if (!page.columns.has(queue.name)) page.columns.set(queue.name, newColumn(queue.name));
-      main.append(page.columns.get(queue.name).element);
     }
+    arrange(main, queues.map((q) => page.columns.get(q.name).element));
     if (!queues.length) main.append(make("p", "blank", "This board has no queues yet."));
     $("jumps").replaceChildren(...queues.map((q) => page.columns.get(q.name).jump));
   }
@@ -77,18 +77,7 @@ function showColumn(column, queue, wanted) {
   );
   const own = new Set();
   for (const card of wanted) own.add(showCard(card));
-  let at = list.firstElementChild;
-  for (const item of own) {
-    while (at && !own.has(at)) at = at.nextElementSibling;
-    if (item === at) at = at.nextElementSibling;
-    else place(list, item, at);
-  }
-}
-
-// Keeps focus and animations where the browser can move an element.
-function place(list, item, before) {
-  if (list.moveBefore && item.isConnected) list.moveBefore(item, before);
-  else list.insertBefore(item, before);
+  arrange(list, own);
 }
 
 function columnNote(queue) {

@@ -34,3 +34,16 @@ export function outside(text, url) {
   link.rel = "noopener";
   return link;
 }
+
+// Has elements stand in a list in this order. What stands right is not touched: moving an element
+// takes the focus from it, in the middle of a word, where the browser cannot move it in one step.
+export function arrange(list, elements) {
+  const wanted = new Set(elements);
+  let at = list.firstElementChild;
+  for (const element of wanted) {
+    while (at && !wanted.has(at)) at = at.nextElementSibling;
+    if (element === at) at = at.nextElementSibling;
+    else if (list.moveBefore && element.isConnected) list.moveBefore(element, at);
+    else list.insertBefore(element, at);
+  }
+}

@@ -1,7 +1,7 @@
 // The inbox: what agents ask people, each with a form to answer it.
 import { request } from "./calls.js";
 import { ask, listDialog, say } from "./dialogs.js";
-import { $, button, make, setText } from "./elements.js";
+import { $, arrange, button, make, setText } from "./elements.js";
 import { page } from "./state.js";
 import { moment } from "./times.js";
 
@@ -71,8 +71,8 @@ function show(questions) {
   for (const question of questions) {
     // What somebody is typing stays as it is.
     if (!entries.has(question.id)) entries.set(question.id, { element: entryOf(question) });
-    $("inbox-list").append(entries.get(question.id).element);
   }
+  arrange($("inbox-list"), questions.map((q) => entries.get(q.id).element));
   $("inbox-none").hidden = questions.length > 0;
   waiting = questions.filter((q) => q.is_approval);
   $("inbox-all").hidden = waiting.length < 2;
@@ -136,7 +136,7 @@ function formOf(question) {
       await request("POST", path, { body: { ...body, by: "the board page" } });
       say("Answered.");
       await read();
-      $("inbox-title").focus();
+      if (!dialog.contains(document.activeElement)) $("inbox-title").focus();
     } catch (refusal) {
       setText(error, refusal.message);
       for (const control of form.elements) control.disabled = false;

@@ -1,7 +1,7 @@
 // The workers: on which hosts agents run, and emptying one of them.
 import { request } from "./calls.js";
 import { ask, listDialog, say } from "./dialogs.js";
-import { $, button, make, setText } from "./elements.js";
+import { $, arrange, button, make, setText } from "./elements.js";
 import { factsOf, stateOf } from "./fleet.js";
 import { page } from "./state.js";
 import { ticking } from "./times.js";
@@ -63,9 +63,8 @@ function show(workers) {
     if (focused) (element.querySelector("button") || $("workers-title")).focus();
     return element;
   });
-  if (entries.some((element, i) => list.children[i] !== element) || list.children.length !== entries.length) {
-    list.replaceChildren(...entries);
-  }
+  for (const element of before.values()) if (!entries.includes(element)) element.remove();
+  arrange(list, entries);
 }
 
 function entryOf(worker, said) {
