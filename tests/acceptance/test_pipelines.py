@@ -63,6 +63,11 @@ time.sleep(1)
 """
 
 
+HOLDING = """sleep(3)
+while os.path.exists("hold"):
+    time.sleep(0.1)"""
+
+
 @dataclass(frozen=True)
 class Site:
     """A board, and what a test does to its tracker.
@@ -322,7 +327,7 @@ def test_two_workers_share_a_pipeline_and_each_is_killed(
     guarded = 'if __name__ == "__main__":\n    dispatcher.run()'
     system = System(tmp_path / "site", site.script().replace("dispatcher.run()", guarded))
     monkeypatch.chdir(system.folder)
-    (system.folder / "agent.py").write_text(AGENT.replace("sleep(1)", "sleep(3)"))
+    (system.folder / "agent.py").write_text(AGENT.replace("sleep(1)", HOLDING))
     (system.folder / "starts.txt").touch()
     try:
         with site.adapter() as board:
@@ -352,8 +357,11 @@ def share(site: Site, system: System, board: QueueAdapter, tasks: Sequence[str])
     site.limit(3)
     count = len(begun(system))
     wait_until("it goes on without it", lambda: len(begun(system)) >= count + 2, 300)
+    hold = system.folder / "hold"
+    hold.touch()  # else all may be done before the next one has started
     third = Worker(system, "third.log")
     wait_until("the next one helps", lambda: third.process.pid in agents_of(system), 120)
+    hold.unlink()
     system.signal(signal.SIGKILL)
     system.wait()
     system.start(**OF_WORKERS)

@@ -81,7 +81,7 @@ class Site:
         wait_until(f"{tasks} are done", lambda: set(tasks) <= set(self.queues()["Done"]), 150)
 
     def forget(self, app: str) -> None:
-        """Delete all that Prefect has of an app: the next test has the same names, another board."""
+        """Delete all that Prefect has of an app: the next test has its names, and another board."""
         deployments = {"deployments": {"tags": {"all_": [f"app:{app}"]}}}
         agents = {"flow_runs": {"tags": {"all_": [f"app:{app}", "agent-run"]}}}
         for kind, body in (("deployments", deployments), ("flow_runs", agents)):

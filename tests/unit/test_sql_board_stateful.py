@@ -126,8 +126,9 @@ def outcome(call: Callable[[Board], object], board: Board) -> object:
 
 
 def timeless(task: Task) -> Task:
-    """The task without the times of its comments."""
-    return replace(task, comments=tuple(replace(c, created_at=None) for c in task.comments))
+    """The task without the times of its comments, and their ids, of which memory has none."""
+    comments = tuple(replace(c, created_at=None, id=None) for c in task.comments)
+    return replace(task, comments=comments)
 
 
 SqlBoardMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

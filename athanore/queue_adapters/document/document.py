@@ -201,11 +201,14 @@ class Document:
 
     def with_task_created(self, queue_name: str, name: str, description: str) -> Document:
         """Add a task with a new id at the end of a queue."""
+        words = {
+            "name": required("name", name),
+            "description": valid("description", description),
+        }
         queue = self._queue(queue_name)
         raw: JsonObject = {
             "id": self._new_id(),
-            "name": required("name", name),
-            "description": valid("description", description),
+            **words,
             "labels": [],
             "assignees": [],
             "comments": [],
