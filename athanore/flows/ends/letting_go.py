@@ -157,11 +157,12 @@ async def _after_a_look(book: RunLog) -> FlowRun:
     Raises:
         ObjectNotFound: it is deleted.
     """
+    now = await book.prefect.read_run(book.run.id)
     for _ in range(_LOOKS):
-        now = await book.prefect.read_run(book.run.id)
         if book.start is None or not verdict.may_find_nothing(book.start, now):
             break
         await asyncio.sleep(_LOOK_EVERY)
+        now = await book.prefect.read_run(book.run.id)
     return now
 
 
