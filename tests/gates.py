@@ -54,12 +54,29 @@ LONGEST_FIRST = (
 """The files that take longest, most of them by waiting. Begun first, they do not end alone."""
 
 SLOW = (
+    "docs/test_no_case_lost.py",
+    "docs/test_no_fault_lost.py",
+    "docs/test_pages.py",
     "unit/test_acp_agent.py",
     "unit/test_approve_publishing.py",
+    "unit/test_attempts.py",
+    "unit/test_cli_agent.py",
+    "unit/test_control_groups.py",
+    "unit/test_early_page.py",
+    "unit/test_ending.py",
+    "unit/test_folders_kept_small.py",
+    "unit/test_git_calls.py",
     "unit/test_git_workspace.py",
     "unit/test_inherited.py",
+    "unit/test_lfs.py",
+    "unit/test_linear_patterns.py",
+    "unit/test_mcp_extra.py",
     "unit/test_mutations.py",
+    "unit/test_newest_base.py",
     "unit/test_outgoing.py",
+    "unit/test_own_prefect.py",
+    "unit/test_planted.py",
+    "unit/test_private_repositories.py",
     "unit/test_prompt_template.py",
     "unit/test_python_agent.py",
     "unit/test_restarting.py",
@@ -67,9 +84,10 @@ SLOW = (
     "unit/test_subprocess_agent.py",
     "unit/test_supervisor.py",
     "unit/test_terminal.py",
+    "unit/test_unchanged_polls.py",
     "unit/test_wrong_values.py",
 )
-"""Files of fast folders that start many processes, or many servers."""
+"""Files of fast folders that start many processes or servers, or go through very much."""
 
 _HERE = Path(__file__).parent
 
