@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--part", type=_part, default=(1, 1), help="2/3: the second third of them, for one night"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    # One more than processors: a test often waits for what it has started.
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1)
     parser.add_argument("--no-control", action="store_true", help="skip the run without mutations")
     options = parser.parse_args(argv)
     known = {m.name: m for m in all_mutations()}
