@@ -52,6 +52,7 @@ class Agent:
         self._name = name
         self._mode = "auto"
         self._began = "session"
+        self._further: list[str] = []
         self._cancelled = asyncio.Event()
         self._client: Client | None = None
 
@@ -71,6 +72,7 @@ class Agent:
         )
 
     async def new_session(self, cwd: str, mcp_servers: Any = None, **kw: Any) -> NewSessionResponse:
+        self._further = kw.get("additional_directories") or []
         return NewSessionResponse(session_id="new", modes=MODES)
 
     async def resume_session(self, session_id: str, **kwargs: Any) -> ResumeSessionResponse:
@@ -88,6 +90,8 @@ class Agent:
 
     async def prompt(self, session_id: str, prompt: Any, **kwargs: Any) -> PromptResponse:
         await self._say(f"mode {self._mode}, {self._began} {session_id}\n")
+        for folder in self._further:
+            await self._say(f"may write {folder}\n")
         match self._act:
             case "fails":
                 await self._say("it went wrong\n")

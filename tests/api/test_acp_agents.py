@@ -37,6 +37,7 @@ from tests.api.rig import Api
 from tests.claude.endpoint import Reply, Request, fail, hang, say
 from tests.claude.rig import claude_rig, eventually
 from tests.harness import prompt
+from tests.repositories import git
 
 pytestmark = pytest.mark.nightly
 
@@ -289,3 +290,17 @@ async def test_a_retry_goes_on_with_the_session_of_one_that_was_cancelled(make: 
         assert second.usage["session_id"] == kept[-1].id
         bodies = [json.dumps(body) for body in agent.asked()]
         assert [body for body in bodies if "Do it." in body and "Go on." in body]
+
+
+def test_codex_commits_in_the_clone_of_its_task(tmp_path: Path) -> None:
+    """Its sandbox keeps `.git` from being written, unless it is told of it."""
+    needs("codex-acp")
+    with codex(tmp_path, [("!exec_command", {"cmd": "git commit -q --allow-empty -m Fix"})]) as it:
+        clone = tmp_path / "work"
+        git(clone, "init", "-q", "-b", "main")
+        (tmp_path / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+        job = it.job()
+        job = replace(job, env={**job.env, "ATHANORE_WORKSPACE": str(clone)})
+        result = asyncio.run(it.adapter(permissions="deny").run(job))
+        assert result.succeeded, result
+        assert git(clone, "log", "--format=%an %s") == "Ada Fix"

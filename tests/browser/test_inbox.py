@@ -16,6 +16,7 @@ from athanore.runs.kept.questions import Question
 from athanore.runs.prefect_store import PrefectRunStore
 from tests.api.conftest import dispatcher
 from tests.api.rig import Api, bearer, served
+from tests.support import wait_until
 
 pytestmark = pytest.mark.nightly
 
@@ -154,10 +155,14 @@ def test_questions_are_answered_on_the_page(tmp_path: Path, prefect_api: str, pa
         expect(inbox).to_contain_text("No agent waits for an answer.")
         page.keyboard.press("Escape")
         expect(page.get_by_role("button", name="questions")).to_be_hidden()
-        texts = [c.text for q in ("Todo", "In Progress") for t in api.board.get_ready_tasks([q])
-                 for c in api.board.get_task(t.id).comments]  # fmt: skip
-        assert f"Answer to question {first} by the board page: Red, please" in texts
-        assert f"Answer to question {second} by the board page: Keep it" in texts
+
+        def texts() -> list[str]:
+            tasks = api.board.get_ready_tasks(["Todo", "In Progress"])
+            return [c.text for t in tasks for c in api.board.get_task(t.id).comments]
+
+        for question, said in ((first, "Red, please"), (second, "Keep it")):
+            answer = f"Answer to question {question} by the board page: {said}"
+            wait_until(f"the card says {said!r}", lambda text=answer: text in texts())
 
 
 def test_what_is_asked_meanwhile_takes_the_focus_from_nobody(

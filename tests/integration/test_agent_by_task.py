@@ -72,7 +72,14 @@ def test_each_start_has_the_agent_for_its_task(prefect_api: str) -> None:
 
         why = f"Task '{held}' is held: route 'Todo' has no agent for it (KeyError: 'size')."
         wait_until("it is said why it is held", lambda: explained().startswith(why))
-        (matter,) = told_of("/status")["needs_person"]
+        seen: list[dict[str, Any]] = []
+
+        def is_told() -> bool:  # but for the moment in which the run looks again
+            seen.extend(told_of("/status")["needs_person"])
+            return bool(seen)
+
+        wait_until("it needs a person", is_told)
+        (matter,) = seen
         assert (matter["kind"], matter["task_id"], matter["route"]) == ("held", held, "Todo")
         assert matter["says"].startswith(f"{why} Mend the function of agent=")
         assert board.get_task(held).queue_name == "Todo"

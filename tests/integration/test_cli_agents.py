@@ -29,6 +29,7 @@ from tests.agents.model import HANG, Call, Json, Model, Refusal, scripted
 from tests.agents.real_programs import AGENTS, MAKE, home_folder, needs
 from tests.claude.rig import eventually
 from tests.harness import app_name, prompt, running
+from tests.repositories import git
 
 pytestmark = pytest.mark.nightly
 
@@ -154,6 +155,22 @@ def test_a_tool_that_is_refused_is_the_reason(name: str) -> None:
         assert not Path(rig.job.env["HOME"], "work", "here").exists()
     tool = {"codex": "shell", "opencode": "bash"}.get(name, "run_shell_command")
     assert (result.reason, result.retryable) == (f"permission denied: {tool}", False), result
+
+
+def test_it_commits_in_the_clone_of_its_task(name: str) -> None:
+    """Codex keeps `.git` from being written, and Gemini CLI git's settings from being read."""
+    tool, arguments = SHELLS[name]
+    command = "git commit -q --allow-empty -m Fix; git log -1 --format='%an %s'"
+    given = {key: command if key in ("cmd", "command") else v for key, v in arguments.items()}
+    with rig_of(name, [(tool, given)]) as rig:
+        home = Path(rig.job.env["HOME"])
+        (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+        clone = home / "work"
+        git(clone, "init", "-q", "-b", "main")
+        job = replace(rig.job, env={**rig.job.env, "ATHANORE_WORKSPACE": str(clone)})
+        result = asyncio.run(rig.agent.run(job))
+        assert result.succeeded, result
+        assert git(clone, "log", "--format=%an %cn %s") == "Ada Ada Fix"
 
 
 UNREACHABLE = "http://127.0.0.1:9"

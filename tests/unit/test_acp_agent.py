@@ -67,6 +67,20 @@ async def test_words_come_in_lines_and_usage_is_told() -> None:
     assert talk.said(EventKind.COST)[-1] == result.usage
 
 
+@pytest.mark.parametrize("name", ["codex-acp", "fake-agent"])
+async def test_codex_may_commit_in_the_tasks_own_clone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    talk = Talk("works", name)
+    assert (await talk.run(cwd=tmp_path)).succeeded
+    monkeypatch.setenv("ATHANORE_WORKSPACE", str(tmp_path))
+    assert (await talk.run(cwd=tmp_path)).succeeded
+    may = [f"may write {tmp_path / '.git'}"] if name == "codex-acp" else []
+    lines = [d["text"] for d in talk.said(EventKind.OUTPUT)]
+    assert [line for line in lines if line.startswith("may")] == may
+
+
 def only_edits(title: str, kind: str, arguments: object) -> bool:
     return kind == "edit"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -355,6 +356,38 @@ def test_no_message_is_too_odd(preset: str) -> None:
 def test_the_command_line(preset: str, session: str | None, words: str) -> None:
     known = PRESETS[preset]
     assert known.words(Options("M", known.mode, ()), session) == words.split()
+
+
+def test_codex_may_commit_in_the_tasks_own_clone_and_in_no_other(tmp_path: Path) -> None:
+    (tmp_path / "clone" / ".git").mkdir(parents=True)
+    (tmp_path / ".codex").mkdir()
+    config = tmp_path / ".codex" / "config.toml"
+    config.write_text('[sandbox_workspace_write]\nwritable_roots = ["/cache"]\n')
+    allow = PRESETS["codex"].allow
+    assert allow is not None
+    env = {"HOME": str(tmp_path), "ATHANORE_WORKSPACE": str(tmp_path / "clone")}
+    roots = f'["/cache", "{tmp_path}/clone/.git"]'
+    assert list(allow("workspace-write", env)) == [
+        "-c", f"sandbox_workspace_write.writable_roots={roots}",
+    ]  # fmt: skip
+    assert not allow("read-only", env)
+    assert not allow("workspace-write", {"HOME": str(tmp_path)})
+    (tmp_path / "clone" / ".git").rename(tmp_path / "elsewhere")
+    assert not allow("workspace-write", env)
+    (tmp_path / "clone" / ".git").symlink_to(tmp_path / "elsewhere")
+    assert not allow("workspace-write", env), "an agent may have put the link there"
+
+
+def test_gemini_commits_as_its_user_whose_settings_of_git_it_leaves_out(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    prepare = PRESETS["gemini"].prepare
+    assert prepare(env) == env
+    (tmp_path / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
+    signed = prepare(env | {"GIT_COMMITTER_NAME": "A robot"})
+    assert {k: v for k, v in signed.items() if k.startswith("GIT_")} == {
+        "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org",
+        "GIT_COMMITTER_NAME": "A robot", "GIT_COMMITTER_EMAIL": "ada@example.org",
+    }  # fmt: skip
 
 
 def test_a_preset_that_there_is_not_is_named() -> None:

@@ -19,6 +19,7 @@ from athanore.agent_adapters.acp.wire import Wire
 from athanore.agent_adapters.base import AgentJob, Meter
 from athanore.agent_adapters.cli.noting import with_noted
 from athanore.agent_adapters.common import accounts
+from athanore.agent_adapters.common.own_repository import own_repository
 from athanore.agent_adapters.common.program import (
     close_pipes,
     exit_code,
@@ -166,7 +167,8 @@ class AcpAgentAdapter:
         command = [*(shlex.split(self._command) or job.command)]
         if not command:
             return not_started("the route has no command")
-        job = replace(job, env=dialects.dialect_of(" ".join(command)).prepare(job.env))
+        dialect = dialects.dialect_of(" ".join(command))
+        job = replace(job, env=await asyncio.to_thread(dialect.prepare, job.env))
         conversation = Conversation(job, self._permissions)
         async with AsyncExitStack() as afterwards:
             async with supervise(STOP_GRACE) as agent:
@@ -264,8 +266,7 @@ class _Attempt:
         self._connection = connection
         self._acp = library()
         self._servers = conversation.servers = adapter.servers(job.env)
-        self._models: list[Any] = []
-        self._cwd = str((job.cwd or Path()).resolve())
+        self._where: dict[str, Any] = {"cwd": str((job.cwd or Path()).resolve())}
         self._answer: asyncio.Task[Any] | None = None
 
     async def perform(self) -> AgentResult:
@@ -327,10 +328,13 @@ class _Attempt:
         )
         can = ready.agent_capabilities
         over_http = bool(can and can.mcp_capabilities and can.mcp_capabilities.http)
-        self._models = server_models(self._servers, self._job.env, over_http=over_http)
+        models = server_models(self._servers, self._job.env, over_http=over_http)
         info = ready.agent_info
         name = info.name if info else ""
         dialect = self.conversation.tools.dialect = dialects.dialect_of(name)
+        self._where["mcp_servers"] = models
+        if dialect.guards_git and (repository := own_repository(self._job.env)):
+            self._where["additional_directories"] = [str(repository)]
         modes: list[str] | None = None
         if self._adapter.resumes:
             home = home_of(self._job.env, *dialect.homes)
@@ -347,7 +351,7 @@ class _Attempt:
             await self._connection.set_config_option(option, self.session, value)
 
     async def _open(self) -> list[str]:
-        opened = await self._connection.new_session(cwd=self._cwd, mcp_servers=self._models)
+        opened = await self._connection.new_session(**self._where)
         self.session = opened.session_id
         return [m.id for m in opened.modes.available_modes] if opened.modes else []
 
@@ -356,13 +360,12 @@ class _Attempt:
         before, can = fitting(self._job, place), ready.agent_capabilities
         if before is None or can is None:
             return None
-        where = {"session_id": before.id, "cwd": self._cwd}
-        talk = self._connection
+        where = {"session_id": before.id, **self._where}
         try:
             if can.session_capabilities and can.session_capabilities.resume is not None:
-                answer = await talk.resume_session(**where, mcp_servers=self._models)
+                answer = await self._connection.resume_session(**where)
             elif can.load_session:
-                answer = await talk.load_session(**where, mcp_servers=self._models)
+                answer = await self._connection.load_session(**where)
             else:
                 return None
         except self._acp.RequestError as exc:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from athanore.agent_adapters.cli import rollout
+from athanore.agent_adapters.cli.gemini import signing
 from athanore.agent_adapters.cli.opencode_waits import told
 from athanore.agent_adapters.cli.preset import Noted
 from athanore.agent_adapters.cli.reader import failure
@@ -43,10 +44,11 @@ class Dialect:
         refusal: what the output of a failed tool says if it was not allowed, where the agent itself
             or its sandbox refuses without asking.
         noise: lines of its standard error that tell people nothing.
-        prepare: makes the environment in which it tells what it waits for.
+        prepare: adds to its environment what it needs and has to be found out.
         noted: finds what the agent has written down of usage limits, from its environment and the
             session.
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
+        guards_git: its sandbox keeps `.git` from being written, unless that is named.
     """
 
     mode: str | None = None
@@ -57,6 +59,7 @@ class Dialect:
     prepare: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda env: env
     noted: Callable[[Mapping[str, str], str], Noted] | None = None
     homes: tuple[str, ...] = ()
+    guards_git: bool = False
 
 
 _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
@@ -78,10 +81,11 @@ _DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             refusal=re.compile(r"Read-only file system|Status: Denied"),
             noted=rollout.noted,
             homes=("CODEX_HOME",),
+            guards_git=True,
         ),
         # The tokens of its answer are those of the last call only.
         "opencode": Dialect(tells_cost=True, prepare=told, homes=("XDG_DATA_HOME",)),
-        "gemini": Dialect(mode="default"),
+        "gemini": Dialect(mode="default", prepare=signing),
         "qwen": Dialect(mode="default"),
     }
 )

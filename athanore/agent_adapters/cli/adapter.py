@@ -101,7 +101,8 @@ class CliAgentAdapter(ModelByTask):
         if self.depends_on_task:
             return await self.for_task(job.task).run(job)
         preset = PRESETS[self._preset]
-        job = replace(job, env=preset.prepare({**preset.env, **job.env}))
+        env = await asyncio.to_thread(preset.prepare, {**preset.env, **job.env})
+        job = replace(job, env=env)
         place = await self._place(preset, job) if self._resume_on_retry else None
         session = fitting(job, place) if place else None
         result, reader = await self._attempt(preset, job, place, session)
@@ -128,7 +129,10 @@ class CliAgentAdapter(ModelByTask):
         if servers:
             folder = (job.cwd or Path()).absolute()
             handed = await asyncio.to_thread(preset.hand, servers, job.env, folder)
-        options = replace(options, extra_args=(*handed.args, *options.extra_args))
+        allowed: Sequence[str] = ()
+        if preset.allow is not None:
+            allowed = await asyncio.to_thread(preset.allow, mode, job.env)
+        options = replace(options, extra_args=(*handed.args, *allowed, *options.extra_args))
         words = preset.words(options, session.id if session else None)
         before: Mapping[str, float] = session.used if session else {}
         reader = preset.reader(before)

@@ -14,6 +14,7 @@ from athanore.agent_adapters.cli import rollout
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
 from athanore.agent_adapters.cli.reader import Json, StreamReader, note, obj, say
 from athanore.agent_adapters.common.accounts import account
+from athanore.agent_adapters.common.own_repository import own_repository
 from athanore.agent_adapters.given.mcp_servers import Handed, Servers
 from athanore.models import AgentEvent
 from athanore.texts import count
@@ -134,16 +135,32 @@ def _hand(servers: Servers, env: Mapping[str, str], cwd: Path) -> Handed:
     return Handed(tuple(words))
 
 
+def _allow(mode: str | None, env: Mapping[str, str]) -> list[str]:
+    """Have it commit in the task's own clone: its sandbox keeps `.git` from being written."""
+    repository = own_repository(env)
+    if mode != "workspace-write" or repository is None:
+        return []
+    # This is put in the place of what the files have.
+    found = [obj(c.get("sandbox_workspace_write")).get("writable_roots") for c in _configs(env)]
+    roots = next((r for r in reversed(found) if isinstance(r, list)), [])
+    given = _toml([*roots, str(repository)])
+    return ["-c", f"sandbox_workspace_write.writable_roots={given}"]
+
+
 def _configured(env: Mapping[str, str]) -> list[str]:
     """The servers that Codex knows of by its files; it trusts no folder by itself."""
-    home = env.get("CODEX_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".codex")
     found: dict[str, None] = {}
+    for config in _configs(env):
+        found |= dict.fromkeys(obj(config.get("mcp_servers")))
+    return [name for name in found if _BARE.fullmatch(name)]
+
+
+def _configs(env: Mapping[str, str]) -> Iterator[Json]:
+    """Its files, that of its user last."""
+    home = env.get("CODEX_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".codex")
     for path in (Path("/etc/codex/config.toml"), Path(home, "config.toml")):
         with suppress(OSError, ValueError):
-            found |= dict.fromkeys(
-                obj(tomllib.loads(path.read_text(encoding="utf-8")).get("mcp_servers"))
-            )
-    return [name for name in found if _BARE.fullmatch(name)]
+            yield tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _toml(value: object) -> str:
@@ -163,5 +180,6 @@ PRESET = Preset(
     homes=("CODEX_HOME",),
     mode="workspace-write",
     interrupts=True,
+    allow=_allow,
     noted=rollout.noted,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from athanore.agent_adapters.cli.preset import Options, Preset, flags, in_settings
@@ -19,6 +21,8 @@ _SET_UP = {
     55: "Gemini CLI does not trust the folder",
 }
 _MAX_TURNS = 53
+_IDENTITY = {"NAME": "user.name", "EMAIL": "user.email"}
+_PATIENCE = 5.0  # seconds
 _WRONG_KEY = "API_KEY_INVALID"  # the API answers such a key with 400, not with 401
 _ASKED_FOR = frozenset({"run_shell_command", "write_file", "replace", "web_fetch"})
 """Tools that a mode takes away in which somebody would have to be asked for them."""
@@ -115,6 +119,25 @@ def _account(env: Mapping[str, str]) -> str:
     return account("gemini", env, ("GEMINI_API_KEY", "GOOGLE_API_KEY"), ("HOME",))
 
 
+def signing(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Have it commit as its user: it keeps git's configuration from what it calls."""
+    found: dict[str, str] = {}
+    for variable, setting in _IDENTITY.items():
+        with suppress(OSError, subprocess.SubprocessError):
+            answer = subprocess.run(
+                ["git", "config", "--global", "--includes", "--get", setting],
+                env=dict(env),
+                cwd="/",
+                timeout=_PATIENCE,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
+            said = answer.stdout.decode(errors="replace").strip()
+            found |= {f"GIT_{who}_{variable}": said for who in ("AUTHOR", "COMMITTER") if said}
+    return {**found, **env}
+
+
 PRESET = Preset(
     name="gemini",
     words=_words,
@@ -123,4 +146,5 @@ PRESET = Preset(
     hand=lambda servers, env, cwd: in_settings("GEMINI_CLI_SYSTEM_SETTINGS_PATH", servers),
     mode="yolo",
     env={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
+    prepare=signing,
 )

@@ -58,11 +58,14 @@ class Preset:
         homes: the variables that may name the folder in which it keeps sessions, before HOME.
         mode: the mode for a user who names none: one in which the agent can do its work.
         env: variables that the program needs; the job's own win.
-        prepare: makes the environment in which it tells what it waits for.
+        prepare: adds to its environment what it needs and has to be found out; what it tells of its
+            waits by, say.
         cost: it tells dollars, and not only tokens.
         interrupts: it tells what it has spent when it is interrupted.
         hand: how the program is told of the servers of MCP that it has, and of no others; from
             their names, its environment and the folder in which it starts.
+        allow: the arguments with which it may commit in the task's own clone, from its mode and its
+            environment; None where it may anyway.
         noted: finds what the program has written down of usage limits, from the agent's environment
             and the session.
     """
@@ -78,6 +81,7 @@ class Preset:
     prepare: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda env: env
     cost: bool = False
     interrupts: bool = False
+    allow: Callable[[str | None, Mapping[str, str]], Sequence[str]] | None = None
     noted: Callable[[Mapping[str, str], str], Noted] | None = None
 
 
