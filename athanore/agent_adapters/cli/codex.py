@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from athanore.agent_adapters.cli import rollout
 from athanore.agent_adapters.cli.preset import Options, Preset, flags
@@ -141,8 +141,10 @@ def _allow(mode: str | None, env: Mapping[str, str]) -> list[str]:
     if mode != "workspace-write" or repository is None:
         return []
     # This is put in the place of what the files have.
-    found = [obj(c.get("sandbox_workspace_write")).get("writable_roots") for c in _configs(env)]
-    roots = next((r for r in reversed(found) if isinstance(r, list)), [])
+    roots: list[object] = []
+    for config in _configs(env):
+        found = obj(config.get("sandbox_workspace_write")).get("writable_roots")
+        roots = cast("list[object]", found) if isinstance(found, list) else roots
     given = _toml([*roots, str(repository)])
     return ["-c", f"sandbox_workspace_write.writable_roots={given}"]
 
