@@ -29,7 +29,7 @@ $(RUNS): pyproject.toml constraints.txt deployments/setup-venv
 demo: $(RUNS)  ## run three tasks through a two-stage pipeline (KEEP=1: and keep it up)
 	@$(VENV)/bin/athanore demo .demo $(if $(KEEP),--keep)
 
-check: $(STAMP)  ## the linters, beside the fast tests that need no server: a minute on two quiet cores
+check: $(STAMP)  ## the linters, beside the fast tests that need no server
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint-quick test-quick
 
 # The types of all files take as long as all of the rest; `make lint` and the gate look at them.
