@@ -40,8 +40,10 @@ lint-quick: $(STAMP)
 	@$(MAKE) --no-print-directory lint-rules
 	@$(if $(CHANGED),$(VENV)/bin/pyright $(CHANGED),echo "No Python file has changed: their types are not looked at.")
 
+# The tests' compiled modules are kept, whatever the environment says: the next look is sooner by half of its collection.
+test-quick: export PYTHONDONTWRITEBYTECODE :=
 test-quick: $(STAMP)
-	@$(PY) $(PYTEST) 2 -m "not nightly and not slow" tests/unit tests/page tests/docs $(ARGS)
+	@$(PY) $(PYTEST) 3 -m "not nightly and not slow" tests/unit tests/page tests/docs $(ARGS)
 
 test: $(STAMP)  ## the tests that must pass before a merge (ARGS="-k board -x": what else pytest is told)
 	@$(PY) $(PYTEST) 4 -m "not nightly" $(ARGS)

@@ -31,6 +31,7 @@ from bench import (
     fleet,
     growth,
     idle,
+    issues,
     starting,
     stays,
     task_api,
@@ -62,6 +63,7 @@ EXTRA: dict[str, Callable[[Rig], Iterator[Row]]] = {
     "fleet": fleet.fleet,
     "hour": stays.hour,
     "thousand": agents.a_thousand,
+    "issues": issues.issues,
     "requests": dispatching.requests,  # part of `dispatch`, too
     **{f"webhook-{kind}": partial(told.webhook, kind) for kind in told.TRACKERS},
 }

@@ -45,11 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts pytest in the background has it ignore Ctrl-C, and all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    # For events it would all the same, and leave that server running. Imported here, it finds
-    # none of the settings that were removed.
-    from prefect.events import worker as events
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or not config.getoption("numprocesses", None):
+        # For events it would all the same, and leave that server running. Imported here, it finds
+        # none of the settings that were removed.
+        from prefect.events import worker as events
 
-    events.should_emit_events_to_ephemeral_server = lambda: False
+        events.should_emit_events_to_ephemeral_server = lambda: False
     # How long an example takes says more about what else the machine does than about the code.
     patient = [hypothesis.HealthCheck.too_slow]
     hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=patient)
@@ -57,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = os.environ["PREFECT_HOME"] = mkdtemp(prefix="athanore-tests-")
     config.add_cleanup(partial(shutil.rmtree, home, ignore_errors=True))
     config.pluginmanager.register(Gates(config))
-    if not hasattr(config, "workerinput"):
+    if not is_worker:
         config.pluginmanager.register(SharedServers())
 
 

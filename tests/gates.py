@@ -54,9 +54,11 @@ LONGEST_FIRST = (
 """The files that take longest, most of them by waiting. Begun first, they do not end alone."""
 
 SLOW = (
+    "docs/test_agent_cases.py",
     "docs/test_no_case_lost.py",
     "docs/test_no_fault_lost.py",
     "docs/test_pages.py",
+    "unit/test_accounts.py",
     "unit/test_acp_agent.py",
     "unit/test_approve_publishing.py",
     "unit/test_attempts.py",
@@ -68,23 +70,30 @@ SLOW = (
     "unit/test_git_calls.py",
     "unit/test_git_workspace.py",
     "unit/test_inherited.py",
+    "unit/test_interrupted_script.py",
     "unit/test_lfs.py",
     "unit/test_linear_patterns.py",
     "unit/test_mcp_extra.py",
     "unit/test_mutations.py",
+    "unit/test_names.py",
     "unit/test_newest_base.py",
     "unit/test_outgoing.py",
     "unit/test_own_prefect.py",
+    "unit/test_ownership.py",
     "unit/test_planted.py",
     "unit/test_private_repositories.py",
     "unit/test_prompt_template.py",
     "unit/test_python_agent.py",
+    "unit/test_record.py",
+    "unit/test_reloading.py",
     "unit/test_restarting.py",
     "unit/test_shared_work.py",
     "unit/test_subprocess_agent.py",
     "unit/test_supervisor.py",
     "unit/test_terminal.py",
+    "unit/test_transport.py",
     "unit/test_unchanged_polls.py",
+    "unit/test_waits_elsewhere.py",
     "unit/test_wrong_values.py",
 )
 """Files of fast folders that start many processes or servers, or go through very much."""
@@ -99,6 +108,11 @@ class Gates:
         self._tests: dict[str, set[str]] = {}
         for mark, meaning in MARKS.items():
             config.addinivalue_line("markers", f"{mark}: {meaning}")
+
+    def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
+        """Do not even import the files of `SLOW` where they are left out."""
+        left_out = "not slow" in config.option.markexpr and _named(collection_path) in SLOW
+        return True if left_out else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -139,7 +153,10 @@ def may_be_repeated(path: str) -> bool:
 
 
 def _path(item: pytest.Item) -> str:
-    path = item.path
+    return _named(item.path)
+
+
+def _named(path: Path) -> str:
     return path.relative_to(_HERE).as_posix() if path.is_relative_to(_HERE) else path.as_posix()
 
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from athanore.api.security.binding import check_binding
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError, BoardUnavailableError, reason
 from athanore.launch.early_page import EarlyPage, early_page
+from athanore.launch.inspection.at_start import tell_what_else
 from athanore.launch.inspection.checks import check_app
 from athanore.launch.inspection.mcp_extra import without_tools
 from athanore.launch.inspection.mending import after_asking_for_queues
@@ -70,28 +71,27 @@ def run_app(
     """
     screen = configure_logging(debug, log_format or dispatcher.settings.log_format)
 
+    app_reference = reference or ""
+
     def run() -> bool:
-        app_reference = reference or script_reference(dispatcher)
+        nonlocal app_reference
+        app_reference = app_reference or script_reference(dispatcher)
         return in_foreground(
             lambda stop: serve(dispatcher, app_reference, stop, screen), may_begin_anew=True
         )
 
     try:
         anew = after_asking_for_queues(dispatcher, run)
-    except AthanoreError as exc:
-        _end(str(exc))
-    except (ValueError, RuntimeError) as exc:
-        if (says := explain_prefect(exc)) is None:
+    except (AthanoreError, ValueError, RuntimeError) as exc:
+        says = str(exc) if isinstance(exc, AthanoreError) else explain_prefect(exc)
+        if says is None:
             raise
-        _end(says)
-    else:
-        if anew:
-            begin_anew()
-
-
-def _end(says: str) -> NoReturn:
-    sys.stderr.write(f"athanore: {shown(says)}\n")
-    raise SystemExit(2) from None
+        sys.stderr.write(f"athanore: {shown(says)}\n")
+        if app_reference:
+            tell_what_else(dispatcher, app_reference, says)
+        raise SystemExit(2) from None
+    if anew:
+        begin_anew()
 
 
 async def serve(

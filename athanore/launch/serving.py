@@ -102,7 +102,7 @@ def find_serving(
     """Find out where an app is served; None if it is not, or not as a command would see it.
 
     That is so when its code or Athanore has been changed since, or PREFECT_API_URL names another
-    Prefect.
+    Prefect. Code that is no Python (somebody is writing it) does not count: nobody can import it.
 
     Args:
         reference: the app, as `run.py:dispatcher`, from the present folder.
@@ -116,7 +116,7 @@ def find_serving(
                 return None  # nobody holds it
             said = json.load(file)
         found = Serving(**{k: v for k, v in said.items() if k in Serving.__dataclass_fields__})
-        is_changed = found.version != __version__ or _changed(found.code[0]) != found.code[1]
+        is_changed = found.version != __version__ or _is_newer(*found.code)
         if (is_changed and not changed_too) or not (found.is_ready or starting_too):
             return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
@@ -204,6 +204,17 @@ def _locked(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+def _is_newer(path: str, changed: int) -> bool:
+    """Tell whether there is other code than at a time, as far as it can be imported."""
+    if _changed(path) == changed:
+        return False
+    try:
+        compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _changed(path: str) -> int:

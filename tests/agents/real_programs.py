@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from athanore.agent_adapters.cli import CliAgentAdapter
-from tests.agents.model import Model
+from tests.agents.model import Call, Model
 
 AGENTS = os.environ.get("ATHANORE_TEST_AGENTS", "")
 
@@ -84,6 +84,21 @@ def qwen(model: Model, home: Path) -> tuple[CliAgentAdapter, dict[str, str]]:
     (home / ".qwen" / "settings.json").write_text(json.dumps(mine))
     extra = ["--auth-type", "openai", "--openai-base-url", f"{model.url}/v1"]
     return CliAgentAdapter("qwen", model="m", extra_args=extra), {"OPENAI_API_KEY": "k"}
+
+
+SHELLS: dict[str, Call] = {
+    "codex": ("!exec_command", {"cmd": "sleep 1; touch here"}),
+    "opencode": ("!bash", {"command": "touch here", "description": "a step"}),
+    "gemini": ("!run_shell_command", {"command": "touch here"}),
+    "qwen": ("!run_shell_command", {"command": "touch here", "is_background": False}),
+}
+"""A call of each agent's shell, with its arguments."""
+
+
+def shell(name: str, command: str) -> Call:
+    """What has an agent run a command in its shell."""
+    tool, arguments = SHELLS[name]
+    return tool, {k: command if k in ("cmd", "command") else v for k, v in arguments.items()}
 
 
 MAKE = {"codex": codex, "opencode": opencode, "gemini": gemini, "qwen": qwen}

@@ -176,6 +176,19 @@ def test_who_is_at_a_terminal_is_asked_whether_to_make_queues(
     assert made == (["Done", "Failed"] if goes_on else [])
 
 
+def test_who_is_at_a_terminal_hears_what_else_is_wrong(tmp_path: Path) -> None:
+    script = write_script(tmp_path, "both")
+    (tmp_path / "board.json").unlink()
+    (tmp_path / "board.json").mkdir()
+    env = {**clean_environment(tmp_path / "prefect"), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    with on_a_terminal(command("up", script.name), tmp_path, env) as terminal:
+        assert terminal.end() == 2
+        first, *others = terminal.text.splitlines()
+    assert first.startswith("athanore: ") and "board.json" in first
+    told = [line for line in others if line.startswith("fail ")]
+    assert len(told) == 1 and "No Prefect server answers" in told[0], others
+
+
 @pytest.mark.nightly
 def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
     write_script(tmp_path, "colours")

@@ -35,7 +35,7 @@ MANIFESTS = list(yaml.safe_load_all((ROOT / "deployments/kubernetes/athanore.yam
 UNITS = sorted((ROOT / "deployments/systemd").glob("*.service"))
 PROGRAMS = {
     "athanore", "prefect", "make", "python", "pip", "cd", "cp", "export", "install", ".",
-    "docker", "systemctl", "journalctl", "curl", "gh", "git", "ssh",
+    "docker", "systemctl", "journalctl", "curl", "gh", "git", "glab", "ssh",
 }  # fmt: skip
 
 

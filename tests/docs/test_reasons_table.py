@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (
     "athanore/services/status/reasons.py",
     "athanore/services/status/machinery.py",
+    "athanore/services/status/unpolled.py",
     "athanore/services/holds.py",
     "athanore/runs/capacity/label_caps.py",
     "athanore/runs/capacity/limits.py",
@@ -22,6 +23,7 @@ SAYS = {
         "nobody_takes", "_refusal",
     },
     "athanore/services/status/machinery.py": {"_unserved"},
+    "athanore/services/status/unpolled.py": {"_stuck", "_why"},
     "athanore/services/holds.py": {"of"},
     "athanore/runs/capacity/label_caps.py": {"full"},
 }  # fmt: skip

@@ -26,7 +26,7 @@ from athanore.agent_adapters.given.sessions import Session
 from athanore.models import AgentOutcome, FaultKind, Task
 from athanore.routing.routes import Route
 from tests.agents.model import HANG, Call, Json, Model, Refusal, scripted
-from tests.agents.real_programs import AGENTS, MAKE, home_folder, needs
+from tests.agents.real_programs import AGENTS, MAKE, SHELLS, home_folder, needs, shell
 from tests.claude.rig import eventually
 from tests.harness import app_name, prompt, running
 from tests.repositories import git
@@ -34,13 +34,6 @@ from tests.repositories import git
 pytestmark = pytest.mark.nightly
 
 HOUR = timedelta(hours=1)
-
-SHELLS: dict[str, Call] = {
-    "codex": ("!exec_command", {"cmd": "sleep 1; touch here"}),
-    "opencode": ("!bash", {"command": "touch here", "description": "a step"}),
-    "gemini": ("!run_shell_command", {"command": "touch here"}),
-    "qwen": ("!run_shell_command", {"command": "touch here", "is_background": False}),
-}
 
 
 @dataclass(frozen=True)
@@ -159,10 +152,8 @@ def test_a_tool_that_is_refused_is_the_reason(name: str) -> None:
 
 def test_it_commits_in_the_clone_of_its_task(name: str) -> None:
     """Codex keeps `.git` from being written, and Gemini CLI git's settings from being read."""
-    tool, arguments = SHELLS[name]
     command = "git commit -q --allow-empty -m Fix; git log -1 --format='%an %s'"
-    given = {key: command if key in ("cmd", "command") else v for key, v in arguments.items()}
-    with rig_of(name, [(tool, given)]) as rig:
+    with rig_of(name, [shell(name, command)]) as rig:
         home = Path(rig.job.env["HOME"])
         (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n")
         clone = home / "work"

@@ -41,12 +41,13 @@ AGENT = """\
 #!{python} -IS
 import os, pathlib, socket, time
 hang = pathlib.Path({hang!r})
+own = hang.with_name("ends-" + os.environ["ATHANORE_TASK_ID"])
 which = str(time.monotonic_ns())
 who = socket.gethostname(), os.environ["ATHANORE_TASK_ID"], which
 while True:
     with open({record!r}, "a") as log:
         log.write(" ".join(who) + f" {{time.monotonic()}}\\n")
-    if not hang.exists():
+    if own.exists() or not hang.exists():
         break
     time.sleep(0.2)
 """
@@ -137,6 +138,11 @@ class Fleet:
     def comments(self, task: str) -> list[str]:
         return [c.text for c in self.board.get_task(task).comments]
 
+    def ends(self, task: str) -> None:
+        """Let the agent of one task end, and wait until it is dead."""
+        (self.folder / f"ends-{task}").touch()
+        wait_until(f"the agent of {task} has ended", lambda: not self.works(task))
+
     def all_done(self, tasks: list[str]) -> None:
         """Let the agents end."""
         self.hang.unlink()
@@ -159,6 +165,8 @@ def lasts(seconds: float) -> None:
 
 LOST = ("dies", "both", "sends", "hears", "refused", "worker", "frozen")
 WELL = ("back", "clock")
+ENDS = "ends"
+"""A host whose agent ends while its link is cut, for a shorter time than a lease."""
 
 
 @pytest.mark.parametrize("lost_after", [60, 600])
@@ -166,7 +174,7 @@ def test_what_may_befall_a_host_and_its_link(
     tmp_path: Path, prefect_api: str, lost_after: float
 ) -> None:
     hosts.require()
-    names = [*LOST, *WELL]
+    names = [*LOST, *WELL, ENDS]
     tasks = [str(number) for number in range(len(names))]
     fleet = Fleet(tmp_path, prefect_api, lost_after, *tasks)
     fleet.athanore("deploy")
@@ -201,10 +209,18 @@ def test_what_may_befall_a_host_and_its_link(
         worker["worker"].send_signal(signal.SIGSTOP)
         signal_all(worker["frozen"], signal.SIGSTOP)
         host["back"].cut()
+        host[ENDS].cut()
+        fleet.ends(task_on[ENDS])
         with fleet.clock.open("r+b") as clock:  # the same file: it is mapped
             clock.write(struct.pack("=q", HOURS * 3600))
         lasts(lost_after / 3)
         host["back"].connect()
+        assert fleet.board.get_task(task_on[ENDS]).queue_name == "In Progress"
+        host[ENDS].connect()
+        wait_until(
+            "what ended in the cut is done",
+            lambda: fleet.board.get_task(task_on[ENDS]).queue_name == "Done",
+        )
         for name in LOST:
             wait_until(
                 f"another host has the task of {name}",
@@ -221,7 +237,7 @@ def test_what_may_befall_a_host_and_its_link(
             assert fleet.works(task_on[name], name)
         fleet.all_done(tasks)
 
-    for name in WELL:
+    for name in (*WELL, ENDS):
         assert [life.host for life in fleet.lives(task_on[name])] == [name]
         assert fleet.comments(task_on[name]) == []
     for name in LOST:
@@ -269,6 +285,29 @@ def test_prefect_is_away_for_longer_than_a_lease(tmp_path: Path) -> None:
             fleet.all_done(["1"])
     never_two(fleet, "1")
     assert fleet.comments("1") == ["Worker was cut off from Prefect; returned to queue, attempt 1."]
+
+
+def test_prefect_is_away_for_less_than_a_lease(tmp_path: Path) -> None:
+    hosts.require()
+    port, home, lost_after = free_port(), tmp_path / "prefect", 90
+    fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", lost_after, "1")
+    with ExitStack() as stack:
+        a, spare = stack.enter_context(hosts.hosts("a", SPARE))
+        stack.enter_context(hosts.relayed(port, [a.hub, spare.hub]))
+        with own_prefect(home, port):
+            fleet.athanore("deploy")
+            fleet.athanore("dispatch", "1")
+            stack.enter_context(fleet.worker(a))
+            wait_until("a is at work", lambda: fleet.works("1", "a"))
+            stack.enter_context(fleet.worker(spare))
+            lasts(20)
+        lasts(lost_after / 3)
+        with own_prefect(home, port):
+            lasts(lost_after + 10)  # whoever took the time away for silence would begin by now
+            assert fleet.works("1", "a")
+            fleet.all_done(["1"])
+    assert [life.host for life in fleet.lives("1")] == ["a"]
+    assert fleet.comments("1") == []
 
 
 def save(database: Path, backup: Path) -> list[tuple[str, str]]:

@@ -38,6 +38,7 @@ KEY = ("pool", "AthanoreWorker a")
 STEP = 0.25
 DEAD_EARLY, AFTER_T = "is dead before T is over", "T after the last heartbeat"
 GOES_ON, NEVER = "works on", "never"
+ENDED = "has ended; the host tells that when the link is back"
 
 
 class World:
@@ -144,6 +145,15 @@ def _(world: World) -> None:
     world.sends = world.hears = True
 
 
+@row("its agent ends while the link is cut for less", ENDED, NEVER)
+def _(world: World) -> None:
+    world.sends = world.hears = False
+    world.play(world.lost_after / 4)
+    world.agent_died = world.now
+    world.play(world.lost_after / 4)
+    world.sends = world.hears = True
+
+
 @row("its worker's process is frozen", DEAD_EARLY, AFTER_T)
 def _(world: World) -> None:
     world.worker_runs = False
@@ -202,8 +212,9 @@ def test_who_may_start_an_agent_and_when(case: tuple[str, str, str], lost_after:
         world.play(3 * lost_after, lambda: world.taken_over is not None)
     finally:
         world.lease.close()
-    if case[1] == GOES_ON:
-        assert (world.agent_died, world.taken_over) == (None, None)
+    if case[2] == NEVER:
+        assert world.taken_over is None
+        assert (world.agent_died is None) is (case[1] == GOES_ON)
         return
     assert world.agent_died is not None
     if "Prefect" in case[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,16 @@ def test_it_is_not_found_with_other_code_or_another_prefect(
         assert find_serving("run.py:dispatcher") is None
 
 
+def test_code_that_is_just_being_written_keeps_nobody_from_the_app(folder: Path) -> None:
+    code = folder / "run.py"
+    with serving("run.py:dispatcher", code, ("127.0.0.1", 81), PREFECT, needs_token=False):
+        for broken in ("def half(\n", "a = '\0'\n"):
+            code.write_text(broken)
+            assert find_serving("run.py:dispatcher") is not None
+        code.write_text("# another app\n")
+        assert find_serving("run.py:dispatcher") is None
+
+
 def test_one_that_starts_or_has_other_code_is_found_by_who_wants_that(folder: Path) -> None:
     code = folder / "run.py"
     with serving(
@@ -121,7 +132,7 @@ def test_a_command_says_that_the_app_is_starting(
         "run.py:dispatcher", folder / "run.py", address, "", needs_token=False, is_ready=False
     ):
         assert given("status") == 1
-        assert "The app is starting, for 0 s so far" in capsys.readouterr().err
+        assert re.search(r"The app is starting, for \d+ s so far", capsys.readouterr().err)
         assert given("restart") == 1
         assert "is starting, with the code that was there" in capsys.readouterr().err
         assert given("open", "--print") == 0

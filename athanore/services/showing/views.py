@@ -54,6 +54,9 @@ class Kind(StrEnum):
     NO_HOST = "no-host"
     """A route whose tasks no worker that lives takes."""
 
+    NOT_POLLED = "not-polled"
+    """Routes whose queue nothing has looked at for minutes, although nobody has paused them."""
+
     PAUSED_POOL = "paused-pool"
     """The work pool of the agents is paused, and with it all routes."""
 

@@ -28,6 +28,7 @@ from athanore.runtime.routes.route_registry import Routes, deployments_of
 from athanore.services.people.questions import open_questions
 from athanore.services.showing.views import ProviderLimit
 from athanore.services.status.provider_limits import provider_limits
+from athanore.services.status.unpolled import Unpolled, unpolled
 
 
 class Unserved(NamedTuple):
@@ -45,7 +46,8 @@ class Machinery:
     `pause_reasons` says why a route paused itself, `pause_ends` when it tries again, where that is
     known. `pool_is_paused`: the pool of the agents is, and
     with it all routes. `unserved` says of a route, by its name, why no worker
-    takes its tasks although some live, `full` why none of those that do takes another one now.
+    takes its tasks although some live, `full` why none of those that do takes another one now,
+    `unpolled` why nothing has looked at its queue for minutes.
     `provider_limits`: usage limits that are reached or near.
     `asked` is what agents have asked, and nobody has answered.
     `held` are the runs that wait because a function of the app's code failed on their tasks, or the
@@ -67,6 +69,7 @@ class Machinery:
     given_up: tuple[OpenPull, ...] = ()
     pause_ends: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     full: Mapping[str, str] = field(default_factory=dict[str, str])
+    unpolled: Mapping[str, Unpolled] = field(default_factory=dict[str, Unpolled])
 
 
 async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Machinery:
@@ -79,6 +82,7 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
     pool = await _read_pool(prefect, app)
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
     found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
+    polled = [r for r, poll in found.items() if poll is not None and not polls_are_paused(poll)]
     return Machinery(
         limit=pool.limit,
         workers=pool.workers,
@@ -90,6 +94,7 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         pool_is_paused=pool.is_paused,
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         full=_full(routes, pool),
+        unpolled=await unpolled(prefect, app, polled) if polled else {},
         provider_limits=tuple(await provider_limits(prefect, app, routes)),
         asked=tuple(await open_questions(prefect, app)),
         held=await _held(prefect, app),

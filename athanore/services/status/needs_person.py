@@ -207,6 +207,23 @@ def _of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
     for name, (why, mend) in machinery.unserved.items():
         says = f"No agent starts for route {name!r}. {why}"
         found.append(NeedsPerson(Kind.NO_HOST, says, mend, route=name))
+    return [*found, *_not_polled(machinery)]
+
+
+def _not_polled(machinery: Machinery) -> list[NeedsPerson]:
+    """The routes that nothing polls, those with one reason together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for name, (_, why, mend) in machinery.unpolled.items():
+        together.setdefault((why, mend), []).append(name)
+    found: list[NeedsPerson] = []
+    for (why, mend), routes in together.items():
+        since = min(machinery.unpolled[name].since for name in routes)
+        listed, one = ", ".join(map(repr, routes)), len(routes) == 1
+        says = (
+            f"{'Route' if one else 'Routes'} {listed} {'has' if one else 'have'} not been polled "
+            f"since {since:%Y-%m-%d %H:%M} UTC. {why}"
+        )
+        found.append(NeedsPerson(Kind.NOT_POLLED, says, mend, route=routes[0] if one else None))
     return found
 
 

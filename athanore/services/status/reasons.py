@@ -310,6 +310,10 @@ def _will_be_seen(known: Known, task: Task, route: Route) -> Explanation:
             why, mend = machinery.unserved[name]
             reason = f"Route {name!r} takes it. {why}"
             return Explanation(name, reason, None, (mend, "athanore workers"))
+        if name in machinery.unpolled:
+            _, why, mend = machinery.unpolled[name]
+            reason = f"Route {name!r} takes it, but is not polled. {why}"
+            return Explanation(name, reason, None, (mend, command("dispatch", task.id)))
     reason = f"The next poll of route {name!r} finds it."
     return Explanation(name, reason, due, (command("dispatch", task.id),))
 
