@@ -88,7 +88,7 @@ def run_app(
             raise
         sys.stderr.write(f"athanore: {shown(says)}\n")
         if app_reference:
-            tell_what_else(dispatcher, app_reference, says)
+            tell_what_else(app_reference, says)
         raise SystemExit(2) from None
     if anew:
         begin_anew()

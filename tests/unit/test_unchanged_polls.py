@@ -49,10 +49,16 @@ class Board(JsonFileAdapter):
 class Site:
     """A worker of polls whose routes have just been polled, and had no work."""
 
-    def __init__(self, folder: Path, prefect: MemoryRunStore | None = None, **route: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefect: MemoryRunStore | None = None,
+        board: type[Board] = Board,
+        **route: Any,
+    ) -> None:
         if not (file := folder / "board.json").exists():
             file.write_text(json.dumps({"queues": {q: [] for q in QUEUES}}))
-        self.board = Board(file)
+        self.board = board(file)
         self.dispatcher = AgentDispatcher("true", queue_backend=self.board, name="unchanged")
         self.dispatcher.route("Todo", **route)(prompt)
         self.dispatcher.route("Review")(prompt)
@@ -167,6 +173,28 @@ async def test_a_poll_is_whole_when_a_route_has_changed(site: Site) -> None:
     route = site.dispatcher.routes["Review"]
     site.dispatcher._routes["Review"] = replace(route, labels=("bug",))  # pyright: ignore[reportPrivateUsage]
     assert not await site.is_unchanged()
+
+
+async def test_a_poll_is_whole_when_the_same_route_has_new_code(site: Site) -> None:
+    def reloaded(task_id: str, task_name: str) -> str:
+        return prompt(task_id, task_name)
+
+    route = site.dispatcher.routes["Todo"]
+    site.dispatcher._routes["Todo"] = replace(route, prompt=reloaded)  # pyright: ignore[reportPrivateUsage]
+    assert not await site.is_unchanged()
+    await site.whole_poll()
+    assert await site.is_unchanged()
+
+
+async def test_a_poll_is_whole_when_the_boards_stamp_costs_a_request(tmp_path: Path) -> None:
+    class Tracker(Board):
+        stamp_interval = timedelta(seconds=15)
+
+    site = Site(tmp_path, board=Tracker)
+    await site.whole_poll()
+    run = await site.poll()
+    assert not site.unchanged.may_be(run)
+    assert not await site.is_unchanged(run)
 
 
 async def test_a_poll_is_whole_when_it_is_to_resume_its_route(site: Site) -> None:

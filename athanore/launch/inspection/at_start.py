@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+import subprocess
 import sys
 from contextlib import suppress
 from datetime import timedelta
 
-from athanore.dispatcher import AgentDispatcher
-from athanore.launch.inspection.findings import Finding, Level
 from athanore.texts import shown
 
-_PATIENCE = timedelta(seconds=20)
+_PATIENCE = timedelta(seconds=30)
+_DOCTOR = "from athanore.cli import main; main()"
 
 
-def tell_what_else(dispatcher: AgentDispatcher, reference: str, said: str) -> None:
-    """Look at everything that the app needs, and tell what else would end the next start.
+def tell_what_else(reference: str, said: str) -> None:
+    """Have everything looked at that the app needs, and tell what else would end the next start.
 
     Where nobody looks, as in the log of a service, one line is enough, and nothing is told.
 
     Args:
+        reference: the app, as `run.py:dispatcher`.
         said: the mistake that was told already.
     """
     if not sys.stderr.isatty():
         return
-    with suppress(KeyboardInterrupt, TimeoutError):
-        for finding in asyncio.run(_failing(dispatcher, reference, said)):
-            sys.stderr.write(f"{finding.level:<5} {finding.what}: {shown(finding.says)}\n")
-            if finding.mend:
-                sys.stderr.write(f"{'':<6}{shown(finding.mend)}\n")
+    sys.stderr.write("Looking at the rest, as `athanore doctor` does; Ctrl-C ends that.\n")
+    # In a process of its own: a board that does not answer keeps it, and not us.
+    command = [sys.executable, "-c", _DOCTOR, "doctor", reference, "--json"]
+    with suppress(KeyboardInterrupt, subprocess.SubprocessError, OSError, ValueError, LookupError):
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE.total_seconds(),
+            check=False,
+        )
+        for finding in json.loads(done.stdout):
+            if finding["level"] == "fail" and not _is_told(finding["says"], said):
+                sys.stderr.write(f"fail  {finding['what']}: {shown(finding['says'])}\n")
+                if finding["mend"]:
+                    sys.stderr.write(f"      {shown(finding['mend'])}\n")
 
 
-async def _failing(dispatcher: AgentDispatcher, reference: str, said: str) -> list[Finding]:
-    from athanore.launch.inspection.doctor import examine
-
-    async with asyncio.timeout(_PATIENCE.total_seconds()):
-        found = await examine(reference, lambda _: dispatcher)
-    return [f for f in found if f.level is Level.FAIL and not _is_told(f, said)]
-
-
-def _is_told(finding: Finding, said: str) -> bool:
-    _place, _, says = finding.says.partition(": ")  # an agent's begins with the line of its route
-    return any(part and part in said for part in (finding.says, says))
+def _is_told(finding: str, said: str) -> bool:
+    _place, _, says = finding.partition(": ")  # an agent's begins with the line of its route
+    return any(part and part in said for part in (finding, says))
