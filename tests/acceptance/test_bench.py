@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOME = ["requests", "board", "events", "cli", "fleet"]
+SOME = ["requests", "board", "events", "cli", "issues", "fleet"]
 
 
 @pytest.mark.timeout(600)
@@ -33,6 +33,10 @@ def test_a_tiny_bench_fills_its_table(prefect_api: str, tmp_path: Path) -> None:
     assert rows["board"]["figures"]["seconds_by_tasks"].keys() == {"10", "20"}
     commands = rows["cli"]["figures"]["seconds"]
     assert list(commands) == ["status", "tasks", "show", "logs", "routes", "pause", "resume"]
+    issues = [row["figures"] for row in found if row["key"] == "issues"]
+    assert len(issues) == 6
+    for polls in issues:
+        assert polls["unchanged"][0] <= polls["first"][0]
     start, cost, waiting, good, growth = (row["figures"] for row in found if row["key"] == "fleet")
     assert 0 < start["first_seconds"] <= start["all_seconds"]
     assert cost["longest_poll_seconds"] > 0
