@@ -233,7 +233,7 @@ def test_what_it_shows_works(
         with running(dispatcher, prefect_api, margins=margins) as it:
             task_id = desk.task(it)
             desk.approve(it, task_id)
-            it.in_queue(task_id, desk.reviewed, 240)
+            it.in_queue(task_id, desk.reviewed, 480)
             branches = git(
                 repository, "branch", "--list", "--format=%(refname:short)", "athanore/*"
             )
