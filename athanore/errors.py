@@ -362,6 +362,10 @@ class PrefectUnavailableError(AthanoreError):
     """The Prefect server did not answer."""
 
 
+class PrefectRefusesError(PrefectUnavailableError):
+    """What answers at Prefect's address does not let us in, or is no Prefect."""
+
+
 def unknown_option(what: str, wanted: str, options: Iterable[str]) -> ConfigurationError:
     """The error of a name that is no option of `what`: it says which one may be meant."""
     known = sorted(options)

@@ -17,6 +17,7 @@ from athanore.errors import (
     AthanoreError,
     ConfigurationError,
     DispatchError,
+    PrefectRefusesError,
     PrefectUnavailableError,
 )
 
@@ -137,6 +138,8 @@ def with_prefect[T](
     try:
         with prefect_errors():
             return asyncio.run(connect())
+    except PrefectRefusesError:
+        raise  # waiting would not help
     except PrefectUnavailableError as exc:
         if (says := _not_now(reference)) is None:
             raise

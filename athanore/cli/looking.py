@@ -130,7 +130,7 @@ def _read_routes(app: str | None) -> RouteTable:
     _, dispatcher = find_app(app)
     registry = Registry(dispatcher)
     routes = with_prefect(registry.read) if registry.is_open else registry.in_code()
-    return route_table(routes, dispatcher.schedules.values())
+    return route_table(routes, dispatcher)
 
 
 def dead_letters(*, app: AppOption = None, json: AsJson = False) -> None:

@@ -115,8 +115,12 @@ def plan(dispatcher: AgentDispatcher, reference: str, routes: Routes | None = No
     )
     deployments: list[DeploymentPlan] = []
     for known in routes.values():
-        for flow in (_poll, _agent):
-            deployments.append(_with_definition(flow(app, known.route, reference, version), known))
+        described = known.route.describe(dispatcher.default_agent)
+        both = (
+            _poll(app, known.route, reference, version),
+            _agent(app, known.route, reference, version, described),
+        )
+        deployments += [_with_definition(one, known) for one in both]
     deployments += [
         _schedule(app, schedule, reference, version) for schedule in dispatcher.schedules.values()
     ]
@@ -163,7 +167,7 @@ def _poll(app: str, route: Route, reference: str, version: str) -> DeploymentPla
     )
 
 
-def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPlan:
+def _agent(app: str, route: Route, reference: str, version: str, described: str) -> DeploymentPlan:
     limit = "no limit" if route.timeout is None else f"{route.timeout.total_seconds():g} s"
     aside = route.on_cancel
     cancelled = f"goes to **{markdown(aside)}**" if aside else "stays where it is"
@@ -177,7 +181,7 @@ def _agent(app: str, route: Route, reference: str, version: str) -> DeploymentPl
         parameters=_parameters(reference, route),
         description=(
             f"Has an agent work on one task of **{markdown(route.queue_name)}**: "
-            f"{markdown(route.describe())}.\n\n"
+            f"{markdown(described)}.\n\n"
             f"- while it works the task is in **{markdown(route.in_progress_queue)}**\n"
             f"- timeout: {limit}; retries: {route.retry.max_retries}; "
             f"dead letters: {markdown(route.dead_letter_queue or 'left in place')}\n\n"

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from athanore.launch.prefect.prefect_server import PrefectServer
-    from athanore.routing.schedules import Schedule
     from athanore.runtime.apps import App
     from athanore.runtime.routes.route_registry import Routes
 
@@ -112,6 +111,10 @@ async def serve(
     if not await app_is_checked(dispatcher, reference, stop):
         return
     check_binding(settings, settings.api_host)
+    if any(route.approve_before is not None for route in dispatcher.routes.values()):
+        from athanore.launch.prefect.prefect_access import check_tokens
+
+        check_tokens(dispatcher)  # what is known now need not wait for Prefect
     async with AsyncExitStack() as stack:
         api_socket = stack.enter_context(await listen_for(dispatcher))
         host, port = api_socket.getsockname()[:2]
@@ -287,7 +290,7 @@ async def _serve_app(
             routes = await app.routes.read(client, fresh=True)
             await let_go_on(client, app, routes)
             await poll_now(client, app.name, routes)
-    tell_routes(routes, app.dispatcher.schedules.values())
+    tell_routes(routes, app.dispatcher)
     logger.info("Prefect: %s", ui_url(prefect.url), extra={"action": "started"})
     logger.info("API:     %s/docs", app.api_url, extra={"action": "started"})
     note = started.note
@@ -331,7 +334,7 @@ async def _show(screen: Console, app: App, line: LastLine) -> None:
         await asyncio.Event().wait()  # the terminal is gone; whether we end is for SIGHUP to say
 
 
-def tell_routes(routes: Routes, schedules: Iterable[Schedule]) -> None:
+def tell_routes(routes: Routes, dispatcher: AgentDispatcher) -> None:
     """Log what is watched, and what is created by the clock."""
     for route in (k.route for k in routes.values()):
         named = "" if route.name == route.queue_name else f" (route {route.name!r})"
@@ -340,10 +343,10 @@ def tell_routes(routes: Routes, schedules: Iterable[Schedule]) -> None:
             route.queue_name,
             named,
             route.poll_interval.total_seconds(),
-            route.describe(),
+            route.describe(dispatcher.default_agent),
             extra={"action": "started"},
         )
-    for schedule in schedules:
+    for schedule in dispatcher.schedules.values():
         logger.info(
             "Creating %r in %r at %r (%s).",
             schedule.name,

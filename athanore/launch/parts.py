@@ -106,7 +106,7 @@ async def _apply_limits(app: App) -> Routes:
         versions = {d.version for d in (await deployments_of(client, app.name)).values()}
         if not versions or mine.version in versions:
             await make_pools(client, mine.pools)
-    tell_routes(routes, app.dispatcher.schedules.values())
+    tell_routes(routes, app.dispatcher)
     if not versions:
         logger.warning(
             "No route of %r is deployed yet; run `athanore deploy %s`.",

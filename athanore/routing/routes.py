@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from athanore.agent_adapters.base import SupportsMeter
 from athanore.agent_adapters.common.by_task import is_agent_function, name_of
 from athanore.errors import RouteError
 from athanore.models import RetryPolicy, Task
@@ -151,12 +152,19 @@ class Route(RouteOptions, RouteView):  # pyright: ignore[reportIncompatibleVaria
             return (self,)
         return (self, replace(self, agent=fallback))
 
-    def describe(self) -> str:
-        """Say in a line what the route starts, for descriptions and tables."""
-        if is_agent_function(self.agent):
-            return f"chosen by {name_of(self.agent)}"
-        if self.agent is not None:
-            return type(self.agent).__name__
+    def describe(self, default: object = None) -> str:
+        """Say in a line what the route starts, for descriptions and tables.
+
+        Args:
+            default: the agent of routes that name none; see `AgentDispatcher.default_agent`.
+        """
+        agent = default if self.agent is None else self.agent
+        if is_agent_function(agent):
+            return f"chosen by {name_of(agent)}"
+        if agent is not None:
+            kind = type(agent).__name__
+            called = agent.meter.agent if isinstance(agent, SupportsMeter) else kind
+            return kind if called == kind else f"{kind} ({called})"
         return shlex.join([*shlex.split(self.command), *self.args]) or "no command"
 
 

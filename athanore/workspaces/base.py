@@ -200,6 +200,15 @@ class WorkspaceProvider(Protocol):
 
 
 @runtime_checkable
+class LooksAtRepository(Protocol):
+    """A provider that can look whether its repository is there before a task needs it."""
+
+    async def look(self) -> str:
+        """Say why no folder could be made now; "" if nothing is known against it."""
+        ...
+
+
+@runtime_checkable
 class EndsWork(Protocol):
     """A provider that can be told that a task is done with."""
 

@@ -1,4 +1,4 @@
-"""The stream of what all agents do begins with the moment in which it was asked for."""
+"""The stream of what all agents do begins some seconds before it was asked for."""
 
 from __future__ import annotations
 
@@ -37,3 +37,13 @@ def test_what_is_said_while_the_stream_connects_to_prefect_comes_too(api: Api) -
             if len(heard) == len(wanted):
                 break
     assert sorted(heard) == wanted
+
+
+def test_a_reader_hears_what_was_said_just_before(api: Api) -> None:
+    task_id = api.board.create_task("Todo", "Say something").id
+    _, token = api.start_run(task_id)
+    body = {"comment": "just before"}
+    api.post(f"/tasks/{task_id}/comments", body, 201, headers=bearer(token))
+    with httpx.stream("GET", f"{api.url}/overview/events", timeout=60) as response:
+        heard = (e for e in events_of(response, 60) if e["task_id"] == task_id)
+        assert any(e["data"].get("text") == "just before" for e in heard)

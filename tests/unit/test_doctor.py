@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -18,12 +19,13 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from athanore import JsonFileAdapter, ScriptedAgent
+from athanore import GitWorkspace, JsonFileAdapter, ScriptedAgent
 from athanore.dispatcher import AgentDispatcher
 from athanore.launch.inspection.doctor import board_finding, examine, judge_prefect
 from athanore.launch.inspection.findings import Finding, Level
 from athanore.queue_adapters.sql import SqlBoard
 from tests.harness import prompt
+from tests.repositories import git
 from tests.support import free_port
 
 
@@ -115,9 +117,41 @@ def a_circle(it: SetUp) -> None:
     it.beside["Done"] = {"command": "true", "done_queue": "Todo"}
 
 
+def a_repository_without_main(it: SetUp) -> None:
+    it.route["workspace"] = GitWorkspace(a_repository(it, "master"), root=it.folder / "spaces")
+
+
+def a_repository_that_is_none(it: SetUp) -> None:
+    (it.folder / "empty").mkdir()
+    it.route["workspace"] = GitWorkspace(it.folder / "empty", root=it.folder / "spaces")
+
+
+def nobody_who_commits(it: SetUp) -> None:
+    it.route["workspace"] = GitWorkspace(a_repository(it, "main"), root=it.folder / "spaces")
+    it.route["expects"] = "commits"
+    it.patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    it.patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    it.patch.chdir(it.folder)
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
+        it.patch.delenv(name, raising=False)
+
+
+def a_repository(it: SetUp, branch: str) -> Path:
+    place = it.folder / "toy"
+    place.mkdir()
+    git(place, "init", "-q", "-b", branch)
+    git(place, "commit", "-q", "--allow-empty", "-m", "Begin")
+    return place
+
+
 type Plant = Callable[[SetUp], object]
 
 FAULTS: dict[str, tuple[Plant, str, Level, str]] = {
+    "a repository without the base": (
+        a_repository_without_main, "workspace", Level.FAIL, "its branches: 'master'",
+    ),
+    "no repository": (a_repository_that_is_none, "workspace", Level.FAIL, "ls-remote"),
+    "nobody who commits": (nobody_who_commits, "git", Level.WARN, "no name and address"),
     "a broken board": (lambda s: s.board.write_text("{"), "board", Level.FAIL, "is broken"),
     "a board's folder that is gone": (
         lambda s: setattr(s, "board", s.folder / "gone" / "board.json"),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from athanore import AgentDispatcher, Route, ScriptedAgent, Task
+from athanore import AgentDispatcher, CliAgentAdapter, Route, ScriptedAgent, Task
 from athanore.errors import RouteError
 
 TASK = Task(id="7", name="Fix crash", queue_name="Todo", description="It crashes.")
@@ -124,6 +124,17 @@ def test_a_command_may_be_a_path_with_spaces_in_quotes() -> None:
 )
 def test_a_route_says_what_it_starts(route: Route, description: str) -> None:
     assert route.describe() == description
+
+
+@pytest.mark.parametrize(
+    ("route", "description"),
+    [
+        (Route("Todo", prompt), "CliAgentAdapter (codex)"),
+        (Route("Todo", prompt, agent=ScriptedAgent()), "ScriptedAgent"),
+    ],
+)
+def test_the_default_agent_is_told_where_a_route_names_none(route: Route, description: str) -> None:
+    assert route.describe(CliAgentAdapter("codex")) == description
 
 
 WRONG: list[tuple[str, Any]] = [

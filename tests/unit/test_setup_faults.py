@@ -13,8 +13,8 @@ import pytest
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter
 from athanore.agent_adapters.claude import ClaudeAgentAdapter
 from athanore.agent_adapters.subprocess import SubprocessAgentAdapter
+from athanore.launch.inspection.agents import agent_findings
 from athanore.launch.inspection.checks import check_app
-from athanore.launch.inspection.doctor import agent_findings
 from athanore.launch.inspection.findings import Level
 from athanore.models import AgentOutcome
 from tests.harness import prompt

@@ -353,3 +353,10 @@ def test_board_of_a_newer_athanore_is_refused(file: Path, board: SqlBoard) -> No
     with pytest.raises(BoardBrokenError, match="update this one"):
         other.get_queue("Todo")
     other.close()
+
+
+def test_a_new_board_has_queues_that_no_route_names(tmp_path: Path) -> None:
+    board = SqlBoard(tmp_path / "board.db", queues=["Done", "Todo"])
+    board.prepare(["Todo", "In Progress"])
+    assert [q.name for q in board.list_queues()] == ["Todo", "In Progress", "Done"]
+    board.close()

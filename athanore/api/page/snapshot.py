@@ -231,7 +231,10 @@ class Snapshots:
         hidden.subtract(t.queue_name for t in tasks)
         return BoardModel(
             app=app.name,
-            queues=[_queue(q, hidden[q.name], routes, machinery) for q in picture.queues],
+            queues=[
+                _queue(q, hidden[q.name], routes, machinery, app.dispatcher.default_agent)
+                for q in picture.queues
+            ],
             cards=[_card(t, known) for t in tasks],
             max_concurrent_agents=app.dispatcher.settings.max_concurrent_agents
             if machinery is None
@@ -295,9 +298,9 @@ def _shown(picture: Picture, routes: Routes) -> list[Task]:
 
 
 def _queue(
-    queue: Queue, hidden: int, routes: Routes, machinery: Machinery | None
+    queue: Queue, hidden: int, routes: Routes, machinery: Machinery | None, default: object
 ) -> BoardQueueModel:
-    watch = [_route_model(k.route, machinery) for k in watching(routes, queue.name)]
+    watch = [_route_model(k.route, machinery, default) for k in watching(routes, queue.name)]
     others = [k.route for k in routes.values()]
     kind = "other"
     if watch:
@@ -371,11 +374,11 @@ def _run(run: FlowRun, routes: Routes, line: str | None) -> CardRunModel:
     )
 
 
-def _route_model(route: Route, machinery: Machinery | None) -> BoardRouteModel:
+def _route_model(route: Route, machinery: Machinery | None, default: object) -> BoardRouteModel:
     paused = () if machinery is None else machinery.paused.get(route.name, ())
     return BoardRouteModel(
         name=route.name,
-        agent=route.describe(),
+        agent=route.describe(default),
         poll_interval=route.poll_interval.total_seconds(),
         deployed=machinery is not None and route.name in machinery.deployed,
         paused=[part for part in ("polls", "agents") if part in paused],

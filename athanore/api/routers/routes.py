@@ -118,7 +118,7 @@ class RoutePauseModel(BaseModel):
 async def list_routes(service: ServiceDep) -> list[RouteModel]:
     """List the routes: those of the code in the order of their registration, then the others."""
     routes = await service.runs.routes()
-    return [_model(routes, k) for k in routes.values()]
+    return [_model(service, routes, k) for k in routes.values()]
 
 
 @router.post("/routes", status_code=status.HTTP_201_CREATED, responses=documented(404, 409))
@@ -150,7 +150,7 @@ async def create_route(body: RouteRequest, service: ManagedDep, response: Respon
         await _check_queues(service, queues, known.route)
         await put_route(client, service.app, known)
     response.headers["Location"] = f"/routes/{quote(name, safe='')}"
-    return _model({**routes, name: known}, known)
+    return _model(service, {**routes, name: known}, known)
 
 
 @router.get("/routes/{queue_name:name}", responses=documented(404, 409))
@@ -160,7 +160,7 @@ async def get_route(queue_name: str, service: ServiceDep) -> RouteModel:
     409: several do; `existing` names them.
     """
     routes = await service.runs.routes()
-    return _model(routes, find_route(routes, queue_name))
+    return _model(service, routes, find_route(routes, queue_name))
 
 
 @router.patch("/routes/{queue_name:name}", responses=documented(404, 409))
@@ -180,7 +180,7 @@ async def update_route(queue_name: str, body: RouteOptions, service: ManagedDep)
         known = find_route(routes, queue_name)
         await _check_queues(service, queues, body)
         changed = await change_route(client, service.app, known, body)
-    return _model({**routes, changed.route.name: changed}, changed)
+    return _model(service, {**routes, changed.route.name: changed}, changed)
 
 
 @router.delete("/routes/{queue_name:name}", responses=documented(404, 409))
@@ -299,7 +299,7 @@ def _refuse_secrets(service: Service, body: BaseModel) -> None:
         )
 
 
-def _model(routes: Routes, known: KnownRoute) -> RouteModel:
+def _model(service: Service, routes: Routes, known: KnownRoute) -> RouteModel:
     order = [k.route.name for k in ranked_routes(routes)]
     route, prompt = known.route, known.route.prompt
     written = (
@@ -315,7 +315,7 @@ def _model(routes: Routes, known: KnownRoute) -> RouteModel:
         )
     return RouteModel(
         queue_name=route.queue_name,
-        agent=route.describe(),
+        agent=route.describe(service.app.dispatcher.default_agent),
         prompt=written,
         source=known.source,
         changed=list(known.changed),

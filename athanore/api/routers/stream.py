@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
-from math import inf
 from uuid import UUID
 
 from fastapi.responses import StreamingResponse
@@ -27,6 +26,12 @@ _LOOK_EVERY = 5.0
 _LOOK_SOON = 1.0  # when an event is missing, or the run is about to end
 _LAG = timedelta(seconds=15)
 _DATABASE_LAG = 6.0
+_ALREADY = timedelta(seconds=10)
+"""How old what a reader of all hears at first may be."""
+
+_FIRST_LOOKS = (1.0, 6.0, 20.0)
+"""Seconds after which the database is looked at for what the live stream did not have."""
+
 _TOLD_KEPT = 2000
 """Of how many events it is remembered that a reader of all has them."""
 
@@ -214,10 +219,11 @@ async def answer(lines: AsyncGenerator[str]) -> StreamingResponse:
 
 
 async def of_all_tasks(service: Service, agent: UUID | None = None) -> AsyncGenerator[str]:
-    """Yield what all agents do from now on, as server-sent events, until the reader goes.
+    """Yield what all agents do, as server-sent events, until the reader goes.
 
-    What came while the live stream was not there yet, and what it dropped of a burst, follows some
-    seconds later, when Prefect's database has it.
+    From ten seconds ago on: whoever has just added a task does not miss how its agent begins. What
+    the live stream does not have, and what it dropped of a burst, follows when Prefect's database
+    has it; it is looked at three times at first, because events get there late.
 
     Args:
         agent: the run of the agent that reads; None for people.
@@ -227,26 +233,32 @@ async def of_all_tasks(service: Service, agent: UUID | None = None) -> AsyncGene
     """
     clock = asyncio.get_running_loop().time
     resource = names.task_resource(service.app.name, "")
-    since, told = service.app.clock.now(), dict[str, None]()
+    begin, told = service.app.clock.now() - _ALREADY, dict[str, None]()
+    since = begin
     async with service.live.subscribe(EVERY_TASK, agent) as live:
         yield _HEAD
         await live.connected()
-        look_at, spoke = clock() + _DATABASE_LAG, clock()
+        spoke = clock()
+        looks = [spoke + after for after in _FIRST_LOOKS]
         while not live.closed:
-            event = await live.next(max(0.05, min(look_at, spoke + KEEP_ALIVE) - clock()))
+            due = min([spoke + KEEP_ALIVE, *looks])
+            event = await live.next(max(0.05, due - clock()))
             found = [] if event is None else [event]
             if live.lost:
                 live.lost = False
-                if look_at == inf:
-                    since, look_at = service.app.clock.now() - _LAG, clock() + _DATABASE_LAG
-            if look_at <= clock():
-                look_at = inf
+                if not looks:
+                    since = max(begin, service.app.clock.now() - _LAG)
+                    looks = [clock() + _DATABASE_LAG]
+            if looks and looks[0] <= clock():
+                looks = [look for look in looks if look > clock()]
                 try:
                     async for page in read_events(service.prefect, resource, since, of_all=True):
                         found += page
                 except PrefectUnavailableError:
-                    look_at = clock() + _DATABASE_LAG
-            for new in (one for one in found if one.model.id not in told):
+                    looks = looks or [clock() + _DATABASE_LAG]
+            # The live stream begins with the events of the last minute.
+            fresh = [one for one in found if one.model.at >= begin]
+            for new in (one for one in fresh if one.model.id not in told):
                 told[new.model.id] = None
                 said = {"task_id": new.task_id, **new.model.model_dump(mode="json")}
                 yield f"event: {new.model.kind}\ndata: {as_json(said)}\n\n"

@@ -33,7 +33,7 @@ GITLAB_ENV: Final = """\
 # Copy this file to .env, which belongs into .gitignore, and fill it in.
 
 # An access token with the scope "api", of the project (Settings, Access tokens; role Reporter or
-# Planner), or of an account that is a member:
+# Planner, and Developer where a route publishes), or of an account that is a member:
 # https://gitlab.com/-/user_settings/personal_access_tokens
 ATHANORE_GITLAB_TOKEN=
 

@@ -184,7 +184,7 @@ from athanore import AgentDispatcher, GitLabBoard""",
 _JIRA_SCRIPT = _SCRIPT.format(
     task="issue",
     a_task="an issue",
-    which="issue of the project in the status Todo",
+    which="issue of the project in the status To Do",
     usage="""\
     cp .env.example .env    and write the token into it, once
     athanore doctor         what is missing: the token's permissions, statuses
@@ -203,7 +203,7 @@ from athanore import AgentDispatcher, JiraBoard""",
     queue_backend=JiraBoard("https://SITE.atlassian.net", "PROJECT"),
     poll_interval=15,  # seconds between two looks""",
     queues="# Its queues are statuses, as the project calls them; Failed of above is one, too.\n",
-)
+).replace('@dispatcher.route("Todo"', '@dispatcher.route("To Do"')
 
 _LINEAR_SCRIPT = _SCRIPT.format(
     task="issue",

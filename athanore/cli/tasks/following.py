@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.text import Text
 
-from athanore.cli.at_work import AtWork, find_at_work
+from athanore.cli.at_work import AtWork, find_at_work, in_path
 from athanore.cli.context import app_name
 from athanore.cli.output import console, say
-from athanore.errors import ConfigurationError, PrefectUnavailableError
+from athanore.errors import ConfigurationError, NotFoundError, PrefectUnavailableError
 from athanore.launch.terminal.display import text
 from athanore.models import EventKind
-from athanore.services.showing.views import Overview
+from athanore.services.showing.views import Overview, WholeTask
 from athanore.texts import as_json, cut
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta")
@@ -38,7 +38,7 @@ def follow_all(app: str | None, *, json_lines: bool) -> None:
         raise PrefectUnavailableError(f"The app at {here.host}:{here.port} does not answer.")
     names = _Names(here)
     if not json_lines:
-        say("What agents say from now on; Ctrl-C ends it.", "dim")
+        say("What agents say, from ten seconds ago on; Ctrl-C ends it.", "dim")
     for event in events:
         if json_lines:
             sys.stdout.write(as_json(event) + "\n")
@@ -72,7 +72,8 @@ def lines_of(kind: str, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     elif kind == EventKind.ANSWERED:
         yield f"is answered by {data.get('by')}: {data.get('answer')}", ""
     elif said := data.get("message") or data.get("reason"):
-        yield str(said), "bold red" if kind in _BAD else "bold"
+        # The rest is the end of what the agent has said, which was printed.
+        yield str(said).partition("\n")[0], "bold red" if kind in _BAD else "bold"
 
 
 class _Names:
@@ -82,13 +83,21 @@ class _Names:
         self._here = here
         self._known: dict[str, tuple[str, str]] = {}
 
+    def _of_board(self, task: str) -> str:
+        """The name of a task without a run; "" if it is gone."""
+        try:
+            whole = self._here.ask(WholeTask, f"/overview/tasks/{in_path(task)}")
+        except NotFoundError:
+            return ""
+        return "" if whole is None else whole.task.name
+
     def before(self, event: Mapping[str, Any]) -> Text:
         """What stands before a line: when, and whose it is."""
         task = str(event.get("task_id") or "")
         if task not in self._known:
             seen = self._here.ask(Overview, "/overview")
             runs = {} if seen is None else {run.task_id: run.name for run in seen.runs}
-            label = f"{task} {runs.get(task, '')}".strip()
+            label = f"{task} {runs.get(task) or self._of_board(task)}".strip()
             if len(label) > _LONGEST_NAME:
                 label = label[: _LONGEST_NAME - 1] + "…"
             self._known[task] = label, _COLOURS[len(self._known) % len(_COLOURS)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,9 @@ from athanore.errors import AthanoreError, BoardError, ConfigurationError, reaso
 from athanore.http_client.addresses import address_of, without_login
 from athanore.http_client.hosts import is_loopback
 from athanore.launch.inspection.agent_files import files_with_keys
-from athanore.launch.inspection.checks import board_place, check_agent, circles, look_at_board
-from athanore.launch.inspection.findings import Finding, Level, at_route, failed
+from athanore.launch.inspection.agents import agent_findings, workspace_findings
+from athanore.launch.inspection.checks import board_place, look_at_board
+from athanore.launch.inspection.findings import Finding, Level, failed
 from athanore.launch.inspection.mcp_extra import mcp_findings
 from athanore.launch.prefect import prefect_access
 from athanore.launch.prefect.prefect_access import FOREIGN_HOST, is_open
@@ -56,6 +57,7 @@ async def examine(reference: str, load: Callable[[str], AgentDispatcher]) -> lis
         found += await asyncio.to_thread(
             lambda: [board_finding(dispatcher), *agent_findings(dispatcher)]
         )
+        found += await workspace_findings(dispatcher)
         found += [await _api(dispatcher), security(dispatcher), *_keys(dispatcher)]
         found += await mcp_findings(dispatcher)
     except AthanoreError as exc:
@@ -115,25 +117,6 @@ def _left(board: QueueAdapter) -> str:
         for q in quotas
     ]
     return f"; left to ask: {', '.join(listed)}" if listed else ""
-
-
-def agent_findings(dispatcher: AgentDispatcher) -> Iterator[Finding]:
-    """Look at each route's agent, and at the way of its tasks."""
-    for route in dispatcher.routes.values():
-        try:
-            check_agent(dispatcher, route)
-        except ConfigurationError as exc:
-            yield at_route(failed("agent", exc), route)
-        else:
-            yield Finding("agent", Level.OK, f"{route.name!r}: {route.describe()}")
-    for way in circles(dispatcher.routes.values()):
-        yield Finding(
-            "routes",
-            Level.WARN,
-            f"tasks that agents do not move go round: {way}.",
-            "Give one of them a done_queue that no route watches, unless its agents move all tasks "
-            "themselves.",
-        )
 
 
 async def _api(dispatcher: AgentDispatcher) -> Finding:

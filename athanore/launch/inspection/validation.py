@@ -12,7 +12,8 @@ from pathlib import Path
 
 from athanore.dispatcher import AgentDispatcher
 from athanore.errors import AthanoreError
-from athanore.launch.inspection.doctor import agent_findings, app_finding, security
+from athanore.launch.inspection.agents import agent_findings
+from athanore.launch.inspection.doctor import app_finding, security
 from athanore.launch.inspection.findings import Finding, Level, at_route, failed, place
 from athanore.routing.routes import Route
 from athanore.workspaces.folders import TaskFolders

@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from athanore.errors import AthanoreError, ConfigurationError, PrefectUnavailableError, reason
+from athanore.errors import (
+    AthanoreError,
+    ConfigurationError,
+    PrefectRefusesError,
+    PrefectUnavailableError,
+    reason,
+)
 from athanore.launch.prefect.own_prefect import OwnPrefect
 from athanore.launch.prefect.prefect_probe import is_prefect, trouble_at
 from athanore.launch.prefect.server_process import server_command, server_environment
@@ -108,7 +114,9 @@ async def find_prefect() -> str:
     trouble = await trouble_at(url, _PATIENCE)
     if trouble is None:
         return url
-    if named or trouble.answers:
+    if trouble.answers:
+        raise PrefectRefusesError(f"{trouble.says} {trouble.mend}")
+    if named:
         raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
     raise PrefectUnavailableError(
         f"No Prefect server answers at {url}. Start the app (`athanore up`, or `python run.py`), "

@@ -117,7 +117,8 @@ class GitLabBoard:
         if token is None:
             raise ConfigurationError(
                 f"The board on GitLab's {project} needs a token; make one with the scope api and "
-                "the role Reporter or Planner in the project (see docs/boards.md), and set "
-                "ATHANORE_GITLAB_TOKEN or GITLAB_TOKEN to it, in the environment or in .env."
+                "the role Reporter or Planner in the project, or Developer if a route publishes "
+                "(see docs/boards.md), and set ATHANORE_GITLAB_TOKEN or GITLAB_TOKEN to it, in the "
+                "environment or in .env."
             )
         return checked(token, f"GitLab's {project}")

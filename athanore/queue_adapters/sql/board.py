@@ -44,6 +44,8 @@ class SqlBoard:
     Args:
         address: the address of the database, or the path of a SQLite file. A relative path is one
             from the current folder, as that of `JsonFileAdapter`.
+        queues: the queues of a new board besides those that the routes name, such as one to which
+            people take what is done.
         user: whom a claim assigns, and who signs the comments; None assigns nobody. By default the
             login name.
 
@@ -51,9 +53,16 @@ class SqlBoard:
         ConfigurationError: the address makes no sense.
     """
 
-    def __init__(self, address: str | os.PathLike[str], *, user: User = LOGIN_NAME) -> None:
+    def __init__(
+        self,
+        address: str | os.PathLike[str],
+        *,
+        queues: Sequence[str] = (),
+        user: User = LOGIN_NAME,
+    ) -> None:
         self._address = read_address(address)
         self._database = Database(self._address)
+        self._queues = tuple(queues)
         self._writes = Writes()
         self._user = user_name(user)
 
@@ -90,7 +99,8 @@ class SqlBoard:
                 Athanore; or its driver is missing.
             BoardUnavailableError: it does not answer now.
         """
-        self._database.prepare([rows.queue_name_of(name) for name in queue_names])
+        wanted = dict.fromkeys((*queue_names, *self._queues))
+        self._database.prepare([rows.queue_name_of(name) for name in wanted])
 
     def check_place(self) -> None:
         """Refuse a place that cannot hold a board; nothing is made.

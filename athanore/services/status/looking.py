@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,6 +13,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from athanore import names
+from athanore.dispatcher import AgentDispatcher
 from athanore.errors import DispatchError
 from athanore.models import Task
 from athanore.routing.options import Options, shown
@@ -163,8 +164,9 @@ async def _newest_runs(
     )
 
 
-def route_table(routes: Routes, schedules: Iterable[Schedule] = ()) -> RouteTable:
+def route_table(routes: Routes, dispatcher: AgentDispatcher) -> RouteTable:
     """The routes in the order in which they get free slots, and what is created by the clock."""
+    schedules = dispatcher.schedules.values()
     columns = {name: o for name, o in OPTIONS.items() if o.column}
     ranked = ranked_routes(routes)
     return RouteTable(
@@ -172,7 +174,7 @@ def route_table(routes: Routes, schedules: Iterable[Schedule] = ()) -> RouteTabl
         tuple(
             (
                 k.route.queue_name,
-                k.route.describe(),
+                k.route.describe(dispatcher.default_agent),
                 *_cells(k, columns),
                 origin(k.source, k.changed),
             )
@@ -183,7 +185,7 @@ def route_table(routes: Routes, schedules: Iterable[Schedule] = ()) -> RouteTabl
                 "queue_name": k.route.queue_name,
                 "source": k.source,
                 "changed": k.changed,
-                "agent": k.route.describe(),
+                "agent": k.route.describe(dispatcher.default_agent),
                 **shown(k.route),
             }
             for k in ranked

@@ -328,8 +328,9 @@ def _paused(known: Known, name: str, machinery: Machinery) -> Explanation:
         pool = names.agents_pool(known.app.name)
         reason = f"The work pool {pool!r} is paused in Prefect: no agent starts."
         return Explanation(name, reason, None, (f"prefect work-pool resume {shlex.quote(pool)}",))
-    why = machinery.pause_reasons.get(name)
-    reason = f"Route {name!r} is paused" + (f": {why.rstrip('.')}." if why else ".")
+    says, why = f"Route {name!r} is paused", machinery.pause_reasons.get(name, "").rstrip(".")
+    # What paused it may say so itself.
+    reason = f"{says}." if not why else f"{why}." if why.startswith(says) else f"{says}: {why}."
     return Explanation(name, reason, machinery.pause_ends.get(name), (command("resume", name),))
 
 

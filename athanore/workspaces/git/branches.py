@@ -6,7 +6,7 @@ import re
 import string
 
 from athanore.errors import ConfigurationError
-from athanore.workspaces.places import component, slug
+from athanore.workspaces.places import Place, component, slug
 
 # What `git check-ref-format` refuses, and a name that begins with a dash.
 _ILLEGAL = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.(/|$)|^[-/.]|/$|^@$")
@@ -37,3 +37,8 @@ def branch_name(template: str, task_id: str, task_name: str) -> str:
     """The branch of a task, by a template that was checked."""
     name = template.format(task_id=component(task_id), slug=slug(task_name))
     return re.sub(r"(?<!-)-+(?=/|$)", "", name)
+
+
+def refs_of(place: Place) -> str:
+    """Where the mirror keeps what belongs to the folder of a task."""
+    return f"refs/athanore/{place.home.parent.name}/{place.home.name}"

@@ -22,7 +22,7 @@ from athanore.workspaces.base import Pushed, Shown, Work, WorkspaceRequest
 from athanore.workspaces.folders import TaskFolders, delete, is_there, set_aside
 from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.between_hosts import BetweenHosts, host_of, reconciled
-from athanore.workspaces.git.branches import branch_name, check_template
+from athanore.workspaces.git.branches import branch_name, check_template, refs_of
 from athanore.workspaces.git.clones import fetched_there, remove_stale_locks
 from athanore.workspaces.git.commands import Git
 from athanore.workspaces.git.leftovers import in_short
@@ -30,6 +30,7 @@ from athanore.workspaces.git.lfs import store
 from athanore.workspaces.git.logins import source, target
 from athanore.workspaces.git.mirror import Mirror, unsound
 from athanore.workspaces.git.outgoing import Outgoing
+from athanore.workspaces.git.reaching import trouble_at
 from athanore.workspaces.git.sharing import Share
 from athanore.workspaces.places import Place, Record, held, is_held, places
 
@@ -147,6 +148,11 @@ class GitWorkspace(TaskFolders):
             return f"there is {missing}"
         return super().check()
 
+    async def look(self) -> str:
+        """See `LooksAtRepository.look`."""
+        async with _git() as git:
+            return await trouble_at(git, self._base, source(self._repo, self.forge))
+
     @property
     @override
     def stays_on_host(self) -> bool:
@@ -163,7 +169,7 @@ class GitWorkspace(TaskFolders):
     async def work(self, app: str, task_id: str, *, since: str = "") -> Work:
         """Say what is committed in a folder; see `ShowsWork.work`."""
         place = Place(self.folders, app, task_id, self.folder_name)
-        record, refs = place.read(), _refs(place)
+        record, refs = place.read(), refs_of(place)
         async with _git() as git:
             outgoing = Outgoing(git, self._mirror, refs, record.branch, record.base)
             # What the mirror knows is from before the attempt: it is taken at the end of each.
@@ -202,7 +208,7 @@ class GitWorkspace(TaskFolders):
                 if notes or not record.branch:  # another host has not shared all of it
                     raise BranchNotHereError(task_id, socket.gethostname())
                 place.write(record)
-                refs = _refs(place)
+                refs = refs_of(place)
                 async with _git() as git:
                     if is_there(place.folder):
                         await self._mirror.take(git, place.folder, refs)
@@ -228,7 +234,7 @@ class GitWorkspace(TaskFolders):
             return ()
         async with _git() as git:
             await self._mirror.begin(git)
-            outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
+            outgoing = Outgoing(git, self._mirror, refs_of(place), record.branch, record.base)
             if not (found := await outgoing.taken_back(await self._target())):
                 return ()
         return (
@@ -295,7 +301,7 @@ class GitWorkspace(TaskFolders):
     @asynccontextmanager
     async def _between(self, place: Place) -> AsyncGenerator[BetweenHosts]:
         """What goes on between hosts about a task, with the mirror made."""
-        refs = _refs(place)
+        refs = refs_of(place)
         async with _git() as git:
             await self._mirror.begin(git)
             share = Share(git, self._mirror, Address(self._share or ""), refs)
@@ -309,7 +315,7 @@ class GitWorkspace(TaskFolders):
             else:
                 remove_stale_locks(place.folder / ".git")
                 return record
-        refs, branch = _refs(place), record.branch
+        refs, branch = refs_of(place), record.branch
         request.say(f"Making {place.folder} with the branch {branch}.")
         for unfinished in place.home.glob("new-*"):  # of a worker that died meanwhile
             await delete(unfinished)
@@ -333,7 +339,7 @@ class GitWorkspace(TaskFolders):
     @override
     async def newest_base(self, place: Place, record: Record, request: WorkspaceRequest) -> str:
         async with _git() as git:
-            outgoing = Outgoing(git, self._mirror, _refs(place), record.branch, record.base)
+            outgoing = Outgoing(git, self._mirror, refs_of(place), record.branch, record.base)
             new = await outgoing.newest_base(await self._target())
         if not new:
             return ""  # a tag or a commit stays what it is
@@ -357,7 +363,7 @@ class GitWorkspace(TaskFolders):
     async def secure(self, place: Place, record: Record) -> Sequence[str]:
         if not is_there(place.folder):
             return ()
-        refs = _refs(place)
+        refs = refs_of(place)
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
             kept = await self._mirror.keep(git, place.folder, refs, record.number, record.lfs)
@@ -375,7 +381,7 @@ class GitWorkspace(TaskFolders):
         return await self._uncommitted(place)
 
     async def _uncommitted(self, place: Place) -> str:
-        refs = _refs(place)
+        refs = refs_of(place)
         async with _git() as git:
             await self._mirror.take(git, place.folder, refs)
             lfs = place.read().lfs
@@ -392,7 +398,3 @@ async def _git() -> AsyncGenerator[Git]:
     """Git whose processes end with this one, should it be killed."""
     async with supervise() as calls:
         yield Git(calls.env)
-
-
-def _refs(place: Place) -> str:
-    return f"refs/athanore/{place.home.parent.name}/{place.home.name}"

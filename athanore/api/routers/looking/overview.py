@@ -65,8 +65,7 @@ async def list_open_tasks(
 @router.get("/routes")
 async def get_route_table(service: ServiceDep) -> RouteTable:
     """List the routes in the order in which they get free slots, as a table; scheduled work too."""
-    schedules = service.app.dispatcher.schedules.values()
-    return looking.route_table(await service.runs.routes(fresh=True), schedules)
+    return looking.route_table(await service.runs.routes(fresh=True), service.app.dispatcher)
 
 
 @router.get("/dead-letters")
