@@ -79,8 +79,18 @@ def find_app(reference: str | None) -> tuple[str, AgentDispatcher]:
         )
         what = exc.msg if isinstance(exc, SyntaxError) else str(exc)
         raise ConfigurationError(
-            f"{name} cannot be imported: {type(exc).__name__}: {what} ({where})."
+            f"{name} cannot be imported: {type(exc).__name__}: {what} ({where}).{_goes_on(name)}"
         ) from exc
+
+
+def _goes_on(name: str) -> str:
+    """What is said of an app that runs here with the code from before."""
+    from athanore.launch.serving import find_serving
+
+    found = find_serving(name, changed_too=True, starting_too=True)
+    if found is None:
+        return ""
+    return f" The app that runs at {found.url} goes on with the code that it has."
 
 
 def check_routes(name: str, dispatcher: AgentDispatcher) -> None:
