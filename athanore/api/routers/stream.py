@@ -248,7 +248,8 @@ async def of_all_tasks(service: Service, agent: UUID | None = None) -> AsyncGene
                 live.lost = False
                 if not looks:
                     since = max(begin, service.app.clock.now() - _LAG)
-                    looks = [clock() + _DATABASE_LAG]
+                if max(looks, default=0) < clock() + _DATABASE_LAG / 2:
+                    looks.append(clock() + _DATABASE_LAG)
             if looks and looks[0] <= clock():
                 looks = [look for look in looks if look > clock()]
                 try:

@@ -45,8 +45,8 @@ async def get_overview(service: ServiceDep) -> Overview:
 async def stream_all_events(service: ServiceDep, caller: CallerDep) -> Response:
     """Stream what all agents do, as server-sent events, each with its task's id.
 
-    It begins with the last ten seconds, and goes on until the reader goes. What a burst loses follows some seconds later. What came
-    before is in `GET /tasks/{task_id}/events`.
+    It begins with the last ten seconds, and goes on until the reader goes. What a burst loses
+    follows some seconds later. What came before is in `GET /tasks/{task_id}/events`.
     """
     return await answer(of_all_tasks(service, caller.run_id))
 
