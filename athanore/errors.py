@@ -39,6 +39,7 @@
     |   +-- BranchMovedError      it is not what a person has looked at
     |   +-- BranchNotHereError    it is on another host
     +-- PrefectUnavailableError   the Prefect server did not answer
+        +-- PrefectRefusesError   it does not let us in, or is none
 
 Messages say what was wrong, with the value, and what to do about it.
 """
