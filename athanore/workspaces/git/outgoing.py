@@ -21,6 +21,7 @@ from athanore.workspaces.git.address import Address
 from athanore.workspaces.git.commands import Git, GitError, upstream_environment
 from athanore.workspaces.git.leftovers import in_short
 from athanore.workspaces.git.mirror import Mirror
+from athanore.workspaces.git.reaching import refs_there
 
 LARGEST_FILE: Final = 50 * 1024 * 1024
 """Bytes of the largest file that is published."""
@@ -220,17 +221,7 @@ class Outgoing:
             f"refs/heads/{self._branch}": f"{self._refs}/published",
             f"refs/heads/{self._base}": f"{self._refs}/onto",
         }
-        listed = await git(
-            "ls-remote",
-            *to.served("ls-remote"),
-            "--",
-            to.text,
-            *wanted,
-            git_dir=git_dir,
-            env=upstream_environment(),
-            config=to.config,
-        )
-        there = {line.partition("\t")[2] for line in listed.splitlines()}
+        there = await refs_there(git, to, *wanted, git_dir=git_dir)
         for name, ours in wanted.items():
             if name not in there and await self._mirror.commit(git, ours):
                 await git("update-ref", "-d", ours, git_dir=git_dir)

@@ -151,7 +151,7 @@ class GitWorkspace(TaskFolders):
     async def look(self) -> str:
         """See `LooksAtRepository.look`."""
         async with _git() as git:
-            return await trouble_at(git, self._base, source(self._repo, self.forge))
+            return await trouble_at(git, self._repo, self.forge, self._base)
 
     @property
     @override
