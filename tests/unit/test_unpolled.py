@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -47,7 +46,9 @@ class Polled(Site):
         """A poll that is at work for so long."""
         run = await self.poll(ago)
         await self.put(run, Pending(), Running())
-        self.client.runs[run.id].start_time = cast(Any, datetime.now(UTC) - ago)
+        begun = self.client.runs[run.id]
+        assert begun.state is not None
+        begun.state.timestamp = begun.state.timestamp - ago
         return run
 
     async def found(self) -> dict[str, Unpolled]:
@@ -110,6 +111,23 @@ async def test_a_poll_that_does_not_end() -> None:
     found = await site.found()
     assert found["Todo"].why.startswith("Its poll has begun, and does not end")
     assert "other code" in found["Next"].why
+
+
+async def test_a_poll_that_was_late_and_has_just_been_taken_is_none_that_does_not_end() -> None:
+    site = Polled()
+    taken = await site.poll(LONG)
+    await site.put(taken, Pending())
+    assert await site.found() == {}
+
+
+async def test_where_nobody_can_poll_it_is_not_asked_for_each_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Polled()
+    await site.poll(LONG)
+    site.client.workers_of.clear()
+    monkeypatch.setattr(site.client, "count", None)  # a call of it would fail
+    assert set(await site.found()) == {"Todo"}
 
 
 async def test_a_route_that_is_paused_is_not_polled_on_purpose() -> None:

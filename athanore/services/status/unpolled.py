@@ -19,6 +19,7 @@ OVERDUE = timedelta(minutes=5)
 """How long a poll may be due or at work before that is told."""
 
 _MEND_STUCK = "Look at the poll in Prefect's UI, then have the app begin anew: athanore restart"
+_NOT_TAKEN = "The workers that are online do not take its polls: they run other code, or are stuck."
 _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 
 
@@ -50,10 +51,12 @@ async def unpolled(prefect: RunStore, app: App, routes: Collection[str]) -> dict
     late = _oldest((r for r in found if r.state_type not in _AT_WORK), before)
     stuck = {route: _stuck(since) for route, since in at_work.items() if route in routes}
     overdue = {r: since for r, since in late.items() if r in routes and r not in stuck}
-    overdue = {r: s for r, s in overdue.items() if not await _has_polled(prefect, app, r, before)}
     if not overdue:
         return stuck
     why, mend = await _why(prefect, app)
+    if why == _NOT_TAKEN:  # else nobody can have polled: that need not be asked of each route
+        polled = [r for r in overdue if await _has_polled(prefect, app, r, before)]
+        overdue = {r: since for r, since in overdue.items() if r not in polled}
     return stuck | {route: Unpolled(since, why, mend) for route, since in overdue.items()}
 
 
@@ -61,7 +64,9 @@ def _oldest(polls: Iterable[FlowRun], before: datetime) -> Mapping[str, datetime
     """Since when the oldest poll of each route is due, or at work, if that is long ago."""
     found: dict[str, datetime] = {}
     for poll in polls:
-        since = poll.start_time or poll.next_scheduled_start_time or poll.expected_start_time
+        due = poll.next_scheduled_start_time or poll.expected_start_time
+        # One that was late for hours may have been taken just now.
+        since = poll.state.timestamp if poll.state_type in _AT_WORK and poll.state else due
         route = names.route_of(poll.parameters)
         if since is not None and since < min(before, found.get(route, before)):
             found[route] = since
@@ -94,7 +99,4 @@ async def _why(prefect: RunStore, app: App) -> tuple[str, str]:
         return f"The work pool {pool!r} is paused.", f"prefect work-pool resume {pool}"
     if not await living(prefect, pool):
         return "No worker that takes polls is online.", "athanore up (or athanore worker)"
-    return (
-        "The workers that are online do not take its polls: they run other code, or are stuck.",
-        "athanore restart (or athanore workers restart)",
-    )
+    return _NOT_TAKEN, "athanore restart (or athanore workers restart)"
