@@ -8,10 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import athanore
 from athanore.cli import main
@@ -29,6 +32,10 @@ from athanore.texts import as_json
 from tests.support import free_port, wait_until
 
 PREFECT = "http://127.0.0.1:4200/api"
+APP = """\
+from athanore import AgentDispatcher, MemoryAdapter
+dispatcher = AgentDispatcher("true", queue_backend=MemoryAdapter(["Todo"]))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -123,10 +130,7 @@ def test_a_command_says_that_the_app_is_starting(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
-    (folder / "run.py").write_text(
-        "from athanore import AgentDispatcher, MemoryAdapter\n"
-        "dispatcher = AgentDispatcher('true', queue_backend=MemoryAdapter(['Todo']))\n"
-    )
+    (folder / "run.py").write_text(APP)
     address = ("127.0.0.1", 81)
     with serving(
         "run.py:dispatcher", folder / "run.py", address, "", needs_token=False, is_ready=False
@@ -209,3 +213,45 @@ def _as_sent(value: object) -> object:
 
     assert dataclasses.is_dataclass(value) and not isinstance(value, type)
     return json.loads(as_json(dataclasses.asdict(value)))
+
+
+@pytest.mark.parametrize(("status", "waits"), [(401, False), (404, False), (503, True)])
+def test_a_prefect_that_refuses_is_not_one_to_wait_for(
+    status: int,
+    waits: bool,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        prefect = f"http://127.0.0.1:{server.server_port}/api"
+        monkeypatch.setenv("PREFECT_API_URL", prefect)
+        (folder / "run.py").write_text(APP)
+        address = ("127.0.0.1", free_port())
+        with (
+            serving("run.py:dispatcher", folder / "run.py", address, prefect, needs_token=True),
+            temporary_settings({PREFECT_API_URL: prefect}),
+        ):
+            code = given("status")
+        server.shutdown()
+    said = capsys.readouterr().err
+    assert (code, "It waits for Prefect" in said) == (1 if waits else 2, waits), said
+    assert waits or str(status) in said
+
+
+def test_code_that_cannot_be_imported_is_told_with_the_app_that_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = folder / "run.py"
+    with serving("run.py:dispatcher", code, ("127.0.0.1", 81), PREFECT, needs_token=False):
+        code.write_text("import no_such_module_of_ours\n")
+        assert given("status") == 2
+    assert "http://127.0.0.1:81 goes on with the code that it has" in capsys.readouterr().err

@@ -33,11 +33,13 @@ class Trouble(NamedTuple):
         says: what is so.
         mend: what to do.
         answers: whether something answers there.
+        passes: it answers that it cannot now, so that waiting may help.
     """
 
     says: str
     mend: str
     answers: bool
+    passes: bool = False
 
 
 async def is_prefect(url: str, patience: float = 5) -> bool:
@@ -140,6 +142,7 @@ def _unlike_prefect(url: str, response: httpx.Response) -> Trouble | None:
             f"Prefect at {there} cannot answer now ({status}).",
             "Look at the log of its server, or of the proxy before it.",
             answers=True,
+            passes=True,
         )
     if response.has_redirect_location:
         target = without_login(str(response.headers["location"])).removesuffix("/admin/version")

@@ -114,9 +114,9 @@ async def find_prefect() -> str:
     trouble = await trouble_at(url, _PATIENCE)
     if trouble is None:
         return url
-    if trouble.answers:
+    if trouble.answers and not trouble.passes:
         raise PrefectRefusesError(f"{trouble.says} {trouble.mend}")
-    if named:
+    if named or trouble.answers:
         raise PrefectUnavailableError(f"{trouble.says} {trouble.mend}")
     raise PrefectUnavailableError(
         f"No Prefect server answers at {url}. Start the app (`athanore up`, or `python run.py`), "
