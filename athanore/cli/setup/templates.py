@@ -45,7 +45,7 @@ dispatcher = AgentDispatcher(
 
 
 # One route a queue. The function writes the prompt; it may also ask for `task` and `attempt`.
-{queues}@dispatcher.route("Todo", in_progress_queue="In Progress", done_queue="Done")
+{queues}@dispatcher.route("{first}", in_progress_queue="In Progress", done_queue="Done")
 def work(task_id: str, task_name: str) -> str:
     return f"Work on {task} {{task_id}}: {{task_name}}."
 
@@ -55,6 +55,7 @@ if __name__ == "__main__":
 '''
 
 _JSON_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="task",
     a_task="a task",
     which="task in the queue Todo of board.json",
@@ -75,6 +76,7 @@ from athanore import AgentDispatcher, JsonFileAdapter""",
 )
 
 _SQL_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="task",
     a_task="a task",
     which="task in the queue Todo of a database",
@@ -100,6 +102,7 @@ from athanore.queue_adapters.sql import SqlBoard""",
 )
 
 _GITHUB_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="issue",
     a_task="an issue",
     which="open issue with the label agent:Todo",
@@ -127,6 +130,7 @@ from athanore import AgentDispatcher, GitHubBoard""",
 )
 
 _PROJECT_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="issue",
     a_task="an issue",
     which="open issue in the column Todo of a project on GitHub",
@@ -154,6 +158,7 @@ from athanore import AgentDispatcher, GitHubProjectBoard""",
 )
 
 _GITLAB_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="issue",
     a_task="an issue",
     which="open issue with the label agent::Todo",
@@ -182,6 +187,7 @@ from athanore import AgentDispatcher, GitLabBoard""",
 )
 
 _JIRA_SCRIPT = _SCRIPT.format(
+    first="To Do",
     task="issue",
     a_task="an issue",
     which="issue of the project in the status To Do",
@@ -203,9 +209,10 @@ from athanore import AgentDispatcher, JiraBoard""",
     queue_backend=JiraBoard("https://SITE.atlassian.net", "PROJECT"),
     poll_interval=15,  # seconds between two looks""",
     queues="# Its queues are statuses, as the project calls them; Failed of above is one, too.\n",
-).replace('@dispatcher.route("Todo"', '@dispatcher.route("To Do"')
+)
 
 _LINEAR_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="issue",
     a_task="an issue",
     which="issue of a team in Linear whose status is Todo",
@@ -232,6 +239,7 @@ from athanore import AgentDispatcher, LinearBoard""",
 )
 
 _PLANKA_SCRIPT = _SCRIPT.format(
+    first="Todo",
     task="card",
     a_task="a card",
     which="card in the list Todo of a board on Planka",
