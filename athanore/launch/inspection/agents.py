@@ -47,7 +47,8 @@ async def workspace_findings(dispatcher: AgentDispatcher) -> list[Finding]:
             found.append(Finding("workspace", Level.FAIL, f"{wrong}.", mend))
         else:
             found.append(Finding("workspace", Level.OK, "the repository is there, with its base"))
-    if found and any(r.expects for r in routes) and not _has_identity():
+    commits = any(r.expects == "commits" or r.publish for r in routes)
+    if found and commits and not _has_identity():
         found.append(
             Finding(
                 "git",
