@@ -262,10 +262,9 @@ def never_two(fleet: Fleet, task: str) -> None:
         assert one.last < following.first, f"two agents of task {task}: {lives}"
 
 
-def test_prefect_is_away_for_longer_than_a_lease(tmp_path: Path) -> None:
-    hosts.require()
-    port, home, lost_after = free_port(), tmp_path / "prefect", 40
-    fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", lost_after, "1")
+@contextmanager
+def one_host_at_work(fleet: Fleet, port: int, home: Path) -> Generator[None]:
+    """Host `a` works on task 1, another one has room for it, and Prefect is away meanwhile."""
     with ExitStack() as stack:
         a, spare = stack.enter_context(hosts.hosts("a", SPARE))
         stack.enter_context(hosts.relayed(port, [a.hub, spare.hub]))
@@ -276,6 +275,14 @@ def test_prefect_is_away_for_longer_than_a_lease(tmp_path: Path) -> None:
             wait_until("a is at work", lambda: fleet.works("1", "a"))
             stack.enter_context(fleet.worker(spare))
             lasts(20)
+        yield
+
+
+def test_prefect_is_away_for_longer_than_a_lease(tmp_path: Path) -> None:
+    hosts.require()
+    port, home, lost_after = free_port(), tmp_path / "prefect", 40
+    fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", lost_after, "1")
+    with one_host_at_work(fleet, port, home):
         away = time.monotonic()
         lasts(lost_after + 10)
         (life,) = fleet.lives("1")
@@ -291,16 +298,7 @@ def test_prefect_is_away_for_less_than_a_lease(tmp_path: Path) -> None:
     hosts.require()
     port, home, lost_after = free_port(), tmp_path / "prefect", 90
     fleet = Fleet(tmp_path, f"http://127.0.0.1:{port}/api", lost_after, "1")
-    with ExitStack() as stack:
-        a, spare = stack.enter_context(hosts.hosts("a", SPARE))
-        stack.enter_context(hosts.relayed(port, [a.hub, spare.hub]))
-        with own_prefect(home, port):
-            fleet.athanore("deploy")
-            fleet.athanore("dispatch", "1")
-            stack.enter_context(fleet.worker(a))
-            wait_until("a is at work", lambda: fleet.works("1", "a"))
-            stack.enter_context(fleet.worker(spare))
-            lasts(20)
+    with one_host_at_work(fleet, port, home):
         lasts(lost_after / 3)
         with own_prefect(home, port):
             lasts(lost_after + 10)  # whoever took the time away for silence would begin by now
