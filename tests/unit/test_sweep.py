@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, Worker
 from prefect.states import Pending, Running
 
-from athanore import Task
+from athanore import Task, names
 from athanore.errors import BoardBrokenError
 from athanore.flows.sweeping.sweep import Sweep, look_once
 from athanore.runs.port import RunQuery
@@ -142,3 +144,18 @@ async def test_a_sweep_that_is_asked_for_does_not_wait_for_its_turn() -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     assert site.app.noted.is_swept
+
+
+@pytest.mark.parametrize(
+    ("workers", "seconds"),
+    [(1, 15), (2, 15), (4, 15), (10, 37.5), (40, 150), (1000, 300)],
+)
+async def test_many_workers_look_together_as_often_as_four(workers: int, seconds: float) -> None:
+    site = Watched(poll_interval=3600)
+    site.client.workers_of[names.polls_pool(site.app.name)] = [
+        Worker(name=f"w{n}", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+        for n in range(workers)
+    ]
+    sweep = Sweep(site.client, site.app)
+    await sweep.look()
+    assert sweep.interval() == seconds

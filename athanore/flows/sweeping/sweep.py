@@ -28,6 +28,7 @@ from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import Task
 from athanore.runs import store
 from athanore.runs.capacity import pausing
+from athanore.runs.capacity.fleet import living
 from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
@@ -38,6 +39,8 @@ logger = logging.getLogger("athanore.worker")
 
 _EVERY = 15.0
 _AT_MOST_EVERY = 1.0
+_AT_LEAST_EVERY = 300.0
+_SHARED_FROM = 4
 _SETTLED_FOR = 300.0
 _POLLS_EVERY = 30.0
 _BUSY = (StateType.PENDING, *store.WORKING)
@@ -46,13 +49,16 @@ _BUSY = (StateType.PENDING, *store.WORKING)
 class Sweep:
     """Looks after the runs of an app every 15 s, and when somebody asks for it.
 
-    More often where a route is polled more often, or workers count as lost soon.
+    More often where a route is polled more often, or workers count as lost soon. Where more than
+    four workers do so each looks less often, and all together as often as four, so that what the
+    looks cost does not grow with workers times agents.
     """
 
     def __init__(self, prefect: RunStore, app: App) -> None:
         self._prefect = prefect
         self._app = app
         self._asked = asyncio.Event()
+        self._sharing = 1
 
     def soon(self) -> None:
         """Have it look within about a second: a task was taken from the queue of its agent."""
@@ -64,7 +70,7 @@ class Sweep:
         while True:
             self._asked.clear()
             try:
-                await look_once(self._prefect, self._app)
+                await self.look()
             except AthanoreError as exc:
                 logger.warning(
                     "The look after runs failed (%s); it is made again.",
@@ -77,17 +83,23 @@ class Sweep:
                     extra={"action": "sweep_failed"},
                 )
             # Several workers do not look at the same time for ever.
-            pause = self._interval() * random.uniform(0.8, 1.0)
+            pause = self.interval() * random.uniform(0.8, 1.0)
             await asyncio.sleep(min(pause, _AT_MOST_EVERY))
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(pause - _AT_MOST_EVERY, 0)):
                     await self._asked.wait()
 
-    def _interval(self) -> float:
-        """Seconds from one look to the next."""
+    async def look(self) -> None:
+        """Look once, and at how many workers do so."""
+        await look_once(self._prefect, self._app)
+        self._sharing = len(await living(self._prefect, names.polls_pool(self._app.name)))
+
+    def interval(self) -> float:
+        """Seconds from one look of this worker to its next."""
         routes = self._app.routes.remembered().values()
         polled = min((k.route.poll_interval.total_seconds() for k in routes), default=_EVERY)
-        return min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
+        alone = min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
+        return min(alone * max(1.0, self._sharing / _SHARED_FROM), max(alone, _AT_LEAST_EVERY))
 
 
 async def look_once(prefect: RunStore, app: App) -> None:
