@@ -104,3 +104,15 @@ def test_it_makes_no_board(
     assert words.startswith("No agent would start: ")
     assert words.endswith("is made at the first start.")
     assert [p.name for p in tmp_path.iterdir() if p.name != "__pycache__"] == ["run.py"]
+
+
+def test_it_says_what_a_start_would_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gated = SCRIPT.replace('name="bugs",', 'name="bugs", approve_before="start",')
+    (tmp_path / "board.json").write_text('{"queues": {"Todo": []}}')
+    (tmp_path / "run.py").write_text(gated)
+    monkeypatch.chdir(tmp_path)
+    output = Cli("http://127.0.0.1:1/api", capsys)("up", "--dry-run")
+    assert output.code != 0
+    assert "Route 'bugs': approve_before='start' keeps nobody from approving" in output.err

@@ -159,9 +159,11 @@ def _set_capacity(
 
 def _rehearse(name: str, dispatcher: AgentDispatcher) -> None:
     from athanore.launch.inspection.checks import board_place, check_agent, look_at_board
+    from athanore.launch.prefect.prefect_access import check_tokens
     from athanore.runtime.apps import App
     from athanore.services.status import dry_run
 
+    check_tokens(dispatcher)
     for route in dispatcher.routes.values():
         check_agent(dispatcher, route)
     if look_at_board(dispatcher) is None:
