@@ -37,6 +37,7 @@ async def reached(prefect: RunStore, app: App, route: Route, fault: Fault | None
     own, now = account_of(app, route), app.clock.now()
     fault = fault or Fault(FaultKind.PROVIDER)
     limit = await limits.reached(prefect, own, fault, now, _witness(app, route))
+    app.limits.heard()
     told = {own: limit, limit.account: limit}
     routes = await app.routes.read(prefect)
     for name, known in routes.items():

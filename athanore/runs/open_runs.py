@@ -58,11 +58,38 @@ async def of_tasks(
         return of_all(first)
     working = await store.find_runs(prefect, app, store.WORKING)
     known = _by_task([*first, *working])
-    wanted = [t for t in dict.fromkeys(task_ids) if t not in known]
-    for start in range(0, len(wanted), page):
-        tags = [names.task_tag(t) for t in wanted[start : start + page]]
-        known |= _by_task(await _waiting(prefect, app, tags))
+    known |= await _waiting(prefect, app, [t for t in task_ids if t not in known], page)
     return OpenRuns(known, working, _waiting_of(first), is_whole=False)
+
+
+async def renewed(
+    prefect: RunStore, app: str, before: OpenRuns, task_ids: Iterable[str], page: int = _PAGE
+) -> OpenRuns:
+    """Read the runs that work anew, and what has become of those that did.
+
+    Runs that wait stay as they were read before; one request where nothing has changed.
+
+    Args:
+        before: what was read earlier.
+        task_ids: tasks whose waiting runs are read anew, too.
+    """
+    asked = frozenset(task_ids)
+    working = await store.find_runs(prefect, app, store.WORKING)
+    begun = {run.id for run in working}
+    gone = [run.id for run in before.working if run.id not in begun]
+    back: list[FlowRun] = []
+    if gone:
+        query = RunQuery(tags=[names.app_tag(app)], ids=gone, states=store.WAITING)
+        back = await prefect.find(query)
+    changed = begun.union(gone)
+    known = {
+        task_id: run
+        for task_id, run in before.by_task.items()
+        if run.id not in changed and task_id not in asked
+    } | _by_task([*back, *working])
+    known |= await _waiting(prefect, app, [t for t in asked if t not in known], page)
+    line = [run for run in before.line if run.id not in changed]
+    return OpenRuns(known, working, [*line, *back], is_whole=False)
 
 
 def of_all(found: list[FlowRun]) -> OpenRuns:
@@ -118,9 +145,15 @@ def _by_task(found: Iterable[FlowRun]) -> dict[str, FlowRun]:
     return known
 
 
-async def _waiting(prefect: RunStore, app: str, task_tags: list[str]) -> list[FlowRun]:
-    """Read up to a page of runs that wait, of a page of tasks."""
-    query = RunQuery(
-        tags=[names.app_tag(app), names.AGENT_TAG], any_tags=task_tags, states=store.WAITING
-    )
-    return await prefect.find(query, limit=len(task_tags))
+async def _waiting(
+    prefect: RunStore, app: str, task_ids: Iterable[str], page: int
+) -> dict[str, FlowRun]:
+    """Read the runs that wait of some tasks, a page of tasks at a time."""
+    wanted, known = list(dict.fromkeys(task_ids)), dict[str, FlowRun]()
+    for start in range(0, len(wanted), page):
+        tags = [names.task_tag(t) for t in wanted[start : start + page]]
+        query = RunQuery(
+            tags=[names.app_tag(app), names.AGENT_TAG], any_tags=tags, states=store.WAITING
+        )
+        known |= _by_task(await prefect.find(query, limit=len(tags)))
+    return known

@@ -304,22 +304,22 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     async def _find_due(self) -> list[FlowRun]:
         """Those runs that this worker may begin; no more are asked for than it has room for."""
-        limit, enough = (PAGE, PAGE) if self._place is None else self._place.asks_for()
-        pool, queues = self._work_pool_name, sorted(self._work_queues)
-        while True:
-            due = await self._offers.due(self.client, pool, queues, limit)
-            new = [r for r in due if r.id not in self._runs and r.id not in self._due_polls]
-            new = await self._without_foreign(new)
-            if len(new) >= enough or len(due) < limit or limit == PAGE:
-                return new
-            limit = min(2 * limit, PAGE)  # some of these are for others: look behind them
+        room = (PAGE, PAGE) if self._place is None else self._place.asks_for()
+        queues = sorted(self._work_queues)
+        return await self._offers.find(
+            self.client, self._work_pool_name, queues, room, self._mine_among
+        )
 
-    async def _without_foreign(self, offered: list[FlowRun]) -> list[FlowRun]:
-        """Leave runs that are not for this worker to others; of late polls the newest do."""
-        foreign = await self._foreign_runs.among(self.client, offered)
+    async def _mine_among(self, offered: list[FlowRun]) -> tuple[list[FlowRun], bool]:
+        """Those that are new, and for this worker; whether some of them are for others.
+
+        Of late polls for others the newest stay.
+        """
+        new = [r for r in offered if r.id not in self._runs and r.id not in self._due_polls]
+        foreign = await self._foreign_runs.among(self.client, new)
         if self._polls_only and (older := older_polls(foreign, self._now())):
             self._side_tasks.start(self._clear_polls(older))
-        return [r for r in offered if r not in foreign]
+        return [r for r in new if r not in foreign], bool(foreign)
 
     def _is_full(self) -> bool:
         if self._place is not None and self._place.is_full:

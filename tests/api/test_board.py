@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from athanore import AgentDispatcher, JsonFileAdapter
+from athanore.services.status import reasons
 from tests.api.conftest import ODD, OPERATOR, dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
 from tests.support import wait_until
@@ -51,6 +55,32 @@ def test_a_board_that_has_not_changed_is_not_sent_again(api: Api) -> None:
     assert api.http.get("/board", headers=headers).status_code == 304
     api.board.create_task("Todo", "New")
     wait_until("it is sent", lambda: api.http.get("/board", headers=headers).status_code == 200)
+
+
+def test_a_board_on_which_nothing_happens_is_not_made_anew(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+    of_tasks = reasons.of_tasks
+
+    async def note(*args: Any, **options: Any) -> Any:
+        made.append(time.monotonic())
+        return await of_tasks(*args, **options)
+
+    monkeypatch.setattr(reasons, "of_tasks", note)
+    looks = [api.get("/board")]
+    while time.monotonic() - made[0] < 4:
+        time.sleep(1.1)
+        looks.append(api.get("/board"))
+    assert all(look == looks[0] for look in looks)
+    # What is asked of Prefect every five seconds may have been asked in between.
+    assert len(made) <= 2 < len(looks)
+    task = api.board.create_task("Todo", "A new one")
+
+    def is_shown() -> bool:
+        return task.id in [card["id"] for card in api.get("/board")["cards"]]
+
+    wait_until("the new card is shown", is_shown, 10)
 
 
 def test_of_very_many_tasks_as_many_are_cards_as_a_page_can_show(tmp_path: Path) -> None:

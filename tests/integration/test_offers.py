@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import batched
+
+from prefect.client.schemas.objects import FlowRun
+
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
+from athanore.runs import store
+from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
-from athanore.worker.taking.offers import Offers
+from athanore.worker.taking.offers import PAGE, Offers
 from tests.harness import app_name, prompt
 
 
@@ -60,4 +66,47 @@ async def test_a_host_is_offered_its_runs_while_routes_come_and_go(prefect_api: 
             assert [one.id for one in await offers.due(client, pool, [])] == [run.id]
         finally:
             for deployment in (await deployments_of(client, name)).values():
+                await client.delete_deployment(deployment.id)
+
+
+async def test_it_is_looked_behind_a_page_of_runs_that_are_all_for_others(prefect_api: str) -> None:
+    board = MemoryAdapter(["Todo", "Next", "In Progress"])
+    dispatcher = AgentDispatcher("true", name=app_name("behind"), queue_backend=board, api_port=0)
+    for queue in ("Todo", "Next"):
+        dispatcher.route(queue)(prompt)
+    app = App("run.py:dispatcher", dispatcher)
+    pool = names.agents_pool(app.name)
+    mine = ""
+
+    async def among(runs: list[FlowRun]) -> tuple[list[FlowRun], bool]:
+        found = [r for r in runs if names.task_of(r.tags) == mine]
+        return found, len(found) < len(runs)
+
+    async def found_by(offers: Offers) -> list[str | None]:
+        return [names.task_of(r.tags) for r in await offers.find(client, pool, [], (1, 1), among)]
+
+    def offers() -> Offers:
+        return Offers(lambda: [app], lambda: False)
+
+    async with PrefectRunStore(prefect_api) as client:
+        await deploy(client, plan(dispatcher, app.reference))
+        try:
+            tasks = [board.create_task("Todo", f"Task {n}") for n in range(PAGE + 3)]
+            due = [Dispatch(t, store.FIRST_VISIT, app.clock.now()) for t in tasks]
+            for some in batched(due, 50, strict=False):
+                await app.dispatching.dispatch_all(client, dispatcher.routes["Todo"], some, None)
+            mine, here = tasks[-1].id, offers()
+            assert await found_by(here) == [mine]
+            assert await found_by(here) == [], "not each time"
+            last = board.create_task("Next", "Of another route")
+            await app.dispatching.dispatch(client, dispatcher.routes["Next"], last)
+            mine = last.id
+            assert await found_by(offers()) == [mine]
+            (queue,) = [q for q in await client.work_queues(pool) if q.name == names.slug("Next")]
+            await client.update_work_queue(queue.id, is_paused=True)
+            assert await found_by(offers()) == [], "that route is paused"
+            await client.update_work_queue(queue.id, is_paused=False, concurrency_limit=0)
+            assert await found_by(offers()) == [], "and that one has no slot"
+        finally:
+            for deployment in (await deployments_of(client, app.name)).values():
                 await client.delete_deployment(deployment.id)

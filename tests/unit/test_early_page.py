@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
-from athanore.api.page.snapshot import BoardModel
+from athanore.api.page.models import BoardModel
 from athanore.launch.early_page import EarlyPage, early_page
 from athanore.launch.port_holder import app_at
 from athanore.launch.sockets import listen

@@ -110,6 +110,7 @@ async def test_nobody_starts_before_the_reset_and_then_one_goes_first(clock: Ahe
     one, two = at_work(client), at_work(client)
     assert await here.held(client, "a", one) is None
     limit = await reached(clock, client, HOUR)
+    here.heard()
     for process in (here, elsewhere, Limits(clock)):  # over hosts and restarts
         held = await process.held(client, "a", one)
         assert held is not None and (held.limit, held.another_first) == (limit, False)

@@ -1,7 +1,8 @@
 """The whole board in one answer: queues, cards, and what Prefect knows of each.
 
 Made at most once a second however many look, and only while somebody looks; less often where it
-takes long, so that a large board does not keep the server busy.
+takes long, so that a large board does not keep the server busy. While nothing has changed it is
+made anew every five seconds.
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ import hashlib
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from time import monotonic
-from typing import Literal
 
 from prefect.client.schemas.objects import FlowRun
-from pydantic import BaseModel, Field
 
 from athanore.api.events.last_lines import LastLines
 from athanore.api.memory.kept import Kept
 from athanore.api.models import NeedsPersonModel, ProviderLimitModel
+from athanore.api.page.models import (
+    MAX_CARDS,
+    Action,
+    BoardModel,
+    BoardQueueModel,
+    BoardRouteModel,
+    CardLetterModel,
+    CardModel,
+    CardRunModel,
+)
 from athanore.api.page.shares import fair_shares
 from athanore.api.prefect.agent_runs import prefect_ui, run_url, worker_of
 from athanore.api.prefect.link import PrefectLink
@@ -29,7 +37,7 @@ from athanore.errors import BoardError, MatchError, PrefectUnavailableError
 from athanore.models import Queue, Task
 from athanore.routing.routes import Route
 from athanore.runs import store
-from athanore.runs.open_runs import Phase, phase_of
+from athanore.runs.open_runs import phase_of
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records.record import record_of
 from athanore.runs.store import route_name
@@ -46,109 +54,8 @@ from athanore.services.status.reasons import Explanation, Known
 
 _FRESH_SECONDS = 1.0
 _LETTERS_SECONDS = 10.0
-_MAX_CARDS = 2000
+_UNCHANGED_SECONDS = 5.0
 _MAX_MATTERS = 100
-
-type Action = Literal["dispatch", "cancel", "requeue"]
-
-
-class BoardRouteModel(BaseModel):
-    """A route that watches a queue."""
-
-    name: str
-    agent: str = Field(description="What is started for a task.")
-    poll_interval: float = Field(description="Seconds.")
-    deployed: bool
-    paused: list[Literal["polls", "agents"]] = Field(description="Which of its parts are paused.")
-    pause_reason: str | None = Field(description="Why it paused itself; null if it did not.")
-
-
-class BoardQueueModel(BaseModel):
-    """A queue: a column of the board."""
-
-    name: str
-    task_count: int
-    hidden: int = Field(description="How many of its tasks are not among the cards.")
-    kind: Literal["watched", "in-progress", "dead-letter", "other"]
-    route: BoardRouteModel | None = Field(description="The first of `routes`, or null.")
-    routes: list[BoardRouteModel] = Field(description="All that watch it, by their rank.")
-
-
-class CardRunModel(BaseModel):
-    """The agent run of a card."""
-
-    id: str
-    phase: Phase
-    attempt: int = Field(description="The current or last attempt, from 1.")
-    max_attempts: int
-    since: datetime | None = Field(description="When it came into this phase.")
-    due: datetime | None = Field(description="When a waiting run or a retry may start.")
-    message: str = Field(description="Why it waits or is repeated; often empty.")
-    last_line: str | None = Field(description="What its agent said last.")
-    route: str = Field(description="The queue that the task was taken from.")
-    worker: str | None
-    url: str | None = Field(description="The run in Prefect's UI.")
-
-
-class CardLetterModel(BaseModel):
-    """Why a task was given up."""
-
-    reason: str
-    attempts: int | None = Field(description="Null for a task that a person put there.")
-    since: datetime | None
-    route: str | None
-    url: str | None = Field(description="The run in Prefect's UI.")
-
-
-class CardModel(BaseModel):
-    """A task on the board."""
-
-    id: str
-    name: str
-    queue_name: str
-    labels: list[str]
-    assignees: list[str]
-    run: CardRunModel | None
-    dead_letter: CardLetterModel | None
-    needs_person: str | None = Field(description="Why it waits for a person.")
-    waits_for: str | None = Field(
-        description="What it waits for, in sentences; null while an agent works on it, at rest, "
-        "and while Prefect does not answer."
-    )
-    until: datetime | None = Field(description="When that ends by itself, where it is known.")
-    actions: list[Action] = Field(description="What can be done with it now.")
-
-
-class BoardModel(BaseModel):
-    """The board as it is now."""
-
-    app: str
-    queues: list[BoardQueueModel] = Field(
-        description="In board order; of a board with more than 40 queues only those that routes "
-        "name."
-    )
-    cards: list[CardModel] = Field(
-        description=f"Queue by queue, in board order; {_MAX_CARDS} at most. Of queues that are too "
-        "long the first tasks, where a route takes tasks from them or works in them, else the last."
-    )
-    max_concurrent_agents: int | None
-    active_agents: int | None = Field(description="Null while Prefect does not answer.")
-    workers: list[str] = Field(description="The workers that are online.")
-    needs_person: list[NeedsPersonModel] = Field(
-        description="What no agent and no poll puts right by itself."
-    )
-    provider_limits: list[ProviderLimitModel] = Field(
-        description="Usage limits of the agents' accounts that are reached or near."
-    )
-    board_error: str | None = Field(
-        description="Why the board cannot be read; the cards are then those of the last time."
-    )
-    prefect_error: str | None = Field(description="Why nothing is known of agents.")
-    ui_url: str | None = Field(description="Prefect's UI.")
-    starting: bool = Field(
-        default=False,
-        description="Only the board is there yet: Prefect and the worker are starting.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +67,53 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class _Letters:
+    """What is known of tasks at rest."""
+
+    letters: dict[str, dead_letters.DeadLetter]
+    requeueable: frozenset[str]
+    matters: dict[str, NeedsPerson]
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What Prefect says of the tasks."""
 
     seen: Known
-    letters: dict[str, dead_letters.DeadLetter]
-    requeueable: frozenset[str]
-    matters: dict[str, NeedsPerson]
+    at_rest: _Letters
     lines: dict[str, str]
-    whys: dict[str, Explanation]
 
 
-type _Letters = tuple[dict[str, dead_letters.DeadLetter], frozenset[str], dict[str, NeedsPerson]]
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """All that a snapshot is made of."""
+
+    picture: Picture
+    tasks: list[Task]
+    problems: list[str]
+    board_error: str | None
+    prefect_error: str | None
+    known: _Known | None
+
+    def is_as(self, other: _Read) -> bool:
+        """Tell whether the same snapshot would be made of both, but for what only time changes."""
+        return (
+            self.picture == other.picture
+            and (self.problems, self.board_error, self.prefect_error)
+            == (other.problems, other.board_error, other.prefect_error)
+            and _marks(self.known) == _marks(other.known)
+        )
+
+
+def _marks(known: _Known | None) -> object:
+    """What tells whether Prefect says the same as before."""
+    if known is None:
+        return None
+    seen, at_rest = known.seen, known.at_rest
+    runs = {task_id: (r.id, r.state_id, r.updated) for task_id, r in seen.runs.by_task.items()}
+    records = [r.labels for r in seen.runs.working]
+    routes = [(name, id(k.route)) for name, k in seen.routes.items()]
+    return id(seen.machinery), routes, id(at_rest), known.lines, runs, records
 
 
 class Snapshots:
@@ -186,6 +128,8 @@ class Snapshots:
         self._lock = asyncio.Lock()
         self._snapshot: Kept[Snapshot] = Kept(_FRESH_SECONDS)
         self._letters: Kept[_Letters] = Kept(_LETTERS_SECONDS)
+        self._made: tuple[float, _Read, Snapshot] | None = None
+        self._shown: tuple[Picture, set[str], list[Task]] | None = None
 
     async def get(self) -> Snapshot:
         """Return the board as it was at most a second ago."""
@@ -195,47 +139,74 @@ class Snapshots:
     def outdated(self) -> None:
         """Have the next reader see what was changed just now."""
         self._seen.outdated()
+        self._made = None
         for kept in (self._snapshot, self._letters):
             kept.forget()
 
     async def _make(self) -> Snapshot:
-        body = (await self._read()).model_dump_json().encode()
-        return Snapshot(body, f'"{hashlib.sha256(body).hexdigest()[:24]}"')
+        read = await self._read()
+        if self._made is not None:
+            made_at, before, snapshot = self._made
+            if monotonic() - made_at < _UNCHANGED_SECONDS and read.is_as(before):
+                return snapshot
+        made_at = monotonic()
+        body = (await self._board_of(read)).model_dump_json().encode()
+        snapshot = Snapshot(body, f'"{hashlib.sha256(body).hexdigest()[:24]}"')
+        self._made = made_at, read, snapshot
+        return snapshot
 
-    async def _read(self) -> BoardModel:
+    async def _read(self) -> _Read:
         app = self._app
         board_error = prefect_error = None
-        matters: list[NeedsPerson] = []
+        problems: list[str] = []
         try:
             await self._view.read()
-            matters += needs_person.of_board(await app.board.problems())
+            problems += await app.board.problems()
         except BoardError as exc:
             board_error = str(exc)
         picture = self._view.last
-        routes = app.routes.remembered()
-        tasks = _shown(picture, routes)
+        tasks = self._tasks(picture)
         known: _Known | None = None
         asked = monotonic()
         try:
-            known = await self._ask_prefect(tasks, picture)
+            known = await self._ask_prefect(tasks)
         except PrefectUnavailableError as exc:
             prefect_error = str(exc)
             self._snapshot.waited = monotonic() - asked
+        return _Read(picture, tasks, problems, board_error, prefect_error, known)
+
+    def _tasks(self, picture: Picture) -> list[Task]:
+        """The tasks that are cards; chosen anew when the board or the routes have changed."""
+        routes = self._app.routes.remembered()
+        worked_in = {*watched(routes), *(k.route.in_progress_queue for k in routes.values())}
+        if self._shown is None or self._shown[0] is not picture or self._shown[1] != worked_in:
+            self._shown = picture, worked_in, _shown(picture, worked_in)
+        return self._shown[2]
+
+    async def _board_of(self, read: _Read) -> BoardModel:
+        app, known, picture = self._app, read.known, read.picture
+        routes = app.routes.remembered()
         machinery = None if known is None else known.seen.machinery
+        matters: list[NeedsPerson] = []
+        whys: dict[str, Explanation] = {}
         if known is not None:
-            matters[:0] = known.matters.values()
             routes = known.seen.routes
+            matters += known.at_rest.matters.values()
+            holds = Holds(app, routes, reads=False)
+            holds.has_read(picture.tasks)
+            whys = await reasons.of_tasks(known.seen, read.tasks, holds, whole=False)
+        matters += needs_person.of_board(read.problems)
         if machinery is not None:
             matters += needs_person.of_routes(app.name, machinery)
         hidden = Counter(t.queue_name for t in picture.tasks)
-        hidden.subtract(t.queue_name for t in tasks)
+        hidden.subtract(t.queue_name for t in read.tasks)
         return BoardModel(
             app=app.name,
             queues=[
                 _queue(q, hidden[q.name], routes, machinery, app.dispatcher.default_agent)
                 for q in picture.queues
             ],
-            cards=[_card(t, known) for t in tasks],
+            cards=[_card(t, known, whys.get(t.id)) for t in read.tasks],
             max_concurrent_agents=app.dispatcher.settings.max_concurrent_agents
             if machinery is None
             else machinery.limit,
@@ -245,28 +216,23 @@ class Snapshots:
             provider_limits=[]
             if machinery is None
             else [ProviderLimitModel.of(x) for x in machinery.provider_limits],
-            board_error=board_error,
-            prefect_error=prefect_error,
+            board_error=read.board_error,
+            prefect_error=read.prefect_error,
             ui_url=prefect_ui(),
         )
 
-    async def _ask_prefect(self, tasks: list[Task], picture: Picture) -> _Known:
+    async def _ask_prefect(self, tasks: list[Task]) -> _Known:
         """Ask in a few steps: each has a patience of its own, so that none takes another's."""
-        app = self._app
         seen = await self._seen.read(tasks)
         places = dead_letters.places(seen.routes)
         idle = [t for t in tasks if t.queue_name in places and t.id not in seen.runs.by_task]
-        user = await needs_person.board_user(app)
+        user = await needs_person.board_user(self._app)
         async with self._prefect.client() as client:
-            letters, requeueable, matters = await self._letters.get(
+            at_rest = await self._letters.get(
                 tuple((t.id, t.queue_name) for t in idle),
                 lambda: self._read_letters(client, seen.routes, idle, user),
             )
-        lines = self._lines.of(seen.runs.working)
-        holds = Holds(app, seen.routes, reads=False)
-        holds.has_read(picture.tasks)
-        whys = await reasons.of_tasks(seen, tasks, holds, whole=False)
-        return _Known(seen, letters, requeueable, matters, lines, whys)
+        return _Known(seen, at_rest, self._lines.of(seen.runs.working))
 
     async def _read_letters(
         self, client: PrefectRunStore, routes: Routes, idle: list[Task], user: str | None
@@ -276,20 +242,23 @@ class Snapshots:
         )
         at_rest = [(t, last.get(t.id)) for t in idle]
         targets = ((t, dead_letters.requeue_target(routes, t, run, user)) for t, run in at_rest)
-        return (
+        return _Letters(
             {x.task_id: x for x in dead_letters.given_up(client, routes, at_rest)},
             frozenset(t.id for t, route in targets if route is not None),
             {m.task_id: m for m in needs_person.of_tasks(routes, at_rest, user) if m.task_id},
         )
 
 
-def _shown(picture: Picture, routes: Routes) -> list[Task]:
-    """The tasks that are cards: all where they are not too many, else some of each long queue."""
+def _shown(picture: Picture, worked_in: set[str]) -> list[Task]:
+    """The tasks that are cards: all where they are not too many, else some of each long queue.
+
+    Args:
+        worked_in: the queues of which the first tasks count, and not the last.
+    """
     by_queue: dict[str, list[Task]] = {q.name: [] for q in picture.queues}
     for task in picture.tasks:
         by_queue.setdefault(task.queue_name, []).append(task)
-    share = fair_shares({name: len(tasks) for name, tasks in by_queue.items()}, _MAX_CARDS)
-    worked_in = {*watched(routes), *(k.route.in_progress_queue for k in routes.values())}
+    share = fair_shares({name: len(tasks) for name, tasks in by_queue.items()}, MAX_CARDS)
     shown: list[Task] = []
     for name, tasks in by_queue.items():
         first = 0 if name in worked_in else len(tasks) - share[name]
@@ -319,20 +288,19 @@ def _queue(
     )
 
 
-def _card(task: Task, known: _Known | None) -> CardModel:
-    run = letter = matter = why = None
+def _card(task: Task, known: _Known | None, why: Explanation | None) -> CardModel:
+    run = letter = matter = None
     actions: list[Action] = []
     if known is not None:
         found = known.seen.runs.by_task.get(task.id)
         run = None if found is None else _run(found, known.seen.routes, known.lines.get(task.id))
-        why = known.whys.get(task.id)
-        letter = None if run is not None else known.letters.get(task.id)
-        matter = known.matters.get(task.id)
+        letter = None if run is not None else known.at_rest.letters.get(task.id)
+        matter = known.at_rest.matters.get(task.id)
         if run is not None:
             actions = [] if run.phase == "stopping" else ["cancel"]
         elif _has_owner(known.seen.routes, task):
             actions = ["dispatch"]
-        elif task.id in known.requeueable:
+        elif task.id in known.at_rest.requeueable:
             actions = ["requeue"]
     return CardModel(
         id=task.id,

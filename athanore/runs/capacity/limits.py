@@ -20,6 +20,7 @@ from itertools import count
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from cachetools import TTLCache
 from prefect.exceptions import ObjectNotFound
 from pydantic import TypeAdapter
 
@@ -40,6 +41,7 @@ _FIRST_TAG = "athanore-first"
 _PROBE_TAKES = timedelta(minutes=1)
 _LOOK = timedelta(seconds=5)
 _FORGOTTEN = timedelta(hours=5)
+_KNOWN_FREE = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +196,31 @@ async def known(prefect: RunStore, now: datetime) -> tuple[list[Limit], list[Nea
 
 
 class Limits:
-    """The gate of one app in this process: its runs pass one after the other."""
+    """The gate of one app in this process: its runs pass one after the other.
+
+    That an account has no limit is asked every two seconds at most, however many runs start: what
+    another process has noted since, an agent finds out by itself.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._gate = asyncio.Lock()
         self._first: set[str] = set()
+        self._free: TTLCache[str, bool] = TTLCache(1000, _KNOWN_FREE.total_seconds())
+
+    def heard(self) -> None:
+        """Ask anew: an agent of this process has just reached a limit."""
+        self._free.clear()
 
     async def held(self, prefect: RunStore, account: str, run_id: str) -> Held | None:
         """Say which limit keeps a run from starting an agent; None if none does.
 
         After the reset the first run that asks may start: it goes first.
         """
+        if account in self._free:
+            return None
         if await read(prefect, account) is None:
+            self._free[account] = True
             return None  # nearly always, and then no run waits for another's look
         async with self._gate:
             limit, now = await read(prefect, account), self._clock.now()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from cachetools import TTLCache
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
 from athanore import names
 from athanore.routing.routes import Route
+from athanore.runs import store
+from athanore.runs.port import RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.poll_runs.polls import scheduled_time
@@ -27,6 +29,12 @@ _REMEMBERED = timedelta(seconds=30)
 
 _READ_AT_MOST_EVERY = timedelta(seconds=3)
 """How soon they are read again when that of a route is missing: it may just be deployed."""
+
+_LOOKED_BEHIND_AT_MOST_EVERY = timedelta(seconds=10)
+_PAGES_BEHIND = 5
+"""How far it is looked behind a page of runs that are all for others."""
+
+type Mine = Callable[[list[FlowRun]], Awaitable[tuple[list[FlowRun], bool]]]
 
 
 class Offers:
@@ -43,6 +51,72 @@ class Offers:
         self._flow_names: dict[UUID, str] = {}
         self._existing: TTLCache[str, frozenset[str]] = TTLCache(10, _REMEMBERED.total_seconds())
         self._just_read: TTLCache[str, bool] = TTLCache(10, _READ_AT_MOST_EVERY.total_seconds())
+        self._just_looked_behind: TTLCache[str, bool] = TTLCache(
+            10, _LOOKED_BEHIND_AT_MOST_EVERY.total_seconds()
+        )
+
+    async def find(
+        self,
+        client: PrefectRunStore,
+        pool: str,
+        queues: list[str],
+        room: tuple[int, int],
+        mine: Mine,
+    ) -> list[FlowRun]:
+        """The runs that are due and for this worker.
+
+        Args:
+            queues: the work queues that the worker was started for; none for all.
+            room: how many are asked for, and how many are enough.
+            mine: those of some runs that are new and for this worker, and whether some of the
+                others are for other workers.
+        """
+        limit, enough = room
+        while True:
+            due = await self.due(client, pool, queues, limit)
+            new, some_foreign = await mine(due)
+            if len(new) >= enough or (not some_foreign and len(due) < limit):
+                return new
+            if len(due) < limit or limit == PAGE:
+                return new or await self._behind(client, pool, queues, due, mine)
+            limit = min(2 * limit, PAGE)  # some of these are for others: look behind them
+
+    async def _behind(
+        self,
+        client: PrefectRunStore,
+        pool: str,
+        queues: list[str],
+        offered: Sequence[FlowRun],
+        mine: Mine,
+    ) -> list[FlowRun]:
+        """Look behind the runs that Prefect offers, all of which are for others.
+
+        It offers no more than the pool has slots left, and no more than a page. Behind them the
+        order is that of their times, and not that of priorities.
+        """
+        app = self._app_of(pool)
+        if app is None or pool in self._just_looked_behind:
+            return []
+        self._just_looked_behind[pool] = True
+        seen = {run.id for run in offered}
+        tags = [names.app_tag(app.name), names.AGENT_TAG]
+        open_queues = await _open_queues(client, pool, queues)
+        for _ in range(_PAGES_BEHIND):
+            query = RunQuery(tags=tags, states=[StateType.SCHEDULED], but=seen)
+            found = await client.find(query, limit=PAGE)
+            now = app.clock.now()
+            due = [r for r in found if scheduled_time(r) <= now]
+            new, _ = await mine([r for r in due if r.work_queue_name in open_queues])
+            if new:
+                return new
+            if len(found) < PAGE or len(due) < len(found):
+                break
+            seen.update(run.id for run in found)
+        return []
+
+    def _app_of(self, pool: str) -> App | None:
+        """The app whose agents' pool it is."""
+        return next((a for a in self._apps() if names.agents_pool(a.name) == pool), None)
 
     async def due(
         self, client: PrefectRunStore, pool: str, queues: list[str], limit: int = PAGE
@@ -73,7 +147,7 @@ class Offers:
 
         Their runs would fill what Prefect offers at a time.
         """
-        app = next((a for a in self._apps() if names.agents_pool(a.name) == pool), None)
+        app = self._app_of(pool)
         if app is None:
             return []
         routes = [k.route for k in app.routes.remembered().values()]
@@ -102,6 +176,24 @@ class Offers:
         if run.flow_id not in self._flow_names:
             self._flow_names[run.flow_id] = (await client.read_flow(run.flow_id)).name
         return self._flow_names[run.flow_id]
+
+
+async def _open_queues(client: PrefectRunStore, pool: str, queues: list[str]) -> set[str]:
+    """The work queues of a pool that offer runs now: they are not paused, and have slots left.
+
+    Args:
+        queues: those that count; none for all.
+    """
+    found: set[str] = set()
+    for queue in await client.work_queues(pool):
+        if queue.is_paused or (queues and queue.name not in queues):
+            continue
+        if queue.concurrency_limit is not None:
+            taken = RunQuery(states=(StateType.PENDING, *store.WORKING), queue=queue.id)
+            if await client.count(taken) >= queue.concurrency_limit:
+                continue
+        found.add(queue.name)
+    return found
 
 
 def served_queues(routes: Sequence[Route], labels: Collection[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from athanore.api.page.snapshot import BoardModel
+from athanore.api.page.models import BoardModel
 from athanore.api.service import ServiceDep
 
 router = APIRouter(tags=["board"])
