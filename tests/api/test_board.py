@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import batched
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,9 @@ from urllib.parse import quote
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter
+from athanore.runs import store
+from athanore.runs.dispatching import Dispatch
+from athanore.runs.prefect_store import PrefectRunStore
 from athanore.services.status import reasons
 from tests.api.conftest import ODD, OPERATOR, dispatcher, write_prompt
 from tests.api.rig import Api, bearer, served
@@ -97,6 +101,33 @@ def test_of_very_many_tasks_as_many_are_cards_as_a_page_can_show(tmp_path: Path)
     assert ids[:1000] == list(range(10_000, 11_000)), "the next of a queue that is worked on"
     assert ids[1000:] == list(range(20_500, 21_500)), "the last of another"
     assert [q["hidden"] for q in shown["queues"]] == [500, 0, 0, 500, 0]
+
+
+def test_of_many_runs_those_that_begin_and_end_are_seen_at_once(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    with served(dispatcher(tmp_path, "crowded"), prefect_api) as api:
+        tasks = [api.board.create_task("Todo", f"Task {n}") for n in range(205)]
+
+        async def dispatch(client: PrefectRunStore) -> None:
+            for some in batched(tasks, 50, strict=False):
+                due = [Dispatch(t, store.FIRST_VISIT, api.app.clock.now()) for t in some]
+                await api.app.dispatching.dispatch_all(
+                    client, api.dispatcher.routes["Todo"], due, None
+                )
+
+        def phase() -> str | None:
+            run = card_of(api, tasks[150].id)["run"]
+            return None if run is None else run["phase"]
+
+        api.with_prefect(dispatch)
+        wait_until("it waits", lambda: phase() == "waiting")
+        run_id, _ = api.start_run(tasks[150].id)
+        wait_until("it works", lambda: phase() == "working")
+        api.end_run(run_id)
+        wait_until("it has ended", lambda: phase() is None)
+        cards = api.get("/board")["cards"]
+        assert sum(c["run"] is not None and c["run"]["phase"] == "waiting" for c in cards) == 204
 
 
 def test_a_card_tells_of_its_run(api: Api) -> None:
