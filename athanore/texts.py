@@ -18,11 +18,13 @@ _REPLACEMENT = "\ufffd"
 
 # ECMA-48. A string that nothing ends (OSC, DCS, APC, PM, SOS) loses its beginning only. None goes
 # on beyond the beginning of the next one, so that many of them take no more than one look each.
-_SEQUENCE = re.compile(
+SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n\x90\x98\x9d-\x9f]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
 )
+"""A sequence that a terminal obeys and does not show."""
+
 _CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]")
 _HAS_CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]|[\x00\ud800-\udfff]")
 
@@ -59,7 +61,7 @@ def readable(text: str) -> str:
     """
     if _HAS_CONTROL.search(text) is None:
         return text
-    text = _SEQUENCE.sub("", text)
+    text = SEQUENCE.sub("", text)
     if "\r" in text:
         text = "\n".join(map(_last_drawn, text.split("\n")))
     if "\b" in text:

@@ -7,6 +7,9 @@ const lines = (kind, data) => linesOf({ kind, data });
 test("output is its lines", () => {
   const data = { lines: [{ stream: "stdout", text: "a" }, { stream: "stderr", text: "b" }] };
   assert.deepEqual(lines("output", data), [{ kind: "", text: "a" }, { kind: "stderr", text: "b" }]);
+  const styles = [{ start: 0, length: 1, style: "red" }];
+  const coloured = lines("output", { lines: [{ stream: "stdout", text: "a", styles }] });
+  assert.deepEqual(coloured, [{ kind: "", text: "a", styles }]);
 });
 
 test("progress and costs replace what was said before", () => {

@@ -21,6 +21,7 @@ from athanore.flows.ends import hooks
 from athanore.runs.capacity import pausing
 from athanore.runs.events import activity, shapes
 from athanore.runs.events.announcer import Announcer
+from athanore.runtime.secrets.environment import REDACTED
 from athanore.runtime.secrets.redaction import Redactor
 from tests.rules_site import LOG, Site
 from tests.unit.test_cli_presets import STREAMS, read
@@ -137,3 +138,29 @@ def test_what_agents_tell_has_the_shape_of_its_kind(stream: Path) -> None:
             TypeAdapter(shapes.Line).validate_python(dict(event.data), strict=True)
         else:
             check(event.kind, dict(event.data))
+
+
+async def test_colours_are_beside_the_text_and_go_with_a_secret(
+    sent: list[AssertingEventsClient],
+) -> None:
+    red, off = "\x1b[31m", "\x1b[0m"
+    transcript = Transcript(
+        LOG, {"prefect.resource.id": "athanore.task.a.1"}, [], Redactor({"s3cret-value"})
+    )
+    for text in (f"{red}no{off} way", f"{red}s3cret-{off}value", "plain"):
+        transcript.emit(AgentEvent(EventKind.OUTPUT, {"stream": "stdout", "text": text}))
+    transcript.close()
+    drained = EventsWorker.drain_all(timeout=30)
+    assert not isinstance(drained, tuple)
+    await drained
+    (event,) = (event for client in sent for event in client.events)
+    check(EventKind.OUTPUT, {"lines": event.payload["lines"]})
+    assert event.payload["lines"] == [
+        {
+            "stream": "stdout",
+            "text": "no way",
+            "styles": [{"start": 0, "length": 2, "style": "red"}],
+        },
+        {"stream": "stdout", "text": REDACTED},
+        {"stream": "stdout", "text": "plain"},
+    ]

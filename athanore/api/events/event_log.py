@@ -29,7 +29,8 @@ class AgentEventModel(BaseModel):
     run_id: str | None = Field(description="The agent run, where the sender knew it.")
     data: dict[str, Any] = Field(
         description="What may be in it, by the kind; more may come. The `lines` of an `output` are "
-        f"objects with `stream` and `text`, gathered over a moment. {shapes.in_words()}."
+        "objects with `stream` and `text`, gathered over a moment, and with `styles` (`start`, "
+        f"`length`, `style`) where the agent has written colours. {shapes.in_words()}."
     )
 
 

@@ -15,9 +15,11 @@ from typing import Any, cast
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.agent_adapters.common.output import TAIL_LINES
+from athanore.flows.attempts.colours import Painter
 from athanore.logs import Log
 from athanore.models import AgentEvent, EventKind
 from athanore.runs.events import shapes
+from athanore.runs.events.shapes import Line
 from athanore.runtime.secrets.redaction import Redactor
 from athanore.texts import cut_lines
 
@@ -44,7 +46,8 @@ class Transcript:
         self._redactor = redactor
         self._resource = resource
         self._related = related
-        self._lines: list[tuple[str, str]] = []
+        self._lines: list[Line] = []
+        self._painters = {"stdout": Painter(), "stderr": Painter()}
         self._size = 0
         self._logged = 0
         self._sequence = 0
@@ -82,11 +85,15 @@ class Transcript:
                 self.near[str(cast(Any, near).get("kind") or "usage")] = near
             self._send(event.kind, data)
             return
-        text = self._redactor.text(str(event.data.get("text", "")))
+        raw = str(event.data.get("text", ""))
+        text = self._redactor.text(raw)
         self.tail.append(text)
         if self._logged >= _MAX_LOGGED_CHARS:
             return
-        self._lines.append((str(event.data.get("stream", "stdout")), text))
+        line: Line = {"stream": event.data.get("stream", "stdout"), "text": text}
+        if (painter := self._painters.get(line["stream"])) and (spans := painter.spans(raw, text)):
+            line["styles"] = spans
+        self._lines.append(line)
         self._size += len(text) + 1
         if self._size >= _MAX_BATCH_CHARS:
             self.flush()
@@ -117,9 +124,9 @@ class Transcript:
             return
         self._logged += self._size
         self._size = 0
-        text = "\n".join(line for _, line in lines)
+        text = "\n".join(line["text"] for line in lines)
         self._log.info("%s", text, extra={"action": "agent_output"})
-        self._send(EventKind.OUTPUT, {"lines": [{"stream": s, "text": t} for s, t in lines]})
+        self._send(EventKind.OUTPUT, {"lines": lines})
         if self._logged >= _MAX_LOGGED_CHARS:
             self._log.warning(
                 "The agent wrote more than 1 MB; the rest is not logged.",

@@ -56,11 +56,20 @@ class Started(TypedDict):
     command: str
 
 
+class Span(TypedDict):
+    """A part of a line, in characters, and how a terminal would show it: `red bold`."""
+
+    start: int
+    length: int
+    style: str
+
+
 class Line(TypedDict):
-    """One line of an agent's output, without its newline."""
+    """One line of an agent's output, without its newline; `styles` only where it has colours."""
 
     stream: Literal["stdout", "stderr"]
     text: str
+    styles: NotRequired[list[Span]]
 
 
 class Output(TypedDict):

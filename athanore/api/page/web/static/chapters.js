@@ -1,4 +1,5 @@
 // The transcript's chapters: one for each attempt, folded but for the newest.
+import { piecesOf } from "./colours.js";
 import { $, make, setText } from "./elements.js";
 import { moment } from "./times.js";
 import { endOf, linesOf } from "./words.js";
@@ -41,8 +42,11 @@ function chapterOf(event) {
   return own || chapters.at(-1) || begin("Before an agent started", null, null);
 }
 
-function show({ kind, mood, text, percent }, at) {
-  const line = make("p", [kind, mood].filter(Boolean).join(" "), text);
+function show({ kind, mood, text, percent, styles }, at) {
+  const line = make("p", [kind, mood].filter(Boolean).join(" "), styles ? undefined : text);
+  for (const piece of styles ? piecesOf(text, styles) : []) {
+    line.append(piece.classes ? make("span", piece.classes, piece.text) : piece.text);
+  }
   line.title = moment.format(new Date(at));
   if (percent !== undefined) {
     const bar = make("progress");

@@ -17,14 +17,16 @@ function used({ cost_usd: cost, input_tokens: read, output_tokens: written }) {
   return parts.join(" · ");
 }
 
-// The lines of an event: {kind: "" | "stderr" | "tool" | "mark-line", mood, text, percent, replaces}.
+// The lines of an event: {kind: "" | "stderr" | "tool" | "mark-line", mood, text, percent, replaces, styles}.
 // Long values are cut, but not where they are asked for whole.
 export function linesOf({ kind, data }, { whole = false } = {}) {
   const short = whole ? inFull : cut;
   const mark = (text, mood = "", more = {}) => (text ? [{ kind: "mark-line", mood, text, ...more }] : []);
   switch (kind) {
     case "output":
-      return (data.lines || []).map((l) => ({ kind: l.stream === "stderr" ? "stderr" : "", text: l.text }));
+      return (data.lines || []).map(({ stream, text, styles }) => ({
+        kind: stream === "stderr" ? "stderr" : "", text, ...(styles && { styles }),
+      }));
     case "tool-use":
       return [{ kind: "tool", text: `→ ${data.name} ${short(data.input)}` }];
     case "tool-result":
