@@ -53,7 +53,6 @@ class Service:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        app.serves_api = True
         self.prefect = PrefectLink(app.margins.prefect, app.clock)
         self.runs = AgentRuns(app, self.prefect)
         self.gate = Gate(app, self.prefect)

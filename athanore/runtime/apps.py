@@ -60,7 +60,6 @@ class App:
         liveness: the heartbeats of its workers, as they were seen here.
         noted: what its polls here remember.
         whole_polls: which of its routes have just been looked at here, and had no work.
-        serves_api: this process serves its task API.
         reload: takes its changed code over and says what that changes; None where nobody can.
     """
 
@@ -91,7 +90,6 @@ class App:
         self.ledger = Ledger(dispatcher.name, self.clock)
         self.noted = Noted()
         self.whole_polls = WholePolls()
-        self.serves_api = False
         self.reload: Callable[[], Awaitable[list[str]]] | None = None
         settings = dispatcher.settings
         self.liveness = Liveness(settings.lost_after)
@@ -110,11 +108,6 @@ class App:
     def name(self) -> str:
         """The dispatcher's name, which namespaces everything in Prefect."""
         return self.dispatcher.name
-
-    @property
-    def hears_its_agents(self) -> bool:
-        """Tell whether what its agents here send to the task API comes to this process."""
-        return self.serves_api and not self.dispatcher.settings.api_url
 
     @property
     def file(self) -> Path:

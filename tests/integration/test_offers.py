@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import batched
 
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Pending
 
 from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy
@@ -14,7 +15,7 @@ from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
-from athanore.worker.taking.offers import PAGE, Offers
+from athanore.worker.taking.offers import Offers
 from tests.harness import app_name, prompt
 
 
@@ -69,7 +70,7 @@ async def test_a_host_is_offered_its_runs_while_routes_come_and_go(prefect_api: 
                 await client.delete_deployment(deployment.id)
 
 
-async def test_it_is_looked_behind_a_page_of_runs_that_are_all_for_others(prefect_api: str) -> None:
+async def test_it_is_looked_behind_runs_that_are_all_for_others(prefect_api: str) -> None:
     board = MemoryAdapter(["Todo", "Next", "In Progress"])
     dispatcher = AgentDispatcher("true", name=app_name("behind"), queue_backend=board, api_port=0)
     for queue in ("Todo", "Next"):
@@ -91,13 +92,16 @@ async def test_it_is_looked_behind_a_page_of_runs_that_are_all_for_others(prefec
     async with PrefectRunStore(prefect_api) as client:
         await deploy(client, plan(dispatcher, app.reference))
         try:
-            tasks = [board.create_task("Todo", f"Task {n}") for n in range(PAGE + 3)]
+            tasks = [board.create_task("Todo", f"Task {n}") for n in range(60)]
             due = [Dispatch(t, store.FIRST_VISIT, app.clock.now()) for t in tasks]
             for some in batched(due, 50, strict=False):
                 await app.dispatching.dispatch_all(client, dispatcher.routes["Todo"], some, None)
             mine, here = tasks[-1].id, offers()
             assert await found_by(here) == [mine]
-            assert await found_by(here) == [], "not each time"
+            assert await found_by(here) == [mine], "until it is taken"
+            (run,) = await store.find_runs(client, app.name, store.WAITING, task_ids=[mine])
+            await client.impose(run.id, Pending())
+            assert await found_by(here) == [], "another worker has taken it"
             last = board.create_task("Next", "Of another route")
             await app.dispatching.dispatch(client, dispatcher.routes["Next"], last)
             mine = last.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from athanore.errors import BoardBrokenError
 from athanore.flows.sweeping.sweep import Sweep, look_once
 from athanore.runs.port import RunQuery
 from athanore.runs.states import PrefectState, StateName
+from athanore.runtime.leases.liveness import Liveness
 from tests.memory_store import MemoryRunStore, deploy_in_memory, no_events
 from tests.rules_site import DEAD, QUEUES, Board, Site
 
@@ -148,7 +149,7 @@ async def test_a_sweep_that_is_asked_for_does_not_wait_for_its_turn() -> None:
 
 @pytest.mark.parametrize(
     ("workers", "seconds"),
-    [(1, 15), (2, 15), (4, 15), (10, 37.5), (40, 150), (1000, 300)],
+    [(1, 15), (2, 15), (4, 15), (10, 37.5), (40, 60), (1000, 60)],
 )
 async def test_many_workers_look_together_as_often_as_four(workers: int, seconds: float) -> None:
     site = Watched(poll_interval=3600)
@@ -159,3 +160,25 @@ async def test_many_workers_look_together_as_often_as_four(workers: int, seconds
     sweep = Sweep(site.client, site.app)
     await sweep.look()
     assert sweep.interval() == seconds
+
+
+async def test_a_lost_worker_is_lost_as_soon_where_there_are_many() -> None:
+    site = Watched(poll_interval=3600)
+    agents, polls = names.agents_pool(site.app.name), names.polls_pool(site.app.name)
+    seconds = 0.0
+    liveness = site.app.liveness = Liveness(timedelta(minutes=10), monotonic=lambda: seconds)
+    site.client.workers_of[agents] = [
+        Worker(name="silent", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+    ]
+    site.client.workers_of[polls] = [
+        Worker(name=f"w{n}", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+        for n in range(100)
+    ]
+    sweep = Sweep(site.client, site.app)
+    await sweep.look()
+    asked = site.client.asked
+    while not liveness.is_lost((agents, "silent")):
+        seconds += 15
+        await sweep.watch()
+    assert 600 <= seconds <= 630
+    assert site.client.asked == asked, "the runs are read by the looks at all of them"

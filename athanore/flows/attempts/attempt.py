@@ -151,7 +151,7 @@ class AgentAttempt:
             await self._handle.supervise(asyncio.create_task(opening))
             await self._expectation.begins(claimed)
             ended = await self._run_agent(claimed, token, transcript)
-            if ended is not None and ended.succeeded and self._may_have_asked:
+            if ended is not None and ended.succeeded:
                 self.waits_for = await answers.waited_for(self._app, self._route, self._run_log)
             if ended is not None and ended.succeeded and self.waits_for is None:
                 checking = self._check(ended, claimed, transcript)
@@ -322,12 +322,6 @@ class AgentAttempt:
         finally:
             usage = self._purse.account((result and result.usage) or transcript.usage)
             spans.describe(self._purse.meter, usage, result)
-
-    @property
-    def _may_have_asked(self) -> bool:
-        """Whether the agent may have asked people something, here or at another process's API."""
-        here = self._app.hears_its_agents and self._run_log.record.starts == 1
-        return self._handle.has_asked or not here
 
     def _redacted(self, result: AgentResult) -> AgentResult:
         clean = self._app.redactor

@@ -80,10 +80,14 @@ class LostWorkers:
             if holder is not None and holder.worker and identity.is_gone(holder.process) is None
         ]
         for pool in {self._pool(run) for run, _ in far}:
-            workers = await self._prefect.workers(pool)
-            beats = {worker.name: worker.last_heartbeat_time for worker in workers}
-            self._app.liveness.observe(pool, beats)
+            await observe(self._prefect, self._app, pool)
 
     def _pool(self, run: FlowRun) -> str:
         """The pool of a run; one whose work queue somebody has deleted is in none any more."""
         return run.work_pool_name or names.agents_pool(self._app.name)
+
+
+async def observe(prefect: RunStore, app: App, pool: str) -> None:
+    """Note the heartbeats of a pool's workers as they are now."""
+    workers = await prefect.workers(pool)
+    app.liveness.observe(pool, {w.name: w.last_heartbeat_time for w in workers})

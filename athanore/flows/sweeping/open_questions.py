@@ -38,8 +38,7 @@ async def look_after(prefect: RunStore, app: App, places: Mapping[str, str]) -> 
     Args:
         places: the queues of tasks, as they were a moment ago, as far as they are known.
     """
-    open_ = await questions.all_listed(prefect, app.name)
-    _keep_time(app, open_)
+    open_ = await keep_time(prefect, app)
     for listed in open_:
         try:
             await _look_at(prefect, app, listed, places)
@@ -53,15 +52,20 @@ async def look_after(prefect: RunStore, app: App, places: Mapping[str, str]) -> 
             )
 
 
-def _keep_time(app: App, open_: Sequence[Listed]) -> None:
+async def keep_time(prefect: RunStore, app: App) -> list[Listed]:
     """Have the time of attempts here stand still while their agents wait for an answer elsewhere.
 
     What such an agent waits for is told by the API that it has called, in another process.
+
+    Returns:
+        All questions that are listed as open.
     """
+    open_ = await questions.all_listed(prefect, app.name)
     now = app.clock.now()
     waiting = {q.run_id for q in open_ if q.waits_until is not None and q.waits_until > now}
     for control in app.local_runs.all_running():
         control.waits.elsewhere(control.run_id in waiting)
+    return open_
 
 
 async def _look_at(prefect: RunStore, app: App, listed: Listed, places: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ from athanore.errors import (
 )
 from athanore.flows.sweeping import open_questions, owed
 from athanore.flows.sweeping.gone import Ending, as_recorded, last_known, waiting
-from athanore.flows.sweeping.lost import LostWorkers
+from athanore.flows.sweeping.lost import LostWorkers, observe
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import Task
 from athanore.runs import store
@@ -39,7 +39,7 @@ logger = logging.getLogger("athanore.worker")
 
 _EVERY = 15.0
 _AT_MOST_EVERY = 1.0
-_AT_LEAST_EVERY = 300.0
+_AT_LEAST_EVERY = 60.0
 _SHARED_FROM = 4
 _SETTLED_FOR = 300.0
 _POLLS_EVERY = 30.0
@@ -50,8 +50,8 @@ class Sweep:
     """Looks after the runs of an app every 15 s, and when somebody asks for it.
 
     More often where a route is polled more often, or workers count as lost soon. Where more than
-    four workers do so each looks less often, and all together as often as four, so that what the
-    looks cost does not grow with workers times agents.
+    four workers do so each looks at all runs less often, about as often together as four, but once
+    a minute. In between it looks at what only this process can see to: see `watch`.
     """
 
     def __init__(self, prefect: RunStore, app: App) -> None:
@@ -59,6 +59,7 @@ class Sweep:
         self._app = app
         self._asked = asyncio.Event()
         self._sharing = 1
+        self._due = 0.0
 
     def soon(self) -> None:
         """Have it look within about a second: a task was taken from the queue of its agent."""
@@ -68,9 +69,13 @@ class Sweep:
         """Look again and again; runs until cancelled."""
         self._app.noted.is_swept = True
         while True:
+            is_asked = self._asked.is_set()
             self._asked.clear()
             try:
-                await self.look()
+                if is_asked or self._app.noted.monotonic() >= self._due:
+                    await self.look()
+                else:
+                    await self.watch()
             except AthanoreError as exc:
                 logger.warning(
                     "The look after runs failed (%s); it is made again.",
@@ -83,22 +88,39 @@ class Sweep:
                     extra={"action": "sweep_failed"},
                 )
             # Several workers do not look at the same time for ever.
-            pause = self.interval() * random.uniform(0.8, 1.0)
+            pause = self._alone() * random.uniform(0.8, 1.0)
             await asyncio.sleep(min(pause, _AT_MOST_EVERY))
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(pause - _AT_MOST_EVERY, 0)):
                     await self._asked.wait()
 
     async def look(self) -> None:
-        """Look once, and at how many workers do so."""
+        """Look at all runs, and at how many workers do so."""
         await look_once(self._prefect, self._app)
-        self._sharing = len(await living(self._prefect, names.polls_pool(self._app.name)))
+        pool = names.polls_pool(self._app.name)
+        self._sharing = len(await living(self._prefect, pool))
+        rest = (self.interval() - self._alone()) * random.uniform(0.8, 1.0)
+        self._due = self._app.noted.monotonic() + rest
 
-    def interval(self) -> float:
-        """Seconds from one look of this worker to its next."""
+    async def watch(self) -> None:
+        """Look at what each worker judges by what it has itself seen, and at its own agents.
+
+        The heartbeats of the others: a long time without a look counts as a minute of silence. And
+        how long agents here wait for people: their time stands still.
+        """
+        for pool in (names.agents_pool(self._app.name), names.polls_pool(self._app.name)):
+            await observe(self._prefect, self._app, pool)
+        await open_questions.keep_time(self._prefect, self._app)
+
+    def _alone(self) -> float:
+        """Seconds from one look to the next of a worker that has few others."""
         routes = self._app.routes.remembered().values()
         polled = min((k.route.poll_interval.total_seconds() for k in routes), default=_EVERY)
-        alone = min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
+        return min(_EVERY, polled, self._app.dispatcher.settings.worker_lost_after / 8)
+
+    def interval(self) -> float:
+        """Seconds from one look of this worker at all runs to its next, about."""
+        alone = self._alone()
         return min(alone * max(1.0, self._sharing / _SHARED_FROM), max(alone, _AT_LEAST_EVERY))
 
 

@@ -49,7 +49,6 @@ class RunControl:
         run: what Prefect said of it, with what the flow noted since.
         start: the start of the run that works here, once that is noted in Prefect.
         waits: how long its agent has waited for people.
-        has_asked: its agent has asked people something, by this process.
     """
 
     def __init__(self, run_id: UUID, task_id: str = "", run: FlowRun | None = None) -> None:
@@ -58,7 +57,6 @@ class RunControl:
         self.run = run
         self.start: Start | None = None
         self.waits = Waits()
-        self.has_asked = False
         self.on_activity: Callable[[], None] | None = None
         self.reason: StopReason | None = None
         self.message = ""
@@ -171,11 +169,6 @@ class LocalRuns:
         """Tell whether a run of this process has an agent at work right now."""
         control = self._running.get(run_id)
         return control is not None and control.at_work
-
-    def asks(self, run_id: UUID) -> None:
-        """Note that a run's agent asks people something, if it runs here."""
-        if (control := self._running.get(run_id)) is not None:
-            control.has_asked = True
 
     def touch(self, run_id: UUID) -> None:
         """Note a sign of life of a run's agent, if it runs here: a call of the task API."""

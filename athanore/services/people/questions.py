@@ -78,7 +78,6 @@ async def ask(
     text = cleaned(app, asked.text, _LONGEST_QUESTION)
     choices = tuple(cleaned(app, c, LONGEST_NAME) for c in asked.choices)
     question_id = questions.id_of(run.id, text, choices, asked.schema)
-    app.local_runs.asks(run.id)
     async with access.client() as prefect:
         there = await questions.of_run(prefect, run.id)
         if known := next((q for q in there if q.id == question_id), None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import batched
 from uuid import UUID
 
 from cachetools import TTLCache
@@ -30,9 +31,17 @@ _REMEMBERED = timedelta(seconds=30)
 _READ_AT_MOST_EVERY = timedelta(seconds=3)
 """How soon they are read again when that of a route is missing: it may just be deployed."""
 
-_LOOKED_BEHIND_AT_MOST_EVERY = timedelta(seconds=10)
-_PAGES_BEHIND = 5
-"""How far it is looked behind a page of runs that are all for others."""
+_NOTHING_BEHIND = timedelta(seconds=10)
+"""How soon it is looked behind a page again, where nothing for this worker was found."""
+
+_FOREIGN_FOR = timedelta(minutes=1)
+"""For so long a run behind the page that is for others is not looked at again."""
+
+_LOOKED_AT = 200
+"""At how many of them it is looked at a time, and how many are found at most."""
+
+_CHUNK = 20
+_FARTHEST = 2000
 
 type Mine = Callable[[list[FlowRun]], Awaitable[tuple[list[FlowRun], bool]]]
 
@@ -51,9 +60,9 @@ class Offers:
         self._flow_names: dict[UUID, str] = {}
         self._existing: TTLCache[str, frozenset[str]] = TTLCache(10, _REMEMBERED.total_seconds())
         self._just_read: TTLCache[str, bool] = TTLCache(10, _READ_AT_MOST_EVERY.total_seconds())
-        self._just_looked_behind: TTLCache[str, bool] = TTLCache(
-            10, _LOOKED_BEHIND_AT_MOST_EVERY.total_seconds()
-        )
+        self._behind: TTLCache[str, list[UUID]] = TTLCache(10, _NOTHING_BEHIND.total_seconds())
+        self._nothing_behind: TTLCache[str, bool] = TTLCache(10, _NOTHING_BEHIND.total_seconds())
+        self._foreign: TTLCache[UUID, bool] = TTLCache(10_000, _FOREIGN_FOR.total_seconds())
 
     async def find(
         self,
@@ -78,10 +87,11 @@ class Offers:
             if len(new) >= enough or (not some_foreign and len(due) < limit):
                 return new
             if len(due) < limit or limit == PAGE:
-                return new or await self._behind(client, pool, queues, due, mine)
+                # Prefect offers no more than there are slots.
+                return new or (await self._find_behind(client, pool, queues, due, mine))[: len(due)]
             limit = min(2 * limit, PAGE)  # some of these are for others: look behind them
 
-    async def _behind(
+    async def _find_behind(
         self,
         client: PrefectRunStore,
         pool: str,
@@ -92,27 +102,69 @@ class Offers:
         """Look behind the runs that Prefect offers, all of which are for others.
 
         It offers no more than the pool has slots left, and no more than a page. Behind them the
-        order is that of their times, and not that of priorities.
+        order is that of their times, and not that of priorities. What is found is offered again,
+        if it still waits: a worker may have to ask several times before it takes a run.
         """
-        app = self._app_of(pool)
-        if app is None or pool in self._just_looked_behind:
-            return []
-        self._just_looked_behind[pool] = True
-        seen = {run.id for run in offered}
-        tags = [names.app_tag(app.name), names.AGENT_TAG]
-        open_queues = await _open_queues(client, pool, queues)
-        for _ in range(_PAGES_BEHIND):
-            query = RunQuery(tags=tags, states=[StateType.SCHEDULED], but=seen)
-            found = await client.find(query, limit=PAGE)
-            now = app.clock.now()
-            due = [r for r in found if scheduled_time(r) <= now]
-            new, _ = await mine([r for r in due if r.work_queue_name in open_queues])
+        if known := self._behind.get(pool):
+            query = RunQuery(ids=known, states=[StateType.SCHEDULED])
+            new, _ = await mine(self._offered(await client.find(query), pool))
             if new:
                 return new
-            if len(found) < PAGE or len(due) < len(found):
+        app = self._app_of(pool)
+        if app is None or pool in self._nothing_behind:
+            return []
+        found = await self._look_behind(client, app, pool, queues, offered, mine)
+        self._behind[pool] = [run.id for run in found]
+        if not found:
+            self._nothing_behind[pool] = True
+        return found
+
+    async def _look_behind(
+        self,
+        client: PrefectRunStore,
+        app: App,
+        pool: str,
+        queues: list[str],
+        offered: Sequence[FlowRun],
+        mine: Mine,
+    ) -> list[FlowRun]:
+        """Read further runs of the routes that this host serves, if Prefect would offer them."""
+        open_queues = await _open_queues(client, pool, queues)
+        labels = app.dispatcher.settings.labels
+        served = [k.route for k in app.routes.remembered().values() if k.route.is_for_host(labels)]
+        tags = [names.route_tag(n) for r in served for n in r.names if names.slug(n) in open_queues]
+        seen = {run.id for run in offered}
+        looked_at = 0
+        while tags and looked_at < _LOOKED_AT:
+            query = RunQuery(
+                tags=[names.app_tag(app.name), names.AGENT_TAG],
+                any_tags=tags,
+                states=[StateType.SCHEDULED],
+                but=seen,
+            )
+            page = await client.find(query, limit=PAGE)
+            seen.update(run.id for run in page)
+            due = [r for r in self._offered(page, pool) if r.id not in self._foreign]
+            for some in batched(due[: _LOOKED_AT - looked_at], _CHUNK, strict=False):
+                looked_at += len(some)
+                new, _ = await mine([*some])
+                if new:
+                    return new
+                self._foreign.update((run.id, True) for run in some)
+            if len(page) < PAGE or len(seen) > _FARTHEST:
                 break
-            seen.update(run.id for run in found)
         return []
+
+    def _offered(self, runs: Sequence[FlowRun], pool: str) -> list[FlowRun]:
+        """Those of a pool that are due, and that no process is about to repeat."""
+        now = self._apps()[0].clock.now()
+        return [
+            run
+            for run in runs
+            if run.work_pool_name == pool
+            and scheduled_time(run) <= now
+            and run.empirical_policy.retry_type != "in_process"
+        ]
 
     def _app_of(self, pool: str) -> App | None:
         """The app whose agents' pool it is."""
