@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import batched
 from typing import Literal
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -78,9 +79,9 @@ async def renewed(
     begun = {run.id for run in working}
     gone = [run.id for run in before.working if run.id not in begun]
     back: list[FlowRun] = []
-    if gone:
-        query = RunQuery(tags=[names.app_tag(app)], ids=gone, states=store.WAITING)
-        back = await prefect.find(query)
+    for some in batched(gone, page, strict=False):
+        query = RunQuery(tags=[names.app_tag(app)], ids=some, states=store.WAITING)
+        back += await prefect.find(query, limit=len(some))
     changed = begun.union(gone)
     known = {
         task_id: run

@@ -34,6 +34,11 @@ def spans(raw: str, clean: str | None = None) -> list[tuple[int, int, str]]:
         ("\x1b[38:2:200:0:200mx", [(0, 1, "magenta")]),
         ("\x1b[48;2;1;2;3;36mx", [(0, 1, "cyan")]),
         ("\x1b[38mx", []),
+        ("\x1b[38:2::200:0:0mx", [(0, 1, "red")]),
+        ("\x1b[38:5:4mx", [(0, 1, "blue")]),
+        ("\x1b[4:3mx\x1b[4:0my", [(0, 1, "underline")]),
+        ("\x1b[1;58;2;255;0;0mx", [(0, 1, "bold")]),
+        ("\x1b[38;2mx", [(0, 1, "black")]),
         (f"10 %\r{RED}100 %", [(0, 5, "red")]),
         (f"{RED}ab\b\b{OFF}c", []),
         (f"é🎉{RED}x", [(2, 1, "red")]),
@@ -51,6 +56,14 @@ def test_a_style_lasts_over_lines() -> None:
     assert painter.spans("two", "two") == [{"start": 0, "length": 3, "style": "red"}]
     assert painter.spans(f"{OFF}three", "three") == []
     assert painter.spans("four", "four") == []
+
+
+def test_a_stream_without_end_is_not_looked_through() -> None:
+    painter = Painter()
+    line = f"{RED}{'x' * 3000}{OFF}"
+    found = [bool(painter.spans(line, readable(line))) for _ in range(1000)]
+    assert 100 < sum(found) < 500
+    assert found == sorted(found, reverse=True)
 
 
 def test_a_line_in_which_something_was_redacted_has_none() -> None:

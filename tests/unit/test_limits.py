@@ -13,12 +13,14 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Running
 
+from athanore.flows import provider_limits
 from athanore.models import Fault, FaultKind
 from athanore.runs.capacity import limits
 from athanore.runs.capacity.limits import Limit, Limits
 from athanore.runs.connection.clock import Clock
 from athanore.runs.port import Kept
 from tests.memory_store import MemoryRunStore
+from tests.rules_site import Site
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NEARLY = timedelta(seconds=10)
@@ -185,3 +187,25 @@ async def test_what_people_read(clock: Ahead) -> None:
         limit.in_words(clock.now())
         == f"Provider limit (5-hour); goes on at {limit.until:%Y-%m-%d %H:%M} UTC"
     )
+
+
+class Asked(MemoryRunStore):
+    """Counts how often it is asked for a limit."""
+
+    asked = 0
+
+    async def value(self, name: str) -> Any:
+        self.asked += 1
+        return await super().value(name)
+
+
+async def test_that_there_is_no_limit_is_remembered_until_an_agent_here_reaches_one() -> None:
+    client, site = Asked(), Site(max_retries=1)
+    route, run = site.route, await site.dispatched()
+    for _ in range(10):
+        assert await provider_limits.choose(client, site.app, route, run) is route
+    assert client.asked == 1
+    found = fault(site.app.clock, HOUR)
+    await provider_limits.reached(site.client, site.app, route, found)
+    held = await provider_limits.choose(site.client, site.app, route, run)
+    assert isinstance(held, provider_limits.Wait)

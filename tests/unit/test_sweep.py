@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, Worker
+from prefect.client.schemas.objects import FlowRun, Worker, WorkerStatus
 from prefect.states import Pending, Running
 
 from athanore import Task, names
@@ -154,7 +154,12 @@ async def test_a_sweep_that_is_asked_for_does_not_wait_for_its_turn() -> None:
 async def test_many_workers_look_together_as_often_as_four(workers: int, seconds: float) -> None:
     site = Watched(poll_interval=3600)
     site.client.workers_of[names.polls_pool(site.app.name)] = [
-        Worker(name=f"w{n}", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+        Worker(
+            name=f"w{n}",
+            work_pool_id=uuid4(),
+            last_heartbeat_time=datetime.now(UTC),
+            status=WorkerStatus.ONLINE,
+        )
         for n in range(workers)
     ]
     sweep = Sweep(site.client, site.app)
@@ -168,10 +173,20 @@ async def test_a_lost_worker_is_lost_as_soon_where_there_are_many() -> None:
     seconds = 0.0
     liveness = site.app.liveness = Liveness(timedelta(minutes=10), monotonic=lambda: seconds)
     site.client.workers_of[agents] = [
-        Worker(name="silent", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+        Worker(
+            name="silent",
+            work_pool_id=uuid4(),
+            last_heartbeat_time=datetime.now(UTC),
+            status=WorkerStatus.ONLINE,
+        )
     ]
     site.client.workers_of[polls] = [
-        Worker(name=f"w{n}", work_pool_id=uuid4(), last_heartbeat_time=datetime.now(UTC))
+        Worker(
+            name=f"w{n}",
+            work_pool_id=uuid4(),
+            last_heartbeat_time=datetime.now(UTC),
+            status=WorkerStatus.ONLINE,
+        )
         for n in range(100)
     ]
     sweep = Sweep(site.client, site.app)

@@ -112,7 +112,7 @@ def _marks(known: _Known | None) -> object:
     seen, at_rest = known.seen, known.at_rest
     runs = {task_id: (r.id, r.state_id, r.updated) for task_id, r in seen.runs.by_task.items()}
     records = [r.labels for r in seen.runs.working]
-    routes = [(name, id(k.route)) for name, k in seen.routes.items()]
+    routes = [k.route for k in seen.routes.values()]
     return id(seen.machinery), routes, id(at_rest), known.lines, runs, records
 
 
@@ -132,7 +132,10 @@ class Snapshots:
         self._shown: tuple[Picture, set[str], list[Task]] | None = None
 
     async def get(self) -> Snapshot:
-        """Return the board as it was at most a second ago."""
+        """Return the board as it was at most a second ago.
+
+        What time alone changes may be five seconds old, and which runs wait as old as `Seen` says.
+        """
         async with self._lock:
             return await self._snapshot.get(None, self._make)
 

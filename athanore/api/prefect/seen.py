@@ -1,7 +1,7 @@
 """What Prefect says of the app, read for all who show it, and kept for a moment.
 
 The page and the list of tasks share it. What changes seldom is read every five seconds at most;
-of more than 200 open runs those that wait every ten.
+of more than 200 open runs those that wait every ten to thirty.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _FRESH_FOR_COST = 4  # times as long as it took to read
 _PICTURE_SECONDS = 60.0
 _WAITING_SECONDS = 10.0
 _WAITING_FOR_COST = 20  # times as long as it took to read
+_WAITING_AT_MOST = 30.0
 _MOST = 2000
 """Of how many tasks of a list the reasons are told."""
 
@@ -46,6 +47,7 @@ class Seen:
         self._machinery: Kept[Machinery] = Kept(_MACHINERY_SECONDS)
         self._last: tuple[float, float, frozenset[str], Known] | None = None
         self._waiting: tuple[float, dict[str, str], OpenRuns] | None = None
+        self._changes = 0
 
     async def read(self, tasks: Sequence[Task], max_age: float = 0.0) -> Known:
         """Return what is known of the app, with the runs of these tasks.
@@ -63,9 +65,10 @@ class Seen:
                 age, is_enough = monotonic() - read_at, known.runs.is_whole or wanted <= ids
                 if max_age and is_enough and age < max(max_age, cost * _FRESH_FOR_COST):
                     return known
-            began = monotonic()
+            began, changes = monotonic(), self._changes
             known = await self._read(tasks)
-            self._last = (began, monotonic() - began, wanted, known)
+            if changes == self._changes:
+                self._last = (began, monotonic() - began, wanted, known)
             return known
 
     async def whys(self, tasks: Sequence[Task], *, all_open: bool) -> dict[str, Explanation]:
@@ -92,6 +95,7 @@ class Seen:
 
     def outdated(self) -> None:
         """Have the next reader see what was changed just now."""
+        self._changes += 1
         self._last = self._waiting = None
         self._machinery.forget()
 
@@ -112,18 +116,21 @@ class Seen:
 
         Those of a task that is in another queue than before are read anew: they may have ended.
         """
-        app, began = self._app.name, monotonic()
+        app, began, changes = self._app.name, monotonic(), self._changes
         places = {t.id: t.queue_name for t in tasks}
         if self._waiting is not None and began < self._waiting[0]:
             until, known, before = self._waiting
             moved = [t for t, queue in places.items() if known.get(t) != queue]
             runs = await open_runs.renewed(client, app, before, moved)
-            self._waiting = until, known | places, runs
-            return runs
-        runs = await open_runs.of_tasks(client, app, places)
-        now = monotonic()
-        until = now + max(_WAITING_SECONDS, _WAITING_FOR_COST * (now - began))
-        self._waiting = None if runs.is_whole else (until, places, runs)
+            kept = until, known | places, runs
+        else:
+            runs = await open_runs.of_tasks(client, app, places)
+            now = monotonic()
+            age = max(_WAITING_SECONDS, _WAITING_FOR_COST * (now - began))
+            until = now + min(age, _WAITING_AT_MOST)
+            kept = None if runs.is_whole else (until, places, runs)
+        if changes == self._changes:  # else something was changed meanwhile
+            self._waiting = kept
         return runs
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 from athanore.runs.events.shapes import Span
 from athanore.texts import SEQUENCE, readable
@@ -19,9 +20,21 @@ _NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _LONGEST = 4000
 """Characters of a line whose colours are kept."""
 
-_MOST = 100
+_MOST = 40
 """Spans of a line; a rainbow has none."""
 
+_BUDGET = 1_000_000
+"""Characters of a stream in which colours are looked for: that takes time."""
+
+_WAYS = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
+_ENDS: dict[int, dict[str, Any]] = {
+    22: {"bold": False, "dim": False},
+    23: {"italic": False},
+    24: {"underline": False},
+    39: {"colour": ""},
+}
+_INK = 38
+_OF_MANY = frozenset({_INK, 48, 58})  # of the ground and of the underline they are not kept
 _CUBE = (0, 95, 135, 175, 215, 255)
 
 
@@ -46,6 +59,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._style = _Style()
+        self._left = _BUDGET
 
     def spans(self, raw: str, clean: str) -> list[Span]:
         """Where the parts of a text are that have a style; none, where that is not known for sure.
@@ -54,10 +68,11 @@ class Painter:
             raw: as the agent wrote it.
             clean: as it is shown, without sequences and secrets.
         """
-        if len(raw) > _LONGEST:
-            self._style = _Style()
-            return []
         if self._style == _Style() and "\x1b" not in raw and "\x9b" not in raw:
+            return []
+        self._left -= len(raw)
+        if len(raw) > _LONGEST or self._left < 0:
+            self._style = _Style()
             return []
         cells = self._cells(raw)
         if "".join(character for character, _ in cells) != clean:
@@ -88,7 +103,7 @@ class Painter:
                 cells.append((character, style))
             if character == "\n":
                 line = len(cells)
-        return [(seen, style) for character, style in cells if (seen := readable(character))]
+        return [(seen, style) for character, style in cells if (seen := _seen(character))]
 
     def _characters(self, raw: str) -> Iterator[tuple[str, _Style]]:
         place = 0
@@ -100,52 +115,50 @@ class Painter:
         yield from ((c, self._style) for c in raw[place:])
 
 
+def _seen(character: str) -> str:
+    return character if " " <= character < "\x7f" else readable(character)
+
+
 def _changed(style: _Style, parameters: str) -> _Style:
     """The style after a sequence that sets some (SGR of ECMA-48)."""
-    codes = iter([int(p) if p else 0 for p in parameters.replace(":", ";").split(";")])
-    for code in codes:
-        match code:
-            case 0:
-                style = _Style()
-            case 1:
-                style = replace(style, bold=True)
-            case 2:
-                style = replace(style, dim=True)
-            case 3:
-                style = replace(style, italic=True)
-            case 4:
-                style = replace(style, underline=True)
-            case 22:
-                style = replace(style, bold=False, dim=False)
-            case 23:
-                style = replace(style, italic=False)
-            case 24:
-                style = replace(style, underline=False)
-            case 38:
-                style = replace(style, colour=_of_many(codes))
-            case 48:
-                _of_many(codes)  # backgrounds are not kept
-            case _ if 30 <= code <= 37 or 90 <= code <= 97:
-                style = replace(style, colour=_NAMES[code % 10])
-            case 39:
-                style = replace(style, colour="")
-            case _:
-                pass
+    codes = iter(parameters.split(";"))
+    for text in codes:
+        code, *more = (int(part) if part else 0 for part in text.split(":"))
+        if code in _OF_MANY:
+            colour = _of_many(more[:1] + more[-3:] if more else _following(codes))
+            style = replace(style, colour=colour) if code == _INK else style
+        elif code in _ENDS:
+            style = replace(style, **_ENDS[code])
+        elif code in _WAYS:
+            style = replace(style, **{_WAYS[code]: more != [0]})
+        elif 30 <= code <= 37 or 90 <= code <= 97:
+            style = replace(style, colour=_NAMES[code % 10])
+        elif code == 0:
+            style = _Style()
     return style
 
 
-def _of_many(codes: Iterator[int]) -> str:
+def _following(codes: Iterator[str]) -> list[int]:
+    """What follows a code for one of many colours: how it is given, and which it is."""
+    kind = next(codes, "")
+    count = {"5": 1, "2": 3}.get(kind, 0)
+    return [int(kind or 0), *(int(next(codes, "") or 0) for _ in range(count))]
+
+
+def _of_many(given: list[int]) -> str:
     """The nearest of the eight names for one of 256 colours, or of all."""
-    kind = next(codes, 0)
-    if kind == 2:
-        return _nearest([next(codes, 0) for _ in range(3)])
-    number = next(codes, 0) if kind == 5 else 0
-    if number < 16:
-        return _NAMES[number % 8] if kind == 5 else ""
-    if number >= 232:
-        return _nearest([8 + 10 * (number - 232)] * 3)
-    cube = number - 16
-    return _nearest(_CUBE[n % 6] for n in (cube // 36, cube // 6, cube))
+    match given:
+        case [2, red, green, blue]:
+            return _nearest((red, green, blue))
+        case [5, *_, number] if number < 16:
+            return _NAMES[number % 8]
+        case [5, *_, number] if number >= 232:
+            return _nearest([8 + 10 * (number - 232)] * 3)
+        case [5, *_, number]:
+            cube = number - 16
+            return _nearest(_CUBE[n % 6] for n in (cube // 36, cube // 6, cube))
+        case _:
+            return ""
 
 
 def _nearest(parts: Iterable[int]) -> str:

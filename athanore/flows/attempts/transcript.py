@@ -26,6 +26,7 @@ from athanore.texts import cut_lines
 _GATHER_SECONDS = 0.1
 _MAX_BATCH_CHARS = 16_000
 _MAX_LOGGED_CHARS = 1_000_000
+_SPAN_CHARS = 60
 _TAIL_LINES = 50
 
 LINE_WIDTH = 1000
@@ -90,11 +91,13 @@ class Transcript:
         self.tail.append(text)
         if self._logged >= _MAX_LOGGED_CHARS:
             return
-        line: Line = {"stream": event.data.get("stream", "stdout"), "text": text}
-        if (painter := self._painters.get(line["stream"])) and (spans := painter.spans(raw, text)):
-            line["styles"] = spans
-        self._lines.append(line)
+        stream = "stderr" if event.data.get("stream") == "stderr" else "stdout"
+        line: Line = {"stream": stream, "text": text}
         self._size += len(text) + 1
+        if spans := self._painters[stream].spans(raw, text):
+            line["styles"] = spans
+            self._size += _SPAN_CHARS * len(spans)
+        self._lines.append(line)
         if self._size >= _MAX_BATCH_CHARS:
             self.flush()
         elif self._flush is None:

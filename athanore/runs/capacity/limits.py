@@ -199,7 +199,7 @@ class Limits:
     """The gate of one app in this process: its runs pass one after the other.
 
     That an account has no limit is asked every two seconds at most, however many runs start: what
-    another process has noted since, an agent finds out by itself.
+    others have noted since, an agent finds out by itself.
     """
 
     def __init__(self, clock: Clock) -> None:
