@@ -254,7 +254,7 @@ def test_init_for_jira_makes_an_app_that_says_what_is_missing(
     assert "which statuses are missing" in cli.ok("init", "issues", "--board", "jira").out
     folder = tmp_path / "issues"
     monkeypatch.chdir(folder)
-    with jira_double("ENG", ("Todo", "In Progress", "Done")) as jira:
+    with jira_double("ENG", ("To Do", "In Progress", "Done")) as jira:
         script = folder / "run.py"
         board = f'"{jira.url}", "ENG"'
         site = '"https://SITE.atlassian.net", "PROJECT"'
