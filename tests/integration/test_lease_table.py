@@ -167,6 +167,8 @@ LOST = ("dies", "both", "sends", "hears", "refused", "worker", "frozen")
 WELL = ("back", "clock")
 ENDS = "ends"
 """A host whose agent ends while its link is cut, for a shorter time than a lease."""
+FREE = (SPARE, ENDS)
+"""The hosts that have room for a task of a lost one."""
 
 
 @pytest.mark.parametrize("lost_after", [60, 600])
@@ -224,7 +226,7 @@ def test_what_may_befall_a_host_and_its_link(
         for name in LOST:
             wait_until(
                 f"another host has the task of {name}",
-                lambda task=task_on[name]: fleet.works(task, SPARE),
+                lambda task=task_on[name]: any(fleet.works(task, h) for h in FREE),
                 2 * lost_after + 180,  # time in which Prefect is too busy to answer does not count
             )  # fmt: skip
         for name in ("both", "sends", "hears", "refused"):
@@ -242,7 +244,7 @@ def test_what_may_befall_a_host_and_its_link(
         assert fleet.comments(task_on[name]) == []
     for name in LOST:
         first, second = fleet.lives(task_on[name])
-        assert (first.host, second.host) == (name, SPARE)
+        assert first.host == name and second.host in FREE
         assert second.first > began + lost_after - 15, "the last heartbeat was some seconds before"
         late = first.last > second.first
         assert not late or (name == "frozen" and first.last < went_on + 1.5), name
