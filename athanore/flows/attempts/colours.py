@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from athanore.runs.events.shapes import Span
 from athanore.texts import SEQUENCE, readable
@@ -27,13 +26,8 @@ _BUDGET = 1_000_000
 """Characters of a stream in which colours are looked for: that takes time."""
 
 _WAYS = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
-_ENDS: dict[int, dict[str, Any]] = {
-    22: {"bold": False, "dim": False},
-    23: {"italic": False},
-    24: {"underline": False},
-    39: {"colour": ""},
-}
-_INK = 38
+_ENDS = {22: {"bold", "dim"}, 23: {"italic"}, 24: {"underline"}}
+_INK, _NO_INK = 38, 39
 _OF_MANY = frozenset({_INK, 48, 58})  # of the ground and of the underline they are not kept
 _CUBE = (0, 95, 135, 175, 215, 255)
 
@@ -43,15 +37,11 @@ class _Style:
     """How a terminal would show the next character."""
 
     colour: str = ""
-    bold: bool = False
-    dim: bool = False
-    italic: bool = False
-    underline: bool = False
+    ways: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """The names of what it is, with spaces between."""
-        ways = ("bold", "dim", "italic", "underline")
-        return " ".join(filter(None, (self.colour, *(way for way in ways if getattr(self, way)))))
+        return " ".join(filter(None, (self.colour, *sorted(self.ways))))
 
 
 class Painter:
@@ -127,10 +117,14 @@ def _changed(style: _Style, parameters: str) -> _Style:
         if code in _OF_MANY:
             colour = _of_many(more[:1] + more[-3:] if more else _following(codes))
             style = replace(style, colour=colour) if code == _INK else style
+        elif code in _WAYS and more != [0]:
+            style = replace(style, ways=style.ways | {_WAYS[code]})
+        elif code in _WAYS:  # 4:0, no underline
+            style = replace(style, ways=style.ways - {_WAYS[code]})
         elif code in _ENDS:
-            style = replace(style, **_ENDS[code])
-        elif code in _WAYS:
-            style = replace(style, **{_WAYS[code]: more != [0]})
+            style = replace(style, ways=style.ways - _ENDS[code])
+        elif code == _NO_INK:
+            style = replace(style, colour="")
         elif 30 <= code <= 37 or 90 <= code <= 97:
             style = replace(style, colour=_NAMES[code % 10])
         elif code == 0:
