@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -11,23 +10,13 @@ from prefect.states import AwaitingRetry, Completed, Pending, Running
 
 from athanore.runs import open_runs
 from athanore.runs.open_runs import OpenRuns, phase_of
-from athanore.runs.port import RunQuery
 from tests.memory_store import MemoryRunStore, no_events
 from tests.rules_site import Site
+from tests.unit.test_sweep import Counting
 
 __all__ = ["no_events"]
 
 PAGE = 2
-
-
-class Counting(MemoryRunStore):
-    """Counts how often it is asked for runs."""
-
-    asked = 0
-
-    async def find(self, query: RunQuery, **kwargs: Any) -> list[FlowRun]:
-        self.asked += 1
-        return await super().find(query, **kwargs)
 
 
 class Crowd(Site):

@@ -31,17 +31,20 @@ _REMEMBERED = timedelta(seconds=30)
 _READ_AT_MOST_EVERY = timedelta(seconds=3)
 """How soon they are read again when that of a route is missing: it may just be deployed."""
 
-_NOTHING_BEHIND = timedelta(seconds=10)
-"""How soon it is looked behind a page again, where nothing for this worker was found."""
+_BEHIND_FOR = timedelta(seconds=10)
+"""For so long it is remembered what was found behind the runs of others, also that nothing was."""
 
 _FOREIGN_FOR = timedelta(minutes=1)
 """For so long a run behind the page that is for others is not looked at again."""
 
 _LOOKED_AT = 200
-"""At how many of them it is looked at a time, and how many are found at most."""
+"""At how many of them it is looked at a time: each may cost a request (`home_of`)."""
 
 _CHUNK = 20
+"""After so many of them it is looked whether some are for this worker; no more are found."""
+
 _FARTHEST = 2000
+"""How many runs are read at a time, those that were looked at a moment ago among them."""
 
 type Mine = Callable[[list[FlowRun]], Awaitable[tuple[list[FlowRun], bool]]]
 
@@ -60,8 +63,7 @@ class Offers:
         self._flow_names: dict[UUID, str] = {}
         self._existing: TTLCache[str, frozenset[str]] = TTLCache(10, _REMEMBERED.total_seconds())
         self._just_read: TTLCache[str, bool] = TTLCache(10, _READ_AT_MOST_EVERY.total_seconds())
-        self._behind: TTLCache[str, list[UUID]] = TTLCache(10, _NOTHING_BEHIND.total_seconds())
-        self._nothing_behind: TTLCache[str, bool] = TTLCache(10, _NOTHING_BEHIND.total_seconds())
+        self._behind: TTLCache[str, list[UUID]] = TTLCache(10, _BEHIND_FOR.total_seconds())
         self._foreign: TTLCache[UUID, bool] = TTLCache(10_000, _FOREIGN_FOR.total_seconds())
 
     async def find(
@@ -105,18 +107,16 @@ class Offers:
         order is that of their times, and not that of priorities. What is found is offered again,
         if it still waits: a worker may have to ask several times before it takes a run.
         """
-        if known := self._behind.get(pool):
+        app, known = self._app_of(pool), self._behind.get(pool)
+        if app is None or known == []:
+            return []
+        if known:
             query = RunQuery(ids=known, states=[StateType.SCHEDULED])
             new, _ = await mine(self._offered(await client.find(query), pool))
             if new:
                 return new
-        app = self._app_of(pool)
-        if app is None or pool in self._nothing_behind:
-            return []
         found = await self._look_behind(client, app, pool, queues, offered, mine)
         self._behind[pool] = [run.id for run in found]
-        if not found:
-            self._nothing_behind[pool] = True
         return found
 
     async def _look_behind(
