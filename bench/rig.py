@@ -60,6 +60,7 @@ class Sizes:
     growth: tuple[int, ...] = (1, 2, 4)
     kept_tasks: int = 40
     settle_seconds: float = 8
+    late_within_seconds: float = 300
     hour_seconds: float = 5_400
     crowd: int = 10_000
     cards: int = 1_000
@@ -74,7 +75,8 @@ TINY = Sizes(
     tasks=3, slots=2, stock_tasks=1, rounds=1, sqlite_rounds=1, counted_tasks=2, agents=3,
     latencies=2, changes=2, idle_routes=2, idle_seconds=2, late_seconds=60, boards=(10, 20),
     claims=2, starts=1, reads=8, comments=4, lines=3, growth=(1, 2), kept_tasks=2,
-    settle_seconds=2, hour_seconds=10, crowd=30, many_routes=4, commands=1, thousand=4, cards=10,
+    settle_seconds=2, late_within_seconds=0, hour_seconds=10, crowd=30, many_routes=4, commands=1,
+    thousand=4, cards=10,
     fleet=((4, 1), (8, 2)), fleet_killed=1, fleet_seconds=5,
 )  # fmt: skip
 
