@@ -36,10 +36,15 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class PullRequestNews:
-    """What has become of a pull request, and what is new about it."""
+    """What has become of a pull request, and what is new about it.
+
+    Attributes:
+        unseen: what the credential may not look at, and what to do about it; "" for nothing.
+    """
 
     state: PullRequestState
     feedback: tuple[Feedback, ...] = ()
+    unseen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Final
 
-from athanore.errors import BoardError
+from athanore.errors import BoardAccessError, BoardError
 from athanore.forges.base import PullRequestState
 from athanore.forges.feedback import Feedback, FeedbackKind, PullRequestNews
 from athanore.forges.logs import TAIL, end_of_log
@@ -50,12 +50,16 @@ def news(
                 f"The branch cannot be merged into {base!r}: both have changed the same places.",
             )
         )
+    unseen = ""
     if FeedbackKind.CI_FAILED in kinds and is_ours:
-        found += _checks(client, repository, commit, seen, timeout)
+        try:
+            found += _checks(client, repository, commit, seen, timeout)
+        except BoardAccessError as exc:  # reviews and conflicts count without them
+            unseen = str(exc)
     if FeedbackKind.CHANGES_REQUESTED in kinds:
         found += _reviews(client, repository, number, seen)
     new = tuple(one for one in found if one.signature not in seen)
-    return PullRequestNews(PullRequestState.OPEN, new)
+    return PullRequestNews(PullRequestState.OPEN, new, unseen)
 
 
 def _checks(

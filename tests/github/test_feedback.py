@@ -73,6 +73,22 @@ def test_a_log_that_cannot_be_read_hides_no_failure(
     assert row["html_url"] in failed.text
 
 
+def test_a_token_that_may_not_read_checks_hides_no_review(
+    github: GitHubDouble, pull: tuple[GitHubForge, int, str]
+) -> None:
+    forge, number, commit = pull
+    github.pulls.has_checks = False
+    github.pulls.check(commit, "tests", "failure")
+    github.pulls.conflict(number)
+    github.pulls.review(number, PERSON, "CHANGES_REQUESTED", "Name it.", "OWNER")
+    news = forge.news(number, commit, ALL, ())
+    assert [one.kind for one in news.feedback] == [
+        FeedbackKind.CONFLICT,
+        FeedbackKind.CHANGES_REQUESTED,
+    ]
+    assert "give the token the permission checks: read" in news.unseen
+
+
 def test_changes_count_that_people_request_who_may_write(
     github: GitHubDouble, pull: tuple[GitHubForge, int, str]
 ) -> None:

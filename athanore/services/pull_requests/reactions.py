@@ -109,6 +109,13 @@ async def _look_at(prefect: RunStore, app: App, pull: OpenPull) -> None:
         return
     kinds = () if pull.is_given_up else [FeedbackKind(kind) for kind in route.reactions]
     news = await asyncio.to_thread(forge.news, pull.number, pull.commit, kinds, pull.seen)
+    if news.unseen:
+        logger.warning(
+            "The checks of %s were not looked at: %s",
+            pull.url,
+            news.unseen,
+            extra={"action": "pull_not_seen"},
+        )
     match news.state:
         case PullRequestState.MERGED:
             await _merged(prefect, app, route, task, pull)

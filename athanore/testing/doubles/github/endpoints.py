@@ -40,11 +40,14 @@ class Call(rest.Call[State, Account]):
             headers = {"location": state.moved_to}
             raise RefusalError(301, "Moved Permanently", url=state.moved_to, headers=headers)
         if write and not self.account.may_write:
-            headers = {"x-accepted-github-permissions": "issues=write"}
-            whose = "integration" if self.account.is_installation else "personal access token"
-            said = f"Resource not accessible by {whose}"
-            raise RefusalError(403, said, headers=headers)
+            raise self.forbidden("issues=write")
         return state
+
+    def forbidden(self, lacks: str) -> RefusalError:
+        """The refusal of an account that lacks a permission, such as `issues=write`."""
+        whose = "integration" if self.account.is_installation else "personal access token"
+        headers = {"x-accepted-github-permissions": lacks}
+        return RefusalError(403, f"Resource not accessible by {whose}", headers=headers)
 
     def tracker(self, *, write: bool = False) -> State:
         """The repository, if it has issues."""
@@ -256,6 +259,8 @@ def list_remarks(call: Call) -> Answer:
 
 def list_checks(call: Call) -> Answer:
     call.repository()
+    if not call.pulls.has_checks:
+        raise call.forbidden("checks=read")
     ref = call.arg("ref")
     rows = call.pulls.checks.get(call.pulls.commit(ref) if len(ref) < 40 else ref, [])
     page, status, headers = call.page(rows)

@@ -22,6 +22,7 @@ class Pulls:
         checks: the runs of checks, by commit.
         logs: the log of a job, by its number, which is that of its check.
         has_drafts: whether a pull request may be a draft.
+        has_checks: whether tokens may read checks.
     """
 
     state: State
@@ -32,12 +33,13 @@ class Pulls:
     checks: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
     logs: dict[int, str] = field(default_factory=dict[int, str])
     has_drafts: bool = True
+    has_checks: bool = True
 
     def clear(self) -> None:
         """Forget everything."""
         for table in (self.rows, self.reviews, self.comments, self.checks, self.logs):
             table.clear()
-        self.folder, self.has_drafts = None, True
+        self.folder, self.has_drafts, self.has_checks = None, True, True
 
     def commit(self, branch: str) -> str:
         """The commit that a branch is at; "" if there is no such branch."""
