@@ -39,6 +39,9 @@ def spans(raw: str, clean: str | None = None) -> list[tuple[int, int, str]]:
         ("\x1b[4:3mx\x1b[4:0my", [(0, 1, "underline")]),
         ("\x1b[1;58;2;255;0;0mx", [(0, 1, "bold")]),
         ("\x1b[38;2mx", [(0, 1, "black")]),
+        ("\x1b[38;5:3mx", []),
+        ("\x1b[38;5;3:4mx", [(0, 1, "black")]),
+        ("\x1b[99999999999;31mx", [(0, 1, "red")]),
         (f"10 %\r{RED}100 %", [(0, 5, "red")]),
         (f"{RED}ab\b\b{OFF}c", []),
         (f"é🎉{RED}x", [(2, 1, "red")]),
@@ -48,6 +51,13 @@ def spans(raw: str, clean: str | None = None) -> list[tuple[int, int, str]]:
 )
 def test_what_has_which_style(raw: str, found: list[tuple[int, int, str]]) -> None:
     assert spans(raw) == found
+
+
+@given(st.text("0123456789;:", max_size=30), st.text("0123456789;:", max_size=30))
+def test_no_sequence_is_one_that_cannot_be_read(first: str, second: str) -> None:
+    painter = Painter()
+    for parameters in (first, second):
+        painter.spans(f"a\x1b[{parameters}mb", "ab")
 
 
 def test_a_style_lasts_over_lines() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import override
@@ -308,17 +310,35 @@ async def test_a_repository_that_does_not_answer_is_asked_again(site: Site) -> N
 
 
 class Elsewhere(ThreadingHTTPServer):
-    """Notes with which login git comes, and is no repository."""
+    """Asks git who it is, notes what it says, and is no repository.
+
+    Attributes:
+        logins: what it was told.
+        secrets: what no program's variables or arguments may have while git talks to it.
+        readable: those that had one of them.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.logins: list[str | None] = []
+        self.logins: list[str] = []
+        self.secrets: list[bytes] = []
+        self.readable: list[Path] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, Elsewhere)
-        self.server.logins.append(self.headers["authorization"])
+        if (login := self.headers["authorization"]) is None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="here"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.server.logins.append(login)
+        for told in (*Path("/proc").glob("[0-9]*/environ"), *Path("/proc").glob("[0-9]*/cmdline")):
+            with suppress(OSError):  # it has ended
+                if any(secret in told.read_bytes() for secret in self.server.secrets):
+                    self.server.readable.append(told)
         self.send_error(404)
 
     @override
@@ -351,7 +371,10 @@ async def test_what_an_agent_plants_is_not_run_and_sees_no_token(
     spy.write_text(f'#!/bin/sh\n{{ echo "$0 $*"; env; cat; }} >>{trace} 2>&1 </dev/null\nexit 0\n')
     spy.chmod(0o755)
     address = f"http://127.0.0.1:{server.server_port}"
-    site.provider.forge = Remote(f"{address}/toy.git", f"x-access-token:{TOKEN}")
+    login = f"x-access-token:{TOKEN}"
+    site.provider.forge = Remote(f"{address}/toy.git", login)
+    basic = base64.b64encode(login.encode())
+    server.secrets = [TOKEN.encode(), basic]
     workspace = await site.begin()
     folder = workspace.path
     hooks = folder / "planted-hooks"
@@ -418,8 +441,8 @@ async def test_what_an_agent_plants_is_not_run_and_sees_no_token(
     await site.provider.close(workspace, AgentOutcome.SUCCEEDED)
     with pytest.raises(PublishError):  # what answers is no repository, but it was asked
         await site.push()
-    assert server.logins
-    assert all(login is not None and login.startswith("Basic ") for login in server.logins)
+    assert set(server.logins) == {f"Basic {basic.decode()}"}
+    assert server.readable == []
     site.provider.forge = Remote(str(site.repository.path))
     assert (await site.push()).is_new
     assert not trace.exists(), trace.read_text()

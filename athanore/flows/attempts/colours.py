@@ -113,7 +113,7 @@ def _changed(style: _Style, parameters: str) -> _Style:
     """The style after a sequence that sets some (SGR of ECMA-48)."""
     codes = iter(parameters.split(";"))
     for text in codes:
-        code, *more = (int(part) if part else 0 for part in text.split(":"))
+        code, *more = (_number(part) for part in text.split(":"))
         if code in _OF_MANY:
             colour = _of_many(more[:1] + more[-3:] if more else _following(codes))
             style = replace(style, colour=colour) if code == _INK else style
@@ -134,9 +134,14 @@ def _changed(style: _Style, parameters: str) -> _Style:
 
 def _following(codes: Iterator[str]) -> list[int]:
     """What follows a code for one of many colours: how it is given, and which it is."""
-    kind = next(codes, "")
-    count = {"5": 1, "2": 3}.get(kind, 0)
-    return [int(kind or 0), *(int(next(codes, "") or 0) for _ in range(count))]
+    kind = _number(next(codes, ""))
+    count = {5: 1, 2: 3}.get(kind, 0)
+    return [kind, *(_number(next(codes, "")) for _ in range(count))]
+
+
+def _number(text: str) -> int:
+    """A parameter; 0 where it is left out, or none that a terminal knows."""
+    return int(text) if text.isdecimal() and len(text) < 4 else 0
 
 
 def _of_many(given: list[int]) -> str:

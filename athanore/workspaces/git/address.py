@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from athanore.errors import ConfigurationError
+from athanore.workspaces.git.credentials import Login
 from athanore.workspaces.places import slug
 
 _URL = re.compile(r"(https?|ssh|git)://[^/]|file:///", re.IGNORECASE)
@@ -46,6 +46,8 @@ class Address:
         else:
             self.is_path = True
             self.text = str(Path(text).resolve())
+        if not self._login.isprintable():  # a line break would be another line to git
+            raise ConfigurationError(f"The login for {option}={self.text!r} is none: mend it.")
 
     def _without_login(self, text: str) -> str:
         parts = urlsplit(text)
@@ -77,13 +79,11 @@ class Address:
         return f"{self.name}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}"
 
     @property
-    def config(self) -> dict[str, str]:
-        """The settings by which git logs in there; for the mirror only."""
+    def login(self) -> Login | None:
+        """By which git logs in there, if it has to; for the mirror only."""
         if not self._login or not self.text.lower().startswith("http"):
-            return {}
-        login = self._login if ":" in self._login else f"{self._login}:"
-        basic = base64.b64encode(login.encode()).decode()
-        return {f"http.{self.text}.extraHeader": f"Authorization: Basic {basic}"}
+            return None
+        return Login.at(self.text, self._login)
 
     def served(self, command: str) -> tuple[str, ...]:
         """What a call of git has to be told, for a repository on this host to be served.

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from athanore.errors import WorkspaceError
 from athanore.texts import cut_lines, readable
+from athanore.workspaces.git.credentials import Login, handed_over
 
 GIT_TIMEOUT = timedelta(minutes=10)
 """How long a call of git may take."""
@@ -106,6 +107,7 @@ class Git:
         stdin: bytes = b"",
         env: Mapping[str, str] = MappingProxyType({}),
         config: Mapping[str, str] = MappingProxyType({}),
+        login: Login | None = None,
         limit: timedelta = GIT_TIMEOUT,
         nothing: int = 0,
     ) -> str:
@@ -114,8 +116,8 @@ class Git:
         Args:
             git_dir: the repository; without one the call is about none.
             env: variables that are added.
-            config: settings that are added; they are in the environment and not in the arguments,
-                which everybody on the host can read.
+            config: settings that are added.
+            login: for the server that is called; in no variable and no argument.
             nothing: the exit code by which this call says that it has found nothing.
 
         Raises:
@@ -128,24 +130,21 @@ class Git:
             **self._mark,
             **env,
         }
-        settings = {**_SETTINGS, **config}
-        variables["GIT_CONFIG_COUNT"] = str(len(settings))
-        for number, (name, value) in enumerate(settings.items()):
-            variables[f"GIT_CONFIG_KEY_{number}"] = name
-            variables[f"GIT_CONFIG_VALUE_{number}"] = value
         if git_dir is not None:
             variables["GIT_DIR"] = str(git_dir)
         try:
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *told,
-                cwd=cwd or git_dir or "/",
-                env=variables,
-                start_new_session=True,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
+            with handed_over(login) as (asked, inherited):
+                process = await asyncio.create_subprocess_exec(
+                    "git",
+                    *told,
+                    cwd=cwd or git_dir or "/",
+                    env=variables | _as_variables({**_SETTINGS, **config, **asked}),
+                    start_new_session=True,
+                    pass_fds=inherited,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                )
         except (OSError, ValueError) as exc:
             raise GitError(f"git {told[0]} cannot be started: {exc}.") from exc
         try:
@@ -162,6 +161,14 @@ class Git:
             said = cut_lines(readable(err.decode(errors="replace")).strip(), 1000, 20)
             raise GitError(f"git {told[0]} failed (exit code {process.returncode})", said)
         return out.decode(errors="surrogateescape").removesuffix("\n")
+
+
+def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of git, as it takes them from its environment."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

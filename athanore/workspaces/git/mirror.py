@@ -179,7 +179,7 @@ class Mirror:
             *refs,
             git_dir=self.git_dir,
             env=upstream_environment(),
-            config=self._address.config,
+            login=self._address.login,
             limit=_FETCH_TIMEOUT,
         )
 

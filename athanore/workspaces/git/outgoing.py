@@ -238,7 +238,7 @@ class Outgoing:
                 *specs,
                 git_dir=git_dir,
                 env=upstream_environment(),
-                config=to.config,
+                login=to.login,
                 limit=_PUSH_TIMEOUT,
             )
 
@@ -256,7 +256,7 @@ class Outgoing:
                 f"{tip}:refs/heads/{self._branch}",
                 git_dir=git_dir,
                 env=upstream_environment(),
-                config=to.config,
+                login=to.login,
                 limit=_PUSH_TIMEOUT,
             )
         except GitError as exc:

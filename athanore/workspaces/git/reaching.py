@@ -35,7 +35,7 @@ async def refs_there(
         *wanted,
         git_dir=git_dir,
         env=upstream_environment(),
-        config=there.config,
+        login=there.login,
         limit=limit,
     )
     return [line.partition("\t")[2] for line in listed.splitlines()]

@@ -147,5 +147,5 @@ class Share:
             git_dir=self._mirror.git_dir,
             limit=_TIMEOUT,
             env=upstream_environment(),
-            config=self._address.config,
+            login=self._address.login,
         )
