@@ -6,7 +6,7 @@ What the board refuses for good pauses the route after a while.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
@@ -36,7 +36,34 @@ from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 
 _ASKED_AGAIN = timedelta(minutes=15)
-"""When a route that paused itself because the board refused something asks again, by default."""
+"""When what the board refused is asked for again, by default."""
+
+
+async def refused_until(
+    prefect: RunStore,
+    app: App,
+    route: Route,
+    task_id: str,
+    refusal: BoardError,
+    log: Log,
+    *,
+    again: bool,
+) -> datetime:
+    """Say when the board is asked again for what it has refused to the end of an attempt.
+
+    Where it refuses more than this task, its route is paused. That is so of a refusal that is new
+    while the board has taken nothing of another task; one that outlasts a pause is of the task.
+
+    Args:
+        again: an earlier start of the run was refused it, too.
+    """
+    now = app.clock.now()
+    if not isinstance(refusal, BoardAccessError):
+        return now + route.poll_interval
+    if again or app.board.took_others(task_id, since=app.margins.board_access):
+        return now + (route.resume_after or _ASKED_AGAIN)
+    await pause_for_board(prefect, app, route, refusal, log)
+    return now
 
 
 async def pause_for_board(

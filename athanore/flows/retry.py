@@ -56,7 +56,7 @@ class PatientBoard:
 
         Args:
             operation: what does no harm if it is done twice, like a read or a move.
-            look: a read of the board. Where it works and the operation does not for
+            look: another read of the board. Where it works and the operation does not for
                 `Margins.board_access`, the board is not away, and waiting does not help.
 
         Raises:
@@ -78,7 +78,8 @@ class PatientBoard:
                     raise
                 if pause == first:
                     self._tell(exc)
-                if isinstance(exc, BoardUnavailableError) and limit is None and look is not None:
+                may_pass = not isinstance(exc, BoardAccessError)
+                if may_pass and limit is None and look is not None:
                     if not await answers(look):
                         refusing_since = None
                     elif refusing_since is None:
@@ -149,8 +150,8 @@ async def answers(look: Callable[[], Awaitable[object]]) -> bool:
 
 
 def refuses_this(error: BoardError) -> BoardNotWritableError:
-    """What to make of the error of a change that a board refuses again and again while it reads."""
-    return BoardNotWritableError(f"The board can be read, and does not take this change: {error}")
+    """What to make of an error that a board that can be read answers to one thing, and goes on."""
+    return BoardNotWritableError(f"The board can be read, and refuses this: {error}")
 
 
 class _RefusedError(BoardError):

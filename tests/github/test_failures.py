@@ -241,6 +241,18 @@ def test_no_task_counts_as_gone_because_access_is(
             call()
 
 
+def test_a_locked_issue_takes_no_comment_and_all_else_goes_on(
+    github: GitHubDouble, adapter: GitHubAdapter, issue: int
+) -> None:
+    with github.wire.lock:
+        github.state.issue(issue)["locked"] = True
+    with pytest.raises(BoardError, match="because issue is locked") as refused:
+        adapter.add_comment("1", "Half of it works.")
+    assert not isinstance(refused.value, BoardAccessError), "the access is as it should be"
+    adapter.move_task("1", "Done")
+    assert adapter.get_task("1").queue_name == "Done"
+
+
 @pytest.mark.usefixtures("issue")
 def test_a_permission_that_is_missing_is_named(
     github: GitHubDouble, adapter: GitHubAdapter

@@ -17,6 +17,7 @@ import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter, MemoryAdapter
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardError,
     BoardNotWritableError,
@@ -85,9 +86,11 @@ class Refusing(MemoryAdapter):
         super().__init__({"Todo": ["x"], "In Progress": []})
         self.is_away = False
 
+    error: BoardError = BoardUnavailableError("status 500")
+
     @override
     def move_task(self, task_id: str, target_queue: str) -> None:
-        raise BoardUnavailableError("status 500")
+        raise self.error
 
 
 @pytest.fixture
@@ -102,13 +105,19 @@ def patient(app: App) -> PatientBoard:
     return PatientBoard(app.board, Margins(first_pause=first, board_access=access), LOG)
 
 
-def test_a_move_that_is_refused_by_a_board_that_reads_is_not_waited_for_for_ever(app: App) -> None:
+@pytest.mark.parametrize("error", [BoardUnavailableError, AnswerLostError])
+def test_a_move_that_is_refused_by_a_board_that_reads_is_not_waited_for_for_ever(
+    app: App, error: type[BoardError]
+) -> None:
+    assert isinstance(app.board.adapter, Refusing)
+    app.board.adapter.error = error("status 500")
+
     async def move() -> None:
         await patient(app).until_it_answers(
             lambda: app.board.move("1", "In Progress"), look=lambda: app.board.task("1")
         )
 
-    with pytest.raises(BoardNotWritableError, match="does not take this change: status 500"):
+    with pytest.raises(BoardNotWritableError, match="and refuses this: status 500"):
         asyncio.run(asyncio.wait_for(move(), 60))
 
 

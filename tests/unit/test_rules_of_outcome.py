@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -15,8 +17,10 @@ from prefect.states import (
 
 from athanore import AgentOutcome, AgentResult
 from athanore.errors import (
+    AnswerLostError,
     BoardAccessError,
     BoardError,
+    BoardUnavailableError,
 )
 from athanore.flows.ends import letting_go
 from athanore.flows.ends.outcome import Conclusion
@@ -138,6 +142,63 @@ async def test_a_route_that_a_person_has_resumed_is_not_paused_again_by_an_old_r
     assert state.name == PrefectState.AWAITING_RETRY
     following = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
     assert (following.attempt, following.kept(), following.has_claimed()) == (1, None, True)
+
+
+def impatient(**options: Any) -> Site:
+    """A site that waits for a board that refuses something for a moment only."""
+    site = Site(**options)
+    site.app.margins = Margins(
+        board_access=timedelta(milliseconds=30), first_pause=timedelta(milliseconds=1)
+    )
+    return site
+
+
+_SUCCESS = AgentResult(AgentOutcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize("of", ["moves", "reads"])
+@pytest.mark.parametrize("error", [BoardUnavailableError("500"), AnswerLostError("500")])
+async def test_a_task_that_its_board_can_do_nothing_with_keeps_no_slot(
+    of: str, error: BoardError
+) -> None:
+    """All else is answered, so it is not the board that is away."""
+    site = impatient()
+    run = await site.at_work()
+    setattr(site.board, f"refuses_{of}", error)
+    conclusion = Conclusion(site.app, site.route, site.log(run), site.task_id, LOG)
+    state = await asyncio.wait_for(conclusion.ended(_SUCCESS), 30)
+    assert state.name == StateName.WAITING_FOR_BOARD
+    assert "The board can be read, and refuses this: 500" in str(state.message)
+
+
+@pytest.mark.parametrize("how", ["new", "others are taken", "again"])
+async def test_a_refusal_of_one_task_alone_pauses_no_route(how: str) -> None:
+    site = impatient(resume_after=600)
+    run = await site.at_work()
+    site.board.refuses_moves = BoardAccessError("This issue is locked.")
+    log = site.log(run)
+    if how == "again":
+        await Conclusion(site.app, site.route, log, site.task_id, LOG).ended(_SUCCESS)
+        await pausing.resume(site.client, site.app.name, "Todo")
+        state = Scheduled(name=StateName.WAITING_FOR_BOARD)
+        log = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
+        assert log.kept() is not None
+    conclusion = Conclusion(site.app, site.route, log, site.task_id, LOG)
+    other = site.board.create_task("Elsewhere", "Another").id
+
+    async def comments() -> None:
+        while True:
+            await site.app.board.comment(other, "Retry 1/2.")
+
+    work = asyncio.create_task(comments()) if how == "others are taken" else None
+    began = site.app.clock.now()
+    state = await (conclusion.deliver if how == "again" else conclusion.ended)(_SUCCESS)
+    if work is not None:
+        work.cancel()
+    assert state.name == StateName.WAITING_FOR_BOARD
+    due, is_paused = state.state_details.scheduled_time, how == "new"
+    assert bool(await pausing.paused_parts(site.client, site.app.name, "Todo")) is is_paused
+    assert due is not None and (due - began >= timedelta(seconds=590)) is not is_paused
 
 
 _ENDED_OTHERWISE = (StopReason.TAKEN_OVER, StopReason.TIMED_OUT)

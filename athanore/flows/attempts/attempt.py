@@ -222,7 +222,11 @@ class AgentAttempt:
         booking = Booking(self._purse, self._run_log, self._handle, transcript, pause, note_near)
         try:
             async with booking:
-                state = await self._handle.supervise(work)
+                try:
+                    state = await self._handle.supervise(work)
+                finally:  # before the costs are booked, which waits for a Prefect that is away
+                    stall_watch.cancel()
+                    time_watch.cancel()
         except asyncio.CancelledError:
             if self._handle.reason is StopReason.STALLED:
                 return cut_short(AgentOutcome.STALLED, self._handle.message, transcript)
@@ -232,9 +236,6 @@ class AgentAttempt:
                 reason = self._handle.message
                 return booking.concluded(cut_short(AgentOutcome.FAILED, reason, transcript))
             raise
-        finally:
-            stall_watch.cancel()
-            time_watch.cancel()
         if results:
             return booking.concluded(results[0])
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed, Scheduled
 
-from athanore.errors import BoardAccessError, BoardError, DispatchError
+from athanore.errors import BoardError, DispatchError
 from athanore.flows import provider_limits
 from athanore.flows.attempts import budgets
 from athanore.flows.ends.onward import go_on
 from athanore.flows.ends.publishing import published
 from athanore.flows.ends.task_place import TaskPlace
-from athanore.flows.refusals import pause_for_board
+from athanore.flows.refusals import refused_until
 from athanore.flows.retry import retry_delay
 from athanore.logs import Log
 from athanore.models import AgentOutcome, AgentResult
@@ -210,14 +210,14 @@ class Conclusion:
     async def _keep(self, refusal: BoardError) -> State[None]:
         """Have a later start say what came of the attempt; free the slot until then.
 
-        Where the route was paused for it, or waits for a limit, the task's way back is all that is
-        left: that start makes the attempt anew, with the task from where it is.
+        The route is paused, unless it is this task alone that the board refuses. Where the route
+        was paused for what the attempt came to, or waits for a limit, the task's way back is all
+        that is left: that start makes the attempt anew, with the task from where it is.
         """
-        due = self._app.clock.now() + self._route.poll_interval
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
-        if isinstance(refusal, BoardAccessError):
-            due = self._app.clock.now()
-            await pause_for_board(self._run_log.prefect, self._app, self._route, refusal, self._log)
+        where = (self._run_log.prefect, self._app, self._route, self._task_id)
+        again = self._run_log.kept() is not None
+        due = await refused_until(*where, refusal, self._log, again=again)
         if self._is_paused or self._limit is not None:
             await self._run_log.keep_claim()
             await self._run_log.delivered()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 from athanore.errors import (
@@ -17,6 +19,9 @@ from athanore.logs import Log
 from athanore.models import Task
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
+
+_KEPT_PATIENCE = timedelta(seconds=10)
+"""How long the board may refuse what it has refused to an earlier start of the run."""
 
 
 class TaskPlace:
@@ -34,7 +39,10 @@ class TaskPlace:
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
-        self._board = PatientBoard(app.board, app.margins, log)
+        margins = app.margins
+        if run_log.kept() is not None:  # an earlier start has waited long enough, in its slot
+            margins = replace(margins, board_access=min(margins.board_access, _KEPT_PATIENCE))
+        self._board = PatientBoard(app.board, margins, log)
 
     async def queue(self) -> str | None:
         """The task's queue, or None if the task is gone."""
@@ -44,7 +52,8 @@ class TaskPlace:
     async def task(self) -> Task | None:
         """The task, or None if it is gone."""
         try:
-            return await self._board.until_it_answers(lambda: self._app.board.task(self._task_id))
+            read = partial(self._app.board.task, self._task_id)
+            return await self._board.until_it_answers(read, look=self._app.board.queues)
         except NotFoundError:
             return None
 

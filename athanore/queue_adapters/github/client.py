@@ -164,6 +164,8 @@ def _checked(response: httpx.Response) -> httpx.Response:
                 f"GitHub refuses the token ({words}); make a new one, which may read and write the "
                 "issues of the repository, and set ATHANORE_GITHUB_TOKEN or GITHUB_TOKEN to it."
             )
+        case 403 if "is locked" in words:  # this one issue; whoever locked it may write to it
+            raise BoardError(f"GitHub does not allow {request}: {words}.")
         case 403 | 451:
             raise BoardAccessError(f"GitHub does not allow {request} ({words}); {_mend(response)}")
         case 404 | 410:

@@ -166,6 +166,8 @@ def list_comments(call: Call) -> Answer:
 def create_comment(call: Call) -> Answer:
     row = call.issue(write=True)
     text = str(call.fields.get("body") or "")
+    if row["locked"]:
+        raise RefusalError(403, "Unable to create comment because issue is locked.")
     return call.state.add_comment(row, call.account.login, text), 201, {}
 
 
