@@ -6,13 +6,14 @@ import asyncio
 import os
 import resource
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import cast, override
+from typing import Any, cast, override
+from uuid import UUID
 
 import pytest
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import ObjectNotFound
@@ -23,10 +24,11 @@ from athanore.errors import PrefectUnavailableError, PublishError
 from athanore.flows.attempts.attempt import AgentAttempt
 from athanore.flows.attempts.budgets import Purse
 from athanore.flows.attempts.transcript import Transcript
-from athanore.models import FaultKind
+from athanore.models import AgentEvent, EventKind, FaultKind
 from athanore.models import Task as BoardTask
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.leases.local_runs import RunControl
+from athanore.runtime.margins import Margins
 from athanore.workspaces.base import FoundWorkspace, WorkspaceRequest
 from athanore.workspaces.git.commands import Git
 from tests.forges import OnGitHub
@@ -341,3 +343,48 @@ async def test_what_is_in_the_way_of_the_host_when_an_agent_has_ended_costs_no_a
     assert result is not None and result.has_fault(FaultKind.ENVIRONMENT), result
     assert not result.succeeded and not result.counts
     assert "cannot be read" not in result.reason
+
+
+class Booked(AgentAttempt):
+    """An attempt whose agent tells its cost and ends well, while Prefect is away."""
+
+    @override
+    def _tried(
+        self, work: Callable[[], Awaitable[AgentResult]], results: list[AgentResult]
+    ) -> Coroutine[Any, Any, State[None]]:
+        async def tried() -> State[None]:
+            self._handle.on_activity()
+            await asyncio.sleep(0.1)  # the cost is being booked
+            results.append(SUCCEEDED)
+            return Completed()
+
+        return tried()
+
+
+async def test_an_agent_that_has_ended_is_not_stopped_while_its_costs_cannot_be_booked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Place(stall_timeout=0.3)
+    place.app.margins = Margins(booking=timedelta(milliseconds=10))
+    run = await place.at_work()
+    client = cast(PrefectRunStore, place.client)
+    book, handle = place.log(run), RunControl(run.id, place.task_id, run)
+    purse = Purse(client, place.app, place.route, book, place.task_id)
+    transcript = Transcript(LOG, {}, [], place.app.redactor)
+    is_back, write = asyncio.Event(), place.client.add_labels
+
+    async def waits(run_id: UUID, labels: Mapping[str, Any]) -> None:
+        await is_back.wait()
+        await write(run_id, labels)
+
+    monkeypatch.setattr(place.client, "add_labels", waits)
+    transcript.emit(AgentEvent(EventKind.COST, {"cost_usd": 0.5}))
+    made = Booked(client, place.app, place.route, book, handle, purse, LOG)
+    task = place.board.get_task(place.task_id)
+    working = asyncio.create_task(made.perform(task, "token", transcript))
+    await asyncio.sleep(1)
+    assert not working.done(), "the cost is booked when Prefect is back"
+    is_back.set()
+    result = await working
+    assert result is not None and result.succeeded and handle.reason is None
+    assert result.usage["cost_usd"] == 0.5

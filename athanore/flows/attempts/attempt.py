@@ -202,16 +202,9 @@ class AgentAttempt:
     async def _run_agent(
         self, claimed: BoardTask, token: str, transcript: Transcript
     ) -> AgentResult | None:
-        attempt = attempt_task.with_options(name=f"attempt {self._run_log.attempt}")
         results: list[AgentResult] = []
-        run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
-        work = asyncio.create_task(
-            run_attempt(
-                partial(self._work_redacted, claimed, token, transcript),
-                results.append,
-                return_state=True,
-            )
-        )
+        tried = self._tried(partial(self._work_redacted, claimed, token, transcript), results)
+        work = asyncio.create_task(tried)
         watch = partial(self._watch_for_stall, transcript)
         stall_watch = asyncio.create_task(kept_up("The watch for stalls", watch))
         time_watch = asyncio.create_task(kept_up("The watch for the time", self._watch_time))
@@ -239,6 +232,14 @@ class AgentAttempt:
         if results:
             return booking.concluded(results[0])
         return AgentResult(AgentOutcome.FAILED, state.message or "unknown failure")
+
+    def _tried(
+        self, work: Callable[[], Awaitable[AgentResult]], results: list[AgentResult]
+    ) -> Coroutine[Any, Any, State[None]]:
+        """The attempt as a task run of Prefect's, which adds its result to a list."""
+        attempt = attempt_task.with_options(name=f"attempt {self._run_log.attempt}")
+        run_attempt = cast(Callable[..., Coroutine[Any, Any, State[None]]], attempt)
+        return run_attempt(work, results.append, return_state=True)
 
     def _margin(self) -> timedelta:
         """How much longer than its timeout an attempt may take until it is over."""
