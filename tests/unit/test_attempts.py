@@ -381,10 +381,11 @@ async def test_an_agent_that_has_ended_is_not_stopped_while_its_costs_cannot_be_
     transcript.emit(AgentEvent(EventKind.COST, {"cost_usd": 0.5}))
     made = Booked(client, place.app, place.route, book, handle, purse, LOG)
     task = place.board.get_task(place.task_id)
-    working = asyncio.create_task(made.perform(task, "token", transcript))
-    await asyncio.sleep(1)
-    assert not working.done(), "the cost is booked when Prefect is back"
-    is_back.set()
-    result = await working
+    with place.app.local_runs.serving_api():
+        working = asyncio.create_task(made.perform(task, "token", transcript))
+        await asyncio.sleep(1)
+        assert not working.done(), "the cost is booked when Prefect is back"
+        is_back.set()
+        result = await working
     assert result is not None and result.succeeded and handle.reason is None
     assert result.usage["cost_usd"] == 0.5
