@@ -50,6 +50,40 @@ async def test_a_route_that_paused_itself_resumes_by_itself(place: Place) -> Non
     assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents")
 
 
+@pytest.mark.parametrize("left", ["both", "polls", "agents"])
+async def test_a_pause_that_is_over_ends_though_its_poll_is_lost(place: Place, left: str) -> None:
+    """Also where a worker was lost while it paused the route, or while it resumed it."""
+    client, app, margin = place.client, place.app, timedelta(minutes=1)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await pausing.pause(client, app, "Todo", reason="a limit", resume_at=until)
+    await pausing.see_to_own(client, app, "Todo", until - margin, margin)
+    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents"), "not over yet"
+    switches = await client.switches(app, "Todo")
+    assert switches.queue is not None
+    if left == "agents":
+        await client.resume_polls(switches)
+    if left == "polls":
+        await client.switch_agents(switches.queue, paused=False, description="")
+    await pausing.see_to_own(client, app, "Todo", until, margin)
+    assert await pausing.paused_parts(client, app, "Todo") == ()
+    await pausing.pause(client, app, "Todo")
+    await pausing.see_to_own(client, app, "Todo", until, margin)
+    assert await pausing.paused_parts(client, app, "Todo") == ("polls", "agents"), "a person's"
+
+
+async def test_a_pause_that_was_left_half_way_does_not_last(place: Place) -> None:
+    client, app, margin = place.client, place.app, timedelta(minutes=1)
+    now = datetime.now(UTC)
+    await pausing.pause(client, app, "Todo", reason="it fails", resume_at=None)
+    switches = await client.switches(app, "Todo")
+    assert switches.queue is not None
+    await client.switch_agents(switches.queue, paused=False, description="")
+    await pausing.see_to_own(client, app, "Todo", now, margin)
+    assert await pausing.paused_parts(client, app, "Todo") == ("polls",), "it may be on its way"
+    await pausing.see_to_own(client, app, "Todo", now + 3 * margin, margin)
+    assert await pausing.paused_parts(client, app, "Todo") == ()
+
+
 async def test_a_pause_without_an_end_is_not_ended_by_the_poll_of_an_earlier_one(
     place: Place,
 ) -> None:

@@ -114,11 +114,16 @@ async def test_a_pause_that_a_person_explains_stays_a_persons(site: Site) -> Non
 async def test_a_pause_after_one_that_was_ended_in_prefects_ui_is_a_persons(site: Site) -> None:
     await site.pauses_itself()
     queue = (await site.queue()).id
-    old = datetime.now(UTC) + timedelta(minutes=1)
-    await pausing.forget_old_mark(site.client, site.app.name, "fix", old)
+
+    async def looked() -> None:
+        now, margin = datetime.now(UTC), timedelta(minutes=-1)
+        await pausing.see_to_own(site.client, site.app.name, "fix", now, margin)
+
+    await looked()
     assert "fix" in await site.reasons(), "it is paused still"
     await site.client.update_work_queue(queue, is_paused=False)
-    await pausing.forget_old_mark(site.client, site.app.name, "fix", old)
+    await looked()
+    assert await pausing.paused_parts(site.client, site.app.name, "fix") == ()
     await site.client.update_work_queue(queue, is_paused=True)
     assert not await site.resumed_by_itself()
 

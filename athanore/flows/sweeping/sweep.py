@@ -264,10 +264,17 @@ async def _look_at_owed(prefect: RunStore, app: App, routes: Routes) -> None:
 
 async def _look_at_polls(prefect: RunStore, app: App, routes: Routes) -> None:
     """Put right what is left of pauses, and of polls and scheduled work whose worker is gone."""
-    for name in routes:
+    for name, known in routes.items():
         with suppress(DispatchError):
-            since = app.clock.now() - app.margins.pausing
-            await pausing.forget_old_mark(prefect, app.name, name, since)
+            await pausing.see_to_own(
+                prefect,
+                app.name,
+                name,
+                app.clock.now(),
+                app.margins.pausing,
+                was=known.route.was,
+                host=known.route.host,
+            )
     await end_lost_polls(prefect, app)
     tags = [names.app_tag(app.name), names.SCHEDULE_TAG]
     query = RunQuery(tags=tags, states=_BUSY)

@@ -283,17 +283,42 @@ async def account_waited_for(prefect: RunStore, app: str, route: str) -> str:
     return "" if mark is None else str(mark.value.get("account", ""))
 
 
-async def forget_old_mark(prefect: RunStore, app: str, route: str, before: datetime) -> None:
-    """Drop the mark of a pause that a person has ended in Prefect's UI: the next one is theirs.
+async def see_to_own(
+    prefect: RunStore,
+    app: str,
+    route: str,
+    now: datetime,
+    margin: timedelta,
+    *,
+    was: Iterable[str] = (),
+    host: str | None = None,
+) -> None:
+    """Do what is left of a pause of a route by itself; safe to repeat.
+
+    The poll that was to end it may be lost, and a worker in the middle of pausing or resuming it. A
+    person may have ended it in Prefect's UI, wholly or in part: then the next one is theirs.
 
     Args:
-        before: only a mark that was made before that; the pause of a newer one may be on its way.
+        now: by Prefect's clock.
+        margin: nothing is done about a pause that is as new as that: it may be on its way.
+        was: see `pause`.
+        host: see `queue_description`.
+
+    Raises:
+        DispatchError: the route is not deployed.
     """
     mark = await prefect.value(_mark_name(app, route))
-    if mark is None or mark.updated is None or mark.updated > before:
+    if mark is None or mark.updated is None or mark.updated > now - margin:
         return
     switches = await _switches(prefect, app, route)
-    if switches.queue is not None and not switches.agents_paused:
+    if switches.queue is None:
+        return
+    is_missing = bool(mark.value.get("is_missing"))
+    if switches.agents_paused and (is_missing or not _is_over(mark.value, now - _EARLY)):
+        return
+    if not is_missing and (switches.agents_paused or switches.polls_paused):
+        await resume(prefect, app, route, was=was, host=host)
+    else:
         await forget_mark(prefect, app, route)
 
 
