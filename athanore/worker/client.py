@@ -23,11 +23,15 @@ logger = logging.getLogger("athanore.worker")
 # Nothing reached the server, or it said that it could not do it: safe to send again.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _AWAY = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadTimeout)
-_BUSY = frozenset({502, 503})
+_BUSY = frozenset({502, 503, 504})
+_FAULT = 500
+"""What Prefect answers to each request while its database is started anew, for one."""
 
 _PAUSE = 1.0
 _BUSY_PAUSE = 0.05
 _LONGEST_BUSY_PAUSE = 1.0
+_FAULT_PATIENCE = timedelta(minutes=5)
+_LONGEST_FAULT_PAUSE = 5.0
 _LAST_PATIENCE = 2.0  # seconds for a request that hangs, once nobody waits for the server
 
 
@@ -40,11 +44,14 @@ class PatientTransport(httpx.AsyncBaseTransport):
 
     It waits for as long as the server is away: what an agent came to is delivered afterwards.
     `give_up` ends that, for a shutdown; a request that hangs at a frozen server is ended as well.
+    A server that is there and has an error of its own is asked again for some minutes: it may be
+    its database that is away, or the request that it cannot answer.
 
     Args:
         apps: those whose worker it is; they are told when the server is away, and is back.
         was_there: the server has answered this process before. One that never did is not waited
             for: its address may be wrong.
+        fault_patience: how long a request is repeated that the server answers with status 500.
     """
 
     def __init__(
@@ -53,12 +60,14 @@ class PatientTransport(httpx.AsyncBaseTransport):
         apps: Sequence[App] = (),
         *,
         was_there: bool = False,
+        fault_patience: timedelta = _FAULT_PATIENCE,
     ) -> None:
         self._transport = transport
         self._apps = apps
         self._impatient = False
         self._in_flight: set[asyncio.Timeout] = set()
         self._was_there = was_there
+        self._fault_patience = fault_patience.total_seconds()
         self._away_since: float | None = None
 
     @property
@@ -79,6 +88,7 @@ class PatientTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         loop = asyncio.get_running_loop()
         busy_pause = _BUSY_PAUSE
+        fault_since: float | None = None
         while True:
             try:
                 response = await self._send(request)
@@ -112,11 +122,25 @@ class PatientTransport(httpx.AsyncBaseTransport):
                 self._away_since = None
                 for app in self._apps:
                     app.local_runs.note_return()
-            if response.status_code not in _BUSY or self._impatient:
+            status, longest = response.status_code, _LONGEST_BUSY_PAUSE
+            if self._impatient or status not in (*_BUSY, _FAULT):
                 return response
+            if status == _FAULT:
+                if fault_since is None:
+                    fault_since = loop.time()
+                    logger.warning(
+                        "Prefect answers %s %s with status %s; it is asked again.",
+                        request.method,
+                        request.url.path,
+                        status,
+                        extra={"action": "prefect_fault"},
+                    )
+                if loop.time() - fault_since >= self._fault_patience:
+                    return response
+                longest = _LONGEST_FAULT_PAUSE
             await response.aclose()
             await asyncio.sleep(busy_pause * random.uniform(0.5, 1.5))
-            busy_pause = min(busy_pause * 2, _LONGEST_BUSY_PAUSE)
+            busy_pause = min(busy_pause * 2, longest)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:

@@ -18,10 +18,8 @@ from typing import Any, override
 from uuid import UUID
 
 import anyio.abc
-import httpx
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
@@ -47,6 +45,7 @@ from athanore.worker.in_thread import in_thread
 from athanore.worker.poll_runs.due_polls import DuePolls
 from athanore.worker.poll_runs.polls import PollLanes, clear_polls
 from athanore.worker.poll_runs.unchanged import UnchangedPolls
+from athanore.worker.steady import PASSING, steadily
 from athanore.worker.taking.alarms import Alarms
 from athanore.worker.taking.foreign import ForeignRuns, older_polls
 from athanore.worker.taking.offers import PAGE, Offers
@@ -58,7 +57,6 @@ _POLLS_FIRST = timedelta(seconds=5)
 
 _GATHER_ENDS = timedelta(milliseconds=100)
 """Runs that end soon after one another share one look for the next ones."""
-_NO_ANSWER = (httpx.TransportError, PrefectUnavailableError)
 _FAREWELL = timedelta(seconds=2)
 _STOP_PATIENCE = timedelta(seconds=20)
 _ALONE = timedelta(seconds=10)  # for the runs to see to the board, once Prefect is given up
@@ -167,23 +165,25 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._listening.enter_context(app.local_runs.listening(self.wake))
             self._listening.enter_context(app.local_runs.on_start(self._execution.started))
         beside: Work = {"The look for due runs": self._answer_alarms}
+        apps, pool, known = self._apps, self._work_pool_name, self._held.known
         if self._polls_only:
-            pool, wake = self._work_pool_name, self._alarms.set
-            beside |= await beside_polls(self.client, self._apps, pool, wake)
+            beside |= await beside_polls(self.client, apps, pool, self._alarms.set)
         else:
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
-            pool, known = self._work_pool_name, self._held.known
-            self._place = place_of(
-                self._apps, pool, self.name, lambda: len(self._runs), self._limit
-            )
+            self._place = place_of(apps, pool, self.name, partial(len, self._runs), self._limit)
             beside["The look at the other workers"] = partial(
                 self._place.keep, self.client, self.wake, self._leave
             )
-            beside |= beside_agents(self.client, self._apps, known, pool, self._has_arrived)
+            beside |= beside_agents(self.client, apps, known, pool, self._has_arrived)
         self._background = [
             asyncio.create_task(kept_up(what, work), name=what) for what, work in beside.items()
         ]
+
+    @override
+    async def sync_with_backend(self) -> None:
+        """Learn what has changed in Prefect; see `steadily`."""
+        await steadily(super().sync_with_backend, is_new=not self.is_setup)
 
     @override
     async def teardown(self, *exc_info: Any) -> None:
@@ -294,7 +294,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             try:
                 new = await self._find_due()
                 agents = await self._offers.agents_among(self.client, new)
-            except (*_NO_ANSWER, PrefectHTTPStatusError, ObjectNotFound) as exc:
+            except PASSING as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
             self._last_polled_time = datetime.now(UTC)

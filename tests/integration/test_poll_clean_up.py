@@ -67,6 +67,16 @@ def test_a_poll_that_is_due_while_one_runs_is_the_next() -> None:
     assert lanes.done(third) is None
 
 
+def test_a_poll_that_is_offered_again_is_not_superseded_by_itself() -> None:
+    lanes, one = PollLanes(_now), uuid4()
+    first, second = _poll(one, -1), _poll(one, 1, newer_than="a change")
+    assert lanes.offer([first]) == ([first], [])
+    assert lanes.offer([second]) == ([], [])
+    assert lanes.offer([first, second]) == ([], []), "neither has begun at Prefect"
+    assert lanes.done(first) == second
+    assert lanes.offer([second]) == ([], [])
+
+
 def test_a_poll_that_resumes_its_route_is_run_in_any_case() -> None:
     lanes, one = PollLanes(_now), uuid4()
     first, resuming, later = _poll(one, -1), _poll(one, -40, **{RESUME: True}), _poll(one, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, cast
 
 import httpx
@@ -15,6 +16,7 @@ from athanore.errors import PrefectUnavailableError
 from athanore.runs.connection.transports import http_transport, prefect_client
 from athanore.worker import client as client_module
 from athanore.worker.client import PatientTransport
+from athanore.worker.steady import steadily
 
 pytestmark = pytest.mark.smoke
 
@@ -22,9 +24,14 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Slow:
-    """A server on a real socket that answers only once it is let."""
+    """A server on a real socket that answers only once it is let.
+
+    Attributes:
+        faults: the statuses that it answers first.
+    """
 
     def __init__(self) -> None:
+        self.faults: list[int] = []
         self.may_answer = asyncio.Event()
         self.connections = 0
         self.asked = 0
@@ -38,7 +45,8 @@ class Slow:
                 self.target = head.split()[1].decode()
                 self.asked += 1
                 await self.may_answer.wait()
-                writer.write(ANSWER)
+                fault = self.faults.pop(0) if self.faults else 200
+                writer.write(ANSWER.replace(b"200 OK", f"{fault} Said".encode()))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -175,3 +183,41 @@ async def test_a_worker_that_stops_does_not_wait_for_a_prefect_that_hangs(
                 await asking
             with pytest.raises(PrefectUnavailableError, match=r"nothing within 0\.1 s"):
                 await client.request("GET", "/ready")
+
+
+async def test_what_the_servers_database_cannot_do_for_a_moment_is_asked_again() -> None:
+    async with served() as (slow, url):
+        slow.may_answer.set()
+        slow.faults = [500, 504, 503, 500, 502]
+        transport = PatientTransport(http_transport())
+        async with httpx.AsyncClient(transport=transport) as client, asyncio.timeout(60):
+            assert (await client.post(url)).status_code == 200
+    assert slow.asked == 6
+
+
+async def test_what_the_server_can_never_answer_is_not_asked_for_ever() -> None:
+    async with served() as (slow, url):
+        slow.may_answer.set()
+        slow.faults = [500] * 1000
+        patience = timedelta(seconds=0.3)
+        transport = PatientTransport(http_transport(), fault_patience=patience)
+        async with httpx.AsyncClient(transport=transport) as client, asyncio.timeout(60):
+            assert (await client.get(url)).status_code == 500
+            before = slow.asked
+            transport.give_up()
+            assert (await client.get(url)).status_code == 500
+    assert before > 2
+    assert slow.asked == before + 1, "a worker that stops waits no longer"
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_one_refusal_of_prefect_ends_no_worker_that_has_begun(is_new: bool) -> None:
+    async def refused() -> None:
+        async with served() as (slow, url):
+            slow.may_answer.set()
+            slow.faults = [404]
+            async with httpx.AsyncClient(transport=http_transport()) as client:
+                (await client.get(url)).raise_for_status()
+
+    with pytest.raises(httpx.HTTPStatusError) if is_new else nullcontext():
+        await steadily(refused, is_new=is_new)

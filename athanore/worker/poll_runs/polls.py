@@ -60,6 +60,8 @@ class PollLanes:
         superseded: list[FlowRun] = []
         for run in sorted(due, key=scheduled_time):
             lane = self._lanes.setdefault(_route(run), _Lane())
+            if run.id == lane.running or (lane.remembered and run.id == lane.remembered.id):
+                continue  # Prefect offers it until it has begun
             is_plain = not _more(run)
             if is_plain and lane.started is not None and scheduled_time(run) <= lane.started:
                 superseded.append(run)
