@@ -35,8 +35,14 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.noted import Refused
 
+_ASKED_SOON = timedelta(seconds=15)
 _ASKED_AGAIN = timedelta(minutes=15)
 """When what the board refused is asked for again, by default."""
+
+
+def soon(route: Route) -> timedelta:
+    """After how long a start that had to wait is made again, however seldom the route is polled."""
+    return min(route.poll_interval, _ASKED_SOON)
 
 
 async def refused_until(
@@ -59,7 +65,7 @@ async def refused_until(
     """
     now = app.clock.now()
     if not isinstance(refusal, BoardAccessError):
-        return now + route.poll_interval
+        return now + soon(route)
     if again or app.board.took_others(task_id, since=app.margins.board_access):
         return now + (route.resume_after or _ASKED_AGAIN)
     await pause_for_board(prefect, app, route, refusal, log)

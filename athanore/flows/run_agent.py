@@ -61,8 +61,6 @@ from athanore.services.wakeups import label_is_free
 # A worker hears within some seconds that its run has another start.
 _EARLIER_START_PAUSE = timedelta(seconds=3)
 
-_LABEL_PAUSE = timedelta(seconds=15)
-"""How long a run waits that was dispatched though its label had no slot; the others have no run."""
 
 _ENDINGS = {
     StateType.COMPLETED: EventKind.FINISHED,
@@ -222,7 +220,7 @@ class _Visit:
         where = (self.client, self.app, self.route, self.run_log, self.task_id)
         try:
             if (busy := await refusals.no_label_slot(*where[:4], self._read)) is not None:
-                return await self._later(busy, min(self.route.poll_interval, _LABEL_PAUSE))
+                return await self._later(busy, refusals.soon(self.route))
             if held_why := await claim_is_held(self.app, self.run_log, self._read):
                 return await self._later(held_why, self.route.poll_interval, HELD)
             self._use(await agent_choice.with_agent(self.app, self.route, self._read))
@@ -380,7 +378,8 @@ class _Visit:
         if ended is not None:
             return ended
         why, held = await why_not_claimed(self.app, self.run_log, self._read, error, self.log)
-        return await self._later(why, self.route.poll_interval, held)
+        delay = self.route.poll_interval if held else refusals.soon(self.route)
+        return await self._later(why, delay, held)
 
     async def _read(self) -> BoardTask:
         """The task before its claim, which a start reads from the board once."""

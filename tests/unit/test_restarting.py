@@ -11,6 +11,7 @@ from athanore.launch.renewal.restarting import Restarter
 from athanore.launch.serving import find_serving, serving
 from athanore.launch.stopping import Stop
 from athanore.launch.terminal import keyboard
+from athanore.processes.family import HAS_PROC
 
 RUN = """
 from athanore import AgentDispatcher, MemoryAdapter
@@ -54,6 +55,25 @@ async def test_the_key_q_stops_for_good_and_leaves_the_agents_their_time() -> No
         await asyncio.wait_for(stop.at_once(), 0.1)
     press()
     await asyncio.wait_for(stop.at_once(), 60)
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="only Linux has /proc")
+async def test_the_look_before_has_no_secret_that_agents_could_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SOMEBODYS_TOKEN", "s3cret")
+    script, stop, reference = tmp_path / "run.py", Stop(), "run.py:dispatcher"
+    told = 'f"{os.environ["SOMEBODYS_TOKEN"]} {"s3cret" in open("/proc/self/environ").read()}"'
+    script.write_text(RUN + f'\nimport os\nopen("seen", "w").write({told})\n')
+    stop.bind()
+    with serving(reference, script, ("::1", 81), "http://x/api", needs_token=False) as note:
+        watching = asyncio.create_task(Restarter(reference, stop, note).watch())
+        stop.wish(at_once=False)
+        await asyncio.wait_for(stop.requested(), 60)
+        watching.cancel()
+    assert (tmp_path / "seen").read_text() == "s3cret False"
 
 
 async def test_code_that_cannot_be_started_stops_nothing(

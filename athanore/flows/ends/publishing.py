@@ -30,6 +30,9 @@ from athanore.runtime.routes.ownership import watched
 from athanore.services.people import approvals, prefect_answers
 from athanore.services.pull_requests import publishing
 
+_TRIED_AGAIN = timedelta(minutes=5)
+"""What a forge could not do is asked for again after that, however seldom the route is polled."""
+
 
 class ApprovalNeededError(Exception):
     """The run has to wait for an operator before anything is published.
@@ -185,7 +188,7 @@ async def _later(
     log: Log,
 ) -> State[Any]:
     """Have a later start of the run publish it, without an agent."""
-    due = app.clock.now() + route.poll_interval
+    due = app.clock.now() + min(route.poll_interval, _TRIED_AGAIN)
     again = f"{text} It is tried again until it is."
     if run_log.kept() is None:
         await say(again)

@@ -8,6 +8,7 @@ same environment looks whether the code can be started.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -22,6 +23,8 @@ from athanore.launch.inspection.checks import check_app
 from athanore.launch.serving import Note
 from athanore.launch.stopping import Stop
 from athanore.processes import inherited
+from athanore.processes.family import bare_environment
+from athanore.processes.hardening import DEBUGGABLE
 from athanore.routing.scripts import code_file
 
 logger = logging.getLogger("athanore")
@@ -65,13 +68,15 @@ class Restarter:
             "-c",
             _LOOK,
             self._reference,
-            stdin=asyncio.subprocess.DEVNULL,
+            env=bare_environment() | {DEBUGGABLE: os.environ.get(DEBUGGABLE, "")},
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        ours = json.dumps(dict(os.environ)).encode()
         try:
             async with asyncio.timeout(_PATIENCE):
-                _, said = await process.communicate()
+                _, said = await process.communicate(ours)
         except TimeoutError:
             return f"importing the code takes more than {_PATIENCE:g} s."
         finally:
@@ -89,7 +94,15 @@ def _is_script_lost() -> bool:
     return sys.argv[0] not in ("", "-c") and not os.path.exists(sys.argv[0])
 
 
-_LOOK = "import sys; from athanore.launch.renewal.restarting import look; look(sys.argv[1])"
+_LOOK = """
+from athanore.processes.hardening import hide_memory
+hide_memory()
+import json, os, sys
+os.environ.update(json.load(sys.stdin))
+from athanore.launch.renewal.restarting import look
+look(sys.argv[1])
+"""
+"""Our environment comes by its standard input: agents could read what a process begins with."""
 
 
 def look(reference: str) -> None:
