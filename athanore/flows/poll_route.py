@@ -131,7 +131,11 @@ class _Poll:
             routes = await self.app.routes.read(client)
             owned = await owners(self.app, routes, in_queue)
             ready = [t for t in in_queue if owned.routes.get(t.id) == route.name]
+            owned.check_readable()
             self.notes += owned.held.values()
+            if unread := owned.unread:
+                task_id, why = next(iter(unread.items()))
+                self.notes.append(f"{len(unread)} cannot be read, such as {task_id!r}: {why}")
             if not self.app.noted.is_swept:  # a stock worker, which has no timer for that
                 await look_once(client, self.app)
             holds = Holds(self.app, routes)

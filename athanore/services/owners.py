@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from athanore.errors import MatchError, NotFoundError, TaskNotOursError
+from athanore.errors import BoardError, MatchError, NotFoundError, TaskNotOursError
 from athanore.models import Task
 from athanore.queue_adapters.base import HasUser
 from athanore.routing.routes import Route
@@ -22,10 +22,26 @@ class Owners:
     Attributes:
         routes: the owners' names by the ids of tasks; a task that no route takes is not in it.
         held: why nobody knows whose a task is, by its id.
+        unread: why a task could not be read again that had to be, by its id.
     """
 
     routes: dict[str, str] = field(default_factory=dict[str, str])
     held: dict[str, str] = field(default_factory=dict[str, str])
+    unread: dict[str, BoardError] = field(default_factory=dict[str, BoardError])
+
+    @property
+    def unknown(self) -> set[str]:
+        """The ids of the tasks of which nobody knows now whose they are."""
+        return {*self.held, *self.unread}
+
+    def check_readable(self) -> None:
+        """See that some of the tasks could be read, if they had to be.
+
+        Raises:
+            BoardError: none could, so that it is not a matter of one task.
+        """
+        if self.unread and not (self.routes or self.held):
+            raise next(iter(self.unread.values()))
 
 
 async def owner_of(app: App, routes: Routes, task: Task, *, is_whole: bool = False) -> Route | None:
@@ -76,11 +92,7 @@ async def check_owner(
 
 
 async def owners(app: App, routes: Routes, tasks: Iterable[Task]) -> Owners:
-    """The owners of tasks, each by itself: one that fails is no other's matter.
-
-    Raises:
-        BoardError: a task had to be read, and could not be; not that it is gone.
-    """
+    """The owners of tasks, each by itself: one that fails is no other's matter."""
     found = Owners()
     for task in tasks:
         try:
@@ -89,6 +101,8 @@ async def owners(app: App, routes: Routes, tasks: Iterable[Task]) -> Owners:
             found.held[task.id] = str(exc)
         except NotFoundError:
             continue
+        except BoardError as exc:
+            found.unread[task.id] = exc
         else:
             if route is not None:
                 found.routes[task.id] = route.name

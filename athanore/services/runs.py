@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Cancelling
 
 from athanore import names
-from athanore.errors import DispatchError, MatchError, NotFoundError, TaskBusyError
+from athanore.errors import BoardError, DispatchError, MatchError, NotFoundError, TaskBusyError
 from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs import store
@@ -198,11 +198,15 @@ async def cancel_left_behind(
         task_id = names.task_of(run.tags)
         if task_id is None:
             continue  # started by hand, on its way to hand over
-        task, queue, other = None, None, ""
-        with suppress(NotFoundError):
+        queue, other = None, ""
+        try:
             task = await app.board.task(task_id)
             queue = task.queue_name
             other = _another_owner(run, task, routes, await owners(app, routes, [task]))
+        except NotFoundError:
+            pass
+        except BoardError:  # the board was read a moment ago: it is this card alone
+            continue
         if queue is not None and not other and _holds(run, queue, routes):
             continue  # it came into the queue after the poll had looked
         # The board first, then the run: what still waits now has not claimed its task before.
@@ -273,7 +277,7 @@ async def route_to_take(app: App, routes: Routes, task: Task, route_name: str) -
 
 def _another_owner(run: FlowRun, task: Task, routes: Routes, owned: Owners) -> str:
     """Say that a run which never began waits for a task that is another route's now; else ""."""
-    if run.state_type not in store.NOT_TAKEN or run.run_count or task.id in owned.held:
+    if run.state_type not in store.NOT_TAKEN or run.run_count or task.id in owned.unknown:
         return ""
     mine = called(routes, store.route_name(run))
     name = owned.routes.get(task.id)

@@ -164,6 +164,7 @@ class Site(MemoryRunStore):
         self.heard: list[dict[str, Any]] = []
         self.sent: list[Message] = []
         self.away = False
+        self.refused = ""
         self.app.clock.now = lambda: self.now  # pyright: ignore[reportAttributeAccessIssue]
 
     def happens(self, event: str, number: int, reason: str = "exit code 2") -> None:
@@ -195,6 +196,8 @@ class Site(MemoryRunStore):
     async def send(self, message: Message) -> None:
         if self.away:
             raise OSError("away")
+        if message.event == self.refused:
+            raise OSError("status 400")
         self.sent.append(message)
 
     def delivery(self, worker: str = "one") -> Delivery:
@@ -325,6 +328,23 @@ async def test_what_was_not_delivered_is_delivered_by_whoever_comes_next() -> No
     site.passes(90)
     await first.look()
     assert len(site.sent) == 1
+
+
+async def test_a_kind_that_the_receiver_refuses_keeps_no_other_from_it() -> None:
+    site = Site()
+    delivery = site.delivery()
+    await delivery.look()
+    site.passes(5)
+    site.refused = DEAD
+    site.happens(DEAD, 1)
+    site.happens(PAUSED, 2, "Route 'Todo' is paused.")
+    for _ in range(2):
+        with pytest.raises(OSError, match="status 400"):
+            await delivery.look()
+    assert [m.event for m in site.sent] == [PAUSED]
+    site.refused = ""
+    await delivery.look()
+    assert [m.event for m in site.sent] == [PAUSED, DEAD]
 
 
 async def test_a_block_that_becomes_the_first_is_not_told_what_the_former_one_missed() -> None:

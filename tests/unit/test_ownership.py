@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher, MemoryAdapter, Task
-from athanore.errors import AmbiguousRouteError, MatchError, NotFoundError, RouteError
+from athanore.errors import (
+    AmbiguousRouteError,
+    BoardUnavailableError,
+    MatchError,
+    NotFoundError,
+    RouteError,
+)
 from athanore.models import Comment
 from athanore.runtime.apps import App
 from athanore.runtime.routes.ownership import find_route, needs, owner, takes, watched, watching
@@ -134,7 +140,9 @@ def test_what_a_match_needs_is_named_and_known() -> None:
         routes_of({"match": bool, "needs": ["prices"]})
 
 
-async def test_owners_are_told_with_what_the_board_has_to_be_asked_for() -> None:
+async def test_owners_are_told_with_what_the_board_has_to_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     board = MemoryAdapter(["Todo", "In Progress"], user="bot")
     dispatcher = AgentDispatcher("true", name=app_name("owners"), queue_backend=board)
 
@@ -157,6 +165,23 @@ async def test_owners_are_told_with_what_the_board_has_to_be_asked_for() -> None
     found = await owners(app, app.routes.in_code(), tasks)
     assert found.routes == {ids[1]: "bots", ids[2]: "approved", ids[3]: "odd"}
     assert found.held == {}
+    whole, error = board.get_task, BoardUnavailableError("status 500")
+    unreadable = {ids[2]}
+
+    def get_task(task_id: str) -> Task:
+        if task_id in unreadable:
+            raise error
+        return whole(task_id)
+
+    monkeypatch.setattr(board, "get_task", get_task)
+    found = await owners(app, app.routes.in_code(), tasks)
+    assert found.routes == {ids[1]: "bots", ids[3]: "odd"}, "one card keeps no other waiting"
+    assert (found.unread, found.unknown) == ({ids[2]: error}, {ids[2]})
+    found.check_readable()
+    unreadable.update(ids)
+    found = await owners(app, app.routes.in_code(), tasks)
+    with pytest.raises(BoardUnavailableError):
+        found.check_readable()
     empty = Task(ids[4], "", "Todo", comments=(Comment("x"),))
     with pytest.raises(MatchError):
         owner(app.routes.in_code(), empty)

@@ -10,9 +10,11 @@ from prefect.states import (
 )
 
 from athanore.errors import (
+    BoardUnavailableError,
     DispatchError,
     TaskBusyError,
 )
+from athanore.models import Task
 from athanore.runs import store
 from athanore.runs.states import StateName
 from athanore.services import runs
@@ -109,6 +111,27 @@ async def test_of_two_runs_of_a_task_the_working_one_is_cancelled() -> None:
     await site.cancelled()
     assert (await site.client.read_run(working.id)).state_type is StateType.CANCELLING
     assert (await site.client.read_run(waiting.id)).state_type is StateType.SCHEDULED
+
+
+async def test_a_card_that_cannot_be_read_keeps_no_other_run_from_being_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    await site.dispatched()
+    task = site.board.create_task("Todo", "Another")
+    run = await site.app.dispatching.dispatch(site.client, site.route, task)
+    for task_id in (site.task_id, task.id):
+        site.board.move_task(task_id, "Elsewhere")
+    read = site.board.get_task
+
+    def get_task(task_id: str) -> Task:
+        if task_id == site.task_id:
+            raise BoardUnavailableError("status 500")
+        return read(task_id)
+
+    monkeypatch.setattr(site.board, "get_task", get_task)
+    assert await runs.cancel_left_behind(site.client, site.app, site.route, {}) == 1
+    assert (await site.client.read_run(run.id)).state_name == StateName.NOTHING_TO_DO
 
 
 @pytest.mark.parametrize("place", ["Todo", "Next", "Elsewhere", "gone"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from prefect.client.schemas.objects import State

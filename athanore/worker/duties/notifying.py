@@ -178,9 +178,13 @@ class Delivery:
         held = [e for e in new if e not in due]
         if held and sum(e.at >= held[0].at for e in events) - len(held) > _REMEMBERED:
             due = new  # the ends of so many that follow could not be kept
-        sent = 0
+        sent, failed = 0, None
         for message in notices.messages(self._app, due):
-            await self._channel.send(message)
+            try:
+                await self._channel.send(message)
+            except Exception as exc:  # a kind that the receiver refuses keeps no other from it
+                failed = failed or exc
+                continue
             self._sent[message.event] = now
             told = [e for e in due if e.event == message.event]
             state.done += [_end(e) for e in told]
@@ -190,6 +194,8 @@ class Delivery:
             sent += 1
         if state.advance(events, new):
             await self._note(state, now)
+        if failed is not None:
+            raise failed
         return sent
 
     async def _note(self, state: _State, now: datetime) -> None:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from athanore.errors import ConfigurationError
-from athanore.workspaces.git.credentials import Login
 from athanore.workspaces.places import slug
 
 _URL = re.compile(r"(https?|ssh|git)://[^/]|file:///", re.IGNORECASE)
 _SCHEME = re.compile(r"^[\w+.-]+::?//|^[\w+.-]+::")
 _SCP = re.compile(r"^(?:[\w.-]+@)?[\w.-]+:(?!//)")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A name and a password for a server.
+
+    Attributes:
+        server: as `https://git.example.com:8443`; others are not told them.
+    """
+
+    server: str
+    name: str
+    password: str
+
+    @classmethod
+    def at(cls, url: str, login: str) -> Login:
+        """The login, as `name:password` or as a name alone, for the server of a URL."""
+        parts = urlsplit(url)
+        name, _, password = login.partition(":")
+        return cls(f"{parts.scheme.lower()}://{parts.netloc}", name, password)
 
 
 class Address:

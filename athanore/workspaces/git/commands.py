@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import shlex
+import socket
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 from athanore.errors import WorkspaceError
 from athanore.texts import cut_lines, readable
-from athanore.workspaces.git.credentials import Login, handed_over
+from athanore.workspaces.git.address import Login
 
 GIT_TIMEOUT = timedelta(minutes=10)
 """How long a call of git may take."""
@@ -74,6 +77,13 @@ _OF_THE_NETWORK = (
     "NO_PROXY",
 )
 """What a fetch from elsewhere has of the worker's environment: for ssh, .netrc, proxies."""
+
+_HELPER = (
+    "import os, sys\n"
+    "while sys.argv[2] == 'get' and (part := os.read(int(sys.argv[1]), 65536)):\n"
+    "    os.write(1, part)"
+)
+"""What git calls when a server asks who it is: with the number of the socket, and `get`."""
 
 
 class GitError(WorkspaceError):
@@ -133,7 +143,7 @@ class Git:
         if git_dir is not None:
             variables["GIT_DIR"] = str(git_dir)
         try:
-            with handed_over(login) as (asked, inherited):
+            with _handed_over(login) as (asked, inherited):
                 process = await asyncio.create_subprocess_exec(
                     "git",
                     *told,
@@ -161,6 +171,32 @@ class Git:
             said = cut_lines(readable(err.decode(errors="replace")).strip(), 1000, 20)
             raise GitError(f"git {told[0]} failed (exit code {process.returncode})", said)
         return out.decode(errors="surrogateescape").removesuffix("\n")
+
+
+@contextmanager
+def _handed_over(login: Login | None) -> Generator[tuple[Mapping[str, str], tuple[int, ...]]]:
+    """Have a login ready for one call of git, by a socket that it inherits.
+
+    A variable of a process can be read by every program of the same user, as its files can, and its
+    arguments by everybody; the socket of another process cannot be opened.
+
+    Returns:
+        The settings of the call, and the descriptors that its process inherits.
+    """
+    if login is None:
+        yield {}, ()
+        return
+    ours, gits = socket.socketpair()
+    with gits:
+        with ours:
+            ours.sendall(f"username={login.name}\npassword={login.password}\n".encode())
+        number = gits.fileno()
+        helper = shlex.join([sys.executable, "-I", "-S", "-c", _HELPER, str(number)])
+        settings = {
+            f"credential.{login.server}.helper": f"!{helper}",
+            "http.proactiveAuth": "basic",  # from git 2.46 on; else it waits until it is asked
+        }
+        yield settings, (number,)
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
