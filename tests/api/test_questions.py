@@ -110,7 +110,8 @@ def test_a_persons_key_answers_questions_and_approves_nothing(guarded: Api) -> N
     )  # fmt: skip
 
     async def keep(client: PrefectClient) -> None:
-        await questions.keep(PrefectRunStore.of(client), guarded.app.name, gate)
+        await questions.keep(PrefectRunStore.of(client), gate)
+        await questions.list_it(PrefectRunStore.of(client), guarded.app.name, gate)
 
     guarded.with_prefect(keep)
     _, key = make(guarded, "steer")

@@ -41,7 +41,8 @@ def waits_for_approval(api: Api, name: str) -> str:
             id=uuid4().hex[:10], run_id=UUID(run_id), task_id=task_id, text=f"May {name} start?",
             asked_at=datetime.now(UTC), choices=("yes", "no"), is_approval=True,
         )  # fmt: skip
-        await questions.keep(client, api.app.name, gate)
+        await questions.keep(client, gate)
+        await questions.list_it(client, api.app.name, gate)
 
     with ThreadPoolExecutor(1) as beside:
         run_id, _ = beside.submit(api.start_run, task_id).result()

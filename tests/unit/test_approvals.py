@@ -148,3 +148,15 @@ async def test_gates_that_agents_could_open_are_refused_at_the_start(
         return
     with pytest.raises(ConfigurationError, match=refusal):
         await prefect_access.check_gates(app(monkeypatch, auth), url)
+
+
+async def test_an_approval_of_which_nobody_was_told_is_told_when_it_is_asked_for_again() -> None:
+    """The worker was lost, or Prefect went away, when it was just kept."""
+    site = await gated()
+    said = f"Waits for an approval: athanore approve {site.task_id} (or athanore reject)"
+    await questions.unlist(site.client, site.question.id)
+    for _ in range(2):
+        with pytest.raises(Abort):
+            await site.begins()
+    assert site.comments.count(said) == 2
+    assert [q.id for q in await approvals.waiting(site.client, site.app)] == [site.question.id]

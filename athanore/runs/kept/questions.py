@@ -137,13 +137,15 @@ def id_of(run_id: UUID, text: str, choices: tuple[str, ...], schema: object) -> 
     return sha256(said.encode()).hexdigest()[:10]
 
 
-async def keep(prefect: RunStore, app: str, question: Question) -> bool:
-    """Keep a question that was just asked; False if the run has it already."""
+async def keep(prefect: RunStore, question: Question) -> None:
+    """Keep a question that was just asked, if the run has it not; see `list_it`."""
     value = json.dumps(_QUESTION.dump_python(replace(question, ending=None), mode="json"))
-    is_new = await prefect.note_first(question.run_id, f"{PREFIX}{question.id}", value)
-    if is_new:
-        await list_it(prefect, app, question)
-    return is_new
+    await prefect.note_first(question.run_id, f"{PREFIX}{question.id}", value)
+
+
+async def is_listed(prefect: RunStore, question_id: str) -> bool:
+    """Whether a question is found by its id."""
+    return await prefect.value(f"{PREFIX}{question_id}") is not None
 
 
 async def list_it(

@@ -11,7 +11,7 @@ import shlex
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import DispatchError, QuestionClosedError
-from athanore.models import EventKind, Task
+from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
 from athanore.runs.kept.questions import Fate, Question
@@ -21,6 +21,7 @@ from athanore.runtime.apps import App
 from athanore.services import tasks
 from athanore.services.access import PrefectAccess
 from athanore.services.people import questions as use_cases
+from athanore.services.people import telling
 from athanore.services.pull_requests import publishing
 from athanore.workspaces.base import Shown
 
@@ -78,26 +79,25 @@ async def _asked(
     commit: str = "",
 ) -> Question:
     """A question of a run, asked if it was not."""
-    for known in await questions.of_run(prefect, run.id):
-        if known.id == question_id:
-            return known
-    question = Question(
-        id=question_id,
-        run_id=run.id,
-        task_id=task_id,
-        text=text,
-        asked_at=app.clock.now(),
-        choices=CHOICES,
-        attempt=record_of(run).attempt,
-        is_approval=True,
-        commit=commit,
-    )
-    if await questions.keep(prefect, app.name, question):
-        data = {"question_id": question.id, "question": question.text}
-        app.announcer.announce(task_id, EventKind.ASKED, data, run.id, run.name)
+    there = await questions.of_run(prefect, run.id)
+    question = next((q for q in there if q.id == question_id), None)
+    if question is None:
+        question = Question(
+            id=question_id,
+            run_id=run.id,
+            task_id=task_id,
+            text=text,
+            asked_at=app.clock.now(),
+            choices=CHOICES,
+            attempt=record_of(run).attempt,
+            is_approval=True,
+            commit=commit,
+        )
+        await questions.keep(prefect, question)
+    if await telling.made_known(prefect, app, run, question):
         how = f"athanore approve {shlex.quote(question.in_commands)} (or athanore reject)"
         said = f"Waits for an approval: {how}"
-        await use_cases.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
+        await telling.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
     return question
 
 

@@ -17,7 +17,7 @@ from athanore.queue_adapters.base import HasUser
 from athanore.runs.kept.questions import Question
 from athanore.runs.port import RunStore
 from athanore.runtime.apps import App
-from athanore.services.people import questions
+from athanore.services.people import questions, telling
 
 logger = logging.getLogger("athanore")
 
@@ -73,7 +73,7 @@ async def look(prefect: RunStore, app: App, question: Question, others: Sequence
             refused += 1
             opening = f"No answer to question {question.id}:"
             if refused > sum(c.text.startswith(opening) for c in task.comments):
-                await questions.say_on_card(app, question, f"{opening} {exc}")
+                await telling.say_on_card(app, question, f"{opening} {exc}")
         except QuestionClosedError:
             return
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from prefect.exceptions import ObjectNotFound
 
 from athanore import names
 from athanore.errors import (
-    BoardError,
     InvalidAnswerError,
     QuestionClosedError,
     QuestionNotFoundError,
@@ -35,10 +33,9 @@ from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.services.access import PrefectAccess
 from athanore.services.people import answer_forms
+from athanore.services.people.telling import made_known, say_on_card
 from athanore.services.showing.views import QuestionView
 from athanore.texts import cut, readable
-
-logger = logging.getLogger("athanore")
 
 LONGEST_WAIT = 45
 """Seconds that an agent may wait in one call: programs in between give up after 60."""
@@ -80,34 +77,31 @@ async def ask(
     question_id = questions.id_of(run.id, text, choices, asked.schema)
     async with access.client() as prefect:
         there = await questions.of_run(prefect, run.id)
-        if known := next((q for q in there if q.id == question_id), None):
-            if known.ending is None:
-                await questions.list_it(prefect, app.name, known)
-            return known
-        if len(there) >= MOST:
-            raise QuestionClosedError(
-                f"This run has asked {MOST} questions already; decide by yourself, and say in a "
-                "comment how."
+        question = next((q for q in there if q.id == question_id), None)
+        if question is None:
+            if len(there) >= MOST:
+                raise QuestionClosedError(
+                    f"This run has asked {MOST} questions already; decide by yourself, and say in "
+                    "a comment how."
+                )
+            now = app.clock.now()
+            limit = None if route is None else route.ask_timeout
+            question = Question(
+                id=question_id,
+                run_id=run.id,
+                task_id=names.task_of(run.tags) or "",
+                text=text,
+                asked_at=now,
+                choices=choices,
+                schema=asked.schema,
+                expires_at=None if limit is None else now + limit,
+                default=None if route is None else route.ask_default,
+                attempt=record_of(run).attempt,
+                by_comment=route is not None and route.answer_by_comment,
             )
-        now = app.clock.now()
-        limit = None if route is None else route.ask_timeout
-        question = Question(
-            id=question_id,
-            run_id=run.id,
-            task_id=names.task_of(run.tags) or "",
-            text=text,
-            asked_at=now,
-            choices=choices,
-            schema=asked.schema,
-            expires_at=None if limit is None else now + limit,
-            default=None if route is None else route.ask_default,
-            attempt=record_of(run).attempt,
-            by_comment=route is not None and route.answer_by_comment,
-        )
-        is_new = await questions.keep(prefect, app.name, question)
+            await questions.keep(prefect, question)
+        is_new = await made_known(prefect, app, run, question)
     if is_new:
-        data = {"question_id": question.id, "question": question.text}
-        app.announcer.announce(question.task_id, EventKind.ASKED, data, run.id, run.name)
         await say_on_card(app, question, f"Question {question.id}: {question.text}{_how(question)}")
     return question
 
@@ -340,19 +334,6 @@ async def tell(app: App, question: Question, task_name: str) -> None:
         text = f"Question {question.id} {verb}: {ending.reason}."
     app.announcer.announce(question.task_id, kind, data, question.run_id, task_name)
     await say_on_card(app, question, text)
-
-
-async def say_on_card(app: App, question: Question, text: str) -> None:
-    """Comment on the task of a question, if the board takes it."""
-    try:
-        await app.board.comment(question.task_id, text)
-    except BoardError as exc:
-        logger.warning(
-            "No comment on task %s: %s",
-            question.task_id,
-            exc,
-            extra={"action": "comment_refused"},
-        )
 
 
 def _how(question: Question) -> str:
