@@ -99,7 +99,9 @@ def _page(rig: Rig, app: App) -> Row:
         sides.append(refreshes(_REFRESHES // 2, _NOTHING))
         shown = len(page.get("/board").json()["cards"])
     waiting = app.prefect.count(state={"type": {"any_": ["SCHEDULED"]}})
-    ours, server, requests = (board[at] - (sides[0][at] + sides[1][at]) / 2 for at in range(3))
+    ours = board[0] - (sides[0][0] + sides[1][0]) / 2
+    server = board[1] - (sides[0][1] + sides[1][1]) / 2
+    requests = board[2] - (sides[0][2] + sides[1][2]) / 2
     cpu = ours + server
     return Row(
         "crowd",

@@ -353,7 +353,6 @@ class Booked(AgentAttempt):
         self, work: Callable[[], Awaitable[AgentResult]], results: list[AgentResult]
     ) -> Coroutine[Any, Any, State[None]]:
         async def tried() -> State[None]:
-            self._handle.on_activity()
             await asyncio.sleep(0.1)  # the cost is being booked
             results.append(SUCCEEDED)
             return Completed()

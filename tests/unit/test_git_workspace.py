@@ -13,7 +13,7 @@ import pytest
 from athanore import AgentOutcome, AgentResult, GitWorkspace, Task, Workspace
 from athanore.errors import ConfigurationError, WorkspaceError
 from athanore.workspaces.base import WorkspaceRequest
-from athanore.workspaces.git.address import Address
+from athanore.workspaces.git.address import Address, Login
 from athanore.workspaces.git.branches import branch_name
 from athanore.workspaces.preparation import Preparation
 from tests.repositories import Repository, commit, git
@@ -400,7 +400,17 @@ def test_a_template_that_gives_no_branch_of_its_own_is_refused(template: str) ->
 def test_an_address_is_a_path_or_a_url(given: str, text: str, name: str) -> None:
     address = Address(given)
     assert (address.text, address.name) == (text, name)
-    assert ("s3cret" in given) == bool(address.config)
+    assert ("s3cret" in given) == (address.login is not None)
+
+
+def test_a_login_is_one_line_for_one_server() -> None:
+    login = Address("HTTPS://ann:s3%2Fcret@Example.org:8443/toy.git").login
+    assert login == Login("https://Example.org:8443", "ann", "s3/cret")
+    assert Address("https://s3cret@example.org/toy").login == Login(
+        "https://example.org", "s3cret", ""
+    )
+    with pytest.raises(ConfigurationError, match="The login for repo='https://h/toy' is none"):
+        Address("https://ann:s3%0Acret@h/toy")
 
 
 @pytest.mark.parametrize(
