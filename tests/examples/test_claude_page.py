@@ -16,6 +16,7 @@ from athanore.testing.doubles.github.server import TOKEN
 from tests.docs.pages import DOCS
 from tests.harness import app_name, running
 from tests.repositories import ALONE, Repository, git
+from tests.support import wait_until
 
 CLAUDE = """#!{python}
 import json, pathlib, subprocess, sys
@@ -73,7 +74,10 @@ def test_an_issue_becomes_a_merged_pull_request(
             with github.wire.lock:
                 github.pulls.merge(pull["number"])
             it.in_queue(number, "Done")
+            issue = github.state.issue(int(number))
+            wait_until("the issue is closed", lambda: issue["state"] == "closed", 30)
             comments = it.comments(number)
     assert [c.partition(" ")[0] for c in comments] == ["Checked:", "Published:", "Merged:"]
+    assert issue["state_reason"] == "completed"
     said = (tmp_path / "said").read_text()
     assert f"Work on issue {number}: Fix crash." in said and "--allowedTools" in said
