@@ -77,6 +77,13 @@ def test_secrets_of_a_page_are_known_to_who_follows_it(page: str) -> None:
     assert re.findall(made, pages()[page], re.MULTILINE) == []
 
 
+def test_who_is_given_the_operators_key_is_told_to_ask_for_tokens() -> None:
+    # The compose file sets ATHANORE_API_AUTH itself.
+    given = [b for b in shell_blocks() if "ATHANORE_API_KEY=" in b.code and "docker" not in b.code]
+    assert len(given) > 1
+    assert [str(b) for b in given if "ATHANORE_API_AUTH=token" not in b.code] == []
+
+
 def test_labels_are_made_in_a_repository_that_is_named() -> None:
     folders = [*(ROOT / "examples").glob("*/README.md"), *DOCS.glob("*.md")]
     text = "\n".join(p.read_text() for p in folders)
