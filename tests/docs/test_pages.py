@@ -13,6 +13,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +84,29 @@ def test_who_is_given_the_operators_key_is_told_to_ask_for_tokens() -> None:
     given = [b for b in shell_blocks() if "ATHANORE_API_KEY=" in b.code and "docker" not in b.code]
     assert len(given) > 1
     assert [str(b) for b in given if "ATHANORE_API_AUTH=token" not in b.code] == []
+
+
+def test_the_first_app_asks_for_nothing_and_costs_nothing() -> None:
+    for page in ("index.md", "README.md"):
+        (words,) = re.findall(r"^ *athanore init demo (.*?)(?: &&|$)", pages()[page], re.MULTILINE)
+        assert words == "--agent own --board json --name demo"
+
+
+def test_the_extra_of_the_doubles_has_what_they_import() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["testing"]]
+    has = {re.split(r"[\[<>=~]", line)[0] for line in wanted} | {"cryptography"}  # of pyjwt[crypto]
+    known = packages_distributions()
+    names: set[str] = set()
+    for path in (ROOT / "athanore/testing").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    others = names - set(sys.stdlib_module_names) - {"athanore"}
+    assert "pytest" in others
+    assert {n for n in others if not {d.lower() for d in known[n]} & has} == set()
 
 
 def test_labels_are_made_in_a_repository_that_is_named() -> None:
