@@ -24,9 +24,11 @@ import prefect.settings
 import pytest
 import yaml
 from prefect.cli._app import _app as prefect_app  # pyright: ignore[reportPrivateUsage]
+from prometheus_client.metrics import MetricWrapperBase
 
 from api.reference import reference
 from athanore import AgentDispatcher, ScriptedAgent
+from athanore.api.monitoring.instruments import Metrics
 from athanore.cli import make_app
 from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 from athanore.settings import Settings
@@ -180,6 +182,29 @@ def test_the_messages_that_are_explained_are_ours() -> None:
     assert len(explained) > 10
     theirs = {"database is locked", "Input should be"}
     assert [m for m in explained if m not in source and m not in theirs] == []
+
+
+def test_a_route_is_called_so_in_every_command() -> None:
+    text = "\n".join(pages().values())
+    named = re.findall(r"athanore (?:pause|resume|dispatch TASK \[?--queue) ([A-Z]+)\b", text)
+    assert len(named) > 10 and set(named) == {"ROUTE"}
+
+
+def test_every_metric_is_told_with_its_labels() -> None:
+    cells = re.findall(
+        r"^\| (`[a-z_]+(?:\{.*?\})?`.*?) \| ", "\n".join(pages().values()), re.MULTILINE
+    )
+    told = {
+        name.removeprefix("athanore_") for cell in cells for name in re.findall(r"`(.+?)`", cell)
+    }
+    there: set[str] = set()
+    for instrument in vars(Metrics()).values():
+        if isinstance(instrument, MetricWrapperBase):
+            name = instrument.describe()[0].name.removeprefix("athanore_")
+            labels = ", ".join(instrument._labelnames)  # pyright: ignore[reportPrivateUsage]
+            there.add(f"{name}{{{labels}}}" if labels else name)
+    assert len(there) > 30
+    assert there - told == set()
 
 
 def test_the_agents_environment_is_told() -> None:

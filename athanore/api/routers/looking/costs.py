@@ -19,7 +19,7 @@ router = APIRouter(tags=["status"])
 class CostsModel(BaseModel):
     """What some attempts of agents have cost."""
 
-    key: str = Field(description="Whose: a task's id, a route, an agent, or a day.")
+    key: str = Field(description="Whose: a task's id, a route, an agent, a model or a day.")
     tasks: int
     attempts: int
     cost_usd: float | None = Field(description="As far as it is known; null if nothing is.")
