@@ -35,8 +35,8 @@ _OPTIONS = ("default_agent", "max_crashes", "name", "notify", "queue_backend", "
 class AgentDispatcher:
     """The app: a board, the routes over its queues, and how agents are run.
 
-    Every argument that is not given comes from the settings (ATHANORE_*), and from the default
-    named here when they do not say it either. Durations are seconds or `timedelta`.
+    An argument whose default is `INHERIT` comes from the settings (ATHANORE_*), and from the
+    default named here when they do not say it either. Durations are seconds or `timedelta`.
 
     Args:
         command: base command of all routes (`"claude"`), split as a shell would. Default "".
@@ -161,11 +161,11 @@ class AgentDispatcher:
 
         The function takes `(task_id, task_name)`, and may take `task`, `attempt` and `workspace`
         beside them; it may be async. It stays callable as it was. `RouteOptions` and
-        `docs/routes.md` explain every option; only `queue_name` is required, and may be given by
-        its place.
+        `docs/routes.md` explain every option; only the first, `queue_name`, is required.
 
         Raises:
-            RouteError: an option is wrong, or the queue has a route already.
+            RouteError: an option is wrong, another route has the name or is in its way otherwise,
+                or one of the two would never be given a task.
         """
 
         def register(function: PromptFunction) -> PromptFunction:
@@ -268,8 +268,8 @@ class AgentDispatcher:
         """Register a route that was made by hand.
 
         Raises:
-            RouteError: its name or its queue has a route already, or its queue is where another
-                route puts what it works on; or it has a budget that cannot bind its agent.
+            RouteError: another route has its name or is in its way otherwise, or one of the two
+                would never be given a task; or it has a budget that cannot bind its agent.
         """
         if route.name in self._schedules:
             raise RouteError(

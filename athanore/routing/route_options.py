@@ -63,8 +63,9 @@ class RouteOptions:
     """What `@dispatcher.route(...)` takes: the one place where the options are written down.
 
     Durations are seconds or `timedelta`, and kept as `timedelta`. Where an option inherits, the
-    dispatcher's argument counts, and behind it the setting of that name. An option with a wrong
-    value raises `RouteError`, which names the route, the option, the value and the rule.
+    dispatcher's argument counts, and behind it the setting of that name, if there is one. An option
+    with a wrong value raises `RouteError`, which names the route, the option, the value and the
+    rule.
     """
 
     queue_name: str
@@ -349,10 +350,11 @@ class RouteOptions:
     Default: none. Must not be a queue that a route watches."""
 
     approve_before: Option[ApproveBefore | None, ApproveBefore | None] = choice("start", "publish")
-    """Before what an operator says yes to each task (`athanore approve`).
+    """What an operator has to say yes to (`athanore approve`): `start`, before an agent starts on a
+    task; `publish`, before what it has committed is published.
 
-    `start`, of an agent; `publish`, of what it has committed (with `publish`). Default: none.
-    Refused where agents could say yes themselves."""
+    One of these words; the second needs the option `publish`. Default: none. Refused where agents
+    could say yes themselves."""
 
     approve_insecurely: Option[bool, bool] = switch()
     """Take `approve_before` with an open task API or Prefect.
@@ -378,12 +380,12 @@ class RouteOptions:
     Seconds or a `timedelta`, more than 0. Default: 600."""
 
     expects: Option[Expects | None, Expects | None] = choice("commits", "move", "comment")
-    """What an agent that ends well must have left: commits on its branch, its task in another
-    queue, or a comment on it. If it has left none, the attempt has failed (`nothing happened`),
+    """What an agent that ends well must have left: `commits` on its branch, a `move` of its task to
+    another queue, or a `comment` on it. If it has not, the attempt has failed (`nothing happened`),
     and the next one is told.
 
-    `commits`, `move` or `comment`; the first needs a `workspace` with git. Default: none, exit code
-    0 is a success."""
+    One of these words; the first needs a `workspace` with git. Default: none, exit code 0 is a
+    success."""
 
     output: Option[Output | None, Output | None] = thing("a pydantic model", is_it=is_output)
     """What the agent has to hand in before it ends: a pydantic model, which the prompt explains.
@@ -394,11 +396,11 @@ class RouteOptions:
 
     publish: Option[Publish | None, Publish | None] = choice("branch", "pull-request")
     """What becomes of the branch of a task whose agent has succeeded, and whose work has passed its
-    `check`: the worker pushes it, and opens a pull request for it. No agent is given the
-    credential.
+    `check`: `branch`, the worker pushes it; `pull-request`, it opens a pull request for it as well.
+    No agent is given the credential.
 
-    `branch` or `pull-request`; both need a `workspace` with git, and the second its `forge`.
-    Default: none, the branch stays on the host."""
+    One of these words; both need a `workspace` with git, and the second its `forge`. Default: none,
+    the branch stays on the host."""
 
     allow_ci_changes: Option[bool, bool] = switch()
     """Whether a branch is published that changes the configuration of a CI, CODEOWNERS or
