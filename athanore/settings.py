@@ -97,7 +97,9 @@ class Settings(BaseSettings):
     )
 
     notify_webhook_url: _Secret = Field(
-        None, description="Address that is told of dead letters, pauses and lost workers."
+        None,
+        description="Address that is told of questions, of what agents are done with, dead "
+        "letters, pauses, and workers lost or back.",
     )
     notify_webhook_secret: _Secret = Field(
         None, min_length=8, description="Secret that these deliveries are signed with."

@@ -27,10 +27,12 @@ from prefect.cli._app import _app as prefect_app  # pyright: ignore[reportPrivat
 from prometheus_client.metrics import MetricWrapperBase
 
 from api.reference import reference
-from athanore import AgentDispatcher, ScriptedAgent
+from athanore import AgentDispatcher, ScriptedAgent, names
 from athanore.api.monitoring.instruments import Metrics
+from athanore.api.tools import TOOLS
 from athanore.cli import make_app
 from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
+from athanore.services.people import notices
 from athanore.settings import Settings
 from tests.docs.pages import DOCS, GENERATED, ROOT, Block, blocks, commands, pages, shell_blocks
 
@@ -184,6 +186,25 @@ def test_the_messages_that_are_explained_are_ours() -> None:
     assert [m for m in explained if m not in source and m not in theirs] == []
 
 
+def test_what_the_webhook_is_told_is_listed() -> None:
+    page = (DOCS / "watching.md").read_text().partition("| `type` | ")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(athanore\.\S+)`", page)) == {*notices.TOLD, notices.TEST}
+
+
+def test_all_that_is_kept_in_prefect_is_listed() -> None:
+    page = (DOCS / "formats.md").read_text()
+    kept: set[str] = set()
+    for path in (ROOT / "athanore").rglob("*.py"):
+        source = path.read_text()
+        if re.search(r"prefect\.keep(_first)?\(|VariableCreate\(", source):
+            kept |= set(re.findall(r"\"(athanore[-_][a-z_]+?)[-_]?[\"{]", source))
+    assert len(kept) > 10
+    assert {name for name in kept if f"`{name}" not in page} == set()
+    tags = {value for name, value in vars(names).items() if name.endswith("_TAG")}
+    page = (DOCS / "watching.md").read_text().partition("| tag | on |")[2].partition("\n\n")[0]
+    assert {tag for tag in tags if f"`{tag}`" not in page} == set()
+
+
 def test_a_route_is_called_so_in_every_command() -> None:
     text = "\n".join(pages().values())
     named = re.findall(r"athanore (?:pause|resume|dispatch TASK \[?--queue) ([A-Z]+)\b", text)
@@ -205,6 +226,18 @@ def test_every_metric_is_told_with_its_labels() -> None:
             there.add(f"{name}{{{labels}}}" if labels else name)
     assert len(there) > 30
     assert there - told == set()
+
+
+def test_the_tools_of_agents_are_told_with_their_arguments() -> None:
+    page = (DOCS / "mcp.md").read_text()
+    part = page[page.index("## The tools of agents") : page.index("## A person's own client")]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", part, re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", words)) - {"task_id"} for name, words in rows}
+    assert told == {
+        tool.name: set(tool.arguments.model_fields) - {"task_id"}
+        for tool in TOOLS
+        if "agents" in tool.given_to
+    }
 
 
 def test_the_agents_environment_is_told() -> None:
