@@ -159,6 +159,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted({*pages(), GENERATED} - {"README.md"})
 
 
+def test_every_example_is_named_on_a_page() -> None:
+    text = "\n".join(pages().values())
+    folders = [p.parent.name for p in (ROOT / "examples").glob("*/run.py")]
+    assert len(folders) > 10
+    assert [name for name in folders if f"`examples/{name}`" not in text] == []
+
+
 @pytest.mark.parametrize("page", [p for p in pages() if p != "README.md"])
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", pages()[page]):
