@@ -134,8 +134,8 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
             app,
             "lost run",
             f"Crashes an agent run that has sent heartbeats and then nothing for {lost}; the next "
-            "poll gives its task back. It never touches runs of Athanore's own worker: those send "
-            "no heartbeats, and polls look after them.",
+            "look after runs gives its task back. It never touches runs of Athanore's own workers: "
+            "those send no heartbeats, and the workers look after them by themselves.",
             _silence(app, "prefect.flow-run.heartbeat", patience.lost),
             ChangeFlowRunState(
                 type="change-flow-run-state",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import json
@@ -31,6 +32,7 @@ from athanore import AgentDispatcher, ScriptedAgent, names
 from athanore.api.monitoring.instruments import Metrics
 from athanore.api.tools import TOOLS
 from athanore.cli import make_app
+from athanore.queue_adapters.tracker.tokens import TokenVariables
 from athanore.runtime.secrets.inheritance import OF_THE_LAUNCHER, WITHOUT_TERMINAL
 from athanore.services.people import notices
 from athanore.settings import Settings
@@ -111,6 +113,15 @@ def test_the_extra_of_the_doubles_has_what_they_import() -> None:
     others = names - set(sys.stdlib_module_names) - {"athanore"}
     assert "pytest" in others
     assert {n for n in others if not {d.lower() for d in known[n]} & has} == set()
+
+
+def test_the_readme_names_the_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = re.search(r"^The extras are (.*?)\n\n", pages()["README.md"], re.DOTALL | re.MULTILINE)
+    assert told is not None
+    # The one needs nothing any more, the other is the predecessor of another one.
+    there = set(project["optional-dependencies"]) - {"dev", "planka", "claude-code-sdk"}
+    assert set(re.findall(r"`([a-z-]+)`", told[1])) == there
 
 
 def test_labels_are_made_in_a_repository_that_is_named() -> None:
@@ -289,6 +300,17 @@ def test_the_settings_are_told_with_their_defaults() -> None:
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+def test_the_credentials_of_boards_are_told() -> None:
+    page = (DOCS / "settings.md").read_text().partition("## Credentials")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`([A-Z_]+)`", page)) - {"PGPASSWORD"}
+    for path in (ROOT / "athanore/queue_adapters").rglob("*.py"):
+        if "(TokenVariables)" in path.read_text():
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    kinds = TokenVariables.__subclasses__()
+    assert len(kinds) > 4
+    assert told == {name.upper() for kind in kinds for name in kind.model_fields}
 
 
 GRACE = int(Settings.model_fields["shutdown_grace"].default)

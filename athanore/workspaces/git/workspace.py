@@ -41,9 +41,9 @@ _BUSY = timedelta(minutes=1)  # how long a push waits for a folder that somebody
 class GitWorkspace(TaskFolders):
     """Gives each task a clone of a repository, with a branch that its attempts and stages share.
 
-    The clones are made of a mirror below `root`, which is fetched from the repository when a task
-    comes for the first time. What is committed in a folder goes to the mirror at the end of each
-    attempt, and so does, below a ref of ours, what is not. The repository itself is only read.
+    The clones are made of a mirror below `root`, fetched from the repository when a task first
+    comes. What is committed in a folder goes to the mirror at the end of each attempt, and so does,
+    below a ref of ours, what is not. The repository is only read, but for branches of `publish=`.
 
     Args:
         repo: a path, or a URL. A login in a URL (`https://user:token@host/...`), or that of a
