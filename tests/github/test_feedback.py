@@ -86,7 +86,7 @@ def test_a_token_that_may_not_read_checks_hides_no_review(
         FeedbackKind.CONFLICT,
         FeedbackKind.CHANGES_REQUESTED,
     ]
-    assert "give the token the permission checks: read" in news.unseen
+    assert "use a classic token with the scope repo, or a GitHub App" in news.unseen
 
 
 def test_changes_count_that_people_request_who_may_write(

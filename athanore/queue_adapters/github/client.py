@@ -184,8 +184,14 @@ def _mend(response: httpx.Response) -> str:
         place = sso.partition("url=")[2]
         return f"let the token be used in the organization{f': {place}' if place else ''}."
     wanted = response.headers.get("x-accepted-github-permissions")
+    is_app = "by integration" in said(response)
+    if wanted and wanted.startswith("checks") and not is_app:
+        return (
+            "fine-grained tokens have no permission for checks: use a classic token with the scope "
+            "repo, or a GitHub App with the permission checks: read."
+        )
     if wanted:
-        whom = "the app" if "by integration" in said(response) else "the token"
+        whom = "the app" if is_app else "the token"
         return f"give {whom} the permission {wanted.replace('=', ': ')} for the repository."
     return (
         "give the token the permission Issues: read and write (a classic token: the scope repo), "
