@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from athanore.errors import reason
-from athanore.launch.terminal.ending import LastLine
 from athanore.launch.terminal.tables import FittedTable
 from athanore.runs.states import PrefectState, StateName
 from athanore.services.showing.views import origin
 from athanore.texts import cut, duration, shown
 
 if TYPE_CHECKING:
+    from athanore.launch.terminal.ending import LastLine
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
     from athanore.services.showing.route_views import ScheduleView
@@ -199,6 +199,7 @@ async def show_live(
     """
     import asyncio
 
+    from athanore.launch.terminal.ending import LastLine
     from athanore.services.status.overview import overview
 
     picture = _Picture(screen, line or LastLine(), has_workers=has_workers)
