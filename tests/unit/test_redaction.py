@@ -28,6 +28,13 @@ def test_texts_and_values() -> None:
     assert clean.data(SECRET.encode()) == b"[redacted]"
 
 
+def test_a_secret_that_is_not_utf_8_is_found_in_the_bytes_of_an_answer() -> None:
+    secret = b"caf\xe9-caf\xe9"  # as the environment tells it in another encoding
+    clean = Redactor([secret.decode("utf-8", "surrogateescape")])
+    assert clean.data(b"nothing of it") == b"nothing of it"
+    assert clean.data(b'{"k": "' + secret + b'"}') == b'{"k": "[redacted]"}'
+
+
 def test_a_text_that_is_hard_to_read_has_no_secret_for_that() -> None:
     redactor = Redactor(["hunter2-hunter2"])
     assert not redactor.has_secret("a bell \x07, a line \x85, \u202e turned round")

@@ -122,7 +122,7 @@ class Redactor:
     def data(self, value: bytes) -> bytes:
         """UTF-8 text without secrets."""
         if not any(mark in value for mark in (b"ath_", b"ghs_")) and not any(
-            f.encode() in value for f in self._forms
+            f.encode("utf-8", "surrogateescape") in value for f in self._forms
         ):
             return value
         text = self._redacted(value.decode("utf-8", "surrogateescape"))
