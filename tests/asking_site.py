@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -56,9 +57,12 @@ class Asking(Site):
             await site.suspended()
         return site
 
-    async def asked(self, text: str, *choices: str) -> Question:
+    async def asked(
+        self, text: str, *choices: str, schema: Mapping[str, Any] | None = None
+    ) -> Question:
         run = await self.client.read_run(self.run.id)
-        return await use_cases.ask(Access(self), self.app, self.route, run, Asked(text, choices))
+        asked = Asked(text, choices, schema)
+        return await use_cases.ask(Access(self), self.app, self.route, run, asked)
 
     def open_log(self, run: FlowRun) -> RunLog:
         log = RunLog(self.client, run, RetryPolicy(2))

@@ -74,7 +74,8 @@ async def ask(
     answer_forms.check(asked.choices, asked.schema)
     text = cleaned(app, asked.text, _LONGEST_QUESTION)
     choices = tuple(cleaned(app, c, LONGEST_NAME) for c in asked.choices)
-    question_id = questions.id_of(run.id, text, choices, asked.schema)
+    schema = app.redactor.value(asked.schema)
+    question_id = questions.id_of(run.id, text, choices, schema)
     async with access.client() as prefect:
         there = await questions.of_run(prefect, run.id)
         question = next((q for q in there if q.id == question_id), None)
@@ -93,7 +94,7 @@ async def ask(
                 text=text,
                 asked_at=now,
                 choices=choices,
-                schema=asked.schema,
+                schema=schema,
                 expires_at=None if limit is None else now + limit,
                 default=None if route is None else route.ask_default,
                 attempt=record_of(run).attempt,
