@@ -129,7 +129,8 @@ async def log_page(
         else:
             with suppress(ObjectNotFound):
                 run = await client.read_flow_run(run_id)
-        if run is not None and names.task_of(run.tags) == task_id:
+        wanted = {names.app_tag(app.name), names.task_tag(task_id)}
+        if run is not None and wanted <= set(run.tags):
             since = None
             if after is not None:
                 since = LogFilterTimestamp.model_validate({"after_": after})
