@@ -21,6 +21,7 @@ from athanore.cli.context import app_name
 from athanore.errors import (
     AnswerLostError,
     BoardUnavailableError,
+    ConfigurationError,
     DispatchError,
     NotFoundError,
 )
@@ -174,7 +175,7 @@ def find_at_work(reference: str | None) -> AtWork | None:
     """Find the task API of the app that is meant; None if it does not run here, as it is now.
 
     Raises:
-        ConfigurationError: no app is named; see `app_name`.
+        ConfigurationError: no app is named, see `app_name`; or the key cannot be read.
     """
     return at_work(find_serving(app_name(reference)))
 
@@ -210,10 +211,19 @@ def in_path(name: str) -> str:
 
 
 def _key() -> str:
-    """The operators' key, as the settings have it."""
+    """The operators' key, as the settings have it.
+
+    Raises:
+        ConfigurationError: one of the settings is wrong.
+    """
     if key := os.environ.get("ATHANORE_API_KEY", "").strip():
         return key
-    from athanore.settings import Settings
+    from pydantic import ValidationError
 
-    key = Settings().api_key  # pyright: ignore[reportCallIssue]
+    from athanore.settings import Settings, explain
+
+    try:
+        key = Settings().api_key  # pyright: ignore[reportCallIssue]
+    except ValidationError as exc:
+        raise ConfigurationError(explain(exc, {})) from None
     return "" if key is None else key.get_secret_value()

@@ -149,6 +149,18 @@ def test_a_command_says_that_the_app_is_starting(
         assert "its Prefect does not answer" in capsys.readouterr().err
 
 
+def test_a_setting_that_keeps_the_key_from_being_read_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ATHANORE_API_KEY", raising=False)
+    monkeypatch.setenv("ATHANORE_API_PORT", "abc")
+    (folder / ".env").write_text("ATHANORE_API_KEY=key-of-the-operators\n")
+    code = folder / "run.py"
+    with serving("run.py:dispatcher", code, ("127.0.0.1", 81), PREFECT, needs_token=True):
+        assert given("status") == 2
+    assert capsys.readouterr().err.startswith("athanore: ATHANORE_API_PORT='abc': ")
+
+
 def given(*words: str) -> object:
     """The exit code of a command."""
     with pytest.raises(SystemExit) as exit_:
