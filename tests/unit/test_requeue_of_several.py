@@ -1,4 +1,4 @@
-"""A dead letter of a queue that several routes watch goes to the route that takes it."""
+"""Dead letters of a queue that several routes watch, and several dead letters at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 
-from athanore.errors import AmbiguousRouteError, DispatchError
+from athanore.cli.tasks import acting
+from athanore.errors import AmbiguousRouteError, DispatchError, TaskNotFoundError
 from athanore.runs.port import RunStore
 from athanore.services import dead_letters, runs
+from athanore.services.showing.views import DeadLetter
 from tests.harness import prompt
 from tests.memory_store import deploy_in_memory
 from tests.rules_site import Site
@@ -83,3 +85,20 @@ async def test_nothing_is_said_and_moved_before_it_is_clear(
     with pytest.raises(error):
         await site.requeue(name)
     assert (site.place, site.comments) == ("Failed", [])
+
+
+def test_one_that_is_gone_keeps_no_other_from_its_fresh_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def requeue(_: str | None, task: str, __: str | None) -> None:
+        if task == "1":
+            raise TaskNotFoundError(task)
+        started.append(task)
+
+    letters = [DeadLetter(n, "Fix", "Failed", None, "no", 1, "", None, None, None) for n in "12"]
+    started: list[str] = []
+    monkeypatch.setattr(acting, "from_app", lambda *_: letters)
+    monkeypatch.setattr(acting, "_requeue", requeue)
+    assert acting.requeue(all_=True) == 1
+    assert started == ["2"]
+    assert "'1'" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from athanore.cli.at_work import from_app, in_path, order
 from athanore.cli.context import AppOption, Connected, user, with_app
 from athanore.cli.output import say, warn
 from athanore.cli.tasks.typed import typed_task
-from athanore.errors import ConfigurationError, DispatchError
+from athanore.errors import ConfigurationError, DispatchError, NotFoundError
 from athanore.runs.states import PrefectState
 from athanore.services.showing.views import DeadLetter, Explained
 
@@ -186,7 +186,7 @@ def requeue(
     for letter in letters:
         try:
             _requeue(app, letter.task_id, queue)
-        except DispatchError as exc:
+        except (DispatchError, NotFoundError) as exc:
             refused += 1
             warn(str(exc))
     if not letters:
