@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from athanore import models
+from athanore.services.runs import LONGEST_REASON
 from athanore.services.showing.views import Kind, NeedsPerson, ProviderLimit
 from athanore.services.status.reasons import Explanation
 from athanore.texts import kept_readable, readable
@@ -319,7 +320,7 @@ class CancelRequest(RequestModel):
 
     reason: Words = Field(
         default="",
-        max_length=1000,
+        max_length=LONGEST_REASON,
         description="Shown in Prefect and in the comment on the task.",
     )
     by: Words = Field(

@@ -34,6 +34,7 @@ from athanore.api.service import Service
 from athanore.mcp.tool import Arguments, Tool
 from athanore.runtime.routes.route_registry import called
 from athanore.services.people.questions import LONGEST_WAIT
+from athanore.services.runs import LONGEST_REASON
 from athanore.services.showing.views import QuestionView
 
 _PLACE = frozenset({"id", "name", "queue_name", "labels", "assignees", "url"})
@@ -166,7 +167,7 @@ class Queue(Arguments):
 class Cancel(OfTask):
     """Why an agent is stopped."""
 
-    reason: Words = Field(default="", max_length=1000, description="Shown on the task.")
+    reason: Words = Field(default="", max_length=LONGEST_REASON, description="Shown on the task.")
 
 
 class Question(OfTask):

@@ -23,6 +23,7 @@ from athanore.errors import (
     BoardUnavailableError,
     ConfigurationError,
     DispatchError,
+    InvalidTaskError,
     NotFoundError,
 )
 from athanore.launch.serving import Serving, find_serving
@@ -30,7 +31,8 @@ from athanore.services.showing.views import read_view
 
 _PATIENCE = 30.0
 _OK, _DONE = 200, (200, 201, 202)
-_NOT_FOUND, _SERVER_ERROR, _NOT_SUPPORTED, _UNAVAILABLE = 404, 500, 501, 503
+_NOT_FOUND, _TOO_LARGE = 404, 413
+_SERVER_ERROR, _NOT_SUPPORTED, _UNAVAILABLE = 500, 501, 503
 _ANSWER_LOST = "urn:athanore:problem:answer-lost"
 _NO_PREFECT = "urn:athanore:problem:prefect-unavailable"
 
@@ -81,6 +83,7 @@ class AtWork:
             NotFoundError: there is no such task or route.
             AnswerLostError: it may have been done.
             BoardUnavailableError, DispatchError: the board, or Prefect, did not do its part.
+            InvalidTaskError: a text is too long for the app.
         """
         where = f"The app at {self.host}:{self.port}"
         try:
@@ -95,6 +98,8 @@ class AtWork:
         kind, detail = str(answer.get("type")), str(answer.get("detail"))
         if status == _NOT_FOUND:
             raise NotFoundError(detail)
+        if status == _TOO_LARGE:
+            raise InvalidTaskError(detail)
         if kind == _ANSWER_LOST:
             raise AnswerLostError(detail)
         if status == _UNAVAILABLE:

@@ -15,7 +15,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Cancelling
 
 from athanore import names
-from athanore.errors import BoardError, DispatchError, MatchError, NotFoundError, TaskBusyError
+from athanore.errors import (
+    BoardError,
+    DispatchError,
+    InvalidTaskError,
+    MatchError,
+    NotFoundError,
+    TaskBusyError,
+)
 from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs import store
@@ -29,6 +36,9 @@ from athanore.runtime.routes.ownership import find_route, listed, watched, watch
 from athanore.runtime.routes.route_registry import Routes, called
 from athanore.services.holds import Holds, blockers_of
 from athanore.services.owners import Owners, owner_of, owners
+
+LONGEST_REASON = 1000
+"""Characters of what is said of a cancellation."""
 
 _LEFT_AT_ONCE = 50
 """How many runs of tasks that have left the queue a poll cancels: each takes some requests."""
@@ -231,8 +241,13 @@ async def cancel(
         reason: why, shown with it; secrets in it are replaced.
 
     Raises:
+        InvalidTaskError: the reason is too long.
         DispatchError: no run of the task waits or works.
     """
+    if len(reason) > LONGEST_REASON:
+        raise InvalidTaskError(
+            f"A reason has at most {LONGEST_REASON} characters, and this one has {len(reason)}."
+        )
     run = (await store.active_runs(prefect, app.name, [task.id])).get(task.id)
     if run is None:
         raise DispatchError(

@@ -15,6 +15,7 @@ from athanore import AgentDispatcher, MemoryAdapter
 from athanore.errors import (
     ConfigurationError,
     DispatchError,
+    InvalidAnswerError,
     QuestionClosedError,
     TaskNotFoundError,
 )
@@ -91,6 +92,15 @@ async def test_what_is_asked_in_place_of_what_was_shown_is_not_answered() -> Non
     with pytest.raises(QuestionClosedError, match="another approval"):
         await approvals.reject(*parts, "no", "feedbeef00")
     assert (await approvals.approve(*parts, site.question.id)).id == site.question.id
+
+
+async def test_a_reason_that_is_too_long_is_refused_and_not_cut() -> None:
+    site = await gated()
+    parts = (access(site), site.app, site.task_id, "eve")
+    with pytest.raises(InvalidAnswerError, match=r"at most 4000 characters, .* has 4001\.$"):
+        await approvals.reject(*parts, "x" * 4001)
+    done = await approvals.reject(*parts, "x" * 4000)
+    assert done.ending is not None and done.ending.reason == "x" * 4000
 
 
 @pytest.mark.parametrize("target", [None, "Elsewhere"])

@@ -12,6 +12,7 @@ from prefect.states import (
 from athanore.errors import (
     BoardUnavailableError,
     DispatchError,
+    InvalidTaskError,
     TaskBusyError,
 )
 from athanore.models import Task
@@ -102,6 +103,16 @@ async def test_a_run_is_cancelled_at_once_or_when_its_agent_is_stopped(phase: st
     assert after.state_type is (StateType.CANCELLED if phase in NOT_TAKEN else StateType.CANCELLING)
     assert after.state is not None
     assert after.state.message == ("before" if phase == "cancelling" else "by me: not now")
+
+
+async def test_a_run_is_not_cancelled_for_a_reason_that_is_too_long() -> None:
+    site = Site()
+    run = await site.dispatched()
+    parts = (site.client, site.app, site.board.get_task(site.task_id), "me")
+    with pytest.raises(InvalidTaskError, match=r"at most 1000 characters, .* has 1001\.$"):
+        await runs.cancel(*parts, "x" * 1001)
+    assert (await site.client.read_run(run.id)).state_type is StateType.SCHEDULED
+    await runs.cancel(*parts, "x" * 1000)
 
 
 async def test_of_two_runs_of_a_task_the_working_one_is_cancelled() -> None:

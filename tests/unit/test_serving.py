@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -257,6 +258,30 @@ def test_a_prefect_that_refuses_is_not_one_to_wait_for(
     said = capsys.readouterr().err
     assert (code, "It waits for Prefect" in said) == (1 if waits else 2, waits), said
     assert waits or str(status) in said
+
+
+def test_what_is_too_long_for_the_app_is_not_done_without_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TooLong(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(413)
+            self.end_headers()
+            self.wfile.write(b'{"detail": "The body is over 1 MiB."}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    (folder / "run.py").write_text("raise RuntimeError('a command has imported the app')\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x" * 2**20))
+    with ThreadingHTTPServer(("127.0.0.1", 0), TooLong) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = ("127.0.0.1", server.server_port)
+        with serving("run.py:dispatcher", folder / "run.py", address, PREFECT, needs_token=False):
+            assert given("add", "New", "--queue", "Todo", "-d", "-") == 1
+        server.shutdown()
+    assert capsys.readouterr().err == "athanore: The body is over 1 MiB.\n"
 
 
 def test_code_that_cannot_be_imported_is_told_with_the_app_that_goes_on(

@@ -16,7 +16,7 @@ from athanore.runs import store
 from athanore.runs.kept.questions import Question
 from athanore.runtime.routes.route_registry import called
 from athanore.services.people import approvals, questions
-from athanore.services.people.questions import LONGEST_WAIT, Asked, ask, view
+from athanore.services.people.questions import LONGEST_ANSWER, LONGEST_WAIT, Asked, ask, view
 from athanore.services.showing.views import QuestionView
 
 router = APIRouter(tags=["questions"])
@@ -148,7 +148,7 @@ class ApprovalRequest(RequestModel):
 class RejectionRequest(ApprovalRequest):
     """Who says no, and why."""
 
-    reason: Words = Field(default="", max_length=4000, description="Shown on the task.")
+    reason: Words = Field(default="", max_length=LONGEST_ANSWER, description="Shown on the task.")
 
 
 @router.post("/tasks/{task_id:id}/approve", responses=documented(403, 404, 409))

@@ -10,7 +10,7 @@ import shlex
 
 from prefect.client.schemas.objects import FlowRun
 
-from athanore.errors import DispatchError, QuestionClosedError
+from athanore.errors import DispatchError, InvalidAnswerError, QuestionClosedError
 from athanore.models import Task
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
@@ -149,7 +149,15 @@ async def reject(
     """Have no agent start on a task, or nothing be published; why is said on its card.
 
     Args and errors are those of `approve`.
+
+    Raises:
+        InvalidAnswerError: the words are too many.
     """
+    if len(words) > use_cases.LONGEST_ANSWER:
+        raise InvalidAnswerError(
+            f"A reason has at most {use_cases.LONGEST_ANSWER} characters, and this one has "
+            f"{len(words)}."
+        )
     question = await _of_task(access, app, task_id, shown)
     async with access.client() as prefect:
         return await use_cases.answer(prefect, app, question, NO, by, words)
