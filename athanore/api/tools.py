@@ -226,7 +226,10 @@ async def update_task(call: Call, args: Update) -> Any:
 async def create_task(call: Call, args: Create) -> Any:
     """Create another task; if its queue is watched, an agent starts on it at once."""
     body = TaskRequest(**args.model_dump(exclude={"idempotency_key"}))
-    return _place(await tasks.create_task(body, call.service, Response(), args.idempotency_key))
+    made = await tasks.create_task(
+        body, call.service, call.caller, Response(), args.idempotency_key
+    )
+    return _place(made)
 
 
 async def list_queues(call: Call, args: Arguments) -> Any:

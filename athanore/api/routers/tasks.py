@@ -56,6 +56,7 @@ async def list_tasks(
 async def create_task(
     body: TaskRequest,
     service: ServiceDep,
+    caller: CallerDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> TaskModel:
@@ -67,7 +68,8 @@ async def create_task(
         )
         return await service.whole(made.task, made.run)
 
-    created = await service.once.do(idempotency_key, "create", body, create)
+    scope = f"create by {caller.role} {caller.run_id or caller.key_name}"
+    created = await service.once.do(idempotency_key, scope, body, create)
     response.headers["Location"] = f"/tasks/{quote(created.id, safe='')}"
     return created
 
