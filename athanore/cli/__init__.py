@@ -22,7 +22,7 @@ from athanore.errors import (
     PrefectUnavailableError,
 )
 from athanore.processes.inherited import forget_empty_variables
-from athanore.texts import shown
+from athanore.texts import is_storable, shown
 from athanore.version import __version__
 
 _GROUPS = {
@@ -147,8 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         # What a terminal or a pipe with another encoding cannot show is written out.
         reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
         code = make_app(words[0] if words else "")(words)
     except UnknownOptionError as exc:
         _fail(f"{exc} A text that begins with a dash stands after `--`.", MISTAKE)
@@ -158,6 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(exc), MISTAKE)
     except AthanoreError as exc:
         _fail(str(exc), REFUSED)
+    except UnicodeEncodeError:
+        if (wrong := next((w for w in words if not is_storable(w)), None)) is None:
+            raise
+        _fail(f"{wrong!r} is not valid UTF-8.", MISTAKE)
     except (ValueError, RuntimeError) as exc:
         from athanore.settings import explain_prefect
 
@@ -170,6 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader (head, a pager) has seen enough; nothing is left to say, not even at exit.
         sys.stderr.close()
         raise SystemExit(REFUSED) from None
+    except OSError as exc:
+        if exc.filename is None:
+            raise
+        _fail(f"{exc.filename}: {exc.strerror}.", MISTAKE)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,7 @@ def export_board(board: QueueAdapter, file: Path) -> Copied:
         BoardError: the board cannot be read; no file is left.
     """
     refused = f"{file} is there already, and nothing was exported; name a file that is not."
-    if file.exists():
+    if os.path.exists(file):  # not if it cannot be looked for: opening it says why
         raise ConfigurationError(refused)
     is_whole, left_out = isinstance(board, SupportsCopy), dict[str, int]()
     data = board.export_board() if isinstance(board, SupportsCopy) else _read(board, left_out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from athanore import __version__
+from athanore.cli import main
 from tests.cli.rig import Cli, write_script
 from tests.cli.terminal import command, on_a_terminal
 from tests.support import clean_environment, free_port, wait_until
@@ -75,6 +78,7 @@ def test_help_and_version_do_not_import_prefect(tmp_path: Path) -> None:
         (["routes", "--app", "nope.py"], ["There is no file", "nope.py"]),
         (["routes", "--app", "no_such_package.app"], ["There is no module 'no_such_package'"]),
         (["deploy", "--drain", "-1"], ["--drain", "Must be >= 0"]),
+        (["show", "caf\udce9"], ["'caf\\udce9' is not valid UTF-8."]),
     ],
 )  # fmt: skip
 def test_a_mistake_on_the_command_line(
@@ -91,6 +95,42 @@ def test_a_mistake_on_the_command_line(
     assert output.err.count("\n") == 1, output.err
     for word in words:
         assert word in output.err
+
+
+def test_a_description_that_is_not_utf_8(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8"))
+    output = Cli("http://127.0.0.1:1/api", capsys)("add", "T", "-q", "Todo", "-d", "-")
+    assert output.code == 2
+    says = "athanore: The description on standard input is not valid UTF-8: b'\\xe9'.\n"
+    assert output.err == says
+
+
+def routes_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `athanore routes` fail with an error that nothing below `main` expects."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("athanore.cli.looking.from_app", fail)
+
+
+def test_a_file_that_cannot_be_reached_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = PermissionError(errno.EACCES, "Permission denied", "/data/board.json")
+    routes_raises(error, monkeypatch)
+    output = Cli("http://127.0.0.1:1/api", capsys)("routes")
+    assert output.code == 2
+    assert output.err == "athanore: /data/board.json: Permission denied.\n"
+
+
+@pytest.mark.parametrize("defect", [OSError("no"), UnicodeEncodeError("utf-8", "x", 0, 1, "no")])
+def test_a_defect_is_shown_whole(defect: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes_raises(defect, monkeypatch)
+    with pytest.raises(type(defect)):
+        main(["routes"])
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,16 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert not asking.is_there_somebody()
 
 
+def test_a_folder_that_cannot_be_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = "a" * 300
+    assert given("init", folder) == 2
+    err = capsys.readouterr().err
+    assert err == f"athanore: {folder} cannot be written: File name too long.\n"
+
+
 def test_the_installed_agent_is_proposed_and_its_login_looked_for(
     answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,12 +207,13 @@ def test_the_commands_say_what_was_copied(
         f"board = SqlBoard({str(tmp_path / 'board.db')!r})\n"
         "dispatcher = AgentDispatcher(name='copy', command='sh', queue_backend=board)\n"
     )
-    new = tmp_path / "new.json"
+    new, never = tmp_path / "new.json", tmp_path / ("a" * 300)
     for command, path, code, says in (
         ("import", file, 0, f"Imported 5 tasks in 3 queues from {file}."),
         ("import", file, 2, "athanore: The board has 5 tasks already, and nothing was imported"),
         ("export", new, 0, f"Exported 5 tasks in 3 queues to {new}."),
         ("export", new, 2, f"athanore: {new} is there already"),
+        ("export", never, 2, f"athanore: {never} cannot be written: File name too long."),
     ):
         with pytest.raises(SystemExit) as exit_:
             main(["board", command, str(path), "--app", f"{script}:dispatcher"])

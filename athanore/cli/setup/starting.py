@@ -108,17 +108,19 @@ def _checked_name(name: str) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, str], name: str) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder} is a file; name another folder: athanore init FOLDER.")
-    stay = [n for n in files if n in _MAY_BE_THERE and (folder / n).exists()]
-    files = {file_name: text for file_name, text in files.items() if file_name not in stay}
-    there = [str(folder / name) for name in files if (folder / name).exists()]
-    if there:
-        raise ConfigurationError(
-            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and nothing "
-            "was written; name another folder: athanore init FOLDER."
-        )
     try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(
+                f"{folder} is a file; name another folder: athanore init FOLDER."
+            )
+        stay = [n for n in files if n in _MAY_BE_THERE and (folder / n).exists()]
+        files = {file_name: text for file_name, text in files.items() if file_name not in stay}
+        there = [str(folder / name) for name in files if (folder / name).exists()]
+        if there:
+            raise ConfigurationError(
+                f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and "
+                "nothing was written; name another folder: athanore init FOLDER."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         for file_name, content in files.items():
             with (folder / file_name).open("x", encoding="utf-8") as file:

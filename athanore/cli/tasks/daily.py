@@ -82,7 +82,15 @@ def _edit(task: str, /, *, title: str | None, text: str | None, app: str | None)
 
 
 def _read(description: str | None) -> str | None:
-    return sys.stdin.read().strip() if description == "-" else description
+    if description != "-":
+        return description
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError as exc:
+        wrong = exc.object[exc.start : exc.end]
+        raise ConfigurationError(
+            f"The description on standard input is not valid {exc.encoding.upper()}: {wrong!r}."
+        ) from exc
 
 
 def _first_queue(app: str | None) -> str:
