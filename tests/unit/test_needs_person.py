@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prefect.events.clients import NullEventsClient
@@ -21,15 +25,20 @@ from rich.console import Console
 
 from athanore import MemoryAdapter, Task
 from athanore.agent_adapters.base import AgentAdapter
+from athanore.api.page.snapshot import Snapshots
 from athanore.errors import DispatchError
 from athanore.launch.terminal.display import overview_view
 from athanore.queue_adapters.document.document import Document
+from athanore.runs import open_runs
+from athanore.runs.kept.pulls import OpenPull
 from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.showing.views import Kind, NeedsPerson, Overview
+from athanore.services.status import reasons
 from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.status.needs_person import needs_person, of_matches
+from tests.asking_site import Asking
 from tests.rules_site import Site
 
 OURS = "athanore"
@@ -55,7 +64,7 @@ async def matters(site: Site, machinery: Machinery | None = None) -> list[NeedsP
     at_rest = await dead_letters.at_rest(site.client, site.app, routes)
     ready = site.board.get_ready_tasks(["Todo"])
     held = await of_matches(site.client, site.app, routes, ready)
-    return [*held, *await needs_person(site.app, routes, machinery or parts(), at_rest)]
+    return await needs_person(site.app, routes, machinery or parts(), at_rest, held)
 
 
 async def left_by_agent(site: Site) -> None:
@@ -226,6 +235,44 @@ def test_status_shows_what_mends_each_and_no_more_than_fit() -> None:
     assert "Task 0 is an orphan." in shown
     assert "athanore requeue 9" in shown
     assert "and 2 more; `athanore status --json` has all" in shown
+
+
+async def on_the_page(site: Site, machinery: Machinery) -> list[NeedsPerson]:
+    """What the board page lists."""
+    routes = await site.app.routes.read(site.client)
+
+    async def read(tasks: list[Task]) -> reasons.Known:
+        open_ones = await open_runs.of_tasks(site.client, site.app.name, [t.id for t in tasks])
+        return reasons.Known(site.app, routes, open_ones, machinery)
+
+    seen: Any = SimpleNamespace(read=read)
+    lines: Any = SimpleNamespace(of=lambda _: dict[str, str]())
+    link: Any = Direct(site)
+    board = json.loads((await Snapshots(site.app, link, seen, lines).get()).body)
+    return [NeedsPerson(**m | {"kind": Kind(m["kind"])}) for m in board["needs_person"]]
+
+
+async def test_the_page_lists_what_status_lists() -> None:
+    site = Site(match=by_size)  # it fails on the task
+    orphan = site.board.create_task("In Progress", "Left by its agent")
+    site.board.update_task(orphan.id, assignees=[OURS])
+    pull = OpenPull(site.app.name, "Todo", "7", 7, "https://f.test/7", "c0ffee", is_given_up=True)
+    machinery = replace(parts({"Next": ("polls",)}), given_up=(pull,))
+    told = await matters(site, machinery)
+    kinds = [Kind.HELD, Kind.ORPHAN, Kind.MAX_REACTIONS, Kind.HALF_PAUSED]
+    assert [m.kind for m in told] == kinds
+    assert await on_the_page(site, machinery) == told
+
+
+async def test_questions_are_first_so_that_the_page_has_them_however_many_tasks_there_are() -> None:
+    site = await Asking.made("agent works")
+    for n in range(120):
+        task = site.board.create_task("In Progress", f"Orphan {n}")
+        site.board.update_task(task.id, assignees=[OURS])
+    machinery = replace(parts(), asked=(site.question,))
+    shown = await on_the_page(site, machinery)
+    assert [m.kind for m in shown] == [Kind.QUESTION, *[Kind.ORPHAN] * 99]
+    assert (await matters(site, machinery))[:100] == shown
 
 
 class Direct:

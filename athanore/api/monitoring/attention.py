@@ -49,4 +49,4 @@ class Attention:
             resting = [t for t in picture.tasks if t.queue_name in places]
             at_rest = await dead_letters.idle(client, app, resting)
             held = await of_matches(client, app, routes, picture.tasks)
-        return [*held, *await needs_person(app, routes, machinery, at_rest)]
+        return await needs_person(app, routes, machinery, at_rest, held)

@@ -194,13 +194,12 @@ class Snapshots:
         whys: dict[str, Explanation] = {}
         if known is not None:
             routes = known.seen.routes
-            matters += known.at_rest.matters.values()
             holds = Holds(app, routes, reads=False)
             holds.has_read(picture.tasks)
             whys = await reasons.of_tasks(known.seen, read.tasks, holds, whole=False)
-        matters += needs_person.of_board(read.problems)
-        if machinery is not None:
-            matters += needs_person.of_routes(app.name, machinery)
+            matters += needs_person.of_held({t: why.reason for t, why in whys.items() if why.held})
+            matters += known.at_rest.matters.values()
+        matters = needs_person.in_order(app.name, machinery, matters, read.problems)
         hidden = Counter(t.queue_name for t in picture.tasks)
         hidden.subtract(t.queue_name for t in read.tasks)
         return BoardModel(

@@ -313,11 +313,11 @@ async def _needs_person(
 
     routes = await (app := App(reference, dispatcher)).routes.read(client)
     parts = await machinery.look_at_machinery(client, app, routes)
-    matters = needs_person.of_routes(app.name, parts)
+    matters = needs_person.in_order(app.name, parts)
     with suppress(BoardError):  # which is a finding by itself
         at_rest = await dead_letters.at_rest(client, app, routes)
-        matters = await needs_person.needs_person(app, routes, parts, at_rest)
-        matters += await needs_person.of_matches(client, app, routes)
+        held = await needs_person.of_matches(client, app, routes)
+        matters = await needs_person.needs_person(app, routes, parts, at_rest, held)
     wanted = [m for m in matters if m.kind is not needs_person.Kind.BROKEN_ENTRY]
     found = [Finding("needs a person", Level.WARN, m.says, m.mend) for m in wanted[:_SHOWN]]
     found += [

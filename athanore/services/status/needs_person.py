@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -40,22 +40,46 @@ _MEND = (
 
 
 async def needs_person(
-    app: App, routes: Routes, machinery: Machinery, at_rest: AtRest
+    app: App,
+    routes: Routes,
+    machinery: Machinery,
+    at_rest: AtRest,
+    held: Iterable[NeedsPerson],
 ) -> list[NeedsPerson]:
-    """Return all that waits for a person, tasks first.
+    """Return all that waits for a person, as `in_order` has it.
 
     Args:
         at_rest: see `dead_letters.at_rest`.
+        held: see `of_matches`.
 
     Raises:
         BoardError: the board cannot be read.
     """
-    user = await board_user(app)
+    tasks = [*held, *of_tasks(routes, at_rest, await board_user(app))]
+    return in_order(app.name, machinery, tasks, await app.board.problems())
+
+
+def in_order(
+    app: str,
+    machinery: Machinery | None,
+    tasks: Iterable[NeedsPerson] = (),
+    problems: Iterable[str] = (),
+) -> list[NeedsPerson]:
+    """Put together all that waits for a person: questions first, so that no cut takes them.
+
+    Args:
+        machinery: None while Prefect does not answer.
+        tasks: see `of_held` and `of_tasks`.
+        problems: see `of_board`.
+    """
+    if machinery is None:
+        return [*tasks, *of_board(problems)]
     return [
-        *of_tasks(routes, at_rest, user),
+        *map(_asked, machinery.asked),
+        *tasks,
         *of_pulls(machinery.given_up),
-        *of_board(await app.board.problems()),
-        *of_routes(app.name, machinery),
+        *of_board(problems),
+        *of_routes(app, machinery),
     ]
 
 
@@ -79,12 +103,13 @@ async def of_matches(
     asked = [t for t in tasks if t.queue_name in asking][:_MOST]
     found = await owners(app, routes, asked)
     active = await store.active_runs(prefect, app.name, list(found.held)) if found.held else {}
+    return of_held({t: why for t, why in found.held.items() if t not in active})
+
+
+def of_held(whys: Mapping[str, str]) -> list[NeedsPerson]:
+    """The tasks on which a route's `match` fails, by why it does."""
     mend = _MEND.format(option="match")
-    return [
-        NeedsPerson(Kind.HELD, why, mend, task_id)
-        for task_id, why in found.held.items()
-        if task_id not in active
-    ]
+    return [NeedsPerson(Kind.HELD, why, mend, task_id) for task_id, why in whys.items()]
 
 
 async def board_user(app: App) -> str | None:
@@ -162,9 +187,8 @@ def of_board(problems: Iterable[str]) -> list[NeedsPerson]:
 
 
 def of_routes(app: str, machinery: Machinery) -> list[NeedsPerson]:
-    """What agents ask, tasks that are held, and routes that are paused or have no worker."""
-    asked = [_asked(question) for question in machinery.asked]
-    return [*asked, *map(_held, machinery.held), *_of_routes(app, machinery)]
+    """Tasks whose runs are held, and routes that are paused or have no worker."""
+    return [*map(_held, machinery.held), *_of_routes(app, machinery)]
 
 
 def _asked(question: Question) -> NeedsPerson:

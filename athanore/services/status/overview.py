@@ -32,7 +32,7 @@ from athanore.services.holds import Holds
 from athanore.services.showing.views import DeadLetter, NotStarted, Overview, RouteView, RunView
 from athanore.services.status import reasons
 from athanore.services.status.machinery import look_at_machinery
-from athanore.services.status.needs_person import needs_person, of_matches, of_routes
+from athanore.services.status.needs_person import in_order, needs_person, of_matches
 from athanore.services.status.reasons import Known
 
 _PICTURE_SECONDS = 15.0
@@ -49,7 +49,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
     letters: tuple[DeadLetter, ...] | None = None
-    waiting = of_routes(app.name, machinery)
+    waiting = in_order(app.name, machinery)
     known = Known(app, routes, open_runs.of_all(active), machinery)
     not_started: list[NotStarted] = []
     error: str | None = None
@@ -57,9 +57,9 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         counts = {q.name: q.task_count for q in await app.board.queues()}
         at_rest = await dead_letters.at_rest(client, app, routes)
         letters = tuple(dead_letters.given_up(client, routes, at_rest))
-        waiting = await needs_person(app, routes, machinery, at_rest)
         picture = await app.view.read(_PICTURE_SECONDS)
-        waiting = [*await of_matches(client, app, routes, picture.tasks), *waiting]
+        held = await of_matches(client, app, routes, picture.tasks)
+        waiting = await needs_person(app, routes, machinery, at_rest, held)
         not_started = await _not_started(known, picture.tasks)
     except BoardError as exc:
         error = str(exc)

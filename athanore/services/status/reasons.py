@@ -52,6 +52,7 @@ class Explanation:
         until: when that ends by itself, where it is known.
         commands: commands that would change it.
         waits: no agent works on it.
+        held: a route's `match` fails on it, and nobody knows whose it is.
     """
 
     route: str | None
@@ -59,6 +60,7 @@ class Explanation:
     until: datetime | None = None
     commands: tuple[str, ...] = ()
     waits: bool = True
+    held: bool = False
 
 
 @dataclass(slots=True)
@@ -149,7 +151,7 @@ async def of_task(known: Known, task: Task, holds: Holds, *, whole: bool) -> Exp
     try:
         route = await owner_of(known.app, known.routes, task)
     except MatchError as exc:
-        return Explanation(None, str(exc))
+        return Explanation(None, str(exc), held=True)
     if route is None:
         return Explanation(None, nobody_takes(task, known.routes))
     holds.has_seen([*known.runs.working, *known.runs.line])
