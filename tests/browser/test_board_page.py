@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from athanore import AgentDispatcher, JsonFileAdapter
 from tests.api.conftest import OPERATOR, dispatcher
-from tests.api.rig import served
+from tests.api.rig import bearer, served
 from tests.harness import Running, app_name, prompt, running
 from tests.support import wait_until
 
@@ -170,6 +171,30 @@ def test_a_dead_letter_is_requeued(shop: Shop) -> None:
     page.get_by_role("button", name="Stop the agent", exact=True).click()
     assert shop.app.prefect.ended(task.id)["state_type"] == "CANCELLED"
     expect(page.locator("#task-comments")).to_contain_text("no hope")
+
+
+def test_what_an_agent_says_leaves_the_rest_of_its_opened_task_alone(
+    tmp_path: Path, prefect_api: str, page: Page
+) -> None:
+    with served(dispatcher(tmp_path), prefect_api) as api:
+        task_id = api.board.create_task("Todo", "Fix it").id
+        api.board.add_comment(task_id, "Read all of this. " * 500)
+        with ThreadPoolExecutor(1) as beside:  # Playwright has an event loop in this thread
+            _, token = beside.submit(api.start_run, task_id).result()
+        page.goto(f"{api.url}/#task/{task_id}")
+        sheet = page.get_by_role("dialog", name="Fix it")
+        more = sheet.get_by_role("button", name="Show all")
+        more.click()
+        expect(more).to_have_count(0)
+        stop = sheet.get_by_role("button", name="Stop the agent…")
+        stop.focus()
+        marked = stop.element_handle()
+        body = {"percent": 40, "text": "Half way"}
+        api.post(f"/tasks/{task_id}/progress", body, 202, headers=bearer(token))
+        expect(sheet.locator("#task-state")).to_contain_text("Half way")
+        expect(stop).to_be_focused()
+        expect(more).to_have_count(0)
+        assert marked is not None and marked.evaluate("it => it.isConnected")
 
 
 def _polls_under_way(shop: Shop, queue: str) -> list[dict[str, Any]]:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from athanore import AgentDispatcher, MemoryAdapter, Task
 from athanore.api.memory.remembered import Remembered
+from athanore.api.routers.tasks import list_runs
+from athanore.api.service import Service
 from athanore.errors import PrefectUnavailableError
+from athanore.runtime.apps import App
 
 
 class Source:
@@ -83,3 +91,36 @@ async def test_an_error_goes_to_all_who_wait_and_is_not_kept() -> None:
     assert source.readings == 1
     source.is_away = False
     assert await source.kept.get("a") == "a2"
+
+
+class Remote:
+    """A board that has no change stamp, and counts how often a task is read."""
+
+    def __init__(self) -> None:
+        self._inner = MemoryAdapter(["Todo"])
+        self._inner.create_task("Todo", "Fix it")
+        self.readings = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "change_stamp":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def get_task(self, task_id: str) -> Task:
+        self.readings += 1
+        return self._inner.get_task(task_id)
+
+
+async def test_a_task_that_is_shown_and_its_runs_are_one_reading_of_a_remote_board(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def history(_: str) -> list[FlowRun]:
+        return []
+
+    board: Any = Remote()
+    app = App("run.py:dispatcher", AgentDispatcher("true", name="remote", queue_backend=board))
+    service = Service(app)
+    monkeypatch.setattr(service.runs, "history", history)
+    await service.shown("1")
+    assert await list_runs("1", service) == []
+    assert board.readings == 1

@@ -227,7 +227,7 @@ async def requeue_task(
 @router.get("/tasks/{task_id:id}/runs", responses=documented(404))
 async def list_runs(task_id: TaskIdDep, service: ServiceDep) -> list[RunRecordModel]:
     """List the newest agent runs of a task, past and present, the newest first."""
-    await service.task(task_id)
+    await service.shown(task_id)
     return [run_record(r) for r in await service.runs.history(task_id)]
 
 

@@ -42,6 +42,7 @@ function showTask(id) {
     $(part).replaceChildren();
     delete $(part).dataset.said;
   }
+  filled.clear();
   setText($("task-name"), page.cards.get(id)?.card.name || id);
   setText($("task-id"), `#${id}`);
   setText($("task-said"), "");
@@ -54,24 +55,46 @@ function showTask(id) {
   follow(id);
 }
 
+const filled = new Map(); // by element, what it was filled with
+
+// Fills an element, unless it was filled with the same: what stands there keeps its focus, and a
+// click on it, or what is selected there, is not lost.
+function fill(element, what, make) {
+  const text = JSON.stringify(what);
+  if (filled.get(element) === text) return;
+  filled.set(element, text);
+  element.replaceChildren(...make());
+}
+
+const PASSING = new Set(["last_line", "message"]); // what a run says while it goes on
 let openedText = "";
+let lastingText = "";
 
 export function showOpenedState() {
   const card = page.cards.get(page.opened)?.card;
-  const text = JSON.stringify(card) + page.opened;
+  const text = JSON.stringify([page.opened, card]);
   if (text === openedText) return;
-  const changed = openedText !== "" && sheet.open;
   openedText = text;
-  setText($("task-queue"), card ? card.queue_name : "");
-  const actions = $("task-actions");
-  const hadFocus = actions.contains(document.activeElement);
   $("task-state").replaceChildren(...(card ? stateOf(card) : []));
+  const lasting = JSON.stringify([page.opened, card], (key, value) => (PASSING.has(key) ? undefined : value));
+  if (lasting === lastingText) return;
+  const changed = lastingText !== "" && sheet.open;
+  lastingText = lasting;
+  setText($("task-queue"), card ? card.queue_name : "");
   showLabels($("task-labels"), card || { labels: [], assignees: [] });
-  actions.replaceChildren(...(card ? actionsOf(card) : []));
-  if (hadFocus && !actions.contains(document.activeElement)) $("task-name").focus();
+  showActions(card);
   if (!changed) return;
   loadTask(page.opened);
   showLiveness();
+}
+
+function showActions(card) {
+  const actions = $("task-actions");
+  const hadFocus = actions.contains(document.activeElement);
+  const made = card ? actionsOf(card) : [];
+  const seen = made.map((action) => [action.textContent, action.href]);
+  fill(actions, [page.opened, card?.name, card?.queue_name, card?.run?.phase, seen], () => made);
+  if (hadFocus && !actions.contains(document.activeElement)) $("task-name").focus();
 }
 
 async function loadTask(id) {
@@ -99,8 +122,8 @@ function showDetails(task, runs) {
   setText($("task-queue"), task.queue_name);
   $("task-description").className = task.description ? "prose" : "prose none";
   showProse($("task-description"), task.description || "No description.");
-  $("task-checklist").replaceChildren(
-    ...task.tasks.map((item) => {
+  fill($("task-checklist"), task.tasks, () =>
+    task.tasks.map((item) => {
       const line = make("li");
       const box = make("span", "", item.is_completed ? "☑" : "☐");
       box.setAttribute("role", "img");
@@ -109,19 +132,23 @@ function showDetails(task, runs) {
       return line;
     }),
   );
-  const comments = task.comments.map((comment) => {
-    const item = make("li");
-    const by = make("p", "by");
-    if (comment.author) by.append(make("span", "", comment.author));
-    if (comment.created_at) by.append(ticking("ago", comment.created_at));
-    if (by.children.length) item.append(by);
-    const said = make("div", "prose");
-    showProse(said, comment.text);
-    item.append(said);
-    return item;
+  fill($("task-comments"), task.comments, () => {
+    const comments = task.comments.map(commentOf);
+    return comments.length ? comments : [make("li", "none", "No comments.")];
   });
-  $("task-comments").replaceChildren(...(comments.length ? comments : [make("li", "none", "No comments.")]));
-  showRuns(runs);
+  fill($("task-runs"), runs, () => runsOf(runs));
+}
+
+function commentOf(comment) {
+  const item = make("li");
+  const by = make("p", "by");
+  if (comment.author) by.append(make("span", "", comment.author));
+  if (comment.created_at) by.append(ticking("ago", comment.created_at));
+  if (by.children.length) item.append(by);
+  const said = make("div", "prose");
+  showProse(said, comment.text);
+  item.append(said);
+  return item;
 }
 
 function showWhy(why) {
@@ -130,12 +157,8 @@ function showWhy(why) {
   $("task-why").replaceChildren(...parts);
 }
 
-function showRuns(runs) {
-  const list = $("task-runs");
-  if (runs === null) {
-    list.replaceChildren(make("li", "none", "Prefect does not answer."));
-    return;
-  }
+function runsOf(runs) {
+  if (runs === null) return [make("li", "none", "Prefect does not answer.")];
   const items = runs.map((run) => {
     const item = make("li");
     const what = make("span");
@@ -145,5 +168,5 @@ function showRuns(runs) {
     if (run.started_at) item.append(ticking("ago", run.started_at));
     return item;
   });
-  list.replaceChildren(...(items.length ? items : [make("li", "none", "No agent has worked on this task.")]));
+  return items.length ? items : [make("li", "none", "No agent has worked on this task.")];
 }
