@@ -133,3 +133,38 @@ test("another attempt is read, and its buttons stay; another phase has others", 
   assert.equal(page.activeElement, $("task-name"));
   await moment();
 });
+
+function type(text) {
+  $("comment-text").value = text;
+  $("comment-text").dispatchEvent(new Event("input"));
+}
+
+const send = () => $("comment-form").dispatchEvent(new Event("submit"));
+
+test("a comment that somebody writes is there until it is posted", async () => {
+  let release;
+  held = new Promise((resolve) => (release = resolve));
+  type("Mind the tests.");
+  send();
+  type("Mind the tests. And the docs.");
+  release();
+  await moment();
+  assert.equal($("comment-text").value, "Mind the tests. And the docs.", "written on meanwhile");
+  $("task").close();
+  await open("8");
+  assert.equal($("comment-text").value, "");
+  type("Another task's");
+  await open("7");
+  assert.equal($("comment-text").value, "Mind the tests. And the docs.");
+  send();
+  await moment();
+  assert.equal($("comment-text").value, "");
+  await open("8");
+  assert.equal($("comment-text").value, "Another task's");
+  const texts = posted.map(([path, text]) => `${path} ${text}`);
+  assert.deepEqual(texts, [
+    "/tasks/7/comments Mind the tests.",
+    "/tasks/7/comments Mind the tests. And the docs.",
+  ]);
+  assert.notEqual(posted[0][2], posted[1][2]);
+});

@@ -7,6 +7,7 @@ import { showProse } from "./prose.js";
 import { page } from "./state.js";
 import { ticking } from "./times.js";
 import { follow, showLiveness, stopFollowing } from "./transcript.js";
+import { showDraft } from "./writing.js";
 
 const sheet = $("task");
 
@@ -46,7 +47,7 @@ function showTask(id) {
   setText($("task-name"), page.cards.get(id)?.card.name || id);
   setText($("task-id"), `#${id}`);
   setText($("task-said"), "");
-  $("comment-text").value = "";
+  showDraft(id);
   showOpenedState();
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;

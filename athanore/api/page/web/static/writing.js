@@ -60,20 +60,29 @@ async function create(event) {
   }
 }
 
-let commentKey = onceKey();
+const drafts = new Map(); // by task id, a comment that is not posted yet: {text, key}
+
+// Shows the comment that somebody has begun on a task.
+export function showDraft(id) {
+  $("comment-text").value = drafts.get(id)?.text || "";
+}
+
+function keepDraft() {
+  drafts.set(page.opened, { text: $("comment-text").value, key: onceKey() });
+}
 
 async function comment(event) {
   event.preventDefault();
-  const field = $("comment-text");
   const id = page.opened;
-  const text = field.value.trim();
-  if (!text || !id) return;
+  const draft = drafts.get(id);
+  const text = draft?.text.trim();
+  if (!text) return;
   $("comment-yes").disabled = true;
   try {
-    const headers = { "Idempotency-Key": commentKey };
+    const headers = { "Idempotency-Key": draft.key };
     await request("POST", taskPath(id, "/comments"), { body: { comment: text }, headers });
-    if (page.opened === id) field.value = "";
-    commentKey = onceKey();
+    if (drafts.get(id)?.text.trim() === text) drafts.delete(id); // else somebody has written on
+    if (page.opened === id) showDraft(id);
     say("The comment is posted.");
     await refresh();
   } catch (error) {
@@ -94,7 +103,7 @@ export function startWriting() {
   $("composer-no").addEventListener("click", () => $("composer").close());
   $("composer-queue").addEventListener("change", showHint);
   $("comment-form").addEventListener("submit", comment);
-  $("comment-text").addEventListener("input", () => (commentKey = onceKey()));
+  $("comment-text").addEventListener("input", keepDraft);
   $("composer-form").addEventListener("input", () => (key = onceKey()));
   for (const field of ["composer-description", "comment-text"]) $(field).addEventListener("keydown", sendByKey);
 }
