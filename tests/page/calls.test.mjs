@@ -7,8 +7,10 @@ class Element {
   value = "";
   textContent = "";
   shown = 0;
+  dataset = {};
   classList = { toggle() {} };
   append() {}
+  setAttribute() {}
   focus() {}
   replaceChildren() {}
   showModal() {
@@ -110,6 +112,25 @@ test("a key that the server refuses is asked for once, while others wait for it,
   assert.equal($("ask").shown, before + 1);
 });
 
+test("who gives no key is asked again for what they do, and not for what the page does", async () => {
+  kept.clear();
+  const before = $("ask").shown;
+  const look = request("GET", "/board", { quiet: true });
+  await moment();
+  $("ask-no").onclick();
+  await assert.rejects(look, { status: 401 });
+  await assert.rejects(request("GET", "/board", { quiet: true }), { status: 401 });
+  assert.equal($("ask").shown, before + 1);
+  const asked = request("POST", "/tasks", { body: {} });
+  await answer("open sesame");
+  assert.equal((await asked).status, 200);
+  assert.equal($("ask").shown, before + 2);
+  kept.set("athanore.api-key", "an old one");
+  const again = request("GET", "/board", { quiet: true });
+  await answer("open sesame");
+  assert.equal((await again).status, 200);
+});
+
 test("what is not answered is said after a while, and that it may have been done", async () => {
   const { timeout } = AbortSignal;
   AbortSignal.timeout = () => timeout.call(AbortSignal, 5);
@@ -175,4 +196,23 @@ test("a transcript goes on after its last event when the page is shown again", a
   stopFollowing();
   await done;
   globalThis.fetch = fetch;
+});
+
+test("the time in which somebody looks for the key is not the server's", async () => {
+  const { startLooking } = await import("../../athanore/api/page/web/static/looking.js");
+  page.hidden = true; // one look is enough
+  kept.clear();
+  const { fetch } = globalThis;
+  const { timeout } = AbortSignal;
+  AbortSignal.timeout = () => timeout.call(AbortSignal, 20);
+  globalThis.fetch = (path, options) => {
+    options.signal.throwIfAborted();
+    return fetch(path, options);
+  };
+  let boards = 0;
+  const look = startLooking(() => (boards += 1));
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  await answer("open sesame");
+  await look;
+  assert.equal(boards, 1);
 });

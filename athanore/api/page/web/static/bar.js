@@ -37,10 +37,10 @@ function runsIn(ui, app) {
 export async function showCosts() {
   if (document.hidden || page.board?.starting) return;
   try {
-    const report = await (await request("GET", "/costs?by=task&days=7")).json();
+    const report = await (await request("GET", "/costs?by=task&days=7", { quiet: true })).json();
     page.taken = new Map(report.rows.map((row) => [row.key, row]));
     for (const { card, element } of page.cards.values()) showTaken(element, card);
-    const today = await (await request("GET", "/costs?by=route&days=1")).json();
+    const today = await (await request("GET", "/costs?by=route&days=1", { quiet: true })).json();
     setText($("costs"), todayIn(today));
     $("costs").hidden = !today.total.attempts;
     $("costs").title = `${today.total.attempts} attempts at ${today.total.tasks} tasks today; see athanore costs`;

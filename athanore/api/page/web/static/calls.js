@@ -14,12 +14,14 @@ export class Refusal extends Error {
   }
 }
 
+// Options: `patience` in milliseconds, or a `signal` of one's own; `quiet`, for what the page asks by
+// itself: who has not given a key is not asked for it again.
 export async function request(method, path, options = {}) {
   const headers = { Accept: "application/json", ...options.headers };
   let key = sessionStorage.getItem(KEY);
   if (key && !SENDABLE.test(key)) {
     sessionStorage.removeItem(KEY); // with it nothing would be sent at all
-    if (await askForKey(key)) return request(method, path, options);
+    if (await askForKey(key, options.quiet)) return request(method, path, options);
     key = null;
   }
   if (key) headers.Authorization = `Bearer ${key}`;
@@ -30,7 +32,7 @@ export async function request(method, path, options = {}) {
       method,
       headers,
       body: options.body === undefined ? undefined : JSON.stringify(options.body),
-      signal: options.signal || AbortSignal.timeout(PATIENCE),
+      signal: options.signal || AbortSignal.timeout(options.patience || PATIENCE),
       cache: "no-store",
     });
   } catch (error) {
@@ -38,7 +40,7 @@ export async function request(method, path, options = {}) {
     throw error;
   }
   if (response.status === 401) {
-    if (await askForKey(key)) return request(method, path, options);
+    if (await askForKey(key, options.quiet)) return request(method, path, options);
   }
   if (!response.ok && response.status !== 304) {
     let detail = `The server answered ${response.status}.`;
@@ -55,13 +57,16 @@ export async function request(method, path, options = {}) {
 export const taskPath = (id, rest = "") => `/tasks/${encodeURIComponent(id)}${rest}`;
 
 let asking = null;
+let declined = false;
 
-function askForKey(refused) {
+function askForKey(refused, quiet) {
   const current = sessionStorage.getItem(KEY);
   if (current && current !== refused) return Promise.resolve(true);
+  if (quiet && declined) return Promise.resolve(false);
   if (!asking) {
     asking = newKey(refused ? "This key was not accepted." : "").then((key) => {
       asking = null;
+      declined = !key;
       if (key) sessionStorage.setItem(KEY, key);
       return Boolean(key);
     });

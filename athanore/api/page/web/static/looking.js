@@ -9,6 +9,7 @@ import { setClock } from "./times.js";
 const LOOK_EVERY = 1500;
 const LOOK_AGAIN = 4000; // after an error
 const LOOK_SOON = 500; // while the app is starting
+const PATIENCE = 30_000;
 
 let etag = null;
 let timer = 0;
@@ -52,7 +53,8 @@ async function lookOnce() {
   try {
     const response = await request("GET", "/board", {
       headers: etag ? { "If-None-Match": etag } : {},
-      signal: AbortSignal.timeout(30000),
+      patience: PATIENCE,
+      quiet: true,
     });
     setClock(Date.parse(response.headers.get("date")));
     if (response.status !== 304) {
@@ -63,7 +65,7 @@ async function lookOnce() {
     link(...linkOf(page.board));
     return page.board.starting ? LOOK_SOON : LOOK_EVERY;
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) link("lost", "Locked");
+    if (error instanceof Refusal && error.status === 401) link("lost", "Locked: reload to unlock");
     else link("lost", "No answer");
     $("board").setAttribute("aria-busy", "false");
     return LOOK_AGAIN;

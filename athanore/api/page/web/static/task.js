@@ -34,7 +34,7 @@ export function startTasks() {
     stopFollowing();
     if (location.hash) history.replaceState(null, "", location.pathname);
   });
-  document.addEventListener("task-changed", () => page.opened && loadTask(page.opened));
+  document.addEventListener("task-changed", () => page.opened && loadTask(page.opened, { quiet: true }));
 }
 
 function showTask(id) {
@@ -85,7 +85,7 @@ export function showOpenedState() {
   showLabels($("task-labels"), card || { labels: [], assignees: [] });
   showActions(card);
   if (!changed) return;
-  loadTask(page.opened);
+  loadTask(page.opened, { quiet: true });
   showLiveness();
 }
 
@@ -98,14 +98,14 @@ function showActions(card) {
   if (hadFocus && !actions.contains(document.activeElement)) $("task-name").focus();
 }
 
-async function loadTask(id) {
+async function loadTask(id, options) {
   try {
     const card = page.cards.get(id)?.card;
     const isAtRest = !card?.run && !card?.waits_for; // else the card says why
     const [task, runs, why] = await Promise.all([
-      request("GET", taskPath(id)).then((r) => r.json()),
-      request("GET", taskPath(id, "/runs")).then((r) => r.json(), () => null),
-      isAtRest ? request("GET", taskPath(id, "/explanation")).then((r) => r.json(), () => null) : null,
+      request("GET", taskPath(id), options).then((r) => r.json()),
+      request("GET", taskPath(id, "/runs"), options).then((r) => r.json(), () => null),
+      isAtRest ? request("GET", taskPath(id, "/explanation"), options).then((r) => r.json(), () => null) : null,
     ]);
     if (id !== page.opened) return;
     showDetails(task, runs);

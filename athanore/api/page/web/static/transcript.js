@@ -37,6 +37,7 @@ export async function follow(id) {
       const response = await request("GET", taskPath(id, "/events?follow=true&whole=true"), {
         headers,
         signal: shown.signal,
+        quiet: true,
       });
       showLiveness();
       for await (const event of events(response.body)) {

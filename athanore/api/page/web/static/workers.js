@@ -34,16 +34,16 @@ function open() {
   goOn();
 }
 
-async function goOn() {
+async function goOn(options) {
   clearTimeout(timer);
-  await read();
-  if (dialog.open) timer = setTimeout(goOn, READ_EVERY);
+  await read(options);
+  if (dialog.open) timer = setTimeout(goOn, READ_EVERY, { quiet: true });
 }
 
-async function read() {
+async function read(options) {
   if (document.hidden) return;
   try {
-    show(await (await request("GET", "/workers")).json());
+    show(await (await request("GET", "/workers", options)).json());
   } catch (error) {
     say(`The workers cannot be read: ${error.message}`, true);
   }
