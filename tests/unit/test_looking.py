@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +26,8 @@ class Logged(MemoryRunStore):
         return await self.read_run(flow_run_id)
 
     async def read_logs(self, *_: object, **__: object) -> list[Log]:
-        return [Log(name="agent", level=20, message="Hello", timestamp="2026-11-28T00:00:00Z")]
+        said = {"name": "agent", "level": 20, "message": "Hello", "timestamp": datetime.now(UTC)}
+        return [Log.model_validate(said)]
 
 
 class Shown(Site):

@@ -245,8 +245,11 @@ async def on_the_page(site: Site, machinery: Machinery) -> list[NeedsPerson]:
         open_ones = await open_runs.of_tasks(site.client, site.app.name, [t.id for t in tasks])
         return reasons.Known(site.app, routes, open_ones, machinery)
 
+    def last_lines(_: object) -> dict[str, str]:
+        return {}
+
     seen: Any = SimpleNamespace(read=read)
-    lines: Any = SimpleNamespace(of=lambda _: dict[str, str]())
+    lines: Any = SimpleNamespace(of=last_lines)
     link: Any = Direct(site)
     board = json.loads((await Snapshots(site.app, link, seen, lines).get()).body)
     return [NeedsPerson(**m | {"kind": Kind(m["kind"])}) for m in board["needs_person"]]

@@ -90,14 +90,16 @@ async def test_nothing_is_said_and_moved_before_it_is_clear(
 def test_one_that_is_gone_keeps_no_other_from_its_fresh_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def read(*_: object) -> list[DeadLetter]:
+        return [DeadLetter(n, "Fix", "Failed", None, "", 1, "", None, None, None) for n in "12"]
+
     def requeue(_: str | None, task: str, __: str | None) -> None:
         if task == "1":
             raise TaskNotFoundError(task)
         started.append(task)
 
-    letters = [DeadLetter(n, "Fix", "Failed", None, "no", 1, "", None, None, None) for n in "12"]
     started: list[str] = []
-    monkeypatch.setattr(acting, "from_app", lambda *_: letters)
+    monkeypatch.setattr(acting, "from_app", read)
     monkeypatch.setattr(acting, "_requeue", requeue)
     assert acting.requeue(all_=True) == 1
     assert started == ["2"]
