@@ -56,4 +56,8 @@ def test_its_board_can_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", LINKS)
 def test_its_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+    path, _, anchor = target.partition("#")
+    assert (ROOT / path).exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in headings}
