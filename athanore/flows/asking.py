@@ -28,7 +28,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.leases.local_runs import RunControl
 from athanore.runtime.leases.verdict import judge
-from athanore.services.people import approvals, prefect_answers
+from athanore.services.people import approvals, prefect_answers, telling
 
 
 async def before_agent(
@@ -103,7 +103,8 @@ async def suspend(
     await run_log.waits(question.id, place or route.in_progress_queue, usage)
     if moves and place is not None and not await _put_aside(app, place, task_id, log):
         await run_log.waits(question.id, route.in_progress_queue, usage)
-    await questions.list_it(prefect, app.name, question)
+    if await telling.made_known(prefect, app, run_log.run, question):
+        await telling.say_asked(app, question)
     start = run_log.record.starts
     answer = await prefect.propose(run_log.run.id, questions.suspended(question, start))
     now = await prefect.read_run(run_log.run.id)

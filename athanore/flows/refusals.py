@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
@@ -40,34 +41,35 @@ _ASKED_AGAIN = timedelta(minutes=15)
 """When what the board refused is asked for again, by default."""
 
 
-def soon(route: Route) -> timedelta:
-    """After how long a start that had to wait is made again, however seldom the route is polled."""
-    return min(route.poll_interval, _ASKED_SOON)
+def soon(route: Route, times: int = 0) -> timedelta:
+    """After how long a start that had to wait is made again, however seldom the route is polled.
+
+    Args:
+        times: how often it had to wait for the same reason before.
+    """
+    return min(route.poll_interval, _ASKED_SOON * 2 ** min(times, 10))
 
 
 async def refused_until(
     prefect: RunStore,
     app: App,
     route: Route,
-    task_id: str,
+    run_id: UUID,
     refusal: BoardError,
     log: Log,
     *,
-    again: bool,
+    is_taken_of_others: bool,
 ) -> datetime:
     """Say when the board is asked again for what it has refused to the end of an attempt.
 
-    Where it refuses more than this task, its route is paused. That is so of a refusal that is new
-    while the board has taken nothing of another task; one that outlasts a pause is of the task.
-
-    Args:
-        again: an earlier start of the run was refused it, too.
+    Where it refuses more than this task, its route is paused. That is so of a refusal that is new,
+    of what it takes of no other task; one that outlasts a pause is of the task.
     """
     now = app.clock.now()
     if not isinstance(refusal, BoardAccessError):
-        return now + soon(route)
-    if again or app.board.took_others(task_id, since=app.margins.board_access):
-        return now + (route.resume_after or _ASKED_AGAIN)
+        return now + route.poll_interval
+    if is_taken_of_others or not app.noted.end_refused_anew(run_id):
+        return now + min(route.resume_after or _ASKED_AGAIN, _ASKED_AGAIN)
     await pause_for_board(prefect, app, route, refusal, log)
     return now
 

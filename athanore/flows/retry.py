@@ -35,16 +35,24 @@ class PatientBoard:
     Args:
         margins: how long a refused access is waited for, and how soon the board is asked again.
         patience: give up after this time and let the error out; None waits for ever for a board
-            that is away, and for `Margins.board_access` for one that refuses access.
+            that is away.
+        access: without patience, how long one is waited for that refuses access; by default for
+            `Margins.board_access`.
     """
 
     def __init__(
-        self, board: Board, margins: Margins, log: Log, patience: timedelta | None = None
+        self,
+        board: Board,
+        margins: Margins,
+        log: Log,
+        patience: timedelta | None = None,
+        access: timedelta | None = None,
     ) -> None:
         self._board = board
         self._margins = margins
         self._log = log
         self._patience = patience
+        self._access = margins.board_access if access is None else access
 
     async def until_it_answers[T](
         self,
@@ -73,7 +81,7 @@ class PatientBoard:
             except (BoardUnavailableError, AnswerLostError, BoardAccessError) as exc:
                 limit = self._patience
                 if limit is None and isinstance(exc, BoardAccessError):
-                    limit = self._margins.board_access
+                    limit = self._access
                 if limit is not None and loop.time() - began + pause > limit.total_seconds():
                     raise
                 if pause == first:

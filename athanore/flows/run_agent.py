@@ -361,12 +361,13 @@ class _Visit:
         resource = names.task_labels(self.app.name, claimed.id, claimed.name) | start
         return Transcript(self.log, resource, related(self.run), self.app.redactor)
 
-    async def _later(self, why: str, delay: timedelta, held: str = "") -> State[None]:
-        """Give the slot back and be offered again; not counted as an attempt."""
+    async def _later(self, why: str, delay: timedelta | None = None, held: str = "") -> State[None]:
+        """Give the slot back and be offered again, by default soon; not counted as an attempt."""
         await self.run_log.give_back(held=held)
-        due = self.app.clock.now() + delay
+        times = self.app.noted.waits_again(self.run.id, why)
+        due = self.app.clock.now() + (delay or refusals.soon(self.route, times))
         self.app.local_runs.wake(due)
-        level = logging.INFO if self.app.noted.waits_anew(self.run.id, why) else logging.DEBUG
+        level = logging.DEBUG if times else logging.INFO
         self.log.log(level, "Waiting: %s", why, extra={"action": "run_waits"})
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
         state.message = why
@@ -378,8 +379,7 @@ class _Visit:
         if ended is not None:
             return ended
         why, held = await why_not_claimed(self.app, self.run_log, self._read, error, self.log)
-        delay = self.route.poll_interval if held else refusals.soon(self.route)
-        return await self._later(why, delay, held)
+        return await self._later(why, self.route.poll_interval if held else None, held)
 
     async def _read(self) -> BoardTask:
         """The task before its claim, which a start reads from the board once."""

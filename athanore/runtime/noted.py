@@ -40,7 +40,8 @@ class Noted:
         refused: by route, that the board refuses its claims.
         comments_due: by question, when the comments on its card are read again.
         prefect_ids: by address, what tells one Prefect from another.
-        waits: by run, why its last start had to wait, as it was said.
+        waits: by run, why its last start had to wait, as it was said, and how often before.
+        refused_ends: runs that the board has refused the end of an attempt.
         drafts: by the mark of a time of a schedule, the words of its task, of which it is not known
             whether it was created.
         owed_polls: queues that changed, as the board's webhook said, and could not be polled then.
@@ -62,15 +63,25 @@ class Noted:
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
     comments_due: dict[str, float] = field(default_factory=dict[str, float])
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])
-    waits: dict[UUID, str] = field(default_factory=dict[UUID, str])
+    waits: dict[UUID, tuple[str, int]] = field(default_factory=dict[UUID, tuple[str, int]])
+    refused_ends: set[UUID] = field(default_factory=set[UUID])
     drafts: dict[str, TaskDraft] = field(default_factory=dict[str, TaskDraft])
     owed_polls: set[str] = field(default_factory=set[str])
 
-    def waits_anew(self, run_id: UUID, why: str) -> bool:
-        """Note why a start has to wait; True unless the one before had to for the same reason."""
-        if self.waits.get(run_id) == why:
-            return False
+    def waits_again(self, run_id: UUID, why: str) -> int:
+        """Note why a start has to wait; return how many in a row had to for the same reason."""
+        before, times = self.waits.get(run_id, ("", 0))
+        times = times + 1 if before == why else 0
         if len(self.waits) >= _MOST_WAITS:  # most of these have had their turn since
             self.waits.clear()
-        self.waits[run_id] = why
+        self.waits[run_id] = why, times
+        return times
+
+    def end_refused_anew(self, run_id: UUID) -> bool:
+        """Note that the board refuses the end of an attempt; True if it did not before."""
+        if run_id in self.refused_ends:
+            return False
+        if len(self.refused_ends) >= _MOST_WAITS:
+            self.refused_ends.clear()
+        self.refused_ends.add(run_id)
         return True

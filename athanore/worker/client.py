@@ -23,9 +23,9 @@ logger = logging.getLogger("athanore.worker")
 # Nothing reached the server, or it said that it could not do it: safe to send again.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _AWAY = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadTimeout)
-_BUSY = frozenset({502, 503, 504})
-_FAULT = 500
-"""What Prefect answers to each request while its database is started anew, for one."""
+_BUSY = frozenset({502, 503})
+_FAULTS = frozenset({500, 504})
+"""What Prefect answers to each request while its database is started anew, or a proxy before it."""
 
 _PAUSE = 1.0
 _BUSY_PAUSE = 0.05
@@ -51,7 +51,8 @@ class PatientTransport(httpx.AsyncBaseTransport):
         apps: those whose worker it is; they are told when the server is away, and is back.
         was_there: the server has answered this process before. One that never did is not waited
             for: its address may be wrong.
-        fault_patience: how long a request is repeated that the server answers with status 500.
+        fault_patience: how long a request is repeated that the server answers with status 500
+            or 504.
     """
 
     def __init__(
@@ -123,9 +124,9 @@ class PatientTransport(httpx.AsyncBaseTransport):
                 for app in self._apps:
                     app.local_runs.note_return()
             status, longest = response.status_code, _LONGEST_BUSY_PAUSE
-            if self._impatient or status not in (*_BUSY, _FAULT):
+            if self._impatient or status not in _BUSY | _FAULTS:
                 return response
-            if status == _FAULT:
+            if status in _FAULTS:
                 if fault_since is None:
                     fault_since = loop.time()
                     logger.warning(

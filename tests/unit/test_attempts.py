@@ -346,14 +346,16 @@ async def test_what_is_in_the_way_of_the_host_when_an_agent_has_ended_costs_no_a
 
 
 class Booked(AgentAttempt):
-    """An attempt whose agent tells its cost and ends well, while Prefect is away."""
+    """An attempt whose agent ends well while its costs are booked, and Prefect is away."""
+
+    is_booked: asyncio.Event
 
     @override
     def _tried(
         self, work: Callable[[], Awaitable[AgentResult]], results: list[AgentResult]
     ) -> Coroutine[Any, Any, State[None]]:
         async def tried() -> State[None]:
-            await asyncio.sleep(0.1)  # the cost is being booked
+            await self.is_booked.wait()
             results.append(SUCCEEDED)
             return Completed()
 
@@ -363,26 +365,28 @@ class Booked(AgentAttempt):
 async def test_an_agent_that_has_ended_is_not_stopped_while_its_costs_cannot_be_booked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = Place(stall_timeout=0.3)
+    place = Place(stall_timeout=1)
     place.app.margins = Margins(booking=timedelta(milliseconds=10))
     run = await place.at_work()
     client = cast(PrefectRunStore, place.client)
     book, handle = place.log(run), RunControl(run.id, place.task_id, run)
     purse = Purse(client, place.app, place.route, book, place.task_id)
     transcript = Transcript(LOG, {}, [], place.app.redactor)
-    is_back, write = asyncio.Event(), place.client.add_labels
+    is_back, is_booked, write = asyncio.Event(), asyncio.Event(), place.client.add_labels
 
     async def waits(run_id: UUID, labels: Mapping[str, Any]) -> None:
+        is_booked.set()
         await is_back.wait()
         await write(run_id, labels)
 
     monkeypatch.setattr(place.client, "add_labels", waits)
     transcript.emit(AgentEvent(EventKind.COST, {"cost_usd": 0.5}))
     made = Booked(client, place.app, place.route, book, handle, purse, LOG)
+    made.is_booked = is_booked
     task = place.board.get_task(place.task_id)
     with place.app.local_runs.serving_api():
         working = asyncio.create_task(made.perform(task, "token", transcript))
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         assert not working.done(), "the cost is booked when Prefect is back"
         is_back.set()
         result = await working

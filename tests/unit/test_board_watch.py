@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from athanore import AgentDispatcher, JsonFileAdapter, MemoryAdapter, Task, names
-from athanore.errors import BoardBrokenError
+from athanore.errors import BoardBrokenError, BoardUnavailableError
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.runtime.apps import App
 from athanore.worker.duties.board_watch import BoardWatch
@@ -232,6 +232,29 @@ async def test_a_board_that_is_broken_for_a_moment_is_seen_when_it_is_mended(boa
     with pytest.raises(BoardBrokenError):
         await site.watch.look()
     board.is_broken = False
+    await site.watch.look()
+    assert site.polls == ["Todo"]
+
+
+async def test_a_card_that_could_not_be_read_for_a_moment_is_seen_when_it_can(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_approved(task: Task) -> bool:
+        return not task.comments
+
+    site = Site(board, match=is_approved, needs=["comments"])
+    await site.watch.begin()
+    read, faults = board.get_task, [BoardUnavailableError("status 500")]
+
+    def get_task(task_id: str) -> Task:
+        if faults:
+            raise faults.pop()
+        return read(task_id)
+
+    monkeypatch.setattr(board, "get_task", get_task)
+    board.create_task("Todo", "New")
+    await site.watch.look()
+    assert site.polls == []
     await site.watch.look()
     assert site.polls == ["Todo"]
 

@@ -409,6 +409,7 @@ def test_a_login_is_one_line_for_one_server() -> None:
     assert Address("https://s3cret@example.org/toy").login == Login(
         "https://example.org", "s3cret", ""
     )
+    assert Address("https://:s3cret@h/toy").login == Login("https://h", "git", "s3cret")
     with pytest.raises(ConfigurationError, match="The login for repo='https://h/toy' is none"):
         Address("https://ann:s3%0Acret@h/toy")
 

@@ -341,7 +341,9 @@ async def test_a_kind_that_the_receiver_refuses_keeps_no_other_from_it() -> None
     for _ in range(2):
         with pytest.raises(OSError, match="status 400"):
             await delivery.look()
-    assert [m.event for m in site.sent] == [PAUSED]
+        await delivery.look()  # it is tried again later, and nothing else waits for that
+        assert [m.event for m in site.sent] == [PAUSED]
+        site.passes(600)
     site.refused = ""
     await delivery.look()
     assert [m.event for m in site.sent] == [PAUSED, DEAD]

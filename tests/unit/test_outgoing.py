@@ -366,6 +366,9 @@ async def test_what_an_agent_plants_is_not_run_and_sees_no_token(
     site: Site, server: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".netrc").write_text("machine 127.0.0.1 login eve password eves\n")
     elsewhere, trace = Repository(tmp_path / "elsewhere.git"), tmp_path / "trace"
     spy = tmp_path / "spy"
     spy.write_text(f'#!/bin/sh\n{{ echo "$0 $*"; env; cat; }} >>{trace} 2>&1 </dev/null\nexit 0\n')

@@ -171,32 +171,46 @@ async def test_a_task_that_its_board_can_do_nothing_with_keeps_no_slot(
     assert "The board can be read, and refuses this: 500" in str(state.message)
 
 
-@pytest.mark.parametrize("how", ["new", "others are taken", "again"])
-async def test_a_refusal_of_one_task_alone_pauses_no_route(how: str) -> None:
+@pytest.mark.parametrize("how", ["new", "others are taken", "others are told", "again"])
+async def test_a_refusal_of_one_task_alone_pauses_no_route(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = impatient(resume_after=600)
-    run = await site.at_work()
-    site.board.refuses_moves = BoardAccessError("This issue is locked.")
+    if how.startswith("others"):
+        site.app.margins = replace(site.app.margins, board_access=timedelta(seconds=1))
+    run, move = await site.at_work(), site.board.move_task
+
+    def move_task(task_id: str, target_queue: str) -> None:
+        if task_id == site.task_id:
+            raise BoardAccessError("This card may not be moved.")
+        move(task_id, target_queue)
+
+    monkeypatch.setattr(site.board, "move_task", move_task)
     log = site.log(run)
-    if how == "again":
-        await Conclusion(site.app, site.route, log, site.task_id, LOG).ended(_SUCCESS)
-        await pausing.resume(site.client, site.app.name, "Todo")
-        state = Scheduled(name=StateName.WAITING_FOR_BOARD)
-        log = site.log(await site.noted(await site.put(run, state, Pending(), Running())))
-        assert log.kept() is not None
     conclusion = Conclusion(site.app, site.route, log, site.task_id, LOG)
+    end = conclusion.ended
+    if how == "again":
+        state = await end(_SUCCESS)
+        await pausing.resume(site.client, site.app.name, "Todo")
+        run = await site.put(run, state, Pending(), Running())
+        # Made before the start has said who it is, as it is in a run.
+        end = Conclusion(site.app, site.route, site.log(run), site.task_id, LOG).deliver
     other = site.board.create_task("Elsewhere", "Another").id
 
-    async def comments() -> None:
+    async def goes_on() -> None:
         while True:
-            await site.app.board.comment(other, "Retry 1/2.")
+            if how == "others are taken":
+                await site.app.board.move(other, "Done")
+            else:
+                await site.app.board.comment(other, "Retry 1/2.")
 
-    work = asyncio.create_task(comments()) if how == "others are taken" else None
+    work = asyncio.create_task(goes_on()) if how.startswith("others") else None
     began = site.app.clock.now()
-    state = await (conclusion.deliver if how == "again" else conclusion.ended)(_SUCCESS)
+    state = await end(_SUCCESS)
     if work is not None:
         work.cancel()
     assert state.name == StateName.WAITING_FOR_BOARD
-    due, is_paused = state.state_details.scheduled_time, how == "new"
+    due, is_paused = state.state_details.scheduled_time, how in ("new", "others are told")
     assert bool(await pausing.paused_parts(site.client, site.app.name, "Todo")) is is_paused
     assert due is not None and (due >= began + timedelta(seconds=590)) is not is_paused
 

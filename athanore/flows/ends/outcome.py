@@ -89,6 +89,7 @@ class Conclusion:
         """Say what an earlier start of the run came to, which the board refused to hear."""
         state = await self.follow(result)
         if state.name not in UNTOLD:
+            self._app.noted.refused_ends.discard(self._run_log.run.id)
             await self._run_log.delivered()
         return state
 
@@ -215,9 +216,9 @@ class Conclusion:
         that is left: that start makes the attempt anew, with the task from where it is.
         """
         text = f"The board refuses what is due to task {self._task_id!r}: {refusal}"
-        where = (self._run_log.prefect, self._app, self._route, self._task_id)
-        again = self._run_log.kept() is not None
-        due = await refused_until(*where, refusal, self._log, again=again)
+        where = (self._run_log.prefect, self._app, self._route, self._run_log.run.id)
+        others = self._place.is_taken_of_others()
+        due = await refused_until(*where, refusal, self._log, is_taken_of_others=others)
         if self._is_paused or self._limit is not None:
             await self._run_log.keep_claim()
             await self._run_log.delivered()

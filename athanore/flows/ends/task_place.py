@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 
 from athanore.errors import (
     AnswerLostError,
@@ -20,8 +20,8 @@ from athanore.models import Task
 from athanore.runs.records.run_log import RunLog
 from athanore.runtime.apps import App
 
-_KEPT_PATIENCE = timedelta(seconds=10)
-"""How long the board may refuse what it has refused to an earlier start of the run."""
+_REFUSED_PATIENCE = timedelta(seconds=10)
+"""How long the board may refuse access that it has refused to an earlier start of the run."""
 
 
 class TaskPlace:
@@ -39,10 +39,18 @@ class TaskPlace:
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
-        margins = app.margins
-        if run_log.kept() is not None:  # an earlier start has waited long enough, in its slot
-            margins = replace(margins, board_access=min(margins.board_access, _KEPT_PATIENCE))
-        self._board = PatientBoard(app.board, margins, log)
+        self._last = "", 0.0
+
+    @property
+    def _board(self) -> PatientBoard:
+        access = self._app.margins.board_access
+        if self._run_log.run.id in self._app.noted.refused_ends:
+            access = min(access, _REFUSED_PATIENCE)  # an earlier start has waited, in its slot
+        return PatientBoard(self._app.board, self._app.margins, self._log, access=access)
+
+    def is_taken_of_others(self) -> bool:
+        """Whether the board takes of other tasks, meanwhile, what was asked of it last of this."""
+        return self._app.board.took_others(self._task_id, *self._last)
 
     async def queue(self) -> str | None:
         """The task's queue, or None if the task is gone."""
@@ -53,6 +61,7 @@ class TaskPlace:
         """The task, or None if it is gone."""
         try:
             read = partial(self._app.board.task, self._task_id)
+            self._last = "", monotonic()
             return await self._board.until_it_answers(read, look=self._app.board.queues)
         except NotFoundError:
             return None
@@ -66,6 +75,7 @@ class TaskPlace:
         try:
             # Of an earlier start or a lost worker: the output's tail is known to that only.
             once = self._interrupted or self._run_log.kept() is not None
+            self._last = "comment", monotonic()
             await self._board.say(self._task_id, text, tail=tail, once=once)
         except NotFoundError as exc:
             self._log.warning("No comment: %s", exc, extra={"action": "comment_refused"})
@@ -80,6 +90,7 @@ class TaskPlace:
         move = partial(self._app.board.move, self._task_id, queue, followed=followed)
         try:
             look = partial(self._app.board.task, self._task_id)
+            self._last = f"move to {queue}", monotonic()
             await self._board.until_it_answers(move, look=look)
         except QueueNotFoundError as exc:
             self._log.error("The task stays where it is: %s", exc, extra={"action": "move_refused"})

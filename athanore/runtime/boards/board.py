@@ -56,7 +56,7 @@ class Board:
         self.changes = 0
         self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="athanore-board")
         self._looked_since: LRUCache[str, bool] = LRUCache(_REMEMBERED)
-        self._taken: LRUCache[str, float] = LRUCache(2)
+        self._taken: LRUCache[tuple[str, str], float] = LRUCache(_REMEMBERED)
 
     async def call[T](self, function: Callable[[], T]) -> T:
         """Run a plain function of the adapter in a thread."""
@@ -143,17 +143,25 @@ class Board:
         """
         with self._noted(task_id, target_queue if followed else None):
             await self.write(partial(self.adapter.move_task, task_id, target_queue))
-        self._taken[task_id] = monotonic()
+        self._taken[task_id, f"move to {target_queue}"] = monotonic()
 
     async def comment(self, task_id: str, text: str) -> None:
         """See `QueueAdapter.add_comment`."""
         await self.write(partial(self.adapter.add_comment, task_id, storable(text)))
-        self._taken[task_id] = monotonic()
+        self._taken[task_id, "comment"] = monotonic()
 
-    def took_others(self, task_id: str, since: timedelta) -> bool:
-        """Whether the board has taken a comment or a move of another task in the last while."""
-        begin = monotonic() - since.total_seconds()
-        return any(at >= begin for other, at in self._taken.items() if other != task_id)
+    def took_others(self, task_id: str, what: str, since: float) -> bool:
+        """Whether the board has taken the same of another task since a moment.
+
+        Args:
+            what: `comment`, or `move to` a queue.
+            since: as `time.monotonic` gives it.
+        """
+        return any(
+            at >= since
+            for (other, taken), at in self._taken.items()
+            if other != task_id and taken == what
+        )
 
     async def update(
         self,

@@ -6,8 +6,6 @@ of questions is true of it: the run waits suspended, on any host, over any resta
 
 from __future__ import annotations
 
-import shlex
-
 from prefect.client.schemas.objects import FlowRun
 
 from athanore.errors import DispatchError, InvalidAnswerError, QuestionClosedError
@@ -95,9 +93,7 @@ async def _asked(
         )
         await questions.keep(prefect, question)
     if await telling.made_known(prefect, app, run, question):
-        how = f"athanore approve {shlex.quote(question.in_commands)} (or athanore reject)"
-        said = f"Waits for an approval: {how}"
-        await telling.say_on_card(app, question, f"{said}\n\n{text}" if commit else said)
+        await telling.say_asked(app, question)
     return question
 
 

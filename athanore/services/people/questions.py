@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,7 +32,7 @@ from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
 from athanore.services.access import PrefectAccess
 from athanore.services.people import answer_forms
-from athanore.services.people.telling import made_known, say_on_card
+from athanore.services.people.telling import made_known, say_asked, say_on_card
 from athanore.services.showing.views import QuestionView
 from athanore.texts import cut, readable
 
@@ -103,7 +102,7 @@ async def ask(
             await questions.keep(prefect, question)
         is_new = await made_known(prefect, app, run, question)
     if is_new:
-        await say_on_card(app, question, f"Question {question.id}: {question.text}{_how(question)}")
+        await say_asked(app, question)
     return question
 
 
@@ -335,22 +334,6 @@ async def tell(app: App, question: Question, task_name: str) -> None:
         text = f"Question {question.id} {verb}: {ending.reason}."
     app.announcer.announce(question.task_id, kind, data, question.run_id, task_name)
     await say_on_card(app, question, text)
-
-
-def _how(question: Question) -> str:
-    """How a question is answered, for people who read the card."""
-    lines = [f"\n- {choice}" for choice in question.choices]
-    example = question.choices[0] if question.choices else "TEXT"
-    how = f"\n\nTo answer: athanore answer {question.id} {shlex.quote(example)}"
-    how += f", or with a comment: /answer {example}" if question.by_comment else ""
-    if question.expires_at is not None:
-        then = "it is given up" if question.default is None else f"{question.default!r} counts"
-        how += f"\nAfter {_moment(question.expires_at)} {then}."
-    return "".join(lines) + how
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _cleaned_answer(app: App, said: Any) -> Any:

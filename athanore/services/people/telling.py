@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -30,6 +31,16 @@ async def made_known(prefect: RunStore, app: App, run: FlowRun, question: Questi
     return is_new
 
 
+async def say_asked(app: App, question: Question) -> None:
+    """Comment on the task of a question what is asked, and how it is answered."""
+    text = f"Question {question.id}: {question.text}{_how(question)}"
+    if question.is_approval:
+        how = f"athanore approve {shlex.quote(question.in_commands)} (or athanore reject)"
+        text = f"Waits for an approval: {how}"
+        text += f"\n\n{question.text}" if question.commit else ""
+    await say_on_card(app, question, text)
+
+
 async def say_on_card(app: App, question: Question, text: str) -> None:
     """Comment on the task of a question, if the board takes it."""
     try:
@@ -41,3 +52,15 @@ async def say_on_card(app: App, question: Question, text: str) -> None:
             exc,
             extra={"action": "comment_refused"},
         )
+
+
+def _how(question: Question) -> str:
+    """How a question is answered, for people who read the card."""
+    lines = [f"\n- {choice}" for choice in question.choices]
+    example = question.choices[0] if question.choices else "TEXT"
+    how = f"\n\nTo answer: athanore answer {question.id} {shlex.quote(example)}"
+    how += f", or with a comment: /answer {example}" if question.by_comment else ""
+    if question.expires_at is not None:
+        then = "it is given up" if question.default is None else f"{question.default!r} counts"
+        how += f"\nAfter {question.expires_at:%Y-%m-%d %H:%M} UTC {then}."
+    return "".join(lines) + how

@@ -103,6 +103,7 @@ class BoardWatch:
         self._taken = taken
         self._now = now
         self._seen: Look | None = None
+        self._is_whole = True  # the last reading: each card that had to be read could be
         self._due: dict[str, str] = {}
         self._polled_at: dict[str, float] = {}
 
@@ -145,7 +146,9 @@ class BoardWatch:
         routes = await self._app.routes.read(self._prefect)
         queues = [*watched(routes), *(k.route.in_progress_queue for k in routes.values())]
         tasks = await self._app.board.ready_tasks(list(dict.fromkeys(queues)))
-        look = Look(stamp, await self._views(routes, tasks))
+        views = await self._views(routes, tasks)
+        # What could not be read is looked at again, though the board does not change.
+        look = Look(stamp if self._is_whole else None, views)
         own = self._app.board.own_changes
         for name, view in look.views.items():
             before, route = None, routes[name].route
@@ -168,6 +171,7 @@ class BoardWatch:
             in_queue.setdefault(task.queue_name, []).append(task)
         waiting = [t for queue in watched(routes) for t in in_queue.get(queue, ())]
         owned = await owners(self._app, routes, waiting)
+        self._is_whole = not owned.unread
         ready: dict[str, set[str]] = {}
         for task_id, name in owned.routes.items():
             ready.setdefault(name, set()).add(task_id)

@@ -134,6 +134,8 @@ class Delivery:
         self._name = notices.kept_under(app.name, channel.key)
         self._sent: dict[str, datetime] = {}
         self._failures = 0
+        self._refused: dict[str, int] = {}
+        self._again: dict[str, datetime] = {}
 
     async def keep(self) -> None:
         """Deliver until cancelled. No failure ends it; after one it waits longer and longer."""
@@ -175,6 +177,7 @@ class Delivery:
             await self._note(state, now)
             new = [e for e in new if e not in needless]
         due = [e for e in new if now - self._sent.get(e.event, now - _APART) >= _APART]
+        due = [e for e in due if now >= self._again.get(e.event, now)]
         held = [e for e in new if e not in due]
         if held and sum(e.at >= held[0].at for e in events) - len(held) > _REMEMBERED:
             due = new  # the ends of so many that follow could not be kept
@@ -184,8 +187,22 @@ class Delivery:
                 await self._channel.send(message)
             except Exception as exc:  # a kind that the receiver refuses keeps no other from it
                 failed = failed or exc
-                continue
+                count = self._refused[message.event] = self._refused.get(message.event, 0) + 1
+                pause = min(LOOK_EVERY * 2 ** min(count, 10), _LONGEST_PAUSE)
+                self._again[message.event] = now + timedelta(seconds=pause)
+                stuck = [e for e in new if e.event == message.event]
+                if sum(e.at >= stuck[0].at for e in events) - len(stuck) <= _REMEMBERED:
+                    continue
+                # The ends of so many that follow could not be kept, and would be told again.
+                logger.error(
+                    "%s is not told of %s: %s",
+                    self._channel.name,
+                    message.subject,
+                    self._app.redactor.text(reason(exc)),
+                    extra={"action": "notice_given_up"},
+                )
             self._sent[message.event] = now
+            self._refused.pop(message.event, None)
             told = [e for e in due if e.event == message.event]
             state.done += [_end(e) for e in told]
             new = [e for e in new if e.event != message.event or e not in told]

@@ -33,7 +33,8 @@ class Login:
         """The login, as `name:password` or as a name alone, for the server of a URL."""
         parts = urlsplit(url)
         name, _, password = login.partition(":")
-        return cls(f"{parts.scheme.lower()}://{parts.netloc}", name, password)
+        # Git sends no login without a name; whoever takes a password alone looks at no name.
+        return cls(f"{parts.scheme.lower()}://{parts.netloc}", name or "git", password)
 
 
 class Address:

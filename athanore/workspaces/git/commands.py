@@ -142,6 +142,8 @@ class Git:
         }
         if git_dir is not None:
             variables["GIT_DIR"] = str(git_dir)
+        if login is not None:  # before git asks us, .netrc would count
+            variables["HOME"] = _ENVIRONMENT["HOME"]
         try:
             with _handed_over(login) as (asked, inherited):
                 process = await asyncio.create_subprocess_exec(

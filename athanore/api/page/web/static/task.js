@@ -68,6 +68,8 @@ function fill(element, what, make) {
 }
 
 const PASSING = new Set(["last_line", "message"]); // what a run says while it goes on
+const REREAD_MS = 15000; // what people write on a tracker while an agent talks
+let readAt = 0;
 let openedText = "";
 let lastingText = "";
 
@@ -78,7 +80,10 @@ export function showOpenedState() {
   openedText = text;
   $("task-state").replaceChildren(...(card ? stateOf(card) : []));
   const lasting = JSON.stringify([page.opened, card], (key, value) => (PASSING.has(key) ? undefined : value));
-  if (lasting === lastingText) return;
+  if (lasting === lastingText) {
+    if (sheet.open && Date.now() - readAt > REREAD_MS) loadTask(page.opened, { quiet: true });
+    return;
+  }
   const changed = lastingText !== "" && sheet.open;
   lastingText = lasting;
   setText($("task-queue"), card ? card.queue_name : "");
@@ -99,6 +104,7 @@ function showActions(card) {
 }
 
 async function loadTask(id, options) {
+  readAt = Date.now();
   try {
     const card = page.cards.get(id)?.card;
     const isAtRest = !card?.run && !card?.waits_for; // else the card says why
