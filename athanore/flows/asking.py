@@ -17,7 +17,6 @@ from athanore.errors import AnswerLostError, BoardError
 from athanore.flows.attempts.answers import unanswered
 from athanore.flows.ends import letting_go
 from athanore.flows.ends.rejected import rejected
-from athanore.flows.refusals import soon
 from athanore.logs import Log
 from athanore.routing.routes import Route
 from athanore.runs.kept import questions
@@ -143,7 +142,7 @@ async def _rejected_later(
     )
     await run_log.keep_claim()
     await run_log.give_back()
-    due = app.clock.now() + soon(route)
+    due = app.clock.now() + route.poll_interval
     app.local_runs.wake(due)
     state: State[Any] = AwaitingRetry(scheduled_time=due)
     state.message = f"Not approved; the move of its task waits for the board: {refusal}"
