@@ -45,11 +45,15 @@ class _Style:
 
 
 class Painter:
-    """Finds the colours of one stream; a colour lasts until another one is set."""
+    """Finds the colours of one stream; a colour lasts until another one is set.
 
-    def __init__(self) -> None:
+    Args:
+        budget: characters of the stream in which they are looked for.
+    """
+
+    def __init__(self, budget: int = _BUDGET) -> None:
         self._style = _Style()
-        self._left = _BUDGET
+        self._left = budget
 
     def spans(self, raw: str, clean: str) -> list[Span]:
         """Where the parts of a text are that have a style; none, where that is not known for sure.
