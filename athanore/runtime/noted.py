@@ -42,6 +42,7 @@ class Noted:
         prefect_ids: by address, what tells one Prefect from another.
         waits: by run, why its last start had to wait, as it was said, and how often before.
         refused_ends: runs that the board has refused the end of an attempt.
+        unseen: by pull request, what could not be looked at of it, as it was said last.
         drafts: by the mark of a time of a schedule, the words of its task, of which it is not known
             whether it was created.
         owed_polls: queues that changed, as the board's webhook said, and could not be polled then.
@@ -65,6 +66,7 @@ class Noted:
     prefect_ids: dict[str, str] = field(default_factory=dict[str, str])
     waits: dict[UUID, tuple[str, int]] = field(default_factory=dict[UUID, tuple[str, int]])
     refused_ends: set[UUID] = field(default_factory=set[UUID])
+    unseen: dict[str, str] = field(default_factory=dict[str, str])
     drafts: dict[str, TaskDraft] = field(default_factory=dict[str, TaskDraft])
     owed_polls: set[str] = field(default_factory=set[str])
 

@@ -39,6 +39,7 @@ class Forge(GitHubForge):
         self.state = OPEN
         self.asked: list[tuple[FeedbackKind, ...]] = []
         self.is_away = False
+        self.unseen = ""
 
     def news(
         self, number: int, commit: str, kinds: Collection[FeedbackKind], seen: Collection[str]
@@ -47,7 +48,7 @@ class Forge(GitHubForge):
             raise PublishError("away")
         self.asked.append(tuple(kinds))
         found = [f for f in self.feedback if f.signature not in seen and f.kind in kinds]
-        return PullRequestNews(self.state, tuple(found))
+        return PullRequestNews(self.state, tuple(found), self.unseen)
 
 
 def failed(number: int, text: str = "E assert") -> Feedback:
@@ -210,6 +211,17 @@ async def test_a_forge_that_is_away_is_asked_again(repo: Repo) -> None:
     repo.forge.is_away, repo.forge.feedback = False, [failed(1)]
     await repo.look()
     assert repo.site.place == "Todo"
+
+
+async def test_checks_that_cannot_be_seen_are_said_once(
+    repo: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    await repo.opened()
+    for unseen in ("no right", "no right", "another"):
+        repo.forge.unseen = unseen
+        await repo.look()
+    said = [m for m in caplog.messages if m.startswith(f"The checks of {URL} were not looked at")]
+    assert [m.rpartition(": ")[2] for m in said] == ["no right", "another"]
 
 
 async def test_what_others_say_is_cut_until_it_can_be_kept() -> None:

@@ -39,7 +39,7 @@ class TaskPlace:
         self._task_id = task_id
         self._log = log
         self._interrupted = interrupted
-        self._last = "", 0.0
+        self._last = "", 0.0  # what the board was asked for, "" for a reading, and when
 
     @property
     def _board(self) -> PatientBoard:

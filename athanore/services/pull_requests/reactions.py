@@ -109,7 +109,8 @@ async def _look_at(prefect: RunStore, app: App, pull: OpenPull) -> None:
         return
     kinds = () if pull.is_given_up else [FeedbackKind(kind) for kind in route.reactions]
     news = await asyncio.to_thread(forge.news, pull.number, pull.commit, kinds, pull.seen)
-    if news.unseen:
+    if news.unseen and app.noted.unseen.get(pull.url) != news.unseen:
+        app.noted.unseen[pull.url] = news.unseen
         logger.warning(
             "The checks of %s were not looked at: %s",
             pull.url,
