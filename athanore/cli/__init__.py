@@ -108,9 +108,10 @@ def make_app(word: str = "") -> App:
         print_error=False,
         result_action="return_value",
     )
-    app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
-        help="Have the shell complete commands and options."
-    )
+    if given is None:
+        app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
+            help="Have the shell complete commands and options."
+        )
     for number, (title, commands) in enumerate(_GROUPS.items()):
         group = Group(title, sort_key=number)
         for place, command in enumerate(commands):

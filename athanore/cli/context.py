@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from athanore.dispatcher import AgentDispatcher
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
+    from athanore.services.access import PrefectAccess
 
 type AppArgument = Annotated[
     str | None, Parameter(name="APP", help="The app, as run.py:dispatcher.")
@@ -111,12 +112,14 @@ def with_prefect[T](
     reference: str | None = None,
     *,
     starts: bool = False,
+    without: Callable[[PrefectUnavailableError], Awaitable[T]] | None = None,
 ) -> T:
     """Call an action with a client of the Prefect server that runs.
 
     Args:
         reference: the app, whose Prefect may be starting.
         starts: where none runs and none is named, start one for as long as it takes.
+        without: called instead of the action where none answers.
 
     Raises:
         PrefectUnavailableError: none runs, or it went away.
@@ -132,7 +135,15 @@ def with_prefect[T](
 
     async def connect() -> T:
         if not starts:
-            return await at(await find_prefect())
+            try:
+                api = await find_prefect()
+            except PrefectRefusesError:
+                raise
+            except PrefectUnavailableError as exc:
+                if without is None:
+                    raise
+                return await without(exc)
+            return await at(api)
         async with prefect_server() as found:
             return await at(found.url)
 
@@ -192,6 +203,19 @@ class Connected:
             yield self._client
 
 
+class _Away:
+    """A Prefect that does not answer, as use cases take it."""
+
+    def __init__(self, error: PrefectUnavailableError) -> None:
+        self._error = error
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[PrefectRunStore]:
+        """Raise what was found; see `athanore.services.access.PrefectAccess`."""
+        raise self._error
+        yield
+
+
 def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], Awaitable[T]]) -> T:
     """Call an action with a Prefect client and the app that is meant.
 
@@ -200,21 +224,50 @@ def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], 
         PrefectUnavailableError: see `with_prefect`.
     """
     name, dispatcher = find_app(reference)
+    return with_prefect(lambda client: _in_app(client, name, dispatcher, action), name)
 
-    async def with_client(client: PrefectRunStore) -> T:
-        from athanore.deployments import check_app_record
+
+def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], Awaitable[T]]) -> T:
+    """Call an action on the board of the app that is meant, also where Prefect does not answer.
+
+    Raises:
+        ConfigurationError: see `with_app`.
+        PrefectRefusesError: what answers at Prefect's address does not let us in.
+    """
+    name, dispatcher = find_app(reference)
+
+    async def without(exc: PrefectUnavailableError) -> T:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
         from athanore.runtime.apps import App
-        from athanore.runtime.registry import registry
 
-        app = App(name, dispatcher)
-        await check_app_record(client, app)
-        registry.register(app)
-        try:
-            return await action(client, app)
-        finally:
-            registry.unregister(app)
+        with temporary_settings({PREFECT_API_URL: None}):  # so that no event waits for it
+            return await action(_Away(exc), App(name, dispatcher))
 
-    return with_prefect(with_client, name)
+    return with_prefect(
+        lambda client: _in_app(client, name, dispatcher, lambda c, a: action(Connected(c), a)),
+        name,
+        without=without,
+    )
+
+
+async def _in_app[T](
+    client: PrefectRunStore,
+    name: str,
+    dispatcher: AgentDispatcher,
+    action: Callable[[PrefectRunStore, App], Awaitable[T]],
+) -> T:
+    from athanore.deployments import check_app_record
+    from athanore.runtime.apps import App
+    from athanore.runtime.registry import registry
+
+    app = App(name, dispatcher)
+    await check_app_record(client, app)
+    registry.register(app)
+    try:
+        return await action(client, app)
+    finally:
+        registry.unregister(app)
 
 
 def user() -> str:

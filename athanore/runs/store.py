@@ -142,6 +142,15 @@ async def count_working(
     return await _count(prefect, WORKING, tags, but, queue_id)
 
 
+async def count_taken(prefect: RunStore, app: str, *, but: Collection[UUID] = ()) -> int:
+    """Count an app's agent runs that a worker has taken and not ended, at the same cost.
+
+    Args:
+        but: do not count these.
+    """
+    return await _count(prefect, (StateType.PENDING, *WORKING), [names.app_tag(app)], but)
+
+
 async def _count(
     prefect: RunStore,
     states: Sequence[StateType],

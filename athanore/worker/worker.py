@@ -171,7 +171,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         else:
             self._lease = Lease(timedelta(seconds=self._lost_after()))
             beside["The lease"] = partial(self._keep_lease, self._lease)
-            self._place = place_of(apps, pool, self.name, partial(len, self._runs), self._limit)
+            self._place = place_of(apps, pool, self.name, self._runs.keys, self._limit)
             beside["The look at the other workers"] = partial(
                 self._place.keep, self.client, self.wake, self._leave
             )
@@ -276,7 +276,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._alarms.set(at)
 
     def _has_arrived(self, run_id: UUID) -> None:
-        if run_id not in self._runs:
+        if run_id not in self._runs and not (self._place and self._place.looks_again):
             self.wake()
 
     async def _answer_alarms(self) -> None:
@@ -294,21 +294,20 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             try:
                 new = await self._find_due()
                 agents = await self._offers.agents_among(self.client, new)
+                others = self._place and await self._place.count_elsewhere(self.client, agents)
             except PASSING as exc:
                 self._logger.debug("Prefect could not be asked for runs: %s", exc)
                 return []
             self._last_polled_time = datetime.now(UTC)
             polls = [r for r in new if r not in agents]
             self._due_polls.wait_for(polls)
-            return [*polls, *self._take_agents(agents)]
+            return [*polls, *self._take_agents(agents, others)]
 
     async def _find_due(self) -> list[FlowRun]:
         """Those runs that this worker may begin; no more are asked for than it has room for."""
         room = (PAGE, PAGE) if self._place is None else self._place.asks_for()
-        queues = sorted(self._work_queues)
-        return await self._offers.find(
-            self.client, self._work_pool_name, queues, room, self._mine_among
-        )
+        pool, queues = self._work_pool_name, sorted(self._work_queues)
+        return await self._offers.find(self.client, pool, queues, room, self._mine_among)
 
     async def _mine_among(self, offered: list[FlowRun]) -> tuple[list[FlowRun], bool]:
         """Those that are new, and for this worker; whether some of them are for others.
@@ -327,9 +326,9 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         limit = None if self._work_pool is None else self._work_pool.concurrency_limit
         return limit is not None and len(self._runs) >= limit
 
-    def _take_agents(self, offered: list[FlowRun]) -> list[FlowRun]:
+    def _take_agents(self, offered: list[FlowRun], others: int | None) -> list[FlowRun]:
         taken: list[FlowRun] = []
-        chosen, again = (offered, None) if self._place is None else self._place.take(offered)
+        chosen, again = self._place.take(offered, others) if self._place else (offered, None)
         if again is not None:
             self.wake(self._now() + again)
         for run in chosen:

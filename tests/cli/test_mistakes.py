@@ -185,6 +185,34 @@ def test_without_prefect_a_command_says_where_it_looked(tmp_path: Path) -> None:
     assert "api_port=0 leaves this worker's agents without" in one_line(result)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_without_prefect_the_board_can_be_changed(named: bool, tmp_path: Path) -> None:
+    write_script(tmp_path, "before-its-start")
+    port = str(free_port())
+    where = (
+        {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+        if named
+        else {"PREFECT_SERVER_API_PORT": port}
+    )
+
+    def gives(*arguments: str) -> subprocess.CompletedProcess[str]:
+        result = athanore(tmp_path, *arguments, **where)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    added = gives("add", "Fix it", "-d", "Slowly.")
+    assert "Created 'Fix it'" in added.stdout
+    assert "The next poll dispatches task" in added.stderr
+    assert f"No Prefect server answers at http://127.0.0.1:{port}/api" in added.stderr
+    gives("edit", "Fix it", "--title", "Mend it")
+    gives("comment", "Mend it", "With care.")
+    assert "The next poll" not in gives("move", "Mend it", "Backlog").stderr
+    queues = json.loads((tmp_path / "board.json").read_text())["queues"]
+    (task,) = queues["Backlog"]
+    assert (task["name"], task["description"]) == ("Mend it", "Slowly.")
+    assert [c["text"] for c in task["comments"]] == ["With care."] and not queues["Todo"]
+
+
 @pytest.mark.nightly
 def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     script = write_script(tmp_path, "folder")

@@ -27,7 +27,8 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
-from athanore.worker.taking.place import LOOK_EVERY, LOST_STAYS, Place, least_free
+from athanore.worker.taking.host_room import HostRoom, least_free
+from athanore.worker.taking.place import LOOK_EVERY, LOST_STAYS, Place
 from tests.harness import Prefect, app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until
@@ -80,22 +81,24 @@ class Host:
         self.place = Place(
             app,
             self.pool_name,
-            lambda: self.agents,
+            lambda: range(self.agents),
             limit=limit,
-            free_memory=lambda: self.free,
             monotonic=lambda: self.time,
-            min_free_memory=least,
-            free_disk=lambda: (self.free_disk, Path("/spaces")),
-            min_free_disk=disk,
+            room=HostRoom(
+                min_memory=least,
+                free_memory=lambda: self.free,
+                min_disk=disk,
+                free_disk=lambda: (self.free_disk, Path("/spaces")),
+            ),
         )
 
     def take(self, offered: int) -> int:
         """Take of so many new runs; returns how many."""
         return self.take_of(runs(offered))
 
-    def take_of(self, due: list[FlowRun]) -> int:
+    def take_of(self, due: list[FlowRun], elsewhere: int | None = None) -> int:
         """Take some of the runs that are due; returns how many."""
-        taken = [*self.place.take(due)[0]]
+        taken = [*self.place.take(due, elsewhere)[0]]
         due[:] = [run for run in due if run not in taken]
         self.agents += len(taken)
         return len(taken)
@@ -121,7 +124,7 @@ def prefect(site: Site) -> PrefectRunStore:
     return site.client
 
 
-async def two(app: App, prefect: PrefectRunStore, *limits: int | None) -> list[Host]:
+async def several(app: App, prefect: PrefectRunStore, *limits: int | None) -> list[Host]:
     """Hosts that have heard of each other."""
     found = [Host(app, f"host-{n}", limit) for n, limit in enumerate(limits)]
     for host in found * 2:
@@ -144,7 +147,7 @@ async def test_a_worker_asks_for_no_more_runs_than_it_has_room_for(
     assert (alone.place.asks_for(), limited.place.asks_for()) == ((200, 200), (3, 3))
     limited.agents = 2
     assert limited.place.asks_for() == (1, 1)
-    beside, full = await two(app, prefect, None, 5)
+    beside, full = await several(app, prefect, None, 5)
     full.agents = 4
     assert (beside.place.asks_for(), full.place.asks_for()) == ((10, 2), (1, 1))
 
@@ -152,35 +155,58 @@ async def test_a_worker_asks_for_no_more_runs_than_it_has_room_for(
 async def test_hosts_that_see_the_same_tasks_share_them_evenly(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    hosts = await two(app, prefect, None, None)
+    hosts = await several(app, prefect, None, None)
     due = runs(8)
     for step in range(100):
         for host in hosts:
             host.time = 0.1 * step
-            host.take_of(due)
+            host.take_of(due, sum(h.agents for h in hosts if h is not host))
     assert (due, sorted(h.agents for h in hosts)) == ([], [4, 4])
 
 
-async def test_workers_that_ask_at_once_take_different_runs_and_keep_to_priorities(
+async def test_agents_of_a_worker_that_takes_none_now_are_not_counted_for_the_others(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    hosts = await two(app, prefect, None, None)
-    urgent, later = runs(2, uuid4()), runs(2, uuid4())
-    took = [host.place.take([*urgent, *later])[0] for host in hosts]
-    assert took == [(urgent[0],), (urgent[1],)]
-    took = [host.place.take([urgent[0], *later])[0] for host in hosts]
-    assert took == [(urgent[0],), (urgent[0],)]
+    one, other, full = await several(app, prefect, None, None, 3)
+    full.agents, one.agents = 3, 2
+    for host in (full, one, other):
+        await host.place.look(prefect)
+    due = runs(3)
+    assert one.take_of(due, 3) <= 1, "the one with room has none, and the other one has all three"
+    one.time += 0.5
+    one.take_of(due, 3)
+    assert (one.agents, len(due)) == (3, 2)
+
+
+async def test_workers_that_ask_at_once_take_different_runs(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    hosts = await several(app, prefect, None, None)
+    due = runs(8)
+    took = [{run.id for run in host.place.take(due, 0)[0]} for host in hosts]
+    assert not took[0] & took[1] and max(map(len, took)) <= 4 <= len(took[0] | took[1])
 
 
 async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    full, _ = await two(app, prefect, None, None)
+    full, _ = await several(app, prefect, None, None)
     full.agents = 5
     due = runs(1)
-    assert full.place.take(due) == ((), timedelta(seconds=1.5))
-    full.time = 1.5
-    assert full.take_of(due) == 1
+    assert full.place.take(due) == ([], timedelta(seconds=1.8))
+    assert full.place.looks_again, "what arrives meanwhile wakes it for nothing"
+    full.time = 1.8
+    assert (full.take_of(due), full.place.looks_again) == (1, False)
+
+
+async def test_a_server_that_answers_slowly_is_asked_less_often(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    host, _ = await several(app, prefect, None, None)
+    host.agents = 5
+    host.place.asks_for()
+    host.time = 2.0
+    assert host.place.take(runs(1)) == ([], timedelta(seconds=10))
 
 
 async def test_a_drain_is_over_with_the_process_that_it_was_for(
@@ -202,7 +228,7 @@ async def test_a_drain_is_over_with_the_process_that_it_was_for(
 async def test_nothing_is_left_to_a_worker_that_is_full_or_drained(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    one, other = await two(app, prefect, None, 2)
+    one, other = await several(app, prefect, None, 2)
     one.agents, other.agents = 5, 2
     for host in (other, one):
         await host.place.look(prefect)
@@ -262,7 +288,7 @@ def test_the_disks_that_count_are_those_where_agents_work(
 async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    one, other = await two(app, prefect, None, None)
+    one, other = await several(app, prefect, None, None)
     await fleet.drain(prefect, app.name, Drain("host-1", app.clock.now()))
     await other.place.end(prefect)
     await one.place.look(prefect)
@@ -274,7 +300,7 @@ async def test_a_worker_that_ends_is_forgotten_with_what_was_asked_of_it(
 async def test_a_worker_that_was_killed_is_listed_for_an_hour_and_then_forgotten(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    one, _ = await two(app, prefect, None, None)
+    one, _ = await several(app, prefect, None, None)
     gone = WorkerEntry("gone", f"gone {agents_pool(app.name)}", "far", app.clock.now())
     await fleet.announce(prefect, app.name, gone)
     await fleet.drain(prefect, app.name, Drain("gone", app.clock.now()))
@@ -300,7 +326,7 @@ async def test_a_worker_that_is_lost_or_back_is_told_once_by_one_of_the_others(
         told.append((event, worker))
 
     monkeypatch.setattr(shapes, "send_of_worker", tell)
-    hosts = await two(app, prefect, None, None)
+    hosts = await several(app, prefect, None, None)
     pool = agents_pool(app.name)
     gone = WorkerEntry("gone", f"gone {pool}", "far", app.clock.now())
     await fleet.announce(prefect, app.name, gone)
@@ -324,7 +350,7 @@ async def test_a_worker_that_is_lost_or_back_is_told_once_by_one_of_the_others(
 async def test_what_a_worker_says_of_itself_is_read_back(
     app: App, prefect: PrefectRunStore
 ) -> None:
-    (host,) = await two(app, prefect, 4)
+    (host,) = await several(app, prefect, 4)
     host.agents = 2
     await host.place.look(prefect)
     (said,) = (await fleet.read_fleet(prefect, app.name)).workers.values()

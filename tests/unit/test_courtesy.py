@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 from uuid import UUID, uuid4
 
 import pytest
 
-from athanore.worker.taking.courtesy import Courtesy, Load
+from athanore.worker.taking.courtesy import Courtesy, Load, as_they_are_now
 
 NEXT = 0.1
 """Seconds after which a worker looks again, when it took one of several."""
@@ -18,6 +20,7 @@ NEXT = 0.1
 class Worker:
     """A worker that asks for runs, and has the answer after a time."""
 
+    name: str
     answer_after: float
     limit: int | None = None
     agents: int = 0
@@ -27,35 +30,49 @@ class Worker:
 
     @property
     def load(self) -> Load:
-        return Load(self.agents, self.limit)
+        return Load(self.name, self.agents, self.limit)
 
     @property
     def answer_at(self) -> float:
         return self.asks_at + self.answer_after
 
-    def answered(self, due: list[UUID], others: Sequence[Worker]) -> None:
-        """Take one of what is due, or leave it."""
-        now = self.answer_at
-        self.courtesy.sees(due, now)
-        if not due:
-            self.asks_at = now + NEXT
-            return
-        said = [Load(other.said, other.limit) for other in others]
-        wait = self.courtesy.wait(due[0], self.load, said, now)
-        if not wait:
-            self.courtesy.takes(due[0], now)
-            del due[0]
-            self.agents += 1
-        self.asks_at = now + (wait or NEXT)
+    def answered(self, due: list[UUID], others: Sequence[Worker], page: int = 200) -> None:
+        """Take some of what is due, or leave it."""
+        now, offered = self.answer_at, due[:page]
+        self.courtesy.sees(offered, now)
+        said = [Load(other.name, other.said, other.limit) for other in others]
+        loads = as_they_are_now(said, sum(other.agents for other in others))
+        taken, wait = self.courtesy.choose(offered, self.load, loads, now)
+        due[:] = [run for run in due if run not in taken]
+        self.agents += len(taken)
+        self.asks_at = now + max(wait or 0, NEXT)
 
 
-def share(workers: Sequence[Worker], tasks: int) -> float:
-    """Offer so many runs at once; returns when all are taken. Nobody says meanwhile what it has."""
-    due = [uuid4() for _ in range(tasks)]
+def named(answers_after: Sequence[float]) -> list[Worker]:
+    return [Worker(f"host-{n}", seconds) for n, seconds in enumerate(answers_after)]
+
+
+def share(
+    workers: Sequence[Worker], tasks: int, page: int = 200, says_every: float = math.inf
+) -> float:
+    """Offer so many runs at once; returns when all are taken.
+
+    Args:
+        page: how many of them are offered at a time.
+        says_every: seconds after which all workers say again what they have.
+    """
+    rng = Random(tasks)
+    due, says_at = [UUID(int=rng.getrandbits(128)) for _ in range(tasks)], says_every
+    now = 0.0
     while due:
         next_one = min(workers, key=lambda worker: worker.answer_at)
-        next_one.answered(due, [w for w in workers if w is not next_one])
-    return max(worker.asks_at for worker in workers)
+        if (now := next_one.answer_at) >= says_at:
+            says_at += says_every
+            for worker in workers:
+                worker.said = worker.agents
+                worker.courtesy.heard()
+        next_one.answered(due, [w for w in workers if w is not next_one], page)
+    return now
 
 
 @pytest.mark.parametrize(
@@ -72,7 +89,7 @@ def share(workers: Sequence[Worker], tasks: int) -> float:
 def test_workers_that_are_slow_to_ask_get_their_share(
     answers_after: Sequence[float], tasks: int
 ) -> None:
-    workers = [Worker(seconds) for seconds in answers_after]
+    workers = named(answers_after)
     share(workers, tasks)
     even, within = tasks / len(workers), 1 if tasks < 10 else 2
     have = [w.agents for w in workers]
@@ -80,13 +97,33 @@ def test_workers_that_are_slow_to_ask_get_their_share(
 
 
 def test_those_that_have_equally_much_wait_for_nobody() -> None:
-    workers = [Worker(0.0), Worker(0.0)]
-    assert share(workers, 100) < 100 / 2 * 2 * NEXT
+    workers = named((0.0, 0.0))
+    assert share(workers, 100) < 1
     assert [w.agents for w in workers] == [50, 50]
 
 
+def test_a_thousand_runs_keep_ten_workers_busy_to_the_last() -> None:
+    workers = named([0.05] * 10)
+    assert share(workers, 1000, page=40, says_every=5.0) < 30
+    have = [w.agents for w in workers]
+    assert 95 <= min(have) <= max(have) <= 105, have
+
+
+def test_a_run_falls_to_one_worker_and_to_another_if_that_does_not_take_it() -> None:
+    run, workers = uuid4(), [Load("a", 0), Load("b", 0), Load("c", 0)]
+
+    def takes(own: Load, at: float) -> bool:
+        courtesy = Courtesy()
+        courtesy.sees([run], 0.0)
+        others = [load for load in workers if load != own]
+        return courtesy.choose([run], own, others, at)[0] == [run]
+
+    assert [takes(load, 0.0) for load in workers].count(True) == 1
+    assert all(takes(load, 0.5) for load in workers)
+
+
 def test_one_that_takes_nothing_holds_the_others_up_once_and_not_for_each_run() -> None:
-    workers = [Worker(0.0), Worker(1e9)]
+    workers = named((0.0, 1e9))
     due = [uuid4() for _ in range(50)]
     while due:
         workers[0].answered(due, workers[1:])
@@ -94,55 +131,78 @@ def test_one_that_takes_nothing_holds_the_others_up_once_and_not_for_each_run() 
 
 
 def test_a_limit_makes_a_share_larger_or_smaller() -> None:
-    small, big = Worker(0.02, limit=8), Worker(0.02, limit=24)
+    small, big = Worker("small", 0.02, limit=8), Worker("big", 0.02, limit=24)
     share([small, big], 16)
     assert 3 <= small.agents <= 5
-    assert Load(1, 2).ahead_of(Load(3, 6)) == 0
-    assert Load(3, 4).ahead_of(Load(3)) == 0, "one without a limit has no share that is full"
+    assert Load("", 1, 2).ahead_of(Load("", 3, 6)) == 0
+    assert Load("", 3, 4).ahead_of(Load("", 3)) == 0, "without a limit it has no share that is full"
+
+
+def test_none_takes_more_than_its_limit_and_the_rest_is_for_the_others() -> None:
+    small, big = Worker("small", 0.02, limit=4), Worker("big", 0.02)
+    assert share([small, big], 100) < 5 + 100 * 2 * NEXT
+    assert (small.agents, big.agents) == (4, 96)
+
+
+def left_for(courtesy: Courtesy, run: UUID, own: int, others: Sequence[Load], now: float) -> float:
+    """For how long a worker with so many agents leaves a run; it takes it if it does not."""
+    taken, wait = courtesy.choose([run], Load("me", own), others, now)
+    assert (wait is None) == (taken == [run])
+    return wait or 0.0
+
+
+def falling_to(worker: str, *others: str) -> UUID:
+    """A run that falls to a worker."""
+    while True:
+        run, courtesy = uuid4(), Courtesy()
+        courtesy.sees([run], 0.0)
+        if courtesy.choose([run], Load(worker, 0), [Load(o, 0) for o in others], 0.0)[0]:
+            return run
 
 
 def test_the_more_it_has_the_longer_it_waits_and_never_for_long() -> None:
+    run = falling_to("me", "one", "two")
+
     def waits(agents: int) -> float:
-        courtesy, run = Courtesy(), uuid4()
+        courtesy = Courtesy()
         courtesy.sees([run], 0.0)
-        return courtesy.wait(run, Load(agents), [Load(1), Load(9)], 0.0)
+        return left_for(courtesy, run, agents, [Load("one", 1), Load("two", 1)], 0.0)
 
-    assert [waits(agents) for agents in (0, 1)] == [0, 0]
-    assert 0 < waits(2) < waits(3) < waits(4) < waits(100) == waits(1000) <= 2
+    assert waits(0) == 0
+    assert 0 < waits(3) < waits(4) < waits(100) == waits(1000) <= 2
 
 
-def test_what_others_took_counts_until_they_say_it_themselves() -> None:
-    courtesy, others = Courtesy(), [Load(0), Load(0)]
-    runs = [uuid4() for _ in range(5)]
-    courtesy.sees(runs, 0.0)
-    assert courtesy.wait(runs[-1], Load(1), others, 0.0)
-    courtesy.sees(runs[2:], 0.0)
-    assert not courtesy.wait(runs[-1], Load(1), others, 0.0), "each of them has one now"
-    assert courtesy.wait(runs[-1], Load(2), others, 0.0)
-    courtesy.heard()
-    assert courtesy.wait(runs[-1], Load(1), others, 0.0)
-    courtesy.takes(runs[2], 1.0)
-    courtesy.sees(runs[3:], 1.0)
-    assert courtesy.wait(runs[-1], Load(1), others, 1.0), "this one it took itself"
+def test_what_others_took_since_they_said_so_was_taken_by_the_emptiest() -> None:
+    said = [Load("one", 3), Load("two", 0), Load("three", 1)]
+
+    def now(have: int) -> list[int]:
+        return [load.agents for load in as_they_are_now(said, have)]
+
+    assert now(4) == [3, 0, 1]
+    assert now(6) == [3, 1, 2] or now(6) == [3, 2, 1]
+    assert now(9) == [3, 3, 3]
+    assert now(2) == [1, 0, 1], "some have ended"
+    assert as_they_are_now([Load("small", 1, 2)], 2) == [], "it is full now"
+    assert as_they_are_now([], 5) == []
 
 
 def test_each_lot_of_runs_is_left_to_others_anew() -> None:
-    courtesy, others = Courtesy(), [Load(0)]
+    courtesy, others = Courtesy(), [Load("one", 0)]
     first, second, third = (uuid4() for _ in range(3))
     courtesy.sees([first], 0.0)
-    assert courtesy.wait(first, Load(3), others, 0.0) > 0
-    assert courtesy.wait(first, Load(3), others, 5.0) == 0, "nobody took it"
+    assert left_for(courtesy, first, 3, others, 0.0) > 0
+    assert left_for(courtesy, first, 3, others, 5.0) == 0, "nobody took it"
     courtesy.sees([], 5.0)
     courtesy.sees([second], 9.0)
-    assert courtesy.wait(second, Load(3), others, 9.0) > 0
-    courtesy.takes(second, 9.5)
+    assert left_for(courtesy, second, 3, others, 9.0) > 0
     courtesy.sees([third], 20.0)
-    assert courtesy.wait(third, Load(3), others, 20.0) > 0
+    assert left_for(courtesy, third, 3, others, 20.0) > 0
 
 
 def test_a_run_that_is_hidden_for_a_moment_was_taken_by_nobody() -> None:
-    courtesy, others, run = Courtesy(), [Load(0)], uuid4()
+    courtesy, others, run = Courtesy(), [Load("one", 0)], uuid4()
     courtesy.sees([run], 0.0)
     courtesy.sees([], 0.1)
     courtesy.sees([run], 0.2)
-    assert 0 < courtesy.wait(run, Load(1), others, 0.2) < courtesy.wait(run, Load(1), others, 0.1)
+    at_first = left_for(courtesy, run, 2, others, 0.1)
+    assert 0 < left_for(courtesy, run, 2, others, 0.2) < at_first

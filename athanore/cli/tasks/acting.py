@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from athanore.cli.at_work import from_app, in_path, order
-from athanore.cli.context import AppOption, Connected, user, with_app
+from athanore.cli.context import AppOption, Connected, user, with_app, with_board
 from athanore.cli.output import say, warn
 from athanore.cli.tasks.typed import typed_task
 from athanore.errors import ConfigurationError, DispatchError, NotFoundError
@@ -17,8 +17,10 @@ from athanore.runs.states import PrefectState
 from athanore.services.showing.views import DeadLetter, Explained
 
 if TYPE_CHECKING:
+    from athanore.runs.port import RunStore
     from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
+    from athanore.services.access import PrefectAccess
     from athanore.services.runs import Dispatched
     from athanore.services.tasks import Arrival
 
@@ -55,14 +57,14 @@ def create(
 ) -> None:
     """Create a task; if its queue is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
+    async def action(access: PrefectAccess, found: App) -> Mapping[str, Any]:
         from athanore.services import tasks
 
-        made = await tasks.create(Connected(client), found, queue, name, description)
-        return await _arrival(client, found, made)
+        made = await tasks.create(access, found, queue, name, description)
+        return await _arrival(access, found, made)
 
     body = {"queue_name": queue, "name": name, "description": description}
-    _tell_arrival(app, "Created", order(app, "/tasks", body) or with_app(app, action))
+    _tell_arrival(app, "Created", order(app, "/tasks", body) or with_board(app, action))
 
 
 @typed_task
@@ -75,13 +77,13 @@ def comment(
 ) -> None:
     """Post a comment on a task."""
 
-    async def action(_: PrefectRunStore, found: App) -> None:
+    async def action(_: PrefectAccess, found: App) -> None:
         from athanore.services import tasks
 
         await tasks.comment(found, task, text, _BY)
 
     if order(app, f"/tasks/{in_path(task)}/comments", {"comment": text}) is None:
-        with_app(app, action)
+        with_board(app, action)
     say(f"Commented on task {task}.")
 
 
@@ -95,15 +97,14 @@ def move(
 ) -> None:
     """Move a task to another queue; if that is watched, an agent is dispatched at once."""
 
-    async def action(client: PrefectRunStore, found: App) -> Mapping[str, Any]:
+    async def action(access: PrefectAccess, found: App) -> Mapping[str, Any]:
         from athanore.services import tasks
 
-        return await _arrival(
-            client, found, await tasks.move(Connected(client), found, task, queue, _BY)
-        )
+        done = await tasks.move(access, found, task, queue, _BY)
+        return await _arrival(access, found, done)
 
     path, body = f"/tasks/{in_path(task)}/move", {"target_queue": queue}
-    _tell_arrival(app, "Moved", order(app, path, body) or with_app(app, action))
+    _tell_arrival(app, "Moved", order(app, path, body) or with_board(app, action))
 
 
 @typed_task
@@ -272,21 +273,25 @@ def _named(queue: str | None) -> dict[str, str]:
     return {} if queue is None else {"queue_name": queue}
 
 
-async def _arrival(client: PrefectRunStore, app: App, done: Arrival) -> Mapping[str, Any]:
+async def _arrival(access: PrefectAccess, app: App, done: Arrival) -> Mapping[str, Any]:
     """What came of a task's way into a queue, as the app answers it."""
     from athanore.runs.store import route_name
     from athanore.services.runs import Dispatched
 
-    run = done.run and Dispatched(done.run, route_name(done.run), created=True)
+    run = None
+    if done.run is not None:
+        made = Dispatched(done.run, route_name(done.run), created=True)
+        async with access.client() as client:
+            run = await _run(client, app, made)
     return {
         "id": done.task.id,
         "name": done.task.name,
         "queue_name": done.task.queue_name,
-        "active_run": run and await _run(client, app, run),
+        "active_run": run,
     }
 
 
-async def _run(client: PrefectRunStore, app: App, done: Dispatched) -> Mapping[str, Any]:
+async def _run(client: RunStore, app: App, done: Dispatched) -> Mapping[str, Any]:
     """A run that waits, as the app answers it, and whether its route is paused."""
     from athanore.runs.capacity.pausing import paused_parts
     from athanore.runs.links import run_url

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from athanore.cli.at_work import from_app, in_path, order
-from athanore.cli.context import AppOption, find_app, with_app
+from athanore.cli.context import AppOption, find_app, with_board
 from athanore.cli.output import say
 from athanore.cli.tasks.acting import TaskId, create
 from athanore.cli.tasks.typed import typed_task
@@ -17,8 +17,8 @@ from athanore.services.showing.route_views import RouteTable
 from athanore.services.showing.views import QueueSize
 
 if TYPE_CHECKING:
-    from athanore.runs.prefect_store import PrefectRunStore
     from athanore.runtime.apps import App
+    from athanore.services.access import PrefectAccess
 
 type Description = Annotated[
     str | None,
@@ -62,7 +62,7 @@ def edit(
 
 @typed_task
 def _edit(task: str, /, *, title: str | None, text: str | None, app: str | None) -> None:
-    async def action(_: PrefectRunStore, found: App) -> None:
+    async def action(_: PrefectAccess, found: App) -> None:
         from athanore.services.tasks import naming_open_tasks
 
         clean = found.redactor.text
@@ -77,7 +77,7 @@ def _edit(task: str, /, *, title: str | None, text: str | None, app: str | None)
 
     body = {k: v for k, v in (("name", title), ("description", text)) if v is not None}
     if order(app, f"/tasks/{in_path(task)}", body, method="PATCH") is None:
-        with_app(app, action)
+        with_board(app, action)
     say(f"Changed task {task}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,8 +79,14 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
     Args:
         routes: the app's.
     """
-    deployed = await deployments_of(prefect, app.name)
-    pool = await _read_pool(prefect, app)
+    deployed, pool, limits, asked, held, given_up = await asyncio.gather(
+        deployments_of(prefect, app.name),
+        _read_pool(prefect, app),
+        provider_limits(prefect, app, routes),
+        open_questions(prefect, app),
+        _held(prefect, app),
+        _given_up(prefect, app, routes),
+    )
     polls = {d.name: d for d in deployed.values() if names.POLL_TAG in d.tags}
     found = {r: polls.get(names.deployment_name(app.name, r)) for r in routes}
     polled = [r for r, poll in found.items() if poll is not None and not polls_are_paused(poll)]
@@ -95,10 +102,10 @@ async def look_at_machinery(prefect: RunStore, app: App, routes: Routes) -> Mach
         unserved=_unserved(routes, pool.fleet) if pool.workers else {},
         full=_full(routes, pool),
         unpolled=await unpolled(prefect, app, polled) if polled else {},
-        provider_limits=tuple(await provider_limits(prefect, app, routes)),
-        asked=tuple(await open_questions(prefect, app)),
-        held=await _held(prefect, app),
-        given_up=await _given_up(prefect, app, routes),
+        provider_limits=tuple(limits),
+        asked=tuple(asked),
+        held=held,
+        given_up=given_up,
     )
 
 
@@ -193,10 +200,12 @@ async def _read_pool(prefect: RunStore, app: App) -> _Pool:
         pool = await prefect.work_pool(name)
     except ObjectNotFound:
         return _Pool()
-    workers = await online_workers(prefect, name)
-    known = await read_fleet(prefect, app.name) if workers else Fleet()
+    workers, known, queues = await asyncio.gather(
+        online_workers(prefect, name),
+        read_fleet(prefect, app.name),
+        prefect.work_queues(name),
+    )
     alive = {w.name: w for w in known.workers.values() if w.pool_name in workers}
-    queues = await prefect.work_queues(name)
     return _Pool(
         limit=pool.concurrency_limit,
         is_paused=pool.is_paused,

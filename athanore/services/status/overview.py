@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,10 +43,13 @@ _MOST = 200
 async def overview(client: PrefectRunStore, app: App) -> Overview:
     """Read how an app is doing. A board that is away is reported, not raised."""
     routes = await app.routes.read(client, fresh=True)
-    active = await runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING))
-    active = [r for r in active if names.task_of(r.tags) is not None]
+    found, machinery, schedules = await asyncio.gather(
+        runs.find_runs(client, app.name, (*runs.WAITING, *runs.WORKING)),
+        look_at_machinery(client, app, routes),
+        scheduling.views(client, app),
+    )
+    active = [r for r in found if names.task_of(r.tags) is not None]
     working = [r for r in active if r.state_type in runs.WORKING]
-    machinery = await look_at_machinery(client, app, routes)
     said = await _last_lines(client, working)
     counts: dict[str, int] | None = None
     letters: tuple[DeadLetter, ...] | None = None
@@ -96,7 +100,7 @@ async def overview(client: PrefectRunStore, app: App) -> Overview:
         board_error=error,
         board_quotas=tuple(app.board.quotas()),
         provider_limits=machinery.provider_limits,
-        schedules=await scheduling.views(client, app),
+        schedules=schedules,
         not_started=tuple(not_started),
     )
 

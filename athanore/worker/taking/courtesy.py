@@ -1,15 +1,23 @@
-"""How workers share what there is: one that has more agents than another leaves runs to it.
+"""How workers share what there is.
 
-For how long grows with how many more it has: on a busy machine the other may be slow to ask. Where
-the others take nothing for some time, although they have room, the worker waits for them no more.
+Each reckons its part of the agents that are at work and of the runs that wait, and takes runs up to
+that. So that no two take the same one, each run falls to one of those that have less than their
+part, by a hash that all of them reckon alike; one that is not taken at once any other may have a
+moment later. Beyond its part a worker leaves a run to the others, for longer the more agents it
+has than they: on a busy machine another may be slow to ask. Where they take nothing for some time,
+although they have room, the worker waits for them no more.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from uuid import UUID
+
+_MOMENT, _MOMENT_EACH = 0.3, 0.1
+"""Seconds that the worker has to which a run falls; the more workers, the less often each looks."""
 
 _FOR_EACH_MORE = 0.3
 """Seconds that a worker leaves a run to another, for each agent that it has more than that one."""
@@ -24,6 +32,7 @@ _PATIENCE = 5.0
 class Load:
     """How many agents a worker has, and how many it takes; None for no limit of its own."""
 
+    worker: str
     agents: int
     limit: int | None = None
 
@@ -32,6 +41,11 @@ class Load:
         if self.limit and other.limit:
             return self.agents - other.agents * self.limit / other.limit
         return self.agents - other.agents
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many as it takes."""
+        return self.limit is not None and self.agents >= self.limit
 
 
 @dataclass(slots=True)
@@ -59,29 +73,49 @@ class Courtesy:
         for run in offered:
             self._since.setdefault(run, now)
 
-    def wait(self, run: UUID, own: Load, others: Sequence[Load], now: float) -> float:
-        """Tell for how many more seconds a run that is offered is left to others.
+    def choose(
+        self, runs: Sequence[UUID], own: Load, others: Sequence[Load], now: float
+    ) -> tuple[list[UUID], float | None]:
+        """Say which of some runs that are offered the worker takes now.
 
         Args:
-            others: those with room, by what they said last.
+            others: those with room, see `as_they_are_now`.
+
+        Returns:
+            The runs, and for how many more seconds at least one of the rest is left to others.
         """
-        ahead = math.ceil(max(map(own.ahead_of, self._as_they_are_now(others)), default=0))
-        if ahead <= 0:
-            return 0.0
-        since = max(self._since[run], self._took_at)
-        until = min(
-            since + min(ahead * _FOR_EACH_MORE, _AT_MOST), self._others_idle_since + _PATIENCE
+        taken: list[UUID] = []
+        soonest: float | None = None
+        for run in runs:
+            if own.is_full:
+                break
+            waiting = len(runs) - len(taken)
+            if (until := self._left_until(run, own, others, waiting)) > now:
+                soonest = until - now if soonest is None else min(soonest, until - now)
+                continue
+            taken.append(run)
+            own = replace(own, agents=own.agents + 1)
+            del self._since[run]
+            self._took_at = now
+        return taken, soonest
+
+    def _left_until(self, run: UUID, own: Load, others: Sequence[Load], waiting: int) -> float:
+        """Until when others may have a run first.
+
+        Args:
+            waiting: how many runs are offered, this one among them.
+        """
+        since, everyone = self._since[run], [own, *others]
+        moment = max(_MOMENT, _MOMENT_EACH * len(everyone))
+        if own.agents < _part(own, everyone, waiting):
+            below = [load for load in everyone if load.agents < _part(load, everyone, waiting)]
+            falls_to = max(below, key=lambda load: _weight(run, load.worker))
+            return since if falls_to is own else since + moment
+        ahead = max(1, math.ceil(max(own.ahead_of(other) for other in others)))
+        return min(
+            max(since, self._took_at) + moment + min(ahead * _FOR_EACH_MORE, _AT_MOST),
+            self._others_idle_since + _PATIENCE,
         )
-        return max(0.0, until - now)
-
-    def is_overdue(self, run: UUID, now: float) -> bool:
-        """Tell whether a run has been offered for so long that nobody else seems to take it."""
-        return now - self._since[run] >= _PATIENCE
-
-    def takes(self, run: UUID, now: float) -> None:
-        """Note that the worker takes a run itself."""
-        self._took_at = now
-        del self._since[run]
 
     def forget(self) -> None:
         """Forget what is offered, when the worker does not follow it."""
@@ -94,10 +128,35 @@ class Courtesy:
             del self._since[run]
         self._gone = set()
 
-    def _as_they_are_now(self, others: Sequence[Load]) -> list[Load]:
-        """What others have, with what they took since they said so: the emptiest ones took it."""
-        now = list(others)
-        for _ in range(len(self._gone) if now else 0):
-            emptiest = min(range(len(now)), key=lambda n: now[n].agents / (now[n].limit or 1))
-            now[emptiest] = Load(now[emptiest].agents + 1, now[emptiest].limit)
-        return now
+
+def as_they_are_now(others: Sequence[Load], have: int) -> list[Load]:
+    """Those with room, with what they have now.
+
+    Args:
+        others: what each said last, some seconds ago.
+        have: how many agents they have together; the emptiest ones took those of which none has
+            said anything.
+    """
+    now = list(others)
+    more = have - sum(load.agents for load in now)
+    for _ in range(abs(more) if now else 0):
+        by_share = sorted(range(len(now)), key=lambda n: now[n].agents / (now[n].limit or 1))
+        which, step = (by_share[0], 1) if more > 0 else (by_share[-1], -1)
+        now[which] = replace(now[which], agents=max(0, now[which].agents + step))
+    return [load for load in now if not load.is_full]
+
+
+def _part(of: Load, everyone: Sequence[Load], waiting: int) -> int:
+    """How many agents one of several workers has when all that waits is shared evenly.
+
+    Where each has a limit, all are then equally full.
+    """
+    total = waiting + sum(load.agents for load in everyone)
+    limits = [load.limit for load in everyone]
+    if of.limit is None or None in limits:
+        return math.ceil(total / len(everyone))
+    return math.ceil(total * of.limit / sum(limit for limit in limits if limit is not None))
+
+
+def _weight(run: UUID, worker: str) -> bytes:
+    return blake2b(run.bytes + worker.encode(), digest_size=8).digest()

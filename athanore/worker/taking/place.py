@@ -8,45 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
+import math
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import takewhile
-from pathlib import Path
+from uuid import UUID
 
-import psutil
 from prefect.client.schemas.objects import FlowRun
 
 from athanore import names
-from athanore.processes import cgroup
+from athanore.runs import store
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Fleet, WorkerEntry
 from athanore.runs.events import shapes
+from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.texts import duration
-from athanore.worker.taking.courtesy import Courtesy, Load
+from athanore.worker.taking.courtesy import Courtesy, Load, as_they_are_now
+from athanore.worker.taking.host_room import HostRoom, host_room
 from athanore.worker.taking.offers import PAGE
-from athanore.workspaces.folders import TaskFolders
 
 logger = logging.getLogger("athanore.worker")
 
 LOOK_EVERY = 5.0
 """Seconds from one look at the other workers to the next."""
 
-_NEXT = timedelta(seconds=0.1)
-"""When a worker that took one of several runs looks again, beside others."""
+_NEXT = 0.1
+"""Seconds after which a worker that took some of several runs looks again, beside others."""
 
-_BESIDE_OTHERS = 10
-"""For so many runs it asks there: an answer costs Prefect the more, the more runs it has."""
+_TIMES_THE_ANSWER = 5
+"""It looks again after so many times as the answer took, at the earliest."""
+
+_BESIDE_OTHERS, _FOR_EACH = 10, 4
+"""For how many runs it asks there: at least, and for each worker. An answer costs Prefect the more,
+the more runs it has."""
 
 LOST_STAYS = 3600.0
 """Seconds for which a worker that is not heard of any more is listed; then it is forgotten."""
-
-_MEGABYTE = 1024 * 1024
 
 
 class Place:
@@ -55,13 +56,10 @@ class Place:
     Args:
         app: whose worker it is.
         pool_name: what Prefect calls it.
-        agents: tells how many agents it has.
+        runs: tells the agent runs that it has.
         limit: how many it takes at once; None for no limit of its own.
         labels: what kind of host it is on.
-        min_free_memory: bytes below which it takes nothing more; 0 for no such bound.
-        free_memory: tells how many bytes are free.
-        min_free_disk: the same of each disk where agents work.
-        free_disk: tells how many bytes are free, and in which folder.
+        room: what its host needs to have left.
         monotonic: a clock in seconds.
     """
 
@@ -69,22 +67,16 @@ class Place:
         self,
         app: App,
         pool_name: str,
-        agents: Callable[[], int],
+        runs: Callable[[], Collection[UUID]],
         *,
         limit: int | None = None,
         labels: Sequence[str] = (),
-        min_free_memory: int = 0,
-        free_memory: Callable[[], int] | None = None,
-        min_free_disk: int = 0,
-        free_disk: Callable[[], tuple[int, Path]] | None = None,
+        room: HostRoom,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._agents = agents
-        self._min_free_memory = min_free_memory
-        self._free_memory = free_memory or _free_memory
-        self._min_free_disk = min_free_disk
-        self._free_disk = free_disk or (lambda: least_free(app))
+        self._runs = runs
+        self._room = room
         self._monotonic = monotonic
         self._entry = WorkerEntry(
             name=names.short_worker_name(pool_name, app.name),
@@ -100,6 +92,9 @@ class Place:
         self._others: tuple[WorkerEntry, ...] = ()
         self._is_drained = False
         self._courtesy = Courtesy()
+        self._apart = 0
+        self._asked_for = PAGE
+        self._asked_at, self._looks_again_at = math.inf, -math.inf
         self._silent_since: dict[str, float] = {}
         self._lost: set[str] = set()
         self._pool_name = pool_name
@@ -110,57 +105,87 @@ class Place:
         limit = self._entry.limit
         return (
             self._is_drained
-            or bool(self._short_of())
-            or (limit is not None and self._agents() >= limit)
+            or bool(self._room.short_of())
+            or (limit is not None and len(self._runs()) >= limit)
         )
 
     def asks_for(self) -> tuple[int, int]:
         """For how many runs the worker asks, no more than it has room for, and how many will do.
 
-        Beside others it takes one at a time, and needs to know whether there are more.
+        Beside others it takes some of them, and needs to know whether there are more.
         """
+        self._asked_at = self._monotonic()
         limit = self._entry.limit
-        room = PAGE if limit is None else max(1, min(PAGE, limit - self._agents()))
-        return (min(room, _BESIDE_OTHERS), min(room, 2)) if self._others else (room, room)
+        room = PAGE if limit is None else max(1, min(PAGE, limit - len(self._runs())))
+        if not self._others:
+            return room, room
+        self._asked_for = min(room, max(_BESIDE_OTHERS, _FOR_EACH * (len(self._others) + 1)))
+        return self._asked_for, min(room, 2)
 
-    def take(self, offered: Sequence[FlowRun]) -> tuple[Sequence[FlowRun], timedelta | None]:
+    async def count_elsewhere(self, client: RunStore, offered: Sequence[FlowRun]) -> int | None:
+        """How many agents the other workers have now; None where nothing has to be shared."""
+        if not offered or not self._others:
+            return None
+        return await store.count_taken(client, self._app.name, but=self._runs())
+
+    def take(
+        self, offered: Sequence[FlowRun], elsewhere: int | None = None
+    ) -> tuple[Sequence[FlowRun], timedelta | None]:
         """Say which of the runs that are offered the worker takes now, and when it looks again.
 
-        Alone it takes all for which it has room. Beside others it takes one at a time, and leaves
-        each to those that have fewer agents for a while, so that they share what there is.
+        Alone it takes all for which it has room. Beside others it takes those that fall to it, and
+        leaves the rest to them for a while, so that they share what there is.
+
+        Args:
+            elsewhere: see `count_elsewhere`; without it counts what the others said last.
 
         Returns:
             The runs, and after what time it looks again for the rest; None if there is no need to.
         """
+        self._looks_again_at = -math.inf
         if self.is_full:
             self._courtesy.forget()
             return (), None
         now = self._monotonic()
         self._courtesy.sees([run.id for run in offered], now)
-        own = Load(self._agents(), self._entry.limit)
+        own = Load(self._entry.name, len(self._runs()), self._entry.limit)
         if not offered or not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
-        others = self._who_may_take(offered[0])
-        run = self._mine(offered, others, now)
-        loads = [Load(other.agents, other.limit) for other in others]
-        if wait := self._courtesy.wait(run.id, own, loads, now):
-            return (), timedelta(seconds=wait)
-        self._courtesy.takes(run.id, now)
-        return (run,), _NEXT if len(offered) > 1 else None
+        taken: list[FlowRun] = []
+        soonest: float | None = None
+        for others, runs in self._by_takers(offered, elsewhere):
+            mine = replace(own, agents=own.agents + len(taken))
+            chosen, wait = self._courtesy.choose([run.id for run in runs], mine, others, now)
+            taken += [run for run in runs if run.id in chosen]
+            if wait is not None:
+                soonest = wait if soonest is None else min(soonest, wait)
+        if soonest is None and len(offered) < self._asked_for:
+            return taken, None
+        # A busy server answers slowly, and is not asked again at once.
+        again = max(soonest or 0, _NEXT, _TIMES_THE_ANSWER * (now - self._asked_at))
+        self._looks_again_at = now + again
+        return taken, timedelta(seconds=again)
 
-    def _mine(
-        self, offered: Sequence[FlowRun], others: Sequence[WorkerEntry], now: float
-    ) -> FlowRun:
-        """The run for this worker to take: not the one that each of the others would take, too.
+    @property
+    def looks_again(self) -> bool:
+        """Whether more is offered than the worker takes now, and it is going to look again."""
+        return self._monotonic() < self._looks_again_at
 
-        It is one of those that come first, of the same priority.
-        """
-        first = offered[0]
-        if self._courtesy.is_overdue(first.id, now):
-            return first
-        equal = list(takewhile(lambda run: run.work_queue_id == first.work_queue_id, offered))
-        place = sum(other.name < self._entry.name for other in others)
-        return equal[min(place, len(equal) - 1)]
+    def _by_takers(
+        self, offered: Sequence[FlowRun], elsewhere: int | None
+    ) -> Iterable[tuple[Sequence[Load], Sequence[FlowRun]]]:
+        """The runs that the same other workers may take, with these."""
+        said = [Load(other.name, other.agents, other.limit) for other in self._others]
+        have = sum(load.agents for load in said)
+        if elsewhere is not None:
+            have = max(0, elsewhere - self._apart)
+        loads = {load.worker: load for load in as_they_are_now(said, have)}
+        found: dict[tuple[str, ...], list[FlowRun]] = {}
+        for run in offered:
+            takers = tuple(o.name for o in self._who_may_take(run) if o.name in loads)
+            found.setdefault(takers, []).append(run)
+        for takers, runs in found.items():
+            yield [loads[name] for name in takers], runs
 
     def _who_may_take(self, run: FlowRun) -> list[WorkerEntry]:
         """The others that have room, on hosts of the kind that the run's route wants."""
@@ -168,22 +193,6 @@ class Place:
         if known is None:
             return list(self._others)
         return [other for other in self._others if known.route.is_for_host(other.labels)]
-
-    def _short_of(self) -> str:
-        """Say of what the host has too little for another agent; nothing if of nothing."""
-        if self._min_free_memory and (free := self._free_memory()) < self._min_free_memory:
-            return (
-                f"{free // _MEGABYTE} MB of memory are free, below min_free_memory="
-                f"{self._min_free_memory // _MEGABYTE}"
-            )
-        if self._min_free_disk:
-            free, folder = self._free_disk()
-            if free < self._min_free_disk:
-                return (
-                    f"{free // _MEGABYTE} MB of the disk are free at {folder}, below "
-                    f"min_free_disk={self._min_free_disk // _MEGABYTE}"
-                )
-        return ""
 
     async def keep(
         self, client: PrefectRunStore, resumed: Callable[[], None], leave: Callable[[], object]
@@ -202,7 +211,7 @@ class Place:
             except Exception as exc:
                 logger.debug("The other workers could not be looked at: %s", exc)
             else:
-                if drain is not None and drain.then_exit and not self._agents():
+                if drain is not None and drain.then_exit and not len(self._runs()):
                     if not asked_to_leave:
                         leave()
                     asked_to_leave = True
@@ -225,8 +234,8 @@ class Place:
         offset = time.time() - self._app.clock.now().timestamp()
         now = replace(
             self._entry,
-            agents=self._agents(),
-            full=self._short_of(),
+            agents=len(self._runs()),
+            full=self._room.short_of(),
             clock_offset=float(round(offset)),
         )
         if now != self._said or self._entry.name not in known.workers:
@@ -245,7 +254,7 @@ class Place:
         logger.info(
             "This worker takes no new runs; %s asked for it. %s",
             drain.by or "somebody",
-            f"It ends when its {self._agents()} agents have."
+            f"It ends when its {len(self._runs())} agents have."
             if drain.then_exit
             else f"`athanore worker resume {self._entry.name}` lets it go on.",
             extra={"action": "worker_drained"},
@@ -257,6 +266,7 @@ class Place:
         Prefect is asked who lives only where others said something.
         """
         others = {w.pool_name: w for w in known.workers.values() if w.name != self._entry.name}
+        self._apart = 0
         if not others:
             self.living = ()
             return ()
@@ -271,7 +281,13 @@ class Place:
             for worker in alive
             if (other := others.get(worker.name)) is not None and other.name not in known.drains
         )
-        return tuple(other for other in self.living if other.has_room)
+        with_room = tuple(other for other in self.living if other.has_room)
+        self._apart = sum(
+            other.agents
+            for other in others.values()
+            if other not in with_room and other.name not in self._lost
+        )
+        return with_room
 
     async def who_lives(self, client: PrefectRunStore) -> tuple[WorkerEntry, ...]:
         """The others that live and take runs, asked just now."""
@@ -332,12 +348,17 @@ class Place:
 
 
 def place_of(
-    apps: Sequence[App], pool: str, worker: str, agents: Callable[[], int], limit: int | None
+    apps: Sequence[App],
+    pool: str,
+    worker: str,
+    runs: Callable[[], Collection[UUID]],
+    limit: int | None,
 ) -> Place:
     """The place of a worker among the others of the app whose pool it serves.
 
     Args:
         worker: its name.
+        runs: tells the agent runs that it has.
         limit: how many agents it takes, if it was started with a limit.
     """
     app = next((a for a in apps if names.agents_pool(a.name) == pool), apps[0])
@@ -345,26 +366,8 @@ def place_of(
     return Place(
         app,
         worker,
-        agents,
+        runs,
         limit=settings.worker_limit if limit is None else limit,
         labels=settings.labels,
-        min_free_memory=settings.min_free_memory * _MEGABYTE,
-        min_free_disk=settings.min_free_disk * _MEGABYTE,
+        room=host_room(app),
     )
-
-
-def _free_memory() -> int:
-    """Bytes of free memory: of the host, or of the container or unit that the worker is in."""
-    there, bound = psutil.virtual_memory().available, cgroup.free_memory()
-    return there if bound is None else min(there, bound)
-
-
-def least_free(app: App) -> tuple[int, Path]:
-    """The least free bytes of the disks where agents of an app work, and a folder on that disk.
-
-    These are the worker's folder and those that workspaces are made in.
-    """
-    spaces = [known.route.workspace for known in app.routes.remembered().values()]
-    wanted = {Path.cwd(), *(s.folders for s in spaces if isinstance(s, TaskFolders))}
-    there = {next(p for p in (f, *f.parents) if p.is_dir()) for f in wanted}
-    return min((shutil.disk_usage(folder).free, folder) for folder in there)
