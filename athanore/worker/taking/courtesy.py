@@ -17,7 +17,10 @@ from hashlib import blake2b
 from uuid import UUID
 
 _MOMENT, _MOMENT_EACH = 0.3, 0.1
-"""Seconds that the worker has to which a run falls; the more workers, the less often each looks."""
+"""Seconds that the worker has to which a run falls: at least, and for each worker."""
+
+_LOOKS = 2
+"""It has at least the time of so many looks, which are far apart where Prefect answers slowly."""
 
 _FOR_EACH_MORE = 0.3
 """Seconds that a worker leaves a run to another, for each agent that it has more than that one."""
@@ -74,23 +77,30 @@ class Courtesy:
             self._since.setdefault(run, now)
 
     def choose(
-        self, runs: Sequence[UUID], own: Load, others: Sequence[Load], now: float
+        self,
+        runs: Sequence[UUID],
+        own: Load,
+        others: Sequence[Load],
+        now: float,
+        looks_every: float = 0.0,
     ) -> tuple[list[UUID], float | None]:
         """Say which of some runs that are offered the worker takes now.
 
         Args:
             others: those with room, see `as_they_are_now`.
+            looks_every: seconds from one look of a worker to the next at present.
 
         Returns:
             The runs, and for how many more seconds at least one of the rest is left to others.
         """
+        moment = max(_MOMENT, _MOMENT_EACH * (len(others) + 1), _LOOKS * looks_every)
         taken: list[UUID] = []
         soonest: float | None = None
         for run in runs:
             if own.is_full:
                 break
             waiting = len(runs) - len(taken)
-            if (until := self._left_until(run, own, others, waiting)) > now:
+            if (until := self._left_until(run, own, others, waiting, moment)) > now:
                 soonest = until - now if soonest is None else min(soonest, until - now)
                 continue
             taken.append(run)
@@ -99,14 +109,16 @@ class Courtesy:
             self._took_at = now
         return taken, soonest
 
-    def _left_until(self, run: UUID, own: Load, others: Sequence[Load], waiting: int) -> float:
+    def _left_until(
+        self, run: UUID, own: Load, others: Sequence[Load], waiting: int, moment: float
+    ) -> float:
         """Until when others may have a run first.
 
         Args:
             waiting: how many runs are offered, this one among them.
+            moment: seconds that the worker has to which a run falls.
         """
         since, everyone = self._since[run], [own, *others]
-        moment = max(_MOMENT, _MOMENT_EACH * len(everyone))
         if own.agents < _part(own, everyone, waiting):
             below = [load for load in everyone if load.agents < _part(load, everyone, waiting)]
             falls_to = max(below, key=lambda load: _weight(run, load.worker))

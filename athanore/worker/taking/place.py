@@ -151,18 +151,22 @@ class Place:
         own = Load(self._entry.name, len(self._runs()), self._entry.limit)
         if not offered or not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
+        # A busy server answers slowly, and is not asked again at once.
+        every = max(_NEXT, _TIMES_THE_ANSWER * (now - self._asked_at))
         taken: list[FlowRun] = []
         soonest: float | None = None
         for others, runs in self._by_takers(offered, elsewhere):
             mine = replace(own, agents=own.agents + len(taken))
-            chosen, wait = self._courtesy.choose([run.id for run in runs], mine, others, now)
+            chosen, wait = self._courtesy.choose([run.id for run in runs], mine, others, now, every)
             taken += [run for run in runs if run.id in chosen]
             if wait is not None:
                 soonest = wait if soonest is None else min(soonest, wait)
-        if soonest is None and len(offered) < self._asked_for:
+        if len(offered) >= self._asked_for:
+            again = every  # there may be more behind them
+        elif soonest is not None:
+            again = max(soonest, every)
+        else:
             return taken, None
-        # A busy server answers slowly, and is not asked again at once.
-        again = max(soonest or 0, _NEXT, _TIMES_THE_ANSWER * (now - self._asked_at))
         self._looks_again_at = now + again
         return taken, timedelta(seconds=again)
 
