@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +14,7 @@ import httpx
 import psutil
 
 from bench.dispatching import dispatch
-from bench.rig import DONE, App, Rig, RouteOptions, settle
+from bench.rig import APP, DONE, App, Rig, RouteOptions, athanore, settle
 from bench.table import Row, percentile
 from tests.support import wait_until
 
@@ -121,12 +123,30 @@ class FirstLines:
 def latency(rig: Rig) -> Iterator[Row]:
     """From a task's creation or move through the API to its agent's first line."""
     lines = FirstLines(rig)
-    waits: list[float] = []
     route = RouteOptions(command=lines.command, interval=30)
-    with (
-        rig.app("latency", route) as app,
-        httpx.Client(base_url=app.api_url, timeout=30, trust_env=False) as api,
-    ):
+    what = (
+        "from a task's creation or move through the API to its agent's first line, poll_interval 30"
+    )
+    with rig.app("latency", route) as app:
+        yield _latency(rig, lines, app, what)
+        with rig.process([athanore(), "worker", APP], app.env, rig.name("second")):
+            wait_until("two workers are there", lambda: _workers(rig, app) == 2, 120)
+            settle(6)  # in which each has heard of the other
+            yield _latency(rig, lines, app, "the same with a second worker beside it")
+
+
+def _workers(rig: Rig, app: App) -> int:
+    """How many workers an app has."""
+    said = subprocess.run(
+        [athanore(), "workers", "--app", APP, "--json"],
+        env=app.env, cwd=rig.folder, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return len(json.loads(said.stdout))
+
+
+def _latency(rig: Rig, lines: FirstLines, app: App, what: str) -> Row:
+    waits: list[float] = []
+    with httpx.Client(base_url=app.api_url, timeout=30, trust_env=False) as api:
 
         def create(queue: str) -> tuple[float, str]:
             now = time.time()
@@ -148,10 +168,9 @@ def latency(rig: Rig) -> Iterator[Row]:
                 lines.of(task_id)
             settle(0.3)
     median, slow = percentile(waits, 0.5), percentile(waits, 0.95)
-    yield Row(
+    return Row(
         "latency",
-        "from a task's creation or move through the API to its agent's first line, "
-        "poll_interval 30",
+        what,
         "p95 below 0.3 s",
         f"p50 {median:.2f} s, p95 {slow:.2f} s, of {len(waits)}",
         slow < 0.3,
