@@ -39,8 +39,8 @@ LOOK_EVERY = 5.0
 _NEXT = 0.1
 """Seconds after which a worker that took some of several runs looks again, beside others."""
 
-_TIMES_THE_ANSWER = 5
-"""It looks again after so many times as the answer took, at the earliest."""
+_TIMES_THE_ANSWER, _TIMES_WHERE_MANY_WAIT = 5, 20
+"""A busy server answers slowly: it is asked again after so many times as that took."""
 
 _BESIDE_OTHERS, _FOR_EACH = 10, 4
 """For how many runs it asks there: at least, and for each worker. An answer costs Prefect the more,
@@ -151,8 +151,9 @@ class Place:
         own = Load(self._entry.name, len(self._runs()), self._entry.limit)
         if not offered or not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
-        # A busy server answers slowly, and is not asked again at once.
-        every = max(_NEXT, _TIMES_THE_ANSWER * (now - self._asked_at))
+        there_are_more = len(offered) >= self._asked_for
+        times = _TIMES_WHERE_MANY_WAIT if there_are_more else _TIMES_THE_ANSWER
+        every = max(_NEXT, times * (now - self._asked_at))
         taken: list[FlowRun] = []
         soonest: float | None = None
         for others, runs in self._by_takers(offered, elsewhere):
@@ -161,8 +162,8 @@ class Place:
             taken += [run for run in runs if run.id in chosen]
             if wait is not None:
                 soonest = wait if soonest is None else min(soonest, wait)
-        if len(offered) >= self._asked_for:
-            again = every  # there may be more behind them
+        if there_are_more:
+            again = every
         elif soonest is not None:
             again = max(soonest, every)
         else:
