@@ -277,7 +277,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     def _has_arrived(self, run_id: UUID) -> None:
         if run_id not in self._runs and not (self._place and self._place.looks_again):
-            self.wake()
+            self.wake(self._now() + self._place.rest if self._place else None)
 
     async def _answer_alarms(self) -> None:
         while True:

@@ -207,6 +207,10 @@ async def test_a_server_that_answers_slowly_is_asked_less_often(
     host.place.asks_for()
     host.time = 2.0
     assert host.place.take(runs(1)) == ([], timedelta(seconds=10))
+    assert host.place.take([]) == ([], None)
+    assert host.place.rest == timedelta(seconds=10), "also not for each run that arrives"
+    host.time = 12.0
+    assert host.place.rest == timedelta(0)
 
 
 async def test_a_drain_is_over_with_the_process_that_it_was_for(

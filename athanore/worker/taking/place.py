@@ -39,7 +39,7 @@ LOOK_EVERY = 5.0
 _NEXT = 0.1
 """Seconds after which a worker that took some of several runs looks again, beside others."""
 
-_TIMES_THE_ANSWER, _TIMES_WHERE_MANY_WAIT = 5, 20
+_TIMES_THE_ANSWER, _TIMES_WHERE_MANY_WAIT = 5, 10
 """A busy server answers slowly: it is asked again after so many times as that took."""
 
 _BESIDE_OTHERS, _FOR_EACH = 10, 4
@@ -94,7 +94,8 @@ class Place:
         self._courtesy = Courtesy()
         self._apart = 0
         self._asked_for = PAGE
-        self._asked_at, self._looks_again_at = math.inf, -math.inf
+        self._asked_at = math.inf
+        self._looks_again_at = self._rests_until = -math.inf
         self._silent_since: dict[str, float] = {}
         self._lost: set[str] = set()
         self._pool_name = pool_name
@@ -142,18 +143,20 @@ class Place:
         Returns:
             The runs, and after what time it looks again for the rest; None if there is no need to.
         """
-        self._looks_again_at = -math.inf
+        self._looks_again_at = self._rests_until = -math.inf
         if self.is_full:
             self._courtesy.forget()
             return (), None
         now = self._monotonic()
         self._courtesy.sees([run.id for run in offered], now)
         own = Load(self._entry.name, len(self._runs()), self._entry.limit)
-        if not offered or not self._others:
+        if not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
         there_are_more = len(offered) >= self._asked_for
         times = _TIMES_WHERE_MANY_WAIT if there_are_more else _TIMES_THE_ANSWER
-        every = max(_NEXT, times * (now - self._asked_at))
+        pause = times * (now - self._asked_at)
+        self._rests_until = now + pause
+        every = max(_NEXT, pause)
         taken: list[FlowRun] = []
         soonest: float | None = None
         for others, runs in self._by_takers(offered, elsewhere):
@@ -175,6 +178,11 @@ class Place:
     def looks_again(self) -> bool:
         """Whether more is offered than the worker takes now, and it is going to look again."""
         return self._monotonic() < self._looks_again_at
+
+    @property
+    def rest(self) -> timedelta:
+        """How long a run that arrives waits at present until the worker looks: beside others."""
+        return timedelta(seconds=max(0.0, self._rests_until - self._monotonic()))
 
     def _by_takers(
         self, offered: Sequence[FlowRun], elsewhere: int | None
