@@ -54,7 +54,7 @@ class Site:
         self.watch = self.another_watch()
 
     def another_watch(self) -> BoardWatch:
-        return BoardWatch(self.client, self.app, self.wake, self.take, lambda: self.now)
+        return BoardWatch(self.client, self.app, self.wake, self.take, now=lambda: self.now)
 
     def wake(self) -> None:
         self.woken += 1
@@ -100,6 +100,14 @@ async def test_a_card_that_came_while_no_worker_watched_is_polled_for(
     assert site.polls == ["Todo"]
     await site.another_watch().begin()
     assert site.polls == ["Todo"], "nothing has changed since, whichever worker looks"
+
+
+@pytest.mark.parametrize(("workers", "least"), [(0, 1.6), (1, 1.6), (10, 16.0)])
+def test_all_workers_together_look_for_a_tenth_of_the_time(workers: int, least: float) -> None:
+    site = Site(Board())
+    watch = BoardWatch(site.client, site.app, site.wake, site.take, sharing=lambda: workers)
+    rests = [watch.rest(0.2) for _ in range(100)]
+    assert least <= min(rests) < max(rests) <= least / 0.8
 
 
 async def test_a_board_that_has_not_changed_is_not_read(board: Board) -> None:

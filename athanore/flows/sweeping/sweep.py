@@ -61,6 +61,10 @@ class Sweep:
         self._sharing = 1
         self._due = 0.0
 
+    def sharing(self) -> int:
+        """How many workers of polls there were at the last look."""
+        return self._sharing
+
     def soon(self) -> None:
         """Have it look within about a second: a task was taken from the queue of its agent."""
         self._asked.set()

@@ -39,7 +39,7 @@ async def beside_polls(
     worker = names.worker_name()
     for app in apps:
         sweep = Sweep(client, app)
-        watch = BoardWatch(client, app, woken=wake, taken=sweep.soon)
+        watch = BoardWatch(client, app, woken=wake, taken=sweep.soon, sharing=sweep.sharing)
         await watch.begin()
         work[f"The look after runs of {app.name!r}"] = sweep.sweep
         work[f"The look at pull requests of {app.name!r}"] = partial(watch_pulls, client, app)

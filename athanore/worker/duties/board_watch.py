@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ logger = logging.getLogger("athanore.worker")
 _LOOK_EVERY = timedelta(seconds=0.2)
 _POLL_AT_MOST_EVERY = 1.0
 _SHARE = 10
-"""Looking takes at most one part in so many of a worker's time, however large the board is."""
+"""Looking takes at most one part in so many of a processor's time, however large the board is and
+however many workers watch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class BoardWatch:
     Args:
         woken: called when a poll was created that is due now.
         taken: called when somebody has taken a task from the queue of what is in progress.
+        sharing: tells how many workers watch the board: each looks the less often.
         now: the time in seconds, for tests.
     """
 
@@ -95,12 +98,14 @@ class BoardWatch:
         app: App,
         woken: Callable[[], None],
         taken: Callable[[], None],
+        sharing: Callable[[], int] = lambda: 1,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._prefect = prefect
         self._app = app
         self._woken = woken
         self._taken = taken
+        self._sharing = sharing
         self._now = now
         self._seen: Look | None = None
         self._is_whole = True  # the last reading: each card that had to be read could be
@@ -127,8 +132,12 @@ class BoardWatch:
                 await self.look()
             except BoardError as exc:  # polls say so, where people see it
                 logger.debug("The board cannot be watched now: %s", exc)
-            spent = self._now() - began
-            await asyncio.sleep(max(every.total_seconds(), spent * _SHARE))
+            await asyncio.sleep(max(every.total_seconds(), self.rest(self._now() - began)))
+
+    def rest(self, spent: float) -> float:
+        """Seconds until the next look at least, after one that took so many."""
+        # Several workers do not look at the same time for ever.
+        return spent * _SHARE * max(1, self._sharing()) * random.uniform(0.8, 1.0)
 
     async def look(self) -> None:
         """See whether the board has changed, and have polled what is due.
