@@ -199,6 +199,17 @@ async def test_a_run_that_nobody_else_takes_waits_a_moment_only(
     assert (full.take_of(due), full.place.looks_again) == (1, False)
 
 
+async def test_many_workers_look_at_one_another_together_as_often_as_four(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    few = await several(app, prefect, None, None)
+    assert {host.place.looks_every for host in few} == {LOOK_EVERY}
+    many = await several(app, prefect, *[None] * 8)
+    assert {host.place.looks_every for host in many} == {2 * LOOK_EVERY}
+    more = await several(app, prefect, *[None] * 20)
+    assert {host.place.looks_every for host in more} == {3 * LOOK_EVERY}
+
+
 async def test_a_server_that_answers_slowly_is_asked_less_often(
     app: App, prefect: PrefectRunStore
 ) -> None:

@@ -33,8 +33,9 @@ from athanore.worker.taking.offers import PAGE
 
 logger = logging.getLogger("athanore.worker")
 
-LOOK_EVERY = 5.0
-"""Seconds from one look at the other workers to the next."""
+LOOK_EVERY, _LOOK_AT_LEAST_EVERY, _SHARED_FROM = 5.0, 15.0, 4
+"""Seconds from one look at the other workers to the next: more than four workers look about as
+often together as four, but each every 15 s."""
 
 _NEXT = 0.1
 """Seconds after which a worker that took some of several runs looks again, beside others."""
@@ -230,7 +231,13 @@ class Place:
                     asked_to_leave = True
                 if was_full and not self.is_full:
                     resumed()
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(self.looks_every)
+
+    @property
+    def looks_every(self) -> float:
+        """Seconds from one look at the others to the next."""
+        shared = max(1.0, (len(self.living) + 1) / _SHARED_FROM)
+        return min(LOOK_EVERY * shared, _LOOK_AT_LEAST_EVERY)
 
     async def look(self, client: PrefectRunStore) -> fleet.Drain | None:
         """Hear once what there is to hear, and say what is new; returns its drain, if any."""
