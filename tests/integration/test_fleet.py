@@ -81,7 +81,7 @@ class Host:
         self.place = Place(
             app,
             self.pool_name,
-            lambda: range(self.agents),
+            lambda: [UUID(int=n) for n in range(self.agents)],
             limit=limit,
             monotonic=lambda: self.time,
             room=HostRoom(
