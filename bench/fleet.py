@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,9 +61,14 @@ class Agents:
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def living(self) -> int:
-        """How many agents there are."""
+        """How many agents there are. The number of one that has ended may be another process's."""
         pids = {int(file.name.rpartition(".")[2]) for file in (self.folder / "alive").iterdir()}
-        return len(pids & set(psutil.pids()))
+        return sum(map(self._is_agent, pids & set(psutil.pids())))
+
+    def _is_agent(self, pid: int) -> bool:
+        with suppress(psutil.Error):
+            return str(self.folder) in " ".join(psutil.Process(pid).cmdline())
+        return False
 
 
 @dataclass(slots=True)
@@ -263,7 +268,7 @@ def _killed(at_work: Fleet, count: int, killed: int) -> tuple[int, float]:
         lowest = min(lowest, living)
         return living == count + 1 and len(at_work.agents.starts()) > count + 1
 
-    wait_until("the agents of the workers that were killed are back", back, 1800)
+    wait_until("the agents of the workers that were killed are back", back, 1800, every=1)
     good = time.monotonic() - began
     return count + 1 - lowest, good
 
@@ -278,7 +283,7 @@ def _made_good(at_work: Fleet, count: int, killed: int, lost: int, good: float) 
     _end(at_work, count)
     starts = Counter(task for task, _ in at_work.agents.starts())
     again = sum(starts.values()) - count - 1
-    wait_until("no agent is left", lambda: at_work.agents.living() == 0, 60)
+    wait_until("no agent is left", lambda: at_work.agents.living() == 0, 60, every=1)
     missing, overlaps = count + 1 - len(starts), at_work.agents.overlaps()
     often = sum(number > 2 for number in starts.values())
     return Row(
