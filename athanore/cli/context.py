@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -209,11 +209,9 @@ class _Away:
     def __init__(self, error: PrefectUnavailableError) -> None:
         self._error = error
 
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[PrefectRunStore]:
+    def client(self) -> AbstractAsyncContextManager[PrefectRunStore]:
         """Raise what was found; see `athanore.services.access.PrefectAccess`."""
         raise self._error
-        yield
 
 
 def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], Awaitable[T]]) -> T:
