@@ -1,26 +1,27 @@
 """How workers share what there is.
 
 Each reckons its part of the agents that are at work and of the runs that wait, and takes runs up to
-that. So that no two take the same one, each run falls to one of those that have less than their
-part, by a hash that all of them reckon alike; one that is not taken at once any other may have a
-moment later. Beyond its part a worker leaves a run to the others, for longer the more agents it
-has than they: on a busy machine another may be slow to ask. Where they take nothing for some time,
-although they have room, the worker waits for them no more.
+that: first those that fall to it by a hash that all of them reckon alike, then others at once.
+Where Prefect answers slowly, so that two would often go for the same run, it leaves those that do
+not fall to it for two looks. Beyond its part a worker leaves a run to the others, for longer the
+more agents it has than they: on a busy machine another may be slow to ask. Where they take nothing
+for some time, although they have room, the worker waits for them no more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from uuid import UUID
 
-_MOMENT, _MOMENT_EACH = 0.3, 0.1
-"""Seconds that the worker has to which a run falls: at least, and for each worker."""
+_BUSY, _LOOKS = 1.0, 2
+"""Where a worker asks Prefect no more often than this many seconds apart, runs that fall to another
+are left to it for so many times that."""
 
-_LOOKS = 2
-"""It has at least the time of so many looks, which are far apart where Prefect answers slowly."""
+_MOMENT, _MOMENT_EACH = 0.3, 0.1
+"""Seconds that the others have at least, beyond a worker's part: and for each worker."""
 
 _FOR_EACH_MORE = 0.3
 """Seconds that a worker leaves a run to another, for each agent that it has more than that one."""
@@ -44,6 +45,11 @@ class Load:
         if self.limit and other.limit:
             return self.agents - other.agents * self.limit / other.limit
         return self.agents - other.agents
+
+    @property
+    def share(self) -> float:
+        """Which part of its limit it has; without one, how many agents."""
+        return self.agents / (self.limit or 1)
 
     @property
     def is_full(self) -> bool:
@@ -82,25 +88,32 @@ class Courtesy:
         own: Load,
         others: Sequence[Load],
         now: float,
-        looks_every: float = 0.0,
+        asks_every: float = 0.0,
     ) -> tuple[list[UUID], float | None]:
         """Say which of some runs that are offered the worker takes now.
 
         Args:
             others: those with room, see `as_they_are_now`.
-            looks_every: seconds from one look of a worker to the next at present.
+            asks_every: seconds from one request for runs to the next at present.
 
         Returns:
             The runs, and for how many more seconds at least one of the rest is left to others.
         """
-        moment = max(_MOMENT, _MOMENT_EACH * (len(others) + 1), _LOOKS * looks_every)
+        parts = _parts([own, *others], len(runs))
+        below = [other.worker for other in others if other.agents < parts[other.worker]]
+        is_own = {run: _falls_to(run, [own.worker, *below]) == own.worker for run in runs}
+        busy = _LOOKS * asks_every if asks_every >= _BUSY else 0.0
+        moment = max(_MOMENT, _MOMENT_EACH * (len(others) + 1), busy)
         taken: list[UUID] = []
         soonest: float | None = None
-        for run in runs:
+        for run in sorted(runs, key=is_own.__getitem__, reverse=True):
             if own.is_full:
                 break
-            waiting = len(runs) - len(taken)
-            if (until := self._left_until(run, own, others, waiting, moment)) > now:
+            if own.agents >= parts[own.worker]:
+                until = self._beyond_part(run, own, others, moment)
+            else:
+                until = self._since[run] + (0.0 if is_own[run] else busy)
+            if until > now:
                 soonest = until - now if soonest is None else min(soonest, until - now)
                 continue
             taken.append(run)
@@ -109,23 +122,15 @@ class Courtesy:
             self._took_at = now
         return taken, soonest
 
-    def _left_until(
-        self, run: UUID, own: Load, others: Sequence[Load], waiting: int, moment: float
-    ) -> float:
-        """Until when others may have a run first.
+    def _beyond_part(self, run: UUID, own: Load, others: Sequence[Load], moment: float) -> float:
+        """Until when a run is left to others by one that has its part.
 
         Args:
-            waiting: how many runs are offered, this one among them.
-            moment: seconds that the worker has to which a run falls.
+            moment: seconds that they have in any case.
         """
-        since, everyone = self._since[run], [own, *others]
-        if own.agents < _part(own, everyone, waiting):
-            below = [load for load in everyone if load.agents < _part(load, everyone, waiting)]
-            falls_to = max(below, key=lambda load: _weight(run, load.worker))
-            return since if falls_to is own else since + moment
         ahead = max(1, math.ceil(max(own.ahead_of(other) for other in others)))
         return min(
-            max(since, self._took_at) + moment + min(ahead * _FOR_EACH_MORE, _AT_MOST),
+            max(self._since[run], self._took_at) + moment + min(ahead * _FOR_EACH_MORE, _AT_MOST),
             self._others_idle_since + _PATIENCE,
         )
 
@@ -152,23 +157,28 @@ def as_they_are_now(others: Sequence[Load], have: int) -> list[Load]:
     now = list(others)
     more = have - sum(load.agents for load in now)
     for _ in range(abs(more) if now else 0):
-        by_share = sorted(range(len(now)), key=lambda n: now[n].agents / (now[n].limit or 1))
-        which, step = (by_share[0], 1) if more > 0 else (by_share[-1], -1)
-        now[which] = replace(now[which], agents=max(0, now[which].agents + step))
+        which = (min if more > 0 else max)(now, key=lambda load: load.share)
+        agents = max(0, which.agents + (1 if more > 0 else -1))
+        now[now.index(which)] = replace(which, agents=agents)
     return [load for load in now if not load.is_full]
 
 
-def _part(of: Load, everyone: Sequence[Load], waiting: int) -> int:
-    """How many agents one of several workers has when all that waits is shared evenly.
+def _parts(everyone: Sequence[Load], waiting: int) -> Mapping[str, int]:
+    """How many agents each of several workers has when all that waits is shared evenly.
 
     Where each has a limit, all are then equally full.
     """
     total = waiting + sum(load.agents for load in everyone)
-    limits = [load.limit for load in everyone]
-    if of.limit is None or None in limits:
-        return math.ceil(total / len(everyone))
-    return math.ceil(total * of.limit / sum(limit for limit in limits if limit is not None))
+    limits = [load.limit for load in everyone if load.limit is not None]
+    sizes = limits if len(limits) == len(everyone) else [1] * len(everyone)
+    return {
+        load.worker: math.ceil(total * size / sum(sizes))
+        for load, size in zip(everyone, sizes, strict=True)
+    }
 
 
-def _weight(run: UUID, worker: str) -> bytes:
-    return blake2b(run.bytes + worker.encode(), digest_size=8).digest()
+def _falls_to(run: UUID, workers: Sequence[str]) -> str:
+    """Which of some workers has a run first, whoever reckons it."""
+    return max(
+        workers, key=lambda worker: blake2b(run.bytes + worker.encode(), digest_size=8).digest()
+    )
