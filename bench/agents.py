@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -130,18 +128,9 @@ def latency(rig: Rig) -> Iterator[Row]:
     with rig.app("latency", route) as app:
         yield _latency(rig, lines, app, what)
         with rig.process([athanore(), "worker", APP], app.env, rig.name("second")):
-            wait_until("two workers are there", lambda: _workers(rig, app) == 2, 120)
+            wait_until("two workers are there", lambda: rig.workers(app.env) == 2, 120)
             settle(6)  # in which each has heard of the other
             yield _latency(rig, lines, app, "the same with a second worker beside it")
-
-
-def _workers(rig: Rig, app: App) -> int:
-    """How many workers an app has."""
-    said = subprocess.run(
-        [athanore(), "workers", "--app", APP, "--json"],
-        env=app.env, cwd=rig.folder, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    return len(json.loads(said.stdout))
 
 
 def _latency(rig: Rig, lines: FirstLines, app: App, what: str) -> Row:

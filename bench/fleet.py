@@ -3,7 +3,6 @@ soon three workers that are killed are made good."""
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import time
@@ -133,15 +132,7 @@ def _workers(rig: Rig, count: int, workers: int, killed: int) -> Generator[Fleet
             own = env | {"BENCH_LOG": str(logs[-1])}
             command = [athanore(), "worker", APP, "--limit", str(limit)]
             processes.append(stack.enter_context(rig.process(command, own, f"{name}-{number}")))
-
-        def listed() -> bool:
-            command = [athanore(), "workers", "--app", APP, "--json"]
-            said = subprocess.run(
-                command, env=env, cwd=rig.folder, check=True, capture_output=True, timeout=120
-            )
-            return len(json.loads(said.stdout)) == workers
-
-        wait_until(f"{workers} workers are there", listed, 300)
+        wait_until(f"{workers} workers are there", lambda: rig.workers(env) == workers, 300)
         wait_until("the routes were polled", lambda: prefect.count("poll") > 0, 120)
         yield Fleet(agents, board, prefect, processes, logs)
     tags = {"all_": [f"app:{name}"]}

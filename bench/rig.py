@@ -302,6 +302,14 @@ class Rig:
             stop_group(process, 30)
             default_reaper().release(family)
 
+    def workers(self, env: Mapping[str, str]) -> int:
+        """How many workers an app has."""
+        said = subprocess.run(
+            [athanore(), "workers", "--app", APP, "--json"],
+            env=env, cwd=self.folder, check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        return len(json.loads(said.stdout))
+
     def log_file(self, name: str) -> Path:
         """Where a program's output goes."""
         return self.folder / f"{name}.log"

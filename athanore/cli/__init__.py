@@ -18,6 +18,7 @@ from athanore.errors import (
     AmbiguousRouteError,
     AthanoreError,
     ConfigurationError,
+    InvalidTaskError,
     NotFoundError,
     PrefectUnavailableError,
 )
@@ -81,7 +82,13 @@ _GROUPS = {
 _OF_PARTS = "_app"
 """So ends the name of a function that puts a command of several parts together."""
 
-_MISTAKES = (AmbiguousRouteError, ConfigurationError, NotFoundError, PrefectUnavailableError)
+_MISTAKES = (
+    AmbiguousRouteError,
+    ConfigurationError,
+    InvalidTaskError,
+    NotFoundError,
+    PrefectUnavailableError,
+)
 
 REFUSED, MISTAKE, INTERRUPTED = 1, 2, 130
 

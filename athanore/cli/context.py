@@ -137,10 +137,8 @@ def with_prefect[T](
         if not starts:
             try:
                 api = await find_prefect()
-            except PrefectRefusesError:
-                raise
             except PrefectUnavailableError as exc:
-                if without is None:
+                if without is None or isinstance(exc, PrefectRefusesError):
                     raise
                 return await without(exc)
             return await at(api)
@@ -229,7 +227,7 @@ def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], 
     """Call an action on the board of the app that is meant, also where Prefect does not answer.
 
     Raises:
-        ConfigurationError: see `with_app`.
+        ConfigurationError: see `with_app`; or the board is in the memory of the app's process.
         PrefectRefusesError: what answers at Prefect's address does not let us in.
     """
     name, dispatcher = find_app(reference)
@@ -239,14 +237,27 @@ def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], 
 
         from athanore.runtime.apps import App
 
+        app = App(name, dispatcher)
+        await _check_board_lasts(app)
         with temporary_settings({PREFECT_API_URL: None}):  # so that no event waits for it
-            return await action(_Away(exc), App(name, dispatcher))
+            return await action(_Away(exc), app)
+
+    async def connected(client: PrefectRunStore, app: App) -> T:
+        await _check_board_lasts(app)
+        return await action(Connected(client), app)
 
     return with_prefect(
-        lambda client: _in_app(client, name, dispatcher, lambda c, a: action(Connected(c), a)),
-        name,
-        without=without,
+        lambda client: _in_app(client, name, dispatcher, connected), name, without=without
     )
+
+
+async def _check_board_lasts(app: App) -> None:
+    board = await app.board.identity()
+    if board is not None and not board.lasting:
+        raise ConfigurationError(
+            f"The board of {app.name} is {board.place}, and would end with this command. Start the "
+            "app, and give the command while it runs."
+        )
 
 
 async def _in_app[T](

@@ -213,6 +213,29 @@ def test_without_prefect_the_board_can_be_changed(named: bool, tmp_path: Path) -
     assert [c["text"] for c in task["comments"]] == ["With care."] and not queues["Todo"]
 
 
+def test_a_board_that_would_end_with_the_command_is_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(
+        "from athanore import AgentDispatcher, MemoryAdapter\n"
+        "dispatcher = AgentDispatcher(\n"
+        "    name='in-memory', queue_backend=MemoryAdapter(['Todo', 'In Progress', 'Done'])\n"
+        ")\n"
+        "@dispatcher.route(queue_name='Todo')\n"
+        "def todo(task_id, task_name):\n    return 'Do it.'\n"
+    )
+    result = athanore(tmp_path, "add", "Fix it", PREFECT_SERVER_API_PORT=str(free_port()))
+    assert result.returncode == 2
+    assert "in the memory of process" in one_line(result) and "Start the app" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("add", ""), ("comment", "1", "")])
+def test_what_a_board_cannot_take_is_a_mistake(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    write_script(tmp_path, "too-much")
+    (tmp_path / "board.json").write_text('{"queues": {"Todo": [{"id": "1", "name": "One"}]}}')
+    result = athanore(tmp_path, *arguments, PREFECT_SERVER_API_PORT=str(free_port()))
+    assert result.returncode == 2
+    assert len(one_line(result)) > 20
+
+
 @pytest.mark.nightly
 def test_a_board_that_is_a_folder(tmp_path: Path) -> None:
     script = write_script(tmp_path, "folder")

@@ -27,8 +27,7 @@ from athanore.flows.sweeping.lost import LostWorkers, observe
 from athanore.flows.sweeping.recovery import Recovery
 from athanore.models import Task
 from athanore.runs import store
-from athanore.runs.capacity import pausing
-from athanore.runs.capacity.fleet import living
+from athanore.runs.capacity import fleet, pausing
 from athanore.runs.port import RunQuery, RunStore
 from athanore.runs.records.record import record_of
 from athanore.runtime.apps import App
@@ -40,7 +39,6 @@ logger = logging.getLogger("athanore.worker")
 _EVERY = 15.0
 _AT_MOST_EVERY = 1.0
 _AT_LEAST_EVERY = 60.0
-_SHARED_FROM = 4
 _SETTLED_FOR = 300.0
 _POLLS_EVERY = 30.0
 _BUSY = (StateType.PENDING, *store.WORKING)
@@ -102,7 +100,7 @@ class Sweep:
         """Look at all runs, and at how many workers do so."""
         await look_once(self._prefect, self._app)
         pool = names.polls_pool(self._app.name)
-        self._sharing = len(await living(self._prefect, pool))
+        self._sharing = len(await fleet.living(self._prefect, pool))
         rest = (self.interval() - self._alone()) * random.uniform(0.8, 1.0)
         self._due = self._app.noted.monotonic() + rest
 
@@ -124,8 +122,7 @@ class Sweep:
 
     def interval(self) -> float:
         """Seconds from one look of this worker at all runs to its next, about."""
-        alone = self._alone()
-        return min(alone * max(1.0, self._sharing / _SHARED_FROM), max(alone, _AT_LEAST_EVERY))
+        return fleet.interval(self._alone(), self._sharing, _AT_LEAST_EVERY)
 
 
 async def look_once(prefect: RunStore, app: App) -> None:

@@ -22,6 +22,8 @@ from athanore.runs.port import RunStore
 _TAG = "athanore-fleet"
 _PAGE = 200
 
+_SHARED_FROM = 4
+
 _LONGEST_SILENCE = timedelta(seconds=45)
 """Our workers are heard of every 5 s, Prefect's own every 30 s."""
 
@@ -87,6 +89,19 @@ class Fleet:
 
 _ENTRY = TypeAdapter(WorkerEntry)
 _DRAIN = TypeAdapter(Drain)
+
+
+def interval(alone: float, workers: int, longest: float) -> float:
+    """Seconds from one look of a worker to its next, where several workers look at the same.
+
+    More than four look about as often together as four, but each as often as `longest` says.
+
+    Args:
+        alone: the seconds of a worker that has few others.
+        workers: how many there are, this one among them.
+        longest: at most so many seconds, unless one alone looks less often.
+    """
+    return min(alone * max(1.0, workers / _SHARED_FROM), max(alone, longest))
 
 
 async def read_fleet(prefect: RunStore, app: str) -> Fleet:

@@ -33,9 +33,8 @@ from athanore.worker.taking.offers import PAGE
 
 logger = logging.getLogger("athanore.worker")
 
-LOOK_EVERY, _LOOK_AT_LEAST_EVERY, _SHARED_FROM = 5.0, 15.0, 4
-"""Seconds from one look at the other workers to the next: more than four workers look about as
-often together as four, but each every 15 s."""
+LOOK_EVERY, _LOOK_AT_LEAST_EVERY = 5.0, 15.0
+"""Seconds from one look at the other workers to the next: of few workers, and of many."""
 
 _NEXT = 0.1
 """Seconds after which a worker that took some of several runs looks again, beside others."""
@@ -102,13 +101,17 @@ class Place:
         self._pool_name = pool_name
 
     @property
+    def _agents(self) -> int:
+        return len(self._runs())
+
+    @property
     def is_full(self) -> bool:
         """Whether the worker takes nothing now, whatever the others have."""
         limit = self._entry.limit
         return (
             self._is_drained
             or bool(self._room.short_of())
-            or (limit is not None and len(self._runs()) >= limit)
+            or (limit is not None and self._agents >= limit)
         )
 
     def asks_for(self) -> tuple[int, int]:
@@ -118,7 +121,7 @@ class Place:
         """
         self._asked_at = self._monotonic()
         limit = self._entry.limit
-        room = PAGE if limit is None else max(1, min(PAGE, limit - len(self._runs())))
+        room = PAGE if limit is None else max(1, min(PAGE, limit - self._agents))
         if not self._others:
             return room, room
         self._asked_for = min(room, max(_BESIDE_OTHERS, _FOR_EACH * (len(self._others) + 1)))
@@ -150,7 +153,7 @@ class Place:
             return (), None
         now = self._monotonic()
         self._courtesy.sees([run.id for run in offered], now)
-        own = Load(self._entry.name, len(self._runs()), self._entry.limit)
+        own = Load(self._entry.name, self._agents, self._entry.limit)
         if not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
         there_are_more = len(offered) >= self._asked_for
@@ -225,7 +228,7 @@ class Place:
             except Exception as exc:
                 logger.debug("The other workers could not be looked at: %s", exc)
             else:
-                if drain is not None and drain.then_exit and not len(self._runs()):
+                if drain is not None and drain.then_exit and not self._agents:
                     if not asked_to_leave:
                         leave()
                     asked_to_leave = True
@@ -236,8 +239,7 @@ class Place:
     @property
     def looks_every(self) -> float:
         """Seconds from one look at the others to the next."""
-        shared = max(1.0, (len(self.living) + 1) / _SHARED_FROM)
-        return min(LOOK_EVERY * shared, _LOOK_AT_LEAST_EVERY)
+        return fleet.interval(LOOK_EVERY, len(self.living) + 1, _LOOK_AT_LEAST_EVERY)
 
     async def look(self, client: PrefectRunStore) -> fleet.Drain | None:
         """Hear once what there is to hear, and say what is new; returns its drain, if any."""
@@ -254,7 +256,7 @@ class Place:
         offset = time.time() - self._app.clock.now().timestamp()
         now = replace(
             self._entry,
-            agents=len(self._runs()),
+            agents=self._agents,
             full=self._room.short_of(),
             clock_offset=float(round(offset)),
         )
@@ -274,7 +276,7 @@ class Place:
         logger.info(
             "This worker takes no new runs; %s asked for it. %s",
             drain.by or "somebody",
-            f"It ends when its {len(self._runs())} agents have."
+            f"It ends when its {self._agents} agents have."
             if drain.then_exit
             else f"`athanore worker resume {self._entry.name}` lets it go on.",
             extra={"action": "worker_drained"},
