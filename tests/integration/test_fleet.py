@@ -227,6 +227,19 @@ async def test_a_server_that_answers_slowly_is_asked_less_often(
     assert host.place.rest == timedelta(0)
 
 
+async def test_many_workers_ask_a_server_together_as_often_as_four(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    rests: list[float] = []
+    for workers in (2, 4, 8, 20):
+        host = (await several(app, prefect, *[None] * workers))[0]
+        host.place.asks_for()
+        host.time = 0.2
+        host.place.take(runs(1))
+        rests.append(round(host.place.rest.total_seconds(), 6))
+    assert rests == [1, 1, 2, 4]
+
+
 async def test_a_drain_is_over_with_the_process_that_it_was_for(
     app: App, prefect: PrefectRunStore
 ) -> None:

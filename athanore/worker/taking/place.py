@@ -39,8 +39,9 @@ LOOK_EVERY, _LOOK_AT_LEAST_EVERY = 5.0, 15.0
 _NEXT = 0.1
 """Seconds after which a worker that took some of several runs looks again, beside others."""
 
-_TIMES_THE_ANSWER, _TIMES_WHERE_MANY_WAIT = 5, 10
-"""A busy server answers slowly: it is asked again after so many times as that took."""
+_TIMES_THE_ANSWER, _TIMES_WHERE_MANY_WAIT, _RESTS_AT_MOST = 5, 10, 4.0
+"""A busy server answers slowly: it is asked again after so many times as that took, and by each of
+more than four workers less often, up to so many seconds apart."""
 
 _BESIDE_OTHERS, _FOR_EACH = 10, 4
 """For how many runs it asks there: at least, and for each worker. An answer costs Prefect the more,
@@ -158,7 +159,8 @@ class Place:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
         there_are_more = len(offered) >= self._asked_for
         times = _TIMES_WHERE_MANY_WAIT if there_are_more else _TIMES_THE_ANSWER
-        pause = times * (now - self._asked_at)
+        workers = len(self._others) + 1
+        pause = fleet.interval(times * (now - self._asked_at), workers, _RESTS_AT_MOST)
         self._rests_until = now + pause
         every = max(_NEXT, pause)
         taken: list[FlowRun] = []
