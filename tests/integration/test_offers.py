@@ -11,11 +11,12 @@ from athanore import AgentDispatcher, MemoryAdapter, names
 from athanore.deployments import deploy
 from athanore.deployments.plan import plan
 from athanore.runs import store
+from athanore.runs.capacity import pausing
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.runtime.routes.route_registry import deployments_of
-from athanore.worker.taking.offers import Offers
+from athanore.worker.taking.offers import PAGE, Offers
 from tests.harness import app_name, prompt
 
 
@@ -65,6 +66,42 @@ async def test_a_host_is_offered_its_runs_while_routes_come_and_go(prefect_api: 
             (gone,) = [q for q in await client.work_queues(pool) if q.name == names.slug("Next")]
             await client.delete_work_queue_by_id(gone.id)
             assert [one.id for one in await offers.due(client, pool, [])] == [run.id]
+        finally:
+            for deployment in (await deployments_of(client, name)).values():
+                await client.delete_deployment(deployment.id)
+
+
+async def test_priorities_limits_and_pauses_hold_for_a_host_that_serves_some_routes(
+    prefect_api: str,
+) -> None:
+    board = MemoryAdapter(["Low", "High", "Mac", "In Progress"])
+    name = app_name("some-routes")
+    dispatcher = AgentDispatcher("true", name=name, queue_backend=board, api_port=0)
+    dispatcher.route("Low", priority=3, max_concurrent=1)(prompt)
+    dispatcher.route("High", priority=2)(prompt)
+    dispatcher.route("Mac", priority=1, host="macos")(prompt)
+    app = App("run.py:dispatcher", dispatcher)
+    offers = Offers(lambda: [app], lambda: False)
+
+    async def offered(limit: int = PAGE) -> list[str]:
+        due = await offers.due(client, names.agents_pool(name), [], limit)
+        return sorted(store.route_name(run) for run in due)
+
+    async with PrefectRunStore(prefect_api) as client:
+        await deploy(client, plan(dispatcher, app.reference))
+        try:
+            runs: list[FlowRun] = []
+            for queue in ("Low", "Low", "High", "Mac"):
+                task = board.create_task(queue, "Fix it")
+                runs.append(await app.dispatching.dispatch(client, dispatcher.routes[queue], task))
+            assert await offered() == ["High", "Low"], "one Low at a time, and nothing of the Mac's"
+            assert await offered(1) == ["High"]
+            await pausing.pause(client, name, "High")
+            assert await offered() == await offered(1) == ["Low"]
+            await client.impose(runs[0].id, Pending())
+            assert await offered() == [], "the only one of Low's slots is taken"
+            await pausing.resume(client, name, "High")
+            assert await offered() == ["High"]
         finally:
             for deployment in (await deployments_of(client, name)).values():
                 await client.delete_deployment(deployment.id)
