@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import batched
 
+import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending
 
@@ -71,6 +72,7 @@ async def test_a_host_is_offered_its_runs_while_routes_come_and_go(prefect_api: 
                 await client.delete_deployment(deployment.id)
 
 
+@pytest.mark.postgres
 async def test_priorities_limits_and_pauses_hold_for_a_host_that_serves_some_routes(
     prefect_api: str,
 ) -> None:
