@@ -82,7 +82,7 @@ def configure_logging(debug: bool, log_format: LogFormat = "auto") -> Console | 
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     elif sys.stderr.isatty():
-        console = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, emoji=False, highlight=False)
         handler = TerminalHandler(console)
         screen = console if log_format == "auto" and console.is_terminal else None
     else:

@@ -18,8 +18,8 @@ _WIDE = 200
 def console() -> Console:
     """Standard output; colours only on a terminal and without NO_COLOR, no folding in a pipe."""
     if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, width=_WIDE, soft_wrap=True)
+        return Console(emoji=False, highlight=False)
+    return Console(emoji=False, highlight=False, width=_WIDE, soft_wrap=True)
 
 
 def say(words: str, style: str = "") -> None:
@@ -29,7 +29,7 @@ def say(words: str, style: str = "") -> None:
 
 def warn(words: str) -> None:
     """Print a line for a person to standard error."""
-    Console(stderr=True, highlight=False).print(text((words, "yellow")), soft_wrap=True)
+    Console(stderr=True, emoji=False, highlight=False).print(text((words, "yellow")), soft_wrap=True)
 
 
 def print_json(value: object) -> None:

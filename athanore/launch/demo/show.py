@@ -60,7 +60,7 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
         folder: made for it; an earlier demo's is emptied, unless its app was changed.
         keep: go on until Ctrl-C at the end.
     """
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     try:
         _prepare(folder)
         with _app(folder, console) as (process, api):
