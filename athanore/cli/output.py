@@ -29,7 +29,9 @@ def say(words: str, style: str = "") -> None:
 
 def warn(words: str) -> None:
     """Print a line for a person to standard error."""
-    Console(stderr=True, emoji=False, highlight=False).print(text((words, "yellow")), soft_wrap=True)
+    Console(stderr=True, emoji=False, highlight=False).print(
+        text((words, "yellow")), soft_wrap=True
+    )
 
 
 def print_json(value: object) -> None:

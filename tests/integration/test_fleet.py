@@ -231,8 +231,8 @@ async def test_many_workers_ask_a_server_together_as_often_as_four(
     app: App, prefect: PrefectRunStore
 ) -> None:
     rests: list[float] = []
-    for workers in (2, 4, 8, 20):
-        host = (await several(app, prefect, *[None] * workers))[0]
+    for count in (2, 4, 8, 20):
+        host = (await several(app, prefect, *[None] * count))[0]
         host.place.asks_for()
         host.time = 0.2
         host.place.take(runs(1))
