@@ -101,7 +101,7 @@ def automations(app: str, patience: Patience, block: BlockDocument | None) -> li
         _automation(
             app,
             "paused route",
-            "Tells that a route paused itself because its tasks failed alike.",
+            "Tells that a route paused itself, and why: many like failures, or a budget, say.",
             _reaction(app, ROUTE_PAUSED),
             tell("{{ event.payload.reason }}"),
         ),

@@ -103,9 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
         if not self.server.hosts.names_us(hosts):
-            self._problem(400, "wrong-host", "This server does not go by that name.")
+            self._problem(403, "foreign-host", "This server does not go by that name.")
         elif not self.server.hosts.may_call(origins, hosts[0]):
-            self._problem(403, "wrong-origin", "Web pages of others may not call this server.")
+            self._problem(403, "foreign-origin", "Web pages of others may not call this server.")
         elif path == "/" and "text/html" in self.headers.get("Accept", ""):
             self._answer(self.server.page.encode(), "text/html; charset=utf-8", headers=HEADERS)
         elif path.startswith("/static/") and (name := path.rpartition("/")[2]) in self.server.files:

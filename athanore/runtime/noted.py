@@ -34,6 +34,7 @@ class Noted:
         next_look: when polls of lost workers, and what is owed, are looked for again.
         owing: of runs that have ended and are not closed, the route and where their tasks may be.
         ended_seen: until when such runs were looked for; None: never.
+        missing_queues: of the routes, and not on the board, as it was said last.
         not_looked_after: by route, why its runs could not be looked after, as it was said last.
         looked_for_rivals: by queue, when it was last asked who else watches it.
         watched: by queue, as whom the board has a note of us.
@@ -59,6 +60,7 @@ class Noted:
     )
     ended_seen: datetime | None = None
     not_looked_after: dict[str, str] = field(default_factory=dict[str, str])
+    missing_queues: frozenset[str] = frozenset()
     looked_for_rivals: dict[str, float] = field(default_factory=dict[str, float])
     watched: dict[str, str] = field(default_factory=dict[str, str])
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])

@@ -28,6 +28,7 @@ from athanore.errors import (
     DispatchError,
     InvalidTaskError,
     NotSupportedError,
+    QueueNotFoundError,
     RouteNotFoundError,
     TaskNotFoundError,
 )
@@ -150,7 +151,7 @@ async def create(
         if exc.may_repeat:  # the board looks for a task with these words first
             app.noted.drafts[mark] = draft
         raise
-    except (BoardUnavailableError, InvalidTaskError):
+    except (BoardUnavailableError, InvalidTaskError, QueueNotFoundError):
         if not was_begun:  # nothing was created
             await _keep(access, app, name, replace(mine, begun=False))
         raise

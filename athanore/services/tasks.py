@@ -104,6 +104,7 @@ async def move(
     before = await read(app, task_id)
     task_id = before.id
     if note_own is not None:
+        await app.board.queue(queue_name)  # a note of a move that is refused would hide a person's
         await note_own()
     # An agent that works on it has to be stopped, unless it is the agent that moves it.
     taken = note_own is None and before.queue_name in {

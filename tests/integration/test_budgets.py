@@ -86,6 +86,16 @@ def test_an_agent_that_has_used_its_budget_is_stopped_and_not_retried(prefect_ap
     assert [job.budget.cost_usd for job in agent.jobs] == [5.0]
 
 
+def test_work_that_is_done_when_its_cost_is_told_counts(prefect_api: str) -> None:
+    """Codex, Gemini and Qwen say what they have used at their end only."""
+    board, agent = MemoryAdapter(QUEUES), scripted(costs(6))
+    app = app_of(board, app_name("budget"), agent, day_max_cost_usd=5)
+    task = board.create_task("Todo", "Expensive").id
+    with running(app, prefect_api) as it:
+        it.in_queue(task, "Review")
+        assert it.prefect.ended(task)["state_type"] == "COMPLETED"
+
+
 @pytest.mark.nightly
 def test_a_tasks_budget_counts_its_stages(prefect_api: str) -> None:
     board = MemoryAdapter(QUEUES)

@@ -71,7 +71,7 @@ def test_routes_that_hand_a_task_to_each_other_do_not_do_so_for_ever(
         "Todo", agent=first, max_rounds=ROUNDS, dead_letter_queue=dead_letters,
         done_queue="Review", pause_after_failures=100,
     )(prompt)  # fmt: skip
-    dispatcher.route("Review", agent=second, done_queue="Todo")(prompt)
+    dispatcher.route("Review", name="fixer", agent=second, done_queue="Todo")(prompt)
     with running(dispatcher, prefect_api) as it:
         wait_until("it was given up", lambda: "max_rounds" in "".join(it.comments(task_id)))
         it.in_queue(task_id, "In Progress")

@@ -244,6 +244,15 @@ async def test_a_board_that_is_broken_for_a_moment_is_seen_when_it_is_mended(boa
     assert site.polls == ["Todo"]
 
 
+async def test_a_queue_that_is_gone_keeps_no_other_route_from_being_polled() -> None:
+    board = MemoryAdapter([name for name in QUEUES if name != "Next"])
+    site = Site(board)
+    await site.watch.begin()
+    board.create_task("Todo", "New")
+    await site.watch.look()
+    assert site.polls == ["Todo"]
+
+
 async def test_a_card_that_could_not_be_read_for_a_moment_is_seen_when_it_can(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Scheduled
 
 from athanore import AgentDispatcher, ConfigurationError, MemoryAdapter, Task, TaskDraft, names
-from athanore.errors import AnswerLostError, BoardUnavailableError
+from athanore.errors import AnswerLostError, BoardUnavailableError, QueueNotFoundError
 from athanore.queue_adapters.base import QueueAdapter
 from athanore.routing.schedules import Schedule
 from athanore.runs.port import NewRun
@@ -203,6 +203,7 @@ def _trouble() -> Trouble:
     [
         (BoardUnavailableError("away"), False, True, 1),
         (BoardUnavailableError("away"), False, False, 1),
+        (QueueNotFoundError("Todo"), False, False, 1),
         (AnswerLostError("lost"), True, True, 1),
         (AnswerLostError("lost"), True, False, 1),
         (AnswerLostError("lost"), False, True, 1),

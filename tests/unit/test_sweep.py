@@ -72,6 +72,19 @@ class Watched(Site):
         return self.client.asked - before
 
 
+class Lacking(Watched):
+    """A site whose board has one queue of its routes no more."""
+
+    lacks = "Next"
+
+    def queues(self) -> Board:
+        return Moody([q for q in QUEUES if q != self.lacks])
+
+
+class Renamed(Lacking):
+    lacks = "In Progress"
+
+
 class Many(Watched):
     """A site of thirty routes."""
 
@@ -87,9 +100,8 @@ async def test_a_sweep_asks_as_often_however_many_routes_there_are() -> None:
     assert (few.board.reads, many.board.reads) == (1, 1)
 
 
-async def test_an_agent_whose_task_was_moved_away_is_stopped_without_a_poll() -> None:
-    site = Watched(poll_interval=3600)
-    run = await site.at_work("Elsewhere")
+async def swept(site: Site, run: FlowRun) -> str | None:
+    """The state of a run whose agent works, after a look."""
     with site.app.local_runs.controlled(run.id, site.task_id, run) as control:
         agent = asyncio.create_task(asyncio.Event().wait())
         following = asyncio.create_task(control.supervise(agent))
@@ -98,7 +110,30 @@ async def test_an_agent_whose_task_was_moved_away_is_stopped_without_a_poll() ->
         await look_once(site.client, site.app)
         agent.cancel()
         await asyncio.gather(following, return_exceptions=True)
-    assert (await site.client.read_run(run.id)).state_name == StateName.MOVED_AWAY
+    return (await site.client.read_run(run.id)).state_name
+
+
+async def test_an_agent_whose_task_was_moved_away_is_stopped_without_a_poll() -> None:
+    site = Watched(poll_interval=3600)
+    assert await swept(site, await site.at_work("Elsewhere")) == StateName.MOVED_AWAY
+
+
+async def test_a_queue_that_is_gone_concerns_its_own_route_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The tasks of all routes are read together, and polls read the watched queue only."""
+    site = Lacking()
+    run = await site.at_work("Elsewhere")
+    assert await swept(site, run) == StateName.MOVED_AWAY
+    await look_once(site.client, site.app)
+    said = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(said) == 1 and "no queue 'Next' any more" in said[0]
+
+
+async def test_an_agent_goes_on_where_its_queue_is_called_otherwise_now() -> None:
+    site = Renamed()
+    run = await site.at_work("Elsewhere")  # the new name of its list
+    assert await swept(site, run) == PrefectState.RUNNING
 
 
 async def test_a_lost_worker_is_seen_though_the_board_cannot_be_read() -> None:

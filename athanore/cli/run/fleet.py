@@ -86,7 +86,10 @@ def drain(
     ] = False,
     app: AppOption = None,
 ) -> None:
-    """Have a worker take nothing new; its agents work on. It hears of it within 5 s."""
+    """Have a worker take nothing new; its agents work on.
+
+    It hears of it within 5 s, of more than four workers within 15 s.
+    """
     body = {"then_exit": then_exit, "by": user()}
     if (done := order(app, f"/workers/{in_path(worker)}/drain", body)) is not None:
         names = done["workers"]

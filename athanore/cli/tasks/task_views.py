@@ -147,8 +147,8 @@ def logs(
 ) -> None:
     """Print what the agent of a task's newest run says; --follow goes on through retries.
 
-    Without TASK, `logs -f` prints what all agents of the app that runs here say from now on, a
-    colour for each.
+    Without TASK, `logs -f` prints what all agents of the app that runs here say, from ten seconds
+    ago on, a colour for each.
     """
     if task is None:
         if not follow:

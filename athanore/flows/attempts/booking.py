@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,10 @@ from athanore.runtime.leases.local_runs import RunControl, StopReason
 from athanore.seen_through import seen_through
 
 logger = logging.getLogger("athanore")
+
+_ENDS_BY_ITSELF = 3.0
+"""Seconds for an agent that has reached a budget to end by itself. Many tell what they have used only
+when all is done: their work counts."""
 
 
 class Booking:
@@ -52,6 +57,7 @@ class Booking:
         self._over = asyncio.Event()
         self._booked: object = {}
         self._overrun: Overrun | None = None
+        self._stop: asyncio.TimerHandle | None = None
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -67,6 +73,8 @@ class Booking:
     ) -> None:
         self._transcript.on_usage = None
         self._over.set()
+        if self._stop is not None:
+            self._stop.cancel()
         if self._writer is not None:
             # Seen through: of two writers of labels at once one loses what it wrote.
             await seen_through(self._writer)
@@ -88,9 +96,10 @@ class Booking:
 
     def _check(self) -> None:
         overrun = self._purse.reached(self._purse.account(self._transcript.usage))
-        if overrun is not None and self._overrun is None:
+        if overrun is not None and self._overrun is None and not self._over.is_set():
             self._overrun = overrun
-            self._handle.stop(StopReason.BUDGET, overrun.text)
+            stop = partial(self._handle.stop, StopReason.BUDGET, overrun.text)
+            self._stop = asyncio.get_running_loop().call_later(_ENDS_BY_ITSELF, stop)
 
     async def _book(self) -> None:
         while True:

@@ -30,6 +30,7 @@ from athanore.runs.states import StateName
 from athanore.runtime.apps import App
 from athanore.runtime.boards.board import Board
 from athanore.runtime.registry import registry
+from athanore.runtime.routes.ownership import watched
 from athanore.services import runs
 
 
@@ -76,7 +77,7 @@ async def bury_failed(
         await bury(app, route, run, reason, log, once=once)
         return
     async with store.prefect_client() as prefect:
-        if route.dead_letter_queue in await app.routes.read(prefect):
+        if route.dead_letter_queue in watched(await app.routes.read(prefect)):
             route = replace(route, dead_letter_queue=None)
     await bury(app, route, run, reason, log, opening=reason, once=once)
 

@@ -7,7 +7,7 @@ theirs: only tasks with a run of this route are touched. Every step may be repea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -139,14 +139,20 @@ class Recovery:
                 await self._reschedule(run, "Its worker was lost before it began.")
         return {run.id for run, _ in found}
 
-    async def look_for_moved(self, active: Sequence[FlowRun], queues: Mapping[str, str]) -> None:
+    async def look_for_moved(
+        self, active: Sequence[FlowRun], queues: Mapping[str, str], missing: Iterable[str] = ()
+    ) -> None:
         """Stop those agents of the route whose tasks somebody has moved away.
 
         Args:
             active: the route's runs, without those of lost workers.
             queues: the queues of tasks, as they were before these runs were found.
+            missing: queues that the board has no more. A task that was put there has not been
+                moved because its queue is called otherwise now.
         """
         for run in active:
+            if any(self.has_put(run, queue) for queue in missing):
+                continue
             task_id = names.task_of(run.tags)  # none: started by hand, on its way to hand over
             if task_id and run.state_type is StateType.RUNNING:
                 await self._apart(task_id, self._check_place(run, task_id, queues.get(task_id)))

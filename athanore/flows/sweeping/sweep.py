@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -129,7 +129,7 @@ async def look_once(prefect: RunStore, app: App) -> None:
     """Put right what no flow and no hook could, for all runs of an app and their tasks."""
     routes = await app.routes.read(prefect)
     # The board first, then the runs: a task of a run that is at work afterwards was not let go.
-    tasks = await _tasks(app, routes)
+    tasks, missing = await _tasks(app, routes)
     active = await store.find_runs(prefect, app.name, _BUSY)
     by_route: dict[str, list[FlowRun]] = defaultdict(list)
     for run in active:
@@ -139,11 +139,11 @@ async def look_once(prefect: RunStore, app: App) -> None:
         with _apart(app, name):
             recovery = await _recovery(prefect, app, of_route[0])
             if not isinstance(recovery, Ending):
-                await _look_at_active(recovery, of_route, places)
+                await _look_at_active(recovery, of_route, places, missing)
                 continue
             for run in of_route:  # each may have begun with other options
                 recovery = Ending(prefect, app, as_recorded(app, run), logger)
-                await _look_at_active(recovery, [run], places)
+                await _look_at_active(recovery, [run], places, missing)
     for run, task_id in await waiting(prefect, app):
         with _apart(app, store.route_name(run)):
             recovery = Ending(prefect, app, as_recorded(app, run), logger)
@@ -178,23 +178,30 @@ async def _recovery(prefect: RunStore, app: App, run: FlowRun) -> Recovery:
 
 
 async def _look_at_active(
-    recovery: Recovery, runs: Sequence[FlowRun], places: dict[str, str] | None
+    recovery: Recovery,
+    runs: Sequence[FlowRun],
+    places: dict[str, str] | None,
+    missing: Collection[str],
 ) -> None:
     """Look after runs of one route that a worker has, or had.
 
     Args:
         places: the queues of tasks; None if the board cannot be read now.
+        missing: queues that the board has no more.
     """
     try:
         gone = await recovery.look_for_lost(runs)
         if places is not None:
-            await recovery.look_for_moved([r for r in runs if r.id not in gone], places)
+            await recovery.look_for_moved([r for r in runs if r.id not in gone], places, missing)
     finally:
         recovery.tell()
 
 
-async def _tasks(app: App, routes: Routes) -> list[Task] | None:
-    """The tasks in the queues of all routes; None if the board cannot be read now."""
+async def _tasks(app: App, routes: Routes) -> tuple[list[Task] | None, frozenset[str]]:
+    """The tasks in the queues of all routes, and which of the queues the board has no more.
+
+    No tasks, but None, if it cannot be read now.
+    """
     queues = [
         q
         for k in routes.values()
@@ -202,10 +209,19 @@ async def _tasks(app: App, routes: Routes) -> list[Task] | None:
         if q is not None
     ]
     try:
-        return await app.board.ready_tasks(list(dict.fromkeys(queues)))
+        tasks, missing = await app.board.tasks_there(queues)
     except BoardError as exc:  # polls say so, where people see it
         logger.debug("Tasks of %r are looked after when the board is back: %s", app.name, exc)
-        return None
+        return None, frozenset()
+    if missing - app.noted.missing_queues:
+        logger.error(
+            "The board has no queue %s any more. Tasks there are not looked after until it has one "
+            "again, or the route names another.",
+            " and none ".join(map(repr, sorted(missing))),
+            extra={"action": "queue_missing"},
+        )
+    app.noted.missing_queues = missing
+    return tasks, missing
 
 
 async def _look_at_idle(prefect: RunStore, app: App, routes: Routes, tasks: Sequence[Task]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +14,7 @@ from time import monotonic
 
 from cachetools import LRUCache
 
+from athanore.errors import QueueNotFoundError
 from athanore.models import BoardIdentity, Queue, Quota, Task
 from athanore.queue_adapters import base
 from athanore.queue_adapters.base import (
@@ -97,6 +98,19 @@ class Board:
         tasks = await self.call(partial(self.adapter.get_ready_tasks, queue_names))
         # A task whose id cannot be stored cannot be worked on, and must not hold up the others.
         return [_storable(task) for task in tasks if is_storable(task.id)]
+
+    async def tasks_there(self, queue_names: Iterable[str]) -> tuple[list[Task], frozenset[str]]:
+        """The tasks of those of some queues that the board has, and which of them it has not.
+
+        A queue that somebody has renamed or removed concerns its own routes only.
+        """
+        wanted = list(dict.fromkeys(queue_names))
+        try:
+            return await self.ready_tasks(wanted), frozenset()
+        except QueueNotFoundError:
+            there = {queue.name for queue in await self.queues()}
+            found = await self.ready_tasks([name for name in wanted if name in there])
+            return found, frozenset(wanted) - there
 
     async def problems(self) -> Sequence[str]:
         """Say of each card that cannot be read what is wrong with it; see `SupportsProblems`."""

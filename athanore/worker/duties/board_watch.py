@@ -154,7 +154,7 @@ class BoardWatch:
     async def _compare(self, stamp: Hashable | None) -> None:
         routes = await self._app.routes.read(self._prefect)
         queues = [*watched(routes), *(k.route.in_progress_queue for k in routes.values())]
-        tasks = await self._app.board.ready_tasks(list(dict.fromkeys(queues)))
+        tasks, _ = await self._app.board.tasks_there(queues)
         views = await self._views(routes, tasks)
         # What could not be read is looked at again, though the board does not change.
         look = Look(stamp if self._is_whole else None, views)

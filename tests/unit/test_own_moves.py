@@ -1,0 +1,42 @@
+"""An agent that moves its own task: what is noted of it, so that nobody stops it for that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from athanore.errors import QueueNotFoundError
+from athanore.services import tasks
+from tests.memory_store import no_events
+from tests.rules_site import Site
+
+__all__ = ["no_events"]
+
+
+class Access:
+    """The store, as a use case takes it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Any]:
+        yield self._site.client
+
+
+async def test_a_move_that_is_refused_is_not_noted() -> None:
+    """A note would hide it when a person moves the task away later."""
+    site, noted = Site(), list[str]()
+
+    async def note() -> None:
+        noted.append("moved")
+
+    access = Access(site)
+    with pytest.raises(QueueNotFoundError):
+        await tasks.move(access, site.app, site.task_id, "Dome", "agent", None, note)
+    assert (noted, site.place) == ([], "Todo")
+    await tasks.move(access, site.app, site.task_id, "Done", "agent", None, note)
+    assert (noted, site.place) == (["moved"], "Done")
