@@ -10,7 +10,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import batched
@@ -55,9 +55,6 @@ _CLEARED_TOGETHER = 50
 _POLLS_FIRST = timedelta(seconds=5)
 """How long a deletion waits for the polls that are at work: it would slow them down."""
 
-_GATHER_ENDS = timedelta(milliseconds=100)
-"""Runs that end soon after one another share one look for the next ones."""
-_FAREWELL = timedelta(seconds=2)
 _STOP_PATIENCE = timedelta(seconds=20)
 _ALONE = timedelta(seconds=10)  # for the runs to see to the board, once Prefect is given up
 
@@ -187,15 +184,15 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
 
     @override
     async def teardown(self, *exc_info: Any) -> None:
+        if self._place is not None:
+            await self._place.leaves(self.client)
         await self.drain(self._grace())
         self._listening.close()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._place is not None:
-            with suppress(Exception):  # Prefect is away: a later look tells it from those that live
-                async with asyncio.timeout(_FAREWELL.total_seconds()):
-                    await self._place.end(self.client)
+            await self._place.end(self.client)
         await super().teardown(*exc_info)
 
     async def _keep_lease(self, lease: Lease) -> None:
@@ -276,8 +273,11 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._alarms.set(at)
 
     def _has_arrived(self, run_id: UUID) -> None:
-        if run_id not in self._runs and not (self._place and self._place.looks_again):
-            self.wake(self._now() + self._place.rest if self._place else None)
+        if run_id in self._runs or self._place is None:
+            return
+        self._place.expects_runs()
+        if not self._place.looks_again:
+            self.wake(self._now() + self._place.rest)
 
     async def _answer_alarms(self) -> None:
         while True:
@@ -329,8 +329,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
     def _take_agents(self, offered: list[FlowRun], others: int | None) -> list[FlowRun]:
         taken: list[FlowRun] = []
         chosen, again = self._place.take(offered, others) if self._place else (offered, None)
-        if again is not None:
-            self.wake(self._now() + again)
+        self._alarms.again(None if again is None else self._now() + again)
         for run in chosen:
             if self._is_full():
                 break
@@ -369,7 +368,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         def ended(_: asyncio.Task[None]) -> None:
             self._runs.pop(run.id, None)
             self._held.forget(run)
-            self.wake(self._now() + _GATHER_ENDS)  # only now is the slot free
+            self.wake()  # only now is the slot free
             if following := self._lanes.done(run):
                 self._begin(following)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -27,8 +28,10 @@ from athanore.runs.events import shapes
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.services.fleet import workers
+from athanore.worker.taking import place
 from athanore.worker.taking.host_room import HostRoom, least_free
-from athanore.worker.taking.place import LOOK_EVERY, LOST_STAYS, Place
+from athanore.worker.taking.place import LOOK_EVERY, Place
+from athanore.worker.taking.silence import LOST_STAYS
 from tests.harness import Prefect, app_name
 from tests.integration.test_interrupted import Site, site_at
 from tests.support import clean_environment, stop_group, wait_until
@@ -221,10 +224,58 @@ async def test_a_server_that_answers_slowly_is_asked_less_often(
     host.place.asks_for()
     host.time = 2.0
     assert host.place.take(runs(1)) == ([], timedelta(seconds=10))
-    assert host.place.take([]) == ([], None)
     assert host.place.rest == timedelta(seconds=10), "also not for each run that arrives"
     host.time = 12.0
     assert host.place.rest == timedelta(0)
+
+
+async def test_a_worker_beside_others_looks_again_where_runs_may_be_hidden(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    """On PostgreSQL they are, while another worker asks for them."""
+    host, _ = await several(app, prefect, None, None)
+    assert host.place.take([])[1] is None
+    host.place.expects_runs()
+    assert [host.place.take([])[1] is not None for _ in range(3)] == [True, True, False]
+    host.take(2)
+    assert [host.place.take([])[1] is not None for _ in range(3)] == [True, True, False]
+    alone = Host(app, "alone")
+    alone.place.expects_runs()
+    assert alone.place.take([])[1] is None
+
+
+async def test_a_host_that_has_memory_again_takes_runs_at_its_next_look(
+    app: App, prefect: PrefectRunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "LOOK_EVERY", 0.05)
+    host, resumed = Host(app, "a", least=5_000), asyncio.Event()
+    host.free = 4_000
+    keeping = asyncio.create_task(host.place.keep(prefect, resumed.set, lambda: None))
+    try:
+        await asyncio.sleep(0.5)
+        assert not resumed.is_set()
+        host.free = 6_000
+        async with asyncio.timeout(60):
+            await resumed.wait()
+    finally:
+        keeping.cancel()
+
+
+async def test_nothing_is_left_to_a_worker_that_shuts_down(
+    app: App, prefect: PrefectRunStore
+) -> None:
+    one, other = await several(app, prefect, None, None)
+    await other.place.leaves(prefect)
+    await one.place.look(prefect)
+    assert len(one.place.living) == 1, "it has no agent, and is gone in a moment"
+    other.agents = 1
+    await other.place.leaves(prefect)
+    await one.place.look(prefect)
+    assert (one.place.living, one.take(4)) == ((), 4)
+    (view,) = [w for w in await workers(prefect, app) if w.name == "host-1"]
+    assert "its shutdown" in view.says
+    await other.place.end(prefect)
+    assert not (await fleet.read_fleet(prefect, app.name)).drains
 
 
 async def test_many_workers_ask_a_server_together_as_often_as_four(

@@ -98,6 +98,22 @@ def test_a_poll_that_a_webhook_asked_for_is_not_taken_for_one_that_looks_already
     assert lanes.done(first) == resuming
 
 
+def test_scheduled_work_that_a_person_starts_stands_for_no_other() -> None:
+    """Its slot is its own: each of both is to create a task."""
+    lanes, schedule = PollLanes(_now), uuid4()
+    slots = [_poll(schedule, -30), _poll(schedule, -20)]
+    for slot in slots:
+        slot.tags, slot.auto_scheduled = [names.SCHEDULE_TAG], True
+    by_hand = [_poll(schedule, -10), _poll(schedule, -40)]
+    for run in by_hand:
+        run.tags = [names.SCHEDULE_TAG]
+    start, superseded = lanes.offer([*slots, *by_hand])
+    assert set(_ids(start)) == {slots[1].id, *_ids(by_hand)}
+    assert superseded == [slots[0]], "of slots that are missed the last one is made good"
+    assert lanes.done(by_hand[0]) is None
+    assert lanes.offer([by_hand[1], slots[1]]) == ([], [])
+
+
 async def _delete(prefect_api: str, app: str, age: timedelta) -> int:
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         async with prefect_client() as client:

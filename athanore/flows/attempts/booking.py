@@ -23,8 +23,8 @@ from athanore.seen_through import seen_through
 logger = logging.getLogger("athanore")
 
 _ENDS_BY_ITSELF = 3.0
-"""Seconds for an agent that has reached a budget to end by itself. Many tell what they have used only
-when all is done: their work counts."""
+"""Seconds for an agent that has reached a budget to end by itself. Many tell what they have used
+only when all is done: their work counts."""
 
 
 class Booking:

@@ -86,6 +86,8 @@ class PollLanes:
         lane.running = None
         if following is not None:
             lane.begin(self.now())
+        elif _route(run) == run.id:
+            del self._lanes[run.id]
         return following
 
 
@@ -140,4 +142,10 @@ def _more(run: FlowRun) -> int:
 
 
 def _route(run: FlowRun) -> UUID:
+    """Whose lane a run is in.
+
+    A person who starts scheduled work by hand wants a task of its own: it stands for no other.
+    """
+    if names.SCHEDULE_TAG in run.tags and not run.auto_scheduled:
+        return run.id
     return run.deployment_id or run.flow_id

@@ -20,28 +20,47 @@ class Alarms:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._ringing = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._rings = False
         self._times: list[datetime] = []
+        self._again: datetime | None = None
 
     def set(self, at: datetime | None = None) -> None:
         """Have it go off now, or at a time."""
         if at is None:
-            self._ringing.set()
+            self._rings = True
         else:
             heapq.heappush(self._times, at)
-            if self._times[0] == at:  # it is the first one now: wait for this one instead
-                self._ringing.set()
+        self._changed.set()
+
+    def again(self, at: datetime | None) -> None:
+        """Have it go off at a time for the next look after this one; None for none of its own.
+
+        It replaces that of the look before: else each look between two of them would begin a
+        series of its own.
+        """
+        self._again = at
+        self._changed.set()
 
     async def next(self) -> None:
-        """Return when it goes off. It may do so for nothing, when an earlier time is set."""
-        pause = (self._times[0] - self._now()).total_seconds() if self._times else None
-        if pause is None or pause > 0:
+        """Return when it goes off."""
+        while (pause := self._pause()) is None or pause > 0:
+            self._changed.clear()
             try:
                 async with asyncio.timeout(pause):
-                    await self._ringing.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 pass
         await asyncio.sleep(_GATHER)
-        self._ringing.clear()
-        while self._times and self._times[0] <= self._now():
+        now, self._rings = self._now(), False
+        if self._again is not None and self._again <= now:
+            self._again = None
+        while self._times and self._times[0] <= now:
             heapq.heappop(self._times)
+
+    def _pause(self) -> float | None:
+        """Seconds until it goes off, as far as is known."""
+        if self._rings:
+            return 0.0
+        times = [*self._times[:1], *([self._again] if self._again else [])]
+        return (min(times) - self._now()).total_seconds() if times else None

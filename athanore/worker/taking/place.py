@@ -11,7 +11,8 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -22,14 +23,13 @@ from athanore import names
 from athanore.runs import store
 from athanore.runs.capacity import fleet
 from athanore.runs.capacity.fleet import Fleet, WorkerEntry
-from athanore.runs.events import shapes
 from athanore.runs.port import RunStore
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
-from athanore.texts import duration
 from athanore.worker.taking.courtesy import Courtesy, Load, as_they_are_now
 from athanore.worker.taking.host_room import HostRoom, host_room
 from athanore.worker.taking.offers import PAGE
+from athanore.worker.taking.silence import Silence
 
 logger = logging.getLogger("athanore.worker")
 
@@ -47,8 +47,12 @@ _BESIDE_OTHERS, _FOR_EACH = 10, 4
 """For how many runs it asks there: at least, and for each worker. An answer costs Prefect the more,
 the more runs it has."""
 
-LOST_STAYS = 3600.0
-"""Seconds for which a worker that is not heard of any more is listed; then it is forgotten."""
+_FAREWELL = 2.0
+"""Seconds in which a worker that ends says so, if it can."""
+
+_EMPTY_LOOKS = 2
+"""Beside others so many answers without a run mean that none is due: on PostgreSQL runs are hidden
+from a worker for as long as another one's request for them takes."""
 
 
 class Place:
@@ -97,8 +101,8 @@ class Place:
         self._asked_for = PAGE
         self._asked_at = math.inf
         self._looks_again_at = self._rests_until = -math.inf
-        self._silent_since: dict[str, float] = {}
-        self._lost: set[str] = set()
+        self._empty_looks = 0
+        self._silence = Silence(app, monotonic)
         self._pool_name = pool_name
 
     @property
@@ -171,14 +175,23 @@ class Place:
             taken += [run for run in runs if run.id in chosen]
             if wait is not None:
                 soonest = wait if soonest is None else min(soonest, wait)
+        if offered:
+            self._empty_looks = _EMPTY_LOOKS
         if there_are_more:
             again = every
         elif soonest is not None:
             again = max(soonest, every)
+        elif not offered and self._empty_looks:
+            self._empty_looks -= 1
+            again = every
         else:
             return taken, None
         self._looks_again_at = now + again
         return taken, timedelta(seconds=again)
+
+    def expects_runs(self) -> None:
+        """Hear that runs have become due."""
+        self._empty_looks = _EMPTY_LOOKS
 
     @property
     def looks_again(self) -> bool:
@@ -222,9 +235,8 @@ class Place:
             resumed: called when the worker may take runs again.
             leave: called once when it was asked to end, and has no agent any more.
         """
-        asked_to_leave = False
+        asked_to_leave = was_full = False
         while True:
-            was_full = self.is_full
             try:
                 drain = await self.look(client)
             except Exception as exc:
@@ -236,6 +248,7 @@ class Place:
                     asked_to_leave = True
                 if was_full and not self.is_full:
                     resumed()
+            was_full = self.is_full
             await asyncio.sleep(self.looks_every)
 
     @property
@@ -297,9 +310,9 @@ class Place:
         alive = await fleet.living(client, names.agents_pool(self._app.name))
         silent = others.keys() - {w.name for w in alive}
         # One tells it for all of them, and none that was lost itself.
-        there = [w.name for w in alive if w.name not in self._lost]
-        self._tell_lost(silent, others, tells=all(self._pool_name <= name for name in there))
-        await self._forget_lost(client, silent, others)
+        there = [w.name for w in alive if w.name not in self._silence.lost]
+        tells = all(self._pool_name <= name for name in there)
+        await self._silence.hears(client, silent, others, tells=tells)
         self.living = tuple(
             other
             for worker in alive
@@ -309,7 +322,7 @@ class Place:
         self._apart = sum(
             other.agents
             for other in others.values()
-            if other not in with_room and other.name not in self._lost
+            if other not in with_room and other.name not in self._silence.lost
         )
         return with_room
 
@@ -325,50 +338,23 @@ class Place:
             and worker.name != self._entry.name
         )
 
-    def _tell_lost(
-        self, silent: Collection[str], known: Mapping[str, WorkerEntry], *, tells: bool
-    ) -> None:
-        """Tell by events of workers that have not been heard of for `worker_lost_after`, and back.
-
-        A worker that ends by itself has removed what was noted of it before.
-        """
-        now, patience = self._monotonic(), self._app.dispatcher.settings.worker_lost_after
-        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
-        lost = {name for name, since in self._silent_since.items() if now - since > patience}
-        app, said = self._app.name, duration(patience)
-        for name in lost - self._lost if tells else ():
-            worker = known[name]
-            why = f"It was not heard of for {said}. Tasks of its agents go back to their queues."
-            shapes.send_of_worker(shapes.WORKER_LOST, app, worker.name, why)
-            logger.warning(
-                "Worker %s on %s is lost: %s",
-                worker.name,
-                worker.host,
-                why,
-                extra={"action": "worker_lost"},
-            )
-        for name in self._lost - lost if tells else ():
-            if name in known and name not in silent:
-                why = "It is heard of again, and takes runs."
-                shapes.send_of_worker(shapes.WORKER_BACK, app, known[name].name, why)
-                logger.info("Worker %s is back.", known[name].name, extra={"action": "worker_back"})
-        self._lost = lost
-
-    async def _forget_lost(
-        self,
-        client: PrefectRunStore,
-        silent: Collection[str],
-        known: Mapping[str, WorkerEntry],
-    ) -> None:
-        """Remove what was noted of workers that were killed, when they have been gone for long."""
-        now = self._monotonic()
-        for name, since in self._silent_since.items():
-            if now - since > LOST_STAYS:
-                await fleet.forget_worker(client, self._app.name, known[name].name)
+    async def leaves(self, client: PrefectRunStore) -> None:
+        """Tell the others that the worker shuts down, so that they wait for it with nothing."""
+        if self._agents:
+            name, now = self._entry.name, self._app.clock.now()
+            drain = fleet.Drain(name, now, "its shutdown", then_exit=True)
+            await _in_time(fleet.drain(client, self._app.name, drain))
 
     async def end(self, client: PrefectRunStore) -> None:
         """Have the worker forgotten, when it ends."""
-        await fleet.forget_worker(client, self._app.name, self._entry.name)
+        await _in_time(fleet.forget_worker(client, self._app.name, self._entry.name))
+
+
+async def _in_time(said: Awaitable[None]) -> None:
+    """Say something to Prefect if it is there: else a later look tells it from those that live."""
+    with suppress(Exception):
+        async with asyncio.timeout(_FAREWELL):
+            await said
 
 
 def place_of(
