@@ -52,7 +52,10 @@ async def create_task(app: str, schedule: str) -> State[None]:
         return _again(log, exc, run.run_count, _TRIES_OF_BOARD, found.clock.now())
     except Exception as exc:
         return _again(log, exc, run.run_count, _TRIES_OF_FUNCTION, found.clock.now())
-    log.info("%s", done.says, extra={"action": "scheduled_work"})
+    if done.in_doubt:
+        log.error("%s", done.says, extra={"action": "scheduled_work_failed"})
+    else:
+        log.info("%s", done.says, extra={"action": "scheduled_work"})
     return Completed(message=done.says)
 
 

@@ -163,7 +163,8 @@ class _Poll:
             if ready
             else "0 ready"
         )
-        message = "; ".join([summary, *host, *self._held_in_words(), *self.notes])
+        said = "; ".join([summary, *host, *self._held_in_words(), *self.notes])
+        message = self.app.redactor.text(said)  # a user's function may have raised some of it
         if ready or self.notes:
             level = logging.INFO if self.created or self.notes else logging.DEBUG
             self.log.log(level, "%s: %s", route.name, message, extra={"action": "polled"})

@@ -40,6 +40,9 @@ _ASKED_SOON = timedelta(seconds=15)
 _ASKED_AGAIN = timedelta(minutes=15)
 """When what the board refused is asked for again, by default."""
 
+_READ_AGAIN = timedelta(minutes=1)
+"""And what failed otherwise at the end of an attempt, at most."""
+
 
 def soon(route: Route, times: int = 0) -> timedelta:
     """After how long a start that had to wait is made again, however seldom the route is polled.
@@ -67,7 +70,7 @@ async def refused_until(
     """
     now = app.clock.now()
     if not isinstance(refusal, BoardAccessError):
-        return now + route.poll_interval
+        return now + min(route.poll_interval, _READ_AGAIN)
     if is_taken_of_others or not app.noted.end_refused_anew(run_id):
         return now + min(route.resume_after or _ASKED_AGAIN, _ASKED_AGAIN)
     await pause_for_board(prefect, app, route, refusal, log)

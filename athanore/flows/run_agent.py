@@ -370,7 +370,7 @@ class _Visit:
         level = logging.DEBUG if times else logging.INFO
         self.log.log(level, "Waiting: %s", why, extra={"action": "run_waits"})
         state: State[None] = AwaitingConcurrencySlot(scheduled_time=due)
-        state.message = why
+        state.message = self.app.redactor.text(why)  # a user's function may have raised it
         return state
 
     async def _not_claimed(self, error: AthanoreError) -> State[None]:

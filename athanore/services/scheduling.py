@@ -71,10 +71,14 @@ class _Note:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What came of a slot: its task, if there is one, and the same in words."""
+    """What came of a slot: its task, if there is one, and the same in words.
+
+    In doubt, a person has to look for the task.
+    """
 
     task: Task | None
     says: str
+    in_doubt: bool = False
 
 
 def slot_of(schedule: Schedule, run: FlowRun, now: datetime) -> tuple[datetime, str]:
@@ -138,6 +142,7 @@ async def create(
                 None,
                 "An earlier start of this run may have created the task, and it is not among the "
                 f"open ones: no second one is created. Look for {mark!r} on the board.",
+                in_doubt=True,
             )
     draft = draft or await schedule.draft(slot)
     if draft is None:
