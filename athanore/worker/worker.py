@@ -292,7 +292,7 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             if self._draining or self._work_pool is None:
                 return []
             try:
-                new = await self._find_due()
+                new, more = await self._find_due()
                 agents = await self._offers.agents_among(self.client, new)
                 others = self._place and await self._place.count_elsewhere(self.client, agents)
             except PASSING as exc:
@@ -301,10 +301,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
             self._last_polled_time = datetime.now(UTC)
             polls = [r for r in new if r not in agents]
             self._due_polls.wait_for(polls)
-            return [*polls, *self._take_agents(agents, others)]
+            return [*polls, *self._take_agents(agents, others, more)]
 
-    async def _find_due(self) -> list[FlowRun]:
-        """Those runs that this worker may begin; no more are asked for than it has room for."""
+    async def _find_due(self) -> tuple[list[FlowRun], bool]:
+        """Those runs that this worker may begin, up to its room, and whether there are more."""
         room = (PAGE, PAGE) if self._place is None else self._place.asks_for()
         pool, queues = self._work_pool_name, sorted(self._work_queues)
         return await self._offers.find(self.client, pool, queues, room, self._mine_among)
@@ -326,9 +326,10 @@ class AthanoreWorker(BaseWorker[BaseJobConfiguration, BaseVariables, AthanoreWor
         limit = None if self._work_pool is None else self._work_pool.concurrency_limit
         return limit is not None and len(self._runs) >= limit
 
-    def _take_agents(self, offered: list[FlowRun], others: int | None) -> list[FlowRun]:
+    def _take_agents(self, offered: list[FlowRun], others: int | None, more: bool) -> list[FlowRun]:
         taken: list[FlowRun] = []
-        chosen, again = self._place.take(offered, others) if self._place else (offered, None)
+        place = self._place
+        chosen, again = place.take(offered, others, more) if place else (offered, None)
         self._alarms.again(None if again is None else self._now() + again)
         for run in chosen:
             if self._is_full():

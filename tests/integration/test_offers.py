@@ -123,7 +123,8 @@ async def test_it_is_looked_behind_runs_that_are_all_for_others(prefect_api: str
         return found, len(found) < len(runs)
 
     async def found_by(offers: Offers) -> list[str | None]:
-        return [names.task_of(r.tags) for r in await offers.find(client, pool, [], (1, 1), among)]
+        found, _ = await offers.find(client, pool, [], (1, 1), among)
+        return [names.task_of(r.tags) for r in found]
 
     def offers() -> Offers:
         return Offers(lambda: [app], lambda: False)

@@ -73,8 +73,8 @@ class Offers:
         queues: list[str],
         room: tuple[int, int],
         mine: Mine,
-    ) -> list[FlowRun]:
-        """The runs that are due and for this worker.
+    ) -> tuple[list[FlowRun], bool]:
+        """The runs that are due and for this worker, and whether Prefect has more to offer.
 
         Args:
             queues: the work queues that the worker was started for; none for all.
@@ -87,10 +87,11 @@ class Offers:
             due = await self.due(client, pool, queues, limit)
             new, some_foreign = await mine(due)
             if len(new) >= enough or (not some_foreign and len(due) < limit):
-                return new
+                return new, len(due) >= limit
             if len(due) < limit or limit == PAGE:
                 # Prefect offers no more than there are slots.
-                return new or (await self._find_behind(client, pool, queues, due, mine))[: len(due)]
+                behind = [] if new else await self._find_behind(client, pool, queues, due, mine)
+                return new or behind[: len(due)], len(due) >= limit
             limit = min(2 * limit, PAGE)  # some of these are for others: look behind them
 
     async def _find_behind(

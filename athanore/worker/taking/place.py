@@ -98,7 +98,6 @@ class Place:
         self._is_drained = False
         self._courtesy = Courtesy()
         self._apart = 0
-        self._asked_for = PAGE
         self._asked_at = math.inf
         self._looks_again_at = self._rests_until = -math.inf
         self._empty_looks = 0
@@ -129,8 +128,8 @@ class Place:
         room = PAGE if limit is None else max(1, min(PAGE, limit - self._agents))
         if not self._others:
             return room, room
-        self._asked_for = min(room, max(_BESIDE_OTHERS, _FOR_EACH * (len(self._others) + 1)))
-        return self._asked_for, min(room, 2)
+        asked = min(room, max(_BESIDE_OTHERS, _FOR_EACH * (len(self._others) + 1)))
+        return asked, min(room, 2)
 
     async def count_elsewhere(self, client: RunStore, offered: Sequence[FlowRun]) -> int | None:
         """How many agents the other workers have now; None where nothing has to be shared."""
@@ -139,7 +138,7 @@ class Place:
         return await store.count_taken(client, self._app.name, but=self._runs())
 
     def take(
-        self, offered: Sequence[FlowRun], elsewhere: int | None = None
+        self, offered: Sequence[FlowRun], elsewhere: int | None = None, are_more: bool = False
     ) -> tuple[Sequence[FlowRun], timedelta | None]:
         """Say which of the runs that are offered the worker takes now, and when it looks again.
 
@@ -148,6 +147,7 @@ class Place:
 
         Args:
             elsewhere: see `count_elsewhere`; without it counts what the others said last.
+            are_more: Prefect has more to offer.
 
         Returns:
             The runs, and after what time it looks again for the rest; None if there is no need to.
@@ -161,8 +161,7 @@ class Place:
         own = Load(self._entry.name, self._agents, self._entry.limit)
         if not self._others:
             return offered if own.limit is None else offered[: own.limit - own.agents], None
-        there_are_more = len(offered) >= self._asked_for
-        times = _TIMES_WHERE_MANY_WAIT if there_are_more else _TIMES_THE_ANSWER
+        times = _TIMES_WHERE_MANY_WAIT if are_more else _TIMES_THE_ANSWER
         workers = len(self._others) + 1
         pause = fleet.interval(times * (now - self._asked_at), workers, _RESTS_AT_MOST)
         self._rests_until = now + pause
@@ -177,7 +176,7 @@ class Place:
                 soonest = wait if soonest is None else min(soonest, wait)
         if offered:
             self._empty_looks = _EMPTY_LOOKS
-        if there_are_more:
+        if are_more:
             again = every
         elif soonest is not None:
             again = max(soonest, every)
