@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from athanore import names
 from athanore.runs import store
-from athanore.runs.port import RunQuery, RunStore
+from athanore.runs.port import MOST_TAGS, RunQuery, RunStore
 from athanore.runs.states import PrefectState
 
 type Phase = Literal["waiting", "working", "stopping", "retrying"]
@@ -150,9 +150,9 @@ async def _waiting(
     prefect: RunStore, app: str, task_ids: Iterable[str], page: int
 ) -> dict[str, FlowRun]:
     """Read the runs that wait of some tasks, a page of tasks at a time."""
-    wanted, known = list(dict.fromkeys(task_ids)), dict[str, FlowRun]()
-    for start in range(0, len(wanted), page):
-        tags = [names.task_tag(t) for t in wanted[start : start + page]]
+    wanted, known = dict.fromkeys(task_ids), dict[str, FlowRun]()
+    for some in batched(wanted, min(page, MOST_TAGS), strict=False):
+        tags = [names.task_tag(task_id) for task_id in some]
         query = RunQuery(
             tags=[names.app_tag(app), names.AGENT_TAG], any_tags=tags, states=store.WAITING
         )

@@ -70,13 +70,17 @@ class Switches(NamedTuple):
     queue_name: str
 
 
+MOST_TAGS = 100
+"""Of so many tags a query may ask for one: Prefect fails on SQLite from about 130 on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
     """Which runs are meant. What is empty or None asks for nothing.
 
     Attributes:
         tags: they have all of them.
-        any_tags: and one of them.
+        any_tags: and one of them; `MOST_TAGS` at most.
         states: the type of their state is one of them.
         named: the name of their state is one of them.
         not_named: and none of them.
@@ -97,6 +101,10 @@ class RunQuery:
     queue: UUID | None = None
     ended_after: datetime | None = None
     ended_before: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if (count := len(self.any_tags)) > MOST_TAGS:
+            raise ValueError(f"{count} any_tags in one query; Prefect takes {MOST_TAGS} on SQLite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import batched
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -13,7 +14,7 @@ from prefect.context import AsyncClientContext
 
 from athanore import names
 from athanore.runs.connection import transports
-from athanore.runs.port import RunQuery, RunStore
+from athanore.runs.port import MOST_TAGS, RunQuery, RunStore
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runs.records.record import record_of
 from athanore.runs.states import NOBODYS_WISH
@@ -29,7 +30,6 @@ FIRST_VISIT = "first"
 """The visit of a task that has no finished run."""
 
 _PAGE = 200
-_TAGS_PER_QUERY = 50
 
 
 def visit_of(run: FlowRun) -> str:
@@ -72,7 +72,7 @@ async def find_runs(
     chunks: list[list[str] | None] = [None]
     if task_ids is not None:
         wanted = [names.task_tag(t) for t in dict.fromkeys(task_ids)]
-        chunks = [wanted[i : i + _TAGS_PER_QUERY] for i in range(0, len(wanted), _TAGS_PER_QUERY)]
+        chunks = [[*some] for some in batched(wanted, MOST_TAGS, strict=False)]
     found: list[FlowRun] = []
     for chunk in chunks:
         query = RunQuery(tags=tags, any_tags=chunk or (), states=states)

@@ -36,13 +36,14 @@ from athanore import names
 from athanore.errors import DispatchError, TaskBusyError
 from athanore.models import Fault, FaultKind, Task
 from athanore.routing.routes import RetryPolicy
-from athanore.runs import clearing, store
+from athanore.runs import clearing, open_runs, store
 from athanore.runs.capacity import label_caps, limits
 from athanore.runs.capacity.slots import Slots
 from athanore.runs.dispatching import Dispatch
 from athanore.runs.kept import keys, questions
 from athanore.runs.kept.questions import Question
-from athanore.runs.port import NewRun, RunQuery
+from athanore.runs.open_runs import OpenRuns
+from athanore.runs.port import MOST_TAGS, NewRun, RunQuery
 from athanore.runs.records.outputs import hand_in, handed_in
 from athanore.runs.records.own_moves import has_moved_itself, note_move
 from athanore.runs.records.record import record_of
@@ -297,6 +298,26 @@ async def test_a_record_is_read_as_it_was_written(place: Place) -> None:
     assert record_of(now) == log.record
     assert (log.record.starts, log.record.given_back, log.record.crashes) == (1, 1, 1)
     assert now.empirical_policy.retries == 3
+
+
+async def test_a_query_may_name_as_many_tags_as_are_allowed(place: Place) -> None:
+    """And no more: Prefect's answer to many is an error, on SQLite only."""
+    run = await place.dispatched()
+    tags = [*(names.task_tag(str(n)) for n in range(100, 99 + MOST_TAGS)), names.task_tag("1")]
+    query = RunQuery(tags=[names.app_tag(place.app), names.AGENT_TAG], any_tags=tags)
+    assert [found.id for found in await place.client.find(query)] == [run.id]
+    with pytest.raises(ValueError, match="any_tags"):
+        RunQuery(any_tags=[*tags, "one too many"])
+
+
+async def test_waiting_runs_of_very_many_tasks_are_found(place: Place) -> None:
+    run = await place.dispatched()
+    others = [str(n) for n in range(100, 350)]
+    nothing = OpenRuns({}, [], [], is_whole=False)
+    known = await open_runs.renewed(place.client, place.app, nothing, [*others, "1"])
+    assert {task: r.id for task, r in known.by_task.items()} == {"1": run.id}
+    found = await store.find_runs(place.client, place.app, store.WAITING, task_ids=[*others, "1"])
+    assert [r.id for r in found] == [run.id]
 
 
 async def test_what_is_noted_as_an_input_is_the_starts(place: Place) -> None:

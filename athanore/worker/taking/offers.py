@@ -15,7 +15,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from athanore import names
 from athanore.routing.routes import Route
 from athanore.runs import store
-from athanore.runs.port import RunQuery
+from athanore.runs.port import MOST_TAGS, RunQuery
 from athanore.runs.prefect_store import PrefectRunStore
 from athanore.runtime.apps import App
 from athanore.worker.poll_runs.polls import scheduled_time
@@ -135,11 +135,12 @@ class Offers:
         served = [k.route for k in app.routes.remembered().values() if k.route.is_for_host(labels)]
         tags = [names.route_tag(n) for r in served for n in r.names if names.slug(n) in open_queues]
         seen = {run.id for run in offered}
+        parts = [*batched(tags, MOST_TAGS, strict=False)]
         looked_at = 0
-        while tags and looked_at < _LOOKED_AT:
+        while parts and looked_at < _LOOKED_AT and len(seen) <= _FARTHEST:
             query = RunQuery(
                 tags=[names.app_tag(app.name), names.AGENT_TAG],
-                any_tags=tags,
+                any_tags=parts[0],
                 states=[StateType.SCHEDULED],
                 but=seen,
             )
@@ -152,8 +153,8 @@ class Offers:
                 if new:
                     return new
                 self._foreign.update((run.id, True) for run in some)
-            if len(page) < PAGE or len(seen) > _FARTHEST:
-                break
+            if len(page) < PAGE:
+                del parts[0]
         return []
 
     def _offered(self, runs: Sequence[FlowRun], pool: str) -> list[FlowRun]:
