@@ -279,7 +279,7 @@ def test_what_is_too_long_for_the_app_is_not_done_without_it(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = ("127.0.0.1", server.server_port)
         with serving("run.py:dispatcher", folder / "run.py", address, PREFECT, needs_token=False):
-            assert given("add", "New", "--queue", "Todo", "-d", "-") == 1
+            assert given("add", "New", "--queue", "Todo", "-d", "-") == 2
         server.shutdown()
     assert capsys.readouterr().err == "athanore: The body is over 1 MiB.\n"
 
