@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -179,3 +180,14 @@ RESULTS = {
     "timed out": AgentResult(AgentOutcome.TIMED_OUT, "timed out"),
     "hopeless": AgentResult(AgentOutcome.FAILED, "no such command", retryable=False),
 }
+
+
+class Access:
+    """A way to the store of a site, as use cases take it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Any]:
+        yield self._site.client

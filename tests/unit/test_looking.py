@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun, Log
 from athanore.errors import DispatchError
 from athanore.services.status import looking
 from tests.memory_store import MemoryRunStore, no_events
-from tests.rules_site import Site
+from tests.rules_site import Access, Site
 
 __all__ = ["no_events"]
 
@@ -39,17 +36,6 @@ class Shown(Site):
     async def log_of(self, run: FlowRun) -> list[str]:
         page = await looking.log_page(Access(self), self.app, self.task_id, run.id)
         return [line.message for line in page.lines]
-
-
-class Access:
-    """The store, as a use case takes it that reads logs."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[Any]:
-        yield self._site.client
 
 
 async def test_the_log_of_another_apps_task_of_the_same_id_is_not_shown() -> None:

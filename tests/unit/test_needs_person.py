@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +30,6 @@ from athanore.launch.terminal.display import overview_view
 from athanore.queue_adapters.document.document import Document
 from athanore.runs import open_runs
 from athanore.runs.kept.pulls import OpenPull
-from athanore.runs.port import RunStore
 from athanore.runs.states import StateName
 from athanore.services import dead_letters
 from athanore.services.showing.views import Kind, NeedsPerson, Overview
@@ -39,7 +37,7 @@ from athanore.services.status import reasons
 from athanore.services.status.machinery import Machinery, look_at_machinery
 from athanore.services.status.needs_person import needs_person, of_matches
 from tests.asking_site import Asking
-from tests.rules_site import Site
+from tests.rules_site import Access, Site
 
 OURS = "athanore"
 
@@ -147,7 +145,7 @@ async def test_the_command_that_is_named_mends_it(case: str) -> None:
     site = Site()
     await TASKS[case][0](site)
     task = site.board.get_task(site.task_id)
-    await dead_letters.requeue(Direct(site), site.app, task, "eve", "Todo")
+    await dead_letters.requeue(Access(site), site.app, task, "eve", "Todo")
     assert await matters(site) == []
 
 
@@ -158,7 +156,7 @@ async def test_an_orphan_goes_back_to_the_only_route_that_it_can_be_from() -> No
     (matter,) = await matters(site)
     assert matter.mend == "athanore requeue 1"
     task = site.board.get_task(site.task_id)
-    done = await dead_letters.requeue(Direct(site), site.app, task, "eve")
+    done = await dead_letters.requeue(Access(site), site.app, task, "eve")
     assert done.route == "Todo"
     assert site.place == "Todo"
 
@@ -167,7 +165,7 @@ async def test_an_orphan_of_one_of_several_routes_is_not_guessed() -> None:
     site = Site()
     await left_by_agent(site)
     with pytest.raises(DispatchError, match="say which queue it shall go to: 'Todo', 'Next'"):
-        await dead_letters.requeue(Direct(site), site.app, site.board.get_task(site.task_id), "eve")
+        await dead_letters.requeue(Access(site), site.app, site.board.get_task(site.task_id), "eve")
 
 
 ROUTES: dict[str, tuple[Machinery, Kind | None, str]] = {
@@ -250,7 +248,7 @@ async def on_the_page(site: Site, machinery: Machinery) -> list[NeedsPerson]:
 
     seen: Any = SimpleNamespace(read=read)
     lines: Any = SimpleNamespace(of=last_lines)
-    link: Any = Direct(site)
+    link: Any = Access(site)
     board = json.loads((await Snapshots(site.app, link, seen, lines).get()).body)
     return [NeedsPerson(**m | {"kind": Kind(m["kind"])}) for m in board["needs_person"]]
 
@@ -276,17 +274,6 @@ async def test_questions_are_first_so_that_the_page_has_them_however_many_tasks_
     shown = await on_the_page(site, machinery)
     assert [m.kind for m in shown] == [Kind.QUESTION, *[Kind.ORPHAN] * 99]
     assert (await matters(site, machinery))[:100] == shown
-
-
-class Direct:
-    """A way to the store in memory."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[RunStore]:
-        yield self._site.client
 
 
 def no_agent(task: Task) -> AgentAdapter:

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
 
 from athanore.errors import QueueNotFoundError
 from athanore.services import tasks
 from tests.memory_store import no_events
-from tests.rules_site import Site
+from tests.rules_site import Access, Site
 
 __all__ = ["no_events"]
-
-
-class Access:
-    """The store, as a use case takes it."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[Any]:
-        yield self._site.client
 
 
 async def test_a_move_that_is_refused_is_not_noted() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -12,12 +11,11 @@ from prefect.events.worker import EventsWorker
 
 from athanore.cli.tasks import acting
 from athanore.errors import AmbiguousRouteError, DispatchError, TaskNotFoundError
-from athanore.runs.port import RunStore
 from athanore.services import dead_letters, runs
 from athanore.services.showing.views import DeadLetter
 from tests.harness import prompt
 from tests.memory_store import deploy_in_memory
-from tests.rules_site import Site
+from tests.rules_site import Access, Site
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +44,6 @@ class Several(Site):
         task = self.board.get_task(self.task_id)
         done = await dead_letters.requeue(Access(self), self.app, task, "eve", name)
         return done.route
-
-
-class Access:
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @asynccontextmanager
-    async def client(self) -> AsyncGenerator[RunStore]:
-        yield self._site.client
 
 
 @pytest.mark.parametrize("name", ["Todo", "features", None])
