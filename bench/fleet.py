@@ -166,6 +166,8 @@ def fleet(rig: Rig) -> Iterator[Row]:
                 yield _made_good(at_work, count, killed, lost, good)
             else:
                 _end(at_work, count)
+    if len(points) < 2:
+        return
     slope, base = line([(float(x), y) for x, y in points])
     measured = ", ".join(
         f"{n} over {w}: {s:.1f} s" for (n, s), (_, w) in zip(points, rig.sizes.fleet, strict=True)
