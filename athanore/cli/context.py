@@ -223,8 +223,16 @@ def with_app[T](reference: str | None, action: Callable[[PrefectRunStore, App], 
     return with_prefect(lambda client: _in_app(client, name, dispatcher, action), name)
 
 
-def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], Awaitable[T]]) -> T:
+def with_board[T](
+    reference: str | None,
+    action: Callable[[PrefectAccess, App], Awaitable[T]],
+    *,
+    makes_board: bool = False,
+) -> T:
     """Call an action on the board of the app that is meant, also where Prefect does not answer.
+
+    Args:
+        makes_board: one that does not exist is made first, as by the app's first start.
 
     Raises:
         ConfigurationError: see `with_app`; or the board is in the memory of the app's process.
@@ -238,12 +246,12 @@ def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], 
         from athanore.runtime.apps import App
 
         app = App(name, dispatcher)
-        await _check_board_lasts(app)
+        await _check_board(app, makes=makes_board)
         with temporary_settings({PREFECT_API_URL: None}):  # so that no event waits for it
             return await action(_Away(exc), app)
 
     async def connected(client: PrefectRunStore, app: App) -> T:
-        await _check_board_lasts(app)
+        await _check_board(app, makes=makes_board)
         return await action(Connected(client), app)
 
     return with_prefect(
@@ -251,13 +259,29 @@ def with_board[T](reference: str | None, action: Callable[[PrefectAccess, App], 
     )
 
 
-async def _check_board_lasts(app: App) -> None:
+async def _check_board(app: App, *, makes: bool) -> None:
+    """Refuse a board that would end with the command; make one that does not exist, if wanted."""
+    from functools import partial
+
     board = await app.board.identity()
     if board is not None and not board.lasting:
         raise ConfigurationError(
             f"The board of {app.name} is {board.place}, and would end with this command. Start the "
             "app, and give the command while it runs."
         )
+    if makes:
+        await app.board.call(partial(make_board, app.dispatcher))
+
+
+def make_board(dispatcher: AgentDispatcher) -> None:
+    """Make the board of an app if it does not exist, as the app's first start does."""
+    from athanore.queue_adapters.base import SupportsLook, SupportsPrepare
+
+    board = dispatcher.board
+    if not isinstance(board, SupportsLook) or board.exists():
+        return
+    if isinstance(board, SupportsPrepare):
+        board.prepare(dispatcher.queue_names())
 
 
 async def _in_app[T](

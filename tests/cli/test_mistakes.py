@@ -213,6 +213,19 @@ def test_without_prefect_the_board_can_be_changed(named: bool, tmp_path: Path) -
     assert [c["text"] for c in task["comments"]] == ["With care."] and not queues["Todo"]
 
 
+def test_a_task_is_added_before_there_is_a_board_and_nothing_else_makes_one(tmp_path: Path) -> None:
+    write_script(tmp_path, "no-board")
+    (board := tmp_path / "board.json").unlink()
+    where = {"PREFECT_SERVER_API_PORT": str(free_port())}
+    moved = athanore(tmp_path, "move", "Fix it", "Backlog", **where)
+    assert (moved.returncode, board.exists()) == (1, False)
+    assert "does not exist" in one_line(moved)
+    added = athanore(tmp_path, "add", "Fix it", **where)
+    assert added.returncode == 0, added.stderr
+    queues = json.loads(board.read_text())["queues"]
+    assert [task["name"] for task in queues["Todo"]] == ["Fix it"] and "In Progress" in queues
+
+
 def test_a_board_that_would_end_with_the_command_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text(
         "from athanore import AgentDispatcher, MemoryAdapter\n"

@@ -64,7 +64,8 @@ def create(
         return await _arrival(access, found, made)
 
     body = {"queue_name": queue, "name": name, "description": description}
-    _tell_arrival(app, "Created", order(app, "/tasks", body) or with_board(app, action))
+    done = order(app, "/tasks", body) or with_board(app, action, makes_board=True)
+    _tell_arrival(app, "Created", done)
 
 
 @typed_task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from athanore.cli.at_work import from_app, in_path, order
-from athanore.cli.context import AppOption, find_app, with_board
+from athanore.cli.context import AppOption, find_app, make_board, with_board
 from athanore.cli.output import say
 from athanore.cli.tasks.acting import TaskId, create
 from athanore.cli.tasks.typed import typed_task
@@ -101,6 +101,7 @@ def _first_queue(app: str | None) -> str:
         board = [q.name for q in from_app(app, tuple[QueueSize, ...], "/queues") or ()]
     else:
         _, dispatcher = find_app(app)
+        make_board(dispatcher)
         watched = [r.queue_name for r in dispatcher.routes.values()]
         board = [q.name for q in dispatcher.board.list_queues()]
     if not watched:
